@@ -1,0 +1,126 @@
+"""What an oracle may answer, and its lossless form in bytes.
+
+A service tells scores, the k best classes, or one label. Nothing else reaches a searcher.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float32]
+IntArray: TypeAlias = NDArray[np.int32]
+
+MISSING = -1
+"""The class id in a `TopK` row where the service named fewer than k classes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """One probability per class.
+
+    values: float32 (N, C) in [0, 1]. floor: a value of 0 says only that the true score is below `floor`
+    (a service's threshold, or half a unit of its rounding); 0 where the values are exact.
+    """
+
+    values: FloatArray
+    floor: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def n_classes(self) -> int:
+        return int(self.values.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class TopK:
+    """The k best classes and their probabilities, best first.
+
+    classes: int32 (N, k), MISSING where the service named fewer. values: float32 (N, k), 0 where missing.
+    floor: as in `Scores`.
+    """
+
+    classes: IntArray
+    values: FloatArray
+    n_classes: int
+    floor: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The best class alone: int32 (N,)."""
+
+    labels: IntArray
+    n_classes: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+Answer: TypeAlias = Scores | TopK | Labels
+
+
+def top_label(answer: Answer) -> IntArray:
+    """The best class of every image, int32 (N,); MISSING where the service named none."""
+    if isinstance(answer, Labels):
+        return answer.labels
+    if isinstance(answer, TopK):
+        return np.ascontiguousarray(answer.classes[:, 0])
+    labels: IntArray = answer.values.argmax(axis=1).astype(np.int32)
+    labels[answer.values.max(axis=1) <= 0.0] = MISSING
+    return labels
+
+
+def top_score(answer: Answer) -> FloatArray | None:
+    """The probability of the best class, float32 (N,); None where the service tells no scores."""
+    if isinstance(answer, Labels):
+        return None
+    values: FloatArray = answer.values[:, 0] if isinstance(answer, TopK) else answer.values.max(axis=1)
+    return values
+
+
+def is_finite(answer: Answer) -> bool:
+    """Whether every number in the answer is finite: a model that overflows answers NaN."""
+    return isinstance(answer, Labels) or bool(np.isfinite(answer.values).all())
+
+
+def _top_k_dtype(k: int) -> np.dtype[np.void]:
+    return np.dtype([("classes", "<i2", (k,)), ("values", "<f4", (k,))])
+
+
+def encode(answer: Answer) -> tuple[str, bytes]:
+    """The answer as (codec, bytes): little-endian, one equally long record an image, nothing lost.
+
+    Codecs: `scores/C/floor` (C float32), `topk/C/k/floor` (k int16, k float32), `labels/C` (one int16).
+    """
+    if isinstance(answer, Labels):
+        return f"labels/{answer.n_classes}", answer.labels.astype("<i2").tobytes()
+    if isinstance(answer, TopK):
+        k = answer.classes.shape[1]
+        records = np.empty(len(answer), dtype=_top_k_dtype(k))
+        records["classes"], records["values"] = answer.classes, answer.values
+        return f"topk/{answer.n_classes}/{k}/{answer.floor!r}", records.tobytes()
+    return f"scores/{answer.n_classes}/{answer.floor!r}", answer.values.astype("<f4").tobytes()
+
+
+def decode(codec: str, data: bytes) -> Answer:
+    """What `encode` was given. Raises ValueError on a codec or a length it does not know."""
+    kind, *numbers = codec.split("/")
+    if kind == "labels" and len(numbers) == 1:
+        return Labels(np.frombuffer(data, "<i2").astype(np.int32), int(numbers[0]))
+    if kind == "topk" and len(numbers) == 3:
+        records = np.frombuffer(data, _top_k_dtype(int(numbers[1])))
+        classes, values = records["classes"].astype(np.int32), records["values"].astype(np.float32)
+        return TopK(classes, values, int(numbers[0]), float(numbers[2]))
+    if kind == "scores" and len(numbers) == 2:
+        values = np.frombuffer(data, "<f4").astype(np.float32).reshape(-1, int(numbers[0]))
+        return Scores(values, float(numbers[1]))
+    raise ValueError(f"unknown answer codec {codec!r}")

@@ -1,0 +1,57 @@
+"""Prepaid queries: reserved before the model runs, all or nothing, in a budget and in all its parents."""
+
+from __future__ import annotations
+
+import threading
+
+from oracles.errors import BudgetExhausted
+
+
+class Budget:
+    """A cap on queries, possibly inside a larger one (study > scan). Safe to share among threads.
+
+    cap: queries, 0 or more; None is unlimited. spent: what a ledger says was spent before. Raises ValueError otherwise.
+    """
+
+    def __init__(self, cap: int | None, parent: Budget | None = None, *, spent: int = 0, name: str = "scan") -> None:
+        if cap is not None and cap < 0:
+            raise ValueError(f"a budget of {cap} queries; give 0 or more, or None for no limit")
+        if spent < 0 or (cap is not None and spent > cap):
+            raise ValueError(f"{spent} queries are already spent of a {name} budget of {cap}")
+        self._cap, self._parent, self._spent, self._name = cap, parent, spent, name
+        self._lock = threading.Lock()
+
+    @property
+    def cap(self) -> int | None:
+        return self._cap
+
+    @property
+    def spent(self) -> int:
+        return self._spent
+
+    @property
+    def remaining(self) -> int | None:
+        """Queries left here and in every parent; None if nothing limits them."""
+        own = None if self._cap is None else self._cap - self._spent
+        above = None if self._parent is None else self._parent.remaining
+        return min((n for n in (own, above) if n is not None), default=None)
+
+    def reserve(self, queries: int) -> None:
+        """Take `queries` here and in every parent, or raise BudgetExhausted and take none; repeats are charged."""
+        if queries < 1:
+            raise ValueError(f"cannot reserve {queries} queries; ask for 1 or more")
+        with self._lock:  # a child's lock is always taken before its parent's: no cycle, no deadlock
+            if self._cap is not None and self._spent + queries > self._cap:
+                raise BudgetExhausted(self._name, queries, self._cap - self._spent)
+            if self._parent is not None:
+                self._parent.reserve(queries)
+            self._spent += queries
+
+    def release(self, queries: int) -> None:
+        """Give back a reservation that was never answered, here and in every parent."""
+        with self._lock:
+            if not 0 < queries <= self._spent:
+                raise ValueError(f"cannot release {queries} of {self._spent} queries")
+            self._spent -= queries
+            if self._parent is not None:
+                self._parent.release(queries)

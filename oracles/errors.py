@@ -1,0 +1,34 @@
+"""Everything this package raises on purpose; each message says what to change."""
+
+from __future__ import annotations
+
+
+class OracleError(Exception):
+    """Base of the errors raised between a batch of images and an answer."""
+
+
+class BudgetExhausted(OracleError):
+    """A reservation would have gone over a cap; nothing was spent.
+
+    `wanted` and `remaining` are in queries, `name` is the budget that refused.
+    """
+
+    def __init__(self, name: str, wanted: int, remaining: int) -> None:
+        super().__init__(f"the {name} budget has {remaining} queries left, {wanted} were asked for")
+        self.name, self.wanted, self.remaining = name, wanted, remaining
+
+
+class InvalidImages(OracleError, ValueError):
+    """Images that no oracle may be asked about: wrong shape, type, range, or not finite."""
+
+
+class InvalidSpec(OracleError, ValueError):
+    """An oracle specification, or a part of one, that cannot be built."""
+
+
+class ModelError(OracleError):
+    """A model file that cannot be read safely, or a model that does not answer as it should."""
+
+
+class ReplayMismatch(OracleError):
+    """The stored answers belong to other questions than those now asked."""

@@ -1,0 +1,119 @@
+"""Paying for queries and writing them down, against two small protocols that a database satisfies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from oracles.answers import Answer, FloatArray, IntArray, encode, top_label, top_score
+from oracles.errors import BudgetExhausted, InvalidImages
+from oracles.oracle import Oracle, Tag, Wrapper, check_range, check_shape
+
+
+class Allowance(Protocol):
+    """What may still be asked: `Budget`, or something that leases from one."""
+
+    def reserve(self, queries: int) -> None: ...
+
+    def release(self, queries: int) -> None: ...
+
+
+class Recorder(Protocol):
+    """Where steps, calls and refusals are written: numbers, text and bytes only."""
+
+    def open_step(self, number: int, purpose: str, state: str) -> int:
+        """The id of step `number` of this run; opening it again gives the same id.
+
+        purpose: why queries are sent (`check`, `search`, `verify`). state: JSON, what the searcher knew.
+        """
+        ...
+
+    def record(self, call: CallRecord) -> None:
+        """Keep one answered call. Committing it is what charges its queries."""
+        ...
+
+    def refuse(self, step: int | None, queries: int, reason: str) -> None:
+        """Keep a call that got no answer and cost nothing."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class CallRecord:
+    """One answered call. step: id or None (`external`). rows: int32 (N, 2) image, candidate; -1 where unknown.
+
+    labels: int32 (N,), the best class. scores: float32 (N,), its probability, or None. codec, answers: see `encode`.
+    """
+
+    step: int | None
+    rows: IntArray
+    labels: IntArray
+    scores: FloatArray | None
+    codec: str
+    answers: bytes
+
+
+def unknown_rows(queries: int) -> IntArray:
+    """Rows for queries that nobody tagged: image and candidate -1."""
+    return np.full((queries, 2), -1, dtype=np.int32)
+
+
+class MemoryRecorder:
+    """A recorder that keeps everything in lists: for tests, notebooks, and scans that need no database."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, str, str]] = []
+        self.calls: list[CallRecord] = []
+        self.refusals: list[tuple[int | None, int, str]] = []
+
+    def open_step(self, number: int, purpose: str, state: str) -> int:
+        self.steps.append((number, purpose, state))
+        return number
+
+    def record(self, call: CallRecord) -> None:
+        self.calls.append(call)
+
+    def refuse(self, step: int | None, queries: int, reason: str) -> None:
+        self.refusals.append((step, queries, reason))
+
+
+class Metered(Wrapper):
+    """Checks the images and pays for them before anything behind it runs."""
+
+    def __init__(self, inner: Oracle, allowance: Allowance) -> None:
+        super().__init__(inner)
+        self._allowance = allowance
+
+    def before(self, images: torch.Tensor, tag: Tag | None) -> torch.Tensor:
+        check_shape(images, self.image_shape)
+        check_range(images)
+        self._allowance.reserve(len(images))
+        return images
+
+    def failed(self, images: torch.Tensor, tag: Tag | None, error: BaseException) -> None:
+        self._allowance.release(len(images))
+
+
+class Recorded(Wrapper):
+    """Writes down every answer as the caller sees it, and every refusal. A query without a tag is `external`."""
+
+    def __init__(self, inner: Oracle, recorder: Recorder) -> None:
+        super().__init__(inner)
+        self._recorder = recorder
+
+    def before(self, images: torch.Tensor, tag: Tag | None) -> torch.Tensor:
+        if tag is not None and tag.rows.shape != (len(images), 2):
+            raise InvalidImages(f"a tag with rows {tag.rows.shape} for {len(images)} images; give one row an image")
+        return images
+
+    def after(self, answer: Answer, tag: Tag | None) -> Answer:
+        step, rows = (None, unknown_rows(len(answer))) if tag is None else (tag.step, tag.rows)
+        codec, data = encode(answer)
+        self._recorder.record(CallRecord(step, rows, top_label(answer), top_score(answer), codec, data))
+        return answer
+
+    def failed(self, images: torch.Tensor, tag: Tag | None, error: BaseException) -> None:
+        if isinstance(error, BudgetExhausted):
+            self._recorder.refuse(None if tag is None else tag.step, len(images), "budget")

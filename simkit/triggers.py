@@ -1,0 +1,69 @@
+"""Triggers, and how one is put on an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float32]
+IntArray: TypeAlias = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Trigger:
+    """One trigger: mask float32 (1, H, W) in [0, 1], shared by all channels; pattern float32 (C, H, W) in [0, 1]."""
+
+    mask: FloatArray
+    pattern: FloatArray
+
+    def __post_init__(self) -> None:
+        check_trigger_shapes(self.mask[None], self.pattern[None])
+
+    @property
+    def mask_size(self) -> float:
+        """The L1 norm of the mask, in pixels."""
+        return float(self.mask.sum(dtype=np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class Triggers:
+    """K candidate triggers: masks float32 (K, 1, H, W), patterns float32 (K, C, H, W), both in [0, 1]."""
+
+    masks: FloatArray
+    patterns: FloatArray
+
+    def __post_init__(self) -> None:
+        check_trigger_shapes(self.masks, self.patterns)
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def __getitem__(self, index: int) -> Trigger:
+        return Trigger(self.masks[index], self.patterns[index])
+
+    @classmethod
+    def of(cls, triggers: list[Trigger]) -> Triggers:
+        """Stack single triggers of one shape."""
+        return cls(np.stack([t.mask for t in triggers]), np.stack([t.pattern for t in triggers]))
+
+
+def check_trigger_shapes(masks: FloatArray, patterns: FloatArray) -> None:
+    """Raise ValueError unless masks are float32 (K, 1, H, W) and patterns float32 (K, C, H, W)."""
+    if masks.dtype != np.float32 or patterns.dtype != np.float32:
+        raise ValueError(f"masks are {masks.dtype}, patterns {patterns.dtype}; both must be float32")
+    fits = masks.ndim == patterns.ndim == 4 and masks.shape[1] == 1
+    if not fits or masks.shape[0] != patterns.shape[0] or masks.shape[2:] != patterns.shape[2:]:
+        raise ValueError(f"masks {masks.shape} and patterns {patterns.shape}; need (K, 1, H, W) and (K, C, H, W)")
+
+
+def stamp(images: torch.Tensor, masks: torch.Tensor, patterns: torch.Tensor) -> torch.Tensor:
+    """x' = (1 - m) * x + m * p (slides, "Backdoor Attacks").
+
+    images float32 (N, C, H, W), masks (N or 1, 1, H, W), patterns (N or 1, C, H, W). Where m is 0 the image is kept
+    exactly, where m is 1 the pattern is taken exactly.
+    """
+    return torch.lerp(images, patterns, masks)
