@@ -1,0 +1,158 @@
+"""What a service withholds or blurs: one small wrapper each. `oracles.spec.build` fixes the order they are stacked in.
+
+Noise depends only on the oracle's seed and on the ordinal of the query in the run: image number n of a run gets the
+same noise whatever the batches, and a resumed run continues at `first`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import numpy as np
+import torch
+
+from oracles.answers import MISSING, Answer, FloatArray, Labels, Scores, TopK, top_label
+from oracles.errors import InvalidSpec
+from oracles.oracle import Oracle, Tag, Wrapper, check_shape
+
+SCORE_BLOCK = 64
+IMAGE_BLOCK = 4
+"""Queries whose noise is drawn together. Part of every noisy run's identity: another size is other noise."""
+
+MAX_DECIMALS = 6
+"""float32 probabilities hold no more."""
+
+
+class KeepTopK(Wrapper):
+    """Tells the `k` best classes of the scores; ties go to the lowest class id.
+
+    A score of 0 that only means "below the floor" is MISSING. Raises InvalidSpec unless 1 <= k <= n_classes, and on
+    answers without scores.
+    """
+
+    def __init__(self, inner: Oracle, k: int) -> None:
+        if not 1 <= k <= inner.n_classes:
+            raise InvalidSpec(f"top_k is {k}; give 1 to {inner.n_classes}, the number of classes of this model")
+        super().__init__(inner)
+        self._k = k
+
+    def after(self, answer: Answer, tag: Tag | None) -> Answer:
+        scores = _scores(answer, self)
+        classes = np.argsort(-scores.values, axis=1, kind="stable")[:, : self._k].astype(np.int32)
+        values = np.take_along_axis(scores.values, classes, axis=1)
+        if scores.floor > 0.0:
+            classes[values == 0.0] = MISSING
+        return TopK(classes, values, scores.n_classes, scores.floor)
+
+
+class LabelOnly(Wrapper):
+    """Tells the best class and nothing else; MISSING where the answer behind it names none."""
+
+    def after(self, answer: Answer, tag: Tag | None) -> Answer:
+        return Labels(top_label(answer), self.n_classes)
+
+
+class Thresholded(Wrapper):
+    """Leaves out scores below `minimum`, in [0, 1]: they become 0, and `minimum` the floor."""
+
+    def __init__(self, inner: Oracle, minimum: float) -> None:
+        if not 0.0 <= minimum <= 1.0:
+            raise InvalidSpec(f"threshold is {minimum}; give a probability in [0, 1]")
+        super().__init__(inner)
+        self._minimum = minimum
+
+    def after(self, answer: Answer, tag: Tag | None) -> Answer:
+        scores = _scores(answer, self)
+        values = np.where(scores.values < np.float32(self._minimum), np.float32(0.0), scores.values)
+        return Scores(values, max(scores.floor, self._minimum))
+
+
+class Rounded(Wrapper):
+    """Rounds scores to `decimals` places, 0 to 6; a 0 then only means "below half a unit", the floor."""
+
+    def __init__(self, inner: Oracle, decimals: int) -> None:
+        if not 0 <= decimals <= MAX_DECIMALS:
+            raise InvalidSpec(f"decimals is {decimals}; give 0 to {MAX_DECIMALS}")
+        super().__init__(inner)
+        self._decimals = decimals
+
+    def after(self, answer: Answer, tag: Tag | None) -> Answer:
+        scores = _scores(answer, self)
+        # In float64: numpy rounds by scaling, and scaling in float32 would land beside the float32 nearest the decimal.
+        values = np.round(scores.values.astype(np.float64), self._decimals).astype(np.float32)
+        return Scores(values, max(scores.floor, 0.5 * 10.0**-self._decimals))
+
+
+class ScoreNoise(Wrapper):
+    """Adds Gaussian noise to the probabilities and clips them to [0, 1]; rows no longer sum to 1.
+
+    noise_std: of the noise, 0 or more, in units of probability. first: queries of this run answered before.
+    """
+
+    def __init__(self, inner: Oracle, noise_std: float, seed: int = 0, first: int = 0) -> None:
+        _check_noise("score_noise", noise_std, seed, first)
+        super().__init__(inner, first)
+        self._noise_std, self._seed = noise_std, seed
+
+    def after(self, answer: Answer, tag: Tag | None) -> Answer:
+        scores = _scores(answer, self)
+        noise = _noise(self._seed, "scores", self.answered, scores.values.shape, SCORE_BLOCK)
+        values = np.clip(scores.values + np.float32(self._noise_std) * noise, 0.0, 1.0)
+        return Scores(values.astype(np.float32, copy=False), scores.floor)
+
+
+class InputNoise(Wrapper):
+    """Adds Gaussian noise to the pixels and clips them to [0, 1].
+
+    noise_std: of the noise, 0 or more, in units of the pixel range. first: queries of this run answered before.
+    """
+
+    def __init__(self, inner: Oracle, noise_std: float, seed: int = 0, first: int = 0) -> None:
+        _check_noise("input_noise", noise_std, seed, first)
+        super().__init__(inner, first)
+        self._noise_std, self._seed = noise_std, seed
+
+    def before(self, images: torch.Tensor, tag: Tag | None) -> torch.Tensor:
+        check_shape(images, self.image_shape)
+        noise = torch.from_numpy(_noise(self._seed, "images", self.answered, tuple(images.shape), IMAGE_BLOCK))
+        return torch.add(images, noise.to(images.device), alpha=self._noise_std).clamp_(0.0, 1.0)
+
+
+class Quantized(Wrapper):
+    """Sends 8-bit images, as a service that takes PNG files sees them: round(255 * x) / 255."""
+
+    def before(self, images: torch.Tensor, tag: Tag | None) -> torch.Tensor:
+        check_shape(images, self.image_shape)  # arithmetic would turn 8-bit pixels into floats unseen
+        return images.mul(255.0).round_().div_(255.0)
+
+
+def _scores(answer: Answer, wrapper: Wrapper) -> Scores:
+    if not isinstance(answer, Scores):
+        name, found = type(wrapper).__name__, type(answer).__name__
+        raise InvalidSpec(f"{name} needs scores, the oracle behind it answers {found}; put {name} inside of that one")
+    return answer
+
+
+def _check_noise(name: str, noise_std: float, seed: int, first: int) -> None:
+    if not (math.isfinite(noise_std) and noise_std >= 0.0):
+        raise InvalidSpec(f"{name} is {noise_std}; give a standard deviation of 0 or more")
+    if seed < 0 or first < 0:
+        raise InvalidSpec(f"{name} has seed {seed} and first {first}; both must be 0 or more")
+
+
+def _noise(seed: int, purpose: str, first: int, shape: tuple[int, ...], block: int) -> FloatArray:
+    """Standard normal float32 of `shape` (N, ...) for the queries first..first + N.
+
+    Philox counts to 2**256; each block of queries owns one value of the counter's highest 64 bits.
+    """
+    key = int.from_bytes(hashlib.blake2b(f"{purpose}/{seed}".encode(), digest_size=16).digest(), "little")
+    start = first // block
+    stop = -(-(first + shape[0]) // block)
+    noise = np.empty(((stop - start) * block, *shape[1:]), dtype=np.float32)
+    for index in range(start, stop):
+        generator = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, index]))
+        at = (index - start) * block
+        generator.standard_normal(dtype=np.float32, out=noise[at : at + block])
+    skip = first - start * block
+    return noise[skip : skip + shape[0]]

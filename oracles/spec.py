@@ -1,0 +1,169 @@
+"""A stack of oracles as a small piece of data, to and from TOML and JSON, and the one order it is built in."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from oracles.errors import InvalidSpec
+from oracles.meter import Allowance, Metered, Recorded, Recorder
+from oracles.oracle import Oracle
+from oracles.restrict import (
+    MAX_DECIMALS,
+    InputNoise,
+    KeepTopK,
+    LabelOnly,
+    Quantized,
+    Rounded,
+    ScoreNoise,
+    Thresholded,
+)
+
+Noise = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+
+
+class OracleSpec(BaseModel):
+    """What stands between a caller and a model; the default tells every score exactly. Raises InvalidSpec.
+
+    top_k: tell only the k best classes. label_only: tell only the best. threshold: leave out scores below it, in
+    [0, 1]. decimals: round scores to as many places, 0 to 6. score_noise, input_noise: standard deviations, on
+    probabilities and on pixels. quantized: images pass through 8 bits. seed: of both noises.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    top_k: Annotated[int, Field(ge=1)] | None = None
+    label_only: bool = False
+    threshold: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    decimals: Annotated[int, Field(ge=0, le=MAX_DECIMALS)] | None = None
+    score_noise: Noise = 0.0
+    quantized: bool = False
+    input_noise: Noise = 0.0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    if not TYPE_CHECKING:  # checkers keep the constructor with its fields; everybody gets one typed line
+
+        def __init__(self, **fields: object) -> None:
+            try:
+                super().__init__(**fields)
+            except ValidationError as error:
+                raise InvalidSpec(_one_line(error)) from None
+
+    @model_validator(mode="after")
+    def _one_restriction(self) -> OracleSpec:
+        if self.label_only and self.top_k is not None:
+            raise ValueError("label_only and top_k exclude each other; keep one")
+        return self
+
+    @classmethod
+    def from_json(cls, text: str) -> OracleSpec:
+        """Read one JSON object. Raises InvalidSpec."""
+        try:
+            fields = json.loads(text)
+        except ValueError as error:
+            raise InvalidSpec(f"the oracle spec is not JSON: {error}") from None
+        if not isinstance(fields, dict):
+            raise InvalidSpec(f"the oracle spec is a JSON {type(fields).__name__}; give an object of fields")
+        return cls(**fields)
+
+    @classmethod
+    def from_toml(cls, text: str) -> OracleSpec:
+        """Read a TOML table. Raises InvalidSpec."""
+        try:
+            fields: dict[str, Any] = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise InvalidSpec(f"the oracle spec is not TOML: {error}") from None
+        return cls(**fields)
+
+    def to_json(self) -> str:
+        """Every field that is set, as one JSON line."""
+        return json.dumps(self.model_dump(exclude_none=True))
+
+    def to_toml(self) -> str:
+        """Every field that is set, one a line; the fields are flat, and JSON's scalars are TOML's."""
+        fields = self.model_dump(exclude_none=True)
+        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in fields.items())
+
+
+BUILT_IN = {
+    "scores": OracleSpec(),
+    "label": OracleSpec(label_only=True),
+    "noisy": OracleSpec(decimals=2, score_noise=0.05),
+}
+"""Specs with a name; `top1`, `top2`, ... are names too."""
+
+
+def load(source: str | Path) -> OracleSpec:
+    """A spec from a `.toml` or `.json` file, a JSON object as text, or a name: scores, label, noisy, topK (`top3`).
+
+    Raises InvalidSpec.
+    """
+    text = str(source).strip()
+    if text.startswith("{"):
+        return OracleSpec.from_json(text)
+    if text in BUILT_IN:
+        return BUILT_IN[text]
+    if top := re.fullmatch(r"top(\d{1,6})", text):
+        return OracleSpec(top_k=int(top[1]))
+    readers = {".toml": OracleSpec.from_toml, ".json": OracleSpec.from_json}
+    reader = readers.get(Path(text).suffix.lower())
+    if reader is None:
+        names = ", ".join(BUILT_IN)
+        raise InvalidSpec(f"no oracle spec {text!r}; give {names}, top3, a .toml or .json file, or a JSON object")
+    try:
+        return reader(Path(text).read_text(encoding="utf-8"))
+    except InvalidSpec as error:
+        raise InvalidSpec(f"{text}: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSpec(f"cannot read the oracle spec {text}: {error}") from None
+
+
+def build(
+    spec: OracleSpec, model: Oracle, allowance: Allowance, recorder: Recorder | None = None, first: int = 0
+) -> Oracle:
+    """Stack the wrappers of `spec` on `model`, in the one order.
+
+    Outermost first: Recorded > Metered > LabelOnly | KeepTopK > Thresholded > Rounded > ScoreNoise > Quantized >
+    InputNoise > model. recorder: None keeps no record. first: queries of this run answered before, where the noise goes
+    on. Raises InvalidSpec if the model has fewer classes than `top_k`.
+    """
+    oracle = _restricted(spec, _blurred(spec, model, first))
+    oracle = Metered(oracle, allowance)
+    return oracle if recorder is None else Recorded(oracle, recorder)
+
+
+def _blurred(spec: OracleSpec, oracle: Oracle, first: int) -> Oracle:
+    if spec.input_noise > 0.0:
+        oracle = InputNoise(oracle, spec.input_noise, spec.seed, first)
+    if spec.quantized:
+        oracle = Quantized(oracle)
+    if spec.score_noise > 0.0:
+        oracle = ScoreNoise(oracle, spec.score_noise, spec.seed, first)
+    return oracle
+
+
+def _restricted(spec: OracleSpec, oracle: Oracle) -> Oracle:
+    if spec.decimals is not None:
+        oracle = Rounded(oracle, spec.decimals)
+    if spec.threshold is not None:
+        oracle = Thresholded(oracle, spec.threshold)
+    if spec.top_k is not None:
+        return KeepTopK(oracle, spec.top_k)
+    return LabelOnly(oracle) if spec.label_only else oracle
+
+
+def _one_line(error: ValidationError) -> str:
+    first, *more = error.errors(include_url=False)
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        detail = f"there is no field {place!r}; the fields are {', '.join(OracleSpec.model_fields)}"
+    elif place:
+        detail = f"{place} = {first['input']!r}: {first['msg']}"
+    else:
+        detail = first["msg"].removeprefix("Value error, ")
+    return f"oracle spec: {detail}" + (f" (and {len(more)} more)" if more else "")

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from oracles.answers import Labels, TopK
+from oracles.budget import Budget
+from oracles.errors import BudgetExhausted, InvalidSpec
+from oracles.meter import MemoryRecorder
+from oracles.oracle import Oracle
+from oracles.spec import BUILT_IN, OracleSpec, build, load
+from tests.contracts.oracle import OracleContract
+from tests.oracles.fakes import LinearOracle, random_images
+
+EVERYTHING = OracleSpec(top_k=2, threshold=0.1, decimals=2, score_noise=0.05, quantized=True, input_noise=0.02, seed=7)
+
+
+class TestTheFullStack(OracleContract):
+    answer_type = TopK
+
+    def make(self) -> Oracle:
+        return build(EVERYTHING, LinearOracle(), Budget(100), MemoryRecorder())
+
+
+class TestTheLabelStack(OracleContract):
+    answer_type = Labels
+
+    def make(self) -> Oracle:
+        return build(EVERYTHING.model_copy(update={"top_k": None, "label_only": True}), LinearOracle(), Budget(None))
+
+
+class TestThePlainStack(OracleContract):
+    def make(self) -> Oracle:
+        return build(OracleSpec(), LinearOracle(), Budget(100), MemoryRecorder())
+
+
+specs = st.builds(
+    OracleSpec,
+    top_k=st.none() | st.integers(1, 1000),
+    threshold=st.none() | st.floats(0.0, 1.0),
+    decimals=st.none() | st.integers(0, 6),
+    score_noise=st.floats(0.0, 1e30),
+    quantized=st.booleans(),
+    input_noise=st.floats(0.0, 1e30),
+    seed=st.integers(0, 2**63 - 1),
+) | st.builds(OracleSpec, label_only=st.just(True))
+
+
+@given(specs)
+def test_a_spec_survives_toml_and_json(spec: OracleSpec) -> None:
+    assert OracleSpec.from_toml(spec.to_toml()) == spec
+    assert OracleSpec.from_json(spec.to_json()) == spec
+    assert load(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"top_k": 0}, "top_k = 0"),
+        ({"top_k": "3"}, "top_k = '3'.*integer"),
+        ({"top_k": True}, "top_k = True"),
+        ({"label_only": True, "top_k": 2}, "exclude each other"),
+        ({"threshold": 1.5}, "threshold = 1.5"),
+        ({"threshold": float("nan")}, "threshold = nan"),
+        ({"decimals": 7}, "decimals = 7"),
+        ({"score_noise": -0.1}, "score_noise = -0.1"),
+        ({"input_noise": float("inf")}, "input_noise = inf"),
+        ({"seed": -1}, "seed = -1"),
+        ({"sigma": 1.0}, "no field 'sigma'; the fields are top_k"),
+        ({"seed": -1, "decimals": 9}, "and 1 more"),
+    ],
+)
+def test_a_wrong_field_is_one_typed_line(fields: dict[str, object], says: str) -> None:
+    with pytest.raises(InvalidSpec, match=says) as caught:
+        OracleSpec(**fields)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_a_spec_is_frozen_and_can_be_part_of_a_larger_config() -> None:
+    class Config(BaseModel):
+        oracle: OracleSpec
+
+    config = Config.model_validate_json('{"oracle": {"top_k": 3}}')
+    assert config.oracle == OracleSpec(top_k=3)
+    with pytest.raises(ValidationError):
+        config.oracle.seed = 3  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="top_k = 0"):
+        Config.model_validate({"oracle": {"top_k": 0}})
+
+
+def test_load_by_name() -> None:
+    assert load("scores") == OracleSpec()
+    assert load("label") == OracleSpec(label_only=True)
+    assert load("top12") == OracleSpec(top_k=12)
+    assert load("noisy").score_noise > 0.0
+    assert load("noisy") == BUILT_IN["noisy"]
+
+
+def test_load_a_file_of_either_kind(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(EVERYTHING.to_toml())
+    (tmp_path / "b.json").write_text(EVERYTHING.to_json())
+    assert load(tmp_path / "a.toml") == load(str(tmp_path / "b.json")) == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.toml", b"top_k = ", "not TOML"),
+        ("a.toml", b"top_k = 0", "a.toml: .*top_k = 0"),
+        ("a.json", b"[1]", "JSON list"),
+        ("a.json", b"{", "not JSON"),
+        ("a.toml", b"\xff\xfe\x00", "cannot read"),
+        ("a.yaml", b"top_k: 3", "no oracle spec"),
+    ],
+)
+def test_load_a_broken_file(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidSpec, match=says):
+        load(tmp_path / name)
+
+
+@pytest.mark.parametrize("source", ["topless", "top0", "{", '{"k": 3}', "gone.toml", ""])
+def test_load_nonsense(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidSpec):
+        load(source)
+
+
+def layers(oracle: object) -> list[str]:
+    """Names from the outermost in, by looking inside: only a test may."""
+    names = []
+    while oracle is not None:
+        names.append(type(oracle).__name__)
+        oracle = getattr(oracle, "_inner", None)
+    return names
+
+
+@pytest.mark.parametrize(("spec", "last"), [(EVERYTHING, "KeepTopK"), (load("label"), "LabelOnly")])
+def test_the_one_order(spec: OracleSpec, last: str) -> None:
+    full = EVERYTHING.model_copy(update={"top_k": spec.top_k, "label_only": spec.label_only})
+    stack = build(full, LinearOracle(), Budget(9), MemoryRecorder())
+    assert layers(stack) == [
+        "Recorded", "Metered", last, "Thresholded", "Rounded", "ScoreNoise", "Quantized", "InputNoise", "LinearOracle",
+    ]  # fmt: skip
+
+
+def test_a_plain_spec_adds_nothing_but_the_meter() -> None:
+    assert layers(build(OracleSpec(), LinearOracle(), Budget(9))) == ["Metered", "LinearOracle"]
+
+
+def test_no_public_attribute_leads_to_the_model() -> None:
+    model = LinearOracle()
+    seen: set[int] = set()
+    queue: list[object] = [build(EVERYTHING, model, Budget(9), MemoryRecorder())]
+    while queue:
+        value = queue.pop()
+        if id(value) in seen or isinstance(value, type) or type(value).__module__ == "builtins":
+            continue
+        seen.add(id(value))
+        assert value is not model
+        assert not isinstance(value, torch.nn.Module)
+        queue += [getattr(value, name) for name in dir(value) if not name.startswith("_")]
+    assert seen
+
+
+def test_a_resumed_stack_goes_on_with_the_noise() -> None:
+    images = random_images(10)
+    whole = MemoryRecorder()
+    build(EVERYTHING, LinearOracle(), Budget(10), whole).query(images)
+    parts = MemoryRecorder()
+    build(EVERYTHING, LinearOracle(), Budget(10), parts).query(images[:3])
+    build(EVERYTHING, LinearOracle(), Budget(10), parts, first=3).query(images[3:])
+    assert b"".join(call.answers for call in parts.calls) == whole.calls[0].answers
+
+
+def test_a_refusal_is_recorded_and_reaches_no_model() -> None:
+    model, recorder = LinearOracle(), MemoryRecorder()
+    stack = build(OracleSpec(), model, Budget(4), recorder)
+    with pytest.raises(BudgetExhausted):
+        stack.query(random_images(5))
+    assert model.images_seen == 0
+    assert recorder.refusals == [(None, 5, "budget")]
+
+
+def test_top_k_beyond_the_classes_cannot_be_built() -> None:
+    with pytest.raises(InvalidSpec, match="1 to 5"):
+        build(OracleSpec(top_k=6), LinearOracle(5), Budget(9))
+
+
+def test_json_is_plain_data() -> None:
+    assert json.loads(OracleSpec(top_k=3).to_json())["top_k"] == 3
