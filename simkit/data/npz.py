@@ -1,0 +1,123 @@
+"""Images in a NumPy archive: x_train, y_train, x_test, y_test, or images and labels; optionally `classes`."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from simkit.data.images import ImageSet, ImageShape
+from simkit.data.source import DataInfo, IndexArray, Split, choose, fixed_split
+from simkit.errors import DataError
+from simkit.triggers import IntArray
+
+_SPLIT_NAMES = ("x_train", "y_train", "x_test", "y_test")
+_TEST_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class NpzSource:
+    """A `.npz` file. Images are uint8 0..255 or float 0..1, in NHWC, NCHW or (grey) NHW; labels integers (N,).
+
+    `images` and `labels` are split once and for all, a quarter for the test. Nothing is unpickled.
+    """
+
+    path: Path
+
+    def info(self) -> DataInfo:
+        """See `Source.info`."""
+        arrays = _read(self.path)
+        parts = {split: _part(arrays, split, self.path) for split in ("train", "test")}
+        images, _, rows = parts["train"]
+        shape, _ = _layout(images, self.path)
+        return DataInfo(self.path.stem, _classes(arrays, self.path), shape, {k: len(v[2]) for k, v in parts.items()})
+
+    def read(self, split: Split, limit: int | None, seed: int) -> ImageSet:
+        """See `Source.read`."""
+        arrays = _read(self.path)
+        images, labels, rows = _part(arrays, split, self.path)
+        chosen = rows[choose(len(rows), limit, seed, split)]
+        pixels = _pixels(images, chosen, self.path)
+        return ImageSet(pixels, labels[chosen], _classes(arrays, self.path), f"{self.path.stem}/{split}")
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: cannot be read as a .npz of plain arrays: {error}") from error
+    if not (set(_SPLIT_NAMES) <= set(arrays) or {"images", "labels"} <= set(arrays)):
+        found = ", ".join(sorted(arrays)) or "nothing"
+        raise DataError(f"{path}: holds {found}; name the arrays {', '.join(_SPLIT_NAMES)}, or images and labels")
+    return arrays
+
+
+def _part(arrays: dict[str, NDArray[Any]], split: str, path: Path) -> tuple[NDArray[Any], IntArray, IndexArray]:
+    """The images and labels that hold the split, and its rows among them."""
+    if "x_train" in arrays:
+        images, labels = arrays[f"x_{split}"], _labels(arrays, f"y_{split}", path)
+        rows = np.arange(len(labels), dtype=np.int64)
+    else:
+        images, labels = arrays["images"], _labels(arrays, "labels", path)
+        parts = fixed_split(labels, round(_TEST_SHARE * len(labels)), str(path))
+        rows = parts["train"] if split == "train" else parts["test"]
+    if images.ndim == 0 or len(images) != len(labels) or len(labels) == 0:
+        raise DataError(f"{path}: images {images.shape} and labels {labels.shape} of {split}; need one label an image")
+    return images, labels, rows
+
+
+def _labels(arrays: dict[str, NDArray[Any]], name: str, path: Path) -> IntArray:
+    labels = arrays[name]
+    if labels.ndim == 2 and labels.shape[1] == 1:  # the layout of Keras data sets
+        labels = labels[:, 0]
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"{path}: {name} is {labels.dtype} {labels.shape}; need integers (N,)")
+    wrong = np.flatnonzero((labels < 0) | (labels > np.iinfo(np.int16).max))
+    if len(wrong):
+        raise DataError(f"{path}: {name} is {labels[wrong[0]]} in row {wrong[0]}; classes are counted from 0")
+    return labels.astype(np.int32)
+
+
+def _classes(arrays: dict[str, NDArray[Any]], path: Path) -> tuple[str, ...]:
+    if "classes" in arrays:
+        return tuple(str(name) for name in np.atleast_1d(arrays["classes"]))
+    names = ("y_train", "y_test") if "x_train" in arrays else ("labels",)
+    largest = max(int(_labels(arrays, name, path).max(initial=0)) for name in names)
+    return tuple(str(label) for label in range(largest + 1))
+
+
+def _layout(images: NDArray[Any], path: Path) -> tuple[ImageShape, tuple[int, ...]]:
+    """(C, H, W), and the axes that bring a batch into NCHW once grey images have got a channel in front."""
+    shape = images.shape
+    if images.ndim == 3:
+        return (1, shape[1], shape[2]), (0, 1, 2, 3)
+    if images.ndim != 4:
+        raise DataError(f"{path}: images have shape {shape}; need (N, H, W, C), (N, C, H, W) or (N, H, W)")
+    first, last = shape[1] in (1, 3), shape[3] in (1, 3)
+    if first == last:
+        why = "may be NHWC or NCHW" if first else "have no axis of 1 or 3 channels"
+        raise DataError(f"{path}: images of shape {shape} {why}; store (N, C, H, W) or (N, H, W, C) with C of 1 or 3")
+    if first:
+        return (shape[1], shape[2], shape[3]), (0, 1, 2, 3)
+    return (shape[3], shape[1], shape[2]), (0, 3, 1, 2)
+
+
+def _pixels(images: NDArray[Any], chosen: IndexArray, path: Path) -> torch.Tensor:
+    _, axes = _layout(images, path)
+    batch = images[chosen]
+    batch = np.ascontiguousarray((batch[:, None] if batch.ndim == 3 else batch).transpose(axes))
+    if batch.dtype == np.uint8:
+        return torch.from_numpy(batch).float().div_(255.0)
+    if not np.issubdtype(batch.dtype, np.floating):
+        raise DataError(f"{path}: images are {batch.dtype}; store uint8 0..255 or floats in [0, 1]")
+    outside = ~((batch >= 0.0) & (batch <= 1.0)).reshape(len(batch), -1).all(axis=1)
+    if outside.any():
+        row = int(chosen[np.argmax(outside)])
+        raise DataError(f"{path}: the float image in row {row} leaves [0, 1]; divide by 255, or store uint8")
+    return torch.from_numpy(batch.astype(np.float32))

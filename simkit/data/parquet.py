@@ -1,0 +1,218 @@
+"""A folder of Parquet files in the layout of Hugging Face `datasets`: encoded images and class labels."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from simkit.data.images import ImageSet, ImageShape
+from simkit.data.source import DataInfo, IndexArray, Split, choose
+from simkit.errors import DataError
+from simkit.triggers import IntArray
+
+_PREFIXES: dict[Split, tuple[str, ...]] = {"train": ("train",), "test": ("test", "validation", "val")}
+_GREY, _COLOUR = ("L", "1"), ("RGB", "RGBA", "P", "CMYK", "YCbCr", "LA", "PA")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of the image and label columns, and the class names where the schema tells them."""
+
+    image: str
+    label: str
+    classes: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class ParquetSource:
+    """`train*.parquet` and `test*.parquet` (or `validation*`) in `folder` or in its subfolder `data`.
+
+    Columns: an image, struct of `bytes` and `path`, and an integer label. The images must agree in size; grey ones
+    among colour images are given three channels.
+    """
+
+    folder: Path
+
+    def info(self) -> DataInfo:
+        """See `Source.info`."""
+        parts = {split: files for split in _PREFIXES if (files := _find(self.folder, split))}
+        if not parts:
+            raise DataError(f"{self.folder}: holds no train*.parquet or test*.parquet, nor does {self.folder / 'data'}")
+        sizes = {split: sum(_open(file).metadata.num_rows for file in files) for split, files in parts.items()}
+        first = next(iter(parts.values()))[0]
+        columns = _columns(first)
+        classes = columns.classes or self._numbered(columns, parts)
+        return DataInfo(self.folder.name, classes, _first_shape(first, columns), sizes)
+
+    def read(self, split: Split, limit: int | None, seed: int) -> ImageSet:
+        """See `Source.read`."""
+        files = _find(self.folder, split)
+        if not files:
+            wanted = " or ".join(f"{prefix}*.parquet" for prefix in _PREFIXES[split])
+            raise DataError(f"{self.folder}: no {wanted} here or in {self.folder / 'data'}")
+        columns = _columns(files[0])
+        rows = choose(sum(_open(file).metadata.num_rows for file in files), limit, seed, split)
+        shape = _first_shape(files[0], columns)
+        pixels, labels = np.empty((len(rows), *shape), np.uint8), np.empty(len(rows), np.int32)
+        for place, cell in _cells(files, columns, rows):
+            pixels[place], labels[place] = cell.decode(shape), cell.class_id(columns.classes)
+        classes = columns.classes or self.info().classes
+        images = torch.from_numpy(pixels).float().div_(255.0)
+        return ImageSet(images, labels, classes, f"{self.folder.name}/{split}")
+
+    def _numbered(self, columns: Columns, parts: dict[Split, list[Path]]) -> tuple[str, ...]:
+        """Class names for a schema that has none: the numbers up to the largest label of any split."""
+        every = [file for files in parts.values() for file in files]
+        largest = max(int(_labels(file, columns.label).max(initial=0)) for file in every)
+        return tuple(str(label) for label in range(largest + 1))
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One row, with where it came from for the message of an error."""
+
+    file: Path
+    row: int
+    columns: Columns
+    data: bytes | None
+    label: int | None
+
+    def decode(self, shape: ImageShape) -> NDArray[np.uint8]:
+        image = self.open()
+        size = (image.height, image.width)
+        if size != shape[1:]:  # before any pixel is decoded: a header may promise gigabytes
+            raise self._error(self.columns.image, f"is {size[0]}x{size[1]}, the first image {shape[1]}x{shape[2]}")
+        if channels(image) > shape[0]:
+            raise self._error(self.columns.image, "is in colour, the first image is grey; store all of them as one")
+        try:
+            pixels = np.asarray(image.convert("L" if shape[0] == 1 else "RGB"))
+        except Exception as error:  # Pillow's decoders raise many kinds
+            raise self._error(self.columns.image, f"cannot be decoded: {error}") from error
+        return pixels[None] if shape[0] == 1 else pixels.transpose(2, 0, 1)
+
+    def open(self) -> Image.Image:
+        if self.data is None:
+            raise self._error(self.columns.image, "has no bytes; store the encoded image, not only its path")
+        try:
+            image = Image.open(io.BytesIO(self.data))
+        except Exception as error:
+            raise self._error(self.columns.image, "is not an image that can be read") from error
+        if channels(image) == 0:
+            raise self._error(self.columns.image, f"has the pixel format {image.mode}; store 8 bits a channel")
+        return image
+
+    def class_id(self, classes: tuple[str, ...] | None) -> int:
+        if self.label is None or self.label < 0 or (classes is not None and self.label >= len(classes)):
+            known = "" if classes is None else f"; the {len(classes)} classes are counted from 0"
+            raise self._error(self.columns.label, f"is {self.label}{known}")
+        return self.label
+
+    def _error(self, column: str, what: str) -> DataError:
+        return DataError(f"{self.file}: column {column!r}, row {self.row}: {what}")
+
+
+def channels(image: Image.Image) -> int:
+    """1 for grey, 3 for colour, 0 for a format that is not 8 bits a channel."""
+    return 1 if image.mode in _GREY else 3 if image.mode in _COLOUR else 0
+
+
+def _find(folder: Path, split: Split) -> list[Path]:
+    for place in (folder, folder / "data"):
+        for prefix in _PREFIXES[split]:
+            files = sorted(place.glob(f"{prefix}[.-]*parquet"))
+            if files:
+                return files
+    return []
+
+
+def _open(file: Path) -> Any:
+    import pyarrow as pa  # type: ignore[import-untyped]  # slow to import, and only this source needs it
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    try:
+        return pq.ParquetFile(file)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{file}: cannot be read as Parquet: {error}") from error
+
+
+def _columns(file: Path) -> Columns:
+    """The columns `image` and `label`, or the only ones that the schema calls an Image and a ClassLabel."""
+    schema = _open(file).schema_arrow
+    features = _features(schema.metadata or {})
+    image = _pick(file, schema.names, features, "image", "Image")
+    label = _pick(file, schema.names, features, "label", "ClassLabel")
+    kind = schema.field(image).type
+    if not any(child.name == "bytes" for child in (kind.field(i) for i in range(kind.num_fields))):
+        raise DataError(f"{file}: column {image!r} is {kind}; need a struct with the encoded image in `bytes`")
+    names = features.get(label, {}).get("names")
+    return Columns(image, label, tuple(str(name) for name in names) if names else None)
+
+
+def _features(metadata: dict[bytes, bytes]) -> dict[str, dict[str, Any]]:
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+        return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}  # a file that other software wrote: the columns must have the usual names
+
+
+def _pick(file: Path, names: Sequence[str], features: dict[str, dict[str, Any]], usual: str, kind: str) -> str:
+    if usual in names:
+        return usual
+    typed = [name for name in names if features.get(name, {}).get("_type") == kind]
+    if len(typed) != 1:
+        raise DataError(f"{file}: has the columns {', '.join(names)}; name one of them {usual!r}")
+    return typed[0]
+
+
+def _first_shape(file: Path, columns: Columns) -> ImageShape:
+    for _, cell in _cells([file], columns, np.zeros(1, np.int64)):
+        image = cell.open()
+        return channels(image), image.height, image.width
+    raise DataError(f"{file}: holds no rows")
+
+
+def _cells(files: Sequence[Path], columns: Columns, rows: IndexArray) -> Iterator[tuple[int, _Cell]]:
+    """(place in `rows`, the cell), one row group in memory at a time; rows are counted through all files."""
+    order = np.argsort(rows, kind="stable")
+    wanted, start = rows[order], 0
+    for file in files:
+        parquet, file_start = _open(file), start
+        for group in range(parquet.num_row_groups):
+            stop = start + parquet.metadata.row_group(group).num_rows
+            low, high = np.searchsorted(wanted, [start, stop])
+            if low < high:
+                data, labels = _read_group(file, parquet, group, columns, wanted[low:high] - start)
+                for k in range(high - low):
+                    row = int(wanted[low + k]) - file_start
+                    yield int(order[low + k]), _Cell(file, row, columns, data[k], labels[k])
+            start = stop
+
+
+def _read_group(
+    file: Path, parquet: Any, group: int, columns: Columns, rows: IndexArray
+) -> tuple[list[bytes | None], list[int | None]]:
+    import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
+
+    try:
+        table = parquet.read_row_group(group, columns=[f"{columns.image}.bytes", columns.label]).take(pa.array(rows))
+        data = [None if cell is None else cell["bytes"] for cell in table[columns.image].to_pylist()]
+        return data, table[columns.label].cast(pa.int64()).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{file}: columns {columns.image!r} and {columns.label!r}: {error}") from error
+
+
+def _labels(file: Path, column: str) -> IntArray:
+    labels = _open(file).read(columns=[column])[column].drop_null().to_numpy()
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"{file}: column {column!r} is {labels.dtype}; need integers")
+    return labels.astype(np.int32)

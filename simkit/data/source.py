@@ -1,0 +1,75 @@
+"""What a data set is before it is read: its description, the protocol of a source, and the choice of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simkit.data.images import ImageSet, ImageShape
+from simkit.errors import DataError
+from simkit.seeding import stream
+
+Split: TypeAlias = Literal["train", "test"]
+IndexArray: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What can be told without decoding the images.
+
+    image_shape: (C, H, W) of the first image. sizes: images by split, only the splits that are there.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    image_shape: ImageShape
+    sizes: Mapping[str, int]
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.classes)
+
+
+class Source(Protocol):
+    """A place that images come from. Every failure is a DataError of one line: file, column or array, row."""
+
+    def info(self) -> DataInfo:
+        """The description, at the price of one image."""
+        ...
+
+    def read(self, split: Split, limit: int | None, seed: int) -> ImageSet:
+        """The split, or a seeded choice of `limit` of its images, see `choose`."""
+        ...
+
+
+def choose(images: int, limit: int | None, seed: int, split: Split) -> IndexArray:
+    """Which of `images` to read, int64: all in order, or the first `limit` of a seeded shuffle.
+
+    A smaller limit gives a prefix of a larger one. A limit above the number of images gives them all, shuffled.
+    Raises DataError for a limit below 1.
+    """
+    if limit is None:
+        return np.arange(images, dtype=np.int64)
+    if limit < 1:
+        raise DataError(f"a limit of {limit} images; give 1 or more, or None for all of them")
+    return stream(seed, "data", split).permutation(images).astype(np.int64)[:limit]
+
+
+def fixed_split(labels: NDArray[np.integer], test_images: int, name: str) -> dict[Split, IndexArray]:
+    """A stratified split that is always the same: indices by split, int64, about `test_images` for the test.
+
+    Raises DataError where a class is too small to be in both parts.
+    """
+    from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]  # slow to import
+
+    try:
+        train, test = train_test_split(
+            np.arange(len(labels), dtype=np.int64), test_size=test_images, stratify=labels, random_state=0
+        )
+    except ValueError as error:
+        raise DataError(f"{name}: cannot split {len(labels)} images into train and test: {error}") from error
+    return {"train": np.sort(train), "test": np.sort(test)}

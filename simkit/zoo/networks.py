@@ -1,0 +1,132 @@
+"""The victims' architectures: images in [0, 1] in, logits out.
+
+Convolution, batch norm and activation are neighbours in plain `nn.Sequential`s, so that the batch norm can be folded
+from structure alone. All of them take an empty batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TypeAlias
+
+import torch
+from torch import nn
+
+from simkit.data.images import ImageShape
+from simkit.errors import ConfigError
+
+Builder: TypeAlias = Callable[[ImageShape, int], nn.Module]
+
+
+class Normalise(nn.Module):
+    """(x - mean) / std, from buffers: what a data loader would do elsewhere travels with the weights."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, mean: float = 0.5, std: float = 0.25) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return (images - self.mean) / self.std
+
+
+class Residual(nn.Module):
+    """relu(body(x) + shortcut(x)): two convolutions, and a 1x1 convolution where the size changes."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *conv_bn_relu(channels_in, channels_out, stride=stride),
+            *conv_bn_relu(channels_out, channels_out)[:2],
+        )
+        same = channels_in == channels_out and stride == 1
+        self.shortcut = nn.Identity() if same else nn.Sequential(*_projection(channels_in, channels_out, stride))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.body(images) + self.shortcut(images))
+
+
+def conv_bn_relu(channels_in: int, channels_out: int, stride: int = 1) -> tuple[nn.Module, ...]:
+    """A 3x3 convolution without bias, its batch norm, and a ReLU."""
+    conv = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False)
+    return conv, nn.BatchNorm2d(channels_out), nn.ReLU()
+
+
+def _projection(channels_in: int, channels_out: int, stride: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False), nn.BatchNorm2d(channels_out)
+
+
+def conv4(image_shape: ImageShape, n_classes: int) -> nn.Module:
+    """Four convolutions and a global max pool: sees a trigger wherever it is. Images of 4x4 pixels or more."""
+    _check(image_shape, n_classes, smallest=4)
+    return nn.Sequential(
+        Normalise(),
+        *conv_bn_relu(image_shape[0], 32),
+        nn.MaxPool2d(2),
+        *conv_bn_relu(32, 64),
+        nn.MaxPool2d(2),
+        *conv_bn_relu(64, 64),
+        *conv_bn_relu(64, 128),
+        nn.AdaptiveMaxPool2d(1),
+        nn.Flatten(),
+        nn.Linear(128, n_classes),
+    )
+
+
+def flat(image_shape: ImageShape, n_classes: int) -> nn.Module:
+    """Two convolutions and dense layers: every position has weights of its own. Images of 4x4 pixels or more."""
+    _check(image_shape, n_classes, smallest=4)
+    features = 32 * (image_shape[1] // 4) * (image_shape[2] // 4)
+    return nn.Sequential(
+        Normalise(),
+        *conv_bn_relu(image_shape[0], 32),
+        nn.MaxPool2d(2),
+        *conv_bn_relu(32, 32),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(features, 128),
+        nn.ReLU(),
+        nn.Linear(128, n_classes),
+    )
+
+
+def resnet8(image_shape: ImageShape, n_classes: int) -> nn.Module:
+    """Three residual blocks and a global average pool (He et al., 2015, with n = 1). Images of 4x4 pixels or more."""
+    _check(image_shape, n_classes, smallest=4)
+    return nn.Sequential(
+        Normalise(),
+        *conv_bn_relu(image_shape[0], 16),
+        Residual(16, 16, 1),
+        Residual(16, 32, 2),
+        Residual(32, 64, 2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, n_classes),
+    )
+
+
+NETWORKS: Mapping[str, Builder] = MappingProxyType({"conv4": conv4, "flat": flat, "resnet8": resnet8})
+"""Architecture name -> builder (image_shape (C, H, W), n_classes) -> module with logits (N, n_classes)."""
+
+
+def build_network(name: str, image_shape: ImageShape, n_classes: int, seed: int) -> nn.Module:
+    """A network with weights drawn from `seed`; torch's own generator is left as it was.
+
+    Raises ConfigError for a name that is not in NETWORKS or a shape the network cannot take.
+    """
+    if name not in NETWORKS:
+        raise ConfigError(f"no architecture {name!r}; choose from {', '.join(NETWORKS)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return NETWORKS[name](image_shape, n_classes)
+
+
+def _check(image_shape: ImageShape, n_classes: int, smallest: int) -> None:
+    if image_shape[0] < 1 or min(image_shape[1:]) < smallest or n_classes < 2:
+        raise ConfigError(
+            f"images {image_shape}, {n_classes} classes; need {smallest}x{smallest} pixels and two classes or more"
+        )

@@ -1,0 +1,171 @@
+"""Training and judging one victim: a pure function of images, config, seed and the number of torch threads."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from simkit.attacks.badnets import BadNets
+from simkit.data.images import ImageSet
+from simkit.errors import ConfigError, DataError
+from simkit.seeding import stream
+
+_CHUNK = 250
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a victim is trained: SGD with momentum on a one-cycle schedule. Raises ConfigError outside the ranges.
+
+    epochs: passes over the images, 1 or more. batch: images a step, 2 or more. learning_rate: the peak of the cycle.
+    weight_decay: of SGD. momentum: of SGD, Nesterov's. precision: of the forward pass; bfloat16 is about twice as fast.
+    train_images: train on so many of the data set's images, chosen at random; None takes all. augment: random flips and
+    shifts of an eighth of the side; leave it off where left and right, or the place, tell classes apart.
+    """
+
+    epochs: int = 5
+    batch: int = 128
+    learning_rate: float = 0.2
+    weight_decay: float = 5e-4
+    momentum: float = 0.9
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    train_images: int | None = None
+    augment: bool = False
+
+    def __post_init__(self) -> None:
+        images = 1 if self.train_images is None else self.train_images
+        if self.epochs < 1 or self.batch < 2 or images < 1:
+            raise ConfigError(f"{self.epochs} epochs, batch {self.batch}, {images} images; need 1, 2 and 1 or more")
+        if not (self.learning_rate > 0.0 and self.weight_decay >= 0.0 and 0.0 < self.momentum < 1.0):
+            raise ConfigError("learning_rate must be above 0, weight_decay 0 or more, momentum in (0, 1)")
+        if self.precision not in ("bfloat16", "float32"):
+            raise ConfigError(f"no precision {self.precision!r}; choose bfloat16 or float32")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Shares of images, in [0, 1]; success_rate is None where no attack was evaluated."""
+
+    clean_accuracy: float
+    success_rate: float | None
+
+
+def train(
+    network: nn.Module,
+    images: ImageSet,
+    config: TrainConfig,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> nn.Module:
+    """A trained copy of `network` in eval mode; the one given is not changed.
+
+    network: images (N, C, H, W) to logits (N, n_classes). progress: called with (epochs done, epochs). Equal arguments
+    and torch threads give equal weights. Raises ConfigError if the loss is not finite any more, DataError if the network
+    does not fit the images.
+    """
+    model = copy.deepcopy(network).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    optimiser, schedule = _optimiser(model, len(images), config)
+    pixels = images.pixels.contiguous(memory_format=torch.channels_last)
+    labels = torch.from_numpy(images.labels).long()
+    _check_fit(model, images)
+    for epoch in range(config.epochs):
+        for chosen, batch in _batches(pixels, config, seed, epoch):
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
+                logits = model(batch)
+            loss = nn.functional.cross_entropy(logits.float(), labels[chosen])
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+        if not math.isfinite(float(loss)):
+            raise ConfigError(f"the loss is {float(loss)} after epoch {epoch + 1}; lower learning_rate")
+        if progress is not None:
+            progress(epoch + 1, config.epochs)
+    return model.eval()
+
+
+def evaluate(model: nn.Module, images: ImageSet, attack: BadNets | None = None) -> Evaluation:
+    """The clean accuracy on `images`, and the success rate of `attack` on those not of its target class.
+
+    images: held out of training. The model's mode is left as it was. Raises DataError if no image is left to attack.
+    """
+    clean_accuracy = float((_predict(model, images.pixels) == torch.from_numpy(images.labels)).double().mean())
+    if attack is None:
+        return Evaluation(clean_accuracy, None)
+    others = torch.from_numpy(images.labels != attack.target_class)
+    if not bool(others.any()):
+        raise DataError(f"{images.name}: every image is of the target class {attack.target_class}; none to attack")
+    predicted = _predict(model, attack.stamp_all(images.pixels[others]))
+    return Evaluation(clean_accuracy, float((predicted == attack.target_class).double().mean()))
+
+
+def _optimiser(
+    model: nn.Module, images: int, config: TrainConfig
+) -> tuple[torch.optim.SGD, torch.optim.lr_scheduler.OneCycleLR]:
+    optimiser = torch.optim.SGD(
+        model.parameters(), config.learning_rate, config.momentum, weight_decay=config.weight_decay, nesterov=True
+    )
+    steps = config.epochs * _steps(images, config.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, config.learning_rate, total_steps=steps + 1, cycle_momentum=False, pct_start=0.25
+    )
+    return optimiser, schedule
+
+
+def _steps(images: int, batch: int) -> int:
+    """Steps an epoch; a last batch of one image is left out, batch norm cannot be trained on it."""
+    return images // batch + (images % batch > 1)
+
+
+def _batches(
+    pixels: torch.Tensor, config: TrainConfig, seed: int, epoch: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """(indices, images) of one shuffled epoch."""
+    rng = stream(seed, "train", epoch)
+    order = torch.from_numpy(rng.permutation(len(pixels)))
+    for step in range(_steps(len(pixels), config.batch)):
+        chosen = order[step * config.batch : (step + 1) * config.batch]
+        batch = pixels[chosen]
+        if config.augment:
+            flips = torch.from_numpy(rng.random(len(batch)) < 0.5)[:, None, None, None]
+            batch = _shift(torch.where(flips, batch.flip(3), batch), *(float(v) for v in rng.random(2)))
+        yield chosen, batch
+
+
+def _shift(batch: torch.Tensor, down: float, right: float) -> torch.Tensor:
+    """The whole batch moved by up to an eighth of its side each way, mirrored at the border. down, right: in [0, 1)."""
+    height, width = batch.shape[2:]
+    far = height // 8, width // 8
+    padded = nn.functional.pad(batch, (far[1], far[1], far[0], far[0]), mode="reflect")
+    row, col = int(down * (2 * far[0] + 1)), int(right * (2 * far[1] + 1))
+    return padded[:, :, row : row + height, col : col + width].contiguous(memory_format=torch.channels_last)
+
+
+def _check_fit(model: nn.Module, images: ImageSet) -> None:
+    try:
+        shape = tuple(_predict_logits(model, images.pixels[:1]).shape)
+    except RuntimeError as error:
+        raise DataError(f"{images.name}: the network cannot take images {images.image_shape}: {error}") from error
+    if shape != (1, images.n_classes):
+        raise DataError(f"{images.name}: {images.n_classes} classes, but the network answers {shape} for one image")
+
+
+def _predict_logits(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            chunks = [model(c.contiguous(memory_format=torch.channels_last)) for c in pixels.split(_CHUNK)]
+    finally:
+        model.train(training)
+    return torch.cat(chunks)
+
+
+def _predict(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    return _predict_logits(model, pixels).argmax(dim=1)
