@@ -1,0 +1,100 @@
+"""The `simkit` command: its groups are in `studies.commands`, one file a topic; how errors end it is here alone.
+
+A new group: write `studies/commands/TOPIC.py` with a `typer.Typer` named `app`, and add one line below. Commands import
+what is heavy (torch, sqlalchemy, pandas) inside their functions, so that `simkit --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+DONE, BUG, USAGE, UNDECIDED, BAD_INPUT, STORAGE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+"""How a command ends: 3, the budget ended before a verdict; 4, a bad model or data set; 5, the ledger."""
+
+app = typer.Typer(
+    name="simkit",
+    help="Tell backdoored classifiers from clean ones by asking them, for the fewest queries.",
+    epilog="Exit codes: 0 done, 2 usage, 3 undecided when the budget ended, 4 bad model or data, 5 storage.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"simkit {version('b3d-simkit')}")
+        raise typer.Exit(DONE)
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code; an error is one line on stderr, and no traceback without SIMKIT_DEBUG.
+
+    args: as on the command line; None takes them from there.
+    """
+    try:
+        result = app(args, prog_name="simkit", standalone_mode=False)
+    except Exception as error:  # the outermost frame of a program: whatever arrives here is told, never swallowed
+        return _told(error)
+    if result == INTERRUPTED:
+        _say("interrupted; what was answered is kept, and the same command goes on from there")
+    return result if isinstance(result, int) else DONE
+
+
+def exit_code(error: Exception) -> int:
+    """The one table from typed errors to exit codes."""
+    from db.errors import StorageError
+    from oracles.errors import BudgetExhausted, InvalidImages, InvalidSpec, ModelError, ReplayMismatch
+    from simkit.errors import ConfigError, DataError
+
+    table: tuple[tuple[tuple[type[Exception], ...], int], ...] = (
+        ((typer.TyperException, ConfigError, InvalidSpec), USAGE),
+        ((BudgetExhausted,), UNDECIDED),
+        ((ModelError, InvalidImages, DataError), BAD_INPUT),
+        ((StorageError, ReplayMismatch), STORAGE),
+    )
+    return next((code for types, code in table if isinstance(error, types)), BUG)
+
+
+def _told(error: Exception) -> int:
+    code = exit_code(error)
+    if os.environ.get("SIMKIT_DEBUG"):
+        traceback.print_exception(error)
+    if isinstance(error, typer.TyperException):
+        _say_usage(error)
+    elif code == BUG:
+        _say(f"unexpected {type(error).__name__}: {error} (a bug: SIMKIT_DEBUG=1 shows where)")
+    else:
+        _say(str(error))
+    return code
+
+
+def _say_usage(error: typer.TyperException) -> None:
+    context = getattr(error, "ctx", None)
+    where = f"; see {context.command_path} --help" if context else ""
+    if message := error.format_message():  # none when the help itself was just shown
+        _say(message.rstrip(".") + where)
+
+
+def _say(message: str) -> None:
+    typer.echo(f"simkit: error: {' '.join(message.split())}", err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""What the repository promises about itself: its commands, its sizes, its version, its tidiness."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("db", "oracles", "simkit", "studies")
+MAX_LINES = 350
+
+
+def readme_blocks() -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def tracked_files() -> list[Path]:
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listing = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [path for name in listing.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_the_readme_opens_with_two_commands_of_one_line() -> None:
+    install, test = readme_blocks()[:2]
+    assert install.count("\n") == test.count("\n") == 1
+    assert install.endswith("simkit demo\n")
+    assert "tox" in test
+
+
+def test_ci_runs_the_readmes_second_block(tmp_path: Path) -> None:
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
+    blocks = "```sh\necho the first ran\n```\n\n```sh\necho the second ran && echo '= 1 passed in 0.1s ='\n```\n"
+    (tmp_path / "README.md").write_text(blocks)
+    done = subprocess.run(["bash", tmp_path / ".ci" / "run"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "\nthe second ran\n" in done.stdout
+    assert "\nthe first ran\n" not in done.stdout
+    assert done.stdout.endswith("\n= 1 passed in 0.1s =\n")
+
+
+def test_ci_fails_when_the_command_fails(tmp_path: Path) -> None:
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
+    (tmp_path / "README.md").write_text("```sh\ntrue\n```\n```sh\necho '= 1 passed in 0.1s =' && false\n```\n")
+    assert subprocess.run(["bash", tmp_path / ".ci" / "run"], capture_output=True, check=False).returncode != 0
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_files_stay_short(package: str) -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / package).rglob("*.py")}
+    assert lengths
+    assert {path.name: length for path, length in lengths.items() if length > MAX_LINES} == {}
+
+
+def test_the_version_is_told_once() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert version("b3d-simkit") == project["version"]
+    assert f"## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_no_tracked_file_names_a_folder_of_one_machine() -> None:
+    machine = re.compile(rb"(?<![\w.~])/(?:home|root|Users|work|mnt)/\w")
+    found = [path.relative_to(ROOT).as_posix() for path in tracked_files() if machine.search(path.read_bytes())]
+    assert found == []
