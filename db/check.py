@@ -1,0 +1,107 @@
+"""Is a ledger sound? Everything that is counted is counted again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import Connection
+
+from db.engine import reading
+from db.errors import StorageError
+from db.records import TRIGGER_COLUMNS, checksum, unpack_trigger
+from db.tables import SCHEMA, VERSION_TABLE
+
+_PAGE_CALLS = 32
+_MOST = 100
+"""A file with more mismatches than this is not read further."""
+
+# each row of each query is one mismatch, in words
+_COUNTS = (
+    "SELECT 'the view has ' || v.n || ' queries, the calls ' || c.n"
+    " FROM (SELECT count(*) AS n FROM queries) AS v, (SELECT coalesce(sum(queries), 0) AS n FROM calls) AS c"
+    " WHERE v.n <> c.n",
+    "SELECT 'run ' || r.id || ': ' || c.spent || ' queries spent of a budget of ' || r.budget"
+    " FROM runs AS r JOIN (SELECT run_id, sum(charged) AS spent FROM calls GROUP BY run_id) AS c ON c.run_id = r.id"
+    " WHERE c.spent > r.budget",
+    "SELECT 'run ' || v.run_id || ': the verdict says ' || v.spent || ' spent, the calls ' || coalesce(c.n, 0)"
+    " FROM verdicts AS v LEFT JOIN (SELECT run_id, sum(charged) AS n FROM calls GROUP BY run_id) AS c"
+    " ON c.run_id = v.run_id WHERE v.spent <> coalesce(c.n, 0)",
+    "SELECT 'run ' || v.run_id || ': the verdict says ' || v.refused || ' refused, the refusals ' || coalesce(f.n, 0)"
+    " FROM verdicts AS v LEFT JOIN (SELECT run_id, sum(queries) AS n FROM refusals GROUP BY run_id) AS f"
+    " ON f.run_id = v.run_id WHERE v.refused <> coalesce(f.n, 0)",
+    "SELECT 'run ' || r.id || ': state ' || r.state || ' does not fit its verdict'"
+    " FROM runs AS r LEFT JOIN verdicts AS v ON v.run_id = r.id WHERE (r.state = 'done') <> (v.run_id IS NOT NULL)",
+    "SELECT 'run ' || run_id || ': ' || count(*) || ' steps numbered ' || min(number) || ' to ' || max(number)"
+    " FROM steps GROUP BY run_id HAVING max(number) - min(number) + 1 <> count(*)",
+)
+
+
+def check(path: Path) -> list[str]:
+    """What is wrong with the ledger at `path`, in words, the first 100 at most; empty when it is sound.
+
+    One read-only snapshot, a few calls in memory at a time; a file that cannot be read is a mismatch, not an error.
+    """
+    found: list[str] = []
+    try:
+        with reading(path) as connection:
+            for mismatch in _mismatches(connection):
+                found.append(mismatch)
+                if len(found) == _MOST:
+                    break
+    except StorageError as error:
+        found.append(str(error))
+    return found
+
+
+def _mismatches(connection: Connection) -> Iterator[str]:
+    yield from _file(connection)
+    yield from _calls(connection)
+    for sql in _COUNTS:
+        for (mismatch,) in connection.exec_driver_sql(sql):
+            yield str(mismatch)
+    yield from _triggers(connection)
+
+
+def _file(connection: Connection) -> Iterator[str]:
+    for (message,) in connection.exec_driver_sql("PRAGMA integrity_check"):
+        if message != "ok":
+            yield f"integrity: {message}"
+    for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+        yield f"foreign key: row {row} of {table} names a row of {parent} that is not there"
+    versions = [row[0] for row in connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}")]
+    if versions != [f"{SCHEMA:04d}"]:
+        yield f"schema: migrations {versions}, expected {SCHEMA:04d}"
+
+
+def _calls(connection: Connection) -> Iterator[str]:
+    """Checksums, lengths, and that numbers and ordinals go on without a gap in each run."""
+    sql = (
+        "SELECT run_id, number, first, queries, codec, rows, answers, crc32, json_array_length(rows)"
+        " FROM calls ORDER BY run_id, number"
+    )
+    run = expected = first = -1
+    for row in connection.execution_options(yield_per=_PAGE_CALLS).exec_driver_sql(sql):
+        if row[0] != run:
+            run, expected, first = row[0], 0, 0
+        _, number, begins, queries, codec, rows, answers, crc32, packed = row
+        where = f"run {run}, call {number}"
+        if number != expected:
+            yield f"{where}: expected call {expected}"
+        if begins != first:
+            yield f"{where}: begins at query {begins}, expected {first}"
+        if packed != queries or len(answers) % queries:
+            yield f"{where}: {packed} rows and {len(answers)} bytes of answers for {queries} queries"
+        if checksum(codec, rows, answers) != crc32:
+            yield f"{where}: the checksum differs"
+        expected, first = number + 1, begins + queries
+
+
+def _triggers(connection: Connection) -> Iterator[str]:
+    sql = f"SELECT run_id, {TRIGGER_COLUMNS} FROM triggers ORDER BY run_id, target_class"
+    for run, *row in connection.execution_options(yield_per=1).exec_driver_sql(sql):
+        trigger = unpack_trigger(row)
+        size = float(trigger.mask.sum(dtype=np.float64))
+        if not np.isclose(trigger.mask_size, size, rtol=1e-5, atol=1e-6):  # it may have been summed in float32
+            yield f"run {run}, class {trigger.target_class}: mask size {trigger.mask_size:g}, the mask sums to {size:g}"

@@ -1,0 +1,138 @@
+"""How a ledger's file is recognised and opened: settings with their reasons, writing and reading."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import NullPool
+
+from db.errors import NotALedger, StorageError, translated
+from db.tables import APPLICATION_ID, SCHEMA
+
+_MAGIC = b"SQLite format 3\x00"
+_HEADER_BYTES = 100
+BUSY_MS = 30_000
+"""How long to wait for another program's lock, in milliseconds, before StorageBusy."""
+
+WRITER_PRAGMAS = (
+    "PRAGMA synchronous = FULL",  # a committed query is paid for: it must survive a power cut, and commits are rare
+    "PRAGMA foreign_keys = ON",  # off by default in SQLite
+    "PRAGMA journal_size_limit = 67108864",  # give the disk back after a long reader made the log grow
+    "PRAGMA cache_size = -16384",  # 16 MiB: a ledger is appended to, few pages are visited twice
+)  # no mmap_size: a failing disk would kill the process; no trusted_schema = OFF: older SQLite then refuses json_valid
+
+READER_PRAGMAS = (
+    "PRAGMA query_only = ON",  # a second guard behind mode=ro
+    "PRAGMA wal_autocheckpoint = 0",  # only the writer checkpoints
+)
+
+
+def identify(path: Path) -> int | None:
+    """The schema version of the ledger at `path`, or None where there is no file yet or an empty one.
+
+    Reads the first 100 bytes only: whatever else the file is, it stays as it was and nothing appears beside it.
+    Raises NotALedger for other files, StorageError for a truncated one, a folder, or a log without its database.
+    """
+    with translated(path):
+        if path.exists() and not path.is_file():
+            raise StorageError(f"{path}: a folder or a device; name a file")
+        if not path.exists() or path.stat().st_size == 0:
+            _refuse_orphan_log(path)
+            return None
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+        return _version(path, header)
+
+
+def _version(path: Path, header: bytes) -> int:
+    if not header.startswith(_MAGIC[: len(header)]):
+        raise NotALedger(f"{path}: not an SQLite file; name another file")
+    if len(header) < _HEADER_BYTES or _is_short(path, header):
+        raise StorageError(f"{path}: the file is truncated; restore it from a copy")
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise NotALedger(f"{path}: a database of another program; name another file")
+    version = int.from_bytes(header[60:64], "big")
+    if version > SCHEMA:
+        raise NotALedger(f"{path}: written by a newer simkit (schema {version}, this one knows {SCHEMA}); upgrade")
+    return version
+
+
+def _is_short(path: Path, header: bytes) -> bool:
+    """Whether pages are missing at the end. With a log beside it the file may lag behind its header: not judged."""
+    if _size(path, "-wal") > 0 or header[24:28] != header[92:96]:
+        return False
+    page = int.from_bytes(header[16:18], "big")
+    return path.stat().st_size < int.from_bytes(header[28:32], "big") * (65536 if page == 1 else page)
+
+
+def _refuse_orphan_log(path: Path) -> None:
+    # SQLite would play a log that belongs to a lost database into the new one
+    for suffix in ("-wal", "-journal"):
+        if _size(path, suffix) > 0:
+            raise StorageError(f"{path}: missing, but {path.name}{suffix} is there; restore the one or move the other")
+
+
+def _size(path: Path, suffix: str) -> int:
+    beside = path.with_name(path.name + suffix)
+    return beside.stat().st_size if beside.exists() else 0
+
+
+def writer_engine(path: Path, journal: str = "wal") -> Engine:
+    """An engine whose connections may write `path`; transactions are immediate. Raises as `translated` says."""
+
+    def connect() -> sqlite3.Connection:
+        # autocommit mode: SQLAlchemy's begin event below opens the transactions; the ledger's lock orders the threads
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")  # first, since changing the journal takes a lock
+        (found,) = connection.execute(f"PRAGMA journal_mode = {journal}").fetchone()
+        if found != journal:  # no shared memory: a network disk, where two machines would write past each other
+            connection.close()
+            raise StorageError(f"{path}: this disk cannot hold a write-ahead log; put the ledger on a local disk")
+        for pragma in WRITER_PRAGMAS:
+            connection.execute(pragma)
+        return connection
+
+    # IMMEDIATE: a transaction that reads and then writes would get SQLITE_BUSY at once, whatever busy_timeout says
+    return _engine(connect, "BEGIN IMMEDIATE")
+
+
+def reader_engine(path: Path) -> Engine:
+    """An engine that cannot write `path`, hold up its writer, or checkpoint; a transaction is one snapshot."""
+
+    def connect() -> sqlite3.Connection:
+        uri = f"{path.resolve().as_uri()}?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_MS / 1000)
+        for pragma in READER_PRAGMAS:
+            connection.execute(pragma)
+        return connection
+
+    return _engine(connect, "BEGIN")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Connection]:
+    """A connection inside one read-only snapshot of the ledger at `path`.
+
+    Raises NotALedger, StorageError where there is no ledger, and StorageError for whatever the body's SQL raises.
+    """
+    version = identify(path)
+    if version is None:
+        raise StorageError(f"{path}: no ledger there; check the path")
+    if version < SCHEMA:
+        raise StorageError(f"{path}: schema {version} is older than {SCHEMA}; open it for writing once to upgrade it")
+    with translated(path), reader_engine(path).begin() as connection:
+        yield connection
+
+
+def _engine(connect: object, begin: str) -> Engine:
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+
+    @event.listens_for(engine, "begin")
+    def _(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,299 @@
+"""The ledger: one file, one writer. Committing a call's row is what charges its queries."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock, Timeout
+
+from db.engine import identify, writer_engine
+from db.errors import StorageBusy, StorageError, translated
+from db.migrations import upgrade
+from db.records import (
+    PURPOSES,
+    TRIGGER_COLUMNS,
+    VERDICT_COLUMNS,
+    CallLike,
+    RunInfo,
+    StoredCall,
+    TriggerRow,
+    VerdictRow,
+    check_call,
+    check_json,
+    checksum,
+    pack_rows,
+    pack_trigger,
+    pack_verdict,
+    unpack_rows,
+    unpack_verdict,
+)
+from db.tables import SCHEMA
+from db.writer import Writer
+
+__all__ = ["CallLike", "Ledger", "Run", "RunInfo", "StoredCall", "TriggerRow", "VerdictRow"]
+
+_PAGE_CALLS = 32
+"""Calls read at a time when a run is replayed: some 400 kB for 200 queries over 10 classes."""
+
+
+class Ledger:
+    """An open ledger, a context manager. Made by `Ledger.open`; one process at a time holds it."""
+
+    def __init__(self, writer: Writer, file_lock: FileLock) -> None:
+        self._writer, self._file_lock = writer, file_lock
+        self._runs: dict[str, Run] = {}
+        self._next_step: int = 1 + writer.read("SELECT coalesce(max(id), 0) FROM steps")[0][0]
+
+    @classmethod
+    def open(cls, path: Path) -> Ledger:
+        """Open the ledger at `path` for writing; make it, and its folder, where nothing is yet.
+
+        Raises NotALedger for a file that is something else, which stays untouched, StorageBusy while another process
+        has it open, StorageError for a truncated file or a place that cannot be written.
+        """
+        with translated(path):
+            path = path.resolve()  # two names of one file must share one lock
+        identify(path)  # before anything appears beside a file that is not ours
+        with translated(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file_lock = _locked(path)
+            try:
+                _prepare(path)
+                return cls(Writer(path), file_lock)
+            except BaseException:
+                file_lock.release()
+                raise
+
+    def begin(self, run: RunInfo) -> Run:
+        """The run with this key: a new one, or the one that is there, to be gone on with.
+
+        Raises StorageError if the key is there with another model, data, seed or budget, or a field is not valid.
+        """
+        with self._writer.lock:
+            if run.key not in self._runs:
+                self._runs[run.key] = Run(self, self._writer, self._row_id(run))
+            return self._runs[run.key]
+
+    def close(self) -> None:
+        """Commit what is queued, close, let others write. Raises StorageFull if the commit fails; still closes."""
+        try:
+            self._writer.close()
+        finally:
+            self._file_lock.release()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def new_step_id(self) -> int:
+        """The id of the next step; one that a crash kept from being committed is given again."""
+        with self._writer.lock:
+            self._next_step += 1
+            return self._next_step - 1
+
+    def _row_id(self, run: RunInfo) -> int:
+        fields = (run.model, run.model_hash, run.data, run.data_hash, run.oracle, run.config, run.seed, run.budget)
+        with self._writer.transaction() as connection:
+            connection.exec_driver_sql(
+                "INSERT INTO runs (key, model, model_hash, data, data_hash, oracle, config, seed, budget, environment,"
+                " state, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?) ON CONFLICT (key) DO NOTHING",
+                (run.key, *fields, run.environment, time.time()),
+            )
+            row = connection.exec_driver_sql(
+                "SELECT id, model_hash, data_hash, seed, budget FROM runs WHERE key = ?", (run.key,)
+            ).one()
+        if tuple(row[1:]) != (run.model_hash, run.data_hash, run.seed, run.budget):
+            raise StorageError(
+                f"{self._writer.path}: run {run.key[:12]} is there with another model, data, seed or budget; "
+                "make them part of its key"
+            )
+        return int(row[0])
+
+
+class Run:
+    """A scan in a ledger: where its steps, calls and refusals go. Made by `Ledger.begin`, safe to share among threads.
+
+    Rows wait in memory until 20,000 queries or half a second have gathered, a query is refused, or the run is flushed,
+    finished or closed. Every method raises StorageError; StorageFull and StorageBusy keep the queue in memory.
+    """
+
+    def __init__(self, ledger: Ledger, writer: Writer, run_id: int) -> None:
+        self.id = run_id
+        self._ledger, self._writer = ledger, writer
+        totals = "SELECT count(*), coalesce(sum(queries), 0), coalesce(sum(charged), 0) FROM calls WHERE run_id = ?"
+        self._calls, self._queries, self._spent = writer.read(totals, run_id)[0]
+        refused = "SELECT coalesce(sum(queries), 0) FROM refusals WHERE run_id = ?"
+        self._refused = int(writer.read(refused, run_id)[0][0])
+        self._last_step = int(writer.read("SELECT coalesce(max(number), -1) FROM steps WHERE run_id = ?", run_id)[0][0])
+        self._steps: set[int] = set()
+        self._done = writer.read("SELECT state FROM runs WHERE id = ?", run_id)[0][0] == "done"
+
+    @property
+    def spent(self) -> int:
+        """Queries charged: committed, and waiting to be."""
+        return int(self._spent)
+
+    @property
+    def refused(self) -> int:
+        """Queries refused, over all the processes that worked on this run."""
+        return self._refused
+
+    def result(self) -> VerdictRow | None:
+        """The verdict of a finished run, else None."""
+        rows = self._writer.read(f"SELECT {VERDICT_COLUMNS} FROM verdicts WHERE run_id = ?", self.id)
+        return unpack_verdict(rows[0]) if rows else None
+
+    def stored_calls(self) -> Iterator[StoredCall]:
+        """The calls committed before now, in order, a few in memory at a time; more may be written meanwhile."""
+        (last,) = self._writer.read("SELECT coalesce(max(number), -1) FROM calls WHERE run_id = ?", self.id)[0]
+        return self._pages(int(last))
+
+    def _pages(self, last: int) -> Iterator[StoredCall]:
+        sql = (
+            "SELECT step_id, rows, codec, answers FROM calls"
+            f" WHERE run_id = ? AND number BETWEEN ? AND ? ORDER BY number LIMIT {_PAGE_CALLS}"
+        )
+        for first in range(0, last + 1, _PAGE_CALLS):
+            for step, rows, codec, answers in self._writer.read(sql, self.id, first, last):
+                yield StoredCall(step, unpack_rows(rows), codec, answers)
+
+    def open_step(self, number: int, purpose: str, state: str) -> int:
+        """The id of step `number`, the same each time. purpose: check, search, verify or external. state: JSON.
+
+        Raises StorageError if the step is there with another purpose, or would be new in a finished run.
+        """
+        with self._writer.lock:
+            step = self._known_step(number, purpose) if number <= self._last_step else None
+            if step is None:
+                step = self._new_step(number, purpose, state)
+            self._steps.add(step)
+            return step
+
+    def _known_step(self, number: int, purpose: str) -> int | None:
+        self._writer.flush()
+        rows = self._writer.read("SELECT id, purpose FROM steps WHERE run_id = ? AND number = ?", self.id, number)
+        if rows and rows[0][1] != purpose:
+            raise self._error(f"step {number} is there with purpose {rows[0][1]}, not {purpose}; use another number")
+        return int(rows[0][0]) if rows else None
+
+    def _new_step(self, number: int, purpose: str, state: str) -> int:
+        self._check_open()
+        if purpose not in PURPOSES or number < 0:
+            raise self._error(f"step {number} with purpose {purpose!r}; number from 0, use one of {PURPOSES}")
+        check_json(state, f"the state of step {number}")
+        step = self._ledger.new_step_id()
+        self._writer.add("steps", (step, self.id, int(number), purpose, state, time.time()))
+        self._last_step = max(self._last_step, int(number))
+        return step
+
+    def record(self, call: CallLike) -> None:
+        """Keep one answered call and charge its queries. Raises StorageError on a call whose parts do not fit.
+
+        After StorageFull or StorageBusy the call is kept in memory and counted; do not record it again.
+        """
+        check_call(call)
+        rows = pack_rows(call)
+        payload = (call.codec, rows, call.answers, checksum(call.codec, rows, call.answers), time.time())
+        queries = len(call.rows)
+        with self._writer.lock:
+            self._check_open()
+            self._check_step(call.step)
+            ordinals = (self._calls, self._queries, queries, queries)
+            self._writer.add("calls", (self.id, call.step, *ordinals, *payload), queries)
+            self._calls, self._queries, self._spent = self._calls + 1, self._queries + queries, self._spent + queries
+            self._writer.flush_if_due()
+
+    def refuse(self, step: int | None, queries: int, reason: str) -> None:
+        """Keep a call that got no answer and cost nothing, and commit. queries: 1 or more. reason: not empty."""
+        if queries < 1 or not reason:
+            raise self._error(f"a refusal of {queries} queries for reason {reason!r}; give 1 or more, and a reason")
+        with self._writer.lock:
+            self._check_open()
+            self._check_step(step)
+            self._writer.add("refusals", (self.id, step, int(queries), reason, time.time()))
+            self._refused += int(queries)
+            self._writer.flush()
+
+    def flush(self) -> None:
+        """Commit everything recorded so far."""
+        self._writer.flush()
+
+    def finish(self, verdict: VerdictRow, triggers: Sequence[TriggerRow]) -> None:
+        """Store the verdict and the triggers, and close the run: one transaction, once.
+
+        Raises StorageError the second time, or if the verdict's `spent` or `refused` is not what the ledger counted.
+        """
+        with self._writer.lock:
+            self._check_open()
+            if (verdict.spent, verdict.refused) != (self.spent, self.refused):
+                found = f"spent {verdict.spent}, refused {verdict.refused}"
+                raise self._error(f"the verdict says {found}; the ledger counts {self.spent} and {self.refused}")
+            rows = [(self.id, *pack_trigger(trigger)) for trigger in triggers]
+            with self._writer.transaction() as connection:
+                if rows:
+                    connection.exec_driver_sql(_insert("triggers", f"run_id, {TRIGGER_COLUMNS}"), rows)
+                values = (self.id, *pack_verdict(verdict), time.time())
+                connection.exec_driver_sql(_insert("verdicts", f"run_id, {VERDICT_COLUMNS}, at"), values)
+                connection.exec_driver_sql("UPDATE runs SET state = 'done' WHERE id = ?", (self.id,))
+            self._done = True
+
+    def _check_open(self) -> None:
+        if self._done:
+            raise self._error("it is finished; its rows do not change any more")
+
+    def _check_step(self, step: int | None) -> None:
+        if step is not None and step not in self._steps:
+            raise self._error(f"step id {step} was not opened; use the id that open_step gave")
+
+    def _error(self, what: str) -> StorageError:
+        return StorageError(f"{self._writer.path}: run {self.id}: {what}")
+
+
+def _insert(table: str, columns: str) -> str:
+    return f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(columns.split(',')))})"
+
+
+def _locked(path: Path) -> FileLock:
+    # no soft lock as a fallback: one that a crash leaves behind would shut the ledger for good
+    lock = FileLock(f"{path}.lock", blocking=False, thread_local=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise StorageBusy(f"{path}: another process has this ledger open; wait for it, or use another file") from error
+    except (NotImplementedError, RuntimeError) as error:
+        raise StorageError(f"{path}: cannot be locked ({error}); put the ledger on a local disk") from error
+    return lock
+
+
+def _prepare(path: Path) -> None:
+    """Bring the file to today's schema; a new one is built under another name and moved into place whole."""
+    version = identify(path)
+    if version is None:
+        _create(path)
+    elif version < SCHEMA:
+        engine = writer_engine(path)
+        with engine.begin() as connection:
+            upgrade(connection)
+    if not os.access(path, os.W_OK):
+        raise StorageError(f"{path}: may not be written; change its permissions or use another file")
+
+
+def _create(path: Path) -> None:
+    building = path.with_name(f"{path.name}.new")
+    for leftover in (building, path.with_name(f"{building.name}-journal")):
+        leftover.unlink(missing_ok=True)  # of a crash while creating
+    engine = writer_engine(building, journal="delete")
+    with engine.begin() as connection:
+        upgrade(connection)
+        created = [("created", str(time.time())), ("sqlite", sqlite3.sqlite_version)]
+        connection.exec_driver_sql("INSERT INTO meta (key, value) VALUES (?, ?)", created)
+    os.replace(building, path)
