@@ -15,6 +15,8 @@ from typing import Annotated
 
 import typer
 
+from studies.commands import db
+
 DONE, BUG, USAGE, UNDECIDED, BAD_INPUT, STORAGE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 """How a command ends: 3, the budget ended before a verdict; 4, a bad model or data set; 5, the ledger."""
 
@@ -26,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(db.app, name="db")
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,0 +1,60 @@
+"""What a command prints: a table for people, JSON for programs, and a progress bar only where someone watches."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
+
+import typer
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Told (done, total) as work goes on."""
+
+_PIPED_WIDTH = 240
+"""Columns a table may take where no terminal limits it: names are not cut in a pipe."""
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout; NaN and infinities are refused, since JSON has none."""
+    typer.echo(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
+    """The rows as a table with these columns; an absent or None value is shown as `-`, a float with six digits."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(_cell(row.get(name))) for name in columns))  # Text: a name in [] is no markup
+    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, list | tuple):
+        return " ".join(map(_cell, value)) or "-"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Progress]:
+    """A bar on stderr, or a function that does nothing where `quiet` is set or stderr is no terminal.
+
+    what: names the work, in front of the bar.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,117 @@
+"""`simkit db` over a small ledger with one finished and one open run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from db.ledger import Ledger, RunInfo, VerdictRow
+from oracles.meter import CallRecord, unknown_rows
+from studies.cli import main
+
+
+def run_info(name: str, budget: int | None) -> RunInfo:
+    key = hashlib.sha256(name.encode()).hexdigest()
+    return RunInfo(key, name, "m" * 64, "digits", "d" * 64, "{}", "{}", 7, budget, "{}")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    path = tmp_path / "ledger.db"
+    call = CallRecord(None, unknown_rows(3), np.zeros(3, np.int32), None, "labels/10", bytes(6))
+    with Ledger.open(path) as opened:
+        done, open_run = opened.begin(run_info("[first]", 50)), opened.begin(run_info("second", None))
+        done.record(call)
+        open_run.record(call)
+        open_run.record(call)
+        done.finish(VerdictRow("backdoored", "decided", (2, 5), 3.5, "anomaly", 2.0, "given", 3, 0, 0.25, None, ""), [])
+    return path
+
+
+def test_a_sound_ledger_is_sound(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["db", "check", str(ledger)]) == 0
+    assert capsys.readouterr().out == f"{ledger}: sound\n"
+
+
+def test_every_mismatch_is_a_line(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with sqlite3.connect(ledger) as connection:
+        connection.execute("UPDATE verdicts SET spent = 2")
+        connection.execute("UPDATE calls SET crc32 = crc32 + 1 WHERE run_id = 2 AND number = 0")
+    connection.close()
+    assert main(["db", "check", str(ledger)]) == 5
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2
+    assert "checksum" in out
+    assert "2 found" in err
+    assert main(["db", "check", str(ledger), "--json"]) == 5
+    assert json.loads(capsys.readouterr().out) == {"file": str(ledger), "mismatches": out.splitlines()}
+
+
+@pytest.mark.parametrize("command", ["check", "runs"])
+def test_a_missing_file_is_not_made(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "nothing.db"
+    assert main(["db", command, str(path)]) == 5
+    assert str(path) in capsys.readouterr().err
+    assert not path.exists()
+
+
+def test_a_file_of_another_kind_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a ledger\n" * 20)
+    assert main(["db", "runs", str(path)]) == 5
+    assert "not an SQLite file" in capsys.readouterr().err
+
+
+def test_runs_as_json(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["db", "runs", str(ledger), "--json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert first == {
+        "run": 1,
+        "model": "[first]",
+        "data": "digits",
+        "seed": 7,
+        "state": "done",
+        "verdict": "backdoored",
+        "stopped": "decided",
+        "score": 3.5,
+        "flagged": [2, 5],
+        "spent": 3,
+        "budget": 50,
+        "seconds": 0.25,
+    }
+    assert (second["state"], second["spent"], second["budget"]) == ("open", 6, None)
+    assert second["verdict"] is second["flagged"] is second["score"] is None
+
+
+def test_runs_as_a_table(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["db", "runs", str(ledger)]) == 0
+    _, _, first, second = (line for line in capsys.readouterr().out.splitlines() if line.strip())
+    assert first.split() == [
+        "1",
+        "[first]",
+        "digits",
+        "7",
+        "done",
+        "backdoored",
+        "decided",
+        "3.5",
+        "2",
+        "5",
+        "3",
+        "50",
+        "0.25",
+    ]
+    assert second.split() == ["2", "second", "digits", "7", "open", "-", "-", "-", "-", "6", "-", "-"]
+
+
+def test_an_empty_ledger_lists_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "ledger.db"
+    with Ledger.open(path):
+        pass
+    assert main(["db", "runs", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
