@@ -29,9 +29,8 @@ def patch_trigger(image_shape: ImageShape, row: int, col: int, colours: FloatArr
         raise ConfigError("patch colours must be one pixel or more, with values in [0, 1]")
     bottom, right = row + colours.shape[1], col + colours.shape[2]
     if row < 0 or col < 0 or bottom > height or right > width:
-        raise ConfigError(
-            f"a {colours.shape[1]}x{colours.shape[2]} patch at row {row}, column {col} leaves the {height}x{width} image"
-        )
+        patch = f"{colours.shape[1]}x{colours.shape[2]} patch at row {row}, column {col}"
+        raise ConfigError(f"a {patch} leaves the {height}x{width} image; make it smaller or move it")
     mask = np.zeros((1, height, width), np.float32)
     pattern = np.zeros(image_shape, np.float32)
     mask[:, row:bottom, col:right] = 1.0

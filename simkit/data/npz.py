@@ -33,9 +33,9 @@ class NpzSource:
         """See `Source.info`."""
         arrays = _read(self.path)
         parts = {split: _part(arrays, split, self.path) for split in ("train", "test")}
-        images, _, rows = parts["train"]
-        shape, _ = _layout(images, self.path)
-        return DataInfo(self.path.stem, _classes(arrays, self.path), shape, {k: len(v[2]) for k, v in parts.items()})
+        shape, _ = _layout(parts["train"][0], self.path)
+        sizes = {split: len(rows) for split, (_, _, rows) in parts.items()}
+        return DataInfo(self.path.stem, _classes(arrays, self.path), shape, sizes)
 
     def read(self, split: Split, limit: int | None, seed: int) -> ImageSet:
         """See `Source.read`."""

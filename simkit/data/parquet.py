@@ -47,7 +47,7 @@ class ParquetSource:
         parts = {split: files for split in _PREFIXES if (files := _find(self.folder, split))}
         if not parts:
             raise DataError(f"{self.folder}: holds no train*.parquet or test*.parquet, nor does {self.folder / 'data'}")
-        sizes = {split: sum(_open(file).metadata.num_rows for file in files) for split, files in parts.items()}
+        sizes: dict[str, int] = {split: _count(files) for split, files in parts.items()}
         first = next(iter(parts.values()))[0]
         columns = _columns(first)
         classes = columns.classes or self._numbered(columns, parts)
@@ -60,7 +60,7 @@ class ParquetSource:
             wanted = " or ".join(f"{prefix}*.parquet" for prefix in _PREFIXES[split])
             raise DataError(f"{self.folder}: no {wanted} here or in {self.folder / 'data'}")
         columns = _columns(files[0])
-        rows = choose(sum(_open(file).metadata.num_rows for file in files), limit, seed, split)
+        rows = choose(_count(files), limit, seed, split)
         shape = _first_shape(files[0], columns)
         pixels, labels = np.empty((len(rows), *shape), np.uint8), np.empty(len(rows), np.int32)
         for place, cell in _cells(files, columns, rows):
@@ -144,6 +144,10 @@ def _open(file: Path) -> Any:
         raise DataError(f"{file}: cannot be read as Parquet: {error}") from error
 
 
+def _count(files: Sequence[Path]) -> int:
+    return sum(int(_open(file).metadata.num_rows) for file in files)
+
+
 def _columns(file: Path) -> Columns:
     """The columns `image` and `label`, or the only ones that the schema calls an Image and a ClassLabel."""
     schema = _open(file).schema_arrow
@@ -215,4 +219,5 @@ def _labels(file: Path, column: str) -> IntArray:
     labels = _open(file).read(columns=[column])[column].drop_null().to_numpy()
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"{file}: column {column!r} is {labels.dtype}; need integers")
-    return labels.astype(np.int32)
+    numbers: IntArray = labels.astype(np.int32)
+    return numbers

@@ -6,9 +6,10 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
+from pydantic import ConfigDict
 from torch import nn
 
 from simkit.attacks.badnets import BadNets
@@ -28,6 +29,8 @@ class TrainConfig:
     train_images: train on so many of the data set's images, chosen at random; None takes all. augment: random flips and
     shifts of an eighth of the side; leave it off where left and right, or the place, tell classes apart.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # a zoo spec must not swallow a typo
 
     epochs: int = 5
     batch: int = 128
@@ -66,10 +69,11 @@ def train(
     """A trained copy of `network` in eval mode; the one given is not changed.
 
     network: images (N, C, H, W) to logits (N, n_classes). progress: called with (epochs done, epochs). Equal arguments
-    and torch threads give equal weights. Raises ConfigError if the loss is not finite any more, DataError if the network
+    and torch threads give equal weights. Raises ConfigError if the loss stops being finite, DataError if the network
     does not fit the images.
     """
-    model = copy.deepcopy(network).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    model = copy.deepcopy(network).train()
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
     optimiser, schedule = _optimiser(model, len(images), config)
     pixels = images.pixels.contiguous(memory_format=torch.channels_last)
     labels = torch.from_numpy(images.labels).long()
@@ -83,8 +87,8 @@ def train(
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
-        if not math.isfinite(float(loss)):
-            raise ConfigError(f"the loss is {float(loss)} after epoch {epoch + 1}; lower learning_rate")
+        if not math.isfinite(last := loss.item()):
+            raise ConfigError(f"the loss is {last} after epoch {epoch + 1}; lower learning_rate")
         if progress is not None:
             progress(epoch + 1, config.epochs)
     return model.eval()
@@ -161,7 +165,7 @@ def _predict_logits(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     model.eval()
     try:
         with torch.inference_mode():
-            chunks = [model(c.contiguous(memory_format=torch.channels_last)) for c in pixels.split(_CHUNK)]
+            chunks = [model(c.contiguous(memory_format=torch.channels_last)) for c in torch.split(pixels, _CHUNK)]
     finally:
         model.train(training)
     return torch.cat(chunks)

@@ -1,0 +1,117 @@
+"""What a zoo is made of, and the rule that says what its model number i is."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from simkit.attacks.badnets import PatchKind
+from simkit.errors import ConfigError
+from simkit.seeding import stream
+from simkit.zoo.networks import NETWORKS
+from simkit.zoo.train import TrainConfig
+
+ZooSplit: TypeAlias = Literal["tune", "calibrate", "report"]
+
+CLEAN = "clean"
+"""The stratum of the victims without a backdoor; the others are named after their patch, e.g. `2x2`."""
+
+SEEDS_A_SPLIT = 1_000_000
+"""How many models may draw from one split of one seed before the ranges would overlap."""
+
+_SPLITS: tuple[ZooSplit, ...] = ("tune", "calibrate", "report")
+
+
+class ZooSpec(BaseModel):
+    """A zoo: so many victims, a share of them clean, the others in equal parts for each patch size.
+
+    name: letters, digits, - and _. data: see `simkit.data.load`; train on `train`, judge implants on `test`.
+    split: settings are chosen on `tune`, thresholds on `calibrate`, figures quoted on `report`; their seeds are
+    disjoint, for every `seed`. models: victims in the end. architectures: names in NETWORKS, drawn for each model.
+    clean_share: of the models, in [0, 1]. sizes: sides of the square patches, pixels. kinds: of patches, drawn for each
+    model. rate: see `BadNets`. train: see `TrainConfig`. required_success: an implant below it on held-out images is
+    listed and replaced. held_out: judge on so many test images; None takes all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    data: Annotated[str, Field(min_length=1)]
+    split: ZooSplit
+    models: Annotated[int, Field(ge=1, le=100_000)]
+    seed: Annotated[int, Field(ge=0, le=2**31)] = 0
+    architectures: Annotated[tuple[str, ...], Field(min_length=1)] = ("conv4",)
+    clean_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.25
+    sizes: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 3)
+    kinds: Annotated[tuple[PatchKind, ...], Field(min_length=1)] = ("solid", "multi")
+    rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    train: TrainConfig = TrainConfig()
+    required_success: Annotated[float, Field(ge=0.0, le=1.0)] = 0.9
+    held_out: Annotated[int, Field(ge=1)] | None = 2000
+
+    @model_validator(mode="after")
+    def _agrees(self) -> ZooSpec:
+        unknown = [name for name in self.architectures if name not in NETWORKS]
+        if unknown:
+            raise ValueError(f"no architecture {unknown[0]!r}; choose from {', '.join(NETWORKS)}")
+        if len(set(self.sizes)) != len(self.sizes):
+            raise ValueError(f"sizes {self.sizes} name one size twice")
+        if not self.sizes and self.quotas()[CLEAN] < self.models:
+            raise ValueError("no sizes for the backdoored models; name some, or set clean_share to 1")
+        return self
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> ZooSpec:
+        """A spec from plain values. Raises ConfigError in one line."""
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise ConfigError(f"zoo spec: {_one_line(error)}") from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> ZooSpec:
+        """A spec from a `.toml` or `.json` file. Raises ConfigError in one line."""
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+            fields = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+            return cls.of(fields)
+        except (OSError, ValueError) as error:  # both parsers raise kinds of ValueError, and so is ConfigError
+            raise ConfigError(f"{path}: {error}") from error
+
+    def quotas(self) -> dict[str, int]:
+        """How many victims each stratum gets; they add up to `models`, the first sizes take what does not divide."""
+        clean = int(self.clean_share * self.models + 0.5)
+        if not self.sizes:
+            return {CLEAN: clean}
+        each, more = divmod(self.models - clean, len(self.sizes))
+        return {CLEAN: clean} | {f"{size}x{size}": each + (i < more) for i, size in enumerate(self.sizes)}
+
+    def stratum(self, index: int) -> str:
+        """The stratum of model `index`: the quotas in a shuffled order, anew for each `models` indices."""
+        places = [name for name, quota in self.quotas().items() for _ in range(quota)]
+        block, place = divmod(index, self.models)
+        return places[int(stream(self.first_seed, "zoo", "strata", block).permutation(self.models)[place])]
+
+    @property
+    def first_seed(self) -> int:
+        """The first of this split's SEEDS_A_SPLIT seeds."""
+        return (self.seed * len(_SPLITS) + _SPLITS.index(self.split)) * SEEDS_A_SPLIT
+
+    def model_seed(self, index: int) -> int:
+        """The seed that everything drawn for model `index` comes from."""
+        if not 0 <= index < SEEDS_A_SPLIT:
+            raise ConfigError(f"no seed for model {index}; a split has {SEEDS_A_SPLIT}")
+        return self.first_seed + index
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first complaint, and how many more there are."""
+    first, *others = error.errors(include_url=False)
+    where = ".".join(str(part) for part in first["loc"]) or "the whole"
+    more = f" (and {len(others)} more)" if others else ""
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}{more}"
