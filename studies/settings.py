@@ -1,0 +1,41 @@
+"""Settings on the command line, `--set KEY=VALUE`: one way for every setting of every spec, declared nowhere twice."""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from simkit.errors import ConfigError
+
+
+def with_settings(fields: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """A copy of `fields` with each `KEY=VALUE` put in; a dot in a key goes into a table, as in `train.epochs=3`.
+
+    VALUE is read as TOML (`3`, `0.5`, `true`, `[1, 2]`), as None if it is `none`, and else as text. The last of equal
+    keys wins. Raises ConfigError for a setting without `=` or a key that goes into something that is no table.
+    """
+    merged = copy.deepcopy(dict(fields))
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not (equals and all(key.split("."))):
+            raise ConfigError(f"--set {setting!r}: write KEY=VALUE, for example models=8")
+        *path, last = key.split(".")
+        table = merged
+        for name in path:
+            table = table.setdefault(name, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"--set {setting!r}: {name} is a single value, it has no {last}")
+        table[last] = _parse(value)
+    return merged
+
+
+def _parse(value: str) -> Any:
+    if value == "none":
+        return None
+    try:
+        parsed = tomllib.loads(f"value = {value}")
+    except tomllib.TOMLDecodeError:
+        return value
+    return parsed["value"] if len(parsed) == 1 else value  # a line feed in it could start another key

@@ -1,0 +1,101 @@
+"""`simkit zoo` over a zoo of two tiny victims of the digits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from studies.cli import main
+
+SETTINGS = [
+    "data=digits",
+    "split=tune",
+    "models=2",
+    "clean_share=0.5",
+    "sizes=[2]",
+    "required_success=0",
+    "held_out=50",
+]
+TRAINING = ["train.epochs=1", "train.train_images=100", "train.precision=float32"]
+
+
+def flags(settings: list[str]) -> list[str]:
+    return [part for setting in settings for part in ("--set", setting)]
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("zoos") / "tiny"
+    assert main(["zoo", "make", "--out", str(folder), *flags(SETTINGS + TRAINING)]) == 0
+    return folder
+
+
+def test_the_folder_holds_what_was_asked_for(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["zoo", "list", str(zoo), "--json"]) == 0
+    manifest = json.loads(capsys.readouterr().out)
+    assert manifest["complete"] is True
+    assert manifest["spec"]["name"] == "tiny"
+    assert manifest["spec"]["train"]["epochs"] == 1
+    assert sorted(victim["truth"] for victim in manifest["victims"]) == ["backdoored", "clean"]
+    assert all((zoo / victim["file"]).is_file() for victim in manifest["victims"])
+
+
+def test_the_list_is_a_table_of_the_victims(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["zoo", "list", str(zoo)]) == 0
+    out = capsys.readouterr().out
+    assert [line.split()[0] for line in out.splitlines() if ".safetensors" in line] == ["0", "1"]
+    assert "2 of 2 victims of zoo tiny" in out
+
+
+def test_making_it_again_trains_nothing(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (zoo / "manifest.json").read_bytes()
+    assert main(["zoo", "make", "--out", str(zoo), "--json", *flags(SETTINGS + TRAINING)]) == 0
+    assert json.loads(capsys.readouterr().out)["folder"] == str(zoo)
+    assert (zoo / "manifest.json").read_bytes() == before
+
+
+def test_another_zoo_in_the_same_folder_is_refused(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["zoo", "make", "--out", str(zoo), *flags([*SETTINGS, *TRAINING, "models=3"])]) == 2
+    assert "another" in capsys.readouterr().err
+
+
+def test_settings_go_over_a_spec_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SIMKIT_HOME", str(tmp_path / "home"))
+    file = tmp_path / "spec.toml"
+    file.write_text('name = "one"\ndata = "digits"\nsplit = "report"\nmodels = 9\nclean_share = 1.0\nheld_out = 50\n')
+    assert main(["zoo", "make", str(file), "--json", *flags([*TRAINING, "models=1"])]) == 0
+    manifest = json.loads(capsys.readouterr().out)
+    assert manifest["folder"] == str(tmp_path / "home" / "zoos" / "one")
+    assert (manifest["spec"]["split"], len(manifest["victims"])) == ("report", 1)
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "told"),
+    [
+        (["zoo", "make", "--set", "models"], 2, "KEY=VALUE"),
+        (["zoo", "make", "--set", "no_such_setting=1", *flags(["name=x", *SETTINGS])], 2, "no_such_setting"),
+        (["zoo", "make", "nothing.toml"], 2, "nothing.toml"),
+        (["zoo", "make", "--set", "name=x", *flags([*SETTINGS, "data=nothing.npz"])], 4, "nothing.npz"),
+        (["zoo", "list", "nothing"], 4, "nothing"),
+        (["zoo", "list"], 2, "DIR"),
+    ],
+)
+def test_what_is_wrong_is_told_and_nothing_is_made(
+    args: list[str],
+    code: int,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIMKIT_HOME", str(tmp_path / "home"))
+    assert main(args) == code
+    err = capsys.readouterr().err
+    assert told in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
