@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from db.engine import reading
 from db.errors import StorageError
 from db.records import TRIGGER_COLUMNS, checksum, unpack_trigger
-from db.tables import SCHEMA, VERSION_TABLE
+from db.tables import QUERIES_VIEW, SCHEMA, SPEND_VIEW, VERSION_TABLE
 
 _PAGE_CALLS = 32
 _MOST = 100
@@ -52,6 +52,8 @@ def check(path: Path) -> list[str]:
                     break
     except StorageError as error:
         found.append(str(error))
+    except (TypeError, ArithmeticError) as error:  # a damaged page may hold any type in any column
+        found.append(f"{path}: the file is damaged, it cannot be read further ({error})")
     return found
 
 
@@ -67,9 +69,13 @@ def _mismatches(connection: Connection) -> Iterator[str]:
 def _file(connection: Connection) -> Iterator[str]:
     for (message,) in connection.exec_driver_sql("PRAGMA integrity_check"):
         if message != "ok":
-            yield f"integrity: {message}"
+            yield f"integrity: {' '.join(message.split())}"
     for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
         yield f"foreign key: row {row} of {table} names a row of {parent} that is not there"
+    for name, expected in (("queries", QUERIES_VIEW), ("spend", SPEND_VIEW)):
+        found = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).scalar()
+        if (found or "").split() != expected.split():
+            yield f"schema: the view {name} is not the one this ledger was made with"
     versions = [row[0] for row in connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}")]
     if versions != [f"{SCHEMA:04d}"]:
         yield f"schema: migrations {versions}, expected {SCHEMA:04d}"
@@ -78,8 +84,8 @@ def _file(connection: Connection) -> Iterator[str]:
 def _calls(connection: Connection) -> Iterator[str]:
     """Checksums, lengths, and that numbers and ordinals go on without a gap in each run."""
     sql = (
-        "SELECT run_id, number, first, queries, codec, rows, answers, crc32, json_array_length(rows)"
-        " FROM calls ORDER BY run_id, number"
+        "SELECT run_id, number, first, queries, codec, rows, answers, crc32,"
+        " CASE WHEN json_valid(rows) THEN json_array_length(rows) END FROM calls ORDER BY run_id, number"
     )
     run = expected = first = -1
     for row in connection.execution_options(yield_per=_PAGE_CALLS).exec_driver_sql(sql):
@@ -91,8 +97,8 @@ def _calls(connection: Connection) -> Iterator[str]:
             yield f"{where}: expected call {expected}"
         if begins != first:
             yield f"{where}: begins at query {begins}, expected {first}"
-        if packed != queries or len(answers) % queries:
-            yield f"{where}: {packed} rows and {len(answers)} bytes of answers for {queries} queries"
+        if packed != queries or queries < 1 or len(answers) % queries:
+            yield f"{where}: {packed or 'unreadable'} rows and {len(answers)} bytes of answers for {queries} queries"
         if checksum(codec, rows, answers) != crc32:
             yield f"{where}: the checksum differs"
         expected, first = number + 1, begins + queries

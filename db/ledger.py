@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from db.engine import identify, writer_engine
-from db.errors import StorageBusy, StorageError, translated
-from db.migrations import upgrade
+from db.engine import identify
+from db.errors import StorageError, translated
+from db.prepare import locked, prepare
 from db.records import (
     PURPOSES,
     TRIGGER_COLUMNS,
@@ -32,7 +30,6 @@ from db.records import (
     unpack_rows,
     unpack_verdict,
 )
-from db.tables import SCHEMA
 from db.writer import Writer
 
 __all__ = ["CallLike", "Ledger", "Run", "RunInfo", "StoredCall", "TriggerRow", "VerdictRow"]
@@ -61,9 +58,9 @@ class Ledger:
         identify(path)  # before anything appears beside a file that is not ours
         with translated(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            file_lock = _locked(path)
+            file_lock = locked(path)
             try:
-                _prepare(path)
+                prepare(path)
                 return cls(Writer(path), file_lock)
             except BaseException:
                 file_lock.release()
@@ -75,8 +72,9 @@ class Ledger:
         Raises StorageError if the key is there with another model, data, seed or budget, or a field is not valid.
         """
         with self._writer.lock:
-            if run.key not in self._runs:
-                self._runs[run.key] = Run(self, self._writer, self._row_id(run))
+            run_id = self._row_id(run)
+            if run.key not in self._runs:  # one object a run: two would count apart
+                self._runs[run.key] = Run(self, self._writer, run_id)
             return self._runs[run.key]
 
     def close(self) -> None:
@@ -101,7 +99,8 @@ class Ledger:
             return self._next_step - 1
 
     def _row_id(self, run: RunInfo) -> int:
-        fields = (run.model, run.model_hash, run.data, run.data_hash, run.oracle, run.config, run.seed, run.budget)
+        budget = None if run.budget is None else int(run.budget)
+        fields = (run.model, run.model_hash, run.data, run.data_hash, run.oracle, run.config, int(run.seed), budget)
         with self._writer.transaction() as connection:
             connection.exec_driver_sql(
                 "INSERT INTO runs (key, model, model_hash, data, data_hash, oracle, config, seed, budget, environment,"
@@ -153,17 +152,20 @@ class Run:
         return unpack_verdict(rows[0]) if rows else None
 
     def stored_calls(self) -> Iterator[StoredCall]:
-        """The calls committed before now, in order, a few in memory at a time; more may be written meanwhile."""
+        """The calls committed before now, in order, a few in memory at a time; more may come meanwhile."""
         (last,) = self._writer.read("SELECT coalesce(max(number), -1) FROM calls WHERE run_id = ?", self.id)[0]
         return self._pages(int(last))
 
     def _pages(self, last: int) -> Iterator[StoredCall]:
         sql = (
-            "SELECT step_id, rows, codec, answers FROM calls"
-            f" WHERE run_id = ? AND number BETWEEN ? AND ? ORDER BY number LIMIT {_PAGE_CALLS}"
+            "SELECT step_id, rows, codec, answers, crc32, number FROM calls"
+            " WHERE run_id = ? AND number BETWEEN ? AND ? ORDER BY number"
         )
         for first in range(0, last + 1, _PAGE_CALLS):
-            for step, rows, codec, answers in self._writer.read(sql, self.id, first, last):
+            page = self._writer.read(sql, self.id, first, min(first + _PAGE_CALLS - 1, last))
+            for step, rows, codec, answers, crc32, number in page:
+                if checksum(codec, rows, answers) != crc32:  # a scan must not go on from answers that nobody gave
+                    raise self._error(f"call {number} is damaged; restore the file from a copy")
                 yield StoredCall(step, unpack_rows(rows), codec, answers)
 
     def open_step(self, number: int, purpose: str, state: str) -> int:
@@ -206,19 +208,19 @@ class Run:
         queries = len(call.rows)
         with self._writer.lock:
             self._check_open()
-            self._check_step(call.step)
+            step = self._checked_step(call.step)
             ordinals = (self._calls, self._queries, queries, queries)
-            self._writer.add("calls", (self.id, call.step, *ordinals, *payload), queries)
+            self._writer.add("calls", (self.id, step, *ordinals, *payload), queries)
             self._calls, self._queries, self._spent = self._calls + 1, self._queries + queries, self._spent + queries
             self._writer.flush_if_due()
 
     def refuse(self, step: int | None, queries: int, reason: str) -> None:
-        """Keep a call that got no answer and cost nothing, and commit. queries: 1 or more. reason: not empty."""
-        if queries < 1 or not reason:
-            raise self._error(f"a refusal of {queries} queries for reason {reason!r}; give 1 or more, and a reason")
+        """Keep a call that got no answer and cost nothing, and commit. queries: 1 or more. reason: one line."""
+        if queries < 1 or not reason or not reason.isprintable():
+            raise self._error(f"a refusal of {queries} queries for reason {reason!r}; give 1 or more, and one line")
         with self._writer.lock:
             self._check_open()
-            self._check_step(step)
+            step = self._checked_step(step)
             self._writer.add("refusals", (self.id, step, int(queries), reason, time.time()))
             self._refused += int(queries)
             self._writer.flush()
@@ -250,9 +252,11 @@ class Run:
         if self._done:
             raise self._error("it is finished; its rows do not change any more")
 
-    def _check_step(self, step: int | None) -> None:
+    def _checked_step(self, step: int | None) -> int | None:
+        # here and not by the foreign key: one wrong row would keep the whole queue from being committed
         if step is not None and step not in self._steps:
             raise self._error(f"step id {step} was not opened; use the id that open_step gave")
+        return None if step is None else int(step)
 
     def _error(self, what: str) -> StorageError:
         return StorageError(f"{self._writer.path}: run {self.id}: {what}")
@@ -260,40 +264,3 @@ class Run:
 
 def _insert(table: str, columns: str) -> str:
     return f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(columns.split(',')))})"
-
-
-def _locked(path: Path) -> FileLock:
-    # no soft lock as a fallback: one that a crash leaves behind would shut the ledger for good
-    lock = FileLock(f"{path}.lock", blocking=False, thread_local=False, fallback_to_soft=False)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise StorageBusy(f"{path}: another process has this ledger open; wait for it, or use another file") from error
-    except (NotImplementedError, RuntimeError) as error:
-        raise StorageError(f"{path}: cannot be locked ({error}); put the ledger on a local disk") from error
-    return lock
-
-
-def _prepare(path: Path) -> None:
-    """Bring the file to today's schema; a new one is built under another name and moved into place whole."""
-    version = identify(path)
-    if version is None:
-        _create(path)
-    elif version < SCHEMA:
-        engine = writer_engine(path)
-        with engine.begin() as connection:
-            upgrade(connection)
-    if not os.access(path, os.W_OK):
-        raise StorageError(f"{path}: may not be written; change its permissions or use another file")
-
-
-def _create(path: Path) -> None:
-    building = path.with_name(f"{path.name}.new")
-    for leftover in (building, path.with_name(f"{building.name}-journal")):
-        leftover.unlink(missing_ok=True)  # of a crash while creating
-    engine = writer_engine(building, journal="delete")
-    with engine.begin() as connection:
-        upgrade(connection)
-        created = [("created", str(time.time())), ("sqlite", sqlite3.sqlite_version)]
-        connection.exec_driver_sql("INSERT INTO meta (key, value) VALUES (?, ?)", created)
-    os.replace(building, path)

@@ -119,6 +119,8 @@ def check_call(call: CallLike) -> None:
     queries = len(call.rows)
     if queries == 0 or call.rows.shape != (queries, 2):
         raise StorageError(f"a call with rows of shape {call.rows.shape}; give (N, 2), one row a query")
+    if call.rows.dtype.kind != "i" or call.labels.dtype.kind != "i":
+        raise StorageError(f"a call with rows {call.rows.dtype} and labels {call.labels.dtype}; give int32")
     if call.labels.shape != (queries,) or (call.scores is not None and call.scores.shape != (queries,)):
         raise StorageError(f"a call of {queries} rows with other numbers of labels or scores; give one a row")
     if not call.codec or len(call.answers) == 0 or len(call.answers) % queries:

@@ -1,0 +1,63 @@
+"""Before a ledger is opened for writing: the lock that keeps others out, and a file of today's schema."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from db.engine import identify, writer_engine
+from db.errors import StorageBusy, StorageError
+from db.migrations import upgrade
+from db.tables import SCHEMA
+
+
+def locked(path: Path) -> FileLock:
+    """The held lock of the ledger at `path`, in a file beside it. Raises StorageBusy while another has it."""
+    # no soft lock as a fallback: one that a crash leaves behind would shut the ledger for good
+    lock = FileLock(f"{path}.lock", blocking=False, thread_local=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise StorageBusy(f"{path}: another process has this ledger open; wait for it, or use another file") from error
+    except (NotImplementedError, RuntimeError) as error:
+        raise StorageError(f"{path}: cannot be locked ({error}); put the ledger on a local disk") from error
+    return lock
+
+
+def prepare(path: Path) -> None:
+    """Bring the file to today's schema; a new one is built under another name and moved into place whole."""
+    version = identify(path)
+    if version is None:
+        _create(path)
+    elif version < SCHEMA:
+        engine = writer_engine(path)
+        with engine.begin() as connection:
+            upgrade(connection)
+    if not os.access(path, os.W_OK):
+        raise StorageError(f"{path}: may not be written; change its permissions or use another file")
+
+
+def _create(path: Path) -> None:
+    building = path.with_name(f"{path.name}.new")
+    for leftover in (building, path.with_name(f"{building.name}-journal")):
+        leftover.unlink(missing_ok=True)  # of a crash while creating
+    engine = writer_engine(building, journal="delete")
+    with engine.begin() as connection:
+        upgrade(connection)
+        created = [("created", str(time.time())), ("sqlite", sqlite3.sqlite_version)]
+        connection.exec_driver_sql("INSERT INTO meta (key, value) VALUES (?, ?)", created)
+    os.replace(building, path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":  # elsewhere a folder cannot be opened; here a power cut could undo the move
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

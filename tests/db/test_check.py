@@ -1,0 +1,110 @@
+"""Every count that is made to differ is found, and no damage ends in a traceback."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from db.check import check
+from db.ledger import CallLike, Ledger, RunInfo, TriggerRow, VerdictRow
+
+MakeCall = Callable[..., CallLike]
+MakeRun = Callable[..., RunInfo]
+MakeVerdict = Callable[..., VerdictRow]
+
+
+@pytest.fixture(scope="module")
+def template(
+    tmp_path_factory: pytest.TempPathFactory, make_run: MakeRun, make_call: MakeCall, make_verdict: MakeVerdict
+) -> bytes:
+    """A finished run of four calls of 100 queries, one refusal and one trigger."""
+    path = tmp_path_factory.mktemp("check") / "ledger.db"
+    mask = np.full((1, 2, 2), 0.5, np.float32)
+    trigger = TriggerRow(1, mask, np.zeros((3, 2, 2), np.float32), 2.0, None, 0, 0, False)
+    with Ledger.open(path) as ledger:
+        run = ledger.begin(make_run(budget=400))
+        for number in range(4):
+            run.record(make_call(run.open_step(number, "search", "{}"), queries=100, seed=number))
+        run.refuse(None, 5, "budget")
+        run.finish(make_verdict(spent=400, refused=5), [trigger])
+    return path.read_bytes()
+
+
+@pytest.fixture
+def sound(path: Path, template: bytes) -> Path:
+    path.write_bytes(template)
+    return path
+
+
+def test_a_sound_ledger_has_no_mismatch(sound: Path) -> None:
+    assert check(sound) == []
+
+
+TAMPERED = [
+    ("UPDATE calls SET answers = zeroblob(length(answers)) WHERE number = 2", "run 1, call 2: the checksum differs"),
+    ("UPDATE calls SET codec = 'scores/4/0.5' WHERE number = 2", "run 1, call 2: the checksum differs"),
+    ("UPDATE calls SET rows = replace(rows, '0.9', '0.8') WHERE number = 1", "run 1, call 1: the checksum differs"),
+    ("UPDATE calls SET first = 7 WHERE number = 0", "call 0: begins at query 7, expected 0"),
+    ("UPDATE calls SET charged = 99 WHERE number = 0", "the verdict says 400 spent, the calls 399"),
+    ("DELETE FROM calls WHERE number = 1", "call 2: expected call 1"),
+    ("UPDATE runs SET budget = 399", "400 queries spent of a budget of 399"),
+    ("UPDATE verdicts SET spent = 401", "the verdict says 401 spent, the calls 400"),
+    ("DELETE FROM refusals", "the verdict says 5 refused, the refusals 0"),
+    ("DELETE FROM verdicts", "state done does not fit its verdict"),
+    ("UPDATE steps SET number = 9 WHERE number = 3", "4 steps numbered 0 to 9"),
+    ("DELETE FROM steps WHERE number = 3", "foreign key: row 4 of calls names a row of steps"),
+    ("UPDATE triggers SET mask_size = 2.5", "mask size 2.5, the mask sums to 2"),
+    ("PRAGMA ignore_check_constraints = 1; UPDATE calls SET queries = 0 WHERE number = 1", "bytes of answers for 0"),
+    ("PRAGMA ignore_check_constraints = 1; UPDATE calls SET rows = '[' WHERE number = 1", "unreadable rows"),
+    ("UPDATE simkit_alembic_version SET version_num = '9999'", "schema: migrations ['9999'], expected 0001"),
+    ("DROP VIEW queries", "no such table: queries"),
+    ("DROP VIEW spend; CREATE VIEW spend AS SELECT 1", "schema: the view spend is not the one"),
+]
+
+
+@pytest.mark.parametrize(("sql", "words"), TAMPERED)
+def test_what_does_not_add_up_is_found(sound: Path, sql: str, words: str) -> None:
+    connection = sqlite3.connect(sound)
+    connection.executescript(sql)
+    connection.close()
+    assert any(words in mismatch for mismatch in check(sound)), check(sound)
+
+
+def test_the_list_of_mismatches_ends(path: Path, make_run: MakeRun, make_call: MakeCall) -> None:
+    with Ledger.open(path) as ledger:
+        run = ledger.begin(make_run())
+        for _ in range(150):
+            run.record(make_call(queries=1))
+    connection = sqlite3.connect(path)
+    connection.executescript("UPDATE calls SET crc32 = 0")
+    connection.close()
+    assert len(check(path)) == 100
+
+
+def test_a_flipped_bit_in_an_answer_is_found(sound: Path, make_call: MakeCall) -> None:
+    content = bytearray(sound.read_bytes())
+    at = content.index(make_call(queries=100, seed=2).answers[:64])
+    content[at + 5] ^= 4
+    sound.write_bytes(content)
+    assert check(sound) == ["run 1, call 2: the checksum differs"]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_damaged_file_is_a_message_or_harmless(sound: Path, seed: int) -> None:
+    """Any byte may be hit; what the ledger counts stays what it was, or the damage is told."""
+    draw = np.random.default_rng(seed)
+    content = bytearray(sound.read_bytes())
+    content[int(draw.integers(len(content)))] ^= int(draw.integers(1, 256))
+    if seed % 3 == 0:
+        content = content[: int(draw.integers(1, len(content)))]
+    sound.write_bytes(content)
+    found = check(sound)
+    assert all("\n" not in mismatch for mismatch in found)
+    if not found:
+        connection = sqlite3.connect(sound)
+        assert connection.execute("SELECT count(*), sum(charged) FROM queries").fetchone() == (400, 400)
+        connection.close()
