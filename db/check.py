@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from db.engine import reading
 from db.errors import StorageError
 from db.records import TRIGGER_COLUMNS, checksum, unpack_trigger
-from db.tables import QUERIES_VIEW, SCHEMA, SPEND_VIEW, VERSION_TABLE
+from db.tables import SCHEMA, VERSION_TABLE, schema
 
 _PAGE_CALLS = 32
 _MOST = 100
@@ -72,10 +72,11 @@ def _file(connection: Connection) -> Iterator[str]:
             yield f"integrity: {' '.join(message.split())}"
     for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
         yield f"foreign key: row {row} of {table} names a row of {parent} that is not there"
-    for name, expected in (("queries", QUERIES_VIEW), ("spend", SPEND_VIEW)):
-        found = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).scalar()
-        if (found or "").split() != expected.split():
-            yield f"schema: the view {name} is not the one this ledger was made with"
+    stored = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+    made = {name: " ".join(sql.split()) for name, sql in stored}
+    for name, sql in schema().items():
+        if made.get(name) != sql:
+            yield f"schema: {name} is not as this simkit makes it"
     versions = [row[0] for row in connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}")]
     if versions != [f"{SCHEMA:04d}"]:
         yield f"schema: migrations {versions}, expected {SCHEMA:04d}"

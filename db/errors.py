@@ -49,16 +49,16 @@ def translated(path: Path, unstored: int = 0) -> Iterator[None]:
 
 
 def _of_sqlite(path: Path, error: BaseException, unstored: int) -> StorageError:
-    name = getattr(error, "sqlite_errorname", "")
+    name, said = getattr(error, "sqlite_errorname", ""), " ".join(str(error).split())
     waiting = f"; {unstored} queries are not stored yet" if unstored else ""
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StorageBusy(f"{path}: another program holds the file locked{waiting}; close it there and go on")
     if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-        return StorageFull(f"{path}: the disk is full or failing ({error}){waiting}; make room and go on", unstored)
+        return StorageFull(f"{path}: the disk is full or failing ({said}){waiting}; make room and go on", unstored)
     if name.startswith("SQLITE_NOTADB"):
         return NotALedger(f"{path}: not an SQLite file; name another file")
     if name.startswith("SQLITE_CORRUPT"):
-        return StorageError(f"{path}: the file is damaged ({error}); restore it from a copy")
+        return StorageError(f"{path}: the file is damaged ({said}); restore it from a copy")
     if name.startswith("SQLITE_CONSTRAINT"):
-        return StorageError(f"{path}: the ledger refuses this row: {error}{waiting}")
-    return StorageError(f"{path}: {error}{waiting}")
+        return StorageError(f"{path}: the ledger refuses this row: {said}{waiting}")
+    return StorageError(f"{path}: {said}{waiting}")

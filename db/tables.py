@@ -18,6 +18,8 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
 )
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateTable
 
 SCHEMA = 1
 """The number of migrations there are; a file keeps its own in `PRAGMA user_version`."""
@@ -205,3 +207,10 @@ FROM calls AS c LEFT JOIN steps AS s ON s.id = c.step_id
 GROUP BY c.run_id, coalesce(s.purpose, 'external')
 """
 """What each run spent on each purpose, in calls and queries."""
+
+
+def schema() -> dict[str, str]:
+    """The SQL of every table and view by name, with single spaces: what `sqlite_master` holds in a sound ledger."""
+    tables = {table.name: str(CreateTable(table).compile(dialect=sqlite.dialect())) for table in metadata.sorted_tables}
+    made = {**tables, "queries": QUERIES_VIEW, "spend": SPEND_VIEW}
+    return {name: " ".join(sql.split()) for name, sql in made.items()}

@@ -62,7 +62,7 @@ TAMPERED = [
     ("PRAGMA ignore_check_constraints = 1; UPDATE calls SET rows = '[' WHERE number = 1", "unreadable rows"),
     ("UPDATE simkit_alembic_version SET version_num = '9999'", "schema: migrations ['9999'], expected 0001"),
     ("DROP VIEW queries", "no such table: queries"),
-    ("DROP VIEW spend; CREATE VIEW spend AS SELECT 1", "schema: the view spend is not the one"),
+    ("DROP VIEW spend; CREATE VIEW spend AS SELECT 1", "schema: spend is not as"),
 ]
 
 
