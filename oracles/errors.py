@@ -32,3 +32,12 @@ class ModelError(OracleError):
 
 class ReplayMismatch(OracleError):
     """The stored answers belong to other questions than those now asked."""
+
+
+def one_line(error: BaseException) -> str:
+    """What an error of other people's code says, as its type and one line: the first, or the last of a traceback."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    traced = any(line.startswith("Traceback") for line in lines)
+    return f"{type(error).__name__}: {(lines[-1] if traced else lines[0])[:300]}"

@@ -1,0 +1,135 @@
+"""A private, faster copy of a torch model that still runs the owner's Python and hooks on exactly the images asked."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.overrides import TorchFunctionMode
+
+from oracles.errors import ModelError, one_line
+
+Forward = Callable[[torch.Tensor], torch.Tensor]
+
+# What a TorchScript graph does if it may depend on how its tensors lie in memory.
+_LAYOUT_BOUND = ("aten::view", "aten::as_strided", "aten::stride", "aten::is_contiguous")
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A private copy in eval mode. layout: in which images should come. eager: Python runs, not TorchScript."""
+
+    module: nn.Module
+    layout: torch.memory_format
+    eager: bool
+
+    def __call__(self, images: torch.Tensor) -> object:
+        """Whatever the model returns; no gradients."""
+        with torch.inference_mode(), _ViewsMayCopy() if self.eager else contextlib.nullcontext():
+            return self.module(images)
+
+
+def prepare(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Prepared:
+    """A copy of `model` with batch norms folded, on `device` in `dtype`, channels-last where that is safe.
+
+    Nothing is traced and no image is sent. Raises ModelError if the model cannot be copied or moved.
+    """
+    try:
+        private = copy.deepcopy(model).eval()
+        if isinstance(private, torch.jit.ScriptModule):
+            return _prepared_script(private, device, dtype)
+        private.to(device=device, dtype=torch.float32)
+        for module in list(private.modules()):
+            _fold(module, dtype)
+        return Prepared(_channels_last(private.to(dtype=dtype)), torch.channels_last, eager=True)
+    except Exception as error:
+        raise ModelError(f"cannot make a private copy of the model on {device}: {one_line(error)}") from error
+
+
+def _prepared_script(model: torch.jit.ScriptModule, device: torch.device, dtype: torch.dtype) -> Prepared:
+    """TorchScript folds its own batch norms, and its graph tells whether another layout is safe."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a format that torch.export should follow, and cannot yet read
+        model = model.to(device=device, dtype=dtype)
+        with contextlib.suppress(RuntimeError):  # it refuses what it cannot prove
+            model = torch.jit.freeze(model)
+    graph = str(model.inlined_graph)
+    bound = any(kind in graph for kind in _LAYOUT_BOUND)
+    return Prepared(model, torch.contiguous_format if bound else torch.channels_last, eager=False)
+
+
+def _channels_last(module: nn.Module) -> nn.Module:
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return module
+
+
+def _fold(module: nn.Module, dtype: torch.dtype) -> None:
+    """Let a plain nn.Sequential run a chain with its batch norms folded.
+
+    The children stay where they are, for a parent that indexes them instead of calling the whole.
+    """
+    if type(module) is not nn.Sequential or "forward" in vars(module):
+        return
+    layers = list(_folded(list(module), dtype))
+    if len(layers) < len(module):
+        module.__dict__["forward"] = _chain(layers)
+
+
+def _folded(layers: list[nn.Module], dtype: torch.dtype) -> Iterator[nn.Module]:
+    at = 0
+    while at < len(layers):
+        layer, after = layers[at], layers[at + 1] if at + 1 < len(layers) else None
+        if isinstance(layer, nn.Conv2d) and isinstance(after, nn.BatchNorm2d) and _foldable(layer, after):
+            yield _channels_last(fuse_conv_bn_eval(layer, after).to(dtype=dtype))
+            at += 2
+        else:
+            yield layer
+            at += 1
+
+
+def _foldable(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> bool:
+    plain = type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and not norm.training
+    fits = norm.running_mean is not None and norm.num_features == conv.out_channels
+    return plain and fits and not _observed(conv) and not _observed(norm)
+
+
+def _observed(module: nn.Module) -> bool:
+    """Whether calling this module runs anything besides its class's forward."""
+    own = vars(module)
+    return "forward" in own or any(own.get(name) for name in ("_forward_hooks", "_forward_pre_hooks"))
+
+
+def _chain(layers: list[nn.Module]) -> Forward:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        for layer in layers:
+            x = layer(x)
+        return x
+
+    return forward
+
+
+class _ViewsMayCopy(TorchFunctionMode):
+    """Lets code written for contiguous tensors call `view` on channels-last ones.
+
+    Where the layout forbids the view, the tensor itself is laid out anew and then viewed, so both still share memory.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        try:
+            return func(*args, **(kwargs or {}))
+        except RuntimeError as error:
+            if func not in (torch.Tensor.view, torch.Tensor.view_as) or "not compatible with input" not in str(error):
+                raise
+        args[0].set_(args[0].contiguous())
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,209 @@
+"""A torch model as an oracle: folded, channels-last, in chunks that stay in the cache."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from torch import nn
+
+from oracles.answers import Answer, Scores
+from oracles.errors import InvalidSpec, ModelError, one_line
+from oracles.fold import prepare
+from oracles.oracle import ImageShape, Tag, check_shape
+
+Output: TypeAlias = Literal["auto", "logits", "probabilities"]
+Precision: TypeAlias = Literal["float32", "bfloat16"]
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+SUM_TOLERANCE = {"float32": 1e-3, "bfloat16": 1e-2}
+"""How far a row of probabilities may be from 1."""
+
+# What torch says when the shape is wrong; anything else may only mean that the model cannot take zero images.
+_WRONG_SHAPE = re.compile(
+    r"channels|cannot be multiplied|must match|normalized_shape|too small|Kernel size can't", re.I
+)
+
+
+@dataclass(frozen=True)
+class TorchOptions:
+    """How a torch model is run; all of it belongs to a run's identity. Raises InvalidSpec.
+
+    output: what the model answers; `auto` decides at the first answer. mean, std: one number a channel, subtracted from
+    and divided into pixels in [0, 1] before the model. precision: of weights and images; scores are float32 always.
+    chunk: images a forward pass, about 100 on CPUs. device: as torch writes it.
+    """
+
+    output: Output = "auto"
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    precision: Precision = "float32"
+    chunk: int = 100
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("output", self.output, get_args(Output)),
+            ("precision", self.precision, get_args(Precision)),
+        ):
+            if value not in allowed:
+                raise InvalidSpec(f"{name} is {value!r}; give one of {', '.join(allowed)}")
+        if self.chunk < 1:
+            raise InvalidSpec(f"chunk is {self.chunk}; give 1 image or more")
+        if (self.mean is None) != (self.std is None):
+            raise InvalidSpec("give both mean and std, or neither")
+        if not all(map(math.isfinite, (*(self.mean or ()), *(self.std or ())))) or min(self.std or (1.0,)) <= 0.0:
+            raise InvalidSpec(f"mean {self.mean} and std {self.std} must be finite, and every std above 0")
+
+
+class TorchOracle:
+    """Answers every score of a torch model, on a private copy in eval mode; the caller's module is never changed.
+
+    model: nn.Module or ScriptModule, from float32 (N, *image_shape) to (N, n_classes). image_shape: (C, H, W).
+    n_classes: checked if given, else found by sending zero images, or from the last weight. Raises ModelError when the
+    model cannot take such images, InvalidSpec on options that do not fit.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        image_shape: ImageShape,
+        options: TorchOptions = TorchOptions(),
+        n_classes: int | None = None,
+    ) -> None:
+        self._options, self._image_shape = options, _checked_shape(image_shape)
+        self._device, self._dtype = _device(options.device), DTYPES[options.precision]
+        self._shift = _per_channel(options.mean, image_shape[0], self._device)
+        self._scale = _per_channel(options.std, image_shape[0], self._device)
+        self._model = prepare(model, self._device, self._dtype)
+        self._output: Output = options.output
+        if options.output == "auto" and _ends_in_softmax(model):
+            self._output = "probabilities"
+        self._n_classes = self._find_classes(model, n_classes)
+
+    @property
+    def n_classes(self) -> int:
+        return self._n_classes
+
+    @property
+    def image_shape(self) -> ImageShape:
+        return self._image_shape
+
+    @property
+    def options(self) -> TorchOptions:
+        return self._options
+
+    @property
+    def output(self) -> Output:
+        """What the model's rows are taken for; `auto` until the first finite answer decides."""
+        return self._output
+
+    def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
+        """See `Oracle.query`; pixels are not checked to be in [0, 1], `Metered` does that.
+
+        Raises ModelError if the model fails, answers another shape than (N, n_classes), or rows that are no
+        probabilities where they should be. NaN is an answer.
+        """
+        check_shape(images, self._image_shape)
+        rows = torch.cat([self._forward(chunk) for chunk in torch.split(images, self._options.chunk)])
+        return Scores(self._probabilities(rows).numpy())
+
+    def _forward(self, images: torch.Tensor) -> torch.Tensor:
+        try:
+            rows = self._model(self._placed(images))
+        except Exception as error:
+            shape = tuple(images.shape)
+            raise ModelError(
+                f"the model failed on images {shape}: {one_line(error)}; run it on one batch by hand"
+            ) from error
+        return _checked_rows(rows, len(images), self._n_classes)
+
+    def _placed(self, images: torch.Tensor) -> torch.Tensor:
+        """A copy that the model may overwrite, normalised, in the layout and type it runs in."""
+        images = images.to(device=self._device, memory_format=self._model.layout, copy=True)
+        if self._shift is not None and self._scale is not None:
+            images = images.sub_(self._shift).div_(self._scale)
+        return images.to(self._dtype)
+
+    def _find_classes(self, model: nn.Module, told: int | None) -> int:
+        self._n_classes = -1  # any number of columns, while it is being found
+        try:
+            found: int | None = self._forward(torch.empty(0, *self._image_shape)).shape[1]
+        except ModelError as error:
+            if error.__cause__ is None:
+                raise
+            if _WRONG_SHAPE.search(str(error.__cause__)):
+                wanted = ", ".join(map(str, self._image_shape))
+                raise ModelError(f"the model takes no images (N, {wanted}): {one_line(error.__cause__)}") from error
+            found = told if told is not None else _rows_of_last_weight(model)
+        if found is None or found < 2:
+            raise ModelError(f"the model has {found or 'an unknown number of'} classes; give n_classes, 2 or more")
+        if told is not None and told != found:
+            raise ModelError(f"n_classes is {told}, but the model answers {found} scores an image")
+        return found
+
+    def _probabilities(self, rows: torch.Tensor) -> torch.Tensor:
+        finite = rows[torch.isfinite(rows).all(dim=1)]
+        normal = _are_probabilities(finite, SUM_TOLERANCE[self._options.precision])
+        if self._output == "auto" and len(finite):
+            self._output = "probabilities" if normal else "logits"
+        if self._output != "probabilities":
+            return torch.softmax(rows, dim=1)
+        if not normal:
+            raise ModelError("the model answers rows that are not probabilities summing to 1; set output='logits'")
+        return rows.clamp_(0.0, 1.0)
+
+
+def _checked_rows(rows: object, images: int, n_classes: int) -> torch.Tensor:
+    if not isinstance(rows, torch.Tensor):
+        raise ModelError(
+            f"the model answers a {type(rows).__name__}; wrap it so that it returns one tensor (N, classes)"
+        )
+    if rows.ndim != 2 or len(rows) != images:
+        raise ModelError(f"the model answers {tuple(rows.shape)} for {images} images; it must be ({images}, classes)")
+    if n_classes not in (-1, rows.shape[1]):
+        raise ModelError(
+            f"the model answers {rows.shape[1]} scores an image, not {n_classes}; give the right n_classes"
+        )
+    return rows.to(device="cpu", dtype=torch.float32)
+
+
+def _are_probabilities(rows: torch.Tensor, tolerance: float) -> bool:
+    in_range = bool(((rows >= -tolerance) & (rows <= 1.0 + tolerance)).all())
+    return in_range and bool(((rows.sum(dim=1) - 1.0).abs() <= tolerance).all())
+
+
+def _ends_in_softmax(model: nn.Module) -> bool:
+    while type(model) is nn.Sequential and len(model):
+        model = model[-1]
+    return type(model) is nn.Softmax and model.dim in (None, 1, -1)
+
+
+def _rows_of_last_weight(model: nn.Module) -> int | None:
+    """The outputs of the last linear or convolutional layer, in the order of definition; checked by every answer."""
+    weights = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    return len(weights[-1]) if weights else None
+
+
+def _checked_shape(shape: ImageShape) -> ImageShape:
+    if len(shape) != 3 or min(shape) < 1:
+        raise InvalidSpec(f"image_shape is {tuple(shape)}; give (channels, height, width), each 1 or more")
+    return shape[0], shape[1], shape[2]
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise InvalidSpec(f"device is {name!r}; give cpu, cuda, or cuda:0") from error
+
+
+def _per_channel(values: tuple[float, ...] | None, channels: int, device: torch.device) -> torch.Tensor | None:
+    if values is None:
+        return None
+    if len(values) != channels:
+        raise InvalidSpec(f"mean and std have {len(values)} numbers for {channels} channels; give one a channel")
+    return torch.tensor(values, dtype=torch.float32, device=device).reshape(1, channels, 1, 1)
