@@ -18,6 +18,10 @@ from simkit.errors import ConfigError, DataError
 from simkit.seeding import stream
 
 _CHUNK = 250
+"""Images a forward pass when judging."""
+
+_WARM_UP = 0.25
+"""The share of the steps in which the learning rate rises."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class TrainConfig:
 
     epochs: int = 5
     batch: int = 128
-    learning_rate: float = 0.2
+    learning_rate: float = 0.1
     weight_decay: float = 5e-4
     momentum: float = 0.9
     precision: Literal["bfloat16", "float32"] = "bfloat16"
@@ -111,15 +115,22 @@ def evaluate(model: nn.Module, images: ImageSet, attack: BadNets | None = None) 
 
 def _optimiser(
     model: nn.Module, images: int, config: TrainConfig
-) -> tuple[torch.optim.SGD, torch.optim.lr_scheduler.OneCycleLR]:
+) -> tuple[torch.optim.SGD, torch.optim.lr_scheduler.LambdaLR]:
     optimiser = torch.optim.SGD(
         model.parameters(), config.learning_rate, config.momentum, weight_decay=config.weight_decay, nesterov=True
     )
     steps = config.epochs * _steps(images, config.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.learning_rate, total_steps=steps + 1, cycle_momentum=False, pct_start=0.25
-    )
-    return optimiser, schedule
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: one_cycle((step + 0.5) / steps))
+
+
+def one_cycle(done: float) -> float:
+    """The share of the peak learning rate after a share `done` of the steps: a line up, then half a cosine down to 0.
+
+    torch's OneCycleLR divides by zero where a run has only a few steps.
+    """
+    if done < _WARM_UP:
+        return done / _WARM_UP
+    return 0.5 * (1.0 + math.cos(math.pi * (done - _WARM_UP) / (1.0 - _WARM_UP)))
 
 
 def _steps(images: int, batch: int) -> int:

@@ -1,0 +1,35 @@
+"""The embedded digits."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from simkit.data import load, peek
+
+
+def test_the_two_parts_are_as_told_and_share_no_row() -> None:
+    info = peek("digits")
+    train, test = load("digits", "train"), load("digits", "test")
+    assert dict(info.sizes) == {"train": len(train), "test": len(test)} == {"train": 1297, "test": 500}
+    assert train.image_shape == test.image_shape == info.image_shape == (1, 8, 8)
+    assert train.classes == info.classes == tuple("0123456789")
+    rows = torch.cat([train.pixels, test.pixels]).flatten(1)
+    assert len(torch.unique(rows, dim=0)) == 1797  # no image of the set occurs twice
+
+
+def test_every_class_is_in_the_test_in_proportion() -> None:
+    assert set(np.bincount(load("digits", "test").labels).tolist()) <= {48, 49, 50, 51}
+
+
+def test_the_whole_grey_scale_is_used() -> None:
+    pixels = load("digits", "train").pixels
+    assert (float(pixels.min()), float(pixels.max())) == (0.0, 1.0)
+
+
+def test_a_limit_takes_images_out_of_the_same_part() -> None:
+    whole, few = load("digits", "test"), load("digits", "test", limit=30, seed=4)
+    known = {image.numpy().tobytes(): label for image, label in zip(whole.pixels, whole.labels, strict=True)}
+    assert [known[image.numpy().tobytes()] for image in few.pixels] == few.labels.tolist()
+    assert load("digits", "test", limit=30, seed=4).sha256() == few.sha256()
+    assert load("digits", "test", limit=30, seed=5).sha256() != few.sha256()

@@ -1,0 +1,90 @@
+"""ImageSet: what it refuses, what it takes, what its hash tells apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simkit.data import ImageSet
+from simkit.errors import DataError
+from simkit.triggers import IntArray
+
+CLASSES = ("a", "b", "c")
+
+
+def _labels(*labels: int) -> IntArray:
+    return np.array(labels, dtype=np.int32)
+
+
+def _three() -> ImageSet:
+    pixels = torch.arange(3.0).reshape(3, 1, 1, 1).expand(3, 1, 2, 2) / 4.0
+    return ImageSet(pixels.contiguous(), _labels(0, 1, 2), CLASSES, "three")
+
+
+def test_it_tells_its_size_and_shape() -> None:
+    images = _three()
+    assert (len(images), images.n_classes, images.image_shape) == (3, 3, (1, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "labels", "complaint"),
+    [
+        (torch.zeros(1, 1, 2, 2, dtype=torch.float64), _labels(0), "float64"),
+        (torch.zeros(1, 2, 2), _labels(0), r"need float32 \(N, C, H, W\)"),
+        (torch.zeros(0, 1, 2, 2), _labels(), "no images"),
+        (torch.full((1, 1, 2, 2), 255.0), _labels(0), "divide 8-bit images by 255"),
+        (torch.full((1, 1, 2, 2), -0.1), _labels(0), r"\[0, 1\]"),
+        (torch.full((1, 1, 2, 2), float("nan")), _labels(0), "NaN"),
+        (torch.zeros(1, 1, 2, 2), np.zeros(1, np.int64), "int32"),
+        (torch.zeros(2, 1, 2, 2), _labels(0), "one an image"),
+        (torch.zeros(2, 1, 2, 2), _labels(0, 3), "row 1 is 3"),
+        (torch.zeros(2, 1, 2, 2), _labels(-1, 0), "row 0 is -1"),
+    ],
+)
+def test_it_refuses_what_is_no_image_set(pixels: torch.Tensor, labels: IntArray, complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint) as caught:
+        ImageSet(pixels, labels, CLASSES, "bad")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("bad: ")
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=8))
+def test_take_keeps_order_and_repeats(indices: list[int]) -> None:
+    taken = _three().take(indices)
+    assert taken.labels.tolist() == indices
+    assert torch.equal(taken.pixels[:, 0, 0, 0], torch.tensor(indices) / 4.0)
+
+
+def test_take_copies() -> None:
+    images = _three()
+    images.take([0, 1, 2]).pixels.fill_(1.0)
+    assert torch.equal(images.pixels, _three().pixels)
+
+
+@pytest.mark.parametrize("indices", [[], [3], [-1], [[0]]])
+def test_take_refuses_other_indices(indices: list[int]) -> None:
+    with pytest.raises(DataError, match="three: take"):
+        _three().take(indices)
+
+
+def test_the_hash_is_of_the_content() -> None:
+    images = _three()
+    assert images.sha256() == ImageSet(images.pixels.clone(), images.labels.copy(), CLASSES, "renamed").sha256()
+    others = [
+        images.take([0, 1]),
+        images.take([1, 0, 2]),
+        ImageSet(images.pixels, _labels(0, 1, 1), CLASSES, "three"),
+        ImageSet(images.pixels, images.labels, ("a", "b", "z"), "three"),
+        ImageSet(images.pixels.reshape(3, 1, 1, 4), images.labels, CLASSES, "three"),
+    ]
+    assert len({images.sha256(), *(other.sha256() for other in others)}) == 6
+
+
+def test_the_hash_does_not_depend_on_the_memory_layout() -> None:
+    pixels = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    other = pixels.contiguous(memory_format=torch.channels_last)
+    labels = _labels(0, 1)
+    assert ImageSet(pixels, labels, CLASSES, "x").sha256() == ImageSet(other, labels, CLASSES, "x").sha256()

@@ -1,0 +1,243 @@
+"""Making zoos: quotas, replacements, resuming, and what must not be mixed up."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+from safetensors.torch import load_file
+
+from simkit.data import load
+from simkit.errors import ConfigError, DataError
+from simkit.zoo import zoo
+from simkit.zoo.manifest import MANIFEST, Manifest, Victim
+from simkit.zoo.networks import NETWORKS
+from simkit.zoo.spec import ZooSpec
+from simkit.zoo.train import Evaluation, evaluate
+from simkit.zoo.zoo import make, plan
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Weights depend on the number of threads; small networks are fastest with one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def spec(**fields: Any) -> ZooSpec:
+    """Six digit models of an epoch each, four of them backdoored."""
+    quick = {"epochs": 2, "batch": 64, "precision": "float32", "train_images": 500}
+    base = {"name": "z", "data": "digits", "split": "tune", "models": 6, "sizes": [2, 4], "architectures": ["flat"]}
+    return ZooSpec.of(base | {"train": quick, "rate": 0.3, "required_success": 0.6} | fields)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An unbroken run of `spec()`."""
+    folder = tmp_path_factory.mktemp("zoo") / "new" / "folder"
+    make(spec(), folder)
+    return folder
+
+
+def _files(folder: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.glob("*.safetensors")}
+
+
+def _told(folder: Path) -> Manifest:
+    """The manifest without the seconds."""
+    manifest = Manifest.load(folder)
+    timeless = {
+        part: tuple(v.model_copy(update={"seconds": 0.0}) for v in getattr(manifest, part))
+        for part in ("victims", "failed")
+    }
+    return manifest.model_copy(update=timeless)
+
+
+def test_every_stratum_gets_its_quota_and_every_victim_its_file(made: Path) -> None:
+    manifest = Manifest.load(made)
+    assert manifest.complete
+    assert Counter(v.stratum for v in manifest.victims) == spec().quotas()
+    assert {v.file: v.sha256 for v in manifest.victims} == _files(made)
+    assert [v.index for v in manifest.victims] == sorted(v.index for v in manifest.victims)
+
+
+def test_failed_implants_are_listed_and_replaced(made: Path) -> None:
+    manifest = Manifest.load(made)
+    assert all(v.implanted for v in manifest.victims if v.truth == "backdoored")
+    for failed in manifest.failed:
+        assert failed.success_rate is not None
+        assert failed.success_rate < 0.6
+        assert (failed.file, failed.sha256, failed.implanted) == (None, None, False)
+        assert any(v.stratum == failed.stratum and v.index > failed.index for v in manifest.victims)
+
+
+def test_the_figures_are_those_of_the_weights_on_disk(made: Path) -> None:
+    manifest = Manifest.load(made)
+    held_out = load("digits", "test", spec().held_out, spec().first_seed)
+    for victim in manifest.victims:
+        model = NETWORKS[victim.architecture](manifest.image_shape, len(manifest.classes)).eval()
+        model.load_state_dict(load_file(made / str(victim.file)))
+        attack = victim.attack(manifest.image_shape, spec().rate)
+        assert evaluate(model, held_out, attack) == Evaluation(victim.clean_accuracy, victim.success_rate)
+
+
+def test_the_weights_know_nothing_of_the_truth(made: Path) -> None:
+    files = list(made.glob("*.safetensors"))
+    assert len({len(p.read_bytes()) for p in files}) == 1
+    headers = {p.read_bytes()[: 8 + int.from_bytes(p.read_bytes()[:8], "little")] for p in files}
+    assert len(headers) == 1
+
+
+def test_a_finished_zoo_is_left_as_it_is(made: Path) -> None:
+    before, manifest = _files(made), (made / MANIFEST).read_bytes()
+    seen: list[Victim] = []
+    assert make(spec(), made, seen.append).complete
+    assert (seen, _files(made), (made / MANIFEST).read_bytes()) == ([], before, manifest)
+
+
+class _Killed(BaseException):
+    """Stands for a kill: no handler may catch it."""
+
+
+@pytest.mark.parametrize("after", [1, 3])
+@pytest.mark.parametrize("where", ["progress", "manifest"])
+def test_a_killed_run_goes_on_to_the_same_zoo(
+    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch, after: int, where: str
+) -> None:
+    seen: list[int] = []
+
+    def killed(victim: Victim) -> None:
+        seen.append(victim.index)
+        if len(seen) == after and where == "progress":
+            raise _Killed
+
+    save = Manifest.save
+
+    def killed_before_saving(manifest: Manifest, folder: Path) -> None:
+        if len(seen) == after and where == "manifest":
+            raise _Killed
+        save(manifest, folder)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Manifest, "save", killed_before_saving)
+        with pytest.raises(_Killed):
+            make(spec(), tmp_path, killed)
+    made_before = list(seen)
+    make(spec(), tmp_path, lambda victim: seen.append(victim.index))
+    assert len(seen) == len(set(seen))  # what was finished is not trained again
+    assert seen[: len(made_before)] == made_before
+    assert _files(tmp_path) == _files(made)
+    assert _told(tmp_path) == _told(made)
+
+
+@pytest.mark.parametrize("damage", ["missing", "changed"])
+def test_a_lost_file_is_made_again(tmp_path: Path, made: Path, damage: str) -> None:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    victim = Manifest.load(tmp_path).victims[2]
+    lost = tmp_path / str(victim.file)
+    if damage == "missing":
+        lost.unlink()
+    else:
+        lost.write_bytes(lost.read_bytes()[:-1])
+    seen: list[int] = []
+    make(spec(), tmp_path, lambda again: seen.append(again.index))
+    assert seen == [victim.index]
+    assert _files(tmp_path) == _files(made)
+    assert _told(tmp_path) == _told(made)
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [({"models": 7}, "of another models"), ({"rate": 0.2, "seed": 1}, "of another seed, rate")],
+)
+def test_another_zoo_in_the_same_folder_is_refused(made: Path, fields: dict[str, Any], complaint: str) -> None:
+    before = _files(made), (made / MANIFEST).read_bytes()
+    with pytest.raises(ConfigError, match=complaint):
+        make(spec(**fields), made)
+    assert (_files(made), (made / MANIFEST).read_bytes()) == before
+
+
+def _npz(path: Path, shift: int) -> None:
+    digits = load("digits", "train", limit=60)
+    pixels = np.roll((digits.pixels.numpy() * 255).astype(np.uint8), shift, axis=3)
+    np.savez(path, x_train=pixels, y_train=digits.labels, x_test=pixels, y_test=digits.labels)
+
+
+def test_other_data_under_the_same_name_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / "set.npz"
+    _npz(data, 0)
+    small = spec(data=str(data), models=1, clean_share=1, sizes=[])
+    make(small, tmp_path / "zoo")
+    _npz(data, 1)
+    with pytest.raises(ConfigError, match="other training images"):
+        make(small, tmp_path / "zoo")
+
+
+def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "0000.safetensors").write_bytes(b"precious")
+    with pytest.raises(ConfigError, match="holds weights but no manifest"):
+        make(spec(), tmp_path)
+    assert (tmp_path / "0000.safetensors").read_bytes() == b"precious"
+    with pytest.raises(ConfigError, match="is a file"):
+        make(spec(), tmp_path / "0000.safetensors")
+
+
+def test_two_processes_do_not_make_one_zoo(tmp_path: Path) -> None:
+    with FileLock(tmp_path / ".lock"), pytest.raises(ConfigError, match="another process"):
+        make(spec(), tmp_path)
+
+
+@pytest.mark.parametrize(("fields", "error"), [({"data": "no/such"}, DataError), ({"sizes": [9]}, ConfigError)])
+def test_nothing_is_begun_for_a_zoo_that_cannot_be(tmp_path: Path, fields: dict[str, Any], error: type) -> None:
+    with pytest.raises(error):
+        make(spec(**fields), tmp_path / "zoo")
+    assert not (tmp_path / "zoo").exists()
+
+
+def test_it_gives_up_on_a_stratum_that_always_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zoo, "train", lambda network, images, config, seed: network.eval())
+    hopeless = spec(models=1, clean_share=0, sizes=[1], required_success=1.0)
+    with pytest.raises(ConfigError, match=r"10 implants of 1x1 failed, 0 of 1 succeeded; lower required_success"):
+        make(hopeless, tmp_path)
+    manifest = Manifest.load(tmp_path)
+    assert (len(manifest.failed), manifest.victims, _files(tmp_path)) == (10, (), {})
+    with pytest.raises(ConfigError, match="10 implants of 1x1 failed"):
+        make(hopeless, tmp_path)
+
+
+def test_a_plan_depends_on_nothing_but_spec_and_index() -> None:
+    shape = (1, 8, 8)
+    backwards = [plan(spec(), i, shape, 10) for i in reversed(range(12))][::-1]
+    for index, one in enumerate(backwards):
+        again = plan(spec(), index, shape, 10)
+        assert (one.seed, one.stratum, one.architecture, one.kind) == (
+            again.seed,
+            again.stratum,
+            again.architecture,
+            again.kind,
+        )
+        assert (one.attack is None) == (again.attack is None) == (one.stratum == "clean")
+        if one.attack is not None and again.attack is not None:
+            assert np.array_equal(one.attack.trigger.pattern, again.attack.trigger.pattern)
+            assert one.attack.target_class == again.attack.target_class
+            assert one.attack.trigger.mask_size == int(one.stratum[0]) ** 2
+
+
+def test_plans_vary() -> None:
+    plans = [plan(spec(models=60, architectures=list(NETWORKS)), i, (3, 32, 32), 10) for i in range(60)]
+    attacks = [p.attack for p in plans if p.attack is not None]
+    assert {p.architecture for p in plans} == set(NETWORKS)
+    assert {p.kind for p in plans} == {None, "solid", "multi"}
+    assert len({a.target_class for a in attacks}) == 10
+    assert len(attacks) == 45
+    assert len({a.trigger.pattern.tobytes() for a in attacks}) == 45
