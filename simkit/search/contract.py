@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simkit.errors import ContractError
-from simkit.triggers import FloatArray, IntArray, Trigger, Triggers
+from simkit.triggers import FloatArray, IntArray, Triggers
+from simkit.verdict import ClassResult
 
 BoolArray: TypeAlias = NDArray[np.bool_]
 
@@ -53,22 +54,6 @@ class Evidence:
         if not self.score.shape == self.hit.shape == self.valid.shape or self.score.ndim != 2:
             shapes = self.score.shape, self.hit.shape, self.valid.shape
             raise ContractError(f"evidence of shapes {shapes}; need one (N, T) for all three")
-
-
-@dataclass(frozen=True, eq=False)
-class ClassResult:
-    """The best trigger so far for one class.
-
-    success_rate: hits over queries that answer for it, None before any; on search images in a search's own results, on
-    images the search did not use in a verdict. censored: it never reached the required success on search images, so
-    `mask_size` is only a lower bound.
-    """
-
-    target_class: int
-    trigger: Trigger
-    mask_size: float
-    success_rate: float | None
-    censored: bool
 
 
 class Search(Protocol):

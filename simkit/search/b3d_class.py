@@ -1,0 +1,117 @@
+"""One class of a B3D search: its distribution over triggers, its samples, its updates, its best trigger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from simkit.search.b3d_config import B3DConfig
+from simkit.search.estimators import leave_one_out, mask_gradient, pattern_gradient, sparsity_gradient, squash
+from simkit.search.sparsity import Sparsity
+from simkit.triggers import FloatArray, Trigger, Triggers
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """What was drawn for one step: masks (k, h, w) in {0, 1} and noise (k, C, h', w'), both on their tiles."""
+
+    masks: FloatArray
+    noise: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Best:
+    """A binarised trigger, its size in pixels, and the share of the check images it hit."""
+
+    trigger: Trigger
+    mask_size: float
+    success_rate: float
+
+
+class ClassDistribution:
+    """pi(m, p | theta_m, theta_p) for one target class, moved by Adam."""
+
+    def __init__(self, config: B3DConfig, image_shape: tuple[int, int, int]) -> None:
+        channels, height, width = image_shape
+        self._config, self._shape = config, image_shape
+        tiles = (-(-height // config.tile), -(-width // config.tile))
+        pattern_tiles = (channels, -(-height // config.pattern_tile), -(-width // config.pattern_tile))
+        self._mask = torch.full(tiles, config.mask_init, dtype=torch.float32)
+        self._pattern = torch.zeros(pattern_tiles, dtype=torch.float32)
+        self._adam = torch.optim.Adam([self._mask, self._pattern], lr=config.learning_rate)
+        self.sparsity = Sparsity(config.sparsity.weight)
+        self.best: Best | None = None
+        self.last: Best | None = None
+
+    @property
+    def probabilities(self) -> FloatArray:
+        """g(theta_m) on the tiles."""
+        return squash(self._mask.numpy())
+
+    def sample(self, rng: np.random.Generator) -> Samples:
+        """m_j ~ Bern(g(theta_m)) and eps_j ~ N(0, I); antithetic noise has eps_{j + k/2} = -eps_j."""
+        k, g = self._config.samples, self.probabilities
+        masks = (rng.random((k, *g.shape), dtype=np.float32) < g).astype(np.float32)
+        if self._config.antithetic:
+            half = rng.standard_normal((k // 2, *self._pattern.shape), dtype=np.float32)
+            return Samples(masks, np.concatenate([half, -half]))
+        return Samples(masks, rng.standard_normal((k, *self._pattern.shape), dtype=np.float32))
+
+    def candidates(self, samples: Samples) -> Triggers:
+        """The triggers to query: (m_j, p_j) jointly, or (m_j, g(theta_p)) and then (g(theta_m), p_j) (slides)."""
+        theta = self._pattern.numpy()
+        patterns = squash(theta + np.float32(self._config.sigma) * samples.noise)
+        if self._config.joint:
+            return self._full(samples.masks, patterns)
+        means = np.broadcast_to(squash(theta), patterns.shape)
+        soft = np.broadcast_to(self.probabilities, samples.masks.shape)
+        return self._full(np.concatenate([samples.masks, soft]), np.concatenate([means, patterns]))
+
+    def binarised(self) -> Trigger:
+        """The mean trigger with its mask cut at one half."""
+        mask = (self.probabilities >= 0.5).astype(np.float32)
+        return self._full(mask[None], squash(self._pattern.numpy())[None])[0]
+
+    def update(self, samples: Samples, losses: FloatArray, success_rate: float) -> None:
+        """One step of Adam. losses: float32 (k,) jointly or (2k,), mean cross entropy of each candidate over its images."""
+        config, k, g = self._config, len(samples.masks), self.probabilities
+        mask_losses, pattern_losses = losses[:k], losses[:k] if config.joint else losses[k:]
+        weight = np.float32(self.sparsity.weight * config.tile**2)
+        if not config.exact_sparsity:
+            mask_losses = mask_losses + weight * samples.masks.sum(axis=(1, 2))
+            pattern_losses = pattern_losses + weight * g.sum()
+        mask_grad = mask_gradient(self._centred(mask_losses), samples.masks, g)
+        if config.exact_sparsity:
+            mask_grad = mask_grad + weight * sparsity_gradient(g)
+        pattern_grad = pattern_gradient(self._centred(pattern_losses), samples.noise, config.sigma)
+        self._mask.grad = torch.from_numpy(mask_grad.astype(np.float32, copy=False))
+        self._pattern.grad = torch.from_numpy(pattern_grad.astype(np.float32, copy=False))
+        self._adam.step()
+        self.sparsity = self.sparsity.after(success_rate, config.sparsity)
+
+    def look(self, trigger: Trigger, success_rate: float) -> None:
+        """Keep the binarised trigger if it works and is the smallest so far."""
+        self.last = Best(trigger, trigger.mask_size, success_rate)
+        works = success_rate >= self._config.required_success
+        if works and (self.best is None or trigger.mask_size < self.best.mask_size):
+            self.best = self.last
+
+    def _centred(self, losses: FloatArray) -> FloatArray:
+        if self._config.baseline == "none":
+            return losses
+        return leave_one_out(losses, 2 if self._config.antithetic else 1)
+
+    def _full(self, masks: FloatArray, patterns: FloatArray) -> Triggers:
+        _, height, width = self._shape
+        masks = _enlarge(masks, self._config.tile, height, width)[:, None]
+        return Triggers(np.ascontiguousarray(masks), _enlarge(patterns, self._config.pattern_tile, height, width))
+
+
+def _enlarge(tiles: FloatArray, side: int, height: int, width: int) -> FloatArray:
+    """Every tile of (..., h, w) repeated to side x side pixels, cut to (..., height, width)."""
+    if side == 1:
+        return np.ascontiguousarray(tiles, dtype=np.float32)
+    pixels = tiles.repeat(side, axis=-2).repeat(side, axis=-1)
+    return np.ascontiguousarray(pixels[..., :height, :width], dtype=np.float32)

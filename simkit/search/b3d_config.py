@@ -1,0 +1,68 @@
+"""The settings of B3D and its two presets, each constant with its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from simkit.errors import ConfigError
+from simkit.search.sparsity import SparsityConfig
+
+Baseline: TypeAlias = Literal["none", "leave_one_out"]
+
+
+@dataclass(frozen=True)
+class B3DConfig:
+    """One B3D search over all classes.
+
+    samples: candidates a step and estimator, k of the slides. images: search images each candidate is stamped on.
+    steps: updates of every class. sigma: noise of the pattern's search distribution. learning_rate: Adam's, betas
+    (0.9, 0.999). mask_init: first theta_m; g(-1.14) = 0.093. tile, pattern_tile: pixels along the side of one
+    super-pixel of mask and pattern.
+    baseline: what is taken from every loss before it is averaged. joint: mask and pattern are sampled together and one
+    loss serves both gradients; else one half of the queries goes to each, as on the slides. antithetic: the pattern's
+    noise comes in pairs of opposite sign. exact_sparsity: the gradient of the sparsity term is added in closed form
+    instead of being sampled.
+    check_every: steps between two looks at the binarised trigger, check_images: images of such a look.
+    required_success: share of those images that must be hit for a trigger to count.
+    """
+
+    samples: int = 50
+    images: int = 128
+    steps: int = 1000
+    sigma: float = 0.1
+    learning_rate: float = 0.05
+    mask_init: float = -1.14
+    tile: int = 1
+    pattern_tile: int = 1
+    baseline: Baseline = "none"
+    joint: bool = False
+    antithetic: bool = False
+    exact_sparsity: bool = False
+    check_every: int = 10
+    check_images: int = 20
+    required_success: float = 0.95
+    sparsity: SparsityConfig = field(default_factory=SparsityConfig)
+
+    def __post_init__(self) -> None:
+        counts = (
+            self.samples,
+            self.images,
+            self.steps,
+            self.tile,
+            self.pattern_tile,
+            self.check_every,
+            self.check_images,
+        )
+        if min(counts) < 1:
+            raise ConfigError("samples, images, steps, tiles and checks of B3D must be 1 or more")
+        if self.sigma <= 0 or self.learning_rate <= 0 or not 0 < self.required_success <= 1:
+            raise ConfigError("sigma and learning_rate must be above 0, required_success in (0, 1]")
+        if self.antithetic and self.samples % 2:
+            raise ConfigError(f"antithetic noise needs an even number of samples, not {self.samples}")
+        if self.baseline == "leave_one_out" and self.samples < 4:
+            raise ConfigError(f"a leave-one-out baseline needs 4 samples or more, not {self.samples}")
+
+    def queries_per_step(self) -> int:
+        """Queries of one update of one class, the checks of the binarised trigger spread over all steps."""
+        return self.samples * self.images * (1 if self.joint else 2)

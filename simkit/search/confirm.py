@@ -1,0 +1,62 @@
+"""Does a trigger work on images the search never used? The only user of the verification images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from simkit.data import ImageSet
+from simkit.search.contract import Proposal
+from simkit.search.evaluator import Evaluator
+from simkit.triggers import IntArray, Trigger, Triggers
+from simkit.verdict import ClassResult, SequentialTest
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What unseen images said of one trigger: hits of trials, and the sequential test's word, None while it has none."""
+
+    trigger: Trigger
+    hits: int = 0
+    trials: int = 0
+    works: bool | None = None
+
+
+class Confirmer:
+    """Tries triggers on the verification images and remembers what it was told; one class, one trigger at a time."""
+
+    def __init__(self, evaluator: Evaluator, images: ImageSet, test: SequentialTest, batch: int) -> None:
+        self._evaluator, self._images, self._test, self._batch = evaluator, images, test, batch
+        self._trials: dict[int, Trial] = {}
+
+    def trial(self, result: ClassResult) -> Trial:
+        """What is known of this very trigger so far."""
+        known = self._trials.get(result.target_class)
+        return known if known is not None and known.trigger is result.trigger else Trial(result.trigger)
+
+    def works(self, result: ClassResult) -> bool:
+        """The sequential test on unseen images; a trigger that neither passes nor fails before they end does not work."""
+        trial, unseen = self.trial(result), self._unseen(result.target_class)
+        while trial.works is None and trial.trials < len(unseen):
+            trial = self._extend(result.target_class, trial, unseen[trial.trials :][: self._batch])
+        return bool(trial.works)
+
+    def success_rate(self, result: ClassResult, images: int) -> float | None:
+        """Hits over at least `images` unseen images, or over all there are; None if none is of another class."""
+        trial, unseen = self.trial(result), self._unseen(result.target_class)
+        missing = unseen[trial.trials : images]
+        if len(missing):
+            trial = self._extend(result.target_class, trial, missing)
+        return trial.hits / trial.trials if trial.trials else None
+
+    def _extend(self, target: int, trial: Trial, indices: IntArray) -> Trial:
+        pairs = np.column_stack([np.zeros_like(indices), indices])
+        evidence = self._evaluator.evaluate(self._images, Proposal(Triggers.of([trial.trigger]), pairs), "verify")
+        hits, trials = trial.hits + int(evidence.hit[:, target].sum()), trial.trials + len(indices)
+        works = self._test.decide(hits, trials) if trial.works is None else trial.works
+        self._trials[target] = replace(trial, hits=hits, trials=trials, works=works)
+        return self._trials[target]
+
+    def _unseen(self, target: int) -> IntArray:
+        return np.flatnonzero(self._images.labels != target).astype(np.int32)

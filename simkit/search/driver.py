@@ -1,0 +1,133 @@
+"""One scan as a generator: check the model, search, confirm on unseen images, conclude."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from oracles.errors import BudgetExhausted
+from simkit.data import ImageSet
+from simkit.errors import ConfigError
+from simkit.search.confirm import Confirmer
+from simkit.search.contract import Search
+from simkit.search.evaluator import Evaluator, NotFinite
+from simkit.verdict import ClassResult, Decision, Kind, Rule, SequentialTest, Stopped, Verdict, is_chance
+
+
+@dataclass(frozen=True)
+class DriverConfig:
+    """How a search is driven, whatever it is.
+
+    check_images: clean images that show whether the model sees them as it should. verify_images: unseen images on which
+    each class's final trigger is tried. first_look: rounds before the rule is consulted, look_every: rounds between
+    looks. confirmation: the test a flagged trigger must pass, in batches of confirm_batch unseen images.
+    """
+
+    check_images: int = 64
+    verify_images: int = 32
+    first_look: int = 30
+    look_every: int = 10
+    confirmation: SequentialTest = SequentialTest()
+    confirm_batch: int = 8
+
+    def __post_init__(self) -> None:
+        if min(self.check_images, self.verify_images, self.first_look, self.look_every, self.confirm_batch) < 1:
+            raise ConfigError("images, looks and batches of the driver must be 1 or more")
+
+
+@dataclass(frozen=True, eq=False)
+class ScanImages:
+    """Disjoint images of one test split: `search` for the search and the first check, `verify` to try triggers on."""
+
+    search: ImageSet
+    verify: ImageSet
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Where a scan stands: queries so far, rounds of the search, and at the end the verdict."""
+
+    queries: int
+    rounds: int
+    verdict: Verdict | None = None
+
+
+class Driver:
+    """Drains a search on an evaluator under a rule; `limit` is the cap on its queries, None for none."""
+
+    def __init__(self, search: Search, rule: Rule, config: DriverConfig, limit: int | None) -> None:
+        self._search, self._rule, self._config, self._limit = search, rule, config, limit
+        self._accuracy: float | None = None
+
+    def run(self, evaluator: Evaluator, images: ScanImages) -> Iterator[Checkpoint]:
+        """A checkpoint after every ask and tell; the last one carries the verdict. Running out is an outcome."""
+        confirmer = Confirmer(evaluator, images.verify, self._config.confirmation, self._config.confirm_batch)
+        stopped: Stopped
+        try:
+            if self._sees_nothing(evaluator, images.search):
+                verdict = self._invalid("clean accuracy is at chance; check the input range, --mean and --std")
+            else:
+                stopped = yield from self._search_on(evaluator, images, confirmer)
+                verdict = self._conclude(stopped, confirmer)
+        except BudgetExhausted:
+            verdict = self._conclude("budget", confirmer)
+        except NotFinite as error:
+            verdict = self._invalid(str(error))
+        yield Checkpoint(evaluator.queries, self._search.rounds, verdict)
+
+    def _sees_nothing(self, evaluator: Evaluator, images: ImageSet) -> bool:
+        first = np.arange(min(self._config.check_images, len(images.labels)), dtype=np.int32)
+        evidence = evaluator.clean(images, first, "check")
+        correct = int(evidence.hit[first, images.labels[first]].sum())
+        self._accuracy = correct / len(first)
+        return is_chance(correct, len(first), evidence.hit.shape[1])
+
+    def _search_on(
+        self, evaluator: Evaluator, images: ScanImages, confirmer: Confirmer
+    ) -> Generator[Checkpoint, None, Stopped]:
+        looked = 0
+        while (proposal := self._search.ask()) is not None:
+            if not self._affords(evaluator, len(proposal.pairs)):
+                return "budget"
+            self._search.tell(evaluator.evaluate(images.search, proposal, "search", self._search.state()))
+            rounds = self._search.rounds
+            if rounds > looked and rounds >= self._config.first_look and rounds % self._config.look_every == 0:
+                looked = rounds
+                if self._flagged(confirmer):
+                    return "decided"
+            yield Checkpoint(evaluator.queries, rounds)
+        return "converged"
+
+    def _affords(self, evaluator: Evaluator, queries: int) -> bool:
+        """Whether the limit leaves enough to try every class's trigger on unseen images afterwards."""
+        if self._limit is None:
+            return True
+        kept = len(self._search.results()) * self._config.verify_images
+        return evaluator.queries + queries + kept <= self._limit
+
+    def _flagged(self, confirmer: Confirmer) -> tuple[int, ...]:
+        """The classes that the rule flags and unseen images confirm; a trigger that fails there counts as censored."""
+        results = self._search.results()
+        return tuple(c for c in self._rule(results).flagged if confirmer.works(results[c]))
+
+    def _conclude(self, stopped: Stopped, confirmer: Confirmer) -> Verdict:
+        flagged: tuple[int, ...] = ()
+        classes, decision = self._search.results(), Decision((), 0.0)
+        try:
+            flagged = self._flagged(confirmer)
+            decision = self._rule(classes)
+            classes = tuple(self._tried(c, confirmer) for c in classes)
+        except BudgetExhausted:
+            stopped = "budget" if not flagged else stopped
+            classes = tuple(replace(c, success_rate=None) for c in classes)
+        kind: Kind = "backdoored" if flagged else "undecided" if stopped == "budget" else "clean"
+        return Verdict(kind, "decided" if flagged else stopped, flagged, decision.score, classes, self._accuracy)
+
+    def _tried(self, result: ClassResult, confirmer: Confirmer) -> ClassResult:
+        return replace(result, success_rate=confirmer.success_rate(result, self._config.verify_images))
+
+    def _invalid(self, why: str) -> Verdict:
+        unknown = tuple(replace(c, success_rate=None) for c in self._search.results())
+        return Verdict("invalid", "decided", (), None, unknown, self._accuracy, why)

@@ -1,0 +1,52 @@
+"""Stamps what a search proposes, asks the oracle once, and turns the answer into evidence."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from oracles.answers import Answer, is_finite
+from oracles.meter import Recorder
+from oracles.oracle import Oracle, Tag
+from simkit.data import ImageSet
+from simkit.errors import SimkitError
+from simkit.search.contract import Evidence, Proposal
+from simkit.search.evidence import evidence_of
+from simkit.triggers import IntArray, stamp
+
+
+class NotFinite(SimkitError):
+    """The model answered NaN or infinity; nothing can be concluded from it."""
+
+
+class Evaluator:
+    """The only place where images, triggers and the oracle meet. `queries` counts what was asked here."""
+
+    def __init__(self, oracle: Oracle, recorder: Recorder) -> None:
+        self._oracle, self._recorder = oracle, recorder
+        self._steps = 0
+        self.queries = 0
+
+    def evaluate(self, images: ImageSet, proposal: Proposal, purpose: str, state: str = "{}") -> Evidence:
+        """Evidence for every pair of the proposal, (N, T). Raises BudgetExhausted, NotFinite."""
+        masks, patterns = torch.from_numpy(proposal.triggers.masks), torch.from_numpy(proposal.triggers.patterns)
+        candidate, image = (torch.from_numpy(column) for column in proposal.pairs.T.astype(np.int64))
+        stamped = stamp(images.pixels[image], masks[candidate], patterns[candidate])
+        rows = np.ascontiguousarray(proposal.pairs[:, ::-1])
+        return evidence_of(self._ask(stamped, rows, purpose, state), images.labels[proposal.pairs[:, 1]])
+
+    def clean(self, images: ImageSet, indices: IntArray, purpose: str) -> Evidence:
+        """Evidence of the images as they are; their candidate is -1 in the ledger."""
+        rows = np.column_stack([indices, np.full_like(indices, -1)])
+        return evidence_of(self._ask(images.pixels[indices], rows, purpose, "{}"), images.labels[indices])
+
+    def _ask(self, pixels: torch.Tensor, rows: IntArray, purpose: str, state: str) -> Answer:
+        step = self._recorder.open_step(self._steps, purpose, state)
+        answer = self._oracle.query(pixels, Tag(step, rows))
+        self._steps += 1
+        self.queries += len(rows)
+        if not is_finite(answer):
+            raise NotFinite(
+                f"the model answered NaN or infinity in step {self._steps - 1}; is it trained, and its input scaled?"
+            )
+        return answer

@@ -1,0 +1,149 @@
+"""The decision rules, as pure functions of the classes' triggers, and the verdict made of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+import numpy as np
+from scipy import stats
+
+from simkit.errors import ConfigError
+from simkit.triggers import Trigger
+
+Kind: TypeAlias = Literal["backdoored", "clean", "undecided", "invalid"]
+Stopped: TypeAlias = Literal["decided", "budget", "converged"]
+
+
+@dataclass(frozen=True, eq=False)
+class ClassResult:
+    """The best trigger so far for one class.
+
+    success_rate: hits over queries that answer for it, None before any; on search images in a search's own results, on
+    images the search did not use in a verdict. censored: it never reached the required success on search images, so
+    `mask_size` is only a lower bound.
+    """
+
+    target_class: int
+    trigger: Trigger
+    mask_size: float
+    success_rate: float | None
+    censored: bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a rule says: the classes it flags, in order, and one score, higher is more suspicious."""
+
+    flagged: tuple[int, ...]
+    score: float
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A decision rule with its name, its threshold and where that threshold came from."""
+
+    name: str
+    threshold: float
+    source: str
+    decide: Callable[[Sequence[ClassResult], float], Decision]
+
+    def __call__(self, classes: Sequence[ClassResult]) -> Decision:
+        return self.decide(classes, self.threshold)
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What a scan concludes.
+
+    flagged: classes whose trigger the rule singles out and unseen images confirm. classes: one result per class, success
+    rates on images the search did not use. clean_accuracy: on the first check, None if it was never paid for.
+    """
+
+    verdict: Kind
+    stopped: Stopped
+    flagged: tuple[int, ...]
+    score: float | None
+    classes: tuple[ClassResult, ...]
+    clean_accuracy: float | None
+    notes: str = ""
+
+
+def below_median(classes: Sequence[ClassResult], fraction: float) -> Decision:
+    """Flag every class whose mask size is below `fraction` of the median; score log(median / smallest).
+
+    A censored size is only a lower bound: it counts in the median as it stands, which can only make flagging harder,
+    and is never flagged. Sizes below one pixel count as one.
+    """
+    median = float(np.median([max(c.mask_size, 1.0) for c in classes]))
+    reached = {c.target_class: max(c.mask_size, 1.0) for c in classes if not c.censored}
+    flagged = tuple(c for c, size in reached.items() if size < fraction * median)
+    return Decision(flagged, math.log(median / min(reached.values())) if reached else 0.0)
+
+
+def lower_anomaly_index(classes: Sequence[ClassResult], threshold: float) -> Decision:
+    """Flag sizes more than `threshold` deviations (1.4826 MAD) below the median; score the largest such deviation.
+
+    Lower side only: an abnormally large mask is no backdoor. Where almost all sizes agree (MAD 0) the deviation is taken
+    as half a pixel. Censored sizes count as they stand and are never flagged.
+    """
+    sizes = np.array([c.mask_size for c in classes])
+    deviation = max(float(stats.median_abs_deviation(sizes, scale="normal")), 0.5)
+    index = (np.median(sizes) - sizes) / deviation
+    usable = [(c.target_class, float(i)) for c, i in zip(classes, index, strict=True) if not c.censored]
+    return Decision(tuple(c for c, i in usable if i > threshold), max((i for _, i in usable), default=0.0))
+
+
+def small_patch(classes: Sequence[ClassResult], largest: float) -> Decision:
+    """Flag every class with a working trigger of at most `largest` pixels; score the best success rate among them."""
+    small = [c for c in classes if c.mask_size <= largest]
+    flagged = tuple(c.target_class for c in small if not c.censored)
+    return Decision(flagged, max((c.success_rate for c in small if c.success_rate is not None), default=0.0))
+
+
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        "below_median": Rule("below_median", 0.25, "all four unofficial implementations of B3D", below_median),
+        "anomaly_index": Rule("anomaly_index", 2.0, "Neural Cleanse, lower side only", lower_anomaly_index),
+        "small_patch": Rule("small_patch", 16.0, "a 4x4 patch, the prototype race's limit", small_patch),
+    }
+)
+"""The rules by name; each threshold is a default with its source, not a fitted value."""
+
+
+@dataclass(frozen=True)
+class SequentialTest:
+    """Wald's sequential probability ratio test of a trigger's success rate: `works` against `fails`.
+
+    alpha: chance to accept a trigger of rate `fails`; beta: chance to reject one of rate `works`. Bounds
+    log((1 - beta) / alpha) and log(beta / (1 - alpha)). Raises ConfigError outside 0 < fails < works < 1.
+    """
+
+    works: float = 0.85
+    fails: float = 0.5
+    alpha: float = 0.001
+    beta: float = 0.001
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fails < self.works < 1 or not 0 < self.alpha < 0.5 or not 0 < self.beta < 0.5:
+            raise ConfigError(f"{self}; need 0 < fails < works < 1 and error rates in (0, 0.5)")
+
+    def log_ratio(self, hits: int, trials: int) -> float:
+        """Log-likelihood ratio of `works` over `fails` after `hits` of `trials`."""
+        misses = trials - hits
+        return hits * math.log(self.works / self.fails) + misses * math.log((1 - self.works) / (1 - self.fails))
+
+    def decide(self, hits: int, trials: int) -> bool | None:
+        """True: it works. False: it does not. None: more images are needed."""
+        ratio = self.log_ratio(hits, trials)
+        if ratio >= math.log((1 - self.beta) / self.alpha):
+            return True
+        return False if ratio <= math.log(self.beta / (1 - self.alpha)) else None
+
+
+def is_chance(correct: int, images: int, n_classes: int) -> bool:
+    """Whether `correct` of `images` clean answers may be guessing (one-sided binomial test at level 0.01)."""
+    return bool(stats.binomtest(correct, images, 1 / n_classes, alternative="greater").pvalue > 0.01)
