@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from oracles.errors import (
+    BudgetExhausted,
+    InvalidImages,
+    InvalidSpec,
+    ModelError,
+    OracleError,
+    ReplayMismatch,
+    one_line,
+)
+
+
+def test_every_error_has_one_base() -> None:
+    for kind in (BudgetExhausted, InvalidImages, InvalidSpec, ModelError, ReplayMismatch):
+        assert issubclass(kind, OracleError)
+
+
+def test_an_exhausted_budget_says_which_and_how_much() -> None:
+    error = BudgetExhausted("study", 7, 3)
+    assert str(error) == "the study budget has 3 queries left, 7 were asked for"
+    assert (error.name, error.wanted, error.remaining) == ("study", 7, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "ValueError"),
+        ("\n  first \nsecond", "ValueError: first"),
+        ("Traceback of TorchScript:\n  at 3\nRuntimeError: last", "ValueError: RuntimeError: last"),
+    ],
+)
+def test_one_line_of_an_error(text: str, line: str) -> None:
+    assert one_line(ValueError(text)) == line

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from oracles.answers import encode
+from oracles.budget import Budget
+from oracles.errors import ReplayMismatch
+from oracles.meter import MemoryRecorder
+from oracles.oracle import Oracle, Tag
+from oracles.replay import Replayed
+from oracles.spec import OracleSpec, build
+from tests.contracts.oracle import OracleContract
+from tests.oracles.fakes import LinearOracle, random_images
+
+NOISY = OracleSpec(score_noise=0.1, input_noise=0.1)
+
+
+class TestReplayedContract(OracleContract):
+    def make(self) -> Oracle:
+        return Replayed(LinearOracle(), [])
+
+
+def tag(step: int, count: int, image: int = 0) -> Tag:
+    return Tag(step, np.array([[image + i, step] for i in range(count)], dtype=np.int32))
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been() -> None:
+    images = random_images(9)
+    parts = [(images[:2], tag(0, 2)), (images[2:5], tag(1, 3)), (images[5:], tag(2, 4))]
+    whole = build(NOISY, LinearOracle(), Budget(9))
+    expected = [encode(whole.query(*part)) for part in parts]
+
+    stored = MemoryRecorder()
+    killed = build(NOISY, LinearOracle(), Budget(9), stored)
+    for part in parts[:2]:
+        killed.query(*part)
+
+    model, fresh, budget = LinearOracle(), MemoryRecorder(), Budget(9, spent=5)
+    resumed = Replayed(build(NOISY, model, budget, fresh, first=5), stored.calls)
+    assert [encode(resumed.query(*part)) for part in parts] == expected
+    assert resumed.replayed == 5
+    assert (model.images_seen, budget.spent, len(fresh.calls)) == (4, 9, 1)
+
+
+@pytest.mark.parametrize("asked", [tag(1, 2), tag(0, 3), tag(0, 2, image=5), None])
+def test_another_question_than_the_stored_one(asked: Tag | None) -> None:
+    stored = MemoryRecorder()
+    build(NOISY, LinearOracle(), Budget(9), stored).query(random_images(2), tag(0, 2))
+    model = LinearOracle()
+    with pytest.raises(ReplayMismatch, match="scan into a fresh --db"):
+        Replayed(model, stored.calls).query(random_images(2 if asked is None else len(asked.rows)), asked)
+    assert model.images_seen == 0
