@@ -24,7 +24,7 @@ class ClassResult:
 
     success_rate: hits over queries that answer for it, None before any; on search images in a search's own results, on
     images the search did not use in a verdict. censored: it never reached the required success on search images, so
-    `mask_size` is only a lower bound.
+    `mask_size` is only a lower bound. trials: queries behind the success rate of a verdict; 0 in a search's own results.
     """
 
     target_class: int
@@ -32,6 +32,7 @@ class ClassResult:
     mask_size: float
     success_rate: float | None
     censored: bool
+    trials: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class Rule:
 class Verdict:
     """What a scan concludes.
 
-    flagged: classes whose trigger the rule singles out and unseen images confirm. classes: one result per class, success
-    rates on images the search did not use. clean_accuracy: on the first check, None if it was never paid for.
+    flagged: classes whose trigger the rule singles out and unseen images confirm. classes: one result per class,
+    success rates on images the search did not use. clean_accuracy: on the first check, None if it was never paid for.
     """
 
     verdict: Kind
@@ -87,8 +88,8 @@ def below_median(classes: Sequence[ClassResult], fraction: float) -> Decision:
 def lower_anomaly_index(classes: Sequence[ClassResult], threshold: float) -> Decision:
     """Flag sizes more than `threshold` deviations (1.4826 MAD) below the median; score the largest such deviation.
 
-    Lower side only: an abnormally large mask is no backdoor. Where almost all sizes agree (MAD 0) the deviation is taken
-    as half a pixel. Censored sizes count as they stand and are never flagged.
+    Lower side only: an abnormally large mask is no backdoor. Where almost all sizes agree (MAD 0) the deviation is
+    taken as half a pixel. Censored sizes count as they stand and are never flagged.
     """
     sizes = np.array([c.mask_size for c in classes])
     deviation = max(float(stats.median_abs_deviation(sizes, scale="normal")), 0.5)

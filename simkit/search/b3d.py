@@ -10,18 +10,10 @@ import numpy as np
 from simkit.errors import ConfigError
 from simkit.search.b3d_class import ClassDistribution, Samples
 from simkit.search.b3d_config import B3DConfig
-from simkit.search.contract import AskTell, ClassResult, Evidence, Proposal
+from simkit.search.contract import AskTell, Evidence, Proposal, Task
 from simkit.seeding import stream
-from simkit.triggers import IntArray, Triggers
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """What a search may know of its task: shape (C, H, W), number of classes, the class of each search image (-1: unknown)."""
-
-    image_shape: tuple[int, int, int]
-    n_classes: int
-    image_classes: IntArray
+from simkit.triggers import IntArray, Trigger, Triggers
+from simkit.verdict import ClassResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +100,8 @@ class B3D:
             trigger = distribution.binarised()
             return ClassResult(target, trigger, trigger.mask_size, None, censored=True)
         censored = distribution.best is None
-        return ClassResult(target, best.trigger, best.mask_size, best.success_rate, censored)
+        copied = Trigger(best.trigger.mask.copy(), best.trigger.pattern.copy())
+        return ClassResult(target, copied, best.mask_size, best.success_rate, censored)
 
 
 def _all_pairs(candidates: int, images: IntArray) -> IntArray:

@@ -75,7 +75,7 @@ class ClassDistribution:
         return self._full(mask[None], squash(self._pattern.numpy())[None])[0]
 
     def update(self, samples: Samples, losses: FloatArray, success_rate: float) -> None:
-        """One step of Adam. losses: float32 (k,) jointly or (2k,), mean cross entropy of each candidate over its images."""
+        """One step of Adam. losses: float32 (k,) jointly or (2k,), a candidate's mean cross entropy."""
         config, k, g = self._config, len(samples.masks), self.probabilities
         mask_losses, pattern_losses = losses[:k], losses[:k] if config.joint else losses[k:]
         weight = np.float32(self.sparsity.weight * config.tile**2)

@@ -15,7 +15,7 @@ from simkit.verdict import ClassResult, SequentialTest
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """What unseen images said of one trigger: hits of trials, and the sequential test's word, None while it has none."""
+    """What unseen images said of one trigger: hits of trials, and the test's word, None while it has none."""
 
     trigger: Trigger
     hits: int = 0
@@ -33,22 +33,21 @@ class Confirmer:
     def trial(self, result: ClassResult) -> Trial:
         """What is known of this very trigger so far."""
         known = self._trials.get(result.target_class)
-        return known if known is not None and known.trigger is result.trigger else Trial(result.trigger)
+        return known if known is not None and _same(known.trigger, result.trigger) else Trial(result.trigger)
 
     def works(self, result: ClassResult) -> bool:
-        """The sequential test on unseen images; a trigger that neither passes nor fails before they end does not work."""
+        """The sequential test on unseen images; a trigger that does not pass before they end does not work."""
         trial, unseen = self.trial(result), self._unseen(result.target_class)
         while trial.works is None and trial.trials < len(unseen):
             trial = self._extend(result.target_class, trial, unseen[trial.trials :][: self._batch])
         return bool(trial.works)
 
-    def success_rate(self, result: ClassResult, images: int) -> float | None:
-        """Hits over at least `images` unseen images, or over all there are; None if none is of another class."""
+    def try_on(self, result: ClassResult, images: int) -> None:
+        """Ask until at least `images` unseen images were tried, or all there are of other classes."""
         trial, unseen = self.trial(result), self._unseen(result.target_class)
         missing = unseen[trial.trials : images]
         if len(missing):
-            trial = self._extend(result.target_class, trial, missing)
-        return trial.hits / trial.trials if trial.trials else None
+            self._extend(result.target_class, trial, missing)
 
     def _extend(self, target: int, trial: Trial, indices: IntArray) -> Trial:
         pairs = np.column_stack([np.zeros_like(indices), indices])
@@ -60,3 +59,8 @@ class Confirmer:
 
     def _unseen(self, target: int) -> IntArray:
         return np.flatnonzero(self._images.labels != target).astype(np.int32)
+
+
+def _same(one: Trigger, other: Trigger) -> bool:
+    """By value: searches hand out copies."""
+    return np.array_equal(one.mask, other.mask) and np.array_equal(one.pattern, other.pattern)

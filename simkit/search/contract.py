@@ -20,6 +20,15 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
+class Task:
+    """What a search may know: shape (C, H, W), number of classes, class of each search image (int32, -1: unknown)."""
+
+    image_shape: tuple[int, int, int]
+    n_classes: int
+    image_classes: IntArray
+
+
+@dataclass(frozen=True, eq=False)
 class Proposal:
     """Queries to send: each pair stamps one candidate on one image.
 

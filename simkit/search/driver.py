@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from simkit.errors import ConfigError
 from simkit.search.confirm import Confirmer
 from simkit.search.contract import Search
 from simkit.search.evaluator import Evaluator, NotFinite
-from simkit.verdict import ClassResult, Decision, Kind, Rule, SequentialTest, Stopped, Verdict, is_chance
+from simkit.verdict import ClassResult, Kind, Rule, SequentialTest, Stopped, Verdict, is_chance
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class DriverConfig:
     verify_images: int = 32
     first_look: int = 30
     look_every: int = 10
-    confirmation: SequentialTest = SequentialTest()
+    confirmation: SequentialTest = field(default_factory=SequentialTest)
     confirm_batch: int = 8
 
     def __post_init__(self) -> None:
@@ -64,18 +64,23 @@ class Driver:
     def run(self, evaluator: Evaluator, images: ScanImages) -> Iterator[Checkpoint]:
         """A checkpoint after every ask and tell; the last one carries the verdict. Running out is an outcome."""
         confirmer = Confirmer(evaluator, images.verify, self._config.confirmation, self._config.confirm_batch)
-        stopped: Stopped
         try:
-            if self._sees_nothing(evaluator, images.search):
-                verdict = self._invalid("clean accuracy is at chance; check the input range, --mean and --std")
-            else:
-                stopped = yield from self._search_on(evaluator, images, confirmer)
-                verdict = self._conclude(stopped, confirmer)
-        except BudgetExhausted:
-            verdict = self._conclude("budget", confirmer)
+            verdict = yield from self._scan(evaluator, images, confirmer)
         except NotFinite as error:
             verdict = self._invalid(str(error))
         yield Checkpoint(evaluator.queries, self._search.rounds, verdict)
+
+    def _scan(
+        self, evaluator: Evaluator, images: ScanImages, confirmer: Confirmer
+    ) -> Generator[Checkpoint, None, Verdict]:
+        stopped: Stopped = "budget"
+        try:
+            if self._sees_nothing(evaluator, images.search):
+                return self._invalid("clean accuracy is at chance; check the input range, --mean and --std")
+            stopped = yield from self._search_on(evaluator, images, confirmer)
+        except BudgetExhausted:
+            pass  # an outcome: concluded from what is known
+        return self._conclude(stopped, confirmer)
 
     def _sees_nothing(self, evaluator: Evaluator, images: ImageSet) -> bool:
         first = np.arange(min(self._config.check_images, len(images.labels)), dtype=np.int32)
@@ -107,26 +112,33 @@ class Driver:
         kept = len(self._search.results()) * self._config.verify_images
         return evaluator.queries + queries + kept <= self._limit
 
-    def _flagged(self, confirmer: Confirmer) -> tuple[int, ...]:
-        """The classes that the rule flags and unseen images confirm; a trigger that fails there counts as censored."""
+    def _flagged(self, confirmer: Confirmer) -> bool:
+        """Whether the rule flags a class that unseen images confirm; a trigger that fails there does not count."""
         results = self._search.results()
-        return tuple(c for c in self._rule(results).flagged if confirmer.works(results[c]))
+        return any(confirmer.works(results[c]) for c in self._rule(results).flagged)
 
     def _conclude(self, stopped: Stopped, confirmer: Confirmer) -> Verdict:
-        flagged: tuple[int, ...] = ()
-        classes, decision = self._search.results(), Decision((), 0.0)
+        classes = self._search.results()
+        decision, flagged = self._rule(classes), []
         try:
-            flagged = self._flagged(confirmer)
-            decision = self._rule(classes)
+            for c in decision.flagged:
+                if confirmer.works(classes[c]):
+                    flagged.append(c)  # noqa: PERF401 what is confirmed stays so if the budget ends at the next
             classes = tuple(self._tried(c, confirmer) for c in classes)
         except BudgetExhausted:
-            stopped = "budget" if not flagged else stopped
-            classes = tuple(replace(c, success_rate=None) for c in classes)
+            stopped = "budget"
+            classes = tuple(self._known(c, confirmer) for c in classes)
         kind: Kind = "backdoored" if flagged else "undecided" if stopped == "budget" else "clean"
-        return Verdict(kind, "decided" if flagged else stopped, flagged, decision.score, classes, self._accuracy)
+        return Verdict(kind, "decided" if flagged else stopped, tuple(flagged), decision.score, classes, self._accuracy)
 
     def _tried(self, result: ClassResult, confirmer: Confirmer) -> ClassResult:
-        return replace(result, success_rate=confirmer.success_rate(result, self._config.verify_images))
+        confirmer.try_on(result, self._config.verify_images)
+        return self._known(result, confirmer)
+
+    def _known(self, result: ClassResult, confirmer: Confirmer) -> ClassResult:
+        trial = confirmer.trial(result)
+        rate = trial.hits / trial.trials if trial.trials else None
+        return replace(result, success_rate=rate, trials=trial.trials)
 
     def _invalid(self, why: str) -> Verdict:
         unknown = tuple(replace(c, success_rate=None) for c in self._search.results())

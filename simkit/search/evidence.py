@@ -44,6 +44,8 @@ def _upper_bound(answer: Answer) -> FloatArray:
         known = answer.values
         least = np.full(len(known), answer.floor, dtype=np.float32)
         left_out = (known <= 0.0) & (answer.floor > 0.0)
-    rest = np.clip(1.0 - known.sum(axis=1), 0.0, 1.0)
+    # A floor may come from rounding, and then a told score may lie that much above the true one.
+    told = np.maximum(known - np.float32(answer.floor), 0.0)
+    rest = np.clip(1.0 - told.sum(axis=1), 0.0, 1.0)
     bound = np.minimum(least, rest).astype(np.float32)
     return np.where(left_out, bound[:, None], known)

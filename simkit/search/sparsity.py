@@ -12,7 +12,7 @@ class SparsityConfig:
     """The schedule of Neural Cleanse (bolunwang/backdoor, visualizer.py), as facts about its public code have it.
 
     weight: the first sparsity weight, loss per pixel. raise_by, lower_by: factors > 1. patience: updates in a row on
-    one side of required_success before the weight moves. required_success: in (0, 1]. most: the weight never exceeds it.
+    one side of required_success before the weight moves. required_success: in (0, 1]. most: the largest weight.
     """
 
     weight: float = 1e-3

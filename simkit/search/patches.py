@@ -1,0 +1,103 @@
+"""Random patches, and what a race remembers of them: what every answer said of each pair of patch and class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simkit.search.contract import BoolArray, Evidence, Task
+from simkit.triggers import FloatArray, IntArray, Trigger, Triggers
+from simkit.verdict import ClassResult
+
+MARGIN = (-6.0, 3.0)
+"""A class's score less the best other's is cut to this range, lest one answer outweigh the rest (prototype)."""
+
+COLOURS = (0.6, 0.2, 0.1, 0.1)
+"""Chances of: one colour, a colour a pixel, black and white, two colours (prototype)."""
+
+
+@dataclass(frozen=True, eq=False)
+class PatchPool:
+    """K patches of T classes on I images.
+
+    masks, patterns: as in `Triggers`. trials, hits (K, T): answers that speak about the class, and those that named it.
+    sums (K, T): of the margins above the image's baseline. seen (K, I): the images a patch was tried on.
+    """
+
+    masks: FloatArray
+    patterns: FloatArray
+    trials: NDArray[np.int64]
+    hits: NDArray[np.int64]
+    sums: NDArray[np.float64]
+    seen: BoolArray
+
+    @classmethod
+    def untried(cls, triggers: Triggers, task: Task) -> PatchPool:
+        k, t, i = len(triggers), task.n_classes, len(task.image_classes)
+        counts = np.zeros((2, k, t), dtype=np.int64)
+        seen = np.zeros((k, i), dtype=np.bool_)
+        return cls(triggers.masks, triggers.patterns, counts[0], counts[1], np.zeros((k, t)), seen)
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def joined(self, other: PatchPool) -> PatchPool:
+        """Both, this one's patches first; copies."""
+        return PatchPool(*(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
+
+    def take(self, rows: NDArray[np.intp]) -> PatchPool:
+        """The patches at `rows`, copied."""
+        return PatchPool(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+    def told(self, asked: IntArray, evidence: Evidence, gains: NDArray[np.float64]) -> PatchPool:
+        """With the answers to `asked` (N, 2), patch and image; gains (N, T): margins above the image's baseline."""
+        rows, images = asked.T
+        new = self.take(np.arange(len(self)))
+        np.add.at(new.trials, rows, evidence.valid)
+        np.add.at(new.hits, rows, evidence.hit & evidence.valid)
+        np.add.at(new.sums, rows, np.where(evidence.valid, gains, 0.0))
+        new.seen[rows, images] = True
+        return new
+
+    def values(self) -> NDArray[np.float64]:
+        """sum / (trials + 1), which shrinks lucky single answers; -inf where nothing was answered."""
+        return np.where(self.trials > 0, self.sums / (self.trials + 1), -np.inf)
+
+    def result(self, target: int, row: int, works: bool) -> ClassResult:
+        """Patch `row` as the result of a class, copied."""
+        trigger = Trigger(self.masks[row].copy(), self.patterns[row].copy())
+        rate = float(self.hits[row, target] / self.trials[row, target])
+        return ClassResult(target, trigger, trigger.mask_size, rate, censored=not works)
+
+
+def margins(score: FloatArray) -> NDArray[np.float64]:
+    """Each class's score less the best of the others, (N, T), cut to `MARGIN`."""
+    second, first = np.partition(score, -2, axis=1)[:, -2:].T[:, :, None]
+    leads = np.arange(score.shape[1]) == score.argmax(axis=1)[:, None]
+    ahead: NDArray[np.float64] = np.clip(score - np.where(leads, second, first), *MARGIN).astype(np.float64)
+    return ahead
+
+
+def random_patch(rng: np.random.Generator, image_shape: tuple[int, int, int], largest_side: int) -> Trigger:
+    """A square of side 1..largest_side (cut to the image) anywhere, coloured by one of the four kinds of `COLOURS`."""
+    channels, height, width = image_shape
+    side = int(rng.integers(1, min(largest_side, height, width) + 1))
+    top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    mask = np.zeros((1, height, width), dtype=np.float32)
+    pattern = np.zeros(image_shape, dtype=np.float32)
+    mask[:, top : top + side, left : left + side] = 1.0
+    pattern[:, top : top + side, left : left + side] = _colours(rng, channels, side)
+    return Trigger(mask, pattern)
+
+
+def _colours(rng: np.random.Generator, channels: int, side: int) -> FloatArray:
+    """float32 (C, side, side), or what broadcasts to it."""
+    kind = int(rng.choice(len(COLOURS), p=COLOURS))
+    if kind == 1:
+        return rng.random((channels, side, side), dtype=np.float32)
+    first, second = rng.random((2, channels, 1, 1), dtype=np.float32)
+    light = rng.integers(0, 2, (1, side, side)).astype(np.float32)
+    colours: FloatArray = first if kind == 0 else light if kind == 2 else light * first + (1 - light) * second
+    return colours

@@ -1,0 +1,155 @@
+"""The simplest rival of B3D: many small random patches, each tried on one image, the promising ones on more."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simkit.errors import ConfigError
+from simkit.search.contract import AskTell, BoolArray, Evidence, Proposal, Task
+from simkit.search.patches import PatchPool, margins, random_patch
+from simkit.seeding import stream
+from simkit.triggers import IntArray, Trigger, Triggers
+from simkit.verdict import ClassResult
+
+PRIOR_WEIGHT = 4.0
+"""Answers that the mean of a class counts for in the baseline of an image (prototype)."""
+
+
+@dataclass(frozen=True)
+class RandomPatchConfig:
+    """One search by random patches; the defaults are the prototype race's, `rounds` its cap of 3,000 queries.
+
+    fresh: new patches a round, each on one image. retests: further queries a round, at most `retest_images` for each of
+    the best pairs of patch and class. largest_side: of a patch, in pixels. rounds: asks until the search has converged.
+    A pair works (is not censored) with `required_trials` answers or more of which `required_success` hit, that share
+    being (hits + 0.5) / (trials + 1). most_trials: answers after which a pair is tested no more. keep: patches
+    remembered besides the best of each class.
+    """
+
+    fresh: int = 30
+    retests: int = 10
+    retest_images: int = 2
+    largest_side: int = 4
+    rounds: int = 75
+    required_trials: int = 8
+    required_success: float = 0.65
+    most_trials: int = 32
+    keep: int = 200
+
+    def __post_init__(self) -> None:
+        counts = (self.fresh, self.retest_images, self.largest_side, self.rounds, self.required_trials, self.keep)
+        if min(counts) < 1 or self.retests < 0 or self.most_trials < self.required_trials:
+            raise ConfigError(f"{self}; need counts >= 1, retests >= 0, most_trials >= required_trials")
+        if not 0 < self.required_success < 1:
+            raise ConfigError(f"required_success {self.required_success}; must lie in (0, 1)")
+
+
+class RandomPatch:
+    """Races random patches for all classes at once; satisfies `Search`.
+
+    Source: our own prototype race of random patches. Simpler: no mutation, no restarts, no scores of clean images (the
+    baseline of an image is shrunk to the class's mean instead), and what unseen images refuse stays in the race.
+    """
+
+    def __init__(self, config: RandomPatchConfig, task: Task, seed: int) -> None:
+        self._config, self._task, self._seed, self._rounds = config, task, seed, 0
+        self._guard = AskTell(task.n_classes, len(task.image_classes))
+        self._pool: PatchPool | None = None
+        self._open: tuple[PatchPool, IntArray] | None = None
+        self._image_trials, self._image_sums = np.zeros((2, len(task.image_classes), task.n_classes))
+
+    @property
+    def rounds(self) -> int:
+        return self._rounds
+
+    def ask(self) -> Proposal | None:
+        """Fresh patches on one image each, and the best pairs so far on images that their patch has not seen."""
+        if self._rounds >= self._config.rounds:
+            return None
+        rng = stream(self._seed, "patch", self._rounds)
+        pool = PatchPool.untried(self._fresh(rng), self._task)
+        images = rng.integers(len(self._task.image_classes), size=len(pool))
+        asked = np.column_stack([np.arange(len(pool)), images]).astype(np.int32)
+        if self._pool is not None:
+            again = self._retests(self._pool, rng)
+            asked = np.concatenate([again, asked + np.array([len(self._pool), 0], dtype=np.int32)])
+            pool = self._pool.joined(pool)
+        rows, candidates = np.unique(asked[:, 0], return_inverse=True)
+        pairs = np.column_stack([candidates, asked[:, 1]]).astype(np.int32)
+        proposal = self._guard.asked(Proposal(Triggers(pool.masks[rows], pool.patterns[rows]), pairs))
+        self._open = pool, asked
+        return proposal
+
+    def tell(self, evidence: Evidence) -> None:
+        self._guard.told(evidence)
+        assert self._open is not None
+        pool, asked = self._open
+        gains = margins(evidence.score)
+        gains -= self._baseline(asked[:, 1], gains, evidence.valid)
+        pool = pool.told(asked, evidence, gains)
+        self._pool, self._open = pool.take(self._kept(pool)), None
+        self._rounds += 1
+
+    def results(self) -> tuple[ClassResult, ...]:
+        return tuple(self._result(c) for c in range(self._task.n_classes))
+
+    def state(self) -> str:
+        """The round, how many patches are remembered, and how many pairs of patch and class work."""
+        patches, working = (0, 0) if self._pool is None else (len(self._pool), int(self._works(self._pool).sum()))
+        return json.dumps({"round": self._rounds, "patches": patches, "working": working})
+
+    def _result(self, target: int) -> ClassResult:
+        if self._pool is not None:
+            row = int(self._ranks(self._pool)[:, target].argmax())
+            if self._pool.trials[row, target]:
+                return self._pool.result(target, row, bool(self._works(self._pool)[row, target]))
+        blank = Trigger(
+            *(np.zeros((c, *self._task.image_shape[1:]), np.float32) for c in (1, self._task.image_shape[0]))
+        )
+        return ClassResult(target, blank, 0.0, None, censored=True)
+
+    def _works(self, pool: PatchPool) -> BoolArray:
+        rate = (pool.hits + 0.5) / (pool.trials + 1)
+        return (pool.trials >= self._config.required_trials) & (rate >= self._config.required_success)
+
+    def _ranks(self, pool: PatchPool) -> NDArray[np.float64]:
+        """Values with every pair that works before every one that does not: margins lie within 9 of each other."""
+        return pool.values() + 100.0 * self._works(pool)
+
+    def _kept(self, pool: PatchPool) -> NDArray[np.intp]:
+        """The patches with the best pairs, and the best patch of each class, in the order they came."""
+        best = np.argsort(-pool.values().max(axis=1), kind="stable")[: self._config.keep]
+        return np.union1d(best, self._ranks(pool).argmax(axis=0))
+
+    def _retests(self, pool: PatchPool, rng: np.random.Generator) -> IntArray:
+        """Patch and image (N, 2) for the best pairs that are not tested out, each patch once."""
+        values = np.where(pool.trials < self._config.most_trials, pool.values(), -np.inf)
+        order = np.argsort(-values, axis=None, kind="stable")
+        asked: dict[int, list[int]] = {}
+        for row, target in zip(*np.unravel_index(order, values.shape), strict=True):
+            left = self._config.retests - sum(map(len, asked.values()))
+            if left < 1 or np.isneginf(values[row, target]):
+                break
+            unseen = np.flatnonzero(~pool.seen[row] & (self._task.image_classes != target))
+            if row not in asked and len(unseen):
+                asked[row] = list(rng.permutation(unseen)[: min(left, self._config.retest_images)])
+        pairs = [(row, image) for row, images in asked.items() for image in images]
+        return np.array(pairs, dtype=np.int32).reshape(-1, 2)
+
+    def _baseline(self, images: IntArray, found: NDArray[np.float64], valid: BoolArray) -> NDArray[np.float64]:
+        """Note margins (N, T) and tell each image's mean so far, shrunk to the class's mean."""
+        np.add.at(self._image_trials, images, valid)
+        np.add.at(self._image_sums, images, np.where(valid, found, 0.0))
+        mean = self._image_sums.sum(axis=0) / np.maximum(self._image_trials.sum(axis=0), 1.0)
+        baseline = (self._image_sums + PRIOR_WEIGHT * mean) / (self._image_trials + PRIOR_WEIGHT)
+        chosen: NDArray[np.float64] = baseline[images]
+        return chosen
+
+    def _fresh(self, rng: np.random.Generator) -> Triggers:
+        return Triggers.of(
+            [random_patch(rng, self._task.image_shape, self._config.largest_side) for _ in range(self._config.fresh)]
+        )
