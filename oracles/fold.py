@@ -91,6 +91,9 @@ def _folded(layers: list[nn.Module], dtype: torch.dtype) -> Iterator[nn.Module]:
         if isinstance(layer, nn.Conv2d) and isinstance(after, nn.BatchNorm2d) and _foldable(layer, after):
             yield _channels_last(fuse_conv_bn_eval(layer, after).to(dtype=dtype))
             at += 2
+            if at < len(layers) and type(layers[at]) is nn.ReLU and not _observed(layers[at]):
+                yield nn.ReLU(inplace=True)  # nobody else holds its input; fresh memory costs more than the arithmetic
+                at += 1
         else:
             yield layer
             at += 1

@@ -34,14 +34,14 @@ class TorchOptions:
 
     output: what the model answers; `auto` decides at the first answer. mean, std: one number a channel, subtracted from
     and divided into pixels in [0, 1] before the model. precision: of weights and images; scores are float32 always.
-    chunk: images a forward pass, about 100 on CPUs. device: as torch writes it.
+    chunk: images a forward pass, about 50 on CPUs, where the activations stay in the cache. device: as torch writes it.
     """
 
     output: Output = "auto"
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     precision: Precision = "float32"
-    chunk: int = 100
+    chunk: int = 50
     device: str = "cpu"
 
     def __post_init__(self) -> None:
