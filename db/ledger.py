@@ -66,6 +66,11 @@ class Ledger:
                 file_lock.release()
                 raise
 
+    @property
+    def path(self) -> Path:
+        """The file, with links resolved."""
+        return self._writer.path
+
     def begin(self, run: RunInfo) -> Run:
         """The run with this key: a new one, or the one that is there, to be gone on with.
 
@@ -150,6 +155,12 @@ class Run:
         """The verdict of a finished run, else None."""
         rows = self._writer.read(f"SELECT {VERDICT_COLUMNS} FROM verdicts WHERE run_id = ?", self.id)
         return unpack_verdict(rows[0]) if rows else None
+
+    def refused_steps(self) -> frozenset[int]:
+        """The ids of the steps whose query was refused, as committed."""
+        self._writer.flush()
+        rows = self._writer.read("SELECT step_id FROM refusals WHERE run_id = ? AND step_id IS NOT NULL", self.id)
+        return frozenset(int(row[0]) for row in rows)
 
     def stored_calls(self) -> Iterator[StoredCall]:
         """The calls committed before now, in order, a few in memory at a time; more may come meanwhile."""

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from studies.commands import db, zoo
+from studies.commands import db, scan, zoo
 
 DONE, BUG, USAGE, UNDECIDED, BAD_INPUT, STORAGE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 """How a command ends: 3, the budget ended before a verdict; 4, a bad model or data set; 5, the ledger."""
@@ -28,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("scan")(scan.scan_model)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(db.app, name="db")
 
@@ -52,12 +53,17 @@ def main(args: Sequence[str] | None = None) -> int:
 
     args: as on the command line; None takes them from there.
     """
+    given = sys.argv[1:] if args is None else list(args)
     try:
-        result = app(args, prog_name="simkit", standalone_mode=False)
+        result = app(given, prog_name="simkit", standalone_mode=False)
     except Exception as error:  # the outermost frame of a program: whatever arrives here is told, never swallowed
-        return _told(error)
+        code = _told(error)
+        _answer_in_json(given, message_of(error), code)
+        return code
     if result == INTERRUPTED:
-        _say("interrupted; what was answered is kept, and the same command goes on from there")
+        message = "interrupted; what was answered is kept, and the same command goes on from there"
+        _say(message)
+        _answer_in_json(given, message, INTERRUPTED)
     return result if isinstance(result, int) else DONE
 
 
@@ -74,6 +80,18 @@ def exit_code(error: Exception) -> int:
         ((StorageError, ReplayMismatch), STORAGE),
     )
     return next((code for types, code in table if isinstance(error, types)), BUG)
+
+
+def message_of(error: Exception) -> str:
+    """What an error says, in one line."""
+    text = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _answer_in_json(args: Sequence[str], message: str, code: int) -> None:
+    """`scan --json` answers with its one object however it ends, also where the arguments could not be read."""
+    if args[:1] == ["scan"] and "--json" in args:
+        scan.print_failure(message, code)
 
 
 def _told(error: Exception) -> int:

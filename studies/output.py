@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import Protocol
 
 import typer
 
-Progress: TypeAlias = Callable[[int, int], None]
-"""Told (done, total) as work goes on."""
+
+class Progress(Protocol):
+    """Told as work goes on; total None where nobody knows it."""
+
+    def __call__(self, done: int, total: int | None, note: str = "", /) -> None: ...
+
 
 _PIPED_WIDTH = 240
 """Columns a table may take where no terminal limits it: names are not cut in a pipe."""
@@ -50,11 +54,13 @@ def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Progress]:
     what: names the work, in front of the bar.
     """
     if quiet or not sys.stderr.isatty():
-        yield lambda _done, _total: None
+        yield lambda _done, _total, _note="": None
         return
     from rich.console import Console
     from rich.progress import Progress as Bar
 
     with Bar(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda done, total, note="": bar.update(
+            task, completed=done, total=total, description=f"{what} {note}".rstrip()
+        )

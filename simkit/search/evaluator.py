@@ -42,8 +42,8 @@ class Evaluator:
 
     def _ask(self, pixels: torch.Tensor, rows: IntArray, purpose: str, state: str) -> Answer:
         step = self._recorder.open_step(self._steps, purpose, state)
+        self._steps += 1  # a refused step keeps its number: another purpose must not come under it
         answer = self._oracle.query(pixels, Tag(step, rows))
-        self._steps += 1
         self.queries += len(rows)
         if not is_finite(answer):
             raise NotFinite(

@@ -1,0 +1,145 @@
+"""`simkit scan`: ask one model until there is a verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from studies.output import Progress, print_json, print_table, progress_bar
+from studies.settings import with_settings
+
+if TYPE_CHECKING:
+    from studies.scan import Standing, Told
+    from studies.scan_result import ScanResult
+
+EXIT_CODES = {"undecided": 3, "invalid": 4}
+"""How a scan ends by its verdict; 0 for the others."""
+
+_SHOWN = 10
+_WORDS = {
+    "backdoored": "a small trigger turns unseen images into the flagged class",
+    "clean": "no class has a trigger that stands out",
+    "undecided": "the budget ended before a verdict; give a larger --budget",
+    "invalid": "the model does not answer as a trained classifier of these images would",
+}
+
+ModelName = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A model file, or an entry of a zoo: DIR:7.", show_default=False)
+]
+Data = Annotated[str, typer.Option("--data", metavar="DATA", help="digits, a .npz file, or a folder of Parquet files.")]
+BudgetOption = Annotated[int, typer.Option("--budget", metavar="N", help="Queries that may be spent.")]
+OracleOption = Annotated[
+    str,
+    typer.Option("--oracle", metavar="SPEC", help="What the service tells: scores, top3, label, noisy, a file, JSON."),
+]
+PresetOption = Annotated[str, typer.Option("--preset", metavar="NAME", help="efficient, slides or random-patch.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of the images and of the search.")]
+OutputOption = Annotated[
+    str | None, typer.Option("--output", help="What the model answers: auto, logits or probabilities.")
+]
+Mean = Annotated[str | None, typer.Option("--mean", metavar="A,B,C", help="Taken from pixels in [0, 1], a channel.")]
+Std = Annotated[str | None, typer.Option("--std", metavar="A,B,C", help="Divided into them afterwards.")]
+Precision = Annotated[str | None, typer.Option("--precision", help="float32 or bfloat16.")]
+Chunk = Annotated[int | None, typer.Option("--chunk", help="Images a forward pass.")]
+Architecture = Annotated[str | None, typer.Option("--architecture", help="For weights alone: conv4, flat, resnet8.")]
+LedgerFile = Annotated[
+    Path | None, typer.Option("--db", metavar="FILE", help="The ledger; by default one a scan in SIMKIT_HOME/scans.")
+]
+OutFolder = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="For the triggers; by default triggers beside the ledger.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any other setting: search_images=64, search.samples=50 ..."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, however the scan ends.")]
+
+
+def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanConfig holds them)
+    model: ModelName,
+    data: Data,
+    budget: BudgetOption,
+    oracle: OracleOption = "scores",
+    preset: PresetOption = "efficient",
+    seed: Seed = 0,
+    output: OutputOption = None,
+    mean: Mean = None,
+    std: Std = None,
+    precision: Precision = None,
+    chunk: Chunk = None,
+    architecture: Architecture = None,
+    db: LedgerFile = None,
+    out: OutFolder = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell whether MODEL carries a backdoor, by asking it at most N times.
+
+    The same command goes on after a crash, and answers from its ledger once it has a verdict. Exit codes: 0 done,
+    3 undecided when the budget ended, 4 bad model or data.
+    """
+    from studies.scan import default_db, prepare, run_scan
+    from studies.scan_config import ScanConfig
+
+    told = {
+        **{"data": data, "budget": budget, "oracle": oracle, "preset": preset, "seed": seed, "output": output},
+        **{"mean": mean, "std": std, "precision": precision, "chunk": chunk, "architecture": architecture},
+    }
+    given = {name: value for name, value in told.items() if value is not None}
+    prepared = prepare(model, ScanConfig.of(with_settings(given, settings or [])))
+    with progress_bar(f"scan {Path(model).name}", quiet=as_json) as progress:
+        result = run_scan(prepared, db or default_db(prepared), out, _telling(progress))
+    code = EXIT_CODES.get(result.verdict, 0)
+    if as_json:
+        print_json(result.to_json() | {"error": _error(result), "exit_code": code})
+    else:
+        show(result)
+    if code:
+        raise typer.Exit(code)
+
+
+def print_failure(message: str, code: int) -> None:
+    """The JSON object of a scan that came to no result."""
+    from studies.scan_result import empty_json
+
+    print_json(empty_json() | {"error": message, "exit_code": code})
+
+
+def show(result: ScanResult) -> None:
+    """The verdict in words, the classes with the smallest masks, what it cost, and where it is kept."""
+    flagged = f", class {', '.join(map(str, result.flagged))}" if result.flagged else ""
+    typer.echo(f"{result.verdict}{flagged}: {result.notes or _WORDS[result.verdict]}")
+    rows = [vars(c) | {"class": c.target_class} for c in result.classes]
+    rows.sort(key=lambda row: (row["class"] not in result.flagged, row["censored"], row["mask_size"]))
+    print_table(rows[:_SHOWN], ("class", "mask_size", "success_rate", "censored"))
+    if len(rows) > _SHOWN:
+        typer.echo(f"and {len(rows) - _SHOWN} classes with larger masks")
+    _show_cost(result)
+
+
+def _show_cost(result: ScanResult) -> None:
+    score = "-" if result.score is None else f"{result.score:.3g}"
+    typer.echo(f"score {score} by rule {result.rule}, threshold {result.threshold:g} ({result.threshold_source})")
+    cap = "no limit" if result.budget is None else f"a budget of {result.budget:,}"
+    accuracy = "unknown" if result.clean_accuracy is None else f"{result.clean_accuracy:.1%}"
+    typer.echo(
+        f"{result.spent:,} queries of {cap}, {result.refused:,} refused, {result.seconds:.1f} s; stopped: "
+        f"{result.stopped}; accuracy on clean images {accuracy}"
+    )
+    if result.triggers is not None:
+        typer.echo(f"triggers: {' '.join(map(str, (result.triggers.npz, *result.triggers.png)))}")
+    typer.echo(f"ledger: {result.db}, run {result.run}")
+
+
+def _error(result: ScanResult) -> str | None:
+    return (result.notes or _WORDS["invalid"]) if result.verdict == "invalid" else None
+
+
+def _telling(progress: Progress) -> Told:
+    def told(standing: Standing) -> None:
+        mask = "none yet" if standing.smallest is None else f"{standing.smallest:.0f} px"
+        progress(standing.queries, standing.budget, f"round {standing.rounds}, smallest mask {mask}")
+
+    return told

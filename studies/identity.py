@@ -1,0 +1,64 @@
+"""What makes a run the run it is: the same key, the same answers, the same verdict."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+
+from db.records import RunInfo
+from simkit.search.driver import ScanImages
+from studies.models import OpenedModel
+from studies.scan_config import ScanConfig
+
+
+def run_info(model: OpenedModel, images: ScanImages, config: ScanConfig) -> RunInfo:
+    """The run's key and what the ledger says of it.
+
+    The key is a SHA-256 over the config, every preset written out, the hashes of model and images, the number of torch
+    threads and the versions of simkit and torch: whatever may change a single answer.
+    """
+    data_hash = hashlib.sha256(f"{images.search.sha256()} {images.verify.sha256()}".encode()).hexdigest()
+    identity = {
+        "config": config.identity(),
+        "model": model.sha256,
+        "data": data_hash,
+        "threads": torch.get_num_threads(),
+        "simkit": version("b3d-simkit"),
+        "torch": torch.__version__,
+    }
+    return RunInfo(
+        key=hashlib.sha256(canonical(identity).encode()).hexdigest(),
+        model=model.name,
+        model_hash=model.sha256,
+        data=config.data or images.search.name,
+        data_hash=data_hash,
+        oracle=config.oracle.to_json(),
+        config=canonical({"preset": config.preset} | config.identity()),
+        seed=config.seed,
+        budget=config.budget,
+        environment=canonical(environment()),
+    )
+
+
+def environment() -> dict[str, Any]:
+    """Versions, platform and threads, for whoever asks later where a run was made."""
+    return {
+        "simkit": version("b3d-simkit"),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def canonical(value: object) -> str:
+    """JSON of which there is only one form: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,204 @@
+"""One model, one verdict: the scan itself, in a ledger from its first query to its verdict."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from db import reads
+from db.ledger import Ledger, Run
+from oracles.budget import Budget
+from oracles.errors import BudgetExhausted
+from oracles.oracle import Oracle, Tag, Wrapper
+from oracles.replay import Replayed
+from oracles.spec import build
+from simkit.data import ImageSet, load
+from simkit.errors import ConfigError, DataError
+from simkit.search.contract import Search, Task
+from simkit.search.driver import Driver, ScanImages
+from simkit.search.evaluator import Evaluator
+from simkit.search.presets import build_search
+from simkit.seeding import stream
+from studies.home import home
+from studies.identity import run_info
+from studies.models import Model, OpenedModel, open_model
+from studies.scan_config import ScanConfig
+from studies.scan_result import ScanResult, scan_result, trigger_rows, verdict_row
+from studies.trigger_files import check_folder, file_stem, save_triggers
+
+_TELL_SECONDS = 0.2
+"""How often progress is told, at most."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a scan stands: queries so far (also those of earlier processes), rounds, the smallest working mask."""
+
+    queries: int
+    budget: int | None
+    rounds: int
+    smallest: float | None
+
+
+Told: TypeAlias = Callable[[Standing], None]
+
+
+def scan(
+    model: Model,
+    *,
+    images: ImageSet | None = None,
+    db: str | Path | Ledger | None = None,
+    out: str | Path | None = None,
+    progress: Told | None = None,
+    **settings: Any,
+) -> ScanResult:
+    """Whether `model` carries a backdoor, found by asking it; settings are the fields of `ScanConfig`.
+
+    `scan(model, data="cifar10/", budget=100_000, oracle="top3", db="run.db").verdict` is all it takes.
+
+    model: a torch module, a file, `DIR:7` for an entry of a zoo, or an Oracle. images: instead of `data`, test images.
+    db: the ledger, where the same call goes on after a crash, and answers without a query once it is finished; None
+    keeps nothing, and an open Ledger may take many scans. out: folder for the triggers, by default beside the ledger.
+    Raises ConfigError, InvalidSpec, DataError, ModelError before the ledger is touched; StorageError.
+    """
+    return run_scan(prepare(model, ScanConfig.of(settings), images), db, out, progress)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A scan that is known to be sound and has asked nothing yet."""
+
+    model: OpenedModel
+    images: ScanImages
+    config: ScanConfig
+
+    def search(self) -> Search:
+        """A fresh search; every process that goes on with a run begins with one."""
+        searched = self.images.search
+        task = Task(searched.image_shape, searched.n_classes, searched.labels)
+        return build_search(self.config.resolved().search, task, self.config.seed)
+
+
+def prepare(model: Model, config: ScanConfig, images: ImageSet | None = None) -> Prepared:
+    """Read and check everything that a scan needs, without a query and without a ledger. Raises as `scan` does."""
+    chosen = choose_images(config, images)
+    prepared = Prepared(open_model(model, chosen.search, config), chosen, config)
+    prepared.search()
+    build(config.oracle, prepared.model.oracle, Budget(0))
+    return prepared
+
+
+def choose_images(config: ScanConfig, images: ImageSet | None) -> ScanImages:
+    """Disjoint search and verification images of the test split, drawn by the seed. Raises DataError, ConfigError."""
+    wanted = config.search_images + config.verify_images
+    if images is None:
+        if not config.data:
+            raise ConfigError("no images to scan with; give data, for example data='digits', or images")
+        images = load(config.data, "test", wanted, config.seed)
+    elif len(images) >= wanted:
+        images = images.take(stream(config.seed, "scan", "images").permutation(len(images))[:wanted])
+    if len(images) < wanted:
+        raise DataError(
+            f"{images.name}: {len(images)} images, but search_images + verify_images is {wanted}; set both lower"
+        )
+    numbers = np.arange(wanted)
+    return ScanImages(images.take(numbers[: config.search_images]), images.take(numbers[config.search_images :]))
+
+
+def run_scan(
+    prepared: Prepared,
+    db: str | Path | Ledger | None = None,
+    out: str | Path | None = None,
+    progress: Told | None = None,
+) -> ScanResult:
+    """Scan, or go on with a scan, or answer from a finished one; see `scan`."""
+    if db is None:
+        with tempfile.TemporaryDirectory(prefix="simkit-") as folder:
+            kept = _in_ledger(prepared, Path(folder) / "scan.db", None if out is None else Path(out), progress)
+            return replace(kept, run=None, db=None)
+    if not prepared.model.sha256:
+        raise ConfigError("an oracle has no weights to know it again by; give name=..., one for each model")
+    ledger = db if isinstance(db, Ledger) else Path(db)
+    return _in_ledger(prepared, ledger, _trigger_folder(ledger, out), progress)
+
+
+def default_db(prepared: Prepared) -> Path:
+    """Where a scan is kept when nobody says: the same scan, the same file."""
+    info = run_info(prepared.model, prepared.images, prepared.config)
+    return home() / "scans" / f"{file_stem(prepared.model.name, info.key)}.db"
+
+
+def _trigger_folder(db: Path | Ledger, out: str | Path | None) -> Path:
+    beside = db.path if isinstance(db, Ledger) else db
+    return beside.parent / "triggers" if out is None else Path(out)
+
+
+def _in_ledger(prepared: Prepared, db: Path | Ledger, out: Path | None, progress: Told | None) -> ScanResult:
+    info = run_info(prepared.model, prepared.images, prepared.config)
+    if out is not None:
+        check_folder(out)
+    with _opened(db) as ledger:
+        run = ledger.begin(info)
+        if run.result() is None:
+            _conduct(prepared, run, progress)
+        row = run.result()
+        assert row is not None
+        triggers = reads.triggers(ledger.path, run.id)
+        result = scan_result(row, triggers, info, run.id, ledger.path)
+    if out is None:
+        return result
+    stem = file_stem(prepared.model.name, info.key)
+    return replace(result, triggers=save_triggers(out, stem, result.flagged, triggers))
+
+
+@contextmanager
+def _opened(db: Path | Ledger) -> Iterator[Ledger]:
+    """The ledger; closed afterwards only if it was opened here."""
+    if isinstance(db, Ledger):
+        yield db
+        return
+    with Ledger.open(db) as ledger:
+        yield ledger
+
+
+class RefusedBefore(Wrapper):
+    """Refuses again what this run was refused in another process, so that no refusal is written down twice."""
+
+    def __init__(self, inner: Oracle, steps: frozenset[int]) -> None:
+        super().__init__(inner)
+        self._steps = steps
+
+    def before(self, images: torch.Tensor, tag: Tag | None) -> torch.Tensor:
+        if tag is not None and tag.step in self._steps:
+            raise BudgetExhausted("scan", len(images), 0)
+        return images
+
+
+def _conduct(prepared: Prepared, run: Run, progress: Told | None) -> None:
+    """Ask until there is a verdict, and finish the run with it."""
+    started, config, preset = time.perf_counter(), prepared.config, prepared.config.resolved()
+    live = build(config.oracle, prepared.model.oracle, Budget(config.budget, spent=run.spent), run, run.spent)
+    oracle = RefusedBefore(Replayed(live, run.stored_calls()), run.refused_steps())
+    search, rule = prepared.search(), config.resolved_rule()
+    driver = Driver(search, rule, preset.driver, config.budget)
+    told, verdict = -_TELL_SECONDS, None
+    for checkpoint in driver.run(Evaluator(oracle, run), prepared.images):
+        if progress is not None and time.perf_counter() - told >= _TELL_SECONDS:
+            told = time.perf_counter()
+            progress(Standing(checkpoint.queries, config.budget, checkpoint.rounds, _smallest(search)))
+        verdict = checkpoint.verdict
+    assert verdict is not None
+    row = verdict_row(verdict, rule, (run.spent, run.refused), time.perf_counter() - started)
+    run.finish(row, trigger_rows(verdict))
+
+
+def _smallest(search: Search) -> float | None:
+    return min((c.mask_size for c in search.results() if not c.censored), default=None)

@@ -1,0 +1,127 @@
+"""What a scan tells: always built from what the ledger holds, so that a stored run and a fresh one say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from db.records import RunInfo, TriggerRow, VerdictRow
+from simkit.triggers import Trigger
+from simkit.verdict import ClassResult, Rule, Verdict
+from studies.trigger_files import TriggerFiles
+
+JSON_KEYS = (
+    *("verdict", "stopped", "flagged", "score", "rule", "queries", "seconds", "run", "db"),
+    *("clean_accuracy", "classes", "trigger", "notes", "error", "exit_code"),
+)
+"""The keys of a scan's JSON object, always all of them: null where there is nothing to say."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScanResult:
+    """The verdict on one model and what it cost.
+
+    verdict: backdoored, clean, undecided or invalid. stopped: decided, budget or converged. flagged: classes. score:
+    higher is more suspicious. budget, spent, refused: queries. seconds: of the process that reached the verdict.
+    classes: one result a class, in order, success rates on unseen images. run, db: where it is kept, None for nowhere.
+    triggers: the files with the triggers found, None where none were asked for.
+    """
+
+    verdict: str
+    stopped: str
+    flagged: tuple[int, ...]
+    score: float | None
+    rule: str
+    threshold: float | None
+    threshold_source: str
+    budget: int | None
+    spent: int
+    refused: int
+    seconds: float
+    clean_accuracy: float | None
+    notes: str
+    classes: tuple[ClassResult, ...]
+    run: int | None
+    db: Path | None
+    triggers: TriggerFiles | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values under JSON_KEYS; `error` and `exit_code` are left for the command to fill in."""
+        return empty_json() | {
+            "verdict": self.verdict,
+            "stopped": self.stopped,
+            "flagged": list(self.flagged),
+            "score": self.score,
+            "rule": {"name": self.rule, "threshold": self.threshold, "source": self.threshold_source},
+            "queries": {"budget": self.budget, "spent": self.spent, "refused": self.refused},
+            "seconds": self.seconds,
+            "run": self.run,
+            "db": None if self.db is None else str(self.db),
+            "clean_accuracy": self.clean_accuracy,
+            "classes": [_class_json(c) for c in self.classes],
+            "trigger": None if self.triggers is None else self.triggers.to_json(),
+            "notes": self.notes,
+        }
+
+
+def empty_json() -> dict[str, Any]:
+    """A scan's JSON object of which nothing is known."""
+    return dict.fromkeys(JSON_KEYS)
+
+
+def scan_result(row: VerdictRow, triggers: Sequence[TriggerRow], info: RunInfo, run: int, db: Path) -> ScanResult:
+    """The result of a finished run, without its files."""
+    return ScanResult(
+        **vars(row),
+        budget=info.budget,
+        classes=tuple(_class_result(t) for t in triggers),
+        run=run,
+        db=db,
+        triggers=None,
+    )
+
+
+def verdict_row(verdict: Verdict, rule: Rule, queries: tuple[int, int], seconds: float) -> VerdictRow:
+    """The verdict as a ledger keeps it. queries: spent and refused."""
+    return VerdictRow(
+        verdict=verdict.verdict,
+        stopped=verdict.stopped,
+        flagged=verdict.flagged,
+        score=verdict.score,
+        rule=rule.name,
+        threshold=rule.threshold,
+        threshold_source=rule.source,
+        spent=queries[0],
+        refused=queries[1],
+        seconds=seconds,
+        clean_accuracy=verdict.clean_accuracy,
+        notes=verdict.notes,
+    )
+
+
+def trigger_rows(verdict: Verdict) -> list[TriggerRow]:
+    """The best trigger of every class as a ledger keeps it."""
+    return [_trigger_row(c) for c in verdict.classes]
+
+
+def _trigger_row(result: ClassResult) -> TriggerRow:
+    hits = 0 if result.success_rate is None else round(result.success_rate * result.trials)
+    mask, pattern = result.trigger.mask, result.trigger.pattern
+    rate = result.success_rate if result.trials else None
+    return TriggerRow(result.target_class, mask, pattern, result.mask_size, rate, hits, result.trials, result.censored)
+
+
+def _class_result(row: TriggerRow) -> ClassResult:
+    trigger = Trigger(row.mask, row.pattern)
+    return ClassResult(row.target_class, trigger, row.mask_size, row.success_rate, row.censored, row.trials)
+
+
+def _class_json(result: ClassResult) -> dict[str, Any]:
+    return {
+        "class": result.target_class,
+        "mask_size": result.mask_size,
+        "success_rate": result.success_rate,
+        "censored": result.censored,
+    }

@@ -1,0 +1,105 @@
+"""The triggers that a scan found, as files: arrays for programs, pictures for people."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from db.errors import StorageError
+from db.records import FloatArray, TriggerRow
+
+_SIDE = 192
+"""Pixels along the longer side of a picture's panel, at least."""
+
+
+@dataclass(frozen=True)
+class TriggerFiles:
+    """npz: of every class. png: of the flagged classes, or of the one with the smallest mask."""
+
+    npz: Path
+    png: tuple[Path, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"npz": str(self.npz), "png": [str(path) for path in self.png]}
+
+
+def file_stem(name: str, key: str) -> str:
+    """What the files of a run are called: its model and the beginning of its key."""
+    model = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(name).stem).strip("_")[:48]
+    return f"{model or 'model'}-{key[:12]}"
+
+
+def check_folder(folder: Path) -> None:
+    """Raise StorageError unless `folder` is one that may be written, or can be made; nothing is made yet."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise StorageError(f"{folder}: {there} is a file; name a folder for the triggers")
+    if not os.access(there, os.W_OK):
+        raise StorageError(f"{folder}: {there} may not be written; name another folder for the triggers")
+
+
+def save_triggers(folder: Path, stem: str, flagged: Sequence[int], triggers: Sequence[TriggerRow]) -> TriggerFiles:
+    """Write `STEM.npz` and one `STEM-classN.png` a flagged class, or of the smallest trigger if none is flagged.
+
+    The archive holds classes (T,), masks (T, 1, H, W), patterns (T, C, H, W), mask_sizes, success_rates (NaN: unknown),
+    censored. Equal triggers give equal bytes. Raises StorageError.
+    """
+    shown = flagged or [t.target_class for t in sorted(triggers, key=lambda t: (t.censored, t.mask_size))[:1]]
+    pictures = {folder / f"{stem}-class{t.target_class}.png": t for t in triggers if t.target_class in shown}
+    npz = folder / f"{stem}.npz"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(npz, _archive(triggers))
+        for path, trigger in pictures.items():
+            _write(path, picture(trigger))
+    except OSError as error:
+        raise StorageError(f"{folder}: the triggers cannot be written: {error.strerror or error}") from error
+    return TriggerFiles(npz, tuple(pictures))
+
+
+def _archive(triggers: Sequence[TriggerRow]) -> bytes:
+    stream = io.BytesIO()
+    rates = [np.nan if t.success_rate is None else t.success_rate for t in triggers]
+    np.savez_compressed(
+        stream,
+        classes=np.array([t.target_class for t in triggers], dtype=np.int32),
+        masks=np.stack([t.mask for t in triggers]),
+        patterns=np.stack([t.pattern for t in triggers]),
+        mask_sizes=np.array([t.mask_size for t in triggers]),
+        success_rates=np.array(rates),
+        censored=np.array([t.censored for t in triggers]),
+    )
+    return stream.getvalue()
+
+
+def picture(trigger: TriggerRow) -> bytes:
+    """A PNG of the mask, and beside it of what the trigger paints on a grey image."""
+    stamped = (1.0 - trigger.mask) * np.float32(0.5) + trigger.mask * trigger.pattern
+    panels = [_panel(trigger.mask), _panel(stamped)]
+    gap = np.full((panels[0].shape[0], 8, 3), 255, np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(np.concatenate([panels[0], gap, panels[1]], axis=1)).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def _panel(image: FloatArray) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """uint8 (h, w, 3) of a (1 or 3, H, W) image, every pixel a square; other channels are averaged to grey."""
+    coloured = image if len(image) == 3 else np.repeat(image.mean(axis=0, keepdims=True), 3, axis=0)
+    times = max(1, -(-_SIDE // max(image.shape[1:])))
+    pixels = np.rint(coloured.transpose(1, 2, 0) * 255.0).astype(np.uint8)
+    return pixels.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
