@@ -14,6 +14,9 @@ from simkit.data import ImageSet
 from simkit.seeding import stream
 from simkit.triggers import FloatArray, IntArray, Trigger
 
+CORNER = 2
+"""Side in pixels of the square where plants are, top left."""
+
 
 @dataclass(frozen=True, eq=False)
 class Plant:
@@ -57,7 +60,7 @@ class PlantedOracle:
     def _matches(self, pixels: NDArray[np.float64], trigger: Trigger) -> NDArray[np.float64]:
         distance = (np.abs(pixels - trigger.pattern) * trigger.mask).sum(axis=(1, 2, 3))
         match = 1.0 - distance / (trigger.mask_size * self._image_shape[0])
-        steep: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-15.0 * (match - 0.8)))
+        steep: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-10.0 * (match - 0.75)))
         return steep
 
 
@@ -74,9 +77,10 @@ class NotANumberOracle(PlantedOracle):
 
 
 def templates(n_classes: int, image_shape: ImageShape) -> FloatArray:
-    """One pattern of signs a class, float32 (T, C, H, W) in {-1, 1}."""
-    signs = stream(0, "templates").integers(0, 2, (n_classes, *image_shape))
-    return (2 * signs - 1).astype(np.float32)
+    """One pattern of signs a class, float32 (T, C, H, W); 0 in the corner, lest a plant work against a class."""
+    signs = (2 * stream(0, "templates").integers(0, 2, (n_classes, *image_shape)) - 1).astype(np.float32)
+    signs[:, :, :CORNER, :CORNER] = 0.0
+    return signs
 
 
 def planted_images(count: int, n_classes: int = 4, image_shape: ImageShape = (1, 12, 12), seed: int = 1) -> ImageSet:
@@ -88,7 +92,7 @@ def planted_images(count: int, n_classes: int = 4, image_shape: ImageShape = (1,
     return ImageSet(torch.from_numpy(pixels.astype(np.float32)), labels, names, "planted")
 
 
-def corner_plant(target_class: int, image_shape: ImageShape = (1, 12, 12), side: int = 2) -> Plant:
+def corner_plant(target_class: int, image_shape: ImageShape = (1, 12, 12), side: int = CORNER) -> Plant:
     """A white square in the top left corner."""
     mask = np.zeros((1, *image_shape[1:]), dtype=np.float32)
     mask[:, :side, :side] = 1.0

@@ -112,33 +112,32 @@ class Driver:
         kept = len(self._search.results()) * self._config.verify_images
         return evaluator.queries + queries + kept <= self._limit
 
-    def _flagged(self, confirmer: Confirmer) -> bool:
-        """Whether the rule flags a class that unseen images confirm; a trigger that fails there does not count."""
+    def _flagged(self, confirmer: Confirmer) -> tuple[int, ...]:
+        """The classes that the rule flags and unseen images confirm."""
         results = self._search.results()
-        return any(confirmer.works(results[c]) for c in self._rule(results).flagged)
+        return tuple(c for c in self._rule(results).flagged if confirmer.works(results[c]))
 
     def _conclude(self, stopped: Stopped, confirmer: Confirmer) -> Verdict:
-        classes = self._search.results()
-        decision, flagged = self._rule(classes), []
+        results = self._search.results()
         try:
-            for c in decision.flagged:
-                if confirmer.works(classes[c]):
-                    flagged.append(c)  # noqa: PERF401 what is confirmed stays so if the budget ends at the next
-            classes = tuple(self._tried(c, confirmer) for c in classes)
+            self._flagged(confirmer)
+            for result in results:
+                confirmer.try_on(result, self._config.verify_images)
         except BudgetExhausted:
             stopped = "budget"
-            classes = tuple(self._known(c, confirmer) for c in classes)
+        # From what is known by now: a class confirmed before the budget ended at the next one stays confirmed.
+        flagged = tuple(c for c in self._rule(results).flagged if confirmer.trial(results[c]).works)
+        classes = tuple(self._known(c, confirmer) for c in results)
         kind: Kind = "backdoored" if flagged else "undecided" if stopped == "budget" else "clean"
-        return Verdict(kind, "decided" if flagged else stopped, tuple(flagged), decision.score, classes, self._accuracy)
-
-    def _tried(self, result: ClassResult, confirmer: Confirmer) -> ClassResult:
-        confirmer.try_on(result, self._config.verify_images)
-        return self._known(result, confirmer)
+        score = self._rule(classes).score
+        return Verdict(kind, "decided" if flagged else stopped, flagged, score, classes, self._accuracy)
 
     def _known(self, result: ClassResult, confirmer: Confirmer) -> ClassResult:
+        """The result as unseen images see it; a trigger that fails there counts as one that never worked."""
         trial = confirmer.trial(result)
         rate = trial.hits / trial.trials if trial.trials else None
-        return replace(result, success_rate=rate, trials=trial.trials)
+        censored = result.censored or trial.works is False
+        return replace(result, success_rate=rate, trials=trial.trials, censored=censored)
 
     def _invalid(self, why: str) -> Verdict:
         unknown = tuple(replace(c, success_rate=None) for c in self._search.results())

@@ -1,0 +1,68 @@
+"""The evaluator stamps, asks once, and tells what was asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from oracles.budget import Budget
+from oracles.errors import BudgetExhausted
+from oracles.meter import MemoryRecorder, Metered, Recorded
+from simkit.search.contract import Proposal
+from simkit.search.evaluator import Evaluator, NotFinite
+from simkit.search.evidence import evidence_of
+from simkit.triggers import Triggers, stamp
+from tests.fakes import NotANumberOracle, PlantedOracle, corner_plant, planted_images
+
+IMAGES = planted_images(8)
+PAIRS = np.array([[0, 3], [1, 3], [1, 0]], dtype=np.int32)
+
+
+def _proposal() -> Proposal:
+    return Proposal(Triggers.of([corner_plant(0).trigger, corner_plant(0, side=3).trigger]), PAIRS)
+
+
+def test_evidence_is_that_of_the_stamped_images() -> None:
+    evidence = Evaluator(PlantedOracle(plant=corner_plant(2)), MemoryRecorder()).evaluate(IMAGES, _proposal(), "search")
+    triggers = _proposal().triggers
+    for row, (candidate, image) in enumerate(PAIRS):
+        mask, pattern = torch.from_numpy(triggers.masks[[candidate]]), torch.from_numpy(triggers.patterns[[candidate]])
+        answer = PlantedOracle(plant=corner_plant(2)).query(stamp(IMAGES.pixels[[image]], mask, pattern))
+        assert_allclose(evidence.score[[row]], evidence_of(answer, IMAGES.labels[[image]]).score, rtol=1e-5)
+    assert evidence.hit[:, 2].all()
+    assert_array_equal(evidence.valid[:, 3], [False, False, True])  # images 3, 3 and 0 are of classes 3, 3 and 0
+    assert_array_equal(evidence.valid[:, 0], [True, True, False])
+
+
+def test_every_query_is_recorded_as_image_and_candidate_under_its_step() -> None:
+    recorder = MemoryRecorder()
+    evaluator = Evaluator(Recorded(PlantedOracle(), recorder), recorder)
+    evaluator.clean(IMAGES, np.array([5, 1], dtype=np.int32), "check")
+    evaluator.evaluate(IMAGES, _proposal(), "search", '{"round": 0}')
+    assert recorder.steps == [(0, "check", "{}"), (1, "search", '{"round": 0}')]
+    assert [call.step for call in recorder.calls] == [0, 1]
+    assert recorder.calls[0].rows.tolist() == [[5, -1], [1, -1]]
+    assert recorder.calls[1].rows.tolist() == [[3, 0], [3, 1], [0, 1]]
+    assert evaluator.queries == 5
+
+
+def test_clean_images_show_their_class() -> None:
+    evidence = Evaluator(PlantedOracle(), MemoryRecorder()).clean(IMAGES, np.arange(8, dtype=np.int32), "check")
+    assert_array_equal(evidence.hit.argmax(axis=1), IMAGES.labels)
+
+
+def test_what_is_refused_is_not_counted() -> None:
+    recorder = MemoryRecorder()
+    evaluator = Evaluator(Recorded(Metered(PlantedOracle(), Budget(2)), recorder), recorder)
+    with pytest.raises(BudgetExhausted):
+        evaluator.evaluate(IMAGES, _proposal(), "search")
+    assert (evaluator.queries, recorder.calls) == (0, [])
+
+
+def test_nan_is_an_error_that_was_paid_for() -> None:
+    evaluator = Evaluator(NotANumberOracle(), MemoryRecorder())
+    with pytest.raises(NotFinite, match="NaN or infinity in step 0"):
+        evaluator.evaluate(IMAGES, _proposal(), "search")
+    assert evaluator.queries == 3

@@ -1,0 +1,42 @@
+"""Every searcher keeps the contract of ask and tell."""
+
+from __future__ import annotations
+
+from simkit.search.b3d import B3D
+from simkit.search.b3d_config import B3DConfig
+from simkit.search.contract import Search, Task
+from simkit.search.random_patch import RandomPatch, RandomPatchConfig
+from tests.contracts.search import SearchContract
+
+SLIDES = B3DConfig(samples=6, images=3, steps=8, mask_init=0.0, check_every=2, check_images=4, required_success=0.4)
+EFFICIENT = B3DConfig(
+    samples=6,
+    images=2,
+    steps=8,
+    mask_init=0.0,
+    tile=2,
+    pattern_tile=2,
+    baseline="leave_one_out",
+    joint=True,
+    antithetic=True,
+    exact_sparsity=True,
+    check_every=2,
+    check_images=4,
+    required_success=0.4,
+)
+PATCHES = RandomPatchConfig(fresh=8, retests=6, rounds=12, required_trials=2, most_trials=6, keep=5)
+
+
+class TestB3DAsOnTheSlides(SearchContract):
+    def make(self, task: Task, seed: int) -> Search:
+        return B3D(SLIDES, task, seed)
+
+
+class TestB3DEfficient(SearchContract):
+    def make(self, task: Task, seed: int) -> Search:
+        return B3D(EFFICIENT, task, seed)
+
+
+class TestRandomPatch(SearchContract):
+    def make(self, task: Task, seed: int) -> Search:
+        return RandomPatch(PATCHES, task, seed)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simkit.errors import ConfigError
+from simkit.search.sparsity import Sparsity, SparsityConfig
+
+CONFIG = SparsityConfig(weight=0.01, raise_by=2.0, lower_by=4.0, patience=3, required_success=0.9, most=0.05)
+
+
+def _after(rates: list[float], config: SparsityConfig = CONFIG) -> Sparsity:
+    sparsity = Sparsity(config.weight)
+    for rate in rates:
+        sparsity = sparsity.after(rate, config)
+    return sparsity
+
+
+@pytest.mark.parametrize(
+    ("rates", "weight"),
+    [
+        ([1.0, 1.0], 0.01),
+        ([1.0, 0.9, 1.0], 0.02),
+        ([0.0, 0.89], 0.01),
+        ([0.0, 0.5, 0.89], 0.0025),
+        ([1.0, 1.0, 0.0, 1.0, 1.0], 0.01),
+        ([1.0] * 5, 0.02),
+        ([1.0] * 6, 0.04),
+        ([1.0] * 9, 0.05),
+        ([0.0, 0.0, 1.0, 0.0, 0.0, 0.0], 0.0025),
+    ],
+)
+def test_the_weight_moves_after_patience_updates_in_a_row(rates: list[float], weight: float) -> None:
+    assert _after(rates).weight == pytest.approx(weight)
+
+
+@given(st.lists(st.floats(0, 1), max_size=60))
+def test_the_weight_stays_positive_and_below_its_most(rates: list[float]) -> None:
+    assert 0 < _after(rates).weight <= CONFIG.most
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"weight": 0.0}, {"raise_by": 1.0}, {"lower_by": 0.5}, {"patience": 0}, {"required_success": 1.1}],
+)
+def test_settings_out_of_range_are_refused(change: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        SparsityConfig(**change)  # type: ignore[arg-type]

@@ -1,0 +1,153 @@
+"""The decision rules on sizes whose answer is known, and the sequential test's error rates."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simkit.errors import ConfigError
+from simkit.triggers import Trigger
+from simkit.verdict import (
+    RULES,
+    ClassResult,
+    SequentialTest,
+    below_median,
+    is_chance,
+    lower_anomaly_index,
+    small_patch,
+)
+
+SIZES = st.lists(st.floats(0, 1000), min_size=1, max_size=12)
+
+
+def results(sizes: list[float], censored: tuple[int, ...] = (), rates: list[float] | None = None) -> list[ClassResult]:
+    blank = Trigger(np.zeros((1, 2, 2), np.float32), np.zeros((1, 2, 2), np.float32))
+    told = rates or [1.0] * len(sizes)
+    return [ClassResult(c, blank, s, told[c], c in censored) for c, s in enumerate(sizes)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "censored", "flagged", "score"),
+    [
+        ([4.0, 40.0, 44.0, 36.0], (), (0,), math.log(38 / 4)),
+        ([10.0, 40.0, 40.0, 40.0], (), (), math.log(4)),  # a quarter is not below a quarter
+        ([9.9, 40.0, 40.0, 40.0], (), (0,), math.log(40 / 9.9)),
+        ([4.0, 40.0, 44.0, 36.0], (0,), (), math.log(38 / 36)),
+        ([4.0, 40.0, 44.0, 36.0], (1, 2), (0,), math.log(38 / 4)),  # bounds count in the median as they stand
+        ([4.0, 40.0], (0, 1), (), 0.0),
+        ([0.0, 0.0, 0.0], (), (), 0.0),
+        ([0.0, 8.0, 8.0], (), (0,), math.log(8)),  # below one pixel counts as one
+        ([40.0, 40.0, 40.0, 4000.0], (), (), 0.0),
+        ([5.0, 5.0, 60.0, 60.0, 60.0], (), (0, 1), math.log(12)),
+    ],
+)
+def test_below_a_quarter_of_the_median(
+    sizes: list[float], censored: tuple[int, ...], flagged: tuple[int, ...], score: float
+) -> None:
+    decision = below_median(results(sizes, censored), 0.25)
+    assert decision.flagged == flagged
+    assert decision.score == pytest.approx(score)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "censored", "flagged", "score"),
+    [
+        ([10.0, 30.0, 32.0, 34.0, 36.0], (), (0,), 22 / (2 * 1.482602)),
+        ([30.0, 32.0, 34.0, 36.0, 500.0], (), (), 4 / (2 * 1.482602)),  # only small ones are suspicious
+        ([10.0, 30.0, 32.0, 34.0, 36.0], (0,), (), 2 / (2 * 1.482602)),
+        ([10.0, 30.0, 30.0, 30.0, 30.0], (), (0,), 40.0),  # MAD 0: half a pixel
+        ([29.5, 30.0, 30.0, 30.0, 30.0], (), (), 1.0),
+        ([0.0, 0.0, 0.0], (), (), 0.0),
+        ([7.0, 7.0], (0, 1), (), 0.0),
+    ],
+)
+def test_the_lower_anomaly_index(
+    sizes: list[float], censored: tuple[int, ...], flagged: tuple[int, ...], score: float
+) -> None:
+    decision = lower_anomaly_index(results(sizes, censored), 2.0)
+    assert decision.flagged == flagged
+    assert decision.score == pytest.approx(score, rel=1e-5)
+
+
+@given(SIZES)
+def test_the_anomaly_index_is_numpys(sizes: list[float]) -> None:
+    values = np.array(sizes)
+    deviation = max(1.482602218505602 * np.median(np.abs(values - np.median(values))), 0.5)
+    index = (np.median(values) - values) / deviation
+    decision = lower_anomaly_index(results(sizes), 2.0)
+    assert decision.score == pytest.approx(index.max())
+    assert decision.flagged == tuple(np.flatnonzero(index > 2.0))
+
+
+@given(SIZES, st.sampled_from(["below_median", "anomaly_index"]))
+def test_at_most_half_of_the_classes_stand_out(sizes: list[float], rule: str) -> None:
+    decision = RULES[rule](results(sizes))
+    assert len(decision.flagged) <= len(sizes) / 2
+    assert bool(decision.flagged) == (decision.score > (math.log(4) if rule == "below_median" else 2.0))
+
+
+@given(SIZES, st.sampled_from(sorted(RULES)))
+def test_a_censored_class_is_never_flagged(sizes: list[float], rule: str) -> None:
+    everyone = tuple(range(len(sizes)))
+    assert RULES[rule](results(sizes, everyone)).flagged == ()
+
+
+def test_a_small_patch_needs_no_other_class() -> None:
+    decision = small_patch(results([16.0, 16.5, 9.0, 4.0], censored=(2,), rates=[0.9, 1.0, 0.95, 0.7]), 16.0)
+    assert decision.flagged == (0, 3)
+    assert decision.score == 0.95
+    assert small_patch(results([17.0]), 16.0).flagged == ()
+    assert small_patch(results([17.0]), 16.0).score == 0.0
+
+
+def test_the_rules_carry_their_thresholds() -> None:
+    assert {name: rule.threshold for name, rule in RULES.items()} == {
+        "below_median": 0.25,
+        "anomaly_index": 2.0,
+        "small_patch": 16.0,
+    }
+    assert all(rule.name == name and rule.source for name, rule in RULES.items())
+
+
+def test_fourteen_straight_hits_accept_and_six_straight_misses_reject() -> None:
+    test = SequentialTest()
+    assert [test.decide(n, n) for n in (0, 13, 14)] == [None, None, True]  # 13 log 1.7 is 6.898, log 999 is 6.907
+    assert [test.decide(0, n) for n in (5, 6)] == [None, False]
+    assert test.log_ratio(13, 13) == pytest.approx(13 * math.log(1.7))
+    assert test.log_ratio(2, 3) == pytest.approx(2 * math.log(1.7) + math.log(0.3))
+
+
+@pytest.mark.parametrize(("rate", "wrong"), [(0.85, False), (0.5, True)])
+def test_the_sequential_test_errs_as_rarely_as_it_says(rate: float, wrong: bool) -> None:
+    test, runs = SequentialTest(alpha=0.05, beta=0.05), 1000
+    draws = np.random.default_rng(1).random((runs, 200)) < rate
+    errors = sum(_decision(test, row) is wrong for row in draws)
+    # Wald: at most 0.05 / 0.95; three standard deviations above that, and not zero, for then it would be wasteful.
+    assert 5 <= errors <= 53 + 21
+
+
+def _decision(test: SequentialTest, draws: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> bool | None:
+    hits = np.cumsum(draws)
+    said = (test.decide(int(hits[n]), n + 1) for n in range(len(draws)))
+    return next((word for word in said if word is not None), None)
+
+
+@pytest.mark.parametrize(
+    "change", [{"works": 0.5}, {"fails": 0.0}, {"works": 1.0}, {"alpha": 0.0}, {"beta": 0.5}, {"fails": 0.9}]
+)
+def test_an_impossible_test_is_refused(change: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="need 0 < fails < works < 1"):
+        SequentialTest(**change)
+
+
+@pytest.mark.parametrize(
+    ("correct", "images", "n_classes", "chance"),
+    [(64, 64, 10, False), (6, 64, 10, True), (0, 64, 10, True), (2, 2, 10, True), (3, 3, 10, False), (32, 64, 2, True)],
+)
+def test_chance_accuracy(correct: int, images: int, n_classes: int, chance: bool) -> None:
+    # (2, 2, 10): 1 in 100 guesses so well, which is just not below the level; (3, 3, 10): 1 in 1000.
+    assert is_chance(correct, images, n_classes) is chance
