@@ -89,6 +89,8 @@ class ClassDistribution:
         self._mask.grad = torch.from_numpy(mask_grad.astype(np.float32, copy=False))
         self._pattern.grad = torch.from_numpy(pattern_grad.astype(np.float32, copy=False))
         self._adam.step()
+        if config.mask_limit is not None:
+            self._mask.clamp_(-config.mask_limit, config.mask_limit)
         self.sparsity = self.sparsity.after(success_rate, config.sparsity)
 
     def look(self, trigger: Trigger, success_rate: float) -> None:

@@ -23,6 +23,7 @@ class B3DConfig:
     loss serves both gradients; else one half of the queries goes to each, as on the slides. antithetic: the pattern's
     noise comes in pairs of opposite sign. exact_sparsity: the gradient of the sparsity term is added in closed form
     instead of being sampled.
+    mask_limit: bound on |theta_m|, which keeps every super-pixel in play; None for no bound.
     check_every: steps between two looks at the binarised trigger, check_images: images of such a look.
     required_success: share of those images that must be hit for a trigger to count.
     """
@@ -33,6 +34,7 @@ class B3DConfig:
     sigma: float = 0.1
     learning_rate: float = 0.05
     mask_init: float = -1.14
+    mask_limit: float | None = None
     tile: int = 1
     pattern_tile: int = 1
     baseline: Baseline = "none"
@@ -45,24 +47,14 @@ class B3DConfig:
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
 
     def __post_init__(self) -> None:
-        counts = (
-            self.samples,
-            self.images,
-            self.steps,
-            self.tile,
-            self.pattern_tile,
-            self.check_every,
-            self.check_images,
-        )
-        if min(counts) < 1:
+        sizes = (self.samples, self.images, self.steps, self.tile, self.pattern_tile)
+        if min(*sizes, self.check_every, self.check_images) < 1:
             raise ConfigError("samples, images, steps, tiles and checks of B3D must be 1 or more")
         if self.sigma <= 0 or self.learning_rate <= 0 or not 0 < self.required_success <= 1:
             raise ConfigError("sigma and learning_rate must be above 0, required_success in (0, 1]")
+        if self.mask_limit is not None and self.mask_limit < abs(self.mask_init):
+            raise ConfigError(f"mask_limit {self.mask_limit} lies inside mask_init {self.mask_init}")
         if self.antithetic and self.samples % 2:
             raise ConfigError(f"antithetic noise needs an even number of samples, not {self.samples}")
         if self.baseline == "leave_one_out" and self.samples < 4:
             raise ConfigError(f"a leave-one-out baseline needs 4 samples or more, not {self.samples}")
-
-    def queries_per_step(self) -> int:
-        """Queries of one update of one class, the checks of the binarised trigger spread over all steps."""
-        return self.samples * self.images * (1 if self.joint else 2)

@@ -13,6 +13,7 @@ from simkit.search.b3d_config import B3DConfig
 from simkit.search.contract import Search, Task
 from simkit.search.driver import DriverConfig
 from simkit.search.random_patch import RandomPatch, RandomPatchConfig
+from simkit.search.sparsity import SparsityConfig
 
 SearchConfig: TypeAlias = B3DConfig | RandomPatchConfig
 
@@ -33,18 +34,30 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         # the slides' estimators; the constants are the defaults of B3DConfig, which names their sources
         "slides": Preset(B3DConfig(), "below_median"),
+        # chosen on tune victims: big pattern steps and fast updates while a pixel of mask costs much from the start
         "efficient": Preset(
             B3DConfig(
                 samples=100,
                 images=1,
-                steps=150,
-                sigma=0.2,
-                learning_rate=0.1,
+                steps=120,
+                sigma=1.0,
+                learning_rate=0.2,
+                mask_limit=3.0,
                 tile=2,
                 baseline="leave_one_out",
                 joint=True,
                 antithetic=True,
                 exact_sparsity=True,
+                sparsity=SparsityConfig(
+                    weight=1e-2,
+                    mode="proportional",
+                    raise_by=1.22,
+                    lower_by=1.1,
+                    required_success=0.8,
+                    smoothing=0.6,
+                    least=1e-3,
+                    most=0.3,
+                ),
             ),
             "below_median",
         ),
