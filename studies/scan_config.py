@@ -77,7 +77,7 @@ class ScanConfig(BaseModel):
 
     def resolved(self) -> Preset:
         """The preset with the settings put over it."""
-        chosen = preset(self.preset)
+        chosen = preset(self.preset).for_answers(labels_only=self.oracle.label_only)
         search = with_fields(chosen.search, self.search, "search")
         return replace(chosen, search=search, driver=with_fields(chosen.driver, self.driver, "driver"))
 

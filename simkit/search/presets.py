@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -23,44 +23,56 @@ class Preset:
     """All settings of a scan that concern the search.
 
     search: of the searcher, its type says which. rule: a name in `simkit.verdict.RULES`. driver: see `DriverConfig`.
+    labels: of the searcher where the service answers labels alone; None: as `search`.
     """
 
     search: SearchConfig
     rule: str
     driver: DriverConfig = field(default_factory=DriverConfig)
+    labels: SearchConfig | None = None
 
+    def for_answers(self, *, labels_only: bool) -> Preset:
+        """The preset for this kind of answer."""
+        return replace(self, search=self.labels) if labels_only and self.labels is not None else self
+
+
+# Chosen on tune victims: large steps of the pattern and of Adam, while a pixel of mask is dear from the start.
+_EFFICIENT = B3DConfig(
+    samples=100,
+    images=1,
+    steps=120,
+    sigma=1.0,
+    learning_rate=0.2,
+    mask_limit=3.0,
+    tile=2,
+    baseline="leave_one_out",
+    joint=True,
+    antithetic=True,
+    exact_sparsity=True,
+    sparsity=SparsityConfig(
+        weight=1e-2,
+        mode="proportional",
+        raise_by=1.22,
+        lower_by=1.1,
+        required_success=0.8,
+        smoothing=0.6,
+        least=1e-3,
+        most=0.3,
+    ),
+)
+
+# A loss of labels lies in [0, 1], a tenth of a cross entropy; with a sparse first mask it would be 1 everywhere.
+_EFFICIENT_LABELS = replace(
+    _EFFICIENT,
+    mask_init=0.0,
+    sparsity=replace(_EFFICIENT.sparsity, weight=1e-3, least=1e-4, most=0.03),
+)
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         # the slides' estimators; the constants are the defaults of B3DConfig, which names their sources
         "slides": Preset(B3DConfig(), "below_median"),
-        # chosen on tune victims: big pattern steps and fast updates while a pixel of mask costs much from the start
-        "efficient": Preset(
-            B3DConfig(
-                samples=100,
-                images=1,
-                steps=120,
-                sigma=1.0,
-                learning_rate=0.2,
-                mask_limit=3.0,
-                tile=2,
-                baseline="leave_one_out",
-                joint=True,
-                antithetic=True,
-                exact_sparsity=True,
-                sparsity=SparsityConfig(
-                    weight=1e-2,
-                    mode="proportional",
-                    raise_by=1.22,
-                    lower_by=1.1,
-                    required_success=0.8,
-                    smoothing=0.6,
-                    least=1e-3,
-                    most=0.3,
-                ),
-            ),
-            "below_median",
-        ),
+        "efficient": Preset(_EFFICIENT, "below_median", labels=_EFFICIENT_LABELS),
         "random-patch": Preset(RandomPatchConfig(), "small_patch", DriverConfig(first_look=10, look_every=5)),
     }
 )
