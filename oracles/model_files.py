@@ -125,7 +125,9 @@ def _read_torchscript(path: Path) -> nn.Module:
 
 def _read_state_dict(path: Path) -> Weights:
     try:
-        stored: Any = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols; what cannot be read is told below, in one line
+            stored: Any = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path} is damaged, or holds Python objects that only running code from the file could rebuild, which is "

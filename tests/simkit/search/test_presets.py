@@ -1,0 +1,36 @@
+"""The presets, by what every one of them owes, and the slides' constants."""
+
+from __future__ import annotations
+
+import pytest
+
+from simkit.errors import ConfigError
+from simkit.search.b3d import B3D
+from simkit.search.b3d_config import B3DConfig
+from simkit.search.presets import PRESETS, build_search, preset
+from simkit.search.random_patch import RandomPatch
+from simkit.verdict import RULES
+from tests.simkit.search.scans import TASK
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_builds_a_search_and_names_a_rule(name: str) -> None:
+    chosen = preset(name)
+    search = build_search(chosen.search, TASK, seed=0)
+    assert isinstance(search, RandomPatch if name == "random-patch" else B3D)
+    assert search.ask() is not None
+    assert chosen.rule in RULES
+
+
+def test_slides_are_the_plain_estimators_with_their_constants() -> None:
+    slides = preset("slides").search
+    assert isinstance(slides, B3DConfig)
+    assert (slides.samples, slides.images, slides.sigma, slides.learning_rate) == (50, 128, 0.1, 0.05)
+    assert (slides.baseline, slides.joint, slides.antithetic, slides.exact_sparsity) == ("none", False, False, False)
+    assert (slides.tile, slides.pattern_tile) == (1, 1)
+    assert preset("slides").rule == "below_median"
+
+
+def test_an_unknown_preset_is_told_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"'fast'.*slides"):
+        preset("fast")
