@@ -16,7 +16,7 @@ from simkit.search.contract import Evidence, Proposal, Search
 from simkit.search.driver import DriverConfig, ScanImages
 from simkit.search.evaluator import Evaluator
 from simkit.search.random_patch import RandomPatchConfig
-from simkit.triggers import Trigger
+from simkit.triggers import Trigger, Triggers
 from simkit.verdict import ClassResult, Decision, Rule
 from tests.fakes import NotANumberOracle, PlantedOracle, corner_plant, templates
 from tests.simkit.search.scans import DRIVER, IMAGES, TASK, Scan, b3d, patches, verdict_of
@@ -190,6 +190,30 @@ def test_a_confirmed_class_stays_confirmed_when_the_budget_ends_at_the_next() ->
     assert (verdict.verdict, verdict.flagged) == ("backdoored", (0,))
     assert verdict.classes[0].success_rate == 1.0
     assert verdict.classes[3].success_rate is None
+
+
+class LateSearch(FixedSearch):
+    """Tries one trigger on one image a round; only after 12 rounds are its results worth anything."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.rounds = 0
+
+    def ask(self) -> Proposal | None:
+        trigger = corner_plant(0).trigger
+        return Proposal(Triggers.of([trigger]), np.zeros((1, 2), dtype=np.int32)) if self.rounds < 40 else None
+
+    def tell(self, evidence: Evidence) -> None:
+        self.rounds += 1
+
+    def results(self) -> tuple[ClassResult, ...]:
+        return _class_pictures([1] if self.rounds > 12 else []).results()
+
+
+def test_a_flag_that_unseen_images_refuse_does_not_end_the_search() -> None:
+    checkpoints = Scan(PlantedOracle()).run((LateSearch(), Rule("all", 0.0, "a test", flag_all)))
+    assert verdict_of(checkpoints).flagged == (1,)
+    assert checkpoints[-1].rounds == 15, "looks are after 5, 10 and 15 rounds"
 
 
 def test_nothing_is_verified_twice() -> None:

@@ -98,6 +98,21 @@ def test_a_pair_is_tested_out_at_most_trials() -> None:
     assert max(seen.values()) <= 3 * (4 + 2)
 
 
+def test_a_pair_that_works_goes_before_a_luckier_one() -> None:
+    search = RandomPatch(RandomPatchConfig(fresh=30, rounds=30), TASK, 0)
+    while (proposal := search.ask()) is not None:
+        small = proposal.triggers.masks.sum(axis=(1, 2, 3))[proposal.pairs[:, 0]] <= 1
+        lucky = ~small & (search.rounds == 29)  # far ahead, once and at the very end
+        score = np.tile(np.array([-0.7, -1.2, -16.0], dtype=np.float32), (len(small), 1))
+        score[small, 1] = -0.65
+        score[lucky] = [-16.0, -0.01, -16.0]
+        hit = score.argmax(axis=1)[:, None] == np.arange(3)
+        valid = TASK.image_classes[proposal.pairs[:, 1]][:, None] != np.arange(3)
+        search.tell(Evidence(score, hit, valid))
+    result = search.results()[1]
+    assert (result.censored, result.success_rate, result.mask_size) == (False, 1.0, 1.0)
+
+
 def test_memory_is_bounded() -> None:
     search = RandomPatch(RandomPatchConfig(rounds=40, keep=5), TASK, 0)
     while (proposal := search.ask()) is not None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from simkit.errors import ConfigError
-from simkit.search.sparsity import Sparsity, SparsityConfig
+from simkit.search.sparsity import Mode, Sparsity, SparsityConfig
 
 CONFIG = SparsityConfig(weight=0.01, raise_by=2.0, lower_by=4.0, patience=3, required_success=0.9, most=0.05)
 
@@ -35,11 +37,6 @@ def test_the_weight_moves_after_patience_updates_in_a_row(rates: list[float], we
     assert _after(rates).weight == pytest.approx(weight)
 
 
-@given(st.lists(st.floats(0, 1), max_size=60))
-def test_the_weight_stays_positive_and_below_its_most(rates: list[float]) -> None:
-    assert 0 < _after(rates).weight <= CONFIG.most
-
-
 @pytest.mark.parametrize(
     "change",
     [{"weight": 0.0}, {"raise_by": 1.0}, {"lower_by": 0.5}, {"patience": 0}, {"required_success": 1.1}],
@@ -47,3 +44,27 @@ def test_the_weight_stays_positive_and_below_its_most(rates: list[float]) -> Non
 def test_settings_out_of_range_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         SparsityConfig(**change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rate", "factor"),
+    [(0.9, 1.0), (1.0, 2.0), (0.95, 2.0**0.5), (0.0, 1 / 4.0), (0.45, 4.0**-0.5)],
+)
+def test_the_proportional_weight_moves_by_the_distance_at_once(rate: float, factor: float) -> None:
+    assert _after([rate], replace(CONFIG, mode="proportional")).weight == pytest.approx(0.01 * factor)
+
+
+def test_the_proportional_weight_follows_the_smoothed_rate() -> None:
+    config = replace(CONFIG, mode="proportional", smoothing=0.5, most=1.0)
+    first = _after([1.0], config)
+    second = first.after(0.8, config)
+    assert second.success_rate == pytest.approx(0.9)
+    assert (first.weight, second.weight) == (pytest.approx(0.02), pytest.approx(0.02))
+
+
+@given(st.lists(st.floats(0, 1), max_size=60))
+def test_the_weight_stays_within_its_bounds_in_either_mode(rates: list[float]) -> None:
+    modes: tuple[Mode, ...] = ("patience", "proportional")
+    for mode in modes:
+        config = replace(CONFIG, mode=mode, least=0.004)
+        assert 0.004 <= _after(rates, config).weight <= CONFIG.most
