@@ -24,7 +24,7 @@ class ClassResult:
 
     success_rate: hits over queries that answer for it, None before any; on search images in a search's own results, on
     images the search did not use in a verdict. censored: it never reached the required success on search images, so
-    `mask_size` is only a lower bound. trials: queries behind the success rate of a verdict; 0 in a search's own results.
+    `mask_size` is only a lower bound. trials: queries behind a verdict's success rate; 0 in a search's own results.
     """
 
     target_class: int

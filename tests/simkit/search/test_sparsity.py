@@ -59,7 +59,7 @@ def test_the_proportional_weight_follows_the_smoothed_rate() -> None:
     first = _after([1.0], config)
     second = first.after(0.8, config)
     assert second.success_rate == pytest.approx(0.9)
-    assert (first.weight, second.weight) == (pytest.approx(0.02), pytest.approx(0.02))
+    assert [first.weight, second.weight] == pytest.approx([0.02, 0.02])
 
 
 @given(st.lists(st.floats(0, 1), max_size=60))
