@@ -43,6 +43,9 @@ Mean = Annotated[str | None, typer.Option("--mean", metavar="A,B,C", help="Taken
 Std = Annotated[str | None, typer.Option("--std", metavar="A,B,C", help="Divided into them afterwards.")]
 Precision = Annotated[str | None, typer.Option("--precision", help="float32 or bfloat16.")]
 Chunk = Annotated[int | None, typer.Option("--chunk", help="Images a forward pass.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Threads of torch; a run goes on with as many as it began with.")
+]
 Architecture = Annotated[str | None, typer.Option("--architecture", help="For weights alone: conv4, flat, resnet8.")]
 LedgerFile = Annotated[
     Path | None, typer.Option("--db", metavar="FILE", help="The ledger; by default one a scan in SIMKIT_HOME/scans.")
@@ -69,6 +72,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     std: Std = None,
     precision: Precision = None,
     chunk: Chunk = None,
+    threads: Threads = None,
     architecture: Architecture = None,
     db: LedgerFile = None,
     out: OutFolder = None,
@@ -80,9 +84,12 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     The same command goes on after a crash, and answers from its ledger once it has a verdict. Exit codes: 0 done,
     3 undecided when the budget ended, 4 bad model or data.
     """
+    import torch
+
     from studies.scan import default_db, prepare, run_scan
     from studies.scan_config import ScanConfig
 
+    torch.set_num_threads(threads or torch.get_num_threads())
     told = {
         **{"data": data, "budget": budget, "oracle": oracle, "preset": preset, "seed": seed, "output": output},
         **{"mean": mean, "std": std, "precision": precision, "chunk": chunk, "architecture": architecture},

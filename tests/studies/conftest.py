@@ -11,9 +11,9 @@ import torch
 from studies.cli import main
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """The number of threads belongs to a run's identity; tests that scan in other processes agree on one."""
+    """The number of threads belongs to a run's identity; tests agree on one, in whatever process they scan."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -21,7 +21,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def demo_folder(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     assert main(["demo", "--out", str(folder)]) == 0
     return folder
