@@ -24,11 +24,15 @@ _LAYOUT_BOUND = ("aten::view", "aten::as_strided", "aten::stride", "aten::is_con
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A private copy in eval mode. layout: in which images should come. eager: Python runs, not TorchScript."""
+    """A private copy in eval mode.
+
+    layout: in which images should come. eager: Python runs, not TorchScript. parallel: several threads may call it.
+    """
 
     module: nn.Module
     layout: torch.memory_format
     eager: bool
+    parallel: bool
 
     def __call__(self, images: torch.Tensor) -> object:
         """Whatever the model returns; no gradients."""
@@ -45,10 +49,11 @@ def prepare(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Prepa
         private = copy.deepcopy(model).eval()
         if isinstance(private, torch.jit.ScriptModule):
             return _prepared_script(private, device, dtype)
+        parallel = all(_is_inert(module) for module in private.modules())
         private.to(device=device, dtype=torch.float32)
         for module in list(private.modules()):
             _fold(module, dtype)
-        return Prepared(_channels_last(private.to(dtype=dtype)), torch.channels_last, eager=True)
+        return Prepared(_channels_last(private.to(dtype=dtype)), torch.channels_last, eager=True, parallel=parallel)
     except Exception as error:
         raise ModelError(f"cannot make a private copy of the model on {device}: {one_line(error)}") from error
 
@@ -62,7 +67,7 @@ def _prepared_script(model: torch.jit.ScriptModule, device: torch.device, dtype:
             model = torch.jit.freeze(model)
     graph = str(model.inlined_graph)
     bound = any(kind in graph for kind in _LAYOUT_BOUND)
-    return Prepared(model, torch.contiguous_format if bound else torch.channels_last, eager=False)
+    return Prepared(model, torch.contiguous_format if bound else torch.channels_last, eager=False, parallel=True)
 
 
 def _channels_last(module: nn.Module) -> nn.Module:
@@ -109,6 +114,12 @@ def _observed(module: nn.Module) -> bool:
     """Whether calling this module runs anything besides its class's forward."""
     own = vars(module)
     return "forward" in own or any(own.get(name) for name in ("_forward_hooks", "_forward_pre_hooks"))
+
+
+def _is_inert(module: nn.Module) -> bool:
+    """Whether calling this module changes nothing that other threads see: torch's own code, or a class that says so."""
+    kind = type(module)
+    return not _observed(module) and (kind.__module__.startswith("torch.nn.") or getattr(kind, "thread_safe", False))
 
 
 def _chain(layers: list[nn.Module]) -> Forward:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -79,6 +80,7 @@ class TorchOracle:
         self._shift = _per_channel(options.mean, image_shape[0], self._device)
         self._scale = _per_channel(options.std, image_shape[0], self._device)
         self._model = prepare(model, self._device, self._dtype)
+        self._pool = self._threads()
         self._output: Output = options.output
         if options.output == "auto" and _ends_in_softmax(model):
             self._output = "probabilities"
@@ -108,8 +110,16 @@ class TorchOracle:
         probabilities where they should be. NaN is an answer.
         """
         check_shape(images, self._image_shape)
-        rows = torch.cat([self._forward(chunk) for chunk in torch.split(images, self._options.chunk)])
+        chunks = torch.split(images, self._options.chunk)
+        rows = torch.cat(list(self._pool.map(self._forward, chunks) if self._pool else map(self._forward, chunks)))
         return Scores(self._probabilities(rows).numpy())
+
+    def _threads(self) -> ThreadPoolExecutor | None:
+        """One torch thread a chunk: faster than all threads on one small chunk, and the same bits for any number."""
+        threads = torch.get_num_threads()
+        if threads == 1 or self._device.type != "cpu" or not self._model.parallel:
+            return None
+        return ThreadPoolExecutor(threads, "simkit-oracle", initializer=torch.set_num_threads, initargs=(1,))
 
     def _forward(self, images: torch.Tensor) -> torch.Tensor:
         try:

@@ -84,7 +84,7 @@ class B3D:
         """The turn, and of the class whose turn it is the sparsity weight, the expected mask size and the best size."""
         target = self._turns_done % self._task.n_classes
         distribution = self._classes[target]
-        size = float(distribution.probabilities.sum()) * self._config.tile**2
+        size = distribution.expected_mask_size
         best = None if distribution.best is None else distribution.best.mask_size
         known = {"round": self.rounds, "class": target, "sparsity_weight": distribution.sparsity.weight}
         return json.dumps(known | {"expected_mask_size": size, "best_mask_size": best})

@@ -15,7 +15,7 @@ from simkit.triggers import FloatArray, Trigger, Triggers
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """What was drawn for one step: masks (k, h, w) in {0, 1} and noise (k, C, h', w'), both on their tiles."""
+    """What was drawn for one step: masks (k, h, w) in {0, 1} on the grid, noise (k, C, H, W) on the pixels."""
 
     masks: FloatArray
     noise: FloatArray
@@ -36,10 +36,10 @@ class ClassDistribution:
     def __init__(self, config: B3DConfig, image_shape: tuple[int, int, int]) -> None:
         channels, height, width = image_shape
         self._config, self._shape = config, image_shape
-        tiles = (-(-height // config.tile), -(-width // config.tile))
-        pattern_tiles = (channels, -(-height // config.pattern_tile), -(-width // config.pattern_tile))
+        self._tile = config.tile(image_shape)
+        tiles = (-(-height // self._tile), -(-width // self._tile))
         self._mask = torch.full(tiles, config.mask_init, dtype=torch.float32)
-        self._pattern = torch.zeros(pattern_tiles, dtype=torch.float32)
+        self._pattern = torch.zeros((channels, height, width), dtype=torch.float32)
         self._adam = torch.optim.Adam([self._mask, self._pattern], lr=config.learning_rate)
         self.sparsity = Sparsity(config.sparsity.weight)
         self.best: Best | None = None
@@ -47,8 +47,13 @@ class ClassDistribution:
 
     @property
     def probabilities(self) -> FloatArray:
-        """g(theta_m) on the tiles."""
+        """g(theta_m) on the grid."""
         return squash(self._mask.numpy())
+
+    @property
+    def expected_mask_size(self) -> float:
+        """The mean L1 norm of a sampled mask, in pixels."""
+        return float(self.probabilities.sum()) * self._tile**2
 
     def sample(self, rng: np.random.Generator) -> Samples:
         """m_j ~ Bern(g(theta_m)) and eps_j ~ N(0, I); antithetic noise has eps_{j + k/2} = -eps_j."""
@@ -78,7 +83,7 @@ class ClassDistribution:
         """One step of Adam. losses: float32 (k,) jointly or (2k,), a candidate's mean cross entropy."""
         config, k, g = self._config, len(samples.masks), self.probabilities
         mask_losses, pattern_losses = losses[:k], losses[:k] if config.joint else losses[k:]
-        weight = np.float32(self.sparsity.weight * config.tile**2)
+        weight = np.float32(self.sparsity.weight * self._tile**2)
         if not config.exact_sparsity:
             mask_losses = mask_losses + weight * samples.masks.sum(axis=(1, 2))
             pattern_losses = pattern_losses + weight * g.sum()
@@ -107,8 +112,8 @@ class ClassDistribution:
 
     def _full(self, masks: FloatArray, patterns: FloatArray) -> Triggers:
         _, height, width = self._shape
-        masks = _enlarge(masks, self._config.tile, height, width)[:, None]
-        return Triggers(np.ascontiguousarray(masks), _enlarge(patterns, self._config.pattern_tile, height, width))
+        masks = _enlarge(masks, self._tile, height, width)[:, None]
+        return Triggers(np.ascontiguousarray(masks), np.ascontiguousarray(patterns))
 
 
 def _enlarge(tiles: FloatArray, side: int, height: int, width: int) -> FloatArray:

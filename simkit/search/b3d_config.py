@@ -17,8 +17,8 @@ class B3DConfig:
 
     samples: candidates a step and estimator, k of the slides. images: search images each candidate is stamped on.
     steps: updates of every class. sigma: noise of the pattern's search distribution. learning_rate: Adam's, betas
-    (0.9, 0.999). mask_init: first theta_m; g(-1.14) = 0.093. tile, pattern_tile: pixels along the side of one
-    super-pixel of mask and pattern.
+    (0.9, 0.999). mask_init: first theta_m; g(-1.14) = 0.093. grid: super-pixels along the longer side of the mask, each
+    of one or more whole pixels; None: one a pixel.
     baseline: what is taken from every loss before it is averaged. joint: mask and pattern are sampled together and one
     loss serves both gradients; else one half of the queries goes to each, as on the slides. antithetic: the pattern's
     noise comes in pairs of opposite sign. exact_sparsity: the gradient of the sparsity term is added in closed form
@@ -35,8 +35,7 @@ class B3DConfig:
     learning_rate: float = 0.05
     mask_init: float = -1.14
     mask_limit: float | None = None
-    tile: int = 1
-    pattern_tile: int = 1
+    grid: int | None = None
     baseline: Baseline = "none"
     joint: bool = False
     antithetic: bool = False
@@ -47,9 +46,9 @@ class B3DConfig:
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
 
     def __post_init__(self) -> None:
-        sizes = (self.samples, self.images, self.steps, self.tile, self.pattern_tile)
-        if min(*sizes, self.check_every, self.check_images) < 1:
-            raise ConfigError("samples, images, steps, tiles and checks of B3D must be 1 or more")
+        counts = (self.samples, self.images, self.steps, self.check_every, self.check_images)
+        if min(*counts, 1 if self.grid is None else self.grid) < 1:
+            raise ConfigError("samples, images, steps, grid and checks of B3D must be 1 or more")
         if self.sigma <= 0 or self.learning_rate <= 0 or not 0 < self.required_success <= 1:
             raise ConfigError("sigma and learning_rate must be above 0, required_success in (0, 1]")
         if self.mask_limit is not None and self.mask_limit < abs(self.mask_init):
@@ -58,3 +57,7 @@ class B3DConfig:
             raise ConfigError(f"antithetic noise needs an even number of samples, not {self.samples}")
         if self.baseline == "leave_one_out" and self.samples < 4:
             raise ConfigError(f"a leave-one-out baseline needs 4 samples or more, not {self.samples}")
+
+    def tile(self, image_shape: tuple[int, int, int]) -> int:
+        """Pixels along the side of one super-pixel of the mask."""
+        return 1 if self.grid is None else max(1, round(max(image_shape[1:]) / self.grid))

@@ -120,9 +120,10 @@ class Driver:
     def _conclude(self, stopped: Stopped, confirmer: Confirmer) -> Verdict:
         results = self._search.results()
         try:
-            self._flagged(confirmer)
-            for result in results:
-                confirmer.try_on(result, self._config.verify_images)
+            if self._accuracy is not None:  # where not even the check was paid for, nothing else is worth paying for
+                self._flagged(confirmer)
+                for result in results:
+                    confirmer.try_on(result, self._config.verify_images)
         except BudgetExhausted:
             stopped = "budget"
         # From what is known by now: a class confirmed before the budget ended at the next one stays confirmed.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import torch
 from torch import nn
@@ -21,6 +21,8 @@ Builder: TypeAlias = Callable[[ImageShape, int], nn.Module]
 
 class Normalise(nn.Module):
     """(x - mean) / std, from buffers: what a data loader would do elsewhere travels with the weights."""
+
+    thread_safe: ClassVar[bool] = True  # an oracle may run chunks of images side by side
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -36,6 +38,8 @@ class Normalise(nn.Module):
 
 class Residual(nn.Module):
     """relu(body(x) + shortcut(x)): two convolutions, and a 1x1 convolution where the size changes."""
+
+    thread_safe: ClassVar[bool] = True
 
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from oracles.budget import Budget
 from oracles.errors import InvalidSpec, ModelError
 from oracles.oracle import ImageShape, Oracle
 from oracles.spec import OracleSpec, build
-from oracles.torch_model import Output, TorchOptions, TorchOracle
+from oracles.torch_model import Output, Precision, TorchOptions, TorchOracle
 from tests.contracts.oracle import OracleContract
 from tests.oracles.fakes import random_images
 from tests.oracles.nets import CLASSES, SHAPE, Answering, ViewNet, conv_net, reference, seeded
@@ -91,6 +91,37 @@ def test_the_callers_module_is_never_changed(training: bool) -> None:
         for parameter in model.parameters():
             parameter.zero_()
     np.testing.assert_allclose(values(exact, random_images(4, SHAPE)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_answers_do_not_depend_on_the_number_of_threads(precision: Precision) -> None:
+    images, threads = torch.rand(101, 3, 8, 8), torch.get_num_threads()
+    told: list[bytes] = []
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            oracle = TorchOracle(conv_net(), (3, 8, 8), TorchOptions(precision=precision, chunk=10))
+            told.append(values(oracle, images).tobytes())
+    finally:
+        torch.set_num_threads(threads)
+    assert told[0] == told[1] == told[2]
+
+
+@pytest.mark.parametrize("kind", ["hook", "own class"])
+def test_what_others_may_watch_runs_in_the_callers_thread(kind: str) -> None:
+    seen: list[threading.Thread] = []
+
+    class Watching(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(threading.current_thread())
+            out: torch.Tensor = super().forward(x)
+            return out
+
+    model: nn.Module = conv_net() if kind == "hook" else Watching(conv_net())
+    if kind == "hook":
+        model.register_forward_pre_hook(lambda *_: seen.append(threading.current_thread()))
+    TorchOracle(model, (3, 8, 8), TorchOptions(chunk=10)).query(torch.rand(40, 3, 8, 8))
+    assert set(seen) == {threading.current_thread()}
 
 
 def test_a_hook_sees_exactly_the_images_asked() -> None:

@@ -16,9 +16,7 @@ from simkit.triggers import FloatArray
 
 TASK = Task((2, 6, 6), 3, (np.arange(12) % 3).astype(np.int32))
 SLIDES = B3DConfig(samples=6, images=3, steps=25, mask_init=0.0, learning_rate=0.1, check_every=4, check_images=5)
-EFFICIENT = replace(
-    SLIDES, tile=2, pattern_tile=2, baseline="leave_one_out", joint=True, antithetic=True, exact_sparsity=True
-)
+EFFICIENT = replace(SLIDES, grid=3, baseline="leave_one_out", joint=True, antithetic=True, exact_sparsity=True)
 BOTH = pytest.mark.parametrize("config", [SLIDES, EFFICIENT])
 
 
@@ -68,9 +66,8 @@ def test_joint_samples_have_binary_masks_opposite_noise_and_tiles() -> None:
     triggers = proposals(EFFICIENT, nothing)[0].triggers
     assert set(np.unique(triggers.masks)) == {0.0, 1.0}
     np.testing.assert_allclose(triggers.patterns[:3] + triggers.patterns[3:], 1.0, atol=1e-6)
-    for values in (triggers.masks, triggers.patterns):
-        tiles = values.reshape(*values.shape[:2], 3, 2, 3, 2)
-        assert (tiles == tiles[..., :1, :, :1]).all()
+    tiles = triggers.masks.reshape(*triggers.masks.shape[:2], 3, 2, 3, 2)
+    assert (tiles == tiles[..., :1, :, :1]).all()
 
 
 @BOTH

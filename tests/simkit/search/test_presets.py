@@ -27,7 +27,7 @@ def test_slides_are_the_plain_estimators_with_their_constants() -> None:
     assert isinstance(slides, B3DConfig)
     assert (slides.samples, slides.images, slides.sigma, slides.learning_rate) == (50, 128, 0.1, 0.05)
     assert (slides.baseline, slides.joint, slides.antithetic, slides.exact_sparsity) == ("none", False, False, False)
-    assert (slides.tile, slides.pattern_tile) == (1, 1)
+    assert slides.grid is None
     assert preset("slides").rule == "below_median"
 
 
