@@ -111,13 +111,17 @@ def test_answers_do_not_depend_on_the_number_of_threads(precision: Precision) ->
 def test_what_others_may_watch_runs_in_the_callers_thread(kind: str) -> None:
     seen: list[threading.Thread] = []
 
-    class Watching(nn.Sequential):
+    class Watching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = conv_net()
+
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             seen.append(threading.current_thread())
-            out: torch.Tensor = super().forward(x)
+            out: torch.Tensor = self.net(x)
             return out
 
-    model: nn.Module = conv_net() if kind == "hook" else Watching(conv_net())
+    model: nn.Module = conv_net() if kind == "hook" else Watching()
     if kind == "hook":
         model.register_forward_pre_hook(lambda *_: seen.append(threading.current_thread()))
     TorchOracle(model, (3, 8, 8), TorchOptions(chunk=10)).query(torch.rand(40, 3, 8, 8))
