@@ -1,4 +1,4 @@
-"""`simkit demo`: eight right verdicts, and the second time no model is trained or asked."""
+"""`simkit demo`: only right verdicts, and the second time no model is trained or asked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def test_every_verdict_is_right_and_nothing_is_done_twice(
     monkeypatch.setattr("oracles.torch_model.TorchOracle.query", forbidden)
     assert main(["demo", "--out", str(demo_folder), "--json"]) == 0
     scans = json.loads(capsys.readouterr().out)["scans"]
-    assert [scan["oracle"] for scan in scans] == ["scores", "top3", "label", "noisy"] * 2
+    assert [scan["oracle"] for scan in scans] == ["scores", "scores", "top3", "label", "noisy"] * 2
+    assert [scan["preset"] for scan in scans] == ["efficient", *["random-patch"] * 4] * 2
     for scan in scans:
         truth = [] if scan["truth"] == "clean" else [int(scan["truth"].removeprefix("class "))]
         assert scan["flagged"] == truth
