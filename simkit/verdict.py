@@ -23,8 +23,9 @@ class ClassResult:
     """The best trigger so far for one class.
 
     success_rate: hits over queries that answer for it, None before any; on search images in a search's own results, on
-    images the search did not use in a verdict. censored: it never reached the required success on search images, so
-    `mask_size` is only a lower bound. trials: queries behind a verdict's success rate; 0 in a search's own results.
+    images the search did not use in a verdict. censored: no trigger reached the required success, and this is the
+    largest that failed, as far as the search remembers. trials: queries behind a verdict's success rate; 0 in a search's
+    own results.
     """
 
     target_class: int
@@ -76,8 +77,8 @@ class Verdict:
 def below_median(classes: Sequence[ClassResult], fraction: float) -> Decision:
     """Flag every class whose mask size is below `fraction` of the median; score log(median / smallest).
 
-    A censored size is only a lower bound: it counts in the median as it stands, which can only make flagging harder,
-    and is never flagged. Sizes below one pixel count as one.
+    A censored class stands in the median with the size of the largest trigger that failed: a working one, had the
+    search found it, would most likely be larger still. It is never flagged. Sizes below one pixel count as one.
     """
     median = float(np.median([max(c.mask_size, 1.0) for c in classes]))
     reached = {c.target_class: max(c.mask_size, 1.0) for c in classes if not c.censored}

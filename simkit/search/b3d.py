@@ -81,13 +81,13 @@ class B3D:
         return tuple(self._result(c) for c in range(self._task.n_classes))
 
     def state(self) -> str:
-        """The turn, and of the class whose turn it is the sparsity weight, the expected mask size and the best size."""
+        """The turn, and of its class the sparsity weight, expected and best mask size, and a checksum of the means."""
         target = self._turns_done % self._task.n_classes
         distribution = self._classes[target]
         size = distribution.expected_mask_size
         best = None if distribution.best is None else distribution.best.mask_size
         known = {"round": self.rounds, "class": target, "sparsity_weight": distribution.sparsity.weight}
-        return json.dumps(known | {"expected_mask_size": size, "best_mask_size": best})
+        return json.dumps(known | {"expected_mask_size": size, "best_mask_size": best, "digest": distribution.digest()})
 
     def _pick(self, rng: np.random.Generator, target: int, count: int) -> IntArray:
         usable = self._usable[target]
@@ -95,7 +95,7 @@ class B3D:
 
     def _result(self, target: int) -> ClassResult:
         distribution = self._classes[target]
-        best = distribution.best or distribution.last
+        best = distribution.best or distribution.largest_failure
         if best is None:
             trigger = distribution.binarised()
             return ClassResult(target, trigger, trigger.mask_size, None, censored=True)

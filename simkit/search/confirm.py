@@ -43,10 +43,10 @@ class Confirmer:
         return bool(trial.works)
 
     def try_on(self, result: ClassResult, images: int) -> None:
-        """Ask until at least `images` unseen images were tried, or all there are of other classes."""
+        """Ask until `images` unseen images were tried, or all there are of other classes; an empty mask needs none."""
         trial, unseen = self.trial(result), self._unseen(result.target_class)
         missing = unseen[trial.trials : images]
-        if len(missing):
+        if len(missing) and result.mask_size > 0:
             self._extend(result.target_class, trial, missing)
 
     def _extend(self, target: int, trial: Trial, indices: IntArray) -> Trial:

@@ -94,7 +94,7 @@ class Driver:
     ) -> Generator[Checkpoint, None, Stopped]:
         looked = 0
         while (proposal := self._search.ask()) is not None:
-            if not self._affords(evaluator, len(proposal.pairs)):
+            if not self._affords(evaluator, len(proposal.pairs), images.verify.n_classes):
                 return "budget"
             self._search.tell(evaluator.evaluate(images.search, proposal, "search", self._search.state()))
             rounds = self._search.rounds
@@ -105,12 +105,10 @@ class Driver:
             yield Checkpoint(evaluator.queries, rounds)
         return "converged"
 
-    def _affords(self, evaluator: Evaluator, queries: int) -> bool:
+    def _affords(self, evaluator: Evaluator, queries: int, n_classes: int) -> bool:
         """Whether the limit leaves enough to try every class's trigger on unseen images afterwards."""
-        if self._limit is None:
-            return True
-        kept = len(self._search.results()) * self._config.verify_images
-        return evaluator.queries + queries + kept <= self._limit
+        kept = n_classes * self._config.verify_images
+        return self._limit is None or evaluator.queries + queries + kept <= self._limit
 
     def _flagged(self, confirmer: Confirmer) -> tuple[int, ...]:
         """The classes that the rule flags and unseen images confirm."""

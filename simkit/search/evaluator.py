@@ -14,6 +14,9 @@ from simkit.search.contract import Evidence, Proposal
 from simkit.search.evidence import evidence_of
 from simkit.triggers import IntArray, stamp
 
+_BLOCK = 256
+"""Images stamped at a time."""
+
 
 class NotFinite(SimkitError):
     """The model answered NaN or infinity; nothing can be concluded from it."""
@@ -31,7 +34,12 @@ class Evaluator:
         """Evidence for every pair of the proposal, (N, T). Raises BudgetExhausted, NotFinite."""
         masks, patterns = torch.from_numpy(proposal.triggers.masks), torch.from_numpy(proposal.triggers.patterns)
         candidate, image = (torch.from_numpy(column) for column in proposal.pairs.T.astype(np.int64))
-        stamped = stamp(images.pixels[image], masks[candidate], patterns[candidate])
+        stamped = torch.empty(len(image), *images.image_shape)
+        for start in range(
+            0, len(image), _BLOCK
+        ):  # gathered whole, masks and patterns would take twice the memory again
+            some = slice(start, start + _BLOCK)
+            stamped[some] = stamp(images.pixels[image[some]], masks[candidate[some]], patterns[candidate[some]])
         rows = np.ascontiguousarray(proposal.pairs[:, ::-1])
         return evidence_of(self._ask(stamped, rows, purpose, state), images.labels[proposal.pairs[:, 1]])
 

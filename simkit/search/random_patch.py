@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,9 +99,12 @@ class RandomPatch:
         return tuple(self._result(c) for c in range(self._task.n_classes))
 
     def state(self) -> str:
-        """The round, how many patches are remembered, and how many pairs of patch and class work."""
-        patches, working = (0, 0) if self._pool is None else (len(self._pool), int(self._works(self._pool).sum()))
-        return json.dumps({"round": self._rounds, "patches": patches, "working": working})
+        """The round, how many patches are remembered, how many pairs of patch and class work, and a checksum."""
+        if self._pool is None:
+            return json.dumps({"round": self._rounds})
+        working = int(self._works(self._pool).sum())
+        known = {"round": self._rounds, "patches": len(self._pool), "working": working}
+        return json.dumps(known | {"digest": zlib.crc32(self._pool.sums.tobytes())})
 
     def _result(self, target: int) -> ClassResult:
         if self._pool is not None:

@@ -1,0 +1,48 @@
+"""One class's distribution: which triggers it keeps, and its bound and checksum."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simkit.search.b3d_class import ClassDistribution, Samples
+from simkit.search.b3d_config import B3DConfig
+from simkit.triggers import Trigger
+
+CONFIG = B3DConfig(samples=4, joint=True, grid=3, mask_limit=2.0, learning_rate=5.0, required_success=0.9)
+SHAPE = (1, 6, 6)
+
+
+def trigger(size: int) -> Trigger:
+    mask = np.zeros((1, 6, 6), np.float32)
+    mask.reshape(-1)[:size] = 1.0
+    return Trigger(mask, np.zeros((1, 6, 6), np.float32))
+
+
+def test_it_keeps_the_smallest_that_works_and_the_largest_that_fails() -> None:
+    distribution = ClassDistribution(CONFIG, SHAPE)
+    assert distribution.best is None
+    assert distribution.largest_failure is None
+    for size, rate in [(8, 0.5), (20, 0.89), (12, 0.0), (30, 0.9), (16, 1.0), (24, 1.0)]:
+        distribution.look(trigger(size), rate)
+    assert distribution.best is not None
+    assert distribution.largest_failure is not None
+    assert (distribution.best.mask_size, distribution.best.success_rate) == (16.0, 1.0)
+    assert distribution.largest_failure.mask_size == 20.0
+
+
+def test_theta_stays_within_its_bound_and_the_checksum_follows_it() -> None:
+    distribution = ClassDistribution(CONFIG, SHAPE)
+    before = distribution.digest()
+    samples: Samples = distribution.sample(np.random.default_rng(0))
+    for _ in range(3):
+        distribution.update(samples, np.array([0.0, 9.0, 3.0, 1.0], np.float32), 0.5)
+    assert distribution.digest() != before
+    floor = (np.tanh(-2.0) + 1) / 2
+    assert distribution.probabilities.min() >= np.float32(floor)
+    assert distribution.probabilities.max() <= np.float32(1 - floor)
+    assert len({float(p) for p in distribution.probabilities.reshape(-1)}) < 9  # some super-pixels are at the bound
+
+
+def test_the_expected_size_counts_pixels() -> None:
+    sparse = ClassDistribution(CONFIG, SHAPE)
+    np.testing.assert_allclose(sparse.expected_mask_size, 36 * (np.tanh(-1.14) + 1) / 2, rtol=1e-5)
