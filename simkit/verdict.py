@@ -24,8 +24,7 @@ class ClassResult:
 
     success_rate: hits over queries that answer for it, None before any; on search images in a search's own results, on
     images the search did not use in a verdict. censored: no trigger reached the required success, and this is the
-    largest that failed, as far as the search remembers. trials: queries behind a verdict's success rate; 0 in a search's
-    own results.
+    largest that failed, as far as the search remembers. trials: queries behind a verdict's success rate, else 0.
     """
 
     target_class: int
