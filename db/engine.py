@@ -19,7 +19,7 @@ BUSY_MS = 30_000
 """How long to wait for another program's lock, in milliseconds, before StorageBusy."""
 
 WRITER_PRAGMAS = (
-    "PRAGMA synchronous = FULL",  # a committed query is paid for: it must survive a power cut, and commits are rare
+    "PRAGMA synchronous = NORMAL",  # a commit survives a kill without waiting for the disk; `Writer` waits by its clock
     "PRAGMA foreign_keys = ON",  # off by default in SQLite
     "PRAGMA journal_size_limit = 67108864",  # give the disk back after a long reader made the log grow
     "PRAGMA cache_size = -16384",  # 16 MiB: a ledger is appended to, few pages are visited twice

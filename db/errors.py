@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ class NotALedger(StorageError):
 
 
 class StorageBusy(StorageError):
-    """Another process is writing the file."""
+    """The file is open already, here or in another process, or another program holds it locked."""
 
 
 class StorageFull(StorageError):
@@ -43,18 +44,35 @@ def translated(path: Path, unstored: int = 0) -> Iterator[None]:
     except sqlite3.Error as error:
         raise _of_sqlite(path, error, unstored) from error
     except OSError as error:
-        raise StorageError(f"{path}: {error.strerror or error}; choose a file in a folder you may write") from error
+        said = error.strerror or _one_line(error)
+        if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+            raise _full(path, said, unstored) from error
+        raise StorageError(f"{path}: {said}; choose a file in a folder you may write") from error
     except (SQLAlchemyError, OverflowError, ValueError) as error:
-        raise StorageError(f"{path}: {str(error).splitlines()[0]}") from error
+        raise StorageError(f"{path}: {_one_line(error)}") from error
+
+
+def _one_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def _full(path: Path, said: str, unstored: int) -> StorageFull:
+    return StorageFull(
+        f"{path}: the disk is full or failing ({said}){_waiting(unstored)}; make room and go on", unstored
+    )
+
+
+def _waiting(unstored: int) -> str:
+    return f"; {unstored} queries are not stored yet" if unstored else ""
 
 
 def _of_sqlite(path: Path, error: BaseException, unstored: int) -> StorageError:
     name, said = getattr(error, "sqlite_errorname", ""), " ".join(str(error).split())
-    waiting = f"; {unstored} queries are not stored yet" if unstored else ""
+    waiting = _waiting(unstored)
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StorageBusy(f"{path}: another program holds the file locked{waiting}; close it there and go on")
     if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-        return StorageFull(f"{path}: the disk is full or failing ({said}){waiting}; make room and go on", unstored)
+        return _full(path, said, unstored)
     if name.startswith("SQLITE_NOTADB"):
         return NotALedger(f"{path}: not an SQLite file; name another file")
     if name.startswith("SQLITE_CORRUPT"):

@@ -126,8 +126,9 @@ class Ledger:
 class Run:
     """A scan in a ledger: where its steps, calls and refusals go. Made by `Ledger.begin`, safe to share among threads.
 
-    Rows wait in memory until 20,000 queries or half a second have gathered, a query is refused, or the run is flushed,
-    finished or closed. Every method raises StorageError; StorageFull and StorageBusy keep the queue in memory.
+    A call is committed before `record` returns, so that a kill loses none. The disk is waited for every half second of
+    recording, at a refusal, `flush`, `finish` and closing: a power cut loses what came after. Every method raises
+    StorageError; StorageFull and StorageBusy keep in memory what could not be committed, for the next try.
     """
 
     def __init__(self, ledger: Ledger, writer: Writer, run_id: int) -> None:
@@ -158,7 +159,7 @@ class Run:
 
     def refused_steps(self) -> frozenset[int]:
         """The ids of the steps whose query was refused, as committed."""
-        self._writer.flush()
+        self._writer.commit()
         rows = self._writer.read("SELECT step_id FROM refusals WHERE run_id = ? AND step_id IS NOT NULL", self.id)
         return frozenset(int(row[0]) for row in rows)
 
@@ -182,20 +183,24 @@ class Run:
     def open_step(self, number: int, purpose: str, state: str) -> int:
         """The id of step `number`, the same each time. purpose: check, search, verify or external. state: JSON.
 
-        Raises StorageError if the step is there with another purpose, or would be new in a finished run.
+        Raises StorageError if the step is there with another purpose or state, or would be new in a finished run.
         """
         with self._writer.lock:
-            step = self._known_step(number, purpose) if number <= self._last_step else None
+            step = self._known_step(number, purpose, state) if number <= self._last_step else None
             if step is None:
                 step = self._new_step(number, purpose, state)
             self._steps.add(step)
             return step
 
-    def _known_step(self, number: int, purpose: str) -> int | None:
-        self._writer.flush()
-        rows = self._writer.read("SELECT id, purpose FROM steps WHERE run_id = ? AND number = ?", self.id, number)
+    def _known_step(self, number: int, purpose: str, state: str) -> int | None:
+        self._writer.commit()
+        sql = "SELECT id, purpose, state FROM steps WHERE run_id = ? AND number = ?"
+        rows = self._writer.read(sql, self.id, int(number))
         if rows and rows[0][1] != purpose:
             raise self._error(f"step {number} is there with purpose {rows[0][1]}, not {purpose}; use another number")
+        if rows and rows[0][2] != state:
+            begun = "the ledger was begun by other code, libraries or processor"
+            raise self._error(f"step {number} is there with another state: {begun}; scan into a fresh --db")
         return int(rows[0][0]) if rows else None
 
     def _new_step(self, number: int, purpose: str, state: str) -> int:
@@ -208,8 +213,14 @@ class Run:
         self._last_step = max(self._last_step, int(number))
         return step
 
+    def check_step(self, step: int | None) -> None:
+        """Raise StorageError, before anything is paid, if a call of `step` (None: external) could not be recorded."""
+        with self._writer.lock:
+            self._check_open()
+            self._checked_step(step)
+
     def record(self, call: CallLike) -> None:
-        """Keep one answered call and charge its queries. Raises StorageError on a call whose parts do not fit.
+        """Commit one answered call, which charges its queries. Raises StorageError on a call whose parts do not fit.
 
         After StorageFull or StorageBusy the call is kept in memory and counted; do not record it again.
         """
@@ -223,10 +234,10 @@ class Run:
             ordinals = (self._calls, self._queries, queries, queries)
             self._writer.add("calls", (self.id, step, *ordinals, *payload), queries)
             self._calls, self._queries, self._spent = self._calls + 1, self._queries + queries, self._spent + queries
-            self._writer.flush_if_due()
+            self._writer.commit()
 
     def refuse(self, step: int | None, queries: int, reason: str) -> None:
-        """Keep a call that got no answer and cost nothing, and commit. queries: 1 or more. reason: one line."""
+        """Commit a call that got no answer and was free, and wait for the disk. queries: 1 or more. reason: one line."""
         if queries < 1 or not reason or not reason.isprintable():
             raise self._error(f"a refusal of {queries} queries for reason {reason!r}; give 1 or more, and one line")
         with self._writer.lock:
@@ -237,7 +248,7 @@ class Run:
             self._writer.flush()
 
     def flush(self) -> None:
-        """Commit everything recorded so far."""
+        """Wait until everything recorded so far is on the disk."""
         self._writer.flush()
 
     def finish(self, verdict: VerdictRow, triggers: Sequence[TriggerRow]) -> None:
@@ -258,6 +269,7 @@ class Run:
                 connection.exec_driver_sql(_insert("verdicts", f"run_id, {VERDICT_COLUMNS}, at"), values)
                 connection.exec_driver_sql("UPDATE runs SET state = 'done' WHERE id = ?", (self.id,))
             self._done = True
+            self._writer.flush()
 
     def _check_open(self) -> None:
         if self._done:

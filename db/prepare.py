@@ -22,7 +22,9 @@ def locked(path: Path) -> FileLock:
     try:
         lock.acquire()
     except Timeout as error:
-        raise StorageBusy(f"{path}: another process has this ledger open; wait for it, or use another file") from error
+        raise StorageBusy(
+            f"{path}: open already, here or in another process; wait for it, or use another file"
+        ) from error
     except (NotImplementedError, RuntimeError) as error:
         raise StorageError(f"{path}: cannot be locked ({error}); put the ledger on a local disk") from error
     return lock

@@ -31,6 +31,10 @@ class Recorder(Protocol):
         """
         ...
 
+    def check_step(self, step: int | None) -> None:
+        """Raise unless a call of `step` (None: `external`) could be recorded now; asked before anything is paid."""
+        ...
+
     def record(self, call: CallRecord) -> None:
         """Keep one answered call. Committing it is what charges its queries."""
         ...
@@ -65,12 +69,18 @@ class MemoryRecorder:
 
     def __init__(self) -> None:
         self.steps: list[tuple[int, str, str]] = []
+        self._opened: set[int] = set()
         self.calls: list[CallRecord] = []
         self.refusals: list[tuple[int | None, int, str]] = []
 
     def open_step(self, number: int, purpose: str, state: str) -> int:
         self.steps.append((number, purpose, state))
+        self._opened.add(number)
         return number
+
+    def check_step(self, step: int | None) -> None:
+        if step is not None and step not in self._opened:
+            raise InvalidImages(f"a tag of step {step}, which was not opened; use the id that open_step gave")
 
     def record(self, call: CallRecord) -> None:
         self.calls.append(call)
@@ -97,15 +107,21 @@ class Metered(Wrapper):
 
 
 class Recorded(Wrapper):
-    """Writes down every answer as the caller sees it, and every refusal. A query without a tag is `external`."""
+    """Writes down every answer as the caller sees it, and every refusal. A query without a tag is `external`.
+
+    What could not be recorded is refused before it is paid: InvalidImages on rows that are not int32 (N, 2), and
+    whatever the recorder's `check_step` raises.
+    """
 
     def __init__(self, inner: Oracle, recorder: Recorder) -> None:
         super().__init__(inner)
         self._recorder = recorder
 
     def before(self, images: torch.Tensor, tag: Tag | None) -> torch.Tensor:
-        if tag is not None and tag.rows.shape != (len(images), 2):
-            raise InvalidImages(f"a tag with rows {tag.rows.shape} for {len(images)} images; give one row an image")
+        if tag is not None and (tag.rows.shape != (len(images), 2) or tag.rows.dtype != np.int32):
+            found = f"{tag.rows.dtype} {tag.rows.shape} for {len(images)} images"
+            raise InvalidImages(f"a tag with rows {found}; give one row an image, int32 (N, 2)")
+        self._recorder.check_step(None if tag is None else tag.step)
         return images
 
     def after(self, answer: Answer, tag: Tag | None) -> Answer:

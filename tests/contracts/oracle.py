@@ -8,7 +8,18 @@ import torch
 
 from oracles.answers import MISSING, Answer, Labels, Scores, TopK, decode, encode
 from oracles.errors import InvalidImages
+from oracles.meter import MemoryRecorder
 from oracles.oracle import Oracle, Tag
+
+STEP = 4
+"""The step of every tag below."""
+
+
+def recorder_for_contracts() -> MemoryRecorder:
+    """A recorder that knows the step of the contract's tags, for oracles that record."""
+    recorder = MemoryRecorder()
+    recorder.open_step(STEP, "search", "{}")
+    return recorder
 
 
 class OracleContract:
@@ -37,7 +48,7 @@ class OracleContract:
     def test_the_tag_is_opaque(self) -> None:
         plain, tagged = self.make(), self.make()
         images = self.images(plain, 3)
-        tag = Tag(4, np.array([[0, 1], [5, -1], [7, 2]], dtype=np.int32))
+        tag = Tag(STEP, np.array([[0, 1], [5, -1], [7, 2]], dtype=np.int32))
         assert encode(plain.query(images)) == encode(tagged.query(images, tag))
 
     def test_the_callers_images_are_left_alone(self) -> None:

@@ -88,7 +88,9 @@ def test_a_step_is_opened_once(path: Path, make_run: MakeRun) -> None:
     with Ledger.open(path) as ledger:
         run = ledger.begin(make_run())
         step = run.open_step(0, "check", '{"round": 0}')
-        assert run.open_step(0, "check", '{"round": 1}') == step
+        assert run.open_step(0, "check", '{"round": 0}') == step
+        with pytest.raises(StorageError, match="begun by other code, libraries or processor; scan into a fresh --db"):
+            run.open_step(0, "check", '{"round": 1}')
         with pytest.raises(StorageError, match="purpose check, not search"):
             run.open_step(0, "search", "{}")
     assert reads.steps(path, run.id)["state"].tolist() == ['{"round": 0}']
@@ -228,7 +230,7 @@ def test_a_verdict_that_cannot_be_stored_leaves_the_run_open(
 
 
 def test_one_ledger_has_one_writer(path: Path, make_run: MakeRun) -> None:
-    with Ledger.open(path), pytest.raises(StorageBusy, match="another process has this ledger open"):
+    with Ledger.open(path), pytest.raises(StorageBusy, match="open already, here or in another process"):
         Ledger.open(path)
     link = path.with_name("link.db")
     link.symlink_to(path)
@@ -245,6 +247,22 @@ def test_a_closed_ledger_says_so(path: Path, make_run: MakeRun, make_call: MakeC
     for use in (lambda: run.record(make_call()), run.result, lambda: ledger.begin(make_run())):
         with pytest.raises(StorageError, match="closed"):
             use()
+
+
+def test_a_call_that_could_not_be_recorded_is_known_before(
+    path: Path, make_run: MakeRun, make_verdict: MakeVerdict
+) -> None:
+    with Ledger.open(path) as ledger:
+        run = ledger.begin(make_run())
+        step = run.open_step(0, "search", "{}")
+        run.check_step(step)
+        run.check_step(None)
+        with pytest.raises(StorageError, match="step id 99 was not opened"):
+            run.check_step(99)
+        run.finish(make_verdict(), [])
+        for late in (step, None):
+            with pytest.raises(StorageError, match="finished"):
+                run.check_step(late)
 
 
 def test_threads_may_share_a_run(path: Path, make_run: MakeRun, make_call: MakeCall) -> None:

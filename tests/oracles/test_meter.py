@@ -13,7 +13,7 @@ from oracles.errors import BudgetExhausted, InvalidImages, ModelError
 from oracles.meter import MemoryRecorder, Metered, Recorded, unknown_rows
 from oracles.oracle import Oracle, Tag
 from oracles.restrict import LabelOnly
-from tests.contracts.oracle import OracleContract
+from tests.contracts.oracle import OracleContract, recorder_for_contracts
 from tests.oracles.fakes import LinearOracle, random_images
 
 
@@ -24,7 +24,7 @@ class TestMeteredContract(OracleContract):
 
 class TestRecordedContract(OracleContract):
     def make(self) -> Oracle:
-        return Recorded(LinearOracle(), MemoryRecorder())
+        return Recorded(LinearOracle(), recorder_for_contracts())
 
 
 @settings(max_examples=40, deadline=None)
@@ -69,6 +69,7 @@ def test_an_interrupt_inside_the_model_gives_the_queries_back() -> None:
 
 def test_a_tagged_call_is_recorded_as_the_caller_saw_it() -> None:
     recorder = MemoryRecorder()
+    recorder.open_step(9, "search", "{}")
     tag = Tag(9, np.array([[0, 3], [1, 4]], dtype=np.int32))
     answer = Recorded(Metered(LinearOracle(), Budget(None)), recorder).query(random_images(2), tag)
     assert isinstance(answer, Scores)
@@ -94,6 +95,7 @@ def test_an_untagged_call_is_external() -> None:
 
 def test_only_a_refusal_for_the_budget_is_recorded_as_one() -> None:
     model, recorder = LinearOracle(failing=True), MemoryRecorder()
+    recorder.open_step(6, "search", "{}")
     oracle = Recorded(Metered(model, Budget(3)), recorder)
     with pytest.raises(ModelError):
         oracle.query(random_images(2))
@@ -104,12 +106,34 @@ def test_only_a_refusal_for_the_budget_is_recorded_as_one() -> None:
     assert recorder.calls == []
 
 
-def test_a_tag_of_another_length_is_refused_and_free() -> None:
-    recorder, budget = MemoryRecorder(), Budget(5)
-    oracle = Recorded(Metered(LinearOracle(), budget), recorder)
-    with pytest.raises(InvalidImages, match="one row an image"):
-        oracle.query(random_images(2), Tag(1, unknown_rows(3)))
-    assert (budget.spent, recorder.calls) == (0, [])
+@pytest.mark.parametrize(
+    ("tag", "says"),
+    [
+        (Tag(1, unknown_rows(3)), "one row an image"),
+        (Tag(1, unknown_rows(2)[:, :1]), "one row an image"),
+        (Tag(1, unknown_rows(2).astype(np.int64)), "int64.* int32"),
+        (Tag(1, unknown_rows(2).astype(np.float32)), "float32.* int32"),
+        (Tag(2, unknown_rows(2)), "step 2, which was not opened"),
+    ],
+)
+def test_a_tag_that_could_not_be_recorded_is_refused_and_free(tag: Tag, says: str) -> None:
+    model, recorder, budget = LinearOracle(), MemoryRecorder(), Budget(5)
+    recorder.open_step(1, "search", "{}")
+    oracle = Recorded(Metered(model, budget), recorder)
+    with pytest.raises(InvalidImages, match=says):
+        oracle.query(random_images(2), tag)
+    assert (model.images_seen, budget.spent, recorder.calls) == (0, 0, [])
+
+
+def test_a_recorder_that_takes_nothing_is_asked_first() -> None:
+    class Finished(MemoryRecorder):
+        def check_step(self, step: int | None) -> None:
+            raise RuntimeError(f"finished, step {step}")
+
+    model, budget = LinearOracle(), Budget(5)
+    with pytest.raises(RuntimeError, match="finished, step None"):
+        Recorded(Metered(model, budget), Finished()).query(random_images(2))
+    assert (model.images_seen, budget.spent) == (0, 0)
 
 
 def test_the_memory_recorder_keeps_steps() -> None:

@@ -25,18 +25,25 @@ def tag(step: int, count: int, image: int = 0) -> Tag:
     return Tag(step, np.array([[image + i, step] for i in range(count)], dtype=np.int32))
 
 
+def recorder() -> MemoryRecorder:
+    opened = MemoryRecorder()
+    for step in range(3):
+        opened.open_step(step, "search", "{}")
+    return opened
+
+
 def test_a_killed_run_goes_on_as_if_it_had_not_been() -> None:
     images = random_images(9)
     parts = [(images[:2], tag(0, 2)), (images[2:5], tag(1, 3)), (images[5:], tag(2, 4))]
     whole = build(NOISY, LinearOracle(), Budget(9))
     expected = [encode(whole.query(*part)) for part in parts]
 
-    stored = MemoryRecorder()
+    stored = recorder()
     killed = build(NOISY, LinearOracle(), Budget(9), stored)
     for part in parts[:2]:
         killed.query(*part)
 
-    model, fresh, budget = LinearOracle(), MemoryRecorder(), Budget(9, spent=5)
+    model, fresh, budget = LinearOracle(), recorder(), Budget(9, spent=5)
     resumed = Replayed(build(NOISY, model, budget, fresh, first=5), stored.calls)
     assert [encode(resumed.query(*part)) for part in parts] == expected
     assert resumed.replayed == 5
@@ -45,7 +52,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been() -> None:
 
 @pytest.mark.parametrize("asked", [tag(1, 2), tag(0, 3), tag(0, 2, image=5), None])
 def test_another_question_than_the_stored_one(asked: Tag | None) -> None:
-    stored = MemoryRecorder()
+    stored = recorder()
     build(NOISY, LinearOracle(), Budget(9), stored).query(random_images(2), tag(0, 2))
     model = LinearOracle()
     with pytest.raises(ReplayMismatch, match="scan into a fresh --db"):

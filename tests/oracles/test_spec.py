@@ -16,7 +16,7 @@ from oracles.errors import BudgetExhausted, InvalidSpec
 from oracles.meter import MemoryRecorder
 from oracles.oracle import Oracle
 from oracles.spec import BUILT_IN, OracleSpec, build, load
-from tests.contracts.oracle import OracleContract
+from tests.contracts.oracle import OracleContract, recorder_for_contracts
 from tests.oracles.fakes import LinearOracle, random_images
 
 EVERYTHING = OracleSpec(top_k=2, threshold=0.1, decimals=2, score_noise=0.05, quantized=True, input_noise=0.02, seed=7)
@@ -26,7 +26,7 @@ class TestTheFullStack(OracleContract):
     answer_type = TopK
 
     def make(self) -> Oracle:
-        return build(EVERYTHING, LinearOracle(), Budget(100), MemoryRecorder())
+        return build(EVERYTHING, LinearOracle(), Budget(100), recorder_for_contracts())
 
 
 class TestTheLabelStack(OracleContract):
@@ -38,7 +38,7 @@ class TestTheLabelStack(OracleContract):
 
 class TestThePlainStack(OracleContract):
     def make(self) -> Oracle:
-        return build(OracleSpec(), LinearOracle(), Budget(100), MemoryRecorder())
+        return build(OracleSpec(), LinearOracle(), Budget(100), recorder_for_contracts())
 
 
 specs = st.builds(
