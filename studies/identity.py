@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import torch
 
 from db.records import RunInfo
+from oracles.oracle import Oracle
+from oracles.torch_model import TorchOracle
 from simkit.search.driver import ScanImages
 from studies.models import OpenedModel
 from studies.scan_config import ScanConfig
@@ -21,9 +24,9 @@ def run_info(model: OpenedModel, images: ScanImages, config: ScanConfig) -> RunI
     """The run's key and what the ledger says of it.
 
     The key is a SHA-256 over the config, every preset written out, the hashes of model and images, the number of torch
-    threads and the versions of simkit and torch: whatever may change a single answer.
+    threads and the versions of simkit, torch and numpy: whatever may change a single answer.
     """
-    data_hash = hashlib.sha256(f"{images.search.sha256()} {images.verify.sha256()}".encode()).hexdigest()
+    data_hash = hash_of(images)
     identity = {
         "config": config.identity(),
         "model": model.sha256,
@@ -31,6 +34,7 @@ def run_info(model: OpenedModel, images: ScanImages, config: ScanConfig) -> RunI
         "threads": torch.get_num_threads(),
         "simkit": version("b3d-simkit"),
         "torch": torch.__version__,
+        "numpy": np.__version__,
     }
     return RunInfo(
         key=hashlib.sha256(canonical(identity).encode()).hexdigest(),
@@ -44,6 +48,18 @@ def run_info(model: OpenedModel, images: ScanImages, config: ScanConfig) -> RunI
         budget=config.budget,
         environment=canonical(environment()),
     )
+
+
+def hash_of(images: ScanImages) -> str:
+    """Of all images a scan uses, and of which it uses for what."""
+    return hashlib.sha256(f"{images.search.sha256()} {images.verify.sha256()}".encode()).hexdigest()
+
+
+def with_output(info: RunInfo, oracle: Oracle) -> RunInfo:
+    """With what the model's rows were taken for: a later process must not decide it again, from other answers."""
+    if not isinstance(oracle, TorchOracle):
+        return info
+    return replace(info, environment=canonical(json.loads(info.environment) | {"output": oracle.output}))
 
 
 def environment() -> dict[str, Any]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
+import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
@@ -24,6 +28,8 @@ from studies.scan_config import ScanConfig
 Model: TypeAlias = nn.Module | Oracle | Path | str
 
 _ENTRY = re.compile(r"(.+):(\d+)")
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_OF_TORCH = frozenset(vars(nn.Module())) | {"_initializing"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +48,7 @@ def open_model(model: Model, images: ImageSet, config: ScanConfig) -> OpenedMode
     classes or shapes differ; DataError for a zoo without such an entry; InvalidSpec for options that do not fit.
     """
     if isinstance(model, nn.Module):
-        sha256 = module_sha256(model)
+        sha256 = module_sha256(model, config.name)
         name = config.name or type(model).__name__
         oracle: Oracle = TorchOracle(model, images.image_shape, config.torch_options(None), images.n_classes)
         opened = OpenedModel(oracle, name, sha256)
@@ -67,22 +73,58 @@ def model_path(model: str | Path) -> Path:
     return Path(entry[1]) / victim.file
 
 
-def module_sha256(module: nn.Module) -> str:
-    """A hash of the names and types of all modules and of the state: equal models give equal hashes."""
-    digest = hashlib.sha256()
-    for name, part in module.named_modules():
-        digest.update(f"{name}\0{type(part).__module__}.{type(part).__qualname__}\0".encode())
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(f"{name}\0{getattr(value, 'dtype', '')}\0{tuple(getattr(value, 'shape', ()))}\0".encode())
-        digest.update(_bytes(value))
+def module_sha256(module: nn.Module, name: str | None = None) -> str:
+    """A hash of types, printed form, plain attributes and state of all modules, and of `name`: equal ones agree.
+
+    Plain: numbers, text, flags, tensors, arrays, and tuples, lists or dicts of them; of TorchScript all of it. Not
+    covered: code inside `forward`, and attributes of other types. Give another name, or a fresh ledger, to models that
+    differ in nothing else.
+    """
+    digest = hashlib.sha256(f"{name!r}\0{_ADDRESS.sub('', repr(module))}\0".encode())
+    for part_name, part in module.named_modules():
+        digest.update(f"{part_name}\0{type(part).__module__}.{type(part).__qualname__}\0".encode())
+        for attribute, value in sorted(vars(part).items()):
+            if attribute not in _OF_TORCH and _is_plain(value):
+                digest.update(f"{attribute}\0".encode() + _bytes(value))
+    for entry, value in sorted(module.state_dict().items()):
+        digest.update(f"{entry}\0".encode() + _bytes(value))
+    if isinstance(module, torch.jit.ScriptModule):
+        digest.update(_script_bytes(module))
     return digest.hexdigest()
 
 
+def _is_plain(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_plain, (*value.keys(), *value.values())))
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str | torch.Tensor | np.ndarray | np.generic)
+
+
 def _bytes(value: object) -> bytes:
-    if not isinstance(value, torch.Tensor):
-        return repr(value).encode()
-    flat = value.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().tobytes()
+    """Bytes of a plain value that no other plain value has."""
+    if isinstance(value, dict):
+        return b"{%b}" % b"".join(_bytes(key) + _bytes(held) for key, held in value.items())
+    if isinstance(value, tuple | list):
+        return b"(%b)" % b"".join(map(_bytes, value))
+    if isinstance(value, torch.Tensor):
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        return f"{value.dtype}{tuple(value.shape)}\0".encode() + flat.view(torch.uint8).numpy().tobytes()
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{value.shape}\0".encode() + value.tobytes()
+    return f"{value!r}\0".encode()
+
+
+def _script_bytes(module: torch.jit.ScriptModule) -> bytes:
+    """The code and values of TorchScript, which are not among a module's Python attributes."""
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a format that torch.export should follow
+        torch.jit.save(module, stream)
+    with zipfile.ZipFile(stream) as archive:
+        # without the paths of source files, and a number that differs from process to process
+        names = [name for name in archive.namelist() if not name.endswith((".debug_pkl", "serialization_id"))]
+        return b"".join(name.encode() + archive.read(name) for name in sorted(names))
 
 
 def _oracle_sha256(oracle: Oracle, name: str | None) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,11 +14,13 @@ import torch
 
 from db import reads
 from db.ledger import Ledger, Run
+from db.records import RunInfo
 from oracles.budget import Budget
 from oracles.errors import BudgetExhausted
 from oracles.oracle import Oracle, Tag, Wrapper
 from oracles.replay import Replayed
 from oracles.spec import build
+from oracles.torch_model import Output, TorchOracle
 from simkit.data import ImageSet, load
 from simkit.errors import ConfigError, DataError
 from simkit.search.contract import Search, Task
@@ -28,8 +29,9 @@ from simkit.search.evaluator import Evaluator
 from simkit.search.presets import build_search
 from simkit.seeding import stream
 from studies.home import home
-from studies.identity import run_info
+from studies.identity import run_info, with_output
 from studies.models import Model, OpenedModel, open_model
+from studies.runs import LateRun, opened, same_scans, warn_of_others
 from studies.scan_config import ScanConfig
 from studies.scan_result import ScanResult, scan_result, trigger_rows, verdict_row
 from studies.trigger_files import check_folder, file_stem, save_triggers
@@ -67,18 +69,20 @@ def scan(
     model: a torch module, a file, `DIR:7` for an entry of a zoo, or an Oracle. images: instead of `data`, test images.
     db: the ledger, where the same call goes on after a crash, and answers without a query once it is finished; None
     keeps nothing, and an open Ledger may take many scans. out: folder for the triggers, by default beside the ledger.
-    Raises ConfigError, InvalidSpec, DataError, ModelError before the ledger is touched; StorageError.
+    Raises ConfigError, InvalidSpec, DataError, ModelError before the ledger is touched, a ModelError of the first query
+    with the ledger as it was; StorageError. Warns where the ledger has the same scan from another environment.
     """
     return run_scan(prepare(model, ScanConfig.of(settings), images), db, out, progress)
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A scan that is known to be sound and has asked nothing yet."""
+    """A scan that is known to be sound and has asked nothing yet. source: what `model` was opened from."""
 
     model: OpenedModel
     images: ScanImages
     config: ScanConfig
+    source: Model
 
     def search(self) -> Search:
         """A fresh search; every process that goes on with a run begins with one."""
@@ -86,11 +90,19 @@ class Prepared:
         task = Task(searched.image_shape, searched.n_classes, searched.labels)
         return build_search(self.config.resolved().search, task, self.config.seed)
 
+    def oracle(self, output: Output) -> Oracle:
+        """The model to ask. output: what an earlier process found that its rows are; `auto` if nobody asked yet."""
+        oracle = self.model.oracle
+        if output == "auto" or not isinstance(oracle, TorchOracle) or oracle.output == output:
+            return oracle
+        config = self.config.model_copy(update={"output": output})
+        return open_model(self.source, self.images.search, config).oracle
+
 
 def prepare(model: Model, config: ScanConfig, images: ImageSet | None = None) -> Prepared:
     """Read and check everything that a scan needs, without a query and without a ledger. Raises as `scan` does."""
     chosen = choose_images(config, images)
-    prepared = Prepared(open_model(model, chosen.search, config), chosen, config)
+    prepared = Prepared(open_model(model, chosen.search, config), chosen, config, model)
     prepared.search()
     build(config.oracle, prepared.model.oracle, Budget(0))
     return prepared
@@ -103,6 +115,8 @@ def choose_images(config: ScanConfig, images: ImageSet | None) -> ScanImages:
         if not config.data:
             raise ConfigError("no images to scan with; give data, for example data='digits', or images")
         images = load(config.data, "test", wanted, config.seed)
+    elif config.data:
+        raise ConfigError(f"images and data={config.data!r} are both given; give one of them")
     elif len(images) >= wanted:
         images = images.take(stream(config.seed, "scan", "images").permutation(len(images))[:wanted])
     if len(images) < wanted:
@@ -145,10 +159,8 @@ def _in_ledger(prepared: Prepared, db: Path | Ledger, out: Path | None, progress
     info = run_info(prepared.model, prepared.images, prepared.config)
     if out is not None:
         check_folder(out)
-    with _opened(db) as ledger:
-        run = ledger.begin(info)
-        if run.result() is None:
-            _conduct(prepared, run, progress)
+    with opened(db) as ledger:
+        run = _finished(prepared, ledger, info, progress)
         row = run.result()
         assert row is not None
         triggers = reads.triggers(ledger.path, run.id)
@@ -159,14 +171,18 @@ def _in_ledger(prepared: Prepared, db: Path | Ledger, out: Path | None, progress
     return replace(result, triggers=save_triggers(out, stem, result.flagged, triggers))
 
 
-@contextmanager
-def _opened(db: Path | Ledger) -> Iterator[Ledger]:
-    """The ledger; closed afterwards only if it was opened here."""
-    if isinstance(db, Ledger):
-        yield db
-        return
-    with Ledger.open(db) as ledger:
-        yield ledger
+def _finished(prepared: Prepared, ledger: Ledger, info: RunInfo, progress: Told | None) -> Run:
+    """The run of this scan with its verdict: as it is in the ledger, or conducted to it now."""
+    kept = same_scans(ledger.path, info)
+    own = next((run for run in kept if run.key == info.key), None)
+    oracle = prepared.oracle(own.environment.get("output", "auto") if own else "auto")
+    late = LateRun(lambda: ledger.begin(with_output(info, oracle)))
+    if own is None:
+        warn_of_others(ledger.path, info, kept)
+    elif late.run.result() is not None:
+        return late.run
+    _conduct(prepared, oracle, late, progress)
+    return late.run
 
 
 class RefusedBefore(Wrapper):
@@ -182,20 +198,24 @@ class RefusedBefore(Wrapper):
         return images
 
 
-def _conduct(prepared: Prepared, run: Run, progress: Told | None) -> None:
+def _conduct(prepared: Prepared, model: Oracle, late: LateRun, progress: Told | None) -> None:
     """Ask until there is a verdict, and finish the run with it."""
     started, config, preset = time.perf_counter(), prepared.config, prepared.config.resolved()
-    live = build(config.oracle, prepared.model.oracle, Budget(config.budget, spent=run.spent), run, run.spent)
-    oracle = RefusedBefore(Replayed(live, run.stored_calls()), run.refused_steps())
+    before = late.run if late.begun else None
+    spent = before.spent if before else 0
+    oracle = build(config.oracle, model, Budget(config.budget, spent=spent), late, spent)
+    if before is not None:
+        oracle = RefusedBefore(Replayed(oracle, before.stored_calls()), before.refused_steps())
     search, rule = prepared.search(), config.resolved_rule()
     driver = Driver(search, rule, preset.driver, config.budget)
     told, verdict = -_TELL_SECONDS, None
-    for checkpoint in driver.run(Evaluator(oracle, run), prepared.images):
+    for checkpoint in driver.run(Evaluator(oracle, late), prepared.images):
         if progress is not None and time.perf_counter() - told >= _TELL_SECONDS:
             told = time.perf_counter()
             progress(Standing(checkpoint.queries, config.budget, checkpoint.rounds, _smallest(search)))
         verdict = checkpoint.verdict
     assert verdict is not None
+    run = late.run
     row = verdict_row(verdict, rule, (run.spent, run.refused), time.perf_counter() - started)
     run.finish(row, trigger_rows(verdict))
 

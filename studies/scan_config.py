@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
@@ -22,11 +24,12 @@ Positive = Annotated[int, Field(ge=1)]
 class ScanConfig(BaseModel):
     """Everything that determines a scan besides the model and the images. Raises ConfigError, InvalidSpec.
 
-    data: see `simkit.data.load`. budget: queries; None for no limit. oracle: a spec, or what `oracles.spec.load` takes.
-    preset: a name in PRESETS; search, driver, rule: settings put over it, e.g. {"samples": 50}; rule takes `name` and
-    `threshold`. seed: of images and search. search_images, verify_images: disjoint test images to search on and to try
-    triggers on. output (None: as the file says, else found out), mean, std, precision, chunk, device: see
-    `TorchOptions`. architecture: for weights alone. name: of the model in the ledger; an Oracle needs one there.
+    data: see `simkit.data.load`; empty where images are given. budget: queries; None for no limit. oracle: a spec, or
+    what `oracles.spec.load` takes. preset: a name in PRESETS; search, driver, rule: settings put over it, e.g.
+    {"samples": 50}; rule takes `name` and `threshold`. seed: of images and search. search_images, verify_images:
+    disjoint test images to search on and to try triggers on. output (None: as the file says, else found out), mean,
+    std, precision, chunk, device: see `TorchOptions`. architecture: for weights alone. name: of the model in the
+    ledger; an Oracle needs one there, and modules that differ only in their code need two.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
@@ -62,7 +65,9 @@ class ScanConfig(BaseModel):
     def of(cls, settings: Mapping[str, Any]) -> ScanConfig:
         """A config from plain values, wholly checked: also its preset, its rule and its torch options."""
         values = dict(settings)
-        if isinstance(oracle := values.get("oracle"), str):
+        if isinstance(data := values.get("data"), Path):
+            values["data"] = str(data)
+        if isinstance(oracle := values.get("oracle"), str | Path):
             values["oracle"] = oracle_specs.load(oracle)
         elif isinstance(oracle, Mapping):
             values["oracle"] = OracleSpec(**oracle)
@@ -130,9 +135,12 @@ def with_fields(config: T, settings: Mapping[str, Any], where: str) -> T:
 
 def _valid(kind: Any, value: object, where: str) -> Any:
     try:
-        return TypeAdapter(kind).validate_python(value)
+        valid = TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         raise ConfigError(f"{where} = {value!r}: {error.errors(include_url=False)[0]['msg']}") from None
+    if isinstance(valid, float) and not math.isfinite(valid):
+        raise ConfigError(f"{where} = {value!r}: give a finite number")
+    return valid
 
 
 def _one_line(error: ValidationError) -> str:

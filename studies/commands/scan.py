@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -96,7 +97,8 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     }
     given = {name: value for name, value in told.items() if value is not None}
     prepared = prepare(model, ScanConfig.of(with_settings(given, settings or [])))
-    with progress_bar(f"scan {Path(model).name}", quiet=as_json) as progress:
+    with progress_bar(f"scan {Path(model).name}", quiet=as_json) as progress, warnings.catch_warnings():
+        setattr(warnings, "showwarning", _say_warning)  # noqa: B010 (mypy)
         result = run_scan(prepared, db or default_db(prepared), out, _telling(progress))
     code = EXIT_CODES.get(result.verdict, 0)
     if as_json:
@@ -138,6 +140,10 @@ def _show_cost(result: ScanResult) -> None:
     if result.triggers is not None:
         typer.echo(f"triggers: {' '.join(map(str, (result.triggers.npz, *result.triggers.png)))}")
     typer.echo(f"ledger: {result.db}, run {result.run}")
+
+
+def _say_warning(message: Warning | str, *_where: object) -> None:
+    typer.echo(f"simkit: warning: {' '.join(str(message).split())}", err=True)
 
 
 def _error(result: ScanResult) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -32,6 +33,65 @@ def test_a_hash_is_of_the_weights_and_the_layers() -> None:
 
 def test_a_scalar_and_an_empty_state_have_a_hash() -> None:
     assert module_sha256(nn.BatchNorm2d(3)) != module_sha256(nn.ReLU())
+
+
+class Shifted(nn.Module):
+    """Keeps `shift`, whatever it is, as an attribute."""
+
+    def __init__(self, shift: object) -> None:
+        super().__init__()
+        self.net, self.shift = net(), shift
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        shifted: torch.Tensor = self.net(images)
+        return shifted
+
+
+class Scripted(nn.Module):
+    """As `Shifted`, for TorchScript."""
+
+    def __init__(self, shift: float) -> None:
+        super().__init__()
+        self.net, self.shift = net(), shift
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        shifted: torch.Tensor = self.net(images - self.shift)
+        return shifted
+
+
+def test_a_hash_is_of_what_is_no_weight() -> None:
+    plain: list[object] = [
+        0,
+        1,
+        0.5,
+        True,
+        None,
+        "0",
+        (0, 1),
+        (0, (1,)),
+        [0.5, 0.25],
+        {"mean": 0.5},
+        torch.ones(3),
+        torch.zeros(3),
+    ]
+    plain += [torch.ones(3, 1), np.zeros(3), np.ones(3)]
+    assert len({module_sha256(Shifted(shift)) for shift in plain}) == len(plain)
+    assert module_sha256(Shifted((0, 0.5))) == module_sha256(Shifted((0, 0.5)))
+    convs = [
+        nn.Sequential(nn.Conv2d(1, 1, 3, stride=stride, padding=padding)) for stride in (1, 2) for padding in (0, 1)
+    ]
+    for conv in convs:
+        conv.load_state_dict(convs[0].state_dict())
+    assert len(set(map(module_sha256, convs))) == 4
+    with pytest.warns(DeprecationWarning, match="torch.jit.script"):
+        scripts = [torch.jit.script(Scripted(shift)) for shift in (0.0, 0.5, 0.5)]
+    assert [module_sha256(script) == module_sha256(scripts[1]) for script in scripts] == [False, True, True]
+
+
+def test_a_hash_is_of_the_name_and_of_no_address() -> None:
+    assert len({module_sha256(net(), name) for name in (None, "None", "a", "b")}) == 4
+    assert module_sha256(net(), "a") == module_sha256(net(), "a")
+    assert module_sha256(Shifted(object())) == module_sha256(Shifted(object()))
 
 
 def test_an_entry_of_a_zoo_is_its_file(demo_folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -142,11 +143,11 @@ def test_what_changes_an_answer_makes_another_run(tmp_path: Path) -> None:
     assert reads.runs(db)["key"].nunique() == len(others) + 2
 
 
-def test_a_name_is_no_part_of_a_module_but_all_there_is_of_an_oracle(tmp_path: Path) -> None:
-    for name in ("a", "b"):
+def test_a_name_tells_models_apart_and_is_all_there_is_of_an_oracle(tmp_path: Path) -> None:
+    for name in ("a", "b", "a"):
         scanned(TemplateNet(), budget=100, db=tmp_path / "module.db", name=name)
         scanned(PlantedOracle(), budget=100, db=tmp_path / "oracle.db", name=name)
-    assert len(reads.runs(tmp_path / "module.db")) == 1
+    assert len(reads.runs(tmp_path / "module.db")) == 2
     assert len(reads.runs(tmp_path / "oracle.db")) == 2
     with pytest.raises(ConfigError, match="name="):
         scanned(PlantedOracle(), budget=100, db=tmp_path / "new.db")
@@ -246,6 +247,74 @@ def test_a_model_of_other_classes_or_shapes_is_asked_nothing(tmp_path: Path) -> 
     with pytest.raises(ModelError, match="no model"):
         scanned(3)
     assert not db.exists()
+
+
+class ViewNet(nn.Module):
+    """As people write them: `view` needs a number of features, so that no empty batch tells the classes."""
+
+    def __init__(self, n_classes: int, side: int = 12) -> None:
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4 * side * side, n_classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.conv(images)
+        scores: torch.Tensor = self.last(features.view(features.size(0), -1))
+        return scores
+
+
+class Stretched(ViewNet):
+    """Answers more classes than its last weight has rows."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images).repeat(1, 2)
+
+
+@pytest.mark.parametrize("net", [ViewNet(7), ViewNet(4, side=28), Stretched(4)], ids=["classes", "side", "answer"])
+def test_a_model_that_fails_at_its_first_answer_leaves_the_ledger_as_it_was(net: nn.Module, tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        scanned(net, budget=500, db=tmp_path / "new.db")
+    assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
+    scanned(ViewNet(4), budget=500, db=tmp_path / "scan.db")
+    with pytest.raises(ModelError):
+        scanned(net, budget=500, db=tmp_path / "scan.db")
+    assert len(reads.runs(tmp_path / "scan.db")) == 1
+    assert check(tmp_path / "scan.db") == []
+    assert scanned(TemplateNet(), budget=500, db=tmp_path / "new.db").run == 1
+
+
+class Probabilities(TemplateNet):
+    """Rows that sum to 1, but only those of the first check: by any others they would be taken for logits."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        rows = torch.softmax(super().forward(images), dim=1)
+        return rows if self.seen.images <= 16 else rows * 0.9
+
+
+def test_what_a_model_answers_is_decided_once(tmp_path: Path) -> None:
+    db, net = tmp_path / "scan.db", Probabilities()
+    for _ in range(3):
+        with pytest.raises(ModelError, match="probabilities"):
+            scanned(net, budget=500, db=db)
+    assert json.loads(reads.runs(db)["environment"][0])["output"] == "probabilities"
+    assert reads.runs(db)["spent"].tolist() == [16]
+
+
+def test_the_same_scan_elsewhere_is_told_apart_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    db = tmp_path / "scan.db"
+    scanned(TemplateNet(), budget=100, db=db)
+    monkeypatch.setattr(np, "__version__", "1.0")
+    with pytest.warns(UserWarning, match=r"run 1 is the same scan made with numpy .*, now 1\.0: this one begins anew"):
+        scanned(TemplateNet(), budget=100, db=db)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scanned(TemplateNet(), budget=100, db=db)
+        scanned(TemplateNet(), budget=101, db=db)
+    assert len(reads.runs(db)) == 3
+
+
+def test_images_and_data_exclude_each_other() -> None:
+    with pytest.raises(ConfigError, match="one of them"):
+        scanned(TemplateNet(), data="digits")
 
 
 def test_nan_is_invalid() -> None:

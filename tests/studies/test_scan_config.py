@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +38,12 @@ def test_an_oracle_in_every_form(oracle: object) -> None:
     assert ScanConfig.of({"oracle": oracle}).oracle == OracleSpec(top_k=3)
 
 
+def test_paths_are_as_good_as_their_text(tmp_path: Path) -> None:
+    (tmp_path / "service.toml").write_text("top_k = 2")
+    config = ScanConfig.of({"data": tmp_path / "images.npz", "oracle": tmp_path / "service.toml"})
+    assert (config.data, config.oracle) == (str(tmp_path / "images.npz"), OracleSpec(top_k=2))
+
+
 @pytest.mark.parametrize(("value", "numbers"), [("0.5,0.25", (0.5, 0.25)), (0.5, (0.5,)), ([1, 2], (1.0, 2.0))])
 def test_means_in_every_form(value: object, numbers: tuple[float, ...]) -> None:
     assert ScanConfig.of({"mean": value, "std": value}).mean == numbers
@@ -58,6 +65,12 @@ def test_means_in_every_form(value: object, numbers: tuple[float, ...]) -> None:
         {"rule": {"name": "none"}},
         {"rule": {"threshold": "low"}},
         {"nonsense": 1},
+        {"rule": {"threshold": float("nan")}},
+        {"search": {"sigma": float("nan")}},
+        {"search": {"learning_rate": float("inf")}},
+        {"search": {"mask_init": float("nan")}},
+        {"search": {"sparsity": {"weight": float("nan")}}},
+        {"driver": {"confirmation": {"works": float("nan")}}},
     ],
     ids=str,
 )

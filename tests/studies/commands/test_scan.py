@@ -227,6 +227,16 @@ def test_a_path_below_a_file_ends_with_5_before_any_query(run: Program, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_scan_from_elsewhere_is_told_in_one_line(run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(f"{run.zoo}:0", *digits(100, "--db", "scan.db"), code=3)
+    monkeypatch.setattr(np, "__version__", "2.0.0")
+    told = run(f"{run.zoo}:0", *digits(100, "--db", "scan.db"), code=3)
+    assert told["run"] == 2
+    assert run.err.startswith("simkit: warning: ")
+    assert "now 2.0.0: this one begins anew" in run.err
+    assert run.err.count("\n") == 1
+
+
 def test_an_interrupt_still_answers_in_json(run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_args: object) -> None:
         raise KeyboardInterrupt
