@@ -34,7 +34,17 @@ _COUNTS = (
     "SELECT 'run ' || r.id || ': state ' || r.state || ' does not fit its verdict'"
     " FROM runs AS r LEFT JOIN verdicts AS v ON v.run_id = r.id WHERE (r.state = 'done') <> (v.run_id IS NOT NULL)",
     "SELECT 'run ' || run_id || ': ' || count(*) || ' steps numbered ' || min(number) || ' to ' || max(number)"
-    " FROM steps GROUP BY run_id HAVING max(number) - min(number) + 1 <> count(*)",
+    " FROM steps GROUP BY run_id HAVING min(number) <> 0 OR max(number) + 1 <> count(*)",
+    "SELECT 'run ' || run_id || ', call ' || number || ': ' || charged || ' of ' || queries || ' queries charged'"
+    " FROM calls WHERE charged <> queries",
+    "SELECT 'run ' || run_id || ', class ' || target_class || ': success rate ' || coalesce(success_rate, 'none')"
+    " || ', but ' || successes || ' successes in ' || trials || ' trials' FROM triggers"
+    " WHERE (success_rate IS NULL) <> (trials = 0) OR abs(success_rate * trials - successes) > 1e-6 * trials",
+    "SELECT 'run ' || run_id || ': ' || verdict || ' with the flagged classes ' || flagged"
+    " FROM verdicts WHERE (verdict = 'backdoored') <> (json_array_length(flagged) > 0)",
+    "SELECT 'run ' || v.run_id || ': flags class ' || f.value || ', which has no trigger'"
+    " FROM verdicts AS v, json_each(v.flagged) AS f"
+    " WHERE NOT EXISTS (SELECT 1 FROM triggers AS t WHERE t.run_id = v.run_id AND t.target_class = f.value)",
 )
 
 
@@ -52,8 +62,6 @@ def check(path: Path) -> list[str]:
                     break
     except StorageError as error:
         found.append(str(error))
-    except (TypeError, ArithmeticError) as error:  # a damaged page may hold any type in any column
-        found.append(f"{path}: the file is damaged, it cannot be read further ({error})")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -104,7 +105,7 @@ def reader_engine(path: Path) -> Engine:
     """An engine that cannot write `path`, hold up its writer, or checkpoint; a transaction is one snapshot."""
 
     def connect() -> sqlite3.Connection:
-        uri = f"{path.resolve().as_uri()}?mode=ro"
+        uri = f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if _is_at_rest(path) else ''}"
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_MS / 1000)
         for pragma in READER_PRAGMAS:
             connection.execute(pragma)
@@ -113,19 +114,29 @@ def reader_engine(path: Path) -> Engine:
     return _engine(connect, "BEGIN")
 
 
+def _is_at_rest(path: Path) -> bool:
+    """Whether all of the ledger is in one file of a folder where SQLite could make no shared memory beside it."""
+    folder = path.resolve().parent
+    return _size(path.resolve(), "-wal") == 0 and not os.access(folder, os.W_OK)
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[Connection]:
     """A connection inside one read-only snapshot of the ledger at `path`.
 
-    Raises NotALedger, StorageError where there is no ledger, and StorageError for whatever the body's SQL raises.
+    Raises NotALedger, StorageError where there is no ledger, and StorageError for whatever the body's SQL raises, or
+    for values of another type than their column's.
     """
     version = identify(path)
     if version is None:
         raise StorageError(f"{path}: no ledger there; check the path")
     if version < SCHEMA:
         raise StorageError(f"{path}: schema {version} is older than {SCHEMA}; open it for writing once to upgrade it")
-    with translated(path), reader_engine(path).begin() as connection:
-        yield connection
+    try:
+        with translated(path), reader_engine(path).begin() as connection:
+            yield connection
+    except (TypeError, ArithmeticError) as error:  # a damaged page may hold any type in any column
+        raise StorageError(f"{path}: the file is damaged, it cannot be read further ({error})") from error
 
 
 def _engine(connect: object, begin: str) -> Engine:

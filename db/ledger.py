@@ -237,7 +237,7 @@ class Run:
             self._writer.commit()
 
     def refuse(self, step: int | None, queries: int, reason: str) -> None:
-        """Commit a call that got no answer and was free, and wait for the disk. queries: 1 or more. reason: one line."""
+        """Commit a call that got no answer and was free, and wait for the disk. queries: 1 or more. reason: a line."""
         if queries < 1 or not reason or not reason.isprintable():
             raise self._error(f"a refusal of {queries} queries for reason {reason!r}; give 1 or more, and one line")
         with self._writer.lock:

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from db.engine import identify, writer_engine
 from db.errors import StorageBusy, StorageError
 from db.migrations import upgrade
-from db.tables import SCHEMA
+from db.tables import APPLICATION_ID, SCHEMA
 
 
 def locked(path: Path) -> FileLock:
@@ -44,9 +44,8 @@ def prepare(path: Path) -> None:
 
 
 def _create(path: Path) -> None:
-    building = path.with_name(f"{path.name}.new")
-    for leftover in (building, path.with_name(f"{building.name}-journal")):
-        leftover.unlink(missing_ok=True)  # of a crash while creating
+    building = path.with_name(f".{path.name}.simkit-building")
+    _clear(building)
     engine = writer_engine(building, journal="delete")
     with engine.begin() as connection:
         upgrade(connection)
@@ -54,6 +53,17 @@ def _create(path: Path) -> None:
         connection.exec_driver_sql("INSERT INTO meta (key, value) VALUES (?, ?)", created)
     os.replace(building, path)
     _sync_folder(path.parent)
+
+
+def _clear(building: Path) -> None:
+    """Remove what a crash while creating left behind: empty, or begun as a ledger. Anything else is not ours."""
+    if building.is_file():
+        with building.open("rb") as file:
+            header = file.read(72)
+        if header and header[68:72] != APPLICATION_ID.to_bytes(4, "big"):
+            raise StorageError(f"{building}: not begun by simkit, but in the way of a new ledger; move it elsewhere")
+        building.unlink()
+    building.with_name(f"{building.name}-journal").unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -76,11 +76,12 @@ def result(path: Path, run: int) -> VerdictRow | None:
     sql = f"SELECT {VERDICT_COLUMNS} FROM verdicts WHERE run_id = ?"
     with reading(path) as connection:
         row = connection.exec_driver_sql(sql, (run,)).one_or_none()
-    return None if row is None else unpack_verdict(row)
+        return None if row is None else unpack_verdict(row)
 
 
 def _frame(path: Path, sql: str, dtype: dict[str, str], **values: int | None) -> pd.DataFrame:
     named = {name: value for name, value in values.items() if value is not None}
     statement = text(sql).bindparams(*(bindparam(name, value) for name, value in named.items()))
-    with reading(path) as connection:
-        return pd.read_sql_query(statement, connection, dtype=dtype)
+    with reading(path) as connection:  # not by pandas: its errors would hide the driver's
+        found = connection.execute(statement)
+        return pd.DataFrame(found.fetchall(), columns=list(found.keys())).astype(dtype)

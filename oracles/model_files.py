@@ -197,7 +197,10 @@ def _assembled(
     except Exception as error:
         raise ModelError(f"cannot make a {known.architecture} for {path}: {one_line(error)}") from error
     _check_fit(path, known.architecture, weights, module.state_dict())
-    module.load_state_dict(weights)
+    try:
+        module.load_state_dict(weights)
+    except Exception as error:
+        raise ModelError(f"cannot put the weights in {path} into a {known.architecture}: {one_line(error)}") from error
     return module
 
 
@@ -213,10 +216,21 @@ def _check_fit(path: Path, architecture: str, weights: Weights, wanted: Mapping[
                 if name in wanted and tensor.shape != wanted[name].shape
             ],
         ),
+        ("not plain floats", [f"{name} ({_kind(w)})" for name, w in weights.items() if not _fits(w, wanted.get(name))]),
     ]
     found = [f"{what}: {_shortened(names)}" for what, names in problems if names]
     if found:
         raise ModelError(f"the weights in {path} do not fit {architecture}: {'; '.join(found)}")
+
+
+def _fits(weight: torch.Tensor, wanted: torch.Tensor | None) -> bool:
+    """Whether a plain copy keeps the values: integers or complex numbers would turn into other floats unseen."""
+    floats = wanted is None or not wanted.is_floating_point() or weight.is_floating_point()
+    return floats and weight.layout == torch.strided and not weight.is_quantized and not weight.is_meta
+
+
+def _kind(weight: torch.Tensor) -> str:
+    return f"{weight.dtype} {weight.layout} on {weight.device}".replace("torch.", "")
 
 
 def _shortened(names: list[str]) -> str:

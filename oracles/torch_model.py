@@ -6,6 +6,7 @@ import math
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Thread
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -77,9 +78,9 @@ class TorchOracle:
     ) -> None:
         self._options, self._image_shape = options, _checked_shape(image_shape)
         self._device, self._dtype = _device(options.device), DTYPES[options.precision]
+        self._model = prepare(model, self._device, self._dtype)  # first: it tells of a device that is not there
         self._shift = _per_channel(options.mean, image_shape[0], self._device)
         self._scale = _per_channel(options.std, image_shape[0], self._device)
-        self._model = prepare(model, self._device, self._dtype)
         self._pool = self._threads()
         self._output: Output = options.output
         if options.output == "auto" and _ends_in_softmax(model):
@@ -119,7 +120,7 @@ class TorchOracle:
         threads = torch.get_num_threads()
         if threads == 1 or self._device.type != "cpu" or not self._model.parallel:
             return None
-        return ThreadPoolExecutor(threads, "simkit-oracle", initializer=torch.set_num_threads, initargs=(1,))
+        return ThreadPoolExecutor(threads, "simkit-oracle", initializer=_use_one_thread, initargs=(threads,))
 
     def _forward(self, images: torch.Tensor) -> torch.Tensor:
         try:
@@ -165,6 +166,15 @@ class TorchOracle:
         if not normal:
             raise ModelError("the model answers rows that are not probabilities summing to 1; set output='logits'")
         return rows.clamp_(0.0, 1.0)
+
+
+def _use_one_thread(elsewhere: int) -> None:
+    """Set this thread to one torch thread; what new threads of the process begin with goes back to `elsewhere`."""
+    torch.get_num_threads()  # a thread takes over the process's number when it is first asked: before, not after
+    torch.set_num_threads(1)
+    restoring = Thread(target=torch.set_num_threads, args=(elsewhere,))
+    restoring.start()
+    restoring.join()
 
 
 def _checked_rows(rows: object, images: int, n_classes: int) -> torch.Tensor:

@@ -44,7 +44,8 @@ def _run(name: str = "run", budget: int | None = None, seed: int = 7) -> RunInfo
 
 def _verdict(spent: int = 0, refused: int = 0, verdict: str = "clean", stopped: str = "decided") -> VerdictRow:
     source = "calibrated on seeds 100-199"
-    return VerdictRow(verdict, stopped, (2, 5), 1.25, "anomaly", 2.0, source, spent, refused, 0.5, 0.9, "")
+    flagged = (2, 5) if verdict == "backdoored" else ()
+    return VerdictRow(verdict, stopped, flagged, 1.25, "anomaly", 2.0, source, spent, refused, 0.5, 0.9, "")
 
 
 @pytest.fixture

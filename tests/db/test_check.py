@@ -21,16 +21,17 @@ MakeVerdict = Callable[..., VerdictRow]
 def template(
     tmp_path_factory: pytest.TempPathFactory, make_run: MakeRun, make_call: MakeCall, make_verdict: MakeVerdict
 ) -> bytes:
-    """A finished run of four calls of 100 queries, one refusal and one trigger."""
+    """A finished run of four calls of 100 queries, one refusal and two triggers, both flagged."""
     path = tmp_path_factory.mktemp("check") / "ledger.db"
     mask = np.full((1, 2, 2), 0.5, np.float32)
-    trigger = TriggerRow(1, mask, np.zeros((3, 2, 2), np.float32), 2.0, None, 0, 0, False)
+    pattern = np.zeros((3, 2, 2), np.float32)
+    found = [TriggerRow(2, mask, pattern, 2.0, 2 / 3, 2, 3, False), TriggerRow(5, mask, pattern, 2.0, None, 0, 0, True)]
     with Ledger.open(path) as ledger:
         run = ledger.begin(make_run(budget=400))
         for number in range(4):
             run.record(make_call(run.open_step(number, "search", "{}"), queries=100, seed=number))
         run.refuse(None, 5, "budget")
-        run.finish(make_verdict(spent=400, refused=5), [trigger])
+        run.finish(make_verdict(spent=400, refused=5, verdict="backdoored"), found)
     return path.read_bytes()
 
 
@@ -56,6 +57,19 @@ TAMPERED = [
     ("DELETE FROM refusals", "the verdict says 5 refused, the refusals 0"),
     ("DELETE FROM verdicts", "state done does not fit its verdict"),
     ("UPDATE steps SET number = 9 WHERE number = 3", "4 steps numbered 0 to 9"),
+    ("UPDATE steps SET number = number + 4", "4 steps numbered 4 to 7"),
+    ("UPDATE calls SET charged = 99; UPDATE verdicts SET spent = 396", "run 1, call 2: 99 of 100 queries charged"),
+    (
+        "UPDATE triggers SET successes = 1 WHERE trials = 3",
+        "666667, but 1 successes in 3 trials",
+    ),
+    ("UPDATE triggers SET success_rate = 0.7", "class 2: success rate 0.7, but 2 successes in 3 trials"),
+    ("UPDATE triggers SET success_rate = NULL", "class 2: success rate none, but 2 successes in 3 trials"),
+    ("UPDATE triggers SET success_rate = 0.0", "class 5: success rate 0.0, but 0 successes in 0 trials"),
+    ("DELETE FROM triggers WHERE target_class = 5", "run 1: flags class 5, which has no trigger"),
+    ("UPDATE verdicts SET flagged = '[2, 9]'", "run 1: flags class 9, which has no trigger"),
+    ("UPDATE verdicts SET flagged = '[]'", "run 1: backdoored with the flagged classes []"),
+    ("UPDATE verdicts SET verdict = 'clean'", "run 1: clean with the flagged classes [2, 5]"),
     ("DELETE FROM steps WHERE number = 3", "foreign key: row 4 of calls names a row of steps"),
     ("UPDATE triggers SET mask_size = 2.5", "mask size 2.5, the mask sums to 2"),
     ("PRAGMA ignore_check_constraints = 1; UPDATE calls SET queries = 0 WHERE number = 1", "bytes of answers for 0"),

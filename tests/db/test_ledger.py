@@ -177,7 +177,7 @@ def test_a_refusal_is_kept_at_once_and_costs_nothing(path: Path, make_run: MakeR
 def test_a_finished_run_has_its_verdict_and_takes_no_more(
     path: Path, make_run: MakeRun, make_call: MakeCall, make_verdict: MakeVerdict
 ) -> None:
-    verdict, found = make_verdict(spent=3, verdict="backdoored"), [_trigger(0), _trigger(4)]
+    verdict, found = make_verdict(spent=3, verdict="backdoored"), [_trigger(2), _trigger(5)]
     with Ledger.open(path) as ledger:
         run = ledger.begin(make_run())
         step = run.open_step(0, "search", "{}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from db import reads
+from db import engine, reads
 from db.check import check
-from db.errors import StorageError
+from db.engine import reading
+from db.errors import StorageBusy, StorageError
 from db.ledger import CallLike, Ledger, RunInfo, VerdictRow
 
 MakeCall = Callable[..., CallLike]
@@ -89,6 +93,74 @@ def test_reading_changes_no_byte_of_the_file(ledger_path: Path) -> None:
 def test_reading_nothing_is_an_error_not_an_empty_frame(tmp_path: Path, read: Callable[[Path], object]) -> None:
     with pytest.raises(StorageError, match="no ledger there"):
         read(tmp_path / "missing.db")
+
+
+READERS: list[Callable[[Path], object]] = [
+    *(reads.runs, reads.queries, reads.spend, reads.verdicts),
+    *(lambda path: reads.steps(path, 1), lambda path: reads.triggers(path, 1), lambda path: reads.result(path, 1)),
+]
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_damaged_file_is_one_clear_line(ledger_path: Path, read: Callable[[Path], object]) -> None:
+    content = bytearray(ledger_path.read_bytes())
+    content[8192:] = bytes(byte ^ 0x5A for byte in content[8192:])
+    ledger_path.write_bytes(content)
+    with pytest.raises(StorageError, match="the file is damaged") as error:
+        read(ledger_path)
+    assert str(ledger_path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_locked_file_is_busy(
+    ledger_path: Path, read: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_MS", 10)
+    other = sqlite3.connect(ledger_path, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StorageBusy, match="another program holds the file locked; close it there and go on"):
+        read(ledger_path)
+    other.close()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_damage_ends_in_a_traceback(ledger_path: Path, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    content = bytearray(ledger_path.read_bytes())
+    for at in draw.integers(8192, len(content), 200):
+        content[at] ^= int(draw.integers(1, 256))
+    ledger_path.write_bytes(content)
+    for read in READERS:
+        with contextlib.suppress(StorageError):
+            read(ledger_path)
+
+
+def test_a_ledger_at_rest_is_read_where_nothing_may_be_written(
+    ledger_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def files_while_reading() -> list[str]:
+        with reading(ledger_path) as connection:
+            connection.exec_driver_sql("SELECT count(*) FROM calls")
+            return [p.name for p in ledger_path.parent.iterdir() if not p.name.endswith(".lock")]
+
+    assert len(files_while_reading()) == 3  # a log and shared memory are made, which takes a folder to write in
+    ledger_path.with_name(f"{ledger_path.name}-shm").unlink()
+    ledger_path.with_name(f"{ledger_path.name}-wal").unlink()
+    monkeypatch.setattr("db.engine.os.access", lambda folder, mode: False)
+    assert files_while_reading() == [ledger_path.name]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_can_be_read(ledger_path: Path) -> None:
+    folder = ledger_path.parent
+    folder.chmod(0o555)
+    try:
+        assert len(reads.runs(ledger_path)) == 2
+        assert check(ledger_path) == []
+    finally:
+        folder.chmod(0o755)
 
 
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="needs the sqlite3 command")

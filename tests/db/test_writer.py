@@ -17,7 +17,7 @@ import pytest
 
 from db import reads
 from db.check import check
-from db.errors import StorageFull
+from db.errors import StorageError, StorageFull
 from db.ledger import CallLike, Ledger, RunInfo, VerdictRow
 
 MakeCall = Callable[..., CallLike]
@@ -201,6 +201,20 @@ def test_a_crash_while_creating_leaves_nothing_in_the_way(path: Path, monkeypatc
         with pytest.raises(KeyboardInterrupt):
             Ledger.open(path)
     assert not path.exists()
-    assert path.with_name(f"{path.name}.new").exists()
+    building = path.with_name(f".{path.name}.simkit-building")
+    assert building.exists()
     Ledger.open(path).close()
+    assert not building.exists()
     assert check(path) == []
+
+
+def test_files_beside_a_new_ledger_are_not_ours_to_remove(path: Path) -> None:
+    for beside in (path.with_name(f"{path.name}.new"), path.with_name(f".{path.name}.simkit-building")):
+        beside.write_text("precious")
+    with pytest.raises(StorageError, match="not begun by simkit"):
+        Ledger.open(path)
+    assert not path.exists()
+    beside.rename(path.with_name("elsewhere"))
+    Ledger.open(path).close()
+    assert path.with_name(f"{path.name}.new").read_text() == "precious"
+    assert path.with_name("elsewhere").read_text() == "precious"

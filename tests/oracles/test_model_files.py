@@ -134,6 +134,42 @@ def test_weights_of_another_model_are_listed_and_shortened(tmp_path: Path) -> No
     assert "1.weight (4, 7) instead of (4, 192)" in message
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("kind", ["int8", "complex64", "bool", "sparse", "quantized", "meta"])
+def test_weights_that_are_no_plain_floats_are_refused(tmp_path: Path, kind: str) -> None:
+    weight = torch.ones(4, 192)
+    odd = {
+        "int8": weight.to(torch.int8),
+        "complex64": weight.to(torch.complex64),
+        "bool": weight.bool(),
+        "sparse": weight.to_sparse(),
+        "quantized": torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8),
+        "meta": weight.to("meta"),
+    }
+    torch.save({"1.weight": odd[kind], "1.bias": torch.zeros(4)}, tmp_path / "a.pt")
+    assert "do not fit flat: not plain floats: 1.weight (" in refusal(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("kept", [torch.float16, torch.bfloat16, torch.float64])
+def test_floats_of_another_width_are_taken(tmp_path: Path, kept: torch.dtype) -> None:
+    weights = {name: weight.to(kept) for name, weight in victim().state_dict().items()}
+    torch.save(weights, tmp_path / "a.pt")
+    loaded = load_model(tmp_path / "a.pt", ARCHITECTURES, TOLD).module.state_dict()
+    assert {weight.dtype for weight in loaded.values()} == {torch.float32}
+    assert_close(loaded, {name: weight.float() for name, weight in weights.items()})
+
+
+def test_a_module_that_takes_no_weights_is_one_line(tmp_path: Path) -> None:
+    class Stubborn(nn.Linear):
+        def load_state_dict(self, *_: Any, **__: Any) -> Any:
+            raise KeyError("not\ntoday")
+
+    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "a.pt")
+    with pytest.raises(ModelError, match="into a flat: KeyError") as caught:
+        load_model(tmp_path / "a.pt", {"flat": lambda shape, n_classes: Stubborn(2, 2)}, TOLD)
+    assert "\n" not in str(caught.value)
+
+
 def test_an_architecture_that_cannot_be_made(tmp_path: Path) -> None:
     torch.save(victim().state_dict(), tmp_path / "a.pt")
     with pytest.raises(ModelError, match="cannot make a flat"):

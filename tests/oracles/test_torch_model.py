@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,25 @@ def test_answers_do_not_depend_on_the_number_of_threads(precision: Precision) ->
     finally:
         torch.set_num_threads(threads)
     assert told[0] == told[1] == told[2]
+
+
+def test_other_threads_keep_their_number_of_torch_threads() -> None:
+    def elsewhere() -> int:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.get_num_threads).result()
+
+    inside: list[int] = []
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert elsewhere() == 3
+        oracle = TorchOracle(conv_net(), (3, 8, 8), TorchOptions(chunk=5))
+        oracle.query(torch.rand(60, 3, 8, 8))
+        assert oracle._pool is not None
+        inside += oracle._pool.map(lambda _: torch.get_num_threads(), range(30))
+        assert (set(inside), elsewhere(), torch.get_num_threads()) == ({1}, 3, 3)
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("kind", ["hook", "own class"])
@@ -312,6 +332,13 @@ def test_a_model_that_cannot_be_copied_is_refused() -> None:
 def test_options_out_of_range(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidSpec):
         TorchOracle(conv_net(), SHAPE, TorchOptions(**options))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+@pytest.mark.parametrize("mean", [None, (0.5, 0.5, 0.5)])
+def test_a_device_that_is_not_there(mean: tuple[float, ...] | None) -> None:
+    with pytest.raises(ModelError, match="private copy of the model on cuda"):
+        TorchOracle(conv_net(), SHAPE, TorchOptions(mean=mean, std=mean, device="cuda"))
 
 
 @pytest.mark.parametrize("shape", [(3, 8), (3, 8, 0)])
