@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class SimkitError(Exception):
     """Base of the simulation's errors."""
@@ -17,3 +23,23 @@ class ContractError(SimkitError):
 
 class ConfigError(SimkitError, ValueError):
     """A setting outside its range, or settings that exclude each other."""
+
+
+_SHOWN = 40
+"""Characters of a value that a message still shows."""
+
+
+def complaint(error: ValidationError, settings: Iterable[str] = ()) -> str:
+    """The first of what pydantic has against some fields, in one line, and how many more there are.
+
+    settings: the names there are, for the message about one that is not.
+    """
+    first, *others = error.errors(include_url=False)
+    where = ".".join(str(part) for part in first["loc"]) or "the whole"
+    more = f" (and {len(others)} more)" if others else ""
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(settings)
+        return f"no setting {where!r}" + (f"; the settings are {known}" if known else "") + more
+    shown = repr(first["input"])
+    value = f" = {shown}" if first["loc"] and first["type"] != "missing" and len(shown) <= _SHOWN else ""
+    return f"{where}{value}: {first['msg'].removeprefix('Value error, ')}{more}"

@@ -45,12 +45,21 @@ class Decision:
 
 @dataclass(frozen=True)
 class Rule:
-    """A decision rule with its name, its threshold and where that threshold came from."""
+    """A decision rule with its name, its threshold and where that threshold came from.
+
+    scale: what the score is at a threshold, None where the score is on no scale with it.
+    """
 
     name: str
     threshold: float
     source: str
     decide: Callable[[Sequence[ClassResult], float], Decision]
+    scale: Callable[[float], float | None] | None = None
+
+    @property
+    def score_threshold(self) -> float | None:
+        """The rule flags a class just when its score is above this; None where no score says so."""
+        return None if self.scale is None else self.scale(self.threshold)
 
     def __call__(self, classes: Sequence[ClassResult]) -> Decision:
         return self.decide(classes, self.threshold)
@@ -85,6 +94,11 @@ def below_median(classes: Sequence[ClassResult], fraction: float) -> Decision:
     return Decision(flagged, math.log(median / min(reached.values())) if reached else 0.0)
 
 
+def ratio_score(fraction: float) -> float | None:
+    """The score of `below_median` where the smallest size is `fraction` of the median; None for none."""
+    return -math.log(fraction) if fraction > 0.0 else None
+
+
 def lower_anomaly_index(classes: Sequence[ClassResult], threshold: float) -> Decision:
     """Flag sizes more than `threshold` deviations (1.4826 MAD) below the median; score the largest such deviation.
 
@@ -107,8 +121,10 @@ def small_patch(classes: Sequence[ClassResult], largest: float) -> Decision:
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        "below_median": Rule("below_median", 0.25, "all four unofficial implementations of B3D", below_median),
-        "anomaly_index": Rule("anomaly_index", 2.0, "Neural Cleanse, lower side only", lower_anomaly_index),
+        "below_median": Rule(
+            "below_median", 0.25, "all four unofficial implementations of B3D", below_median, ratio_score
+        ),
+        "anomaly_index": Rule("anomaly_index", 2.0, "Neural Cleanse, lower side only", lower_anomaly_index, float),
         "small_patch": Rule("small_patch", 16.0, "a 4x4 patch, the prototype race's limit", small_patch),
     }
 )

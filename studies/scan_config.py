@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from oracles import spec as oracle_specs
 from oracles.spec import OracleSpec
 from oracles.torch_model import Output, Precision, TorchOptions
-from simkit.errors import ConfigError
+from simkit.errors import ConfigError, complaint
 from simkit.search.presets import Preset, preset
 from simkit.verdict import RULES, Rule
 
@@ -74,7 +74,7 @@ class ScanConfig(BaseModel):
         try:
             config = cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(f"scan: {_one_line(error)}") from None
+            raise ConfigError(f"scan: {complaint(error, cls.model_fields)}") from None
         config.resolved()
         config.resolved_rule()
         config.torch_options(None)
@@ -141,11 +141,3 @@ def _valid(kind: Any, value: object, where: str) -> Any:
     if isinstance(valid, float) and not math.isfinite(valid):
         raise ConfigError(f"{where} = {value!r}: give a finite number")
     return valid
-
-
-def _one_line(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"no setting {where!r}; the settings are {', '.join(ScanConfig.model_fields)}"
-    return f"{where} = {first['input']!r}: {first['msg']}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from db.records import RunInfo, TriggerRow, VerdictRow
 from simkit.triggers import Trigger
-from simkit.verdict import ClassResult, Rule, Verdict
+from simkit.verdict import RULES, ClassResult, Rule, Verdict
 from studies.trigger_files import TriggerFiles
 
 JSON_KEYS = (
@@ -47,6 +47,13 @@ class ScanResult:
     db: Path | None
     triggers: TriggerFiles | None
 
+    @property
+    def score_threshold(self) -> float | None:
+        """The score above which the rule flags a class; None where it goes by no score."""
+        if self.threshold is None or self.rule not in RULES:
+            return None
+        return replace(RULES[self.rule], threshold=self.threshold).score_threshold
+
     def to_json(self) -> dict[str, Any]:
         """Plain values under JSON_KEYS; `error` and `exit_code` are left for the command to fill in."""
         return empty_json() | {
@@ -54,7 +61,12 @@ class ScanResult:
             "stopped": self.stopped,
             "flagged": list(self.flagged),
             "score": self.score,
-            "rule": {"name": self.rule, "threshold": self.threshold, "source": self.threshold_source},
+            "rule": {
+                "name": self.rule,
+                "threshold": self.threshold,
+                "score_threshold": self.score_threshold,
+                "source": self.threshold_source,
+            },
             "queries": {"budget": self.budget, "spent": self.spent, "refused": self.refused},
             "seconds": self.seconds,
             "run": self.run,

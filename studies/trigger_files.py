@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from db.errors import StorageError
 from db.records import FloatArray, TriggerRow
+from simkit.files import make_folder, write_atomically
+from simkit.triggers import stamp
 
 _SIDE = 192
 """Pixels along the longer side of a picture's panel, at least."""
@@ -55,13 +58,10 @@ def save_triggers(folder: Path, stem: str, flagged: Sequence[int], triggers: Seq
     shown = flagged or [t.target_class for t in sorted(triggers, key=lambda t: (t.censored, t.mask_size))[:1]]
     pictures = {folder / f"{stem}-class{t.target_class}.png": t for t in triggers if t.target_class in shown}
     npz = folder / f"{stem}.npz"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(npz, _archive(triggers))
-        for path, trigger in pictures.items():
-            _write(path, picture(trigger))
-    except OSError as error:
-        raise StorageError(f"{folder}: the triggers cannot be written: {error.strerror or error}") from error
+    make_folder(folder)
+    write_atomically(npz, _archive(triggers))
+    for path, trigger in pictures.items():
+        write_atomically(path, picture(trigger))
     return TriggerFiles(npz, tuple(pictures))
 
 
@@ -82,24 +82,28 @@ def _archive(triggers: Sequence[TriggerRow]) -> bytes:
 
 def picture(trigger: TriggerRow) -> bytes:
     """A PNG of the mask, and beside it of what the trigger paints on a grey image."""
-    stamped = (1.0 - trigger.mask) * np.float32(0.5) + trigger.mask * trigger.pattern
-    panels = [_panel(trigger.mask), _panel(stamped)]
+    grey = np.full_like(trigger.pattern, 0.5)
+    panels = [_panel(trigger.mask), _panel(stamped(grey, trigger.mask, trigger.pattern))]
     gap = np.full((panels[0].shape[0], 8, 3), 255, np.uint8)
     stream = io.BytesIO()
     Image.fromarray(np.concatenate([panels[0], gap, panels[1]], axis=1)).save(stream, format="PNG")
     return stream.getvalue()
 
 
+def stamped(image: FloatArray, mask: FloatArray, pattern: FloatArray) -> FloatArray:
+    """A trigger on one image: (C, H, W), (1, H, W) and (C, H, W)."""
+    one, its_mask, its_pattern = (torch.from_numpy(array)[None] for array in (image, mask, pattern))
+    return stamp(one, its_mask, its_pattern)[0].numpy()
+
+
+def coloured(image: FloatArray) -> FloatArray:
+    """(3, H, W) of (C, H, W): other than three channels are averaged to grey."""
+    return image if len(image) == 3 else np.repeat(image.mean(axis=0, keepdims=True), 3, axis=0)
+
+
 def _panel(image: FloatArray) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """uint8 (h, w, 3) of a (1 or 3, H, W) image, every pixel a square; other channels are averaged to grey."""
-    coloured = image if len(image) == 3 else np.repeat(image.mean(axis=0, keepdims=True), 3, axis=0)
+    """uint8 (h, w, 3) of a (C, H, W) image, every pixel a square."""
     times = max(1, -(-_SIDE // max(image.shape[1:])))
-    pixels = np.rint(coloured.transpose(1, 2, 0) * 255.0).astype(np.uint8)
-    return pixels.repeat(times, axis=0).repeat(times, axis=1)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    pixels = np.rint(coloured(image).transpose(1, 2, 0) * 255.0).astype(np.uint8)
+    panel: np.ndarray[Any, np.dtype[np.uint8]] = pixels.repeat(times, axis=0).repeat(times, axis=1)
+    return panel

@@ -1,7 +1,7 @@
 """Images and where they come from."""
 
 from simkit.data.images import ImageSet, ImageShape
-from simkit.data.load import load, peek
-from simkit.data.source import DataInfo, Split
+from simkit.data.load import load
+from simkit.data.source import Split
 
-__all__ = ["DataInfo", "ImageSet", "ImageShape", "Split", "load", "peek"]
+__all__ = ["ImageSet", "ImageShape", "Split", "load"]

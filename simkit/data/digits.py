@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from simkit.data.images import ImageSet
-from simkit.data.source import DataInfo, Split, choose, fixed_split
+from simkit.data.source import Split, choose, fixed_split
 from simkit.triggers import FloatArray, IntArray
 
 _TEST_IMAGES = 500
@@ -15,12 +15,6 @@ _CLASSES = tuple(str(digit) for digit in range(10))
 
 class Digits:
     """1,297 images to train on and 500 to test with, in a stratified split that is always the same."""
-
-    def info(self) -> DataInfo:
-        """See `Source.info`."""
-        total = len(_digits()[1])
-        sizes = {"train": total - _TEST_IMAGES, "test": _TEST_IMAGES}
-        return DataInfo("digits", _CLASSES, (1, 8, 8), sizes)
 
     def read(self, split: Split, limit: int | None, seed: int) -> ImageSet:
         """See `Source.read`."""

@@ -8,7 +8,7 @@ from simkit.data.digits import Digits
 from simkit.data.images import ImageSet
 from simkit.data.npz import NpzSource
 from simkit.data.parquet import ParquetSource
-from simkit.data.source import DataInfo, Source, Split
+from simkit.data.source import Source, Split
 from simkit.errors import DataError
 
 
@@ -21,11 +21,6 @@ def load(data: str | Path, split: Split, limit: int | None = None, seed: int = 0
     if split not in ("train", "test"):
         raise DataError(f"no split {split!r}; choose train or test")
     return open_source(data).read(split, limit, seed)
-
-
-def peek(data: str | Path) -> DataInfo:
-    """What is known of a data set without decoding it: classes, image shape, sizes by split. Raises DataError."""
-    return open_source(data).info()
 
 
 def open_source(data: str | Path) -> Source:

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from oracles.errors import one_line
 from simkit.data.images import ImageSet, ImageShape
-from simkit.data.source import DataInfo, IndexArray, Split, choose, fixed_split
+from simkit.data.source import IndexArray, Split, choose, fixed_split
 from simkit.errors import DataError
 from simkit.triggers import IntArray
 
@@ -29,14 +30,6 @@ class NpzSource:
 
     path: Path
 
-    def info(self) -> DataInfo:
-        """See `Source.info`."""
-        arrays = _read(self.path)
-        parts = {split: _part(arrays, split, self.path) for split in ("train", "test")}
-        shape, _ = _layout(parts["train"][0], self.path)
-        sizes = {split: len(rows) for split, (_, _, rows) in parts.items()}
-        return DataInfo(self.path.stem, _classes(arrays, self.path), shape, sizes)
-
     def read(self, split: Split, limit: int | None, seed: int) -> ImageSet:
         """See `Source.read`."""
         arrays = _read(self.path)
@@ -48,10 +41,15 @@ class NpzSource:
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
+        with zipfile.ZipFile(path):  # NumPy would take other files for something else
+            pass
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read as a .npz of plain arrays: {error}") from error
+    except Exception as error:  # of a damaged archive, zipfile, zlib and NumPy raise many kinds
+        raise DataError(f"{path}: cannot be read as a .npz of plain arrays: {one_line(error)}") from error
+    strange = sorted(name for name, array in arrays.items() if not isinstance(array, np.ndarray))
+    if strange:
+        raise DataError(f"{path}: {strange[0]} is no array; write the file with numpy.savez")
     if not (set(_SPLIT_NAMES) <= set(arrays) or {"images", "labels"} <= set(arrays)):
         found = ", ".join(sorted(arrays)) or "nothing"
         raise DataError(f"{path}: holds {found}; name the arrays {', '.join(_SPLIT_NAMES)}, or images and labels")

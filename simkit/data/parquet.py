@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from simkit.data.images import ImageSet, ImageShape
-from simkit.data.source import DataInfo, IndexArray, Split, choose
+from simkit.data.source import IndexArray, Split, choose
 from simkit.errors import DataError
 from simkit.triggers import IntArray
 
 _PREFIXES: dict[Split, tuple[str, ...]] = {"train": ("train",), "test": ("test", "validation", "val")}
 _GREY, _COLOUR = ("L", "1"), ("RGB", "RGBA", "P", "CMYK", "YCbCr", "LA", "PA")
+
+
+_MOST_CLASSES = 2**15
 
 
 @dataclass(frozen=True)
@@ -42,17 +45,6 @@ class ParquetSource:
 
     folder: Path
 
-    def info(self) -> DataInfo:
-        """See `Source.info`."""
-        parts = {split: files for split in _PREFIXES if (files := _find(self.folder, split))}
-        if not parts:
-            raise DataError(f"{self.folder}: holds no train*.parquet or test*.parquet, nor does {self.folder / 'data'}")
-        sizes: dict[str, int] = {split: _count(files) for split, files in parts.items()}
-        first = next(iter(parts.values()))[0]
-        columns = _columns(first)
-        classes = columns.classes or self._numbered(columns, parts)
-        return DataInfo(self.folder.name, classes, _first_shape(first, columns), sizes)
-
     def read(self, split: Split, limit: int | None, seed: int) -> ImageSet:
         """See `Source.read`."""
         files = _find(self.folder, split)
@@ -65,13 +57,13 @@ class ParquetSource:
         pixels, labels = np.empty((len(rows), *shape), np.uint8), np.empty(len(rows), np.int32)
         for place, cell in _cells(files, columns, rows):
             pixels[place], labels[place] = cell.decode(shape), cell.class_id(columns.classes)
-        classes = columns.classes or self.info().classes
+        classes = columns.classes or self._numbered(columns)
         images = torch.from_numpy(pixels).float().div_(255.0)
         return ImageSet(images, labels, classes, f"{self.folder.name}/{split}")
 
-    def _numbered(self, columns: Columns, parts: dict[Split, list[Path]]) -> tuple[str, ...]:
+    def _numbered(self, columns: Columns) -> tuple[str, ...]:
         """Class names for a schema that has none: the numbers up to the largest label of any split."""
-        every = [file for files in parts.values() for file in files]
+        every = [file for split in _PREFIXES for file in _find(self.folder, split)]
         largest = max(int(_labels(file, columns.label).max(initial=0)) for file in every)
         return tuple(str(label) for label in range(largest + 1))
 
@@ -111,7 +103,7 @@ class _Cell:
         return image
 
     def class_id(self, classes: tuple[str, ...] | None) -> int:
-        if self.label is None or self.label < 0 or (classes is not None and self.label >= len(classes)):
+        if self.label is None or not 0 <= self.label < (_MOST_CLASSES if classes is None else len(classes)):
             known = "" if classes is None else f"; the {len(classes)} classes are counted from 0"
             raise self._error(self.columns.label, f"is {self.label}{known}")
         return self.label
@@ -207,6 +199,7 @@ def _read_group(
 ) -> tuple[list[bytes | None], list[int | None]]:
     import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
 
+    _check_columns(file, parquet, columns.image, columns.label)
     try:
         table = parquet.read_row_group(group, columns=[f"{columns.image}.bytes", columns.label]).take(pa.array(rows))
         data = [None if cell is None else cell["bytes"] for cell in table[columns.image].to_pylist()]
@@ -215,9 +208,19 @@ def _read_group(
         raise DataError(f"{file}: columns {columns.image!r} and {columns.label!r}: {error}") from error
 
 
+def _check_columns(file: Path, parquet: Any, *columns: str) -> None:
+    for column in columns:
+        if column not in parquet.schema_arrow.names:
+            raise DataError(f"{file}: has no column {column!r}, unlike the first file; store all of them alike")
+
+
 def _labels(file: Path, column: str) -> IntArray:
-    labels = _open(file).read(columns=[column])[column].drop_null().to_numpy()
+    parquet = _open(file)
+    _check_columns(file, parquet, column)
+    labels = parquet.read(columns=[column])[column].drop_null().to_numpy()
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"{file}: column {column!r} is {labels.dtype}; need integers")
+    if labels.max(initial=0) >= _MOST_CLASSES:
+        raise DataError(f"{file}: column {column!r} holds {labels.max()}; classes are counted from 0")
     numbers: IntArray = labels.astype(np.int32)
     return numbers

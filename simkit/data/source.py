@@ -1,15 +1,13 @@
-"""What a data set is before it is read: its description, the protocol of a source, and the choice of images."""
+"""What a source of images is, and the choice among its images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simkit.data.images import ImageSet, ImageShape
+from simkit.data.images import ImageSet
 from simkit.errors import DataError
 from simkit.seeding import stream
 
@@ -17,29 +15,8 @@ Split: TypeAlias = Literal["train", "test"]
 IndexArray: TypeAlias = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class DataInfo:
-    """What can be told without decoding the images.
-
-    image_shape: (C, H, W) of the first image. sizes: images by split, only the splits that are there.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    image_shape: ImageShape
-    sizes: Mapping[str, int]
-
-    @property
-    def n_classes(self) -> int:
-        return len(self.classes)
-
-
 class Source(Protocol):
     """A place that images come from. Every failure is a DataError of one line: file, column or array, row."""
-
-    def info(self) -> DataInfo:
-        """The description, at the price of one image."""
-        ...
 
     def read(self, split: Split, limit: int | None, seed: int) -> ImageSet:
         """The split, or a seeded choice of `limit` of its images, see `choose`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from simkit.attacks.badnets import BadNets, PatchKind, patch_trigger
 from simkit.data.images import ImageShape
-from simkit.errors import DataError
+from simkit.errors import DataError, complaint
+from simkit.files import write_atomically
 from simkit.triggers import Trigger
 from simkit.zoo.spec import ZooSpec
 
@@ -122,25 +122,8 @@ class Manifest(BaseModel):
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror}); is this the folder of a zoo?") from error
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise DataError(f"{path}: not a manifest this version reads: {where}: {first['msg']}") from error
+            raise DataError(f"{path}: not a manifest this version reads: {complaint(error)}") from error
 
     def save(self, folder: Path) -> None:
-        """Write it, or leave the one before: a kill in between loses nothing."""
+        """Write it, or leave the one before: a kill in between loses nothing. Raises StorageError."""
         write_atomically(folder / MANIFEST, (self.model_dump_json(indent=1) + "\n").encode())
-
-
-def truth(folder: str | Path, index: int) -> Victim:
-    """What is known of victim `index` of the zoo in `folder`. Raises DataError if there is none."""
-    return Manifest.load(folder).victim(index)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """`data` under `path`, whole or not at all, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from simkit.attacks.badnets import PatchKind
-from simkit.errors import ConfigError
+from simkit.errors import ConfigError, complaint
 from simkit.seeding import stream
 from simkit.zoo.networks import NETWORKS
 from simkit.zoo.train import TrainConfig
@@ -70,7 +70,7 @@ class ZooSpec(BaseModel):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            raise ConfigError(f"zoo spec: {_one_line(error)}") from error
+            raise ConfigError(f"zoo spec: {complaint(error)}") from error
 
     @classmethod
     def load(cls, path: str | Path) -> ZooSpec:
@@ -107,11 +107,3 @@ class ZooSpec(BaseModel):
         if not 0 <= index < SEEDS_A_SPLIT:
             raise ConfigError(f"no seed for model {index}; a split has {SEEDS_A_SPLIT}")
         return self.first_seed + index
-
-
-def _one_line(error: ValidationError) -> str:
-    """The first complaint, and how many more there are."""
-    first, *others = error.errors(include_url=False)
-    where = ".".join(str(part) for part in first["loc"]) or "the whole"
-    more = f" (and {len(others)} more)" if others else ""
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}{more}"

@@ -17,8 +17,9 @@ from simkit.attacks.badnets import BadNets, PatchKind, random_patch
 from simkit.data.images import ImageSet, ImageShape
 from simkit.data.load import load
 from simkit.errors import ConfigError
+from simkit.files import make_folder, write_atomically
 from simkit.seeding import stream, subseed
-from simkit.zoo.manifest import MANIFEST, Manifest, Patch, Victim, write_atomically
+from simkit.zoo.manifest import MANIFEST, Manifest, Patch, Victim
 from simkit.zoo.networks import build_network
 from simkit.zoo.spec import CLEAN, SEEDS_A_SPLIT, ZooSpec
 from simkit.zoo.train import evaluate, train
@@ -64,7 +65,7 @@ def make(spec: ZooSpec, out: str | Path, progress: Progress | None = None) -> Ma
     progress: called with each victim as it is finished, failed implants included. Resuming gives the same weights as an
     unbroken run with as many torch threads; a file that is missing or was changed is made again. Raises DataError if
     the data cannot be read; ConfigError if `out` holds something else, another process is at it, or implants keep
-    failing.
+    failing; StorageError if it cannot be written.
     """
     images = load(spec.data, "train", spec.train.train_images, spec.first_seed)
     held_out = load(spec.data, "test", spec.held_out, spec.first_seed)
@@ -73,7 +74,7 @@ def make(spec: ZooSpec, out: str | Path, progress: Progress | None = None) -> Ma
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: is a file; name a folder for the zoo")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     try:
         with FileLock(out / ".lock", timeout=0):
             return _fill(_Workshop(spec, images, held_out, out), progress)

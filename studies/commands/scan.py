@@ -130,7 +130,9 @@ def show(result: ScanResult) -> None:
 
 def _show_cost(result: ScanResult) -> None:
     score = "-" if result.score is None else f"{result.score:.3g}"
-    typer.echo(f"score {score} by rule {result.rule}, threshold {result.threshold:g} ({result.threshold_source})")
+    above = "" if result.score_threshold is None else f", flags above {result.score_threshold:.3g}"
+    threshold = f"threshold {result.threshold:g}, {result.threshold_source}"
+    typer.echo(f"score {score}{above} (rule {result.rule}, {threshold})")
     cap = "no limit" if result.budget is None else f"a budget of {result.budget:,}"
     accuracy = "unknown" if result.clean_accuracy is None else f"{result.clean_accuracy:.1%}"
     typer.echo(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from simkit.errors import ConfigError
@@ -51,6 +52,21 @@ def test_below_a_quarter_of_the_median(
     decision = below_median(results(sizes, censored), 0.25)
     assert decision.flagged == flagged
     assert decision.score == pytest.approx(score)
+
+
+@given(SIZES, st.sampled_from(["below_median", "anomaly_index"]), st.floats(0.05, 3.0))
+def test_a_class_is_flagged_above_the_scores_threshold(sizes: list[float], name: str, threshold: float) -> None:
+    rule = replace(RULES[name], threshold=threshold)
+    decision = rule(results(sizes))
+    assert rule.score_threshold is not None
+    assume(abs(decision.score - rule.score_threshold) > 1e-9)
+    assert bool(decision.flagged) == (decision.score > rule.score_threshold)
+
+
+def test_a_threshold_that_no_score_reaches_is_none() -> None:
+    assert RULES["small_patch"].score_threshold is None
+    assert replace(RULES["below_median"], threshold=0.0).score_threshold is None
+    assert RULES["below_median"].score_threshold == pytest.approx(math.log(4))
 
 
 @pytest.mark.parametrize(

@@ -36,3 +36,11 @@ def test_ledger_and_picture_are_whole(demo_folder: Path) -> None:
     with Image.open(demo_folder / "demo.png") as picture:
         picture.load()
         assert min(picture.size) > 300
+
+
+def test_a_folder_below_a_file_ends_with_5_and_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("mine")
+    for args in (["demo"], ["zoo", "make", "--set", "data=digits", "--set", "split=tune", "--set", "models=1"]):
+        assert main([*args, "--out", str(tmp_path / "file" / "below")]) == 5
+        assert capsys.readouterr().err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from simkit.data import load, peek
+from simkit.data import load
 from simkit.errors import DataError
 
 
@@ -20,19 +20,19 @@ def test_an_unknown_split_is_refused() -> None:
 @pytest.mark.parametrize("name", ["missing", "missing.npz"])
 def test_a_missing_path_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=f"{name}: no such data"):
-        peek(tmp_path / name)
+        load(tmp_path / name, "test")
 
 
 @pytest.mark.parametrize("name", ["images.zip", "images"])
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(DataError, match="name `digits`"):
-        peek(tmp_path / name)
+        load(tmp_path / name, "test")
 
 
 def test_a_folder_named_digits_can_be_reached_as_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("digits").mkdir()
-    assert peek("digits").name == "digits"
-    with pytest.raises(DataError, match="holds no"):
-        peek("./digits")
+    assert load("digits", "test").name == "digits/test"
+    with pytest.raises(DataError, match="no test"):
+        load("./digits", "test")

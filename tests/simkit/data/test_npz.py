@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from simkit.data import load, peek
+from simkit.data import load
 from simkit.errors import DataError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 3, 5, 4)).astype(np.uint8)
@@ -41,8 +42,8 @@ def test_every_layout_and_type_gives_the_same_images(tmp_path: Path, stored: NDA
     images = load(path, "train")
     assert torch.allclose(images.pixels, torch.from_numpy(IMAGES).float() / 255.0, atol=1e-7)
     assert images.labels.tolist() == LABELS.tolist()
-    info = peek(path)
-    assert (info.image_shape, dict(info.sizes), info.classes) == ((3, 5, 4), {"train": 8, "test": 4}, ("0", "1", "2"))
+    assert images.classes == load(path, "test").classes == ("0", "1", "2")
+    assert len(load(path, "test")) == 4
 
 
 def test_grey_images_need_no_channel_axis(tmp_path: Path) -> None:
@@ -50,7 +51,7 @@ def test_grey_images_need_no_channel_axis(tmp_path: Path) -> None:
     images = load(str(path), "test")
     assert torch.equal(images.pixels[:, 0], torch.from_numpy(IMAGES[:4, 0]) / 255.0)
     assert images.classes == ("x", "y", "z")
-    assert peek(path).image_shape == (1, 5, 4)
+    assert images.image_shape == (1, 5, 4)
 
 
 def test_a_limit_takes_rows_of_the_whole(tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ def test_one_set_is_split_once_and_for_all(tmp_path: Path) -> None:
     seen = [int(v) for part in parts for v in (part.pixels[:, 0, 0, 0] * 255).round()]
     assert sorted(seen) == list(range(40))
     assert np.bincount(parts[1].labels).max() <= 3
-    assert dict(peek(path).sizes) == {"train": 30, "test": 10}
+    assert [len(part) for part in parts] == [30, 10]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +100,28 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     path = _save(tmp_path, **_four(np.array([{"a": 1}] * 8, dtype=object)))
     with pytest.raises(DataError, match="plain arrays"):
         load(path, "train")
+
+
+def test_a_damaged_member_is_refused(tmp_path: Path) -> None:
+    arrays: dict[str, Any] = _four(IMAGES)
+    np.savez_compressed(tmp_path / "set.npz", **arrays)
+    data = bytearray((tmp_path / "set.npz").read_bytes())
+    data[100:150] = b"\xff" * 50
+    (tmp_path / "set.npz").write_bytes(data)
+    with pytest.raises(DataError, match="cannot be read"):
+        load(tmp_path / "set.npz", "train")
+
+
+def test_what_is_no_archive_of_arrays_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", IMAGES)
+    (tmp_path / "one.npy").rename(tmp_path / "one.npz")
+    with pytest.raises(DataError, match=r"one\.npz: cannot be read"):
+        load(tmp_path / "one.npz", "train")
+    with zipfile.ZipFile(tmp_path / "text.npz", "w") as archive:
+        archive.writestr("images", "text")
+        archive.writestr("labels", "text")
+    with pytest.raises(DataError, match="images is no array"):
+        load(tmp_path / "text.npz", "train")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"no archive"])

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from simkit.data import load, parquet, peek
+from simkit.data import load, parquet
 from simkit.errors import DataError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (7, 6, 5, 3)).astype(np.uint8)
@@ -68,12 +68,6 @@ def test_shards_are_read_in_order(folder: Path) -> None:
     assert images.classes == tuple(NAMES)
 
 
-def test_peek_tells_sizes_and_decodes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
-    info = peek(folder)
-    assert (info.classes, info.image_shape, dict(info.sizes)) == (tuple(NAMES), (3, 6, 5), {"train": 7, "test": 2})
-
-
 def test_a_limit_decodes_only_the_chosen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = 0
     decode = parquet._Cell.decode
@@ -94,7 +88,7 @@ def test_a_limit_decodes_only_the_chosen(folder: Path, monkeypatch: pytest.Monke
 def test_the_data_subfolder_and_a_validation_split_will_do(tmp_path: Path) -> None:
     write(tmp_path / "data" / "train-00000-of-00001.parquet", [png(PIXELS[0])], [0], NAMES)
     write(tmp_path / "data" / "validation-00000-of-00001.parquet", [png(PIXELS[1])], [1], NAMES)
-    assert dict(peek(tmp_path).sizes) == {"train": 1, "test": 1}
+    assert load(tmp_path, "train").labels.tolist() == [0]
     assert load(tmp_path, "test").labels.tolist() == [1]
 
 
@@ -106,7 +100,7 @@ def test_columns_of_other_names_are_found_by_their_type(tmp_path: Path) -> None:
 def test_without_names_classes_are_numbered_over_all_splits(tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", [png(PIXELS[0])], [0])
     write(tmp_path / "test.parquet", [png(PIXELS[0])], [2])
-    assert load(tmp_path, "train").classes == peek(tmp_path).classes == ("0", "1", "2")
+    assert load(tmp_path, "train").classes == load(tmp_path, "test").classes == ("0", "1", "2")
 
 
 def test_grey_among_colour_gets_three_channels_and_grey_alone_one(tmp_path: Path) -> None:
@@ -159,6 +153,27 @@ def test_columns_that_nobody_could_mean_are_refused(tmp_path: Path) -> None:
         load(tmp_path / "c", "train")
 
 
+@pytest.mark.parametrize("names", [NAMES, None])
+def test_a_later_file_with_other_columns_is_refused(tmp_path: Path, names: list[str] | None) -> None:
+    write(tmp_path / "train-0.parquet", [png(PIXELS[0])], [0], names)
+    write(tmp_path / "train-1.parquet", [png(PIXELS[0])], [0], names, columns=("img", "label"))
+    with pytest.raises(DataError, match=r"train-1\.parquet: has no column 'image'"):
+        load(tmp_path, "train")
+    write(tmp_path / "train-1.parquet", [png(PIXELS[0])], [0], names, columns=("image", "class"))
+    with pytest.raises(DataError, match=r"train-1\.parquet: has no column 'label'"):
+        load(tmp_path, "train")
+
+
+@pytest.mark.parametrize("label", [2**15, 2**40])
+def test_a_label_beyond_all_classes_is_refused(tmp_path: Path, label: int) -> None:
+    write(tmp_path / "train.parquet", [png(PIXELS[0])], [label])
+    with pytest.raises(DataError, match=f"row 0: is {label}"):
+        load(tmp_path, "train")
+    write(tmp_path / "test.parquet", [png(PIXELS[0])], [0])
+    with pytest.raises(DataError, match=f"holds {label}"):
+        load(tmp_path, "test")
+
+
 def test_missing_and_broken_files_are_refused(tmp_path: Path, folder: Path) -> None:
     (folder / "test.parquet").unlink()
     with pytest.raises(DataError, match=r"no test\*\.parquet or validation"):
@@ -170,19 +185,11 @@ def test_missing_and_broken_files_are_refused(tmp_path: Path, folder: Path) -> N
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("name", "n_classes", "shape", "sizes"),
-    [
-        ("cifar10", 10, (3, 32, 32), {"train": 50000, "test": 10000}),
-        ("gtsrb", 43, (3, 32, 32), {"train": 25087, "test": 7949}),
-        ("imagenette", 10, (3, 96, 96), {"train": 9469, "test": 3925}),
-    ],
+    ("name", "n_classes", "shape"),
+    [("cifar10", 10, (3, 32, 32)), ("gtsrb", 43, (3, 32, 32)), ("imagenette", 10, (3, 96, 96))],
 )
-def test_the_real_sets_are_read(
-    real_data: Path, name: str, n_classes: int, shape: tuple[int, int, int], sizes: dict[str, int]
-) -> None:
-    info = peek(real_data / name)
-    assert (info.n_classes, info.image_shape, dict(info.sizes)) == (n_classes, shape, sizes)
+def test_the_real_sets_are_read(real_data: Path, name: str, n_classes: int, shape: tuple[int, int, int]) -> None:
     images = load(real_data / name, "test", limit=100, seed=1)
-    assert (len(images), images.image_shape, images.classes) == (100, shape, info.classes)
+    assert (len(images), images.image_shape, images.n_classes) == (100, shape, n_classes)
     assert len(np.unique(images.labels)) > 5
     assert 0.2 < float(images.pixels.mean()) < 0.7

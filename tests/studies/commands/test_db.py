@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from db.ledger import Ledger, RunInfo, VerdictRow
+from db.ledger import Ledger, RunInfo, TriggerRow, VerdictRow
 from oracles.meter import CallRecord, unknown_rows
 from studies.cli import main
 
@@ -29,7 +29,9 @@ def ledger(tmp_path: Path) -> Path:
         done.record(call)
         open_run.record(call)
         open_run.record(call)
-        done.finish(VerdictRow("backdoored", "decided", (2, 5), 3.5, "anomaly", 2.0, "given", 3, 0, 0.25, None, ""), [])
+        blank = np.zeros((1, 2, 2), np.float32)
+        verdict = VerdictRow("backdoored", "decided", (2, 5), 3.5, "anomaly", 2.0, "given", 3, 0, 0.25, None, "")
+        done.finish(verdict, [TriggerRow(c, blank, blank, 0.0, None, 0, 0, False) for c in verdict.flagged])
     return path
 
 

@@ -53,7 +53,8 @@ def test_a_backdoor_by_its_entry_in_the_zoo(run: Program, tmp_path: Path) -> Non
     told = run(f"{run.zoo}:0", *digits(5_000, "--db", "scan.db"), code=0)
     assert told["verdict"] == "backdoored"
     assert told["stopped"] == "decided"
-    assert told["rule"] == {"name": "small_patch", "threshold": 9.0, "source": "set for this run"}
+    rule = {"name": "small_patch", "threshold": 9.0, "score_threshold": None, "source": "set for this run"}
+    assert told["rule"] == rule
     assert told["queries"]["budget"] == 5_000
     assert 0 < told["queries"]["spent"] <= 5_000
     assert [c["class"] for c in told["classes"]] == list(range(10))
@@ -104,6 +105,14 @@ def test_words_for_people(run: Program, demo_folder: Path, capsys: pytest.Captur
     assert "scan.db, run 1" in out
     assert main(["scan", f"{run.zoo}:0", *digits(100, "--db", "scan.db")]) == 3
     assert capsys.readouterr().out.startswith("undecided: the budget ended")
+
+
+def test_score_and_threshold_are_told_on_one_scale(run: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["--data", "digits", "--budget", "300", "--set", "rule.threshold=0.5"]
+    told = run(f"{run.zoo}:0", *args, code=3)
+    assert told["rule"]["score_threshold"] == pytest.approx(0.6931, abs=1e-4)
+    assert main(["scan", f"{run.zoo}:0", *args]) == 3
+    assert f"score {told['score']:.3g}, flags above 0.693 (rule below_median, " in capsys.readouterr().out
 
 
 BAD_OPTIONS = [
