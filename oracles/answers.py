@@ -15,15 +15,16 @@ FloatArray: TypeAlias = NDArray[np.float32]
 IntArray: TypeAlias = NDArray[np.int32]
 
 MISSING = -1
-"""The class id in a `TopK` row where the service named fewer than k classes."""
+"""The class id where the service named none: in a `TopK` row of fewer than k classes, and in `Labels`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
     """One probability per class.
 
-    values: float32 (N, C) in [0, 1]. floor: a value of 0 says only that the true score is below `floor`
-    (a service's threshold, or half a unit of its rounding); 0 where the values are exact.
+    values: float32 (N, C) in [0, 1]. floor: a value of 0 says only that the score was at most `floor` before it was
+    cut (by a service's threshold, or half a unit of its rounding, or both); 0 where the values are exact. Where scores
+    are noisy it was the noisy score: of the true one nothing is promised.
     """
 
     values: FloatArray
@@ -56,7 +57,7 @@ class TopK:
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """The best class alone: int32 (N,)."""
+    """The best class alone: int32 (N,), MISSING where the service named none."""
 
     labels: IntArray
     n_classes: int
@@ -92,32 +93,37 @@ def is_finite(answer: Answer) -> bool:
     return isinstance(answer, Labels) or bool(np.isfinite(answer.values).all())
 
 
-def _top_k_dtype(k: int) -> np.dtype[np.void]:
-    return np.dtype([("classes", "<i2", (k,)), ("values", "<f4", (k,))])
+def _class_dtype(n_classes: int) -> str:
+    return "<i2" if n_classes <= 2**15 else "<i4"
+
+
+def _top_k_dtype(n_classes: int, k: int) -> np.dtype[np.void]:
+    return np.dtype([("classes", _class_dtype(n_classes), (k,)), ("values", "<f4", (k,))])
 
 
 def encode(answer: Answer) -> tuple[str, bytes]:
     """The answer as (codec, bytes): little-endian, one equally long record an image, nothing lost.
 
-    Codecs: `scores/C/floor` (C float32), `topk/C/k/floor` (k int16, k float32), `labels/C` (one int16).
+    Codecs: `scores/C/floor` (C float32), `topk/C/k/floor` (k class ids, k float32), `labels/C` (one class id). Ids are
+    int16, and int32 where C is over 32,768.
     """
     if isinstance(answer, Labels):
-        return f"labels/{answer.n_classes}", answer.labels.astype("<i2").tobytes()
+        return f"labels/{answer.n_classes}", answer.labels.astype(_class_dtype(answer.n_classes)).tobytes()
     if isinstance(answer, TopK):
         k = answer.classes.shape[1]
-        records = np.empty(len(answer), dtype=_top_k_dtype(k))
+        records = np.empty(len(answer), dtype=_top_k_dtype(answer.n_classes, k))
         records["classes"], records["values"] = answer.classes, answer.values
-        return f"topk/{answer.n_classes}/{k}/{answer.floor!r}", records.tobytes()
-    return f"scores/{answer.n_classes}/{answer.floor!r}", answer.values.astype("<f4").tobytes()
+        return f"topk/{answer.n_classes}/{k}/{float(answer.floor)!r}", records.tobytes()
+    return f"scores/{answer.n_classes}/{float(answer.floor)!r}", answer.values.astype("<f4").tobytes()
 
 
 def decode(codec: str, data: bytes) -> Answer:
     """What `encode` was given. Raises ValueError on a codec or a length it does not know."""
     kind, *numbers = codec.split("/")
     if kind == "labels" and len(numbers) == 1:
-        return Labels(np.frombuffer(data, "<i2").astype(np.int32), int(numbers[0]))
+        return Labels(np.frombuffer(data, _class_dtype(int(numbers[0]))).astype(np.int32), int(numbers[0]))
     if kind == "topk" and len(numbers) == 3:
-        records = np.frombuffer(data, _top_k_dtype(int(numbers[1])))
+        records = np.frombuffer(data, _top_k_dtype(int(numbers[0]), int(numbers[1])))
         classes, values = records["classes"].astype(np.int32), records["values"].astype(np.float32)
         return TopK(classes, values, int(numbers[0]), float(numbers[2]))
     if kind == "scores" and len(numbers) == 2:

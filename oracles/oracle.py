@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+import numpy as np
 import torch
 
-from oracles.answers import Answer, IntArray
-from oracles.errors import InvalidImages
+from oracles.answers import MISSING, Answer, IntArray, Labels, Scores, TopK
+from oracles.errors import InvalidImages, ModelError
 
 ImageShape: TypeAlias = tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class Tag:
-    """Why an image is asked about; only `Recorded` looks inside.
+    """Why an image is asked about; only `Recorded` and `Replayed`, the books of a run, look inside.
 
     step: the id that the recorder gave when the step was opened. rows: int32 (N, 2), image and candidate of each query.
     """
@@ -45,10 +46,11 @@ class Oracle(Protocol):
 
 
 class Wrapper:
-    """An oracle around an oracle. Subclasses override `before`, `after` or `failed`, never `query`.
+    """An oracle around an oracle. Subclasses override `before`, `after` or `failed`, and not `query`.
 
-    Nothing is forwarded implicitly. `answered` counts the images that went through since the run began, `first` of them
-    before this process; randomness is drawn from it, so that a resumed run sees the same noise.
+    The one exception is `Replayed`, which may have no need to ask. Nothing is forwarded implicitly. `answered` counts
+    the images that went through since the run began, `first` of them before this process; randomness is drawn from it,
+    so that a resumed run sees the same noise.
     """
 
     def __init__(self, inner: Oracle, first: int = 0) -> None:
@@ -68,10 +70,11 @@ class Wrapper:
         return self._answered
 
     def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
-        """See `Oracle.query`."""
+        """See `Oracle.query`; ModelError if the inner oracle's answer is not as `check_answer` wants it."""
         sent = self.before(images, tag)
         try:
             answer = self._inner.query(sent, tag)
+            check_answer(answer, len(sent), self.n_classes)
         except BaseException as error:
             self.failed(images, tag, error)
             raise
@@ -108,3 +111,34 @@ def check_range(images: torch.Tensor) -> None:
     if not (low >= 0.0 and high <= 1.0):
         found = "NaN" if low != low or high != high else f"values from {low:g} to {high:g}"
         raise InvalidImages(f"images hold {found}; pixels must lie in [0, 1]: divide 8-bit images by 255 and clip")
+
+
+def check_answer(answer: object, images: int, n_classes: int) -> None:
+    """Raise ModelError unless this is an `Answer` for as many images and classes, of the types that it states."""
+    if isinstance(answer, Scores):
+        _check_array("values", answer.values, np.float32, (images, n_classes))
+    elif isinstance(answer, TopK):
+        k = np.shape(answer.classes)[1] if np.ndim(answer.classes) == 2 else 1
+        _check_array("classes", answer.classes, np.int32, (images, k))
+        _check_array("values", answer.values, np.float32, answer.classes.shape)
+        _check_classes(answer.classes, answer.n_classes, n_classes)
+    elif isinstance(answer, Labels):
+        _check_array("labels", answer.labels, np.int32, (images,))
+        _check_classes(answer.labels, answer.n_classes, n_classes)
+    else:
+        raise ModelError(f"the oracle answers a {type(answer).__name__}; it must be Scores, TopK or Labels")
+
+
+def _check_array(name: str, array: object, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
+    wanted = f"a numpy {dtype.__name__} array {shape}"
+    if not isinstance(array, np.ndarray):
+        raise ModelError(f"the oracle answers {name} as {type(array).__name__}; give {wanted}")
+    if array.dtype != dtype or array.shape != shape:
+        raise ModelError(f"the oracle answers {name} {array.dtype} {array.shape}; give {wanted}")
+
+
+def _check_classes(ids: IntArray, stated: int, n_classes: int) -> None:
+    if stated != n_classes:
+        raise ModelError(f"the oracle answers for {stated} classes, not {n_classes}; give the right n_classes")
+    if ids.size == 0 or ids.min() < MISSING or ids.max() >= n_classes:
+        raise ModelError(f"the oracle names classes beyond 0 to {n_classes - 1}; {MISSING} stands for none")

@@ -10,7 +10,7 @@ import torch
 
 from oracles.answers import Answer, IntArray, decode
 from oracles.errors import ReplayMismatch
-from oracles.oracle import Oracle, Tag, Wrapper
+from oracles.oracle import Oracle, Tag, Wrapper, check_shape
 
 
 class StoredCall(Protocol):
@@ -43,6 +43,7 @@ class Replayed(Wrapper):
 
     def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
         """The stored answer if there is one left; else see `Oracle.query`."""
+        check_shape(images, self.image_shape)
         call = next(self._stored, None) if self._replaying else None
         if call is None:
             self._replaying = False

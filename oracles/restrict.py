@@ -54,7 +54,10 @@ class LabelOnly(Wrapper):
 
 
 class Thresholded(Wrapper):
-    """Leaves out scores below `minimum`, in [0, 1]: they become 0, and `minimum` the floor."""
+    """Leaves out scores below `minimum`, in [0, 1]: they become 0.
+
+    The floor is `minimum` plus the floor of the scores it sees: what was rounded down was larger.
+    """
 
     def __init__(self, inner: Oracle, minimum: float) -> None:
         if not 0.0 <= minimum <= 1.0:
@@ -65,7 +68,7 @@ class Thresholded(Wrapper):
     def after(self, answer: Answer, tag: Tag | None) -> Answer:
         scores = _scores(answer, self)
         values = np.where(scores.values < np.float32(self._minimum), np.float32(0.0), scores.values)
-        return Scores(values, max(scores.floor, self._minimum))
+        return Scores(values, scores.floor + self._minimum)
 
 
 class Rounded(Wrapper):
@@ -87,7 +90,8 @@ class Rounded(Wrapper):
 class ScoreNoise(Wrapper):
     """Adds Gaussian noise to the probabilities and clips them to [0, 1]; rows no longer sum to 1.
 
-    noise_std: of the noise, 0 or more, in units of probability. first: queries of this run answered before.
+    A floor set outside of it holds for the noisy score only. noise_std: of the noise, 0 or more, in units of
+    probability. first: queries of this run answered before.
     """
 
     def __init__(self, inner: Oracle, noise_std: float, seed: int = 0, first: int = 0) -> None:

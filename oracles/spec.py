@@ -48,7 +48,7 @@ class OracleSpec(BaseModel):
 
     if not TYPE_CHECKING:  # checkers keep the constructor with its fields; everybody gets one typed line
 
-        def __init__(self, **fields: object) -> None:
+        def __init__(self, /, **fields: object) -> None:
             try:
                 super().__init__(**fields)
             except ValidationError as error:
@@ -65,7 +65,7 @@ class OracleSpec(BaseModel):
         """Read one JSON object. Raises InvalidSpec."""
         try:
             fields = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidSpec(f"the oracle spec is not JSON: {error}") from None
         if not isinstance(fields, dict):
             raise InvalidSpec(f"the oracle spec is a JSON {type(fields).__name__}; give an object of fields")
@@ -76,7 +76,7 @@ class OracleSpec(BaseModel):
         """Read a TOML table. Raises InvalidSpec."""
         try:
             fields: dict[str, Any] = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise InvalidSpec(f"the oracle spec is not TOML: {error}") from None
         return cls(**fields)
 
@@ -119,8 +119,8 @@ def load(source: str | Path) -> OracleSpec:
         return reader(Path(text).read_text(encoding="utf-8"))
     except InvalidSpec as error:
         raise InvalidSpec(f"{text}: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSpec(f"cannot read the oracle spec {text}: {error}") from None
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the path
+        raise InvalidSpec(f"cannot read the oracle spec {text!r}: {error}") from None
 
 
 def build(

@@ -6,7 +6,7 @@ import math
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Thread
+from threading import Barrier, Thread
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -120,7 +120,7 @@ class TorchOracle:
         threads = torch.get_num_threads()
         if threads == 1 or self._device.type != "cpu" or not self._model.parallel:
             return None
-        return ThreadPoolExecutor(threads, "simkit-oracle", initializer=_use_one_thread, initargs=(threads,))
+        return _pool_of_single(threads)
 
     def _forward(self, images: torch.Tensor) -> torch.Tensor:
         try:
@@ -168,13 +168,22 @@ class TorchOracle:
         return rows.clamp_(0.0, 1.0)
 
 
-def _use_one_thread(elsewhere: int) -> None:
-    """Set this thread to one torch thread; what new threads of the process begin with goes back to `elsewhere`."""
-    torch.get_num_threads()  # a thread takes over the process's number when it is first asked: before, not after
-    torch.set_num_threads(1)
-    restoring = Thread(target=torch.set_num_threads, args=(elsewhere,))
+def _pool_of_single(threads: int) -> ThreadPoolExecutor:
+    """Threads that use one torch thread each, all of them started.
+
+    The last number that any thread sets is what new threads of the process begin with, so it is set back at the end.
+    """
+    pool, all_there = ThreadPoolExecutor(threads, "simkit-oracle", initializer=_use_one_thread), Barrier(threads)
+    list(pool.map(lambda _: all_there.wait(), range(threads)))
+    restoring = Thread(target=torch.set_num_threads, args=(threads,))
     restoring.start()
     restoring.join()
+    return pool
+
+
+def _use_one_thread() -> None:
+    torch.get_num_threads()  # a thread takes over the process's number when it is first asked: before, not after
+    torch.set_num_threads(1)
 
 
 def _checked_rows(rows: object, images: int, n_classes: int) -> torch.Tensor:

@@ -55,6 +55,23 @@ def test_bytes_are_little_endian_on_every_machine() -> None:
     assert encode(Scores(np.array([[1.0, 0.0]], dtype=np.float32)))[1] == b"\x00\x00\x80\x3f" + bytes(4)
 
 
+@pytest.mark.parametrize("n_classes", [2**15, 2**15 + 1, 50_000])
+def test_more_classes_than_two_bytes_count(n_classes: int) -> None:
+    ids = np.array([[n_classes - 1, MISSING], [0, n_classes - 1]], dtype=np.int32)
+    labels = decode(*encode(Labels(ids[0], n_classes)))
+    top = decode(*encode(TopK(ids, np.ones((2, 2), dtype=np.float32), n_classes)))
+    assert isinstance(labels, Labels)
+    assert isinstance(top, TopK)
+    assert_array_equal(labels.labels, ids[0])
+    assert_array_equal(top.classes, ids)
+
+
+def test_a_floor_of_another_float_type_is_written_as_a_number() -> None:
+    values = np.ones((1, 3), dtype=np.float32)
+    assert encode(Scores(values, np.float64(0.1)))[0] == "scores/3/0.1"
+    assert encode(TopK(np.zeros((1, 3), dtype=np.int32), values, 3, np.float64(0.1)))[0] == "topk/3/3/0.1"
+
+
 @pytest.mark.parametrize("codec", ["", "scores", "scores/3", "topk/3/1", "labels/3/0.0", "png/3"])
 def test_an_unknown_codec(codec: str) -> None:
     with pytest.raises(ValueError, match="unknown answer codec"):

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from oracles.answers import Answer, Labels, Scores, TopK
+from oracles.budget import Budget
 from oracles.errors import InvalidImages, ModelError
-from oracles.oracle import Oracle, Wrapper, check_range, check_shape
+from oracles.meter import MemoryRecorder
+from oracles.oracle import Oracle, Tag, Wrapper, check_answer, check_range, check_shape
+from oracles.spec import OracleSpec, build
 from tests.contracts.oracle import OracleContract
 from tests.oracles.fakes import LinearOracle, random_images
 
@@ -35,6 +41,52 @@ def test_answered_counts_images_from_first_and_skips_failures() -> None:
     with pytest.raises(ModelError):
         wrapper.query(random_images(2))
     assert wrapper.answered == 13
+
+
+SCORES = np.full((2, 3), 1 / 3, dtype=np.float32)
+IDS = np.zeros(2, dtype=np.int32)
+PAIR = np.zeros((2, 2), dtype=np.int32)
+
+WRONG_ANSWERS: list[tuple[Any, str]] = [
+    (None, "answers a NoneType"),
+    (SCORES, "answers a ndarray; it must be Scores"),
+    (Scores(SCORES[:, :2]), r"values float32 \(2, 2\); give a numpy float32 array \(2, 3\)"),
+    (Scores(SCORES[:1]), r"values float32 \(1, 3\); give a numpy float32 array \(2, 3\)"),
+    (Scores(SCORES[0]), r"values float32 \(3,\)"),
+    (Scores(SCORES.astype(np.float64)), r"values float64"),
+    (Scores(torch.from_numpy(SCORES)), r"values as Tensor; give a numpy float32 array"),  # type: ignore[arg-type]
+    (Labels(IDS.astype(np.int64), 3), "labels int64"),
+    (Labels(IDS[:1], 3), r"labels int32 \(1,\)"),
+    (Labels([0, 0], 3), "labels as list"),  # type: ignore[arg-type]
+    (Labels(IDS, 4), "for 4 classes, not 3"),
+    (Labels(IDS + 3, 3), "classes beyond 0 to 2; -1 stands for none"),
+    (Labels(IDS - 2, 3), "classes beyond"),
+    (TopK(PAIR, SCORES, 3), r"values float32 \(2, 3\); give a numpy float32 array \(2, 2\)"),
+    (TopK(PAIR[0], SCORES[0, :2], 3), r"classes int32 \(2,\); give a numpy int32 array \(2, 1\)"),
+    (TopK(None, SCORES, 3), "classes as NoneType"),  # type: ignore[arg-type]
+    (TopK(PAIR + 3, SCORES[:, :2], 3), "classes beyond"),
+    (TopK(PAIR[:, :0], SCORES[:, :0], 3), "classes beyond"),
+]
+
+
+@pytest.mark.parametrize(("answer", "says"), WRONG_ANSWERS)
+@pytest.mark.parametrize("spec", [OracleSpec(), OracleSpec(score_noise=0.1, decimals=1), OracleSpec(label_only=True)])
+def test_a_wrong_answer_is_a_model_error_and_costs_nothing(answer: Any, says: str, spec: OracleSpec) -> None:
+    class Own:
+        n_classes, image_shape = 3, (3, 4, 4)
+
+        def query(self, images: torch.Tensor, tag: Tag | None = None) -> Any:
+            return answer
+
+    recorder, budget = MemoryRecorder(), Budget(5)
+    with pytest.raises(ModelError, match=says):
+        build(spec, Own(), budget, recorder).query(random_images(2))
+    assert (budget.spent, recorder.calls) == (0, [])
+
+
+@pytest.mark.parametrize("answer", [Scores(SCORES * np.nan), Labels(IDS - 1, 3), TopK(PAIR, SCORES[:, :2], 3)])
+def test_an_answer_may_be_not_finite_or_name_nothing(answer: Answer) -> None:
+    check_answer(answer, 2, 3)
 
 
 def test_images_of_the_right_shape_pass() -> None:

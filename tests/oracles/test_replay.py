@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+import torch
 
-from oracles.answers import encode
+from oracles.answers import Answer, encode
 from oracles.budget import Budget
 from oracles.errors import ReplayMismatch
-from oracles.meter import MemoryRecorder
-from oracles.oracle import Oracle, Tag
+from oracles.meter import CallRecord, MemoryRecorder, Recorded
+from oracles.oracle import ImageShape, Oracle, Tag
 from oracles.replay import Replayed
 from oracles.spec import OracleSpec, build
-from tests.contracts.oracle import OracleContract
+from tests.contracts.oracle import OracleContract, recorder_for_contracts
 from tests.oracles.fakes import LinearOracle, random_images
 
 NOISY = OracleSpec(score_noise=0.1, input_noise=0.1)
@@ -19,6 +22,38 @@ NOISY = OracleSpec(score_noise=0.1, input_noise=0.1)
 class TestReplayedContract(OracleContract):
     def make(self) -> Oracle:
         return Replayed(LinearOracle(), [])
+
+
+class Echo:
+    """Records the answer to each question just before `Replayed` is asked the same; its live oracle fails."""
+
+    def __init__(self) -> None:
+        self._replayed = Replayed(LinearOracle(failing=True), self._stored())
+        self._asked = torch.empty(0), tag(0, 0)
+
+    @property
+    def n_classes(self) -> int:
+        return self._replayed.n_classes
+
+    @property
+    def image_shape(self) -> ImageShape:
+        return self._replayed.image_shape
+
+    def query(self, images: torch.Tensor, tagged: Tag | None = None) -> Answer:
+        self._asked = images, tagged or tag(0, len(images))
+        return self._replayed.query(*self._asked)
+
+    def _stored(self) -> Iterator[CallRecord]:
+        while True:
+            recorder = recorder_for_contracts()
+            recorder.open_step(0, "search", "{}")
+            Recorded(LinearOracle(), recorder).query(*self._asked)
+            yield recorder.calls[0]
+
+
+class TestReplayingContract(OracleContract):
+    def make(self) -> Oracle:
+        return Echo()
 
 
 def tag(step: int, count: int, image: int = 0) -> Tag:

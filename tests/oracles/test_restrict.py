@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_array_equal
 
 from oracles.answers import MISSING, FloatArray, Labels, Scores, TopK
@@ -127,9 +128,31 @@ def test_rounded_to_the_nearest_decimal_with_half_a_unit_as_floor() -> None:
     assert answer.floor == pytest.approx(0.005)
 
 
-def test_the_higher_floor_wins_in_both_orders() -> None:
+@given(
+    truth=arrays(np.float32, (3, 4), elements=st.floats(0.0, 1.0, width=32)),
+    decimals=st.none() | st.integers(0, 3),
+    minimum=st.none() | st.floats(0.0, 1.0),
+)
+def test_what_was_cut_to_zero_was_not_above_the_floor(
+    truth: FloatArray, decimals: int | None, minimum: float | None
+) -> None:
+    oracle: Oracle = TableOracle(truth)
+    oracle = oracle if decimals is None else Rounded(oracle, decimals)
+    answer = ask(oracle if minimum is None else Thresholded(oracle, minimum), 3)
+    assert isinstance(answer, Scores)
+    assert (truth[answer.values == 0.0] <= answer.floor + 1e-6).all()
+
+
+def test_a_threshold_on_rounded_scores_adds_what_rounding_took() -> None:
+    answer = ask(Thresholded(Rounded(TableOracle(table([0.249, 0.501, 0.25])), 1), 0.21), 1)
+    assert isinstance(answer, Scores)
+    assert_array_equal(answer.values, table([0.0, 0.5, 0.0]))
+    assert answer.floor == pytest.approx(0.26)
+
+
+def test_the_higher_floor_wins_where_only_one_rounds() -> None:
     values = table([0.567, 0.4299, 0.0031])
-    one = ask(Thresholded(Rounded(TableOracle(values), 1), 0.01), 1)
+    one = ask(Thresholded(Rounded(TableOracle(values), 1), 0.0), 1)
     other = ask(Rounded(Thresholded(TableOracle(values), 0.1), 2), 1)
     assert isinstance(one, Scores)
     assert isinstance(other, Scores)

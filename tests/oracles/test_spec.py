@@ -75,6 +75,7 @@ def test_a_spec_survives_toml_and_json(spec: OracleSpec) -> None:
         ({"seed": -1}, "seed = -1"),
         ({"sigma": 1.0}, "no field 'sigma'; the fields are top_k"),
         ({"seed": -1, "decimals": 9}, "and 1 more"),
+        ({"self": 1}, "no field 'self'"),
     ],
 )
 def test_a_wrong_field_is_one_typed_line(fields: dict[str, Any], says: str) -> None:
@@ -117,6 +118,8 @@ def test_load_a_file_of_either_kind(tmp_path: Path) -> None:
         ("a.json", b"[1]", "JSON list"),
         ("a.json", b"{", "not JSON"),
         ("a.toml", b"\xff\xfe\x00", "cannot read"),
+        ("a.json", b'{"seed": ' + b"[" * 100_000, "not JSON"),
+        ("a.toml", b"seed = " + b"[" * 100_000, "not TOML"),
         ("a.yaml", b"top_k: 3", "no oracle spec"),
     ],
 )
@@ -126,7 +129,7 @@ def test_load_a_broken_file(tmp_path: Path, name: str, content: bytes, says: str
         load(tmp_path / name)
 
 
-@pytest.mark.parametrize("source", ["topless", "top0", "{", '{"k": 3}', "gone.toml", ""])
+@pytest.mark.parametrize("source", ["topless", "top0", "{", '{"k": 3}', "gone.toml", "a\0.toml", ""])
 def test_load_nonsense(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidSpec):
