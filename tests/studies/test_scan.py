@@ -27,14 +27,14 @@ from studies.scan import Standing, prepare, run_scan, scan
 from studies.scan_config import ScanConfig
 from studies.scan_result import ScanResult
 from tests.fakes import PlantedOracle, corner_plant, planted_images, templates
-from tests.studies.killing import killed
+from tests.studies.killing import images_asked, killed
 
 IMAGES = planted_images(112)
 SETTINGS: dict[str, Any] = {
     **{"preset": "random-patch", "search_images": 64, "verify_images": 48},
     **{"search": {"rounds": 60}, "driver": {"check_images": 16, "first_look": 20}},
 }
-KILLS = int(os.environ.get("SIMKIT_KILLS", "4"))
+KILLS = int(os.environ.get("SIMKIT_KILLS", "20"))
 
 
 class Count:
@@ -326,28 +326,44 @@ def test_nan_is_invalid() -> None:
     json.dumps(result.to_json(), allow_nan=False)
 
 
-def test_kills_lose_no_query_and_count_none_twice(demo_folder: Path, tmp_path: Path) -> None:
+KILLED: list[dict[str, Any]] = [
+    {
+        **{"preset": "random-patch", "oracle": "noisy", "budget": 20_000},
+        **{"search": {"rounds": 400, "largest_side": 1}, "rule": {"threshold": 0.5}},
+    },
+    {"preset": "efficient", "oracle": "scores", "budget": 40_000, "search": {"steps": 25}},
+]
+
+
+@pytest.mark.parametrize("settings", KILLED, ids=["random-patch", "efficient"])
+def test_kills_lose_no_query_and_count_none_twice(settings: dict[str, Any], demo_folder: Path, tmp_path: Path) -> None:
     """SIGKILL at seeded moments of the command, then the same command: the same triggers, to the last bit."""
-    settings = ["--set", "search.rounds=400", "--set", "search.largest_side=1", "--set", "rule.threshold=0.5"]
-    args = [f"{demo_folder / 'zoo'}:1", *("--data", "digits", "--budget", "20000", "--preset", "random-patch")]
-    args += [*settings, "--oracle", "noisy", "--db", str(tmp_path / "scan.db")]
-    moments = stream(0, "kills").uniform(0.0, 0.4, KILLS)
-    assert sum(killed(args, float(seconds)) for seconds in moments) >= KILLS // 2
-    config = ScanConfig.of(
-        {
-            **{"data": "digits", "budget": 20_000, "preset": "random-patch", "oracle": "noisy"},
-            **{"search": {"rounds": 400, "largest_side": 1}, "rule": {"threshold": 0.5}},
-        }
-    )
-    prepared = prepare(demo_folder / "zoo" / "0001.safetensors", config)
-    resumed = run_scan(prepared, tmp_path / "scan.db")
+    db, model = tmp_path / "scan.db", demo_folder / "zoo" / "0001.safetensors"
+    args = [str(model), *("--data", "digits", "--db", str(db)), *_as_options(settings)]
+    lost, forwarded, kills = 0, 0, 0
+    for number, moment in enumerate(stream(0, "kills").uniform(0.0, 1.6 / KILLS, KILLS)):
+        was_killed = killed(args, float(moment), tmp_path / str(number))
+        calls = images_asked(tmp_path / str(number))
+        kills += was_killed
+        forwarded += sum(calls)
+        lost += calls[-1] if was_killed and calls else 0
+    assert kills >= KILLS // 4
+    prepared = prepare(model, ScanConfig.of(settings | {"data": "digits"}))
+    resumed = run_scan(prepared, db)
     unbroken = run_scan(prepared, None, tmp_path / "unbroken")
     assert told(resumed) == told(unbroken)
     assert resumed.triggers is not None
     assert unbroken.triggers is not None
     assert resumed.triggers.npz.read_bytes() == unbroken.triggers.npz.read_bytes()
-    assert resumed.spent == len(reads.queries(tmp_path / "scan.db"))
-    assert check(tmp_path / "scan.db") == []
+    assert resumed.spent == len(reads.queries(db))
+    assert forwarded <= resumed.spent + lost
+    assert check(db) == []
+
+
+def _as_options(settings: dict[str, Any]) -> list[str]:
+    nested = {f"{k}.{name}": v for k, held in settings.items() if isinstance(held, dict) for name, v in held.items()}
+    plain = [part for k, v in settings.items() if not isinstance(v, dict) for part in (f"--{k}", str(v))]
+    return plain + [part for k, v in nested.items() for part in ("--set", f"{k}={v}")]
 
 
 def test_a_result_is_what_the_ledger_says(tmp_path: Path) -> None:
