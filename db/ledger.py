@@ -82,6 +82,12 @@ class Ledger:
                 self._runs[run.key] = Run(self, self._writer, run_id)
             return self._runs[run.key]
 
+    def discard_if_empty(self) -> None:
+        """Take the file away if it holds no run; still open, so that its lock keeps every other process from it."""
+        if not self._writer.read("SELECT 1 FROM runs LIMIT 1"):
+            for suffix in ("", "-wal", "-shm"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
     def close(self) -> None:
         """Commit what is queued, close, let others write. Raises StorageFull if the commit fails; still closes."""
         try:

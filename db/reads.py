@@ -6,13 +6,23 @@ named by its id, the column `run`.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
 from sqlalchemy import bindparam, text
 
 from db.engine import reading
-from db.records import TRIGGER_COLUMNS, VERDICT_COLUMNS, TriggerRow, VerdictRow, unpack_trigger, unpack_verdict
+from db.records import (
+    TRIGGER_COLUMNS,
+    VERDICT_COLUMNS,
+    KeptRun,
+    RunInfo,
+    TriggerRow,
+    VerdictRow,
+    unpack_trigger,
+    unpack_verdict,
+)
 
 
 def runs(path: Path) -> pd.DataFrame:
@@ -25,6 +35,17 @@ def runs(path: Path) -> pd.DataFrame:
         ORDER BY r.id
     """
     return _frame(path, sql, {"budget": "Int64"})
+
+
+def same_scans(path: Path, info: RunInfo) -> list[KeptRun]:
+    """The runs of the same model, images and settings as `info`, by id, wherever and with whatever they were made."""
+    sql = (
+        "SELECT id, key, environment FROM runs"
+        " WHERE key = ? OR (model_hash = ? AND data_hash = ? AND config = ? AND budget IS ?) ORDER BY id"
+    )
+    same = (info.key, info.model_hash, info.data_hash, info.config, info.budget)
+    with reading(path) as connection:
+        return [KeptRun(run, key, json.loads(told)) for run, key, told in connection.exec_driver_sql(sql, same)]
 
 
 def queries(path: Path, run: int | None = None, limit: int | None = None) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeAlias
 
@@ -72,6 +72,15 @@ class RunInfo:
     seed: int
     budget: int | None
     environment: str
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """A run that a ledger holds already; environment: the JSON of its `RunInfo`, read."""
+
+    id: int
+    key: str
+    environment: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

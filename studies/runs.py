@@ -4,39 +4,17 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from db.engine import reading
 from db.ledger import Ledger, Run
-from db.records import RunInfo
+from db.records import KeptRun, RunInfo
 from oracles.meter import CallRecord
 
 _DIFFER = ("threads", "torch", "numpy", "simkit")
 """What of the environment belongs to a run's key."""
-
-
-@dataclass(frozen=True)
-class KeptRun:
-    """A run that a ledger holds; environment: see `studies.identity.environment`, and `output`, what was found out."""
-
-    id: int
-    key: str
-    environment: Mapping[str, Any]
-
-
-def same_scans(path: Path, info: RunInfo) -> list[KeptRun]:
-    """The runs in a ledger of the same model, images and settings as `info`, wherever they were made."""
-    sql = (
-        "SELECT id, key, environment FROM runs"
-        " WHERE key = ? OR (model_hash = ? AND data_hash = ? AND config = ? AND budget IS ?) ORDER BY id"
-    )
-    with reading(path) as connection:
-        rows = connection.exec_driver_sql(sql, (info.key, info.model_hash, info.data_hash, info.config, info.budget))
-        return [KeptRun(number, key, json.loads(environment)) for number, key, environment in rows]
 
 
 def warn_of_others(path: Path, info: RunInfo, kept: Sequence[KeptRun]) -> None:
@@ -108,17 +86,6 @@ def opened(db: Path | Ledger) -> Iterator[Ledger]:
         try:
             yield ledger
         except BaseException:
-            if new and _is_empty(ledger.path):
-                _remove(ledger.path)
+            if new:
+                ledger.discard_if_empty()
             raise
-
-
-def _is_empty(path: Path) -> bool:
-    with reading(path) as connection:
-        return connection.exec_driver_sql("SELECT 1 FROM runs LIMIT 1").first() is None
-
-
-def _remove(path: Path) -> None:
-    """While it is open, so that its lock keeps every other process away."""
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)

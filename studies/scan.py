@@ -31,7 +31,7 @@ from simkit.seeding import stream
 from studies.home import home
 from studies.identity import run_info, with_output
 from studies.models import Model, OpenedModel, open_model
-from studies.runs import LateRun, opened, same_scans, warn_of_others
+from studies.runs import LateRun, opened, warn_of_others
 from studies.scan_config import ScanConfig
 from studies.scan_result import ScanResult, scan_result, trigger_rows, verdict_row
 from studies.trigger_files import check_folder, file_stem, save_triggers
@@ -173,7 +173,7 @@ def _in_ledger(prepared: Prepared, db: Path | Ledger, out: Path | None, progress
 
 def _finished(prepared: Prepared, ledger: Ledger, info: RunInfo, progress: Told | None) -> Run:
     """The run of this scan with its verdict: as it is in the ledger, or conducted to it now."""
-    kept = same_scans(ledger.path, info)
+    kept = reads.same_scans(ledger.path, info)
     own = next((run for run in kept if run.key == info.key), None)
     oracle = prepared.oracle(own.environment.get("output", "auto") if own else "auto")
     late = LateRun(lambda: ledger.begin(with_output(info, oracle)))

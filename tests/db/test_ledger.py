@@ -282,3 +282,13 @@ def test_threads_may_share_a_run(path: Path, make_run: MakeRun, make_call: MakeC
             thread.join()
         assert run.spent == 8 * 8 * 7
     assert check(path) == []
+
+
+def test_only_an_empty_ledger_is_discarded(path: Path, make_run: MakeRun) -> None:
+    with Ledger.open(path) as ledger:
+        ledger.discard_if_empty()
+        assert not path.exists()
+    with Ledger.open(path) as ledger:
+        ledger.begin(make_run())
+        ledger.discard_if_empty()
+    assert len(reads.runs(path)) == 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -168,3 +170,15 @@ def test_plain_sql_reads_the_view(ledger_path: Path) -> None:
     sql = "SELECT purpose, count(*), sum(charged), max(length(answer)) FROM queries WHERE run = 1 GROUP BY purpose"
     done = subprocess.run(["sqlite3", str(ledger_path), sql], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["check|2|2|16", "external|1|1|16", "search|7|7|16"]
+
+
+def test_the_same_scan_is_found_under_another_key(path: Path, make_run: MakeRun) -> None:
+    first, other = make_run(), replace(make_run("other"), model_hash="e" * 64)
+    elsewhere = replace(first, key="d" * 64)
+    with Ledger.open(path) as ledger:
+        ids = [ledger.begin(info).id for info in (first, other)]
+    assert [run.id for run in reads.same_scans(path, elsewhere)] == ids[:1]
+    assert [run.key for run in reads.same_scans(path, first)] == [first.key]
+    assert reads.same_scans(path, first)[0].environment == json.loads(first.environment)
+    for change in ({"config": '{"x": 1}'}, {"budget": 9}, {"data_hash": "e" * 64}):
+        assert reads.same_scans(path, replace(elsewhere, **change)) == []
