@@ -18,7 +18,7 @@ from simkit.search.presets import Preset, preset
 from simkit.verdict import RULES, Rule
 
 T = TypeVar("T")
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=2**63 - 1)]
 
 
 class ScanConfig(BaseModel):

@@ -1,4 +1,4 @@
-"""Images in a NumPy archive: x_train, y_train, x_test, y_test, or images and labels; optionally `classes`."""
+"""Images in a NumPy archive: x_test, y_test, x_train, y_train, or images and labels; optionally `classes`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from simkit.data.source import IndexArray, Split, choose, fixed_split
 from simkit.errors import DataError
 from simkit.triggers import IntArray
 
-_SPLIT_NAMES = ("x_train", "y_train", "x_test", "y_test")
 _TEST_SHARE = 0.25
 
 
@@ -25,7 +24,8 @@ _TEST_SHARE = 0.25
 class NpzSource:
     """A `.npz` file. Images are uint8 0..255 or float 0..1, in NHWC, NCHW or (grey) NHW; labels integers (N,).
 
-    `images` and `labels` are split once and for all, a quarter for the test. Nothing is unpickled.
+    x_test and y_test, x_train and y_train: one pair is enough for what needs only that split. `images` and `labels` are
+    split once and for all, a quarter for the test. Nothing is unpickled.
     """
 
     path: Path
@@ -35,6 +35,7 @@ class NpzSource:
         arrays = _read(self.path)
         images, labels, rows = _part(arrays, split, self.path)
         chosen = rows[choose(len(rows), limit, seed, split)]
+        _check_floats(images, rows, self.path)
         pixels = _pixels(images, chosen, self.path)
         return ImageSet(pixels, labels[chosen], _classes(arrays, self.path), f"{self.path.stem}/{split}")
 
@@ -50,17 +51,17 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     strange = sorted(name for name, array in arrays.items() if not isinstance(array, np.ndarray))
     if strange:
         raise DataError(f"{path}: {strange[0]} is no array; write the file with numpy.savez")
-    if not (set(_SPLIT_NAMES) <= set(arrays) or {"images", "labels"} <= set(arrays)):
-        found = ", ".join(sorted(arrays)) or "nothing"
-        raise DataError(f"{path}: holds {found}; name the arrays {', '.join(_SPLIT_NAMES)}, or images and labels")
     return arrays
 
 
 def _part(arrays: dict[str, NDArray[Any]], split: str, path: Path) -> tuple[NDArray[Any], IntArray, IndexArray]:
     """The images and labels that hold the split, and its rows among them."""
-    if "x_train" in arrays:
+    if {f"x_{split}", f"y_{split}"} <= set(arrays):
         images, labels = arrays[f"x_{split}"], _labels(arrays, f"y_{split}", path)
         rows = np.arange(len(labels), dtype=np.int64)
+    elif not {"images", "labels"} <= set(arrays):
+        found = ", ".join(sorted(arrays)) or "nothing"
+        raise DataError(f"{path}: holds {found}; name the arrays x_{split} and y_{split}, or images and labels")
     else:
         images, labels = arrays["images"], _labels(arrays, "labels", path)
         parts = fixed_split(labels, round(_TEST_SHARE * len(labels)), str(path))
@@ -85,7 +86,7 @@ def _labels(arrays: dict[str, NDArray[Any]], name: str, path: Path) -> IntArray:
 def _classes(arrays: dict[str, NDArray[Any]], path: Path) -> tuple[str, ...]:
     if "classes" in arrays:
         return tuple(str(name) for name in np.atleast_1d(arrays["classes"]))
-    names = ("y_train", "y_test") if "x_train" in arrays else ("labels",)
+    names = {"y_train", "y_test", "labels"} & set(arrays)
     largest = max(int(_labels(arrays, name, path).max(initial=0)) for name in names)
     return tuple(str(label) for label in range(largest + 1))
 
@@ -114,8 +115,17 @@ def _pixels(images: NDArray[Any], chosen: IndexArray, path: Path) -> torch.Tenso
         return torch.from_numpy(batch).float().div_(255.0)
     if not np.issubdtype(batch.dtype, np.floating):
         raise DataError(f"{path}: images are {batch.dtype}; store uint8 0..255 or floats in [0, 1]")
-    outside = ~((batch >= 0.0) & (batch <= 1.0)).reshape(len(batch), -1).all(axis=1)
-    if outside.any():
-        row = int(chosen[np.argmax(outside)])
-        raise DataError(f"{path}: the float image in row {row} leaves [0, 1]; divide by 255, or store uint8")
     return torch.from_numpy(batch.astype(np.float32))
+
+
+def _check_floats(images: NDArray[Any], rows: IndexArray, path: Path) -> None:
+    """Every image of the split, drawn or not: a file is sound or it is not, whatever the seed."""
+    if not np.issubdtype(images.dtype, np.floating):
+        return
+    flat = images[rows].reshape(len(rows), -1)
+    for wrong, what in (
+        (~np.isfinite(flat), "holds NaN or infinity; repair it or take it out"),
+        ((flat < 0.0) | (flat > 1.0), "leaves [0, 1]; scale it, or store uint8 0..255"),
+    ):
+        if wrong.any():
+            raise DataError(f"{path}: the float image in row {int(rows[wrong.any(axis=1).argmax()])} {what}")

@@ -19,6 +19,8 @@ COLUMNS = (
     "run",
     "model",
     "data",
+    "preset",
+    "oracle",
     "seed",
     "state",
     "verdict",
@@ -68,7 +70,15 @@ def run_rows(file: Path) -> list[dict[str, Any]]:
 
     own = ["run", "verdict", "stopped", "score", "flagged", "seconds"]
     frame = reads.runs(file).merge(reads.verdicts(file)[own], on="run", how="left")
+    frame["preset"] = [json.loads(config).get("preset") for config in frame["config"]]
     rows: list[dict[str, Any]] = json.loads(frame[list(COLUMNS)].to_json(orient="records"))
     for row in rows:
+        row["oracle"] = _limits(row["oracle"])
         row["flagged"] = json.loads(row["flagged"]) if row["flagged"] else None
     return rows
+
+
+def _limits(oracle: str) -> str:
+    """What the service withholds, of its spec; `scores` where it withholds nothing."""
+    spec = {name: value for name, value in json.loads(oracle).items() if value and name != "seed"}
+    return ", ".join(name if value is True else f"{name} {value}" for name, value in spec.items()) or "scores"

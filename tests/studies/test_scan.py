@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from db.check import check
 from db.ledger import Ledger
 from oracles.errors import ModelError
 from simkit.errors import ConfigError, DataError
+from simkit.zoo.networks import build_network
 from studies.scan import Standing, prepare, scan
 from studies.scan_config import ScanConfig
 from tests.fakes import PlantedOracle, planted_images
@@ -159,3 +161,12 @@ def test_a_result_is_what_the_ledger_says(tmp_path: Path) -> None:
         assert found["mask_sizes"].tolist() == [c.mask_size for c in result.classes]
         assert (found["masks"][1] == result.classes[1].trigger.mask).all()
     assert [path.name.endswith("class1.png") for path in result.triggers.png] == [True]
+
+
+@pytest.mark.parametrize(("side", "warned"), [(4, True), (3, False)])
+def test_patches_that_are_large_for_the_image_are_warned_of(side: int, warned: bool) -> None:
+    settings = {"data": "digits", "preset": "random-patch", "search": {"largest_side": side}}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        prepare(build_network("conv4", (1, 8, 8), 10, 0), ScanConfig.of(settings))
+    assert any("largest_side" in str(w.message) for w in told) is warned

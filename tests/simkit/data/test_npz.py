@@ -77,14 +77,14 @@ def test_one_set_is_split_once_and_for_all(tmp_path: Path) -> None:
     [
         (_four(IMAGES.astype(np.int64)), "store uint8"),
         (_four(IMAGES.astype(np.float32)), r"row 0 leaves \[0, 1\]"),
-        (_four(np.full((8, 1, 4, 4), np.nan)), r"leaves \[0, 1\]"),
+        (_four(np.full((8, 1, 4, 4), np.nan)), "row 0 holds NaN"),
         (_four(np.zeros((8, 3, 7, 3), np.uint8)), "may be NHWC or NCHW"),
         (_four(np.zeros((8, 4, 4, 4), np.uint8)), "no axis of 1 or 3 channels"),
         (_four(np.zeros((8, 12), np.uint8)), r"\(8, 12\)"),
         (_four(IMAGES, LABELS.astype(float)), "y_train is float64"),
         (_four(IMAGES, -LABELS), "y_train is -1 in row 1"),
         (_four(IMAGES, LABELS[:5]), "one label an image"),
-        ({"x_train": IMAGES, "y_train": LABELS}, "holds x_train, y_train; name the arrays"),
+        ({"x_test": IMAGES, "y_test": LABELS}, "holds x_test, y_test; name the arrays x_train and y_train"),
         ({**_four(IMAGES), "classes": np.array(["only one"])}, "row 1 is 1"),
     ],
 )
@@ -130,3 +130,17 @@ def test_a_broken_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"broken\.npz: cannot be read"):
         load(path, "train")
+
+
+def test_one_split_is_enough(tmp_path: Path) -> None:
+    path = _save(tmp_path, x_test=IMAGES, y_test=LABELS)
+    assert len(load(path, "test")) == len(IMAGES)
+
+
+def test_a_wrong_image_is_found_even_if_it_is_not_drawn(tmp_path: Path) -> None:
+    images = (IMAGES / 255.0).astype(np.float32)
+    images[-1, 0, 0, 0] = np.nan
+    path = _save(tmp_path, x_test=images, y_test=LABELS)
+    for seed in range(8):
+        with pytest.raises(DataError, match=f"row {len(images) - 1} holds NaN"):
+            load(path, "test", 1, seed)

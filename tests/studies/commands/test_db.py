@@ -76,6 +76,8 @@ def test_runs_as_json(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "run": 1,
         "model": "[first]",
         "data": "digits",
+        "preset": None,
+        "oracle": "scores",
         "seed": 7,
         "state": "done",
         "verdict": "backdoored",
@@ -97,6 +99,8 @@ def test_runs_as_a_table(ledger: Path, capsys: pytest.CaptureFixture[str]) -> No
         "1",
         "[first]",
         "digits",
+        "-",
+        "scores",
         "7",
         "done",
         "backdoored",
@@ -108,7 +112,7 @@ def test_runs_as_a_table(ledger: Path, capsys: pytest.CaptureFixture[str]) -> No
         "50",
         "0.25",
     ]
-    assert second.split() == ["2", "second", "digits", "7", "open", "-", "-", "-", "-", "6", "-", "-"]
+    assert second.split() == ["2", "second", "digits", "-", "scores", "7", "open", "-", "-", "-", "-", "6", "-", "-"]
 
 
 def test_an_empty_ledger_lists_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
