@@ -35,9 +35,8 @@ class Evaluator:
         masks, patterns = torch.from_numpy(proposal.triggers.masks), torch.from_numpy(proposal.triggers.patterns)
         candidate, image = (torch.from_numpy(column) for column in proposal.pairs.T.astype(np.int64))
         stamped = torch.empty(len(image), *images.image_shape)
-        for start in range(
-            0, len(image), _BLOCK
-        ):  # gathered whole, masks and patterns would take twice the memory again
+        # block by block: gathered whole, masks and patterns would take twice the memory again
+        for start in range(0, len(image), _BLOCK):
             some = slice(start, start + _BLOCK)
             stamped[some] = stamp(images.pixels[image[some]], masks[candidate[some]], patterns[candidate[some]])
         rows = np.ascontiguousarray(proposal.pairs[:, ::-1])
