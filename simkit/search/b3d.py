@@ -81,13 +81,16 @@ class B3D:
         return tuple(self._result(c) for c in range(self._task.n_classes))
 
     def state(self) -> str:
-        """The turn, and of its class the sparsity weight, expected and best mask size, and a checksum of the means."""
+        """The turn, and of its class the loss of its last step (None before one), sparsity weight, expected and best
+        mask size, and a checksum of the means."""
         target = self._turns_done % self._task.n_classes
         distribution = self._classes[target]
         size = distribution.expected_mask_size
         best = None if distribution.best is None else distribution.best.mask_size
-        known = {"round": self.rounds, "class": target, "sparsity_weight": distribution.sparsity.weight}
-        return json.dumps(known | {"expected_mask_size": size, "best_mask_size": best, "digest": distribution.digest()})
+        known = {"round": self.rounds, "class": target, "loss": distribution.loss}
+        sizes = {"expected_mask_size": size, "best_mask_size": best}
+        weight = {"sparsity_weight": distribution.sparsity.weight}
+        return json.dumps(known | weight | sizes | {"digest": distribution.digest()})
 
     def _pick(self, rng: np.random.Generator, target: int, count: int) -> IntArray:
         usable = self._usable[target]

@@ -45,6 +45,7 @@ class ClassDistribution:
         self.sparsity = Sparsity(config.sparsity.weight)
         self.best: Best | None = None
         self.largest_failure: Best | None = None
+        self.loss: float | None = None  # mean cross entropy of the last step's samples
 
     @property
     def probabilities(self) -> FloatArray:
@@ -87,6 +88,7 @@ class ClassDistribution:
     def update(self, samples: Samples, losses: FloatArray, success_rate: float) -> None:
         """One step of Adam. losses: float32 (k,) jointly or (2k,), a candidate's mean cross entropy."""
         config, k, g = self._config, len(samples.masks), self.probabilities
+        self.loss = float(losses.mean())
         mask_losses, pattern_losses = losses[:k], losses[:k] if config.joint else losses[k:]
         weight = np.float32(self.sparsity.weight * self._tile**2)
         if not config.exact_sparsity:

@@ -99,12 +99,19 @@ class RandomPatch:
         return tuple(self._result(c) for c in range(self._task.n_classes))
 
     def state(self) -> str:
-        """The round, how many patches are remembered, how many pairs of patch and class work, and a checksum."""
+        """The round, how many patches are remembered, how many pairs of patch and class work, the best pair's class,
+        mask size and success rate (see `RandomPatchConfig`), and a checksum."""
         if self._pool is None:
             return json.dumps({"round": self._rounds})
         working = int(self._works(self._pool).sum())
         known = {"round": self._rounds, "patches": len(self._pool), "working": working}
-        return json.dumps(known | {"digest": zlib.crc32(self._pool.sums.tobytes())})
+        return json.dumps(known | self._best(self._pool) | {"digest": zlib.crc32(self._pool.sums.tobytes())})
+
+    def _best(self, pool: PatchPool) -> dict[str, float]:
+        ranks = self._ranks(pool)
+        row, target = divmod(int(ranks.argmax()), ranks.shape[1])
+        size, rate = pool.masks[row].sum(dtype=np.float64), self._rates(pool)[row, target]
+        return {"best_class": target, "best_mask_size": float(size), "best_success_rate": float(rate)}
 
     def _result(self, target: int) -> ClassResult:
         if self._pool is not None:
@@ -117,8 +124,12 @@ class RandomPatch:
         return ClassResult(target, blank, 0.0, None, censored=True)
 
     def _works(self, pool: PatchPool) -> BoolArray:
-        rate = (pool.hits + 0.5) / (pool.trials + 1)
-        return (pool.trials >= self._config.required_trials) & (rate >= self._config.required_success)
+        return (pool.trials >= self._config.required_trials) & (self._rates(pool) >= self._config.required_success)
+
+    @staticmethod
+    def _rates(pool: PatchPool) -> NDArray[np.float64]:
+        rates: NDArray[np.float64] = (pool.hits + 0.5) / (pool.trials + 1)
+        return rates
 
     def _ranks(self, pool: PatchPool) -> NDArray[np.float64]:
         """Values with every pair that works before every one that does not: margins lie within 9 of each other."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -100,6 +101,20 @@ def test_a_trigger_that_always_works_shrinks(config: B3DConfig) -> None:
     asked = proposals(replace(config, sparsity=sparsity, samples=24, steps=40), nothing, hits=True)
     first, last = (np.mean([p.triggers.masks.mean() for p in part]) for part in (asked[:6], asked[-6:]))
     assert last < 0.7 * first
+
+
+@BOTH
+def test_the_state_tells_the_loss_of_the_last_step_of_the_class_whose_turn_it_is(config: B3DConfig) -> None:
+    search, losses = B3D(config, TASK, 3), []
+    for turn in range(7):
+        proposal = search.ask()
+        assert proposal is not None
+        state = json.loads(search.state())
+        assert (state["round"], state["class"]) == divmod(turn, 3)
+        losses.append(state["loss"])
+        score = np.full((len(proposal.pairs), 3), -turn, dtype=np.float32)
+        search.tell(Evidence(score, score > 0.0, np.ones(score.shape, dtype=np.bool_)))
+    assert losses == [None, None, None, 0.0, 1.0, 2.0, 3.0]
 
 
 def test_images_of_one_class_only_are_refused() -> None:

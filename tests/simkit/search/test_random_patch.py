@@ -67,6 +67,15 @@ def test_a_working_patch_is_found_and_its_rate_is_hits_over_trials() -> None:
         assert (other.censored, other.success_rate) == (True, 0.0)
 
 
+def test_the_state_tells_the_best_pair() -> None:
+    search = RandomPatch(RandomPatchConfig(rounds=12), TASK, 0)
+    while (proposal := search.ask()) is not None:
+        search.tell(answers(proposal))
+    state, target = json.loads(search.state()), search.results()[1]
+    assert (state["best_class"], state["best_mask_size"]) == (1, target.mask_size)
+    assert 0.9 < state["best_success_rate"] < 1.0  # hits + 0.5 of trials + 1
+
+
 def test_promising_patches_are_tried_again_on_new_images_of_other_classes() -> None:
     search = RandomPatch(RandomPatchConfig(fresh=20, retests=6, rounds=20), TASK, 0)
     tried: dict[bytes, list[int]] = {}
