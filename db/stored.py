@@ -1,0 +1,90 @@
+"""One run as a replay reads it: what it is of, its steps, its calls in order, and what it was refused.
+
+Nothing here locks, checkpoints or changes the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from db.engine import reading
+from db.errors import StorageError
+from db.records import RunInfo, StoredCall, checksum, unpack_rows
+
+_PAGE_CALLS = 32
+"""Calls read at a time, each page in a snapshot of its own, so that a scan's log can be cut back meanwhile."""
+
+
+@dataclass(frozen=True)
+class StoredStep:
+    """A step as it was opened: its id, why its queries were sent, and what the searcher knew (JSON)."""
+
+    id: int
+    purpose: str
+    state: str
+
+
+@dataclass(frozen=True, eq=False)
+class StoredRun:
+    """A run of the ledger at `path`, finished or not. steps: by number. refused: ids of steps that were refused."""
+
+    path: Path
+    id: int
+    info: RunInfo
+    state: str
+    steps: Mapping[int, StoredStep]
+    refused: frozenset[int]
+    queries: int
+
+    @classmethod
+    def read(cls, path: Path, run: int | None = None) -> StoredRun:
+        """The run with this id, or the only one. Raises StorageError where it is not there, or not the only one."""
+        columns = ", ".join(field.name for field in fields(RunInfo))
+        with reading(path) as connection:
+            ids = [int(row[0]) for row in connection.exec_driver_sql("SELECT id FROM runs ORDER BY id")]
+            chosen = _chosen(path, ids, run)
+            sql = f"SELECT state, {columns} FROM runs WHERE id = ?"
+            state, *told = connection.exec_driver_sql(sql, (chosen,)).one()
+            sql = "SELECT number, id, purpose, state FROM steps WHERE run_id = ? ORDER BY number"
+            steps = {row[0]: StoredStep(*row[1:]) for row in connection.exec_driver_sql(sql, (chosen,))}
+            sql = "SELECT step_id FROM refusals WHERE run_id = ? AND step_id IS NOT NULL"
+            refused = frozenset(int(row[0]) for row in connection.exec_driver_sql(sql, (chosen,)))
+            sql = "SELECT coalesce(sum(queries), 0) FROM calls WHERE run_id = ?"
+            queries = int(connection.exec_driver_sql(sql, (chosen,)).scalar_one())
+        return cls(path, chosen, RunInfo(*told), state, steps, refused, queries)
+
+    def calls(self) -> Iterator[StoredCall]:
+        """The calls that were there when the run was read, in order, a few in memory at a time.
+
+        Raises StorageError on a call whose checksum differs.
+        """
+        sql = (
+            "SELECT number, step_id, rows, codec, answers, crc32 FROM calls"
+            " WHERE run_id = ? AND number >= ? ORDER BY number LIMIT ?"
+        )
+        number, left = -1, self.queries
+        while left > 0:
+            with reading(self.path) as connection:
+                page = connection.exec_driver_sql(sql, (self.id, number + 1, _PAGE_CALLS)).all()
+            if not page:
+                raise StorageError(f"{self.path}: run {self.id}: calls are gone since it was read; read it again")
+            for number, step, rows, codec, answers, crc32 in page:
+                if checksum(codec, rows, answers) != crc32:
+                    where = f"{self.path}: run {self.id}: call {number}"
+                    raise StorageError(f"{where} is damaged; restore the file from a copy")
+                call = StoredCall(step, unpack_rows(rows), codec, answers)
+                if left > 0:  # later calls came since
+                    yield call
+                left -= len(call.rows)
+
+
+def _chosen(path: Path, ids: list[int], run: int | None) -> int:
+    if run is None and len(ids) == 1:
+        return ids[0]
+    if run in ids:
+        return int(run)
+    there = f"it has {', '.join(map(str, ids[:20]))}{', ...' if len(ids) > 20 else ''}" if ids else "it has none"
+    asked = "which run is meant?" if run is None else f"there is no run {run};"
+    raise StorageError(f"{path}: {asked} {there}; see simkit db runs")
