@@ -94,6 +94,17 @@ class Wrapper:
         """Undo what `before` did; the error goes on to the caller."""
 
 
+class Restriction(Protocol):
+    """What a service of your own does to its answers: a frozen dataclass of plain values that wraps an oracle."""
+
+    def wrap(self, inner: Oracle, first: int) -> Oracle:
+        """`inner` behind this restriction, most often a `Wrapper`.
+
+        first: queries of this run that earlier processes asked; give it to `Wrapper`, and draw noise from `answered`.
+        """
+        ...
+
+
 def check_shape(images: torch.Tensor, shape: ImageShape) -> None:
     """Raise InvalidImages unless images are float32 (N, *shape) with N >= 1."""
     if images.dtype != torch.float32:

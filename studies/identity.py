@@ -43,7 +43,7 @@ def run_info(model: OpenedModel, images: ScanImages, config: ScanConfig) -> RunI
         data=config.data or images.search.name,
         data_hash=data_hash,
         oracle=config.oracle.to_json(),
-        config=canonical({"preset": config.preset} | config.identity()),
+        config=canonical({"preset": config.preset_name} | config.identity()),
         seed=config.seed,
         budget=config.budget,
         environment=canonical(environment()),

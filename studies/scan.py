@@ -27,7 +27,6 @@ from simkit.errors import ConfigError, DataError
 from simkit.search.contract import Search, Task
 from simkit.search.driver import Driver, ScanImages
 from simkit.search.evaluator import Evaluator
-from simkit.search.presets import build_search
 from simkit.search.random_patch import RandomPatchConfig
 from simkit.seeding import stream
 from studies.home import home
@@ -93,7 +92,7 @@ class Prepared:
         """A fresh search; every process that goes on with a run begins with one."""
         searched = self.images.search
         task = Task(searched.image_shape, searched.n_classes, searched.labels)
-        return build_search(self.config.resolved().search, task, self.config.seed)
+        return self.config.resolved().search.search(task, self.config.seed)
 
     def oracle(self, output: Output) -> Oracle:
         """The model to ask. output: what an earlier process found that its rows are; `auto` if nobody asked yet."""
@@ -109,7 +108,7 @@ def prepare(model: Model, config: ScanConfig, images: ImageSet | None = None) ->
     chosen = choose_images(config, images)
     prepared = Prepared(open_model(model, chosen.search, config), chosen, config, model)
     prepared.search()
-    build(config.oracle, prepared.model.oracle, Budget(0))
+    build(config.oracle, config.restricted(prepared.model.oracle, 0), Budget(0))
     _warn_of_large_patches(config, chosen.search)
     return prepared
 
@@ -220,7 +219,7 @@ def _conduct(prepared: Prepared, model: Oracle, late: LateRun, progress: Told | 
     started, config, preset = time.perf_counter(), prepared.config, prepared.config.resolved()
     before = late.run if late.begun else None
     spent = before.spent if before else 0
-    oracle = build(config.oracle, model, Budget(config.budget, spent=spent), late, spent)
+    oracle = build(config.oracle, config.restricted(model, spent), Budget(config.budget, spent=spent), late, spent)
     if before is not None:
         oracle = RefusedBefore(Replayed(oracle, before.stored_calls()), before.refused_steps())
     search, rule = prepared.search(), config.resolved_rule()

@@ -8,14 +8,25 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
 
 from oracles import spec as oracle_specs
+from oracles.oracle import Oracle, Restriction
 from oracles.spec import OracleSpec
 from oracles.torch_model import Output, Precision, TorchOptions
 from simkit.errors import ConfigError, complaint
-from simkit.search.presets import Preset, preset
-from simkit.verdict import RULES, Rule
+from simkit.search.presets import Preset, preset, rule
+from simkit.verdict import Rule
+from studies.extensions import described, described_rule, qualified_name
 
 T = TypeVar("T")
 Positive = Annotated[int, Field(ge=1, le=2**63 - 1)]
@@ -25,7 +36,8 @@ class ScanConfig(BaseModel):
     """Everything that determines a scan besides the model and the images. Raises ConfigError, InvalidSpec.
 
     data: see `simkit.data.load`; empty where images are given. budget: queries; None for no limit. oracle: a spec, or
-    what `oracles.spec.load` takes. preset: a name in PRESETS; search, driver, rule: settings put over it, e.g.
+    what `oracles.spec.load` takes. restriction: of your own, right around the model: see `oracles.oracle.Restriction`.
+    preset: a name in PRESETS, or a `Preset` of your own; search, driver, rule: settings put over it, e.g.
     {"samples": 50}; rule takes `name` and `threshold`. seed: of images and search. search_images, verify_images:
     disjoint test images to search on and to try triggers on. output (None: as the file says, else found out), mean,
     std, precision, chunk, device: see `TorchOptions`. architecture: for weights alone. name: of the model in the
@@ -37,7 +49,8 @@ class ScanConfig(BaseModel):
     data: str = ""
     budget: Positive | None = None
     oracle: OracleSpec = OracleSpec()
-    preset: str = "efficient"
+    restriction: Any = None
+    preset: Annotated[str | InstanceOf[Preset], WithJsonSchema({"type": "string"})] = "efficient"
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     search_images: Positive = 128
     verify_images: Positive = 128
@@ -52,6 +65,13 @@ class ScanConfig(BaseModel):
     search: dict[str, Any] = {}
     driver: dict[str, Any] = {}
     rule: dict[str, Any] = {}
+
+    @field_validator("preset", mode="before")
+    @classmethod
+    def _name_or_preset(cls, value: object) -> object:
+        if not isinstance(value, str | Preset):
+            raise ValueError("give the name of a preset, or a Preset")
+        return value
 
     @field_validator("mean", "std", mode="before")
     @classmethod
@@ -75,30 +95,44 @@ class ScanConfig(BaseModel):
             config = cls.model_validate(values)
         except ValidationError as error:
             raise ConfigError(f"scan: {complaint(error, cls.model_fields)}") from None
-        config.resolved()
-        config.resolved_rule()
+        config.identity()
         config.torch_options(None)
         return config
 
     def resolved(self) -> Preset:
         """The preset with the settings put over it."""
-        chosen = preset(self.preset).for_answers(labels_only=self.oracle.label_only)
+        chosen = self._preset().for_answers(labels_only=self.oracle.label_only)
         search = with_fields(chosen.search, self.search, "search")
         return replace(chosen, search=search, driver=with_fields(chosen.driver, self.driver, "driver"))
 
     def resolved_rule(self) -> Rule:
         """The decision rule; a threshold that is set here says so in its source."""
-        settings = {"name": preset(self.preset).rule} | self.rule
-        if unknown := settings.keys() - {"name", "threshold"}:
+        if unknown := self.rule.keys() - {"name", "threshold"}:
             raise ConfigError(f"rule has no setting {min(unknown)!r}; set name or threshold")
-        if settings["name"] not in RULES:
-            raise ConfigError(f"no rule {settings['name']!r}; choose from {', '.join(RULES)}")
-        rule = RULES[settings["name"]]
-        if "threshold" not in settings:
-            return rule
-        return replace(
-            rule, threshold=_valid(float, settings["threshold"], "rule.threshold"), source="set for this run"
-        )
+        chosen = rule(self.rule["name"]) if "name" in self.rule else self._preset().decision_rule()
+        if "threshold" not in self.rule:
+            return chosen
+        threshold = _valid(float, self.rule["threshold"], "rule.threshold")
+        return replace(chosen, threshold=threshold, source="set for this run")
+
+    def restricted(self, model: Oracle, first: int) -> Oracle:
+        """The model behind the user's own restriction, if there is one. first: queries of earlier processes."""
+        if self.restriction is None:
+            return model
+        wrapped = cast(Restriction, self.restriction).wrap(model, first)
+        if not callable(getattr(wrapped, "query", None)):
+            raise ConfigError(
+                f"{qualified_name(self.restriction)}.wrap returns no oracle; return a Wrapper around inner"
+            )
+        return wrapped
+
+    @property
+    def preset_name(self) -> str:
+        """The preset's name; of one of the user's own, the name of the class of its search's settings."""
+        return self.preset if isinstance(self.preset, str) else qualified_name(self.preset.search)
+
+    def _preset(self) -> Preset:
+        return preset(self.preset) if isinstance(self.preset, str) else self.preset
 
     def torch_options(self, output: Output | None) -> TorchOptions:
         """How the model is run. output: what its file says of it; a setting goes before."""
@@ -107,18 +141,24 @@ class ScanConfig(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """What of this config makes a run what it is, every preset written out, as plain values for JSON."""
-        resolved, rule = self.resolved(), self.resolved_rule()
-        own = self.model_dump(mode="json", exclude={"data", "name", "search", "driver", "rule", "preset"})
+        resolved = self.resolved()
+        own = self.model_dump(
+            mode="json", exclude={"data", "name", "search", "driver", "rule", "preset", "restriction"}
+        )
         return own | {
-            "search": {"kind": type(resolved.search).__name__} | asdict(resolved.search),
+            "search": described(resolved.search, "search"),
             "driver": asdict(resolved.driver),
-            "rule": {"name": rule.name, "threshold": rule.threshold},
+            "rule": described_rule(self.resolved_rule()),
+            "restriction": None if self.restriction is None else described(self.restriction, "wrap"),
         }
 
 
 def with_fields(config: T, settings: Mapping[str, Any], where: str) -> T:
     """A copy of a frozen dataclass with `settings` put in, nested ones too. Raises ConfigError that names the field."""
-    assert is_dataclass(config)
+    if not settings:
+        return config
+    if not is_dataclass(config):
+        raise ConfigError(f"{qualified_name(config)} is no frozen dataclass; nothing can be put over it")
     kinds, changed = get_type_hints(type(config)), {}
     for name, value in settings.items():
         here = f"{where}.{name}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from simkit.errors import ConfigError
+from simkit.search.contract import Search, Task
 from simkit.search.sparsity import SparsityConfig
 
 Baseline: TypeAlias = Literal["none", "leave_one_out"]
@@ -61,6 +62,12 @@ class B3DConfig:
             raise ConfigError(f"antithetic noise needs an even number of samples, not {self.samples}")
         if self.baseline == "leave_one_out" and self.samples < 4:
             raise ConfigError(f"a leave-one-out baseline needs 4 samples or more, not {self.samples}")
+
+    def search(self, task: Task, seed: int) -> Search:
+        """See `SearchConfig`. Raises ConfigError if all search images are of one class."""
+        from simkit.search.b3d import B3D  # it is built from these settings: at the top the import would be a circle
+
+        return B3D(self, task, seed)
 
     def tile(self, image_shape: tuple[int, int, int]) -> int:
         """Pixels along the side of one super-pixel of the mask."""

@@ -90,6 +90,14 @@ class Search(Protocol):
         ...
 
 
+class SearchConfig(Protocol):
+    """The settings of a search, a frozen dataclass of plain values; they are part of what a run is known by."""
+
+    def search(self, task: Task, seed: int) -> Search:
+        """A fresh search, a function of these settings, `task` and `seed` alone. Raises ConfigError if it cannot be."""
+        ...
+
+
 class AskTell:
     """The guard of the contract, held by a search: order and shapes are checked where ask meets tell."""
 

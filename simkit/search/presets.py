@@ -5,35 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TypeAlias
 
 from simkit.errors import ConfigError
-from simkit.search.b3d import B3D
 from simkit.search.b3d_config import B3DConfig
-from simkit.search.contract import Search, Task
+from simkit.search.contract import SearchConfig
 from simkit.search.driver import DriverConfig
-from simkit.search.random_patch import RandomPatch, RandomPatchConfig
+from simkit.search.random_patch import RandomPatchConfig
 from simkit.search.sparsity import SparsityConfig
-
-SearchConfig: TypeAlias = B3DConfig | RandomPatchConfig
+from simkit.verdict import RULES, Rule
 
 
 @dataclass(frozen=True)
 class Preset:
     """All settings of a scan that concern the search.
 
-    search: of the searcher, its type says which. rule: a name in `simkit.verdict.RULES`. driver: see `DriverConfig`.
-    labels: of the searcher where the service answers labels alone; None: as `search`.
+    search: of the searcher, its type says which. rule: a name in `simkit.verdict.RULES`, or one of your own. driver:
+    see `DriverConfig`. labels: of the searcher where the service answers labels alone; None: as `search`.
     """
 
     search: SearchConfig
-    rule: str
+    rule: str | Rule
     driver: DriverConfig = field(default_factory=DriverConfig)
     labels: SearchConfig | None = None
 
     def for_answers(self, *, labels_only: bool) -> Preset:
         """The preset for this kind of answer."""
         return replace(self, search=self.labels) if labels_only and self.labels is not None else self
+
+    def decision_rule(self) -> Rule:
+        """The rule itself. Raises ConfigError if there is none of that name."""
+        return self.rule if isinstance(self.rule, Rule) else rule(self.rule)
 
 
 # Chosen on tune victims: large steps of the pattern and of Adam, while a pixel of mask is dear from the start.
@@ -85,8 +86,8 @@ def preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def build_search(config: SearchConfig, task: Task, seed: int) -> Search:
-    """A fresh search of the kind that `config` is for. Raises ConfigError if the task cannot be searched so."""
-    if isinstance(config, RandomPatchConfig):
-        return RandomPatch(config, task, seed)
-    return B3D(config, task, seed)
+def rule(name: str) -> Rule:
+    """The decision rule of that name. Raises ConfigError if there is none."""
+    if name not in RULES:
+        raise ConfigError(f"no rule {name!r}; choose from {', '.join(RULES)}")
+    return RULES[name]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simkit.errors import ConfigError
-from simkit.search.contract import AskTell, BoolArray, Evidence, Proposal, Task
+from simkit.search.contract import AskTell, BoolArray, Evidence, Proposal, Search, Task
 from simkit.search.patches import PatchPool, margins, random_patch
 from simkit.seeding import stream
 from simkit.triggers import IntArray, Trigger, Triggers
@@ -47,6 +47,10 @@ class RandomPatchConfig:
             raise ConfigError(f"{self}; need counts >= 1, retests >= 0, most_trials >= required_trials")
         if not 0 < self.required_success < 1:
             raise ConfigError(f"required_success {self.required_success}; must lie in (0, 1)")
+
+    def search(self, task: Task, seed: int) -> Search:
+        """See `SearchConfig`."""
+        return RandomPatch(self, task, seed)
 
 
 class RandomPatch:

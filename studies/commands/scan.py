@@ -35,7 +35,13 @@ OracleOption = Annotated[
     str,
     typer.Option("--oracle", metavar="SPEC", help="What the service tells: scores, top3, label, noisy, a file, JSON."),
 ]
-PresetOption = Annotated[str, typer.Option("--preset", metavar="NAME", help="efficient, slides or random-patch.")]
+PresetOption = Annotated[
+    str, typer.Option("--preset", metavar="NAME", help="efficient, slides, random-patch, or your own as MODULE:NAME.")
+]
+RestrictionOption = Annotated[
+    str | None,
+    typer.Option("--restriction", metavar="MODULE:NAME", help="Your own, right around the model."),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Of the images and of the search.")]
 OutputOption = Annotated[
     str | None, typer.Option("--output", help="What the model answers: auto, logits or probabilities.")
@@ -67,6 +73,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     budget: BudgetOption,
     oracle: OracleOption = "scores",
     preset: PresetOption = "efficient",
+    restriction: RestrictionOption = None,
     seed: Seed = 0,
     output: OutputOption = None,
     mean: Mean = None,
@@ -87,12 +94,15 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     """
     import torch
 
+    from studies.extensions import is_reference, referred
     from studies.scan import default_db, prepare, run_scan
     from studies.scan_config import ScanConfig
 
     torch.set_num_threads(threads or torch.get_num_threads())
     told = {
-        **{"data": data, "budget": budget, "oracle": oracle, "preset": preset, "seed": seed, "output": output},
+        **{"data": data, "budget": budget, "oracle": oracle, "seed": seed, "output": output},
+        "preset": referred(preset) if is_reference(preset) else preset,
+        "restriction": None if restriction is None else referred(restriction),
         **{"mean": mean, "std": std, "precision": precision, "chunk": chunk, "architecture": architecture},
     }
     given = {name: value for name, value in told.items() if value is not None}

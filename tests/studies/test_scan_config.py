@@ -90,7 +90,7 @@ def test_a_wrong_oracle_is_the_oracles_error() -> None:
 def test_the_identity_is_json_and_has_every_setting_of_the_search() -> None:
     identity = ScanConfig.of({"data": "digits", "name": "mine", "preset": "slides"}).identity()
     assert json.loads(json.dumps(identity, allow_nan=False))["search"]["samples"] == 50
-    assert identity["search"]["kind"] == "B3DConfig"
+    assert identity["search"]["kind"] == "simkit.search.b3d_config.B3DConfig"
     assert identity["search"]["sparsity"]["weight"] == B3DConfig().sparsity.weight
     assert not {"data", "name"} & set(identity)
     same = ScanConfig.of({"preset": "slides", "search": {"samples": 50}}).identity()

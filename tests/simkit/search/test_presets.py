@@ -7,7 +7,7 @@ import pytest
 from simkit.errors import ConfigError
 from simkit.search.b3d import B3D
 from simkit.search.b3d_config import B3DConfig
-from simkit.search.presets import PRESETS, build_search, preset
+from simkit.search.presets import PRESETS, preset
 from simkit.search.random_patch import RandomPatch
 from simkit.verdict import RULES
 from tests.simkit.search.scans import TASK
@@ -16,7 +16,7 @@ from tests.simkit.search.scans import TASK
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_builds_a_search_and_names_a_rule(name: str) -> None:
     chosen = preset(name)
-    search = build_search(chosen.search, TASK, seed=0)
+    search = chosen.search.search(TASK, seed=0)
     assert isinstance(search, RandomPatch if name == "random-patch" else B3D)
     assert search.ask() is not None
     assert chosen.rule in RULES

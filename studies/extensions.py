@@ -1,0 +1,101 @@
+"""Code of the user's own in a scan: how it is found by its name, and what a run knows it by."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import re
+import sys
+import warnings
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from simkit.errors import ConfigError
+from simkit.verdict import RULES, Rule
+
+_NAME = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)")
+_OWN_PACKAGES = ("simkit", "oracles", "studies")
+"""Their code is known by simkit's version, which is part of every run's key."""
+
+
+def is_reference(name: str) -> bool:
+    """Whether `name` is of the form `package.module:NAME`."""
+    return _NAME.fullmatch(name) is not None
+
+
+def referred(name: str) -> Any:
+    """What `package.module:NAME` names; the module is imported, also from the working folder.
+
+    Runs the user's own code, so it is only for what the user typed. Raises ConfigError if there is no such thing.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise ConfigError(f"{name!r} names nothing in a module; write package.module:NAME")
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a command's path begins at its own folder, not where the user stands
+    try:
+        return getattr(importlib.import_module(match[1]), match[2])
+    except (ImportError, AttributeError, SyntaxError) as error:
+        raise ConfigError(f"cannot import {name}: {error}") from error
+
+
+def described(extension: Any, method: str) -> dict[str, Any]:
+    """What a run knows a searcher or restriction by: the class, every field, and a hash of the file it is written in.
+
+    method: what it must have. Raises ConfigError unless it is a frozen dataclass whose fields JSON can hold.
+    """
+    kind = qualified_name(extension)
+    if not callable(getattr(extension, method, None)):
+        raise ConfigError(f"{kind} has no method {method}; see the how-to pages of the documentation")
+    if not is_dataclass(extension) or isinstance(extension, type) or not _is_frozen(extension):
+        raise ConfigError(f"{kind} is no frozen dataclass; make it one, and give an instance, so that runs can tell it")
+    fields = asdict(extension)
+    if taken := fields.keys() & {"kind", "code"}:
+        raise ConfigError(f"{kind} has a field {min(taken)!r}, which a run's record keeps for itself; rename it")
+    for name, value in fields.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{kind}.{name}: {error}; use numbers, text, flags, and tuples or dicts of them"
+            ) from None
+    return {"kind": kind} | fields | _code(type(extension))
+
+
+def described_rule(rule: Rule) -> dict[str, Any]:
+    """What a run knows a decision rule by. Raises ConfigError for another rule under the name of a known one."""
+    known = {"name": rule.name, "threshold": rule.threshold}
+    built_in = RULES.get(rule.name)
+    if built_in is None:
+        return known | {"kind": f"{rule.decide.__module__}.{rule.decide.__qualname__}"} | _code(rule.decide)
+    if built_in.decide is not rule.decide:
+        raise ConfigError(f"there is a rule {rule.name!r} already; give yours another name")
+    return known
+
+
+def qualified_name(thing: Any) -> str:
+    """The module and name of a class, or of the class of an object."""
+    kind = thing if isinstance(thing, type) else type(thing)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _is_frozen(extension: Any) -> bool:
+    return bool(extension.__dataclass_params__.frozen)
+
+
+def _code(thing: Any) -> dict[str, str]:
+    """A hash of the source file, so that changed code is another run and not answered from an old one."""
+    if thing.__module__.split(".")[0] in _OWN_PACKAGES:
+        return {}
+    file = getattr(sys.modules.get(thing.__module__), "__file__", None)
+    if file is None:
+        warnings.warn(
+            f"{thing.__qualname__} is written in no file: a ledger cannot tell its versions apart; "
+            "after a change, scan into a fresh one",
+            stacklevel=2,
+        )
+        return {}
+    return {"code": hashlib.sha256(Path(file).read_bytes()).hexdigest()}
