@@ -15,7 +15,7 @@ import torch
 from db.records import RunInfo
 from oracles.oracle import Oracle
 from oracles.torch_model import TorchOracle
-from simkit.search.driver import ScanImages
+from simkit.search.images import ScanImages
 from studies.models import OpenedModel
 from studies.scan_config import ScanConfig
 

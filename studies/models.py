@@ -50,7 +50,7 @@ def open_model(model: Model, images: ImageSet, config: ScanConfig) -> OpenedMode
     if isinstance(model, nn.Module):
         sha256 = module_sha256(model, config.name)
         name = config.name or type(model).__name__
-        oracle: Oracle = TorchOracle(model, images.image_shape, config.torch_options(None), images.n_classes)
+        oracle: Oracle = TorchOracle(model, images.image_shape, config.torch_options(None), images.n_classes or None)
         opened = OpenedModel(oracle, name, sha256)
     elif isinstance(model, str | Path):
         opened = _open_file(model_path(model), images, config)
@@ -148,7 +148,7 @@ def _told(path: Path, images: ImageSet, config: ScanConfig) -> Description:
     return Description(
         architecture=config.architecture,
         image_shape=None if "image_shape" in stated else images.image_shape,
-        n_classes=None if "n_classes" in stated else images.n_classes,
+        n_classes=None if "n_classes" in stated else images.n_classes or None,
     )
 
 
@@ -163,7 +163,7 @@ def _stated(path: Path) -> set[str]:
 
 
 def _check_fit(opened: OpenedModel, images: ImageSet) -> None:
-    if opened.oracle.n_classes != images.n_classes:
+    if images.n_classes not in (0, opened.oracle.n_classes):
         raise ModelError(
             f"{opened.name}: answers {opened.oracle.n_classes} classes, but {images.name} has {images.n_classes}; "
             "give the data set that the model is for"

@@ -25,8 +25,9 @@ from oracles.torch_model import Output, TorchOracle
 from simkit.data import ImageSet, load
 from simkit.errors import ConfigError, DataError
 from simkit.search.contract import Search, Task
-from simkit.search.driver import Driver, ScanImages
+from simkit.search.driver import Driver
 from simkit.search.evaluator import Evaluator
+from simkit.search.images import ScanImages, class_of_all
 from simkit.search.random_patch import RandomPatchConfig
 from simkit.seeding import stream
 from studies.home import home
@@ -88,10 +89,9 @@ class Prepared:
     config: ScanConfig
     source: Model
 
-    def search(self) -> Search:
-        """A fresh search; every process that goes on with a run begins with one."""
-        searched = self.images.search
-        task = Task(searched.image_shape, searched.n_classes, searched.labels)
+    def search(self, images: ImageSet) -> Search:
+        """A fresh search on these images; every process that goes on with a run begins with one."""
+        task = Task(images.image_shape, self.model.oracle.n_classes, images.labels)
         return self.config.resolved().search.search(task, self.config.seed)
 
     def oracle(self, output: Output) -> Oracle:
@@ -107,7 +107,7 @@ def prepare(model: Model, config: ScanConfig, images: ImageSet | None = None) ->
     """Read and check everything that a scan needs, without a query and without a ledger. Raises as `scan` does."""
     chosen = choose_images(config, images)
     prepared = Prepared(open_model(model, chosen.search, config), chosen, config, model)
-    prepared.search()
+    prepared.search(chosen.search)
     build(config.oracle, config.restricted(prepared.model.oracle, 0), Budget(0))
     _warn_of_large_patches(config, chosen.search)
     return prepared
@@ -140,7 +140,17 @@ def choose_images(config: ScanConfig, images: ImageSet | None) -> ScanImages:
             f"{images.name}: {len(images)} images, but search_images + verify_images is {wanted}; set both lower"
         )
     numbers = np.arange(wanted)
-    return ScanImages(images.take(numbers[: config.search_images]), images.take(numbers[config.search_images :]))
+    chosen = ScanImages(images.take(numbers[: config.search_images]), images.take(numbers[config.search_images :]))
+    _check_labels(images, chosen.search)
+    return chosen
+
+
+def _check_labels(images: ImageSet, searched: ImageSet) -> None:
+    unknown = int((images.labels < 0).sum())
+    if 0 < unknown < len(images):
+        raise DataError(f"{images.name}: {unknown} of {len(images)} images have no label; give all of them, or none")
+    if (owner := class_of_all(searched)) is not None:
+        raise DataError(f"{images.name}: every search image is of class {owner}; give images of two classes or more")
 
 
 def run_scan(
@@ -222,13 +232,13 @@ def _conduct(prepared: Prepared, model: Oracle, late: LateRun, progress: Told | 
     oracle = build(config.oracle, config.restricted(model, spent), Budget(config.budget, spent=spent), late, spent)
     if before is not None:
         oracle = RefusedBefore(Replayed(oracle, before.stored_calls()), before.refused_steps())
-    search, rule = prepared.search(), config.resolved_rule()
-    driver = Driver(search, rule, preset.driver, config.budget)
+    rule = config.resolved_rule()
+    driver = Driver(prepared.search, prepared.images, rule, preset.driver, config.budget)
     told, verdict = -_TELL_SECONDS, None
-    for checkpoint in driver.run(Evaluator(oracle, late), prepared.images):
+    for checkpoint in driver.run(Evaluator(oracle, late)):
         if progress is not None and time.perf_counter() - told >= _TELL_SECONDS:
             told = time.perf_counter()
-            progress(Standing(checkpoint.queries, config.budget, checkpoint.rounds, _smallest(search)))
+            progress(Standing(checkpoint.queries, config.budget, checkpoint.rounds, _smallest(driver.search)))
         verdict = checkpoint.verdict
     assert verdict is not None
     run = late.run

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simkit.errors import ConfigError
 from simkit.search.b3d_class import ClassDistribution, Samples
 from simkit.search.b3d_config import B3DConfig
 from simkit.search.contract import AskTell, Evidence, Proposal, Task
@@ -33,21 +32,20 @@ class B3D:
         self._config, self._task, self._seed = config, task, seed
         self._classes = [ClassDistribution(config, task.image_shape) for _ in range(task.n_classes)]
         self._usable = [np.flatnonzero(task.image_classes != c).astype(np.int32) for c in range(task.n_classes)]
-        if min(len(u) for u in self._usable) < 1:
-            raise ConfigError("every search image is of one class; B3D needs images of two classes or more")
+        self._searched = [c for c in range(task.n_classes) if len(self._usable[c])]
         self._guard = AskTell(task.n_classes, len(task.image_classes))
         self._turns_done = 0
         self._turn: _Turn | None = None
 
     @property
     def rounds(self) -> int:
-        return self._turns_done // self._task.n_classes
+        return self._turns_done // len(self._searched)
 
     def ask(self) -> Proposal | None:
         """One step of the next class: its samples, and now and then its binarised trigger on more images."""
         if self.rounds >= self._config.steps:
             return None
-        step, target = divmod(self._turns_done, self._task.n_classes)
+        step, target = self._next()
         rng = stream(self._seed, "b3d", target, step)
         samples = self._classes[target].sample(rng)
         triggers = self._classes[target].candidates(samples)
@@ -83,7 +81,7 @@ class B3D:
     def state(self) -> str:
         """The turn, and of its class the loss of its last step (None before one), sparsity weight, expected and best
         mask size, and a checksum of the means."""
-        target = self._turns_done % self._task.n_classes
+        _, target = self._next()
         distribution = self._classes[target]
         size = distribution.expected_mask_size
         best = None if distribution.best is None else distribution.best.mask_size
@@ -91,6 +89,11 @@ class B3D:
         sizes = {"expected_mask_size": size, "best_mask_size": best}
         weight = {"sparsity_weight": distribution.sparsity.weight}
         return json.dumps(known | weight | sizes | {"digest": distribution.digest()})
+
+    def _next(self) -> tuple[int, int]:
+        """The step and the class of the next turn; a class to which every image belongs gets none."""
+        step, turn = divmod(self._turns_done, len(self._searched))
+        return step, self._searched[turn]
 
     def _pick(self, rng: np.random.Generator, target: int, count: int) -> IntArray:
         usable = self._usable[target]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from simkit.errors import ConfigError
 from simkit.search.confirm import Confirmer
 from simkit.search.contract import Search
 from simkit.search.evaluator import Evaluator, NotFinite
-from simkit.verdict import ClassResult, Kind, Rule, SequentialTest, Stopped, Verdict, is_chance
+from simkit.search.images import ScanImages, ask_labels, class_of_all, crowding
+from simkit.verdict import ClassResult, Decision, Kind, Rule, SequentialTest, Stopped, Verdict, is_chance
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,6 @@ class DriverConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class ScanImages:
-    """Disjoint images of one test split: `search` for the search and the first check, `verify` to try triggers on."""
-
-    search: ImageSet
-    verify: ImageSet
-
-
-@dataclass(frozen=True, eq=False)
 class Checkpoint:
     """Where a scan stands: queries so far, rounds of the search, and at the end the verdict."""
 
@@ -54,33 +48,57 @@ class Checkpoint:
     verdict: Verdict | None = None
 
 
+Begin: TypeAlias = Callable[[ImageSet], Search]
+"""A fresh search on these images. Where they are unlabelled it must tell blank results; it is not asked for more."""
+
+
 class Driver:
-    """Drains a search on an evaluator under a rule; `limit` is the cap on its queries, None for none."""
+    """Drains one search on an evaluator under a rule; `limit` is the cap on its queries, None for none.
 
-    def __init__(self, search: Search, rule: Rule, config: DriverConfig, limit: int | None) -> None:
-        self._search, self._rule, self._config, self._limit = search, rule, config, limit
+    Unlabelled images are asked about first, all of them; the model's own answers are their labels.
+    """
+
+    def __init__(self, begin: Begin, images: ScanImages, rule: Rule, config: DriverConfig, limit: int | None) -> None:
+        self._begin, self._images, self._rule, self._config, self._limit = begin, images, rule, config, limit
+        self._search = begin(images.search)
         self._accuracy: float | None = None
+        self._checked, self._notes = False, ""
 
-    def run(self, evaluator: Evaluator, images: ScanImages) -> Iterator[Checkpoint]:
+    @property
+    def search(self) -> Search:
+        """The search as it stands."""
+        return self._search
+
+    def run(self, evaluator: Evaluator) -> Iterator[Checkpoint]:
         """A checkpoint after every ask and tell; the last one carries the verdict. Running out is an outcome."""
-        confirmer = Confirmer(evaluator, images.verify, self._config.confirmation, self._config.confirm_batch)
         try:
-            verdict = yield from self._scan(evaluator, images, confirmer)
+            verdict = yield from self._scan(evaluator)
         except NotFinite as error:
             verdict = self._invalid(str(error))
         yield Checkpoint(evaluator.queries, self._search.rounds, verdict)
 
-    def _scan(
-        self, evaluator: Evaluator, images: ScanImages, confirmer: Confirmer
-    ) -> Generator[Checkpoint, None, Verdict]:
+    def _scan(self, evaluator: Evaluator) -> Generator[Checkpoint, None, Verdict]:
         stopped: Stopped = "budget"
+        confirmer = self._confirmer(evaluator)
         try:
-            if self._sees_nothing(evaluator, images.search):
+            if not self._images.search.labelled:
+                self._ask_labels(evaluator)
+                confirmer = self._confirmer(evaluator)
+            elif self._sees_nothing(evaluator, self._images.search):
                 return self._invalid("clean accuracy is at chance; check the input range, --mean and --std")
-            stopped = yield from self._search_on(evaluator, images, confirmer)
+            self._checked = True
+            stopped = yield from self._search_on(evaluator, self._images, confirmer)
         except BudgetExhausted:
             pass  # an outcome: concluded from what is known
         return self._conclude(stopped, confirmer)
+
+    def _confirmer(self, evaluator: Evaluator) -> Confirmer:
+        return Confirmer(evaluator, self._images.verify, self._config.confirmation, self._config.confirm_batch)
+
+    def _ask_labels(self, evaluator: Evaluator) -> None:
+        self._images = ask_labels(evaluator, self._images)
+        self._notes = crowding(self._images)
+        self._search = self._begin(self._images.search)
 
     def _sees_nothing(self, evaluator: Evaluator, images: ImageSet) -> bool:
         first = np.arange(min(self._config.check_images, len(images.labels)), dtype=np.int32)
@@ -113,23 +131,29 @@ class Driver:
     def _flagged(self, confirmer: Confirmer) -> tuple[int, ...]:
         """The classes that the rule flags and unseen images confirm."""
         results = self._search.results()
-        return tuple(c for c in self._rule(results).flagged if confirmer.works(results[c]))
+        return tuple(c for c in self._decide(results).flagged if confirmer.works(results[c]))
+
+    def _decide(self, results: Sequence[ClassResult]) -> Decision:
+        """What the rule says of the classes that were searched: all but one to which every image belongs."""
+        left_out = class_of_all(self._images.search)
+        return self._rule([c for c in results if c.target_class != left_out])
 
     def _conclude(self, stopped: Stopped, confirmer: Confirmer) -> Verdict:
         results = self._search.results()
         try:
-            if self._accuracy is not None:  # where not even the check was paid for, nothing else is worth paying for
+            if self._checked:  # where not even the check was paid for, nothing else is worth paying for
                 self._flagged(confirmer)
                 for result in results:
                     confirmer.try_on(result, self._config.verify_images)
         except BudgetExhausted:
             stopped = "budget"
         # From what is known by now: a class confirmed before the budget ended at the next one stays confirmed.
-        flagged = tuple(c for c in self._rule(results).flagged if confirmer.trial(results[c]).works)
+        flagged = tuple(c for c in self._decide(results).flagged if confirmer.trial(results[c]).works)
         classes = tuple(self._known(c, confirmer) for c in results)
-        kind: Kind = "backdoored" if flagged else "undecided" if stopped == "budget" else "clean"
-        score = self._rule(classes).score
-        return Verdict(kind, "decided" if flagged else stopped, flagged, score, classes, self._accuracy)
+        whole = stopped != "budget" and class_of_all(self._images.search) is None
+        kind: Kind = "backdoored" if flagged else "clean" if whole else "undecided"
+        score = self._decide(classes).score
+        return Verdict(kind, "decided" if flagged else stopped, flagged, score, classes, self._accuracy, self._notes)
 
     def _known(self, result: ClassResult, confirmer: Confirmer) -> ClassResult:
         """The result as unseen images see it; a trigger that fails there counts as one that never worked."""

@@ -15,6 +15,7 @@ from db import reads
 from db.check import check
 from db.ledger import Ledger
 from oracles.errors import ModelError
+from simkit.data import ImageSet
 from simkit.errors import ConfigError, DataError
 from simkit.zoo.networks import build_network
 from studies.scan import Standing, prepare, scan
@@ -92,6 +93,31 @@ def test_one_ledger_takes_many_scans(tmp_path: Path) -> None:
     assert [r.flagged for r in results] == [(0,), (1,)]
     assert [r.run for r in results] == [1, 2]
     assert {p.suffix for p in (tmp_path / "triggers").iterdir()} == {".npz", ".png"}
+
+
+def test_images_without_labels_take_the_models_answers(tmp_path: Path) -> None:
+    loose = ImageSet.unlabelled(IMAGES.pixels, "loose")
+    results = [
+        scan(TemplateNet(target=2), images=images, budget=5_000, db=tmp_path / f"{i}.db", **SETTINGS)
+        for i, images in enumerate((loose, IMAGES))
+    ]
+    assert [(r.verdict, r.flagged, r.clean_accuracy) for r in results] == [
+        ("backdoored", (2,), None),
+        ("backdoored", (2,), 1.0),
+    ]
+    assert arrays(results[0]) == arrays(results[1]), "the planted victim is right about every image"
+    asked = reads.queries(tmp_path / "0.db")
+    assert asked["purpose"].value_counts()["check"] == len(IMAGES)
+    assert check(tmp_path / "0.db") == []
+
+
+def test_some_labels_or_one_class_are_refused_before_a_query() -> None:
+    labels = IMAGES.labels.copy()
+    labels[::2] = -1
+    with pytest.raises(DataError, match="56 of 112 images have no label"):
+        scan(TemplateNet(), images=ImageSet(IMAGES.pixels, labels, IMAGES.classes, "some"), **SETTINGS)
+    with pytest.raises(DataError, match="every search image is of class 1"):
+        scan(TemplateNet(), images=IMAGES.with_labels(np.ones_like(labels), 4), **SETTINGS)
 
 
 def test_progress_is_told_and_never_goes_back() -> None:

@@ -41,7 +41,7 @@ def test_it_tells_its_size_and_shape() -> None:
         (torch.zeros(1, 1, 2, 2), np.zeros(1, np.int64), "int32"),
         (torch.zeros(2, 1, 2, 2), _labels(0), "one an image"),
         (torch.zeros(2, 1, 2, 2), _labels(0, 3), "row 1 is 3"),
-        (torch.zeros(2, 1, 2, 2), _labels(-1, 0), "row 0 is -1"),
+        (torch.zeros(2, 1, 2, 2), _labels(-2, 0), "row 0 is -2"),
     ],
 )
 def test_it_refuses_what_is_no_image_set(pixels: torch.Tensor, labels: IntArray, complaint: str) -> None:
@@ -56,6 +56,18 @@ def test_take_keeps_order_and_repeats(indices: list[int]) -> None:
     taken = _three().take(indices)
     assert taken.labels.tolist() == indices
     assert torch.equal(taken.pixels[:, 0, 0, 0], torch.tensor(indices) / 4.0)
+
+
+def test_labels_may_be_unknown_and_be_told_later() -> None:
+    unknown = ImageSet.unlabelled(torch.zeros(3, 1, 2, 2), "loose")
+    assert (unknown.labelled, unknown.n_classes, unknown.labels.tolist()) == (False, 0, [-1, -1, -1])
+    told = unknown.with_labels(_labels(3, 0, 1), 4)
+    assert (told.labelled, told.classes, told.name) == (True, ("0", "1", "2", "3"), "loose")
+    named = ImageSet.unlabelled(unknown.pixels, "loose", CLASSES).with_labels(_labels(2, -1, 0), 3)
+    assert (named.labelled, named.classes) == (False, CLASSES)
+    assert len({unknown.sha256(), told.sha256(), named.sha256()}) == 3
+    with pytest.raises(DataError, match="no classes are named"):
+        ImageSet(unknown.pixels, _labels(0, 1, 2), (), "loose")
 
 
 def test_take_copies() -> None:

@@ -12,8 +12,9 @@ from oracles.replay import Replayed
 from simkit.search.b3d import B3D
 from simkit.search.b3d_config import B3DConfig
 from simkit.search.contract import Search, Task
-from simkit.search.driver import Checkpoint, Driver, DriverConfig, ScanImages
+from simkit.search.driver import Checkpoint, Driver, DriverConfig
 from simkit.search.evaluator import Evaluator
+from simkit.search.images import ScanImages
 from simkit.search.random_patch import RandomPatch, RandomPatchConfig
 from simkit.search.sparsity import SparsityConfig
 from simkit.verdict import RULES, Rule, Verdict
@@ -70,7 +71,8 @@ class Scan:
         self, searched: tuple[Search, Rule], images: ScanImages = IMAGES, config: DriverConfig = DRIVER
     ) -> list[Checkpoint]:
         """All checkpoints of the scan; its limit is the cap of its budget."""
-        return list(Driver(*searched, config, self.cap).run(self.evaluator, images))
+        search, rule = searched
+        return list(Driver(lambda _images: search, images, rule, config, self.cap).run(self.evaluator))
 
     def verdict(self, searched: tuple[Search, Rule], images: ScanImages = IMAGES) -> Verdict:
         return verdict_of(self.run(searched, images))

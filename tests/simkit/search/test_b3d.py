@@ -117,9 +117,16 @@ def test_the_state_tells_the_loss_of_the_last_step_of_the_class_whose_turn_it_is
     assert losses == [None, None, None, 0.0, 1.0, 2.0, 3.0]
 
 
-def test_images_of_one_class_only_are_refused() -> None:
-    with pytest.raises(ConfigError, match="images of two classes"):
-        B3D(SLIDES, Task((1, 4, 4), 2, np.zeros(5, dtype=np.int32)), 0)
+def test_a_class_that_owns_every_image_has_no_turn() -> None:
+    search = B3D(SLIDES, Task((1, 4, 4), 3, np.ones(5, dtype=np.int32)), 0)
+    turns = []
+    while (proposal := search.ask()) is not None:
+        turns.append(json.loads(search.state())["class"])
+        nothing_hit = np.zeros((len(proposal.pairs), 3), dtype=np.bool_)
+        search.tell(Evidence(nothing_hit.astype(np.float32), nothing_hit, ~nothing_hit))
+    assert turns == [0, 2] * SLIDES.steps
+    assert search.rounds == SLIDES.steps
+    assert [c.success_rate is None for c in search.results()] == [False, True, False]
 
 
 @pytest.mark.parametrize(

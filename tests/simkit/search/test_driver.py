@@ -13,8 +13,9 @@ from simkit.data import ImageSet
 from simkit.errors import ConfigError
 from simkit.search.b3d_config import B3DConfig
 from simkit.search.contract import Evidence, Proposal, Search
-from simkit.search.driver import DriverConfig, ScanImages
+from simkit.search.driver import DriverConfig
 from simkit.search.evaluator import Evaluator
+from simkit.search.images import ScanImages
 from simkit.search.random_patch import RandomPatchConfig
 from simkit.triggers import Trigger, Triggers
 from simkit.verdict import ClassResult, Decision, Rule

@@ -43,7 +43,8 @@ def test_a_scan_that_was_killed_ends_as_if_it_had_not_been(searched: Callable[[]
 def test_a_generator_left_alone_asks_nothing_more() -> None:
     victim = _victim()
     scan = Scan(victim)
-    pulled = list(islice(Driver(*patches(), DRIVER, None).run(scan.evaluator, IMAGES), 4))
+    search, rule = patches()
+    pulled = list(islice(Driver(lambda _images: search, IMAGES, rule, DRIVER, None).run(scan.evaluator), 4))
     assert [c.rounds for c in pulled] == [1, 2, 3, 4]
     assert victim.images_seen == scan.recorded == pulled[-1].queries
 

@@ -1,0 +1,125 @@
+"""Unlabelled images: what is asked about them, what the model's answers make of them, and what is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from oracles.answers import Answer, Labels
+from oracles.oracle import Oracle, Tag
+from oracles.restrict import KeepTopK, LabelOnly
+from simkit.data import ImageSet
+from simkit.search.b3d import B3D
+from simkit.search.contract import Search, Task
+from simkit.search.driver import Driver
+from simkit.search.images import ScanImages, class_of_all, crowding
+from simkit.search.random_patch import RandomPatch, RandomPatchConfig
+from simkit.triggers import IntArray
+from simkit.verdict import RULES, Rule, Verdict
+from tests.fakes import NotANumberOracle, PlantedOracle, corner_plant
+from tests.simkit.search.scans import B3D_SMALL, DRIVER, IMAGES, Scan, bytes_of, verdict_of
+
+LOOSE = ScanImages(*(ImageSet.unlabelled(part.pixels, "loose") for part in (IMAGES.search, IMAGES.verify)))
+BOTH = len(LOOSE.search) + len(LOOSE.verify)
+SETTINGS: dict[str, tuple[Callable[[Task], Search], Rule]] = {
+    "b3d": (lambda task: B3D(B3D_SMALL, task, 0), RULES["below_median"]),
+    "patches": (lambda task: RandomPatch(RandomPatchConfig(), task, 0), RULES["small_patch"]),
+}
+
+
+def _verdict(scan: Scan, kind: str, images: ScanImages = LOOSE) -> Verdict:
+    search, rule = SETTINGS[kind]
+    driver = Driver(lambda part: search(Task(part.image_shape, 4, part.labels)), images, rule, DRIVER, scan.cap)
+    return verdict_of(list(driver.run(scan.evaluator)))
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+@pytest.mark.parametrize("restricted", [lambda o: o, LabelOnly, lambda o: KeepTopK(o, 2)])
+def test_the_models_answers_are_the_labels(kind: str, restricted: Callable[[Oracle], Oracle]) -> None:
+    victim = PlantedOracle(plant=corner_plant(2))
+    scan = Scan(victim, told=restricted(victim))
+    verdict = _verdict(scan, kind)
+    labelled = _verdict(Scan(victim, told=restricted(victim)), kind, IMAGES)
+    assert (verdict.verdict, verdict.flagged) == (labelled.verdict, labelled.flagged)
+    assert (verdict.clean_accuracy, verdict.notes) == (None, "")
+    assert bytes_of(verdict)[1:] == bytes_of(labelled)[1:], "the planted victim is right about every image"
+    first = scan.recorder.calls[0].rows
+    assert scan.purposes.count("check") == 1
+    assert first.tolist() == [[image, -1] for image in range(BOTH)]
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_a_clean_model_is_clean(kind: str) -> None:
+    assert _verdict(Scan(PlantedOracle()), kind).verdict == "clean"
+
+
+@pytest.mark.parametrize("cap", [0, 1, BOTH - 1, BOTH, BOTH + 7, BOTH + 60])
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_a_budget_that_ends_early_is_an_outcome(kind: str, cap: int) -> None:
+    scan = Scan(PlantedOracle(plant=corner_plant(2)), cap=cap)
+    verdict = _verdict(scan, kind)
+    assert (verdict.verdict, verdict.stopped, len(verdict.classes)) == ("undecided", "budget", 4)
+    assert scan.budget.spent == scan.recorded == scan.victim.images_seen <= cap
+    assert scan.budget.spent >= BOTH if cap >= BOTH else scan.budget.spent == 0
+
+
+@pytest.mark.parametrize("calls", [0, 1, 5])
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_a_killed_scan_goes_on_from_its_answers(kind: str, calls: int) -> None:
+    whole = Scan(PlantedOracle(plant=corner_plant(1)))
+    verdict = _verdict(whole, kind)
+    later = Scan(PlantedOracle(plant=corner_plant(1)), stored=whole.recorder.calls[:calls])
+    assert bytes_of(_verdict(later, kind)) == bytes_of(verdict)
+    assert later.victim.images_seen == whole.recorded - sum(len(c.rows) for c in whole.recorder.calls[:calls])
+
+
+def test_nan_is_invalid_for_the_price_of_the_labels() -> None:
+    scan = Scan(NotANumberOracle())
+    verdict = _verdict(scan, "b3d")
+    assert (verdict.verdict, scan.recorded) == ("invalid", BOTH)
+
+
+class OneClassOracle(PlantedOracle):
+    """Answers class 3 to every image without the plant's corner."""
+
+    def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
+        answer = super().query(images, tag)
+        white = images[:, :, :2, :2].mean(dim=(1, 2, 3)).numpy() > 0.8
+        assert len(answer) == len(images)
+        return Labels(np.where(white, 1, 3).astype(np.int32), 4)
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_a_class_that_owns_all_images_is_not_searched_and_never_makes_a_model_clean(kind: str) -> None:
+    verdict = _verdict(Scan(OneClassOracle()), kind)
+    assert verdict.verdict in ("backdoored", "undecided")
+    assert "class 3 to 112 of the 112" in verdict.notes
+    assert "not searched" in verdict.notes
+    assert 3 not in verdict.flagged
+    assert (verdict.classes[3].trials, verdict.classes[3].censored) == (0, True)
+
+
+def _labelled(*labels: int) -> ScanImages:
+    told: IntArray = np.array(labels, dtype=np.int32)
+    part = ImageSet.unlabelled(torch.zeros(len(told), 1, 2, 2), "x").with_labels(told, 4)
+    return ScanImages(part, part)
+
+
+@pytest.mark.parametrize(
+    ("labels", "owner", "said"),
+    [
+        ((0, 1, 2, 3), None, ""),
+        ((1, 1, 1, 1), 1, "class 1 to 8 of the 8 unlabelled images, so that this class was not searched"),
+        ((1, *[2] * 9), None, "class 2 to 18 of the 20 unlabelled images; give images"),
+        ((1, 1, *[2] * 9), None, ""),
+        ((-1, -1), None, "names no class"),
+        ((2, -1), None, ""),
+    ],
+)
+def test_crowded_classes_are_told(labels: tuple[int, ...], owner: int | None, said: str) -> None:
+    images = _labelled(*labels)
+    assert class_of_all(images.search) == owner
+    assert (said in crowding(images)) if said else crowding(images) == ""
