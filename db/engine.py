@@ -131,7 +131,7 @@ def reading(path: Path) -> Iterator[Connection]:
     if version is None:
         raise StorageError(f"{path}: no ledger there; check the path")
     if version < SCHEMA:
-        raise StorageError(f"{path}: schema {version} is older than {SCHEMA}; open it for writing once to upgrade it")
+        raise StorageError(f"{path}: schema {version} is older than {SCHEMA}; run: simkit db upgrade '{path}'")
     try:
         with translated(path), reader_engine(path).begin() as connection:
             yield connection

@@ -81,7 +81,7 @@ def verdicts(path: Path) -> pd.DataFrame:
         SELECT v.run_id AS run, r.model, r.data, r.seed, r.budget, {VERDICT_COLUMNS}, v.at
         FROM verdicts AS v JOIN runs AS r ON r.id = v.run_id ORDER BY v.run_id
     """
-    reals = dict.fromkeys(("score", "threshold", "clean_accuracy"), "float64")
+    reals = dict.fromkeys(("score", "threshold", "clean_accuracy", "cost", "api_seconds"), "float64")
     return _frame(path, sql, {"budget": "Int64", **reals})
 
 

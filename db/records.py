@@ -87,9 +87,10 @@ class KeptRun:
 class VerdictRow:
     """How a run ended.
 
-    verdict: backdoored, clean, undecided or invalid. stopped: decided, budget or converged. flagged: classes. score:
-    higher is more suspicious; NaN is stored as None. spent, refused: queries, as the ledger counts them. seconds: wall
-    time. clean_accuracy: in [0, 1].
+    verdict: backdoored, clean, undecided or invalid. stopped: decided, budget, converged or refused. flagged: classes.
+    score: higher is more suspicious; NaN is stored as None. spent, refused: queries, as the ledger counts them.
+    seconds: wall time. clean_accuracy: in [0, 1]. cost: of the queries spent, in the money of the oracle's price.
+    api_seconds: what the calls would have taken at the service. Both None where the oracle states no price, no times.
     """
 
     verdict: str
@@ -104,6 +105,8 @@ class VerdictRow:
     seconds: float
     clean_accuracy: float | None
     notes: str
+    cost: float | None = None
+    api_seconds: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +191,7 @@ def pack_verdict(verdict: VerdictRow) -> tuple[Any, ...]:
         *(verdict.verdict, verdict.stopped, json.dumps([int(c) for c in verdict.flagged])),
         *(_real(verdict.score), verdict.rule, _real(verdict.threshold), verdict.threshold_source),
         *(int(verdict.spent), int(verdict.refused), float(verdict.seconds)),
-        *(_real(verdict.clean_accuracy), verdict.notes),
+        *(_real(verdict.clean_accuracy), verdict.notes, _real(verdict.cost), _real(verdict.api_seconds)),
     )
 
 

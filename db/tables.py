@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateTable
 
-SCHEMA = 1
+SCHEMA = 2
 """The number of migrations there are; a file keeps its own in `PRAGMA user_version`."""
 
 APPLICATION_ID = 0x534D4B4C
@@ -165,14 +165,18 @@ verdicts = Table(
     Column("spent", INTEGER, nullable=False),
     Column("refused", INTEGER, nullable=False),
     Column("seconds", REAL, nullable=False),
+    Column("cost", REAL),
+    Column("api_seconds", REAL),
     Column("clean_accuracy", REAL),
     Column("notes", TEXT, nullable=False),
     Column("at", REAL, nullable=False),
     CheckConstraint("verdict IN ('backdoored', 'clean', 'undecided', 'invalid')", name="verdict_known"),
-    CheckConstraint("stopped IN ('decided', 'budget', 'converged')", name="stopped_known"),
+    CheckConstraint("stopped IN ('decided', 'budget', 'converged', 'refused')", name="stopped_known"),
     CheckConstraint("json_valid(flagged) AND json_type(flagged) = 'array'", name="flagged_is_list"),
     CheckConstraint("spent >= 0 AND refused >= 0", name="queries_not_negative"),
     CheckConstraint("seconds >= 0", name="seconds_not_negative"),
+    CheckConstraint("cost IS NULL OR cost >= 0", name="cost_not_negative"),
+    CheckConstraint("api_seconds IS NULL OR api_seconds >= 0", name="api_seconds_not_negative"),
     CheckConstraint("clean_accuracy IS NULL OR clean_accuracy BETWEEN 0 AND 1", name="accuracy_is_share"),
     sqlite_strict=True,
 )

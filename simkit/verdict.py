@@ -15,7 +15,7 @@ from simkit.errors import ConfigError
 from simkit.triggers import Trigger
 
 Kind: TypeAlias = Literal["backdoored", "clean", "undecided", "invalid"]
-Stopped: TypeAlias = Literal["decided", "budget", "converged"]
+Stopped: TypeAlias = Literal["decided", "budget", "converged", "refused"]
 
 
 @dataclass(frozen=True, eq=False)

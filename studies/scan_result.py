@@ -14,7 +14,7 @@ from studies.trigger_files import TriggerFiles
 
 JSON_KEYS = (
     *("verdict", "stopped", "flagged", "score", "rule", "queries", "seconds", "run", "db"),
-    *("clean_accuracy", "classes", "trigger", "notes", "error", "exit_code"),
+    *("cost", "api_seconds", "clean_accuracy", "classes", "trigger", "notes", "error", "exit_code"),
 )
 """The keys of a scan's JSON object, always all of them: null where there is nothing to say."""
 
@@ -23,8 +23,10 @@ JSON_KEYS = (
 class ScanResult:
     """The verdict on one model and what it cost.
 
-    verdict: backdoored, clean, undecided or invalid. stopped: decided, budget or converged. flagged: classes. score:
-    higher is more suspicious. budget, spent, refused: queries. seconds: of the process that reached the verdict.
+    verdict: backdoored, clean, undecided or invalid. stopped: decided, budget, converged or refused. flagged: classes.
+    score: higher is more suspicious. budget, spent, refused: queries. seconds: of the process that reached the verdict.
+    cost: of the queries spent, None where the oracle states no price. api_seconds: what the calls would have taken at
+    the service, over all processes, None where the oracle states neither times nor a rate limit.
     classes: one result a class, in order, success rates on unseen images. run, db: where it is kept, None for nowhere.
     triggers: the files with the triggers found, None where none were asked for.
     """
@@ -42,6 +44,8 @@ class ScanResult:
     seconds: float
     clean_accuracy: float | None
     notes: str
+    cost: float | None
+    api_seconds: float | None
     classes: tuple[ClassResult, ...]
     run: int | None
     db: Path | None
@@ -69,6 +73,8 @@ class ScanResult:
             },
             "queries": {"budget": self.budget, "spent": self.spent, "refused": self.refused},
             "seconds": self.seconds,
+            "cost": self.cost,
+            "api_seconds": self.api_seconds,
             "run": self.run,
             "db": None if self.db is None else str(self.db),
             "clean_accuracy": self.clean_accuracy,

@@ -1,4 +1,4 @@
-"""`simkit db`: look at a ledger without changing it."""
+"""`simkit db`: look at a ledger without changing it, or bring it to today's schema."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ COLUMNS = (
     "spent",
     "budget",
     "seconds",
+    "api_seconds",
+    "cost",
 )
 
 
@@ -51,9 +53,23 @@ def check_ledger(file: LedgerFile, as_json: AsJson = False) -> None:
         typer.echo(f"{file}: sound")
 
 
+@app.command("upgrade")
+def upgrade_ledger(file: LedgerFile) -> None:
+    """Bring FILE to the schema of this simkit, all or nothing; its rows stay as they are."""
+    from db.engine import identify
+    from db.errors import StorageError
+    from db.ledger import Ledger
+
+    before = identify(file)
+    if before is None:
+        raise StorageError(f"{file}: no ledger there; check the path")
+    Ledger.open(file).close()
+    typer.echo(f"{file}: schema {before} to {identify(file)}")
+
+
 @app.command("runs")
 def list_runs(file: LedgerFile, as_json: AsJson = False) -> None:
-    """The runs in FILE: verdict, queries spent, budget, seconds."""
+    """The runs in FILE: verdict, queries spent, budget, seconds, simulated API time, cost."""
     rows = run_rows(file)
     if as_json:
         print_json(rows)
@@ -68,7 +84,7 @@ def run_rows(file: Path) -> list[dict[str, Any]]:
     """
     from db import reads
 
-    own = ["run", "verdict", "stopped", "score", "flagged", "seconds"]
+    own = ["run", "verdict", "stopped", "score", "flagged", "seconds", "api_seconds", "cost"]
     frame = reads.runs(file).merge(reads.verdicts(file)[own], on="run", how="left")
     frame["preset"] = [json.loads(config).get("preset") for config in frame["config"]]
     rows: list[dict[str, Any]] = json.loads(frame[list(COLUMNS)].to_json(orient="records"))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from db.ledger import Ledger
-from db.tables import VERSION_TABLE, schema
+from db.tables import SCHEMA, VERSION_TABLE, schema
 
 KEY = "0" * 64
 RUN = {
@@ -30,7 +30,7 @@ TRIGGER = {
 VERDICT = {
     **{"run_id": 1, "verdict": "clean", "stopped": "decided", "flagged": "[]", "score": 1.0, "rule": "r"},
     **{"threshold": 1.0, "threshold_source": "s", "spent": 0, "refused": 0, "seconds": 0.0, "clean_accuracy": 0.5},
-    **{"notes": "", "at": 0.0},
+    **{"cost": 0.25, "api_seconds": 12.5, "notes": "", "at": 0.0},
 }
 GOOD = {"runs": RUN, "steps": STEP, "calls": CALL, "refusals": REFUSAL, "triggers": TRIGGER, "verdicts": VERDICT}
 
@@ -54,6 +54,7 @@ WRONG: dict[str, list[tuple[str, Any]]] = {
     "verdicts": [
         *[("verdict", "guilty"), ("stopped", "tired"), ("flagged", "{}"), ("flagged", "[1"), ("spent", -1)],
         *[("refused", -1), ("seconds", -0.1), ("clean_accuracy", 1.5), ("run_id", 2), ("rule", None)],
+        *[("cost", -0.01), ("cost", "free"), ("api_seconds", -1.0)],
     ],
 }
 
@@ -122,7 +123,7 @@ def test_the_migrations_lead_to_the_tables_of_today(raw: sqlite3.Connection) -> 
     rows = raw.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     made = {name: " ".join(sql.split()) for name, sql in rows if name != VERSION_TABLE}
     assert made == schema()
-    assert raw.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchall() == [("0001",)]
+    assert raw.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchall() == [(f"{SCHEMA:04d}",)]
 
 
 def test_the_tables_of_today_are_sql_that_runs() -> None:

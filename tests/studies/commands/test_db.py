@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from db.ledger import Ledger, RunInfo, TriggerRow, VerdictRow
+from db.tables import SCHEMA
 from oracles.meter import CallRecord, unknown_rows
 from studies.cli import main
 
@@ -30,7 +32,9 @@ def ledger(tmp_path: Path) -> Path:
         open_run.record(call)
         open_run.record(call)
         blank = np.zeros((1, 2, 2), np.float32)
-        verdict = VerdictRow("backdoored", "decided", (2, 5), 3.5, "anomaly", 2.0, "given", 3, 0, 0.25, None, "")
+        verdict = VerdictRow(
+            "backdoored", "decided", (2, 5), 3.5, "anomaly", 2.0, "given", 3, 0, 0.25, None, "", 0.003, 1.5
+        )
         done.finish(verdict, [TriggerRow(c, blank, blank, 0.0, None, 0, 0, False) for c in verdict.flagged])
     return path
 
@@ -87,6 +91,8 @@ def test_runs_as_json(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "spent": 3,
         "budget": 50,
         "seconds": 0.25,
+        "api_seconds": 1.5,
+        "cost": 0.003,
     }
     assert (second["state"], second["spent"], second["budget"]) == ("open", 6, None)
     assert second["verdict"] is second["flagged"] is second["score"] is None
@@ -111,8 +117,10 @@ def test_runs_as_a_table(ledger: Path, capsys: pytest.CaptureFixture[str]) -> No
         "3",
         "50",
         "0.25",
+        "1.5",
+        "0.003",
     ]
-    assert second.split() == ["2", "second", "digits", "-", "scores", "7", "open", "-", "-", "-", "-", "6", "-", "-"]
+    assert second.split() == ["2", "second", "digits", "-", "scores", "7", "open", *"----", "6", *"----"]
 
 
 def test_an_empty_ledger_lists_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,3 +129,18 @@ def test_an_empty_ledger_lists_nothing(tmp_path: Path, capsys: pytest.CaptureFix
         pass
     assert main(["db", "runs", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == []
+
+
+def test_upgrade_brings_an_old_ledger_to_today(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = tmp_path / "old.db"
+    shutil.copy(Path(__file__).parents[2] / "db" / "schemas" / "v1.db", old)
+    assert main(["db", "runs", str(old)]) == 5
+    assert "simkit db upgrade" in capsys.readouterr().err
+    assert main(["db", "upgrade", str(old)]) == 0
+    assert capsys.readouterr().out == f"{old}: schema 1 to {SCHEMA}\n"
+    assert main(["db", "check", str(old)]) == 0
+
+
+def test_upgrade_makes_no_ledger(tmp_path: Path) -> None:
+    assert main(["db", "upgrade", str(tmp_path / "gone.db")]) == 5
+    assert list(tmp_path.iterdir()) == []
