@@ -176,15 +176,15 @@ class Run:
 
     def _pages(self, last: int) -> Iterator[StoredCall]:
         sql = (
-            "SELECT step_id, rows, codec, answers, crc32, number FROM calls"
+            "SELECT step_id, rows, codec, answers, first, crc32, number FROM calls"
             " WHERE run_id = ? AND number BETWEEN ? AND ? ORDER BY number"
         )
         for first in range(0, last + 1, _PAGE_CALLS):
             page = self._writer.read(sql, self.id, first, min(first + _PAGE_CALLS - 1, last))
-            for step, rows, codec, answers, crc32, number in page:
+            for step, rows, codec, answers, first_query, crc32, number in page:
                 if checksum(codec, rows, answers) != crc32:  # a scan must not go on from answers that nobody gave
                     raise self._error(f"call {number} is damaged; restore the file from a copy")
-                yield StoredCall(step, unpack_rows(rows), codec, answers)
+                yield StoredCall(step, unpack_rows(rows), codec, answers, first_query)
 
     def open_step(self, number: int, purpose: str, state: str) -> int:
         """The id of step `number`, the same each time. purpose: check, search, verify or external. state: JSON.

@@ -47,12 +47,16 @@ class CallLike(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class StoredCall:
-    """One call as it was recorded: step id or None, rows int32 (N, 2), and the answers in `codec`."""
+    """One call as it was recorded: step id or None, rows int32 (N, 2), and the answers in `codec`.
+
+    first: queries of the run that were answered before it.
+    """
 
     step: int | None
     rows: IntArray
     codec: str
     answers: bytes
+    first: int
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,11 @@ from db.records import RunInfo, StoredCall, checksum, unpack_rows
 _PAGE_CALLS = 32
 """Calls read at a time, each page in a snapshot of its own, so that a scan's log can be cut back meanwhile."""
 
+_EXTERNAL = (
+    "SELECT c.first, c.queries FROM calls AS c LEFT JOIN steps AS s ON s.id = c.step_id"
+    " WHERE c.run_id = ? AND coalesce(s.purpose, 'external') = 'external' ORDER BY c.number"
+)
+
 
 @dataclass(frozen=True)
 class StoredStep:
@@ -28,7 +33,11 @@ class StoredStep:
 
 @dataclass(frozen=True, eq=False)
 class StoredRun:
-    """A run of the ledger at `path`, finished or not. steps: by number. refused: ids of steps that were refused."""
+    """A run of the ledger at `path`, finished or not.
+
+    steps: by number. refused: ids of the steps that were refused. queries: all that were answered, `external` those of
+    them that were not the scan's own.
+    """
 
     path: Path
     id: int
@@ -37,6 +46,7 @@ class StoredRun:
     steps: Mapping[int, StoredStep]
     refused: frozenset[int]
     queries: int
+    external: tuple[range, ...]
 
     @classmethod
     def read(cls, path: Path, run: int | None = None) -> StoredRun:
@@ -53,7 +63,8 @@ class StoredRun:
             refused = frozenset(int(row[0]) for row in connection.exec_driver_sql(sql, (chosen,)))
             sql = "SELECT coalesce(sum(queries), 0) FROM calls WHERE run_id = ?"
             queries = int(connection.exec_driver_sql(sql, (chosen,)).scalar_one())
-        return cls(path, chosen, RunInfo(*told), state, steps, refused, queries)
+            external = tuple(range(a, a + n) for a, n in connection.exec_driver_sql(_EXTERNAL, (chosen,)))
+        return cls(path, chosen, RunInfo(*told), state, steps, refused, queries, external)
 
     def calls(self) -> Iterator[StoredCall]:
         """The calls that were there when the run was read, in order, a few in memory at a time.
@@ -61,7 +72,7 @@ class StoredRun:
         Raises StorageError on a call whose checksum differs.
         """
         sql = (
-            "SELECT number, step_id, rows, codec, answers, crc32 FROM calls"
+            "SELECT number, step_id, rows, codec, answers, first, crc32 FROM calls"
             " WHERE run_id = ? AND number >= ? ORDER BY number LIMIT ?"
         )
         number, left = -1, self.queries
@@ -70,11 +81,11 @@ class StoredRun:
                 page = connection.exec_driver_sql(sql, (self.id, number + 1, _PAGE_CALLS)).all()
             if not page:
                 raise StorageError(f"{self.path}: run {self.id}: calls are gone since it was read; read it again")
-            for number, step, rows, codec, answers, crc32 in page:
+            for number, step, rows, codec, answers, first, crc32 in page:
                 if checksum(codec, rows, answers) != crc32:
                     where = f"{self.path}: run {self.id}: call {number}"
                     raise StorageError(f"{where} is damaged; restore the file from a copy")
-                call = StoredCall(step, unpack_rows(rows), codec, answers)
+                call = StoredCall(step, unpack_rows(rows), codec, answers, first)
                 if left > 0:  # later calls came since
                     yield call
                 left -= len(call.rows)

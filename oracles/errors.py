@@ -34,6 +34,10 @@ class ReplayMismatch(OracleError):
     """The stored answers belong to other questions than those now asked."""
 
 
+class NotStored(ReplayMismatch):
+    """Something is asked that the ledger does not hold."""
+
+
 def one_line(error: BaseException) -> str:
     """What an error of other people's code says, as its type and one line: the first, or the last of a traceback."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -21,8 +21,8 @@ class Allowance(Protocol):
     def release(self, queries: int) -> None: ...
 
 
-class Recorder(Protocol):
-    """Where steps, calls and refusals are written: numbers, text and bytes only."""
+class Steps(Protocol):
+    """Where it is noted why queries are sent."""
 
     def open_step(self, number: int, purpose: str, state: str) -> int:
         """The id of step `number` of this run; opening it again gives the same id.
@@ -30,6 +30,10 @@ class Recorder(Protocol):
         purpose: why queries are sent (`check`, `search`, `verify`). state: JSON, what the searcher knew.
         """
         ...
+
+
+class Recorder(Steps, Protocol):
+    """Where steps, calls and refusals are written: numbers, text and bytes only."""
 
     def check_step(self, step: int | None) -> None:
         """Raise unless a call of `step` (None: `external`) could be recorded now; asked before anything is paid."""

@@ -132,9 +132,16 @@ def build(
     InputNoise > model. recorder: None keeps no record. first: queries of this run answered before, where the noise goes
     on. Raises InvalidSpec if the model has fewer classes than `top_k`.
     """
-    oracle = _restricted(spec, _blurred(spec, model, first))
-    oracle = Metered(oracle, allowance)
+    oracle = Metered(service(spec, model, first), allowance)
     return oracle if recorder is None else Recorded(oracle, recorder)
+
+
+def service(spec: OracleSpec, model: Oracle, first: int = 0) -> Oracle:
+    """The model as `spec` lets it answer, without budget and books: for asking a stored query again.
+
+    first: queries of the run answered before this one, which its noise is a function of.
+    """
+    return _restricted(spec, _blurred(spec, model, first))
 
 
 def _blurred(spec: OracleSpec, oracle: Oracle, first: int) -> Oracle:

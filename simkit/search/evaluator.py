@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from oracles.answers import Answer, is_finite
-from oracles.meter import Recorder
+from oracles.meter import Steps
 from oracles.oracle import Oracle, Tag
 from simkit.data import ImageSet
 from simkit.errors import SimkitError
@@ -25,8 +25,8 @@ class NotFinite(SimkitError):
 class Evaluator:
     """The only place where images, triggers and the oracle meet. `queries` counts what was asked here."""
 
-    def __init__(self, oracle: Oracle, recorder: Recorder) -> None:
-        self._oracle, self._recorder = oracle, recorder
+    def __init__(self, oracle: Oracle, steps: Steps) -> None:
+        self._oracle, self._opened = oracle, steps
         self._steps = 0
         self.queries = 0
 
@@ -48,7 +48,7 @@ class Evaluator:
         return evidence_of(self._ask(images.pixels[indices], rows, purpose, "{}"), images.labels[indices])
 
     def _ask(self, pixels: torch.Tensor, rows: IntArray, purpose: str, state: str) -> Answer:
-        step = self._recorder.open_step(self._steps, purpose, state)
+        step = self._opened.open_step(self._steps, purpose, state)
         self._steps += 1  # a refused step keeps its number: another purpose must not come under it
         answer = self._oracle.query(pixels, Tag(step, rows))
         self.queries += len(rows)
