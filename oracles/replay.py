@@ -101,7 +101,8 @@ class ReplayOracle:
             raise BudgetExhausted("scan", len(images), 0)
         if call is None:
             raise NotStored(f"the ledger holds {self.replayed} queries of this run, {len(images)} more are asked")
-        if len(call.rows) != len(images) or not (_is_about(call, tag) or call.step is tag is None):
+        external = call.step is None and tag is None
+        if len(call.rows) != len(images) or not (external or _is_about(call, tag)):
             raise ReplayMismatch(f"the stored call after query {self.replayed} asks about other images or candidates")
         answer = self._answer(call)
         if self._watch is not None:

@@ -4,37 +4,63 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 from db.records import RunInfo
 from oracles.errors import InvalidSpec
+from oracles.oracle import Restriction
 from simkit.errors import ConfigError
+from simkit.search.presets import Preset
 from simkit.verdict import RULES
+from studies.extensions import qualified_name
 from studies.scan_config import ScanConfig
 
+_WRITTEN_OUT = ("search", "driver", "rule", "restriction")
 
-def stored_config(info: RunInfo) -> ScanConfig:
+
+@dataclass(frozen=True)
+class OwnCode:
+    """What a run used of the user's own code, which a ledger holds only the names and settings of."""
+
+    preset: Preset | None = None
+    restriction: Restriction | None = None
+
+
+def stored_config(info: RunInfo, own: OwnCode = OwnCode()) -> ScanConfig:
     """The settings of a stored run: a scan with them has the same run key, given the same model, images and versions.
 
     `search`, `driver` and `rule` hold only what differs from the preset. `name` is not stored: `info.model` is it, or
     the path. Raises ConfigError where this simkit does not know the searcher or one of its settings.
     """
+    told = json.loads(info.config)
     try:
-        return _config(info)
+        config = _config(info, told, own)
+        found = json.loads(json.dumps(config.identity()))
     except (ConfigError, InvalidSpec) as error:
         raise ConfigError(f"the run's settings are of another simkit or of code of your own: {error}") from None
+    told.pop("preset")
+    differ = sorted(name for name in found.keys() | told.keys() if found.get(name) != told.get(name))
+    if differ:
+        raise ConfigError(f"the run's settings are of other code: {', '.join(differ)} cannot be made as they were")
+    return config
 
 
-def _config(info: RunInfo) -> ScanConfig:
-    told = json.loads(info.config)
-    own = {name: value for name, value in told.items() if name not in ("search", "driver", "rule")}
-    plain = ScanConfig.of(own | {"data": info.data})
-    preset, search = plain.resolved(), dict(told["search"])
-    if (kind := search.pop("kind", None)) != type(preset.search).__name__:
-        raise ConfigError(f"preset {plain.preset} searches with {type(preset.search).__name__}, the run with {kind}")
-    changed = {"search": _changed(preset.search, search), "driver": _changed(preset.driver, told["driver"])}
-    return ScanConfig.of(own | {"data": info.data} | changed | {"rule": _changed_rule(plain, told["rule"])})
+def _config(info: RunInfo, told: Mapping[str, Any], own: OwnCode) -> ScanConfig:
+    settings = {name: value for name, value in told.items() if name not in _WRITTEN_OUT} | {"data": info.data}
+    if own.preset is not None:
+        settings["preset"] = own.preset
+    if told["restriction"] is not None:
+        if own.restriction is None:
+            raise ConfigError(f"give the restriction {told['restriction']['kind']} that it ran behind")
+        settings["restriction"] = own.restriction
+    plain = ScanConfig.of(settings)
+    preset, kind = plain.resolved(), told["search"]["kind"]
+    if (known := qualified_name(preset.search)) != kind:
+        raise ConfigError(f"preset {plain.preset_name} searches with {known}, the run with {kind}")
+    searched = {name: value for name, value in told["search"].items() if name not in ("kind", "code")}
+    changed = {"search": _changed(preset.search, searched), "driver": _changed(preset.driver, told["driver"])}
+    return ScanConfig.of(settings | changed | {"rule": _changed_rule(plain, told["rule"])})
 
 
 def _changed(base: object, told: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,8 +68,6 @@ def _changed(base: object, told: Mapping[str, Any]) -> dict[str, Any]:
     assert is_dataclass(base)
     assert not isinstance(base, type)
     known = json.loads(json.dumps(asdict(base)))
-    if missing := known.keys() - told.keys():
-        raise ConfigError(f"{type(base).__name__} has a setting {min(missing)!r} that the run does not tell")
     changed = {name: value for name, value in told.items() if name not in known or known[name] != value}
     nested = {name: getattr(base, name) for name in changed if is_dataclass(getattr(base, name, None))}
     return changed | {name: _changed(part, told[name]) for name, part in nested.items()}
@@ -51,6 +75,8 @@ def _changed(base: object, told: Mapping[str, Any]) -> dict[str, Any]:
 
 def _changed_rule(plain: ScanConfig, told: Mapping[str, Any]) -> dict[str, Any]:
     default = plain.resolved_rule()
-    name = {} if told["name"] == default.name else {"name": told["name"]}
+    if told["name"] == default.name:
+        return {} if told["threshold"] == default.threshold else {"threshold": told["threshold"]}
     known = RULES.get(told["name"])
-    return name if known and known.threshold == told["threshold"] else name | {"threshold": told["threshold"]}
+    threshold = {} if known and known.threshold == told["threshold"] else {"threshold": told["threshold"]}
+    return {"name": told["name"]} | threshold

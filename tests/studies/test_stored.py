@@ -12,10 +12,12 @@ import pytest
 from db.records import RunInfo
 from db.stored import StoredRun
 from simkit.errors import ConfigError
+from simkit.search.b3d_config import B3DConfig
 from studies.identity import run_info
 from studies.scan import prepare
 from studies.scan_config import ScanConfig
-from studies.stored import stored_config
+from studies.stored import OwnCode, stored_config
+from tests.studies.own_code import CORNER, Dimmed
 from tests.studies.scans import IMAGES, SETTINGS, TemplateNet, scanned
 
 CHANGED: list[dict[str, Any]] = [
@@ -76,8 +78,22 @@ def test_a_setting_that_the_run_did_not_know_yet() -> None:
     info = info_of({"preset": "slides"})
     config = json.loads(info.config)
     del config["search"]["samples"]
-    with pytest.raises(ConfigError, match="samples"):
+    with pytest.raises(ConfigError, match="search cannot be made as they were"):
         stored_config(replace(info, config=json.dumps(config)))
+
+
+def test_code_of_ones_own_must_be_given_and_be_the_same() -> None:
+    info = info_of({"preset": CORNER, "restriction": Dimmed()})
+    config = stored_config(info, OwnCode(CORNER, Dimmed()))
+    assert config.preset == CORNER
+    assert config.restriction == Dimmed()
+    for own, told in [
+        (OwnCode(), "restriction|preset"),
+        (OwnCode(preset=CORNER), "Dimmed"),
+        (OwnCode(replace(CORNER, search=B3DConfig()), Dimmed()), "CornerConfig"),
+    ]:
+        with pytest.raises(ConfigError, match=told):
+            stored_config(info, own)
 
 
 def test_a_run_read_back_is_the_run_that_was_begun(tmp_path: Path) -> None:
