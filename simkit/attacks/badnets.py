@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from simkit.data.images import ImageSet, ImageShape
 from simkit.errors import ConfigError, DataError
@@ -57,7 +58,7 @@ def random_patch(
 
 @dataclass(frozen=True, eq=False)
 class BadNets:
-    """Stamp `trigger` on a share of the images and call them `target_class`.
+    """Stamp `trigger` on a share of the images and call them `target_class`. Satisfies `Attack`.
 
     rate: in (0, 1], the share of the images that are not of the target class. Raises ConfigError outside the ranges.
     """
@@ -83,12 +84,23 @@ class BadNets:
         labels[chosen] = self.target_class
         return ImageSet(pixels, labels, images.classes, images.name)
 
+    def triggered(self, images: ImageSet) -> ImageSet:
+        """See `Attack.triggered`: every image that is not of the target class, stamped and relabelled."""
+        others = images.take(self._others(images))
+        labels = np.full_like(others.labels, self.target_class)
+        return ImageSet(self.stamp_all(others.pixels), labels, images.classes, images.name)
+
     def stamp_all(self, pixels: torch.Tensor) -> torch.Tensor:
         """The trigger on every image, float32 (N, C, H, W), as a copy."""
         mask, pattern = torch.from_numpy(self.trigger.mask), torch.from_numpy(self.trigger.pattern)
         return stamp(pixels, mask[None], pattern[None])
 
     def _choose(self, images: ImageSet, seed: int) -> IntArray:
+        others = self._others(images)
+        number = max(1, round(self.rate * len(others)))
+        return stream(seed, "badnets", "poison").choice(others, number, replace=False).astype(np.int32)
+
+    def _others(self, images: ImageSet) -> NDArray[np.intp]:
         if images.image_shape != self.trigger.pattern.shape or self.target_class >= images.n_classes:
             raise DataError(
                 f"{images.name}: images {images.image_shape} of {images.n_classes} classes do not fit a "
@@ -96,6 +108,5 @@ class BadNets:
             )
         others = np.flatnonzero(images.labels != self.target_class)
         if len(others) == 0:
-            raise DataError(f"{images.name}: every image is of the target class {self.target_class}; none to poison")
-        number = max(1, round(self.rate * len(others)))
-        return stream(seed, "badnets", "poison").choice(others, number, replace=False).astype(np.int32)
+            raise DataError(f"{images.name}: every image is of the target class {self.target_class}; none to attack")
+        return others

@@ -12,7 +12,7 @@ import torch
 from pydantic import ConfigDict
 from torch import nn
 
-from simkit.attacks.badnets import BadNets
+from simkit.attacks.attack import Attack
 from simkit.data.images import ImageSet
 from simkit.errors import ConfigError, DataError
 from simkit.seeding import stream
@@ -98,19 +98,13 @@ def train(
     return model.eval()
 
 
-def evaluate(model: nn.Module, images: ImageSet, attack: BadNets | None = None) -> Evaluation:
-    """The clean accuracy on `images`, and the success rate of `attack` on those not of its target class.
+def evaluate(model: nn.Module, images: ImageSet, attack: Attack | None = None) -> Evaluation:
+    """The clean accuracy on `images`, and the success rate of `attack` on those of them that it is for.
 
     images: held out of training. The model's mode is left as it was. Raises DataError if no image is left to attack.
     """
-    clean_accuracy = float((_predict(model, images.pixels) == torch.from_numpy(images.labels)).double().mean())
-    if attack is None:
-        return Evaluation(clean_accuracy, None)
-    others = torch.from_numpy(images.labels != attack.target_class)
-    if not bool(others.any()):
-        raise DataError(f"{images.name}: every image is of the target class {attack.target_class}; none to attack")
-    predicted = _predict(model, attack.stamp_all(images.pixels[others]))
-    return Evaluation(clean_accuracy, float((predicted == attack.target_class).double().mean()))
+    clean_accuracy = _accuracy(model, images)
+    return Evaluation(clean_accuracy, None if attack is None else _accuracy(model, attack.triggered(images)))
 
 
 def _optimiser(
@@ -182,5 +176,6 @@ def _predict_logits(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     return torch.cat(chunks)
 
 
-def _predict(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-    return _predict_logits(model, pixels).argmax(dim=1)
+def _accuracy(model: nn.Module, images: ImageSet) -> float:
+    predicted = _predict_logits(model, images.pixels).argmax(dim=1)
+    return float((predicted == torch.from_numpy(images.labels)).double().mean())

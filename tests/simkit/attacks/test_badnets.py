@@ -107,6 +107,16 @@ def test_poisoning_leaves_the_original_alone_and_follows_the_seed() -> None:
     assert attack.poison(images, 6).sha256() != first
 
 
+def test_every_image_of_another_class_is_triggered_and_relabelled() -> None:
+    images, attack = _images(), BadNets(_corner(), 1, 0.2)
+    triggered = attack.triggered(images)
+    others = torch.from_numpy(images.labels != 1)
+    assert torch.equal(triggered.pixels, attack.stamp_all(images.pixels[others]))
+    assert triggered.labels.tolist() == [1] * int(others.sum())
+    with pytest.raises(DataError, match="none to attack"):
+        attack.triggered(images.take([1, 5]))
+
+
 def test_stamping_changes_only_the_patch() -> None:
     pixels = _images().pixels
     stamped = BadNets(_corner(), 0).stamp_all(pixels)
@@ -127,5 +137,5 @@ def test_images_that_do_not_fit_are_refused() -> None:
         BadNets(other, 0).poison(_images(), 0)
     with pytest.raises(DataError, match="do not fit"):
         BadNets(_corner(), 4).poison(_images(), 0)
-    with pytest.raises(DataError, match="none to poison"):
+    with pytest.raises(DataError, match="none to attack"):
         BadNets(_corner(), 1).poison(_images().take([1, 5]), 0)

@@ -156,6 +156,21 @@ def test_success_is_not_counted_on_the_target_class() -> None:
         evaluate(_Brightest(), images.take([2, 3]), white)
 
 
+def test_success_is_what_the_attack_itself_says_it_is() -> None:
+    class FromFirstClass:
+        """Source-specific: only images of class 0 are to become class 1."""
+
+        def poison(self, images: ImageSet, seed: int) -> ImageSet:
+            return images
+
+        def triggered(self, images: ImageSet) -> ImageSet:
+            of_source = images.take(np.flatnonzero(images.labels == 0))
+            return ImageSet(torch.ones_like(of_source.pixels), of_source.labels + 1, images.classes, images.name)
+
+    images, _ = _planted()
+    assert evaluate(_Brightest(), images, FromFirstClass()) == Evaluation(0.5, 1.0)
+
+
 def test_evaluation_keeps_the_mode() -> None:
     images, _ = _planted()
     model = _Brightest().train()

@@ -1,0 +1,26 @@
+"""What an attack is: one object that poisons training images and triggers test images."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from simkit.data.images import ImageSet
+
+
+class Attack(Protocol):
+    """A backdoor, as its maker knows it; nothing on the side of the searchers ever sees one."""
+
+    def poison(self, images: ImageSet, seed: int) -> ImageSet:
+        """A copy of training images with the attack's share of them changed, a function of the arguments alone.
+
+        Raises DataError if the images do not fit.
+        """
+        ...
+
+    def triggered(self, images: ImageSet) -> ImageSet:
+        """Those of the test images that the attack is for, triggered, each labelled with the class it should become.
+
+        An attack on one target class leaves out images of that class, one from a source class all but that one's.
+        Raises DataError if no image is left.
+        """
+        ...
