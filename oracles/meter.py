@@ -22,7 +22,7 @@ class Allowance(Protocol):
 
 
 class Steps(Protocol):
-    """Where it is noted why queries are sent."""
+    """Where a caller says what its next queries are for; the part of a `Recorder` that a searcher may reach."""
 
     def open_step(self, number: int, purpose: str, state: str) -> int:
         """The id of step `number` of this run; opening it again gives the same id.

@@ -9,7 +9,8 @@ import os
 import re
 import sys
 import warnings
-from dataclasses import asdict, is_dataclass
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +53,33 @@ def described(extension: Any, method: str) -> dict[str, Any]:
         raise ConfigError(f"{kind} has no method {method}; see the how-to pages of the documentation")
     if not is_dataclass(extension) or isinstance(extension, type) or not _is_frozen(extension):
         raise ConfigError(f"{kind} is no frozen dataclass; make it one, and give an instance, so that runs can tell it")
-    fields = asdict(extension)
-    if taken := fields.keys() & {"kind", "code"}:
-        raise ConfigError(f"{kind} has a field {min(taken)!r}, which a run's record keeps for itself; rename it")
-    for name, value in fields.items():
+    known = _known(extension)
+    for name, value in known.items():
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ConfigError(
                 f"{kind}.{name}: {error}; use numbers, text, flags, and tuples or dicts of them"
             ) from None
-    return {"kind": kind} | fields | _code(type(extension))
+    return known
+
+
+def _known(extension: Any) -> dict[str, Any]:
+    kind, values = qualified_name(extension), {f.name: getattr(extension, f.name) for f in fields(extension)}
+    if taken := values.keys() & {"kind", "code"}:
+        raise ConfigError(f"{kind} has a field {min(taken)!r}, which a run's record keeps for itself; rename it")
+    return {"kind": kind} | {name: _plain(value) for name, value in values.items()} | _code(type(extension))
+
+
+def _plain(value: Any) -> Any:
+    """With dataclasses inside as their class, fields and code too: two classes may have the same fields."""
+    if isinstance(value, Rule):
+        return described_rule(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return _known(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(held) for name, held in value.items()}
+    return [_plain(held) for held in value] if isinstance(value, list | tuple) else value
 
 
 def described_rule(rule: Rule) -> dict[str, Any]:

@@ -20,15 +20,18 @@ from studies.models import OpenedModel
 from studies.scan_config import ScanConfig
 
 
-def run_info(model: OpenedModel, images: ScanImages, config: ScanConfig) -> RunInfo:
-    """The run's key and what the ledger says of it.
+def run_info(
+    model: OpenedModel, images: ScanImages, config: ScanConfig, detector: dict[str, Any] | None = None
+) -> RunInfo:
+    """The run's key and what the ledger says of it. detector: what stands in place of a search, None for a scan.
 
     The key is a SHA-256 over the config, every preset written out, the hashes of model and images, the number of torch
     threads and the versions of simkit, torch and numpy: whatever may change a single answer.
     """
     data_hash = hash_of(images)
+    settings = config.identity() if detector is None else config.service() | {"detector": detector}
     identity = {
-        "config": config.identity(),
+        "config": settings,
         "model": model.sha256,
         "data": data_hash,
         "threads": torch.get_num_threads(),
@@ -43,7 +46,7 @@ def run_info(model: OpenedModel, images: ScanImages, config: ScanConfig) -> RunI
         data=config.data or images.search.name,
         data_hash=data_hash,
         oracle=config.oracle.to_json(),
-        config=canonical({"preset": config.preset_name} | config.identity()),
+        config=canonical(settings if detector else {"preset": config.preset_name} | settings),
         seed=config.seed,
         budget=config.budget,
         environment=canonical(environment()),

@@ -142,15 +142,18 @@ class ScanConfig(BaseModel):
     def identity(self) -> dict[str, Any]:
         """What of this config makes a run what it is, every preset written out, as plain values for JSON."""
         resolved = self.resolved()
-        own = self.model_dump(
-            mode="json", exclude={"data", "name", "search", "driver", "rule", "preset", "restriction"}
-        )
-        return own | {
+        return self.service() | {
             "search": described(resolved.search, "search"),
             "driver": asdict(resolved.driver),
             "rule": described_rule(self.resolved_rule()),
-            "restriction": None if self.restriction is None else described(self.restriction, "wrap"),
         }
+
+    def service(self) -> dict[str, Any]:
+        """The identity without the search and its rule: the service, the model's options, the budget and the images."""
+        own = self.model_dump(
+            mode="json", exclude={"data", "name", "search", "driver", "rule", "preset", "restriction"}
+        )
+        return own | {"restriction": None if self.restriction is None else described(self.restriction, "wrap")}
 
 
 def with_fields(config: T, settings: Mapping[str, Any], where: str) -> T:

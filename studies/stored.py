@@ -47,6 +47,8 @@ def stored_config(info: RunInfo, own: OwnCode = OwnCode()) -> ScanConfig:
 
 
 def _config(info: RunInfo, told: Mapping[str, Any], own: OwnCode) -> ScanConfig:
+    if "detector" in told:
+        raise ConfigError(f"it is a run of the detector {told['detector']['kind']} and no scan")
     settings = {name: value for name, value in told.items() if name not in _WRITTEN_OUT} | {"data": info.data}
     if own.preset is not None:
         settings["preset"] = own.preset
@@ -58,8 +60,7 @@ def _config(info: RunInfo, told: Mapping[str, Any], own: OwnCode) -> ScanConfig:
     preset, kind = plain.resolved(), told["search"]["kind"]
     if (known := qualified_name(preset.search)) != kind:
         raise ConfigError(f"preset {plain.preset_name} searches with {known}, the run with {kind}")
-    searched = {name: value for name, value in told["search"].items() if name not in ("kind", "code")}
-    changed = {"search": _changed(preset.search, searched), "driver": _changed(preset.driver, told["driver"])}
+    changed = {"search": _changed(preset.search, told["search"]), "driver": _changed(preset.driver, told["driver"])}
     return ScanConfig.of(settings | changed | {"rule": _changed_rule(plain, told["rule"])})
 
 
@@ -68,7 +69,8 @@ def _changed(base: object, told: Mapping[str, Any]) -> dict[str, Any]:
     assert is_dataclass(base)
     assert not isinstance(base, type)
     known = json.loads(json.dumps(asdict(base)))
-    changed = {name: value for name, value in told.items() if name not in known or known[name] != value}
+    fields = {name: value for name, value in told.items() if name not in ("kind", "code")}
+    changed = {name: value for name, value in fields.items() if name not in known or known[name] != value}
     nested = {name: getattr(base, name) for name in changed if is_dataclass(getattr(base, name, None))}
     return changed | {name: _changed(part, told[name]) for name, part in nested.items()}
 

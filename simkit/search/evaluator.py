@@ -23,9 +23,12 @@ class NotFinite(SimkitError):
 
 
 class Evaluator:
-    """The only place where images, triggers and the oracle meet. `queries` counts what was asked here."""
+    """The only place where images, triggers and the oracle meet. `queries` counts what was asked here.
 
-    def __init__(self, oracle: Oracle, steps: Steps) -> None:
+    steps: where steps are opened; None sends queries without a tag.
+    """
+
+    def __init__(self, oracle: Oracle, steps: Steps | None) -> None:
         self._oracle, self._opened = oracle, steps
         self._steps = 0
         self.queries = 0
@@ -48,9 +51,9 @@ class Evaluator:
         return evidence_of(self._ask(images.pixels[indices], rows, purpose, "{}"), images.labels[indices])
 
     def _ask(self, pixels: torch.Tensor, rows: IntArray, purpose: str, state: str) -> Answer:
-        step = self._opened.open_step(self._steps, purpose, state)
+        step = None if self._opened is None else self._opened.open_step(self._steps, purpose, state)
         self._steps += 1  # a refused step keeps its number: another purpose must not come under it
-        answer = self._oracle.query(pixels, Tag(step, rows))
+        answer = self._oracle.query(pixels, None if step is None else Tag(step, rows))
         self.queries += len(rows)
         if not is_finite(answer):
             raise NotFinite(

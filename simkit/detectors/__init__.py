@@ -1,0 +1,1 @@
+"""Detectors: each takes one access object, whose type says what it may reach."""

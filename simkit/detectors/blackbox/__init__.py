@@ -1,0 +1,1 @@
+"""Detectors that ask an oracle and see no weights."""

@@ -1,0 +1,49 @@
+"""B3D and its rivals as detectors: a search for triggers, judged by a rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from simkit.data import ImageSet
+from simkit.detectors.access import QueryDataAccess
+from simkit.errors import DataError
+from simkit.search.contract import Search, Task
+from simkit.search.driver import Driver
+from simkit.search.evaluator import Evaluator
+from simkit.search.images import ScanImages
+from simkit.search.presets import Preset, preset
+from simkit.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class TriggerSearch:
+    """Searches on the first half of the images and confirms on the second; satisfies `Detector[QueryDataAccess]`.
+
+    preset: by default `efficient`, B3D as it needs few queries. seed: of the search.
+    """
+
+    preset: Preset = field(default_factory=lambda: preset("efficient"))
+    seed: int = 0
+
+    def detect(self, access: QueryDataAccess) -> Verdict:
+        """See `Detector.detect`. Raises DataError on fewer than two images, ConfigError if they cannot be searched."""
+        images = halves(access.images)
+
+        def begin(searched: ImageSet) -> Search:
+            task = Task(searched.image_shape, access.oracle.n_classes, searched.labels)
+            return self.preset.search.search(task, self.seed)
+
+        driver = Driver(begin, images, self.preset.decision_rule(), self.preset.driver, access.limit)
+        *_, last = driver.run(Evaluator(access.oracle, access.steps))
+        assert last.verdict is not None  # the driver's last checkpoint carries it
+        return last.verdict
+
+
+def halves(images: ImageSet) -> ScanImages:
+    """The first half to search on, the rest to try triggers on. Raises DataError on fewer than two images."""
+    if len(images) < 2:
+        raise DataError(f"{images.name}: one image; a search needs two or more, to try triggers on others than its own")
+    first, rest = np.split(np.arange(len(images)), [len(images) // 2])
+    return ScanImages(images.take(first), images.take(rest))

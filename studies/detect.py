@@ -1,0 +1,118 @@
+"""Any black-box detector on one model: metered, recorded, its verdict in a ledger like a scan's."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from db import reads
+from db.errors import StorageError
+from db.ledger import Ledger, Run
+from db.records import RunInfo
+from oracles.budget import Budget
+from oracles.errors import BudgetExhausted
+from oracles.spec import build
+from simkit.data import ImageSet
+from simkit.detectors.access import Detector, QueryDataAccess
+from simkit.errors import ConfigError, ContractError
+from simkit.search.images import ScanImages
+from simkit.verdict import Decision, Rule, Verdict
+from studies.extensions import described
+from studies.identity import run_info, with_output
+from studies.models import Model, OpenedModel, open_model
+from studies.runs import LateRun, opened
+from studies.scan import choose_images
+from studies.scan_config import ScanConfig
+from studies.scan_result import ScanResult, scan_result, trigger_rows, verdict_row
+
+_OF_A_SCAN = ("preset", "search", "driver", "rule")
+
+
+def detect(
+    detector: Detector[QueryDataAccess],
+    model: Model,
+    *,
+    images: ImageSet | None = None,
+    db: str | Path | Ledger | None = None,
+    **settings: Any,
+) -> ScanResult:
+    """What `detector` says of `model`; every query it sends is paid from the budget and kept in the ledger.
+
+    detector: a frozen dataclass. It gets search_images + verify_images test images, and an oracle behind the service
+    that the settings describe. settings: the fields of `ScanConfig` but for preset, search, driver and rule. db: see
+    `scan`; a finished run answers without a query. A run that was broken off does not go on: nobody knows what the
+    detector had learnt. Raises what `scan` raises; StorageError on such a run; ContractError if a flagged class comes
+    without its trigger.
+    """
+    if unused := settings.keys() & set(_OF_A_SCAN):
+        raise ConfigError(f"{min(unused)} is a setting of a scan; a detector has its own, in its fields")
+    config = ScanConfig.of(settings)
+    chosen = choose_images(config, images)
+    trial = _Trial(detector, open_model(model, chosen.search, config), chosen, config)
+    info = run_info(trial.model, chosen, config, described(detector, "detect"))
+    if db is None:
+        with tempfile.TemporaryDirectory(prefix="simkit-") as folder:
+            return replace(_in_ledger(trial, Path(folder) / "detect.db", info), run=None, db=None)
+    if not trial.model.sha256:
+        raise ConfigError("an oracle has no weights to know it again by; give name=..., one for each model")
+    return _in_ledger(trial, db if isinstance(db, Ledger) else Path(db), info)
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """A detector, and all that its one run needs."""
+
+    detector: Detector[QueryDataAccess]
+    model: OpenedModel
+    images: ScanImages
+    config: ScanConfig
+
+    def verdict(self, late: LateRun) -> Verdict:
+        """What the detector says, its queries recorded with `late`; `undecided` if it leaves BudgetExhausted to us."""
+        budget = Budget(self.config.budget)
+        oracle = build(self.config.oracle, self.config.restricted(self.model.oracle, 0), budget, late)
+        try:
+            verdict = self.detector.detect(QueryDataAccess(oracle, _joined(self.images), self.config.budget, late))
+        except BudgetExhausted as error:
+            verdict = Verdict("undecided", "budget", (), None, (), None, str(error))
+        if missing := set(verdict.flagged) - {c.target_class for c in verdict.classes}:
+            raise ContractError(f"class {min(missing)} is flagged without a ClassResult; add one with its trigger")
+        return verdict
+
+
+def _in_ledger(trial: _Trial, db: Path | Ledger, info: RunInfo) -> ScanResult:
+    with opened(db) as ledger:
+        run = _finished(trial, ledger, info)
+        row = run.result()
+        assert row is not None
+        return scan_result(row, reads.triggers(ledger.path, run.id), info, run.id, ledger.path)
+
+
+def _finished(trial: _Trial, ledger: Ledger, info: RunInfo) -> Run:
+    late = LateRun(lambda: ledger.begin(with_output(info, trial.model.oracle)))
+    if any(run.key == info.key for run in reads.same_scans(ledger.path, info)):
+        if late.run.result() is None:
+            raise StorageError(
+                f"{ledger.path}: run {late.run.id} of this detector was broken off and cannot go on; use another db"
+            )
+        return late.run
+    started = time.perf_counter()
+    verdict = trial.verdict(late)
+    rule = Rule(type(trial.detector).__name__, math.nan, "the detector's own", lambda _c, _t: Decision((), 0.0))
+    row = verdict_row(verdict, rule, (late.run.spent, late.run.refused), time.perf_counter() - started)
+    late.run.finish(replace(row, threshold=None), trigger_rows(verdict))
+    return late.run
+
+
+def _joined(images: ScanImages) -> ImageSet:
+    """All images of a scan in one set, search images first."""
+    first, second = images.search, images.verify
+    labels = np.concatenate([first.labels, second.labels])
+    return ImageSet(torch.cat([first.pixels, second.pixels]), labels, first.classes, first.name)

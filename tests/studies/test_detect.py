@@ -1,0 +1,124 @@
+"""Detectors in a ledger: what they asked, what they paid, what they said."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db import check
+from db.errors import StorageError
+from db.stored import StoredRun
+from simkit.detectors.access import QueryDataAccess
+from simkit.detectors.blackbox.trigger_search import TriggerSearch
+from simkit.errors import ConfigError, ContractError
+from simkit.search.presets import Preset
+from simkit.search.random_patch import RandomPatchConfig
+from simkit.verdict import Verdict
+from studies.detect import detect
+from studies.scan import scan
+from studies.scan_result import ScanResult
+from studies.stored import stored_config
+from tests.simkit.search.scans import DRIVER
+from tests.studies.scans import IMAGES, TemplateNet, arrays
+
+PRESET = Preset(RandomPatchConfig(rounds=60), "small_patch", DRIVER)
+IMAGE_COUNTS: dict[str, Any] = {"search_images": 56, "verify_images": 56}
+
+
+@dataclass(frozen=True)
+class Asks:
+    """Asks `calls` times about all its images and then says `verdict`."""
+
+    calls: int = 2
+    flagged: tuple[int, ...] = ()
+    breaks: bool = False
+
+    def detect(self, access: QueryDataAccess) -> Verdict:
+        for _ in range(self.calls):
+            access.oracle.query(access.images.pixels)
+        if self.breaks:
+            raise KeyboardInterrupt
+        return Verdict("backdoored" if self.flagged else "clean", "decided", self.flagged, 0.5, (), None)
+
+
+def detected(detector: Any, model: Any = None, **settings: Any) -> ScanResult:
+    return detect(detector, model or TemplateNet(), images=IMAGES, **(IMAGE_COUNTS | settings))
+
+
+def rows(path: Path, sql: str) -> list[Any]:
+    with sqlite3.connect(path) as ledger:
+        return ledger.execute(sql).fetchall()
+
+
+def test_a_search_says_the_same_as_a_scan_with_its_preset() -> None:
+    told = detected(TriggerSearch(PRESET), TemplateNet(2), budget=5000)
+    scanned = scan(TemplateNet(2), images=IMAGES, preset=PRESET, budget=5000, **IMAGE_COUNTS)
+    assert (told.verdict, told.flagged, told.spent) == (scanned.verdict, scanned.flagged, scanned.spent)
+    assert (told.verdict, told.flagged) == ("backdoored", (2,))
+    assert arrays(told) == arrays(scanned)
+
+
+def test_queries_of_a_detector_of_ones_own_are_external_and_counted(tmp_path: Path) -> None:
+    model, db = TemplateNet(), tmp_path / "asks.db"
+    result = detected(Asks(), model, db=db)
+    assert (result.verdict, result.rule, result.threshold, result.spent) == ("clean", "Asks", None, 224)
+    assert rows(db, "SELECT purpose, charged FROM spend") == [("external", 224)]
+    assert check.check(db) == []
+    assert detected(Asks(), TemplateNet(), db=db).run == result.run
+    assert detected(Asks(calls=1), TemplateNet(), db=db).run != result.run
+
+
+def test_purposes_of_a_search_are_recorded(tmp_path: Path) -> None:
+    detected(TriggerSearch(PRESET), TemplateNet(2), db=tmp_path / "search.db")
+    purposes = {purpose for (purpose,) in rows(tmp_path / "search.db", "SELECT purpose FROM spend")}
+    assert purposes == {"check", "search", "verify"}
+
+
+def test_running_out_is_undecided() -> None:
+    result = detected(Asks(calls=3), budget=250)
+    assert (result.verdict, result.stopped, result.spent, result.refused) == ("undecided", "budget", 224, 112)
+
+
+def test_a_service_stands_before_the_model() -> None:
+    seen: list[str] = []
+
+    @dataclass(frozen=True)
+    class Looks:
+        def detect(self, access: QueryDataAccess) -> Verdict:
+            seen.append(type(access.oracle.query(access.images.pixels)).__name__)
+            return Verdict("clean", "decided", (), None, (), None)
+
+    detected(Looks(), oracle="label")
+    assert seen == ["Labels"]
+
+
+def test_a_detector_that_was_broken_off_does_not_go_on(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        detected(Asks(breaks=True), db=tmp_path / "broken.db")
+    with pytest.raises(StorageError, match="broken off and cannot go on"):
+        detected(Asks(breaks=True), db=tmp_path / "broken.db")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "said"),
+    [
+        (lambda: detected(Asks(flagged=(1,))), ContractError, "class 1 is flagged"),
+        (lambda: detected(Asks(), preset="slides"), ConfigError, "preset is a setting of a scan"),
+        (lambda: detected(object()), ConfigError, "no method detect"),
+    ],
+)
+def test_what_is_wrong_is_told(call: Callable[[], ScanResult], error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        call()
+
+
+def test_its_run_is_not_taken_for_a_scan(tmp_path: Path) -> None:
+    run = detected(Asks(), db=tmp_path / "asks.db").run
+    assert run is not None
+    with pytest.raises(ConfigError, match=r"of the detector .*Asks and no scan"):
+        stored_config(StoredRun.read(tmp_path / "asks.db", run).info)
