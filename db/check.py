@@ -55,7 +55,7 @@ def check(path: Path) -> list[str]:
     """
     found: list[str] = []
     try:
-        with reading(path) as connection:
+        with reading(path, older=False) as connection:
             for mismatch in _mismatches(connection):
                 found.append(mismatch)
                 if len(found) == _MOST:

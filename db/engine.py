@@ -121,22 +121,34 @@ def _is_at_rest(path: Path) -> bool:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[Connection]:
+def reading(path: Path, older: bool = True) -> Iterator[Connection]:
     """A connection inside one read-only snapshot of the ledger at `path`.
 
-    Raises NotALedger, StorageError where there is no ledger, and StorageError for whatever the body's SQL raises, or
-    for values of another type than their column's.
+    older: whether a file of an older schema will do, which is read as it is; see `columns_of`. Raises NotALedger,
+    StorageError where there is no ledger, and StorageError for whatever the body's SQL raises, or for values of another
+    type than their column's.
     """
     version = identify(path)
     if version is None:
         raise StorageError(f"{path}: no ledger there; check the path")
-    if version < SCHEMA:
+    if version < SCHEMA and not older:
         raise StorageError(f"{path}: schema {version} is older than {SCHEMA}; run: simkit db upgrade '{path}'")
     try:
         with translated(path), reader_engine(path).begin() as connection:
             yield connection
     except (TypeError, ArithmeticError) as error:  # a damaged page may hold any type in any column
         raise StorageError(f"{path}: the file is damaged, it cannot be read further ({error})") from error
+
+
+def columns_of(connection: Connection, table: str) -> list[str]:
+    """The columns that `table` has in this file: one of an older schema lacks the newest."""
+    return [row[1] for row in connection.exec_driver_sql(f"PRAGMA table_info({table})")]
+
+
+def selected(connection: Connection, table: str, wanted: str) -> str:
+    """The list of columns `wanted` for a SELECT from `table`, with NULL for each that this file does not have yet."""
+    present = set(columns_of(connection, table))
+    return ", ".join(name if name in present else f"NULL AS {name}" for name in wanted.split(", "))
 
 
 def _engine(connect: object, begin: str) -> Engine:

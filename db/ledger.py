@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
 from filelock import FileLock
+from sqlalchemy import Connection
 
 from db.engine import identify
 from db.errors import StorageError, translated
@@ -102,6 +104,10 @@ class Ledger:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """One transaction on the whole file: all of its body is committed, or none of it; for `db.merge`."""
+        return self._writer.transaction()
 
     def new_step_id(self) -> int:
         """The id of the next step; one that a crash kept from being committed is given again."""

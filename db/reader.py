@@ -1,0 +1,73 @@
+"""A ledger in a notebook: frames, plain SQL and arrays, while a scan may be writing it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+import pandas as pd
+
+from db import reads
+from db.engine import reading
+from db.records import FloatArray, TriggerRow
+
+
+class Reader:
+    """A ledger to look at, made by `db.open`; nothing of it can be changed from here.
+
+    Every method reads what is committed at that moment, in one snapshot, and lets go: a scan that writes the file is
+    never held up. `with` is welcome and not needed, since nothing stays open in between. A ledger of an older schema is
+    read as it is. Runs are named by their id, the column `run`. Every method raises StorageError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with reading(path):
+            pass
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+    def __repr__(self) -> str:
+        return f"db.open({str(self.path)!r})"
+
+    def sql(self, statement: str, **values: reads.Value) -> pd.DataFrame:
+        """What a SELECT finds; `:name` in it stands for the value given as `name`."""
+        return reads.sql(self.path, statement, values)
+
+    def runs(self) -> pd.DataFrame:
+        """See `reads.runs`."""
+        return reads.runs(self.path)
+
+    def queries(self, run: int | None = None, limit: int | None = None) -> pd.DataFrame:
+        """See `reads.queries`."""
+        return reads.queries(self.path, run, limit)
+
+    def steps(self, run: int) -> pd.DataFrame:
+        """See `reads.steps`."""
+        return reads.steps(self.path, run)
+
+    def spend(self) -> pd.DataFrame:
+        """See `reads.spend`."""
+        return reads.spend(self.path)
+
+    def verdicts(self) -> pd.DataFrame:
+        """See `reads.verdicts`."""
+        return reads.verdicts(self.path)
+
+    def triggers(self, run: int) -> list[TriggerRow]:
+        """See `reads.triggers`."""
+        return reads.triggers(self.path, run)
+
+    def curve(self, run: int) -> pd.DataFrame:
+        """See `reads.curve`."""
+        return reads.curve(self.path, run)
+
+    def answers(self, run: int) -> FloatArray:
+        """See `reads.answers`."""
+        return reads.answers(self.path, run)
