@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,7 +53,7 @@ def export(path: Path, folder: Path, run: int | None = None) -> Exported:
         if run is not None and not expected:
             raise StorageError(f"{path}: no run {run}; `simkit db runs` lists them")
         for number in expected:
-            _write_queries(connection, number, building / "queries" / f"run={number}")
+            _write_queries(_tables(path, connection, number), building / "queries" / f"run={number}")
         records = {name: _write_records(connection, name, run, building) for name in RECORDS}
         found = {number: _count(building / "queries" / f"run={number}") for number in expected}
         if found != expected:
@@ -99,17 +99,23 @@ def _counts(connection: Connection, run: int | None) -> dict[int, dict[str, int]
     return {number: {"queries": queries, "charged": charged} for number, queries, charged in found}
 
 
-def _write_queries(connection: Connection, run: int, folder: Path) -> None:
+def _tables(path: Path, connection: Connection, run: int) -> Iterator[Any]:
+    with translated(path):  # a damaged call is the ledger's fault, not the folder's
+        for page in pages(connection, run):
+            yield query_table(page)
+
+
+def _write_queries(tables: Iterable[Any], folder: Path) -> None:
     """One file in `folder`, or none where the run has no queries."""
     writer = None
     try:
-        for page in pages(connection, run):
+        for table in tables:
             if writer is None:
                 folder.mkdir(parents=True)
                 writer = parquet.ParquetWriter(
                     folder / "part-0.parquet", QUERY_SCHEMA, compression="zstd", use_dictionary=_REPEATED
                 )
-            writer.write_table(query_table(page))
+            writer.write_table(table)
     finally:
         if writer is not None:
             writer.close()

@@ -87,6 +87,7 @@ class Ledger:
     def discard_if_empty(self) -> None:
         """Take the file away if it holds no run; still open, so that its lock keeps every other process from it."""
         if not self._writer.read("SELECT 1 FROM runs LIMIT 1"):
+            self._writer.flush()  # now: closing must not look for the log any more
             for suffix in ("", "-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 

@@ -11,7 +11,7 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult
+from sqlalchemy import Connection
 
 from db.engine import identify, reading, writer_engine
 from db.errors import StorageError, translated
@@ -81,7 +81,7 @@ class _Target:
     connection: Connection
     path: Path
 
-    def run(self, statement: str, values: Any) -> CursorResult[Any]:
+    def run(self, statement: str, values: Any) -> Any:  # SQLAlchemy 2.0 and 2.1 name the rows differently
         with translated(self.path):
             return self.connection.exec_driver_sql(statement, values)
 

@@ -1,4 +1,4 @@
-"""`simkit db`: look at a ledger without changing it, or bring it to today's schema."""
+"""`simkit db`: look at a ledger without changing it, bring it to today's schema, export it, merge others into it."""
 
 from __future__ import annotations
 
@@ -35,12 +35,18 @@ COLUMNS = (
 )
 
 
+MERGED = ("source", "run", "model", "key", "outcome", "into")
+
+
 @app.command("check")
 def check_ledger(file: LedgerFile, as_json: AsJson = False) -> None:
     """Count again everything that FILE counts; each mismatch is a line, and any mismatch ends with exit code 5."""
     from db.check import check
+    from db.engine import reading
     from db.errors import StorageError
 
+    with reading(file, older=False):  # what is no ledger of today has no mismatches: the error alone is told
+        pass
     mismatches = check(file)
     if as_json:
         print_json({"file": str(file), "mismatches": mismatches})
@@ -75,6 +81,39 @@ def list_runs(file: LedgerFile, as_json: AsJson = False) -> None:
         print_json(rows)
     else:
         print_table(rows, COLUMNS)
+
+
+@app.command("export")
+def export_ledger(
+    file: LedgerFile,
+    parquet: Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder.", show_default=False)],
+    run: Annotated[int | None, typer.Option(help="This run alone, by its number in `simkit db runs`.")] = None,
+) -> None:
+    """Write FILE as Parquet: every query with its answer, the steps, the verdicts, the triggers; counted afterwards."""
+    from db.export import export
+
+    told = export(file, parquet, run)
+    typer.echo(f"{parquet}: {told.queries:,} queries of {len(told.runs)} runs, {told.charged:,} charged")
+
+
+@app.command("merge")
+def merge_ledgers(
+    into: Annotated[Path, typer.Argument(metavar="INTO", help="A ledger, or a new file.", show_default=False)],
+    sources: Annotated[list[Path], typer.Argument(metavar="FROM...", help="Ledgers.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Take the finished runs of every FROM into INTO, by their key, all or none; every FROM stays as it is.
+
+    A run that is in INTO already is kept as it is there, so that merging twice changes nothing; an open one is replaced
+    by the finished one that began with the same calls. Open runs of FROM, also those being scanned now, stay there.
+    """
+    from db.merge import merge
+
+    rows = [{**vars(found), "source": str(found.source)} for found in merge(into, sources)]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table([{**row, "key": str(row["key"])[:12]} for row in rows], MERGED)
 
 
 def run_rows(file: Path) -> list[dict[str, Any]]:

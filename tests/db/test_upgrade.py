@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import db
 from db import reads
 from db.check import check
 from db.engine import identify, reading
@@ -63,9 +64,25 @@ def test_what_was_not_asked_then_is_unknown_now(old: Path) -> None:
     assert verdicts[["cost", "api_seconds"]].isna().all(axis=None)
 
 
-def test_reading_an_old_file_changes_nothing_and_says_what_to_do(old: Path) -> None:
+def test_an_old_file_is_read_as_it_is(old: Path) -> None:
+    before, rows = old.read_bytes(), rows_of(old)
+    with db.open(old) as ledger:
+        assert ledger.runs()["key"].tolist() == [row["key"] for row in rows["runs"]]
+        verdicts = ledger.verdicts()
+        assert verdicts["score"].tolist() == [row["score"] for row in rows["verdicts"]]
+        assert verdicts[["cost", "api_seconds"]].isna().all(axis=None)
+        for run in ledger.runs()["run"]:
+            assert len(ledger.queries(run)) == sum(row["run"] == run for row in rows["queries"])
+            assert len(ledger.steps(run)) == len(ledger.curve(run)) > 0
+            stored = reads.result(old, run)
+            assert stored is None or stored.cost is None
+            assert len(ledger.triggers(run)) == sum(row["run_id"] == run for row in rows["triggers"])
+    assert old.read_bytes() == before
+
+
+def test_checking_an_old_file_changes_nothing_and_says_what_to_do(old: Path) -> None:
     before = old.read_bytes()
-    with pytest.raises(StorageError, match=r"schema 1 is older than .*; run: simkit db upgrade"), reading(old):
+    with pytest.raises(StorageError, match=r"schema 1 is older than .*; run: simkit db upgrade"), reading(old, False):
         pass
     assert "simkit db upgrade" in check(old)[0]
     assert old.read_bytes() == before

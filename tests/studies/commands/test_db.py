@@ -9,6 +9,7 @@ import sqlite3
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from db.ledger import Ledger, RunInfo, TriggerRow, VerdictRow
@@ -59,11 +60,35 @@ def test_every_mismatch_is_a_line(ledger: Path, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("command", ["check", "runs"])
-def test_a_missing_file_is_not_made(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_file_is_one_line_and_not_made(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "nothing.db"
     assert main(["db", command, str(path)]) == 5
-    assert str(path) in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"simkit: error: {path}: no ledger there; check the path\n")
     assert not path.exists()
+
+
+def test_export_tells_what_it_wrote(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "tables"
+    assert main(["db", "export", str(ledger), "--parquet", str(folder)]) == 0
+    assert capsys.readouterr().out == f"{folder}: 9 queries of 2 runs, 9 charged\n"
+    assert len(pd.read_parquet(folder / "queries")) == 9
+    assert main(["db", "export", str(ledger), "--parquet", str(folder)]) == 5
+    assert "not empty" in capsys.readouterr().err
+
+
+def test_merge_takes_what_is_finished(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    into = tmp_path / "all.db"
+    assert main(["db", "merge", str(into), str(ledger), "--json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["source"], first["run"], first["outcome"], first["into"]) == (str(ledger), 1, "added", 1)
+    assert (second["run"], second["outcome"], second["into"]) == (2, "open", None)
+    assert main(["db", "merge", str(into), str(ledger)]) == 0
+    assert "kept" in capsys.readouterr().out
+    assert main(["db", "merge", str(into), str(into)]) == 5
+    assert "the same file" in capsys.readouterr().err
 
 
 def test_a_file_of_another_kind_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,7 +159,7 @@ def test_an_empty_ledger_lists_nothing(tmp_path: Path, capsys: pytest.CaptureFix
 def test_upgrade_brings_an_old_ledger_to_today(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old = tmp_path / "old.db"
     shutil.copy(Path(__file__).parents[2] / "db" / "schemas" / "v1.db", old)
-    assert main(["db", "runs", str(old)]) == 5
+    assert main(["db", "check", str(old)]) == 5
     assert "simkit db upgrade" in capsys.readouterr().err
     assert main(["db", "upgrade", str(old)]) == 0
     assert capsys.readouterr().out == f"{old}: schema 1 to {SCHEMA}\n"
