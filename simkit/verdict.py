@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from simkit.errors import ConfigError
@@ -47,7 +48,8 @@ class Decision:
 class Rule:
     """A decision rule with its name, its threshold and where that threshold came from.
 
-    scale: what the score is at a threshold, None where the score is on no scale with it.
+    scale: what the score is at a threshold, None where the score is on no scale with it. limit: the mask size in pixels
+    below which the rule flags (`small_patch`: also at it), of the sizes of all classes and the threshold.
     """
 
     name: str
@@ -55,11 +57,16 @@ class Rule:
     source: str
     decide: Callable[[Sequence[ClassResult], float], Decision]
     scale: Callable[[float], float | None] | None = None
+    limit: Callable[[Sequence[float], float], float] | None = None
 
     @property
     def score_threshold(self) -> float | None:
         """The rule flags a class just when its score is above this; None where no score says so."""
         return None if self.scale is None else self.scale(self.threshold)
+
+    def size_limit(self, sizes: Sequence[float]) -> float | None:
+        """The mask size in pixels under which a class is flagged, of all classes' sizes; None where no size says so."""
+        return None if self.limit is None or not sizes else self.limit(sizes, self.threshold)
 
     def __call__(self, classes: Sequence[ClassResult]) -> Decision:
         return self.decide(classes, self.threshold)
@@ -88,10 +95,19 @@ def below_median(classes: Sequence[ClassResult], fraction: float) -> Decision:
     A censored class stands in the median with the size of the largest trigger that failed: a working one, had the
     search found it, would most likely be larger still. It is never flagged. Sizes below one pixel count as one.
     """
-    median = float(np.median([max(c.mask_size, 1.0) for c in classes]))
+    median = _median([c.mask_size for c in classes])
     reached = {c.target_class: max(c.mask_size, 1.0) for c in classes if not c.censored}
     flagged = tuple(c for c, size in reached.items() if size < fraction * median)
     return Decision(flagged, math.log(median / min(reached.values())) if reached else 0.0)
+
+
+def below_median_limit(sizes: Sequence[float], fraction: float) -> float:
+    """The mask size that `below_median` flags below."""
+    return fraction * _median(sizes)
+
+
+def _median(sizes: Sequence[float]) -> float:
+    return float(np.median(np.maximum(sizes, 1.0)))
 
 
 def ratio_score(fraction: float) -> float | None:
@@ -106,10 +122,23 @@ def lower_anomaly_index(classes: Sequence[ClassResult], threshold: float) -> Dec
     taken as half a pixel. Censored sizes count as they stand and are never flagged.
     """
     sizes = np.array([c.mask_size for c in classes])
-    deviation = max(float(stats.median_abs_deviation(sizes, scale="normal")), 0.5)
-    index = (np.median(sizes) - sizes) / deviation
+    index = (np.median(sizes) - sizes) / _deviation(sizes)
     usable = [(c.target_class, float(i)) for c, i in zip(classes, index, strict=True) if not c.censored]
     return Decision(tuple(c for c, i in usable if i > threshold), max((i for _, i in usable), default=0.0))
+
+
+def anomaly_limit(sizes: Sequence[float], threshold: float) -> float:
+    """The mask size that `lower_anomaly_index` flags below; may be negative: then it flags none."""
+    return float(np.median(sizes)) - threshold * _deviation(np.asarray(sizes))
+
+
+def _deviation(sizes: NDArray[np.float64]) -> float:
+    return max(float(stats.median_abs_deviation(sizes, scale="normal")), 0.5)
+
+
+def small_patch_limit(_sizes: Sequence[float], largest: float) -> float:
+    """The mask size that `small_patch` still flags."""
+    return largest
 
 
 def small_patch(classes: Sequence[ClassResult], largest: float) -> Decision:
@@ -122,13 +151,24 @@ def small_patch(classes: Sequence[ClassResult], largest: float) -> Decision:
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
         "below_median": Rule(
-            "below_median", 0.25, "all four unofficial implementations of B3D", below_median, ratio_score
+            *("below_median", 0.25, "all four unofficial implementations of B3D"),
+            *(below_median, ratio_score, below_median_limit),
         ),
-        "anomaly_index": Rule("anomaly_index", 2.0, "Neural Cleanse, lower side only", lower_anomaly_index, float),
-        "small_patch": Rule("small_patch", 16.0, "a 4x4 patch, the prototype race's limit", small_patch),
+        "anomaly_index": Rule(
+            "anomaly_index", 2.0, "Neural Cleanse, lower side only", lower_anomaly_index, float, anomaly_limit
+        ),
+        "small_patch": Rule(
+            *("small_patch", 16.0, "a 4x4 patch, the prototype race's limit"),
+            *(small_patch, None, small_patch_limit),
+        ),
     }
 )
 """The rules by name; each threshold is a default with its source, not a fitted value."""
+
+
+def stored_rule(name: str, threshold: float | None) -> Rule | None:
+    """The rule that a ledger names, with the threshold kept there; None for one that is not known here."""
+    return None if threshold is None or name not in RULES else replace(RULES[name], threshold=threshold)
 
 
 @dataclass(frozen=True)

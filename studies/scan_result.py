@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from db.records import RunInfo, TriggerRow, VerdictRow
 from simkit.triggers import Trigger
-from simkit.verdict import RULES, ClassResult, Rule, Verdict
+from simkit.verdict import ClassResult, Rule, Verdict, stored_rule
 from studies.trigger_files import TriggerFiles
 
 JSON_KEYS = (
@@ -54,9 +54,8 @@ class ScanResult:
     @property
     def score_threshold(self) -> float | None:
         """The score above which the rule flags a class; None where it goes by no score."""
-        if self.threshold is None or self.rule not in RULES:
-            return None
-        return replace(RULES[self.rule], threshold=self.threshold).score_threshold
+        rule = stored_rule(self.rule, self.threshold)
+        return None if rule is None else rule.score_threshold
 
     def to_json(self) -> dict[str, Any]:
         """Plain values under JSON_KEYS; `error` and `exit_code` are left for the command to fill in."""

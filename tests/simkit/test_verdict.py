@@ -20,6 +20,7 @@ from simkit.verdict import (
     is_chance,
     lower_anomaly_index,
     small_patch,
+    stored_rule,
 )
 
 SIZES = st.lists(st.floats(0, 1000), min_size=1, max_size=12)
@@ -52,6 +53,32 @@ def test_below_a_quarter_of_the_median(
     decision = below_median(results(sizes, censored), 0.25)
     assert decision.flagged == flagged
     assert decision.score == pytest.approx(score)
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=12), st.sampled_from(sorted(RULES)))
+def test_a_class_is_flagged_below_the_limit_of_its_size(counts: list[int], name: str) -> None:
+    rule, sizes = RULES[name], [float(count) for count in counts]
+    limit = rule.size_limit(sizes)
+    assert limit is not None
+    assume(all(abs(size - limit) > 1e-6 for size in sizes))
+    below = tuple(c for c, size in enumerate(sizes) if max(size, float(name == "below_median")) < limit)
+    assert rule(results(sizes)).flagged == below
+
+
+def test_the_limits_of_known_sizes() -> None:
+    sizes = [4.0, 40.0, 44.0, 36.0]
+    assert RULES["below_median"].size_limit(sizes) == 0.25 * 38.0
+    assert RULES["anomaly_index"].size_limit(sizes) == pytest.approx(38.0 - 2.0 * 1.4826 * 4.0, abs=1e-3)
+    assert RULES["small_patch"].size_limit(sizes) == 16.0
+    assert RULES["below_median"].size_limit([]) is None
+
+
+def test_a_stored_rule_has_the_stored_threshold() -> None:
+    rule = stored_rule("below_median", 0.5)
+    assert rule is not None
+    assert rule.size_limit([4.0, 8.0]) == 3.0
+    assert stored_rule("of another simkit", 0.5) is None
+    assert stored_rule("below_median", None) is None
 
 
 @given(SIZES, st.sampled_from(["below_median", "anomaly_index"]), st.floats(0.05, 3.0))

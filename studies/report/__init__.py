@@ -1,0 +1,1 @@
+"""A ledger as one HTML file: `gather` reads it into plain records, `render` writes them as a page."""

@@ -1,0 +1,93 @@
+"""What a searcher knew against the queries it had asked, from the states of its steps."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from db.survey import AskedStep
+from studies.report.data import Line, Plot
+
+POINTS = 400
+"""Points of a curve, at most."""
+
+MOST_LINES = 10
+
+_AVERAGES = 40
+"""Points of a curve of losses, which vary too much from step to step to be seen one by one."""
+
+_MEASURES = {
+    "expected_mask_size": ("Expected mask size", "pixels"),
+    "best_mask_size": ("Smallest working mask so far", "pixels"),
+    "loss": ("Loss", "cross entropy, of labels alone 1 - hit rate; averages of steps"),
+    "best_success_rate": ("Success rate of the best patch", "(hits + 0.5) / (trials + 1)"),
+    "working": ("Patches that work", "pairs of patch and class"),
+}
+"""Keys of the searchers' states, in the order of the plots."""
+
+Curves = dict[str, dict[int | None, list[tuple[float, float]]]]
+"""Of each measure, of each class (None: of the search as a whole), its points."""
+
+
+def curves(steps: Sequence[AskedStep]) -> Curves:
+    """The points of every measure and class, as they were known when each search step was asked."""
+    found: Curves = {name: {} for name in _MEASURES}
+    for step in steps:
+        if step.purpose != "search":
+            continue
+        state = _state(step.state)
+        target = state.get("class")
+        for name, of_class in found.items():
+            value = state.get(name)
+            if isinstance(value, int | float) and math.isfinite(value):
+                key = target if isinstance(target, int) else None
+                of_class.setdefault(key, []).append((float(step.first), float(value)))
+    return found
+
+
+def plots(
+    found: Curves, labels: Mapping[int, str], emphasised: Sequence[int], points: int = POINTS
+) -> tuple[Plot, ...]:
+    """A plot of each measure that was told. labels: the classes to draw, in order; the others are left out."""
+    return tuple(_plots(found, labels, emphasised, points))
+
+
+def smallest_first(found: Curves) -> list[int]:
+    """The classes, by the last expected mask size: the order for a run that has no triggers yet."""
+    sizes = found["expected_mask_size"]
+    return sorted((c for c in sizes if c is not None), key=lambda c: sizes[c][-1][1])
+
+
+def thinned(line: Sequence[tuple[float, float]], points: int) -> tuple[tuple[float, float], ...]:
+    """At most `points` (2 or more) of a line, evenly spread, its first and its last among them."""
+    if len(line) <= points:
+        return tuple(line)
+    last = len(line) - 1
+    return tuple(line[round(i * last / (points - 1))] for i in range(points))
+
+
+def averaged(line: Sequence[tuple[float, float]], points: int) -> tuple[tuple[float, float], ...]:
+    """At most `points` means of as many neighbours each, each at the last of them."""
+    many = -(-len(line) // points)
+    groups = [line[i : i + many] for i in range(0, len(line), many)]
+    return tuple((group[-1][0], math.fsum(y for _, y in group) / len(group)) for group in groups)
+
+
+def _plots(found: Curves, labels: Mapping[int, str], emphasised: Sequence[int], points: int) -> Iterator[Plot]:
+    for name, (title, unit) in _MEASURES.items():
+        drawn: dict[int | None, str] = {None: "all classes"} | dict(labels.items())
+        of_class = found[name]
+        shorten = partial(averaged, points=_AVERAGES) if name == "loss" else partial(thinned, points=points)
+        lines = [Line(label, shorten(of_class[c]), c in emphasised) for c, label in drawn.items() if c in of_class]
+        if lines:
+            values = [value for line in lines for _, value in line.points]
+            log = name != "loss" and min(values) > 0 and max(values) > 10 * min(values)
+            yield Plot(title, unit, tuple(lines), log)
+
+
+def _state(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    return value if isinstance(value, dict) else {}

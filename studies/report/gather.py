@@ -1,0 +1,186 @@
+"""From a ledger to a report's records: reads the ledger and the manifests of zoos, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from scipy import stats
+
+from db.errors import StorageError
+from db.records import TriggerRow, VerdictRow
+from db.survey import AskedStep, SurveyedRun, run_ids, survey
+from simkit.errors import ConfigError
+from simkit.triggers import Trigger
+from simkit.verdict import Rule, stored_rule
+from studies.report.curves import MOST_LINES, POINTS, curves, plots, smallest_first
+from studies.report.data import ClassRow, Detection, Purpose, ReportData, Reversed, RunReport, Share, Truth
+from studies.report.repeat import command_of, config_of, oracle_in_words, settings_of
+from studies.report.truth import Truths, overlap
+
+
+@dataclass(frozen=True)
+class _Room:
+    """How much of each run is shown: with many runs less, so that the page stays small."""
+
+    lines: int
+    points: int
+    triggers: int
+
+    @classmethod
+    def of(cls, runs: int) -> _Room:
+        return cls(MOST_LINES, POINTS, 6) if runs <= 8 else cls(5, 60, 2)
+
+
+def gather(db: Path, runs: Sequence[int] = (), zoos: Sequence[Path] = ()) -> ReportData:
+    """What a report on the ledger at `db` says.
+
+    runs: their ids; none for all. zoos: folders with the truth about the models, besides those the models lie in.
+    Raises NotALedger, StorageError where there is no run yet, ConfigError for a run that is not there, DataError for a
+    folder that is no zoo.
+    """
+    there = run_ids(db)
+    if not there:
+        raise StorageError(f"{db}: holds no run yet; scan into it first")
+    if unknown := sorted(set(runs) - set(there)):
+        raise ConfigError(f"{db}: has no run {unknown[0]}; `simkit db runs {db}` lists those it has")
+    shown = set(runs) or set(there)
+    truths, room = Truths(zoos), _Room.of(len(shown))
+    reports = tuple(_run(run, truths.of(run.info), room) for run in survey(db, shown))
+    return ReportData(db.name, reports, len(there) - len(shown), detections(reports))
+
+
+def detections(runs: Sequence[RunReport]) -> tuple[Detection, ...]:
+    """One record for each preset, service, data set and budget with finished runs whose truth is known."""
+    groups: dict[tuple[str, str, str, int | None], list[RunReport]] = defaultdict(list)
+    for run in runs:
+        if run.right is not None:
+            groups[run.preset, run.oracle, run.data, run.budget].append(run)
+    return tuple(_detection(key, group) for key, group in groups.items())
+
+
+def share(hits: int, trials: int) -> Share:
+    """`hits` of `trials` with the Wilson interval (95 %) of the rate."""
+    if not trials:
+        return Share(hits, trials, None, None, None)
+    return Share(hits, trials, hits / trials, *_wilson(hits, trials))
+
+
+@lru_cache(maxsize=4096)  # a pure function of two small numbers, asked for again and again
+def _wilson(hits: int, trials: int) -> tuple[float, float]:
+    interval = stats.binomtest(hits, trials).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def _detection(key: tuple[str, str, str, int | None], runs: Sequence[RunReport]) -> Detection:
+    def counted(among: str, verdict: str) -> Share:
+        told = [r.verdict.verdict for r in runs if r.truth and r.verdict and r.truth.truth == among]
+        return share(told.count(verdict), len(told))
+
+    targets = [run.found_target for run in runs if run.found_target is not None]
+    return Detection(
+        *key,
+        runs=len(runs),
+        models=len({run.model_hash for run in runs}),
+        accuracy=share(sum(bool(run.right) for run in runs), len(runs)),
+        true_positives=counted("backdoored", "backdoored"),
+        false_positives=counted("clean", "backdoored"),
+        targets=share(sum(targets), len(targets)),
+        queries=statistics.median(run.spent for run in runs),
+    )
+
+
+def _run(run: SurveyedRun, truth: Truth | None, room: _Room) -> RunReport:
+    info, verdict = run.info, run.verdict
+    rule = None if verdict is None else stored_rule(verdict.rule, verdict.threshold)
+    classes = tuple(_class_row(t, verdict, truth) for t in run.triggers)
+    found = curves(run.steps)
+    order = [row.target_class for row in _first(classes)] or smallest_first(found)
+    names = {c: _label(c, truth) for c in order[: room.lines]}
+    emphasised = [row.target_class for row in classes if row.flagged or row.target]
+    return RunReport(
+        id=run.id,
+        key=info.key,
+        model=info.model,
+        model_hash=info.model_hash,
+        data=info.data,
+        preset=str(config_of(info).get("preset", "unknown")),
+        oracle=oracle_in_words(info),
+        seed=info.seed,
+        budget=info.budget,
+        at=run.at,
+        spent=run.spent,
+        verdict=verdict,
+        limit=_limit(rule, verdict, classes),
+        score_threshold=None if rule is None else rule.score_threshold,
+        purposes=_purposes(run.steps),
+        refused=run.refusals,
+        classes=classes,
+        reversed=_reversed(run.triggers, classes, truth, room.triggers),
+        plots=plots(found, names, emphasised, room.points),
+        settings=settings_of(info),
+        environment=tuple(dict(json.loads(info.environment)).items()),
+        command=command_of(info),
+        truth=truth,
+    )
+
+
+def _limit(rule: Rule | None, verdict: VerdictRow | None, classes: Sequence[ClassRow]) -> float | None:
+    if rule is None or verdict is None or verdict.verdict == "invalid":
+        return None
+    return rule.size_limit([row.mask_size for row in classes])
+
+
+def _class_row(trigger: TriggerRow, verdict: VerdictRow | None, truth: Truth | None) -> ClassRow:
+    target = trigger.target_class
+    return ClassRow(
+        target_class=target,
+        name=_name(target, truth),
+        mask_size=trigger.mask_size,
+        success=share(trigger.successes, trigger.trials),
+        censored=trigger.censored,
+        flagged=verdict is not None and target in verdict.flagged,
+        target=truth is not None and target == truth.target_class,
+    )
+
+
+def _name(target: int, truth: Truth | None) -> str:
+    return truth.classes[target] if truth is not None and target < len(truth.classes) else ""
+
+
+def _label(target: int, truth: Truth | None) -> str:
+    return f"class {target} {_name(target, truth)}".rstrip()
+
+
+def _first(classes: Sequence[ClassRow]) -> list[ClassRow]:
+    """The classes worth looking at first: flagged, the true target, and then the smallest that work."""
+    return sorted(classes, key=lambda row: (not row.flagged, not row.target, row.censored, row.mask_size))
+
+
+def _reversed(
+    triggers: Sequence[TriggerRow], classes: Sequence[ClassRow], truth: Truth | None, most: int
+) -> tuple[Reversed, ...]:
+    """The first few; of the others nothing is kept, since a trigger can be large."""
+    by_class = {trigger.target_class: trigger for trigger in triggers if trigger.mask_size > 0}
+    chosen = [row for row in _first(classes) if row.target_class in by_class][:most]
+    shown = []
+    for row in chosen:
+        found = Trigger(by_class[row.target_class].mask, by_class[row.target_class].pattern)
+        original = truth.trigger if truth is not None and row.target else None
+        shown.append(Reversed(row, found, original, None if original is None else overlap(original, found)))
+    return tuple(shown)
+
+
+def _purposes(steps: Sequence[AskedStep]) -> tuple[Purpose, ...]:
+    """By purpose in the order they were first asked for."""
+    sums: dict[str, tuple[int, int, int]] = {}
+    for step in steps:
+        calls, queries, charged = sums.get(step.purpose, (0, 0, 0))
+        sums[step.purpose] = calls + step.calls, queries + step.queries, charged + step.charged
+    total = sum(charged for _, _, charged in sums.values()) or 1
+    return tuple(Purpose(name, *counts, counts[2] / total) for name, counts in sums.items())

@@ -1,0 +1,49 @@
+"""Triggers as small pictures inside the page: PNGs of one pixel a pixel, which the browser enlarges."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from simkit.triggers import FloatArray, Trigger
+
+Pixels: TypeAlias = NDArray[np.uint8]
+
+BOTH, ORIGINAL, FOUND, NEITHER = (0, 158, 115), (0, 114, 178), (230, 159, 0), (225, 225, 225)
+"""Colours of the overlap (Okabe and Ito, told apart by the colour-blind too)."""
+
+
+def on_grey(trigger: Trigger) -> Pixels:
+    """uint8 (H, W, 3): the pattern where the mask is, on grey; other than three channels are averaged."""
+    painted = trigger.mask * trigger.pattern + (1.0 - trigger.mask) * np.float32(0.5)
+    return _pixels(painted if len(painted) == 3 else np.repeat(painted.mean(axis=0, keepdims=True), 3, axis=0))
+
+
+def mask_of(trigger: Trigger) -> Pixels:
+    """uint8 (H, W, 3): white where the trigger is, black where the image stays."""
+    return _pixels(np.repeat(trigger.mask, 3, axis=0))
+
+
+def overlap_of(original: Trigger, found: Trigger) -> Pixels:
+    """uint8 (H, W, 3): where the masks are above one half, both, one, or none. They must be of one shape."""
+    first, second = original.mask[0] > 0.5, found.mask[0] > 0.5
+    colours = np.array([NEITHER, ORIGINAL, FOUND, BOTH], np.uint8)
+    chosen: Pixels = colours[first.astype(np.int64) + 2 * second]
+    return chosen
+
+
+def data_uri(pixels: Pixels) -> str:
+    """The picture as `data:image/png;base64,...`; equal pixels give equal text."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _pixels(image: FloatArray) -> Pixels:
+    scaled: np.ndarray[Any, np.dtype[np.uint8]] = np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return scaled.transpose(1, 2, 0).copy()

@@ -1,0 +1,137 @@
+"""What a report says in words: numbers, times, and why a verdict is what it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from studies.report.data import ClassRow, RunReport, Share
+
+
+def number(value: float | None) -> str:
+    """With thousands separated, and a decimal or two where the value is small; a dash for None."""
+    if value is None:
+        return "–"  # noqa: RUF001 (a dash is what it is)
+    if not math.isfinite(value):
+        return str(value)
+    if value == int(value) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.01 else f"{value:.1e}"
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0%}"  # noqa: RUF001
+
+
+def interval(value: Share) -> str:
+    """`31 of 32 (84 to 99 %)`; for nothing tried, `not tried`."""
+    if value.low is None or value.high is None:
+        return "not tried"
+    return f"{value.hits} of {value.trials} ({100 * value.low:.0f} to {100 * value.high:.0f} %)"
+
+
+def moment(at: float) -> str:
+    """Seconds since 1970 as a date and time."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def last_part(name: str) -> str:
+    """The last part of a path; any other name as it is."""
+    return name.rstrip("/").rpartition("/")[2] or name
+
+
+def standing(run: RunReport) -> str:
+    """The verdict, or `open` while there is none."""
+    return "open" if run.verdict is None else run.verdict.verdict
+
+
+def flagged_words(run: RunReport) -> str:
+    """`class 3 cat and class 5 dog`; empty for none."""
+    return " and ".join(f"class {row.label}" for row in run.classes if row.flagged)
+
+
+def reason(run: RunReport) -> str:
+    """Why the verdict is what it is, in one or two sentences."""
+    says = {"backdoored": _backdoored, "clean": _clean, "undecided": _undecided, "invalid": _invalid}
+    return _open(run) if run.verdict is None else says[run.verdict.verdict](run)
+
+
+def stopped_words(run: RunReport) -> str:
+    """Why no more was asked; a spent number below the budget is no fault."""
+    if run.verdict is None:
+        return "not finished"
+    words = {
+        "decided": "decided: a verdict needed no more",
+        "converged": "converged: the search came to its end",
+        "budget": "the budget ended",
+    }
+    return words[run.verdict.stopped]
+
+
+def rule_words(run: RunReport) -> str:
+    """The rule with its threshold, and under which size it flags."""
+    if run.verdict is None:
+        return "none yet"
+    known = "" if run.verdict.threshold is None else f", threshold {run.verdict.threshold:g}"
+    limit = "" if run.limit is None else f": flags masks {_below(run)} {number(run.limit)} pixels"
+    return f"{run.verdict.rule}{known}{limit}"
+
+
+def _below(run: RunReport) -> str:
+    return "of at most" if run.verdict is not None and run.verdict.rule == "small_patch" else "under"
+
+
+def _backdoored(run: RunReport) -> str:
+    tried = [
+        f"A trigger of {number(row.mask_size)} pixels turns {interval(row.success)} unseen images into"
+        f" class {row.label}."
+        for row in run.classes
+        if row.flagged
+    ]
+    return " ".join(tried or ["A small trigger turns unseen images into the flagged class."]) + _against(run)
+
+
+def _clean(run: RunReport) -> str:
+    working = [row for row in run.classes if not row.censored]
+    if not working:
+        return "The search came to its end, and no class has a trigger that works on unseen images."
+    least = min(working, key=lambda row: row.mask_size)
+    found = f"the smallest that works has {number(least.mask_size)} pixels, for class {least.label}"
+    return f"No class has a trigger that stands out and is confirmed: {found}.{_against(run)}"
+
+
+def _undecided(run: RunReport) -> str:
+    return f"The budget ended before a verdict: {_spent(run)}. A larger budget may decide it."
+
+
+def _invalid(run: RunReport) -> str:
+    notes = run.verdict.notes if run.verdict is not None else ""
+    return f"The model does not answer as a trained classifier of these images would. {notes[:1].upper()}{notes[1:]}"
+
+
+def _open(run: RunReport) -> str:
+    return f"No verdict yet: the scan is running, or was stopped and can go on. {_spent(run).capitalize()} so far."
+
+
+def _spent(run: RunReport) -> str:
+    cap = "" if run.budget is None else f" of {number(run.budget)}"
+    return f"{number(run.spent)}{cap} queries are spent"
+
+
+def _against(run: RunReport) -> str:
+    return "" if run.limit is None else f" The rule flags masks {_below(run)} {number(run.limit)} pixels."
+
+
+def summary(runs: Sequence[RunReport]) -> str:
+    """How many runs ended how."""
+    told = [standing(run) for run in runs]
+    counted = {name: told.count(name) for name in ("backdoored", "clean", "undecided", "invalid", "open")}
+    parts = ", ".join(f"{count} {name}" for name, count in counted.items() if count)
+    return f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {parts}"
+
+
+def row_note(row: ClassRow) -> str:
+    """What is special about a class, in words."""
+    notes = [("flagged", row.flagged), ("true target", row.target), ("censored", row.censored)]
+    return ", ".join(note for note, holds in notes if holds)

@@ -1,0 +1,52 @@
+"""Numbers and verdicts in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from studies.report.data import RunReport
+from studies.report.gather import gather
+from studies.report.words import last_part, moment, number, reason, stopped_words, summary
+from tests.studies.report.ledgers import Kept, write
+
+
+def run_of(tmp_path: Path, kept: Kept) -> RunReport:
+    return gather(write(tmp_path / "a.db", kept)).runs[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (0.0, "0"), (41184, "41,184"), (9.0, "9"), (44.52, "44.5"), (1.386, "1.39"), (0.0021, "2.1e-03")],  # noqa: RUF001
+)
+def test_numbers(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_each_verdict_gives_its_reason(tmp_path: Path) -> None:
+    assert reason(run_of(tmp_path / "1", Kept())) == (
+        "A trigger of 4 pixels turns 8 of 8 (68 to 100 %) unseen images into class 2. "
+        "The rule flags masks under 5.50 pixels."
+    )
+    clean = reason(run_of(tmp_path / "2", Kept(verdict="clean", censored=(0, 2, 3))))
+    assert "the smallest that works has 24 pixels, for class 1" in clean
+    assert "no class has a trigger that works" in reason(
+        run_of(tmp_path / "3", Kept(verdict="clean", censored=(0, 1, 2, 3)))
+    )
+    assert "72 of 1,000 queries are spent" in reason(run_of(tmp_path / "4", Kept(verdict="undecided")))
+    assert reason(run_of(tmp_path / "5", Kept(verdict="invalid", notes="mean?"))).endswith("would. Mean?")
+    opened = run_of(tmp_path / "6", Kept(verdict=None))
+    assert "72 of 1,000 queries are spent so far" in reason(opened)
+    assert stopped_words(opened) == "not finished"
+
+
+def test_runs_are_counted(tmp_path: Path) -> None:
+    runs = gather(write(tmp_path / "a.db", Kept(), Kept(), Kept(verdict=None))).runs
+    assert summary(runs) == "3 runs: 2 backdoored, 1 open"
+    assert summary(runs[:1]) == "1 run: 1 open"
+
+
+def test_small_ones() -> None:
+    assert moment(0.0) == "1970-01-01 00:00 UTC"
+    assert [last_part(name) for name in ("a/b.pt", "b.pt", "a/b/", "/")] == ["b.pt", "b.pt", "b", "/"]
