@@ -51,6 +51,7 @@ def _create(path: Path) -> None:
         upgrade(connection)
         created = [("created", str(time.time())), ("sqlite", sqlite3.sqlite_version)]
         connection.exec_driver_sql("INSERT INTO meta (key, value) VALUES (?, ?)", created)
+    writer_engine(building).connect().close()  # to its log: a kill while that is changed in place would leave a journal
     os.replace(building, path)
     _sync_folder(path.parent)
 
@@ -63,7 +64,8 @@ def _clear(building: Path) -> None:
         if header and header[68:72] != APPLICATION_ID.to_bytes(4, "big"):
             raise StorageError(f"{building}: not begun by simkit, but in the way of a new ledger; move it elsewhere")
         building.unlink()
-    building.with_name(f"{building.name}-journal").unlink(missing_ok=True)
+    for suffix in ("-journal", "-wal", "-shm"):
+        building.with_name(f"{building.name}{suffix}").unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

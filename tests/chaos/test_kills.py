@@ -1,0 +1,28 @@
+"""SIGKILL at seeded moments, and then the same command: nothing lost, nothing counted twice, the same bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+from simkit.seeding import stream
+from tests.chaos.child import KILLED
+from tests.chaos.faults import KillAfter
+from tests.chaos.resume import DONE, UNDECIDED, Lab
+from tests.chaos.victims import SCENARIOS, Scenario
+
+_SPAN = 0.12
+"""Seconds after its first query in which a scan is killed; it takes about as long."""
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
+def test_kills_lose_nothing_and_count_nothing_twice(scenario: Scenario, lab: Lab) -> None:
+    moments = iter(stream(0, f"kills of {scenario.name}").uniform(0.0, _SPAN, 1_000))
+    kills = 0
+    while kills < lab.sized(4, 34):
+        broken = lab.broken(scenario, kills)
+        while (ended := broken.go_on(KillAfter(float(next(moments))))).code == KILLED:
+            kills += 1
+        assert ended.code in (DONE, UNDECIDED), ended.said
+        lab.compare(broken)
+    lab.count("kills", kills)
+    lab.count("lost or counted twice", 0)
