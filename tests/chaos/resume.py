@@ -16,7 +16,7 @@ DONE, UNDECIDED, STORAGE = 0, 3, 5
 
 @dataclass
 class Broken:
-    """One scan that is broken off as often as one likes; `folder` is its own.
+    """One scan that is broken off as often as one likes, in `folder`; the children write to `notes`.
 
     asked, under_way: queries sent to the model by all processes, and those of calls that a break may have cut off.
     """
@@ -24,6 +24,7 @@ class Broken:
     victim: Victim
     scenario: Scenario
     folder: Path
+    notes: Path
     asked: int = 0
     under_way: int = 0
     stored: int = 0
@@ -31,6 +32,7 @@ class Broken:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.notes.mkdir(parents=True, exist_ok=True)
 
     @property
     def db(self) -> Path:
@@ -38,7 +40,7 @@ class Broken:
 
     def go_on(self, fault: Fault) -> Ended:
         """The scan, gone on with under `fault`. What it acknowledged must be stored, and not more than it asked."""
-        notes = self.folder / f"notes-{len(self.breaks)}"
+        notes = self.notes / f"{len(self.breaks)}"
         ended = run(["scan", *self.scenario.args(self.victim, self.folder)], fault, notes)
         self.breaks.append(ended)
         before, self.stored = self.stored, answered(self.db)
@@ -68,9 +70,10 @@ class Lab:
         """Add to the count of this name, over all tests and workers."""
         self.counts.append((name, number))
 
-    def broken(self, scenario: Scenario, name: object = "scan") -> Broken:
-        """A scan to break, in a folder of its own."""
-        return Broken(self.victim, scenario, self.folder / str(name))
+    def broken(self, scenario: Scenario, name: object = "scan", folder: Path | None = None) -> Broken:
+        """A scan to break, in a folder of its own, or in `folder`."""
+        notes = self.folder / f"notes of {name}"
+        return Broken(self.victim, scenario, folder or self.folder / str(name), notes)
 
     def finish(self, broken: Broken) -> None:
         """Go on to the end with nothing befalling, and compare all that is left with an unbroken scan's."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import sqlite3
 import warnings
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,7 +99,7 @@ _ROWS = (
     "SELECT run_id, target_class, channels, height, width, mask, pattern, mask_size, success_rate, successes, trials,"
     " censored FROM triggers ORDER BY run_id, target_class",
     "SELECT run_id, verdict, stopped, flagged, score, rule, threshold, threshold_source, spent, refused,"
-    " clean_accuracy, notes FROM verdicts ORDER BY run_id",
+    " clean_accuracy, notes, cost, api_seconds FROM verdicts ORDER BY run_id",
 )
 """All that a ledger holds, but for when and how fast it was."""
 
@@ -123,7 +124,8 @@ def left(folder: Path) -> str:
 
 def scan(victim: Victim, scenario: Scenario, folder: Path) -> int:
     """The scan in this process, and its exit code."""
-    return main(["scan", *scenario.args(victim, folder)])
+    with redirect_stdout(io.StringIO()):
+        return main(["scan", *scenario.args(victim, folder)])
 
 
 def unbroken(victim: Victim, scenario: Scenario, folder: Path) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,14 +18,8 @@ from db.records import TriggerRow, VerdictRow
 from oracles.answers import Answer
 from oracles.errors import ModelError
 from oracles.oracle import Tag
-from simkit.seeding import stream
-from studies.scan import prepare, run_scan
-from studies.scan_config import ScanConfig
 from tests.fakes import PlantedOracle, corner_plant
-from tests.studies.killing import images_asked, killed
 from tests.studies.scans import TemplateNet, arrays, scanned, told
-
-KILLS = int(os.environ.get("SIMKIT_KILLS", "20"))
 
 
 class Stopping(PlantedOracle):
@@ -150,43 +142,3 @@ def test_the_same_scan_elsewhere_is_told_apart_by_name(tmp_path: Path, monkeypat
         scanned(TemplateNet(), budget=100, db=db)
         scanned(TemplateNet(), budget=101, db=db)
     assert len(reads.runs(db)) == 3
-
-
-KILLED: list[dict[str, Any]] = [
-    {
-        **{"preset": "random-patch", "oracle": "noisy", "budget": 20_000},
-        **{"search": {"rounds": 400, "largest_side": 1}, "rule": {"threshold": 0.5}},
-    },
-    {"preset": "efficient", "oracle": "scores", "budget": 40_000, "search": {"steps": 25}},
-]
-
-
-@pytest.mark.parametrize("settings", KILLED, ids=["random-patch", "efficient"])
-def test_kills_lose_no_query_and_count_none_twice(settings: dict[str, Any], demo_folder: Path, tmp_path: Path) -> None:
-    """SIGKILL at seeded moments of the command, then the same command: the same triggers, to the last bit."""
-    db, model = tmp_path / "scan.db", demo_folder / "zoo" / "0001.safetensors"
-    args = [str(model), *("--data", "digits", "--db", str(db)), *_as_options(settings)]
-    lost, forwarded, kills = 0, 0, 0
-    for number, moment in enumerate(stream(0, "kills").uniform(0.0, 1.6 / KILLS, KILLS)):
-        was_killed = killed(args, float(moment), tmp_path / str(number))
-        calls = images_asked(tmp_path / str(number))
-        kills += was_killed
-        forwarded += sum(calls)
-        lost += calls[-1] if was_killed and calls else 0
-    assert kills >= KILLS // 4
-    prepared = prepare(model, ScanConfig.of(settings | {"data": "digits"}))
-    resumed = run_scan(prepared, db)
-    unbroken = run_scan(prepared, None, tmp_path / "unbroken")
-    assert told(resumed) == told(unbroken)
-    assert resumed.triggers is not None
-    assert unbroken.triggers is not None
-    assert resumed.triggers.npz.read_bytes() == unbroken.triggers.npz.read_bytes()
-    assert resumed.spent == len(reads.queries(db))
-    assert forwarded <= resumed.spent + lost
-    assert check(db) == []
-
-
-def _as_options(settings: dict[str, Any]) -> list[str]:
-    nested = {f"{k}.{name}": v for k, held in settings.items() if isinstance(held, dict) for name, v in held.items()}
-    plain = [part for k, v in settings.items() if not isinstance(v, dict) for part in (f"--{k}", str(v))]
-    return plain + [part for k, v in nested.items() for part in ("--set", f"{k}={v}")]
