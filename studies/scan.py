@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from db import reads
 from db.ledger import Ledger, Run
@@ -22,15 +23,15 @@ from oracles.oracle import Oracle, Tag, Wrapper
 from oracles.replay import Replayed
 from oracles.spec import build
 from oracles.torch_model import Output, TorchOracle
-from simkit.data import ImageSet, load
+from simkit.data import ImageSet, load, unlabelled
 from simkit.errors import ConfigError, DataError
+from simkit.home import home
 from simkit.search.contract import Search, Task
 from simkit.search.driver import Driver
 from simkit.search.evaluator import Evaluator
 from simkit.search.images import ScanImages, class_of_all
 from simkit.search.random_patch import RandomPatchConfig
 from simkit.seeding import stream
-from studies.home import home
 from studies.identity import run_info, with_output
 from studies.models import Model, OpenedModel, open_model
 from studies.runs import LateRun, opened, warn_of_others
@@ -55,13 +56,14 @@ class Standing:
     smallest: float | None
 
 
+Images: TypeAlias = ImageSet | torch.Tensor | NDArray[Any]
 Told: TypeAlias = Callable[[Standing], None]
 
 
 def scan(
     model: Model,
     *,
-    images: ImageSet | None = None,
+    images: Images | None = None,
     db: str | Path | Ledger | None = None,
     out: str | Path | None = None,
     progress: Told | None = None,
@@ -71,7 +73,8 @@ def scan(
 
     `scan(model, data="cifar10/", budget=100_000, oracle="top3", db="run.db").verdict` is all it takes.
 
-    model: a torch module, a file, `DIR:7` for an entry of a zoo, or an Oracle. images: instead of `data`, test images.
+    model: a torch module, a file, `DIR:7` for an entry of a zoo, or an Oracle. images: instead of `data`, test
+    images; a tensor or an array of them has no labels, then the model's own answers, asked for first, stand in.
     db: the ledger, where the same call goes on after a crash, and answers without a query once it is finished; None
     keeps nothing, and an open Ledger may take many scans. out: folder for the triggers, by default beside the ledger.
     Raises ConfigError, InvalidSpec, DataError, ModelError before the ledger is touched, a ModelError of the first query
@@ -103,7 +106,7 @@ class Prepared:
         return open_model(self.source, self.images.search, config).oracle
 
 
-def prepare(model: Model, config: ScanConfig, images: ImageSet | None = None) -> Prepared:
+def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> Prepared:
     """Read and check everything that a scan needs, without a query and without a ledger. Raises as `scan` does."""
     chosen = choose_images(config, images)
     prepared = Prepared(open_model(model, chosen.search, config), chosen, config, model)
@@ -124,15 +127,17 @@ def _warn_of_large_patches(config: ScanConfig, images: ImageSet) -> None:
         )
 
 
-def choose_images(config: ScanConfig, images: ImageSet | None) -> ScanImages:
+def choose_images(config: ScanConfig, images: Images | None) -> ScanImages:
     """Disjoint search and verification images of the test split, drawn by the seed. Raises DataError, ConfigError."""
     wanted = config.search_images + config.verify_images
     if images is None:
         if not config.data:
             raise ConfigError("no images to scan with; give data, for example data='digits', or images")
-        images = load(config.data, "test", wanted, config.seed)
-    elif config.data:
-        raise ConfigError(f"images and data={config.data!r} are both given; give one of them")
+        images = load(config.data, "test", wanted, config.seed, config.image_size)
+    elif config.data or config.image_size:
+        raise ConfigError("images are given, and data or image_size too; give either images or data")
+    elif not isinstance(images, ImageSet):
+        return choose_images(config, unlabelled(images))
     elif len(images) >= wanted:
         images = images.take(stream(config.seed, "scan", "images").permutation(len(images))[:wanted])
     if len(images) < wanted:

@@ -23,6 +23,7 @@ from oracles import spec as oracle_specs
 from oracles.oracle import Oracle, Restriction
 from oracles.spec import OracleSpec
 from oracles.torch_model import Output, Precision, TorchOptions
+from simkit.data.size import ImageSize
 from simkit.errors import ConfigError, complaint
 from simkit.search.presets import Preset, preset, rule
 from simkit.verdict import Rule
@@ -35,7 +36,8 @@ Positive = Annotated[int, Field(ge=1, le=2**63 - 1)]
 class ScanConfig(BaseModel):
     """Everything that determines a scan besides the model and the images. Raises ConfigError, InvalidSpec.
 
-    data: see `simkit.data.load`; empty where images are given. budget: queries; None for no limit. oracle: a spec, or
+    data: see `simkit.data.load`; empty where images are given. image_size: (height, width) that image files are
+    stretched to; one number for both, None for as they are. budget: queries; None for no limit. oracle: a spec, or
     what `oracles.spec.load` takes. restriction: of your own, right around the model: see `oracles.oracle.Restriction`.
     preset: a name in PRESETS, or a `Preset` of your own; search, driver, rule: settings put over it, e.g.
     {"samples": 50}; rule takes `name` and `threshold`. seed: of images and search. search_images, verify_images:
@@ -47,6 +49,7 @@ class ScanConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
     data: str = ""
+    image_size: ImageSize | None = None
     budget: Positive | None = None
     oracle: OracleSpec = OracleSpec()
     restriction: Any = None

@@ -16,6 +16,10 @@ _CLASSES = tuple(str(digit) for digit in range(10))
 class Digits:
     """1,297 images to train on and 500 to test with, in a stratified split that is always the same."""
 
+    def size(self, split: Split) -> int:
+        """See `Source.size`."""
+        return len(fixed_split(_digits()[1], _TEST_IMAGES, "digits")[split])
+
     def read(self, split: Split, limit: int | None, seed: int) -> ImageSet:
         """See `Source.read`."""
         pixels, labels = _digits()

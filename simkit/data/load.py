@@ -1,37 +1,66 @@
-"""From what the user names to images: a built-in set, a `.npz` file, or a folder of Parquet files."""
+"""From what the user names to images."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from simkit.data.digits import Digits
+from simkit.data.folder import FolderSource
 from simkit.data.images import ImageSet
+from simkit.data.layout import SUFFIXES, holds_images
 from simkit.data.npz import NpzSource
-from simkit.data.parquet import ParquetSource
+from simkit.data.parquet import ParquetSource, holds_parquet
 from simkit.data.source import Source, Split
+from simkit.data.vision import PREFIX, open_torchvision
 from simkit.errors import DataError
 
+KINDS = "`digits`, torchvision:cifar10, torchvision:gtsrb, a .npz file, or a folder of images or of Parquet files"
 
-def load(data: str | Path, split: Split, limit: int | None = None, seed: int = 0) -> ImageSet:
+
+def load(
+    data: str | Path,
+    split: Split,
+    limit: int | None = None,
+    seed: int = 0,
+    image_size: tuple[int, int] | None = None,
+) -> ImageSet:
     """The images of one split.
 
-    data: `digits`, a `.npz` file, or a folder of Parquet files. limit: so many images, chosen at random by `seed`; the
-    others are not decoded. Raises DataError in one line that names the file, the column and the row.
+    data: `digits`, `torchvision:cifar10` or `torchvision:gtsrb`, a `.npz` file, a folder of images (with a folder a
+    class, or loose and without labels), or a folder of Parquet files. limit: so many images, chosen at random by
+    `seed`; the others are not decoded. image_size: (height, width) that image files are stretched to; None takes them
+    as they are, all of one size. Raises DataError in one line that names the file, the column and the row.
     """
     if split not in ("train", "test"):
         raise DataError(f"no split {split!r}; choose train or test")
-    return open_source(data).read(split, limit, seed)
+    images = open_source(data, image_size).read(split, limit, seed)
+    if split == "train" and not images.labelled:
+        raise DataError(f"{data}: images without labels, nothing can be trained on them; give a folder for each class")
+    return images
 
 
-def open_source(data: str | Path) -> Source:
+def open_source(data: str | Path, image_size: tuple[int, int] | None = None) -> Source:
     """The source behind a name or path. Raises DataError if there is none."""
-    if data == "digits":
-        return Digits()
+    if isinstance(data, str) and data.startswith(PREFIX):
+        return open_torchvision(data, image_size)
     path = Path(data)
-    if path.is_dir():
-        return ParquetSource(path)
-    if not path.exists():
-        raise DataError(f"{path}: no such data; name `digits`, a .npz file, or a folder of Parquet files")
-    if path.suffix != ".npz":
-        raise DataError(f"{path}: a {path.suffix or 'nameless'} file; name `digits`, a .npz file, or a Parquet folder")
-    return NpzSource(path)
+    if data != "digits" and path.is_dir():
+        return _open_folder(path, image_size)
+    if data != "digits" and not path.exists():
+        raise DataError(f"{path}: no such data; name {KINDS}")
+    if data != "digits" and path.suffix != ".npz":
+        raise DataError(f"{path}: a {path.suffix or 'nameless'} file; name {KINDS}")
+    if image_size is not None:
+        raise DataError(f"{data}: image_size is for image files; store the images of an array at the size they need")
+    return Digits() if data == "digits" else NpzSource(path)
+
+
+def _open_folder(folder: Path, image_size: tuple[int, int] | None) -> Source:
+    parquet, images = holds_parquet(folder), holds_images(folder)
+    if parquet and images:
+        raise DataError(f"{folder}: holds Parquet files and image files; keep one kind there, or name a folder in it")
+    if not parquet and not images:
+        raise DataError(
+            f"{folder}: holds no images ({' '.join(SUFFIXES)}) and no Parquet files, or too deep in folders"
+        )
+    return ParquetSource(folder, image_size) if parquet else FolderSource(folder, image_size)

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from oracles.errors import one_line
-from simkit.data.images import ImageSet, ImageShape
-from simkit.data.source import IndexArray, Split, choose, fixed_split
+from simkit.data.arrays import to_tensor
+from simkit.data.images import ImageSet
+from simkit.data.source import IndexArray, Split, choose, quarter_split
 from simkit.errors import DataError
 from simkit.triggers import IntArray
-
-_TEST_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -30,13 +28,17 @@ class NpzSource:
 
     path: Path
 
+    def size(self, split: Split) -> int:
+        """See `Source.size`."""
+        return len(_part(_read(self.path), split, self.path)[2])
+
     def read(self, split: Split, limit: int | None, seed: int) -> ImageSet:
         """See `Source.read`."""
         arrays = _read(self.path)
         images, labels, rows = _part(arrays, split, self.path)
         chosen = rows[choose(len(rows), limit, seed, split)]
         _check_floats(images, rows, self.path)
-        pixels = _pixels(images, chosen, self.path)
+        pixels = to_tensor(images[chosen], str(self.path))
         return ImageSet(pixels, labels[chosen], _classes(arrays, self.path), f"{self.path.stem}/{split}")
 
 
@@ -54,7 +56,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _part(arrays: dict[str, NDArray[Any]], split: str, path: Path) -> tuple[NDArray[Any], IntArray, IndexArray]:
+def _part(arrays: dict[str, NDArray[Any]], split: Split, path: Path) -> tuple[NDArray[Any], IntArray, IndexArray]:
     """The images and labels that hold the split, and its rows among them."""
     if {f"x_{split}", f"y_{split}"} <= set(arrays):
         images, labels = arrays[f"x_{split}"], _labels(arrays, f"y_{split}", path)
@@ -64,8 +66,7 @@ def _part(arrays: dict[str, NDArray[Any]], split: str, path: Path) -> tuple[NDAr
         raise DataError(f"{path}: holds {found}; name the arrays x_{split} and y_{split}, or images and labels")
     else:
         images, labels = arrays["images"], _labels(arrays, "labels", path)
-        parts = fixed_split(labels, round(_TEST_SHARE * len(labels)), str(path))
-        rows = parts["train"] if split == "train" else parts["test"]
+        rows = quarter_split(labels, str(path))[split]
     if images.ndim == 0 or len(images) != len(labels) or len(labels) == 0:
         raise DataError(f"{path}: images {images.shape} and labels {labels.shape} of {split}; need one label an image")
     return images, labels, rows
@@ -89,33 +90,6 @@ def _classes(arrays: dict[str, NDArray[Any]], path: Path) -> tuple[str, ...]:
     names = {"y_train", "y_test", "labels"} & set(arrays)
     largest = max(int(_labels(arrays, name, path).max(initial=0)) for name in names)
     return tuple(str(label) for label in range(largest + 1))
-
-
-def _layout(images: NDArray[Any], path: Path) -> tuple[ImageShape, tuple[int, ...]]:
-    """(C, H, W), and the axes that bring a batch into NCHW once grey images have got a channel in front."""
-    shape = images.shape
-    if images.ndim == 3:
-        return (1, shape[1], shape[2]), (0, 1, 2, 3)
-    if images.ndim != 4:
-        raise DataError(f"{path}: images have shape {shape}; need (N, H, W, C), (N, C, H, W) or (N, H, W)")
-    first, last = shape[1] in (1, 3), shape[3] in (1, 3)
-    if first == last:
-        why = "may be NHWC or NCHW" if first else "have no axis of 1 or 3 channels"
-        raise DataError(f"{path}: images of shape {shape} {why}; store (N, C, H, W) or (N, H, W, C) with C of 1 or 3")
-    if first:
-        return (shape[1], shape[2], shape[3]), (0, 1, 2, 3)
-    return (shape[3], shape[1], shape[2]), (0, 3, 1, 2)
-
-
-def _pixels(images: NDArray[Any], chosen: IndexArray, path: Path) -> torch.Tensor:
-    _, axes = _layout(images, path)
-    batch = images[chosen]
-    batch = np.ascontiguousarray((batch[:, None] if batch.ndim == 3 else batch).transpose(axes))
-    if batch.dtype == np.uint8:
-        return torch.from_numpy(batch).float().div_(255.0)
-    if not np.issubdtype(batch.dtype, np.floating):
-        raise DataError(f"{path}: images are {batch.dtype}; store uint8 0..255 or floats in [0, 1]")
-    return torch.from_numpy(batch.astype(np.float32))
 
 
 def _check_floats(images: NDArray[Any], rows: IndexArray, path: Path) -> None:

@@ -14,15 +14,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from simkit.data.decode import channels, open_image, shape_of, to_pixels
 from simkit.data.images import ImageSet, ImageShape
 from simkit.data.source import IndexArray, Split, choose
 from simkit.errors import DataError
 from simkit.triggers import IntArray
 
 _PREFIXES: dict[Split, tuple[str, ...]] = {"train": ("train",), "test": ("test", "validation", "val")}
-_GREY, _COLOUR = ("L", "1"), ("RGB", "RGBA", "P", "CMYK", "YCbCr", "LA", "PA")
-
-
 _MOST_CLASSES = 2**15
 
 
@@ -39,27 +37,37 @@ class Columns:
 class ParquetSource:
     """`train*.parquet` and `test*.parquet` (or `validation*`) in `folder` or in its subfolder `data`.
 
-    Columns: an image, struct of `bytes` and `path`, and an integer label. The images must agree in size; grey ones
-    among colour images are given three channels.
+    Columns: an image, struct of `bytes` and `path`, and an integer label. Without an `image_size` (height, width) the
+    images must agree in size; grey ones among colour images are given three channels. See `simkit.data.decode`.
     """
 
     folder: Path
+    image_size: tuple[int, int] | None = None
+
+    def size(self, split: Split) -> int:
+        """See `Source.size`."""
+        return _count(self._files(split))
 
     def read(self, split: Split, limit: int | None, seed: int) -> ImageSet:
         """See `Source.read`."""
+        files = self._files(split)
+        columns = _columns(files[0])
+        rows = choose(_count(files), limit, seed, split)
+        first = _first_shape(files[0], columns)
+        shape = (first[0], *(self.image_size or first[1:]))
+        pixels, labels = np.empty((len(rows), *shape), np.uint8), np.empty(len(rows), np.int32)
+        for place, cell in _cells(files, columns, rows):
+            pixels[place], labels[place] = cell.decode(shape, self.image_size is None), cell.class_id(columns.classes)
+        classes = columns.classes or self._numbered(columns)
+        images = torch.from_numpy(pixels).float().div_(255.0)
+        return ImageSet(images, labels, classes, f"{self.folder.name}/{split}")
+
+    def _files(self, split: Split) -> list[Path]:
         files = _find(self.folder, split)
         if not files:
             wanted = " or ".join(f"{prefix}*.parquet" for prefix in _PREFIXES[split])
             raise DataError(f"{self.folder}: no {wanted} here or in {self.folder / 'data'}")
-        columns = _columns(files[0])
-        rows = choose(_count(files), limit, seed, split)
-        shape = _first_shape(files[0], columns)
-        pixels, labels = np.empty((len(rows), *shape), np.uint8), np.empty(len(rows), np.int32)
-        for place, cell in _cells(files, columns, rows):
-            pixels[place], labels[place] = cell.decode(shape), cell.class_id(columns.classes)
-        classes = columns.classes or self._numbered(columns)
-        images = torch.from_numpy(pixels).float().div_(255.0)
-        return ImageSet(images, labels, classes, f"{self.folder.name}/{split}")
+        return files
 
     def _numbered(self, columns: Columns) -> tuple[str, ...]:
         """Class names for a schema that has none: the numbers up to the largest label of any split."""
@@ -78,29 +86,20 @@ class _Cell:
     data: bytes | None
     label: int | None
 
-    def decode(self, shape: ImageShape) -> NDArray[np.uint8]:
+    def decode(self, shape: ImageShape, same_size: bool) -> NDArray[np.uint8]:
         image = self.open()
-        size = (image.height, image.width)
-        if size != shape[1:]:  # before any pixel is decoded: a header may promise gigabytes
-            raise self._error(self.columns.image, f"is {size[0]}x{size[1]}, the first image {shape[1]}x{shape[2]}")
+        size = shape_of(image, self._where(self.columns.image))[1:]
+        if same_size and size != shape[1:]:
+            found = f"is {size[0]}x{size[1]}, the first image {shape[1]}x{shape[2]}"
+            raise self._error(self.columns.image, f"{found}; bring all to one size with image_size")
         if channels(image) > shape[0]:
             raise self._error(self.columns.image, "is in colour, the first image is grey; store all of them as one")
-        try:
-            pixels = np.asarray(image.convert("L" if shape[0] == 1 else "RGB"))
-        except Exception as error:  # Pillow's decoders raise many kinds
-            raise self._error(self.columns.image, f"cannot be decoded: {error}") from error
-        return pixels[None] if shape[0] == 1 else pixels.transpose(2, 0, 1)
+        return to_pixels(image, shape, self._where(self.columns.image))
 
     def open(self) -> Image.Image:
         if self.data is None:
             raise self._error(self.columns.image, "has no bytes; store the encoded image, not only its path")
-        try:
-            image = Image.open(io.BytesIO(self.data))
-        except Exception as error:
-            raise self._error(self.columns.image, "is not an image that can be read") from error
-        if channels(image) == 0:
-            raise self._error(self.columns.image, f"has the pixel format {image.mode}; store 8 bits a channel")
-        return image
+        return open_image(io.BytesIO(self.data), self._where(self.columns.image))
 
     def class_id(self, classes: tuple[str, ...] | None) -> int:
         if self.label is None or not 0 <= self.label < (_MOST_CLASSES if classes is None else len(classes)):
@@ -109,12 +108,15 @@ class _Cell:
         return self.label
 
     def _error(self, column: str, what: str) -> DataError:
-        return DataError(f"{self.file}: column {column!r}, row {self.row}: {what}")
+        return DataError(f"{self._where(column)}: {what}")
+
+    def _where(self, column: str) -> str:
+        return f"{self.file}: column {column!r}, row {self.row}"
 
 
-def channels(image: Image.Image) -> int:
-    """1 for grey, 3 for colour, 0 for a format that is not 8 bits a channel."""
-    return 1 if image.mode in _GREY else 3 if image.mode in _COLOUR else 0
+def holds_parquet(folder: Path) -> bool:
+    """Whether there is a Parquet file where `ParquetSource` looks for them."""
+    return any(next(place.glob("*.parquet"), None) for place in (folder, folder / "data"))
 
 
 def _find(folder: Path, split: Split) -> list[Path]:
@@ -172,8 +174,7 @@ def _pick(file: Path, names: Sequence[str], features: dict[str, dict[str, Any]],
 
 def _first_shape(file: Path, columns: Columns) -> ImageShape:
     for _, cell in _cells([file], columns, np.zeros(1, np.int64)):
-        image = cell.open()
-        return channels(image), image.height, image.width
+        return shape_of(cell.open(), f"{file}: column {columns.image!r}, row 0")
     raise DataError(f"{file}: holds no rows")
 
 

@@ -14,12 +14,18 @@ from simkit.seeding import stream
 Split: TypeAlias = Literal["train", "test"]
 IndexArray: TypeAlias = NDArray[np.int64]
 
+_TEST_SHARE = 0.25
+
 
 class Source(Protocol):
     """A place that images come from. Every failure is a DataError of one line: file, column or array, row."""
 
     def read(self, split: Split, limit: int | None, seed: int) -> ImageSet:
         """The split, or a seeded choice of `limit` of its images, see `choose`."""
+        ...
+
+    def size(self, split: Split) -> int:
+        """How many images the split has, without decoding one."""
         ...
 
 
@@ -36,6 +42,11 @@ def choose(images: int, limit: int | None, seed: int, split: Split) -> IndexArra
     return stream(seed, "data", split).permutation(images).astype(np.int64)[:limit]
 
 
+def quarter_split(labels: NDArray[np.integer], name: str) -> dict[Split, IndexArray]:
+    """`fixed_split` with a quarter of the images for the test, and as many as there are classes at least."""
+    return fixed_split(labels, max(round(_TEST_SHARE * len(labels)), len(np.unique(labels))), name)
+
+
 def fixed_split(labels: NDArray[np.integer], test_images: int, name: str) -> dict[Split, IndexArray]:
     """A stratified split that is always the same: indices by split, int64, about `test_images` for the test.
 
@@ -48,5 +59,6 @@ def fixed_split(labels: NDArray[np.integer], test_images: int, name: str) -> dic
             np.arange(len(labels), dtype=np.int64), test_size=test_images, stratify=labels, random_state=0
         )
     except ValueError as error:
-        raise DataError(f"{name}: cannot split {len(labels)} images into train and test: {error}") from error
+        hint = "give each class two images or more, or store the two splits apart"
+        raise DataError(f"{name}: cannot split {len(labels)} images into train and test ({error}); {hint}") from error
     return {"train": np.sort(train), "test": np.sort(test)}

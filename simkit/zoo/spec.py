@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from simkit.attacks.badnets import PatchKind
+from simkit.data.size import ImageSize
 from simkit.errors import ConfigError, complaint
 from simkit.seeding import stream
 from simkit.zoo.networks import NETWORKS
@@ -30,6 +31,7 @@ class ZooSpec(BaseModel):
     """A zoo: so many victims, a share of them clean, the others in equal parts for each patch size.
 
     name: letters, digits, - and _. data: see `simkit.data.load`; train on `train`, judge implants on `test`.
+    image_size: (height, width) that image files are stretched to; one number for both, None for as they are.
     split: settings are chosen on `tune`, thresholds on `calibrate`, figures quoted on `report`; their seeds are
     disjoint, for every `seed`. models: victims in the end. architectures: names in NETWORKS, drawn for each model.
     clean_share: of the models, in [0, 1]. sizes: sides of the square patches, pixels. kinds: of patches, drawn for each
@@ -41,6 +43,7 @@ class ZooSpec(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     data: Annotated[str, Field(min_length=1)]
+    image_size: ImageSize | None = None
     split: ZooSplit
     models: Annotated[int, Field(ge=1, le=100_000)]
     seed: Annotated[int, Field(ge=0, le=2**31)] = 0

@@ -67,8 +67,8 @@ def make(spec: ZooSpec, out: str | Path, progress: Progress | None = None) -> Ma
     the data cannot be read; ConfigError if `out` holds something else, another process is at it, or implants keep
     failing; StorageError if it cannot be written.
     """
-    images = load(spec.data, "train", spec.train.train_images, spec.first_seed)
-    held_out = load(spec.data, "test", spec.held_out, spec.first_seed)
+    images = load(spec.data, "train", spec.train.train_images, spec.first_seed, spec.image_size)
+    held_out = load(spec.data, "test", spec.held_out, spec.first_seed, spec.image_size)
     if max(spec.sizes, default=1) > min(images.image_shape[1:]):
         raise ConfigError(f"a patch of {max(spec.sizes)} pixels does not fit images {images.image_shape}; see sizes")
     out = Path(out)

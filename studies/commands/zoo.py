@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from studies.home import home
+from simkit.home import home
 from studies.output import Progress, print_json, print_table, progress_bar
 from studies.settings import with_settings
 

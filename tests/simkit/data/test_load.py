@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-from simkit.data import load
+from simkit.data import ImageSet, Split, load
+from simkit.data.load import open_source
 from simkit.errors import DataError
 
 
@@ -30,9 +34,49 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, name: str) -> None:
         load(tmp_path / name, "test")
 
 
+def test_a_folder_of_two_kinds_is_refused(tmp_path: Path) -> None:
+    for name in ("data/test-0.parquet", "cat/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match="Parquet files and image files"):
+        load(tmp_path, "test")
+
+
+def test_a_size_is_for_image_files(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x_test=np.zeros((2, 4, 4), np.uint8), y_test=[0, 1])
+    for data in ("digits", tmp_path / "x.npz"):
+        with pytest.raises(DataError, match="image_size is for image files"):
+            load(data, "test", image_size=(8, 8))
+
+
+def test_unlabelled_images_train_nothing() -> None:
+    class Loose:
+        def size(self, split: Split) -> int:
+            return 2
+
+        def read(self, split: Split, limit: int | None, seed: int) -> ImageSet:
+            return ImageSet.unlabelled(torch.zeros(2, 1, 2, 2), "loose")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["simkit.data.load"], "open_source", lambda data, size: Loose())
+        assert not load("loose", "test").labelled
+        with pytest.raises(DataError, match="loose: images without labels"):
+            load("loose", "train")
+
+
+@pytest.mark.parametrize("data", ["digits", "array"])
+def test_the_size_of_a_split_is_what_is_read(tmp_path: Path, data: str) -> None:
+    if data == "array":
+        np.savez(tmp_path / "x.npz", images=np.zeros((40, 4, 4), np.uint8), labels=np.arange(40) % 4)
+        data = str(tmp_path / "x.npz")
+    source = open_source(data)
+    splits: tuple[Split, ...] = ("train", "test")
+    assert [source.size(split) for split in splits] == [len(load(data, split)) for split in splits]
+
+
 def test_a_folder_named_digits_can_be_reached_as_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("digits").mkdir()
     assert load("digits", "test").name == "digits/test"
-    with pytest.raises(DataError, match="no test"):
+    with pytest.raises(DataError, match="holds no images"):
         load("./digits", "test")

@@ -72,10 +72,10 @@ def test_a_limit_decodes_only_the_chosen(folder: Path, monkeypatch: pytest.Monke
     decoded = 0
     decode = parquet._Cell.decode
 
-    def counted(cell: parquet._Cell, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    def counted(cell: parquet._Cell, shape: tuple[int, int, int], same_size: bool) -> NDArray[np.uint8]:
         nonlocal decoded
         decoded += 1
-        return decode(cell, shape)
+        return decode(cell, shape, same_size)
 
     monkeypatch.setattr(parquet._Cell, "decode", counted)
     few = load(folder, "train", limit=3, seed=8)
@@ -132,6 +132,13 @@ def test_a_bad_row_is_named(tmp_path: Path, cell: bytes | None, label: int | Non
         load(tmp_path, "train")
     assert "train.parquet: " in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_size_makes_images_of_several_sizes_agree(tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet", [png(PIXELS[0]), png(PIXELS[1][:3])], [0, 1], NAMES)
+    images = load(tmp_path, "train", image_size=(6, 5))
+    assert torch.allclose(images.pixels[:1], _nchw(PIXELS[:1])), "what has the size already is left alone"
+    assert load(tmp_path, "train", image_size=(2, 9)).image_shape == (3, 2, 9)
 
 
 def test_colour_among_grey_is_refused(tmp_path: Path) -> None:

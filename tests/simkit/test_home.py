@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from studies.home import home
+from simkit.home import home
 
 
 def test_the_environment_names_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""Arrays of images in any usual layout, as pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from simkit.data.images import ImageSet
+from simkit.errors import DataError
+
+
+def image_axes(shape: tuple[int, ...], name: str) -> tuple[int, ...]:
+    """The axes that bring a batch into NCHW, once grey images (N, H, W) have got a channel in front."""
+    if len(shape) == 3:
+        return (0, 1, 2, 3)
+    if len(shape) != 4:
+        raise DataError(f"{name}: images have shape {shape}; need (N, H, W, C), (N, C, H, W) or (N, H, W)")
+    first, last = shape[1] in (1, 3), shape[3] in (1, 3)
+    if first == last:
+        why = "may be NHWC or NCHW" if first else "have no axis of 1 or 3 channels"
+        raise DataError(f"{name}: images of shape {shape} {why}; store (N, C, H, W) or (N, H, W, C) with C of 1 or 3")
+    return (0, 1, 2, 3) if first else (0, 3, 1, 2)
+
+
+def to_tensor(images: NDArray[Any], name: str) -> torch.Tensor:
+    """float32 (N, C, H, W) of uint8 0..255 or floats in [0, 1]. Raises DataError on other types and layouts."""
+    axes = image_axes(images.shape, name)
+    batch = np.ascontiguousarray((images[:, None] if images.ndim == 3 else images).transpose(axes))
+    if batch.dtype == np.uint8:
+        return torch.from_numpy(batch).float().div_(255.0)
+    if not np.issubdtype(batch.dtype, np.floating):
+        raise DataError(f"{name}: images are {batch.dtype}; store uint8 0..255 or floats in [0, 1]")
+    return torch.from_numpy(batch.astype(np.float32))
+
+
+def unlabelled(images: torch.Tensor | NDArray[Any]) -> ImageSet:
+    """Images of which nobody knows the classes: a tensor (N, C, H, W), or an array in any layout of a `.npz` file.
+
+    uint8 0..255 or floats in [0, 1]. Raises DataError.
+    """
+    if isinstance(images, torch.Tensor):
+        given = images.detach().cpu()
+        if given.dtype == torch.uint8:
+            given = given.float().div_(255.0)
+        return ImageSet.unlabelled(given.float().contiguous() if given.is_floating_point() else given, "tensor")
+    return ImageSet.unlabelled(to_tensor(np.asarray(images), "array"), "array")

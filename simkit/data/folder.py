@@ -1,0 +1,61 @@
+"""A folder of image files, one folder a class, or loose images without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from simkit.data.decode import open_image, shape_of, to_pixels
+from simkit.data.images import ImageSet, ImageShape
+from simkit.data.layout import find_files
+from simkit.data.source import Split, choose
+from simkit.errors import DataError
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """The image files in `folder`, see `simkit.data.layout`; only those drawn are opened.
+
+    Without an `image_size` (height, width) the images must agree in size. Grey images become colour where another image
+    drawn is in colour. See `simkit.data.decode` for what else is done to an image.
+    """
+
+    folder: Path
+    image_size: tuple[int, int] | None = None
+
+    def size(self, split: Split) -> int:
+        """See `Source.size`."""
+        return len(find_files(self.folder, split).files)
+
+    def read(self, split: Split, limit: int | None, seed: int) -> ImageSet:
+        """See `Source.read`."""
+        found = find_files(self.folder, split)
+        rows = choose(len(found.files), limit, seed, split)
+        files = [found.files[row] for row in rows]
+        shape = _common_shape(files, self.image_size)
+        pixels = np.empty((len(files), *shape), np.uint8)
+        for place, file in enumerate(files):
+            with open_image(file, str(file)) as image:
+                pixels[place] = to_pixels(image, shape, str(file))
+        images = torch.from_numpy(pixels).float().div_(255.0)
+        return ImageSet(images, found.labels[rows], found.classes, f"{self.folder.name}/{split}")
+
+
+def _common_shape(files: Sequence[Path], size: tuple[int, int] | None) -> ImageShape:
+    """(C, H, W) of all the files, from their headers."""
+    shapes = []
+    for file in files:
+        with open_image(file, str(file)) as image:
+            shapes.append(shape_of(image, str(file)))
+        if size is None and shapes[-1][1:] != shapes[0][1:]:
+            (_, *first), (_, *here) = shapes[0], shapes[-1]
+            raise DataError(
+                f"{file}: is {here[0]}x{here[1]}, but {files[0].name} is {first[0]}x{first[1]} (height x width); "
+                f"bring all to one size with image_size={here[0]},{here[1]} or another"
+            )
+    height, width = size or shapes[0][1:]
+    return max(found for found, _, _ in shapes), height, width
