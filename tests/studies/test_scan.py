@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from db import reads
 from db.check import check
@@ -111,6 +113,28 @@ def test_images_without_labels_take_the_models_answers(tmp_path: Path) -> None:
     assert check(tmp_path / "0.db") == []
 
 
+def test_a_tensor_and_an_array_are_images_without_labels() -> None:
+    told = [
+        scan(TemplateNet(target=2), images=images, budget=5_000, **SETTINGS)
+        for images in (IMAGES.pixels, IMAGES.pixels.numpy())
+    ]
+    assert [(r.verdict, r.flagged, r.clean_accuracy) for r in told] == [("backdoored", (2,), None)] * 2
+    with pytest.raises(DataError, match="112 images"):
+        scan(TemplateNet(), images=IMAGES.pixels, **(SETTINGS | {"search_images": 100}))
+    with pytest.raises(ConfigError, match="either images or data"):
+        scan(TemplateNet(), images=IMAGES.pixels, image_size=12, **SETTINGS)
+
+
+def test_loose_files_are_stretched_and_scanned(tmp_path: Path) -> None:
+    for number, pixels in enumerate(IMAGES.pixels):
+        grey = (pixels[0].numpy() * 255).round().astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+        Image.fromarray(grey).save(tmp_path / f"{number}.png")
+    for settings, error in (({}, ModelError), ({"image_size": 12}, None)):
+        with pytest.raises(error) if error else nullcontext():
+            result = scan(TemplateNet(target=2), data=tmp_path, budget=5_000, **(SETTINGS | settings))
+    assert (result.verdict, result.flagged) == ("backdoored", (2,))
+
+
 def test_some_labels_or_one_class_are_refused_before_a_query() -> None:
     labels = IMAGES.labels.copy()
     labels[::2] = -1
@@ -163,7 +187,7 @@ def test_a_model_of_other_classes_or_shapes_is_asked_nothing(tmp_path: Path) -> 
 
 
 def test_images_and_data_exclude_each_other() -> None:
-    with pytest.raises(ConfigError, match="one of them"):
+    with pytest.raises(ConfigError, match="either images or data"):
         scanned(TemplateNet(), data="digits")
 
 

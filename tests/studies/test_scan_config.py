@@ -27,6 +27,17 @@ def test_settings_go_over_the_preset_and_leave_it_alone() -> None:
     assert PRESETS["slides"].search == B3DConfig()
 
 
+@pytest.mark.parametrize("told", [48, "48", "48,48", [48, 48]])
+def test_an_image_size_in_every_form(told: object) -> None:
+    assert ScanConfig.of({"image_size": told}).image_size == (48, 48)
+
+
+@pytest.mark.parametrize("told", [0, "48x48", [1, 2, 3]])
+def test_an_image_size_that_is_none(told: object) -> None:
+    with pytest.raises(ConfigError, match="image_size"):
+        ScanConfig.of({"image_size": told})
+
+
 def test_a_threshold_that_is_set_says_so() -> None:
     assert ScanConfig.of({"preset": "slides"}).resolved_rule().source != "set for this run"
     rule = ScanConfig.of({"preset": "slides", "rule": {"name": "anomaly_index", "threshold": 3}}).resolved_rule()
