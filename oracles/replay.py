@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeAlias
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 
 from oracles.answers import Answer, IntArray, decode
-from oracles.errors import BudgetExhausted, NotStored, ReplayMismatch
+from oracles.errors import BudgetExhausted, ModelError, NotStored, ReplayMismatch
 from oracles.oracle import ImageShape, Oracle, Tag, Wrapper, check_answer, check_shape
 
 
@@ -57,10 +57,10 @@ class Replayed(Wrapper):
         return decode(call.codec, call.answers)
 
 
-Watch: TypeAlias = Callable[[torch.Tensor, StoredCall], None]
+Stored = TypeVar("Stored", bound=StoredCall)
 
 
-class ReplayOracle:
+class ReplayOracle(Generic[Stored]):
     """Answers from a ledger alone, call by call in their order: no model is asked, nothing is paid or written.
 
     stored: the calls. n_classes, image_shape: of the service that gave the answers. refused: ids of the steps that were
@@ -70,13 +70,13 @@ class ReplayOracle:
 
     def __init__(
         self,
-        stored: Iterable[StoredCall],
+        stored: Iterable[Stored],
         n_classes: int,
         image_shape: ImageShape,
         refused: frozenset[int] = frozenset(),
-        watch: Watch | None = None,
+        watch: Callable[[torch.Tensor, Stored], None] | None = None,
     ) -> None:
-        self._stored: Iterator[StoredCall] = iter(stored)
+        self._stored: Iterator[Stored] = iter(stored)
         self._n_classes, self._image_shape = n_classes, image_shape
         self._refused, self._watch = refused, watch
         self._next = next(self._stored, None)
@@ -114,9 +114,9 @@ class ReplayOracle:
     def _answer(self, call: StoredCall) -> Answer:
         try:
             answer = decode(call.codec, call.answers)
-        except ValueError as error:
+            check_answer(answer, len(call.rows), self._n_classes)
+        except (ValueError, ModelError) as error:
             raise ReplayMismatch(f"the answer stored after query {self.replayed} cannot be read: {error}") from error
-        check_answer(answer, len(call.rows), self._n_classes)
         return answer
 
 

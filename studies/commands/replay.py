@@ -1,0 +1,98 @@
+"""`simkit replay`: a run of a ledger made again, its queries asked again, other rules tried on its answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from studies.output import print_json, progress_bar
+
+if TYPE_CHECKING:
+    from studies.replay import ReplayResult
+    from studies.stored import OwnCode
+
+LedgerFile = Annotated[Path, typer.Argument(metavar="DB", help="The ledger; it is only read.", show_default=False)]
+RunId = Annotated[
+    int | None, typer.Argument(metavar="RUN", help="The run, as `simkit db runs` numbers it.", show_default=False)
+]
+ModelName = Annotated[
+    str | None, typer.Option("--model", metavar="MODEL", help="To ask, by default the run's; another may differ.")
+]
+Data = Annotated[
+    str | None, typer.Option("--data", metavar="DATA", help="The images of the run, by default where it found them.")
+]
+Preset = Annotated[
+    str | None, typer.Option("--preset", metavar="MODULE:NAME", help="The preset of your own that the run had.")
+]
+Restriction = Annotated[
+    str | None, typer.Option("--restriction", metavar="MODULE:NAME", help="The restriction of your own that it had.")
+]
+Sample = Annotated[
+    int | None, typer.Option("--sample", metavar="N", min=1, help="Compare N random queries instead of all.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of the sample.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def replay_run(  # noqa: PLR0913 (the options are the command's interface)
+    db: LedgerFile,
+    run: RunId = None,
+    model: ModelName = None,
+    data: Data = None,
+    preset: Preset = None,
+    restriction: Restriction = None,
+    sample: Sample = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Rebuild every stored query of RUN, ask it again, and compare the answers bit for bit.
+
+    No budget pays for it. Exit codes: 0 all equal (or another --model was asked), 4 bad model or data, 5 an answer
+    differs or a query cannot be rebuilt.
+    """
+    from oracles.errors import ReplayMismatch
+    from studies.replay import Again, replay
+    from studies.replay_run import Given
+
+    given = Given(data=data, own=_own_code(preset, restriction))
+    with progress_bar(f"replay {db.name}", quiet=as_json) as progress:
+        result = replay(db, run, Again(model, sample, seed), given, progress)
+    if as_json:
+        print_json(result.to_json())
+    else:
+        show(result)
+    if result.same_model and not result.holds:
+        raise ReplayMismatch(f"{db}: run {result.run}: {_failure(result)}")
+
+
+def _own_code(preset: str | None, restriction: str | None) -> OwnCode:
+    from studies.extensions import referred
+    from studies.stored import OwnCode
+
+    return OwnCode(*(None if name is None else referred(name) for name in (preset, restriction)))
+
+
+def show(result: ReplayResult) -> None:
+    """What was rebuilt, asked and found, in lines."""
+    found = result.compared
+    model = result.model if result.same_model else f"{result.model}, which is not the run's: differences are expected"
+    typer.echo(f"run {result.run}: {result.stored:,} queries stored, {result.rebuilt:,} rebuilt; model: {model}")
+    typer.echo(f"{result.asked:,} asked again in whole calls, {found.queries:,} compared: {found.equal:,} equal")
+    if found.different:
+        largest = "" if found.largest is None else f"; the largest difference of a score is {found.largest:.3g}"
+        typer.echo(f"{found.different:,} different, {found.labels:,} of them with another best class{largest}")
+    for reason, queries in result.not_replayable.items():
+        typer.echo(f"{queries:,} not replayable: {reason}")
+    if result.verdict is not None:
+        typer.echo("the verdict follows from the answers" if result.verdict else "the answers lead to another verdict")
+    for difference in result.made_with:
+        typer.echo(f"made with {difference}")
+
+
+def _failure(result: ReplayResult) -> str:
+    if result.compared.different:
+        rest = f"; {result.broken}" if result.broken else ""
+        return f"{result.compared.different} of {result.compared.queries} answers differ{rest}"
+    return result.broken or "its answers lead to another verdict"
