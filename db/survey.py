@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from db.engine import reading
+from db.engine import reading, selected
 from db.records import (
     TRIGGER_COLUMNS,
     VERDICT_COLUMNS,
@@ -89,7 +89,8 @@ def _surveyed(connection: Connection, run: int) -> SurveyedRun:
     refusals = connection.exec_driver_sql(
         "SELECT reason, sum(queries) FROM refusals WHERE run_id = ? GROUP BY reason ORDER BY reason", (run,)
     )
-    verdict = connection.exec_driver_sql(f"SELECT {VERDICT_COLUMNS} FROM verdicts WHERE run_id = ?", (run,))
+    told = selected(connection, "verdicts", VERDICT_COLUMNS)
+    verdict = connection.exec_driver_sql(f"SELECT {told} FROM verdicts WHERE run_id = ?", (run,))
     row = verdict.one_or_none()
     triggers = connection.exec_driver_sql(
         f"SELECT {TRIGGER_COLUMNS} FROM triggers WHERE run_id = ? ORDER BY target_class", (run,)

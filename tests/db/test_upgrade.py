@@ -17,6 +17,7 @@ from db.engine import identify, reading
 from db.errors import StorageError
 from db.ledger import Ledger, RunInfo
 from db.migrations import upgrade
+from db.survey import survey
 from db.tables import SCHEMA
 from tests.db.conftest import MakeCall, MakeVerdict
 
@@ -76,6 +77,8 @@ def test_an_old_file_is_read_as_it_is(old: Path) -> None:
             assert len(ledger.steps(run)) == len(ledger.curve(run)) > 0
             stored = reads.result(old, run)
             assert stored is None or stored.cost is None
+            (surveyed,) = survey(old, [run])
+            assert surveyed.verdict == stored
             assert len(ledger.triggers(run)) == sum(row["run_id"] == run for row in rows["triggers"])
     assert old.read_bytes() == before
 
