@@ -26,7 +26,7 @@ def run_info(
     """The run's key and what the ledger says of it. detector: what stands in place of a search, None for a scan.
 
     The key is a SHA-256 over the config, every preset written out, the hashes of model and images, the number of torch
-    threads and the versions of simkit, torch and numpy: whatever may change a single answer.
+    threads and the versions of simkit, torch, numpy and what else the model runs on: whatever may change an answer.
     """
     data_hash = hash_of(images)
     settings = config.identity() if detector is None else config.service() | {"detector": detector}
@@ -38,6 +38,7 @@ def run_info(
         "simkit": version("b3d-simkit"),
         "torch": torch.__version__,
         "numpy": np.__version__,
+        **model.libraries,
     }
     return RunInfo(
         key=hashlib.sha256(canonical(identity).encode()).hexdigest(),
@@ -49,7 +50,7 @@ def run_info(
         config=canonical(settings if detector else {"preset": config.preset_name} | settings),
         seed=config.seed,
         budget=config.budget,
-        environment=canonical(environment()),
+        environment=canonical(environment() | dict(model.libraries)),
     )
 
 

@@ -1,4 +1,4 @@
-"""From what the user names to an oracle: a file, an entry of a zoo, a module in memory, or an oracle."""
+"""From what the user names to an oracle: a file, an entry of a zoo, a module, a function, or an oracle."""
 
 from __future__ import annotations
 
@@ -7,25 +7,29 @@ import io
 import re
 import warnings
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from oracles.errors import ModelError
+from oracles.callable_model import callable_oracle
+from oracles.errors import InvalidSpec, ModelError
+from oracles.foreign import Answering
 from oracles.model_files import Description, load_model
+from oracles.model_files.weights import safetensors_metadata
 from oracles.oracle import Oracle
-from oracles.torch_model import TorchOracle
+from oracles.torch_model import TorchOptions, TorchOracle
 from simkit.data import ImageSet
 from simkit.zoo.manifest import Manifest
 from simkit.zoo.networks import NETWORKS
+from studies.python_models import PREFIX, import_model, source_sha256
 from studies.scan_config import ScanConfig
 
-Model: TypeAlias = nn.Module | Oracle | Path | str
+Model: TypeAlias = nn.Module | Oracle | Answering | Path | str
 
 _ENTRY = re.compile(r"(.+):(\d+)")
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -34,32 +38,77 @@ _OF_TORCH = frozenset(vars(nn.Module())) | {"_initializing"}
 
 @dataclass(frozen=True, eq=False)
 class OpenedModel:
-    """A model that can be asked. name: for the ledger. sha256: of the file or the weights, empty if unknown."""
+    """A model that can be asked.
+
+    name: for the ledger. sha256: of the file or the weights, empty if unknown. libraries: those besides torch whose
+    version may change an answer, with it.
+    """
 
     oracle: Oracle
     name: str
     sha256: str
+    libraries: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_model(model: Model, images: ImageSet, config: ScanConfig) -> OpenedModel:
     """The model behind `model`, checked against the images without sending one.
 
-    model: a file, `DIR:7` for an entry of a zoo, a module, or an oracle. Raises ModelError, naming both numbers where
-    classes or shapes differ; DataError for a zoo without such an entry; InvalidSpec for options that do not fit.
+    model: a file, `DIR:7` for an entry of a zoo, a module, an oracle, a function as `callable_oracle` takes it, or
+    `python:package.module:name` of one of these three. Raises ModelError, naming both numbers where classes or shapes
+    differ; DataError for a zoo without such an entry; InvalidSpec for options that do not fit.
     """
-    if isinstance(model, nn.Module):
-        sha256 = module_sha256(model, config.name)
-        name = config.name or type(model).__name__
-        oracle: Oracle = TorchOracle(model, images.image_shape, config.torch_options(None), images.n_classes or None)
-        opened = OpenedModel(oracle, name, sha256)
+    if isinstance(model, str) and model.startswith(PREFIX):
+        opened = _open_python(model, images, config)
     elif isinstance(model, str | Path):
+        _check_no_batch_limit(config)
         opened = _open_file(model_path(model), images, config)
-    elif callable(getattr(model, "query", None)):
-        opened = OpenedModel(model, config.name or type(model).__name__, _oracle_sha256(model, config.name))
     else:
-        raise ModelError(f"a {type(model).__name__} is no model; give a file, a torch module, or an oracle")
+        opened = _open_object(model, images, config)
     _check_fit(opened, images)
     return opened
+
+
+def _open_object(model: nn.Module | Oracle | Answering, images: ImageSet, config: ScanConfig) -> OpenedModel:
+    name = config.name or str(getattr(model, "__name__", type(model).__name__))
+    if isinstance(model, nn.Module):
+        _check_no_batch_limit(config)
+        oracle: Oracle = TorchOracle(model, images.image_shape, config.torch_options(None), _classes(images, config))
+        return OpenedModel(oracle, name, module_sha256(model, config.name))
+    if _is_oracle(model):
+        _check_no_batch_limit(config)
+        return OpenedModel(model, name, _named_sha256(model, config.name))
+    if callable(model) and not isinstance(model, type):
+        n_classes, options = _classes(images, config), config.torch_options(None)
+        if n_classes is None:
+            raise InvalidSpec(
+                "images without labels and a function do not say how many classes there are; give n_classes"
+            )
+        oracle = callable_oracle(model, images.image_shape, n_classes, config.batch_limit, options)
+        return OpenedModel(oracle, name, _named_sha256(model, config.name))
+    raise ModelError(f"a {type(model).__name__} is no model; give a file, a torch module, a function, or an oracle")
+
+
+def _is_oracle(model: object) -> TypeGuard[Oracle]:
+    return not isinstance(model, type) and callable(getattr(model, "query", None))
+
+
+def _open_python(address: str, images: ImageSet, config: ScanConfig) -> OpenedModel:
+    model = import_model(address)
+    opened = _open_object(model, images, config)
+    sha256 = opened.sha256 if isinstance(model, nn.Module) else source_sha256(f"{address}\0{config.name}", model)
+    return replace(opened, name=config.name or address.removeprefix(PREFIX), sha256=sha256)
+
+
+def _classes(images: ImageSet, config: ScanConfig) -> int | None:
+    """How many there must be: as the images say, or the caller; None if neither does."""
+    if images.n_classes and config.n_classes not in (None, images.n_classes):
+        raise ModelError(f"n_classes is {config.n_classes}, but {images.name} has {images.n_classes}; leave it out")
+    return images.n_classes or config.n_classes
+
+
+def _check_no_batch_limit(config: ScanConfig) -> None:
+    if config.batch_limit is not None:
+        raise InvalidSpec("batch_limit is for a function; set chunk, the images a forward pass")
 
 
 def model_path(model: str | Path) -> Path:
@@ -127,8 +176,9 @@ def _script_bytes(module: torch.jit.ScriptModule) -> bytes:
         return b"".join(name.encode() + archive.read(name) for name in sorted(names))
 
 
-def _oracle_sha256(oracle: Oracle, name: str | None) -> str:
-    return "" if name is None else hashlib.sha256(f"{type(oracle).__qualname__}\0{name}".encode()).hexdigest()
+def _named_sha256(model: object, name: str | None) -> str:
+    """Of the name that an oracle or a function is known by; the code behind it is not looked at."""
+    return "" if name is None else hashlib.sha256(f"{type(model).__qualname__}\0{name}".encode()).hexdigest()
 
 
 def _open_file(path: Path, images: ImageSet, config: ScanConfig) -> OpenedModel:
@@ -137,29 +187,24 @@ def _open_file(path: Path, images: ImageSet, config: ScanConfig) -> OpenedModel:
         raise ModelError(
             f"{path}: takes images {loaded.image_shape}, but those of {images.name} are {images.image_shape}"
         )
-    options = config.torch_options(loaded.output)
+    options = _in_batches(config.torch_options(loaded.output), loaded.batch)
     oracle = TorchOracle(loaded.module, images.image_shape, options, loaded.n_classes)
-    return OpenedModel(oracle, config.name or str(path), loaded.sha256)
+    return OpenedModel(oracle, config.name or str(path), loaded.sha256, loaded.libraries)
+
+
+def _in_batches(options: TorchOptions, batch: int | None) -> TorchOptions:
+    """Chunks that leave the least to fill up, where the file fixes how many images a pass takes."""
+    return options if batch is None else replace(options, chunk=max(batch, options.chunk // batch * batch))
 
 
 def _told(path: Path, images: ImageSet, config: ScanConfig) -> Description:
     """What the file does not say: then the model must be one for these images."""
-    stated = _stated(path)
+    stated = safetensors_metadata(path)
     return Description(
         architecture=config.architecture,
         image_shape=None if "image_shape" in stated else images.image_shape,
-        n_classes=None if "n_classes" in stated else images.n_classes or None,
+        n_classes=None if "n_classes" in stated else _classes(images, config),
     )
-
-
-def _stated(path: Path) -> set[str]:
-    if path.suffix.lower() != ".safetensors":
-        return set()
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            return set(file.metadata() or {})
-    except (SafetensorError, OSError, ValueError):
-        return set()  # the one who reads the weights tells what is wrong
 
 
 def _check_fit(opened: OpenedModel, images: ImageSet) -> None:

@@ -13,8 +13,8 @@ from db.ledger import Ledger, Run
 from db.records import KeptRun, RunInfo
 from oracles.meter import CallRecord
 
-_DIFFER = ("threads", "torch", "numpy", "simkit")
-"""What of the environment belongs to a run's key."""
+_DIFFER = ("threads", "torch", "numpy", "simkit", "onnxruntime", "torchvision", "timm")
+"""What of the environment belongs to a run's key, where it is there."""
 
 
 def warn_of_others(path: Path, info: RunInfo, kept: Sequence[KeptRun]) -> None:
@@ -22,7 +22,9 @@ def warn_of_others(path: Path, info: RunInfo, kept: Sequence[KeptRun]) -> None:
     here = json.loads(info.environment)
     for run in kept[-1:]:
         there = run.environment
-        differ = [f"{name} {there.get(name)}, now {here[name]}" for name in _DIFFER if there.get(name) != here[name]]
+        differ = [
+            f"{name} {there.get(name)}, now {here.get(name)}" for name in _DIFFER if there.get(name) != here.get(name)
+        ]
         if differ:
             said = f"{path}: run {run.id} is the same scan made with {'; '.join(differ)}: this one begins anew"
             warnings.warn(said, stacklevel=2)

@@ -73,12 +73,13 @@ def scan(
 
     `scan(model, data="cifar10/", budget=100_000, oracle="top3", db="run.db").verdict` is all it takes.
 
-    model: a torch module, a file, `DIR:7` for an entry of a zoo, or an Oracle. images: instead of `data`, test
-    images; a tensor or an array of them has no labels, then the model's own answers, asked for first, stand in.
-    db: the ledger, where the same call goes on after a crash, and answers without a query once it is finished; None
-    keeps nothing, and an open Ledger may take many scans. out: folder for the triggers, by default beside the ledger.
-    Raises ConfigError, InvalidSpec, DataError, ModelError before the ledger is touched, a ModelError of the first query
-    with the ledger as it was; StorageError. Warns where the ledger has the same scan from another environment.
+    model: a torch module, a file, `DIR:7` for an entry of a zoo, an Oracle, or a function (see `callable_oracle`).
+    images: instead of `data`, test images; a tensor or an array of them has no labels, then the model's own answers,
+    asked for first, stand in. db: the ledger, where the same call goes on after a crash, and answers without a query
+    once it is finished; None keeps nothing, and an open Ledger may take many scans. out: folder for the triggers, by
+    default beside the ledger. Raises ConfigError, InvalidSpec, DataError, ModelError before the ledger is touched, a
+    ModelError of the first query with the ledger as it was; StorageError. Warns where the ledger has the same scan from
+    another environment.
     """
     return run_scan(prepare(model, ScanConfig.of(settings), images), db, out, progress)
 
@@ -170,7 +171,7 @@ def run_scan(
             kept = _in_ledger(prepared, Path(folder) / "scan.db", None if out is None else Path(out), progress)
             return replace(kept, run=None, db=None)
     if not prepared.model.sha256:
-        raise ConfigError("an oracle has no weights to know it again by; give name=..., one for each model")
+        raise ConfigError("an oracle or a function has no weights to know it by; give name=..., one for each model")
     ledger = db if isinstance(db, Ledger) else Path(db)
     return _in_ledger(prepared, ledger, _trigger_folder(ledger, out), progress)
 

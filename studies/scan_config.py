@@ -42,8 +42,10 @@ class ScanConfig(BaseModel):
     preset: a name in PRESETS, or a `Preset` of your own; search, driver, rule: settings put over it, e.g.
     {"samples": 50}; rule takes `name` and `threshold`. seed: of images and search. search_images, verify_images:
     disjoint test images to search on and to try triggers on. output (None: as the file says, else found out), mean,
-    std, precision, chunk, device: see `TorchOptions`. architecture: for weights alone. name: of the model in the
-    ledger; an Oracle needs one there, and modules that differ only in their code need two.
+    std, precision, chunk, device: see `TorchOptions`. batch_limit: images a call of a function; None for no limit.
+    n_classes: of the model, where images without labels do not say it.
+    architecture: for weights alone, `resnet8`, `torchvision:resnet18`, `timm:resnet18`. name: of the model in the
+    ledger; an Oracle and a function need one there, and modules that differ only in their code need two.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
@@ -63,6 +65,8 @@ class ScanConfig(BaseModel):
     precision: Precision = "float32"
     chunk: Positive = TorchOptions.chunk
     device: str = "cpu"
+    batch_limit: Positive | None = None
+    n_classes: Annotated[int, Field(ge=2)] | None = None
     architecture: str | None = None
     name: str | None = None
     search: dict[str, Any] = {}

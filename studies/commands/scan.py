@@ -27,7 +27,8 @@ _WORDS = {
 }
 
 ModelName = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A model file, or an entry of a zoo: DIR:7.", show_default=False)
+    str,
+    typer.Argument(metavar="MODEL", help="A file, DIR:7 of a zoo, or python:module:name.", show_default=False),
 ]
 Data = Annotated[str, typer.Option("--data", metavar="DATA", help="digits, a .npz file, or a folder of Parquet files.")]
 BudgetOption = Annotated[int, typer.Option("--budget", metavar="N", help="Queries that may be spent.")]
@@ -53,7 +54,7 @@ Chunk = Annotated[int | None, typer.Option("--chunk", help="Images a forward pas
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="Threads of torch; a run goes on with as many as it began with.")
 ]
-Architecture = Annotated[str | None, typer.Option("--architecture", help="For weights alone: conv4, flat, resnet8.")]
+Architecture = Annotated[str | None, typer.Option("--architecture", help="For weights alone: resnet8, timm:NAME ...")]
 LedgerFile = Annotated[
     Path | None, typer.Option("--db", metavar="FILE", help="The ledger; by default one a scan in SIMKIT_HOME/scans.")
 ]

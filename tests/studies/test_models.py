@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import helper, numpy_helper
 from torch import nn
 
-from oracles.errors import ModelError
+from oracles.errors import InvalidSpec, ModelError
+from oracles.torch_model import TorchOracle
 from simkit.data import load
 from simkit.errors import DataError
 from studies.models import model_path, module_sha256, open_model
@@ -120,3 +125,79 @@ def test_a_model_for_other_images_is_told_with_both_shapes(demo_folder: Path) ->
     wide = type(images)(torch.zeros(20, 3, 8, 8), images.labels, images.classes, "wide")
     with pytest.raises(ModelError, match=r"\(1, 8, 8\).*\(3, 8, 8\)"):
         open_model(demo_folder / "zoo" / "0000.safetensors", wide, CONFIG)
+
+
+def answering(images: Any) -> Any:
+    return np.full((len(images), 10), 0.1, np.float32)
+
+
+class Answering:
+    """A function with a state: an object that can be called."""
+
+    def __call__(self, images: Any) -> Any:
+        return answering(images)
+
+
+@pytest.mark.parametrize("function", [answering, Answering()])
+def test_a_function_is_a_model_that_is_known_by_its_name(function: Any) -> None:
+    images = load("digits", "test", 20)
+    opened = open_model(function, images, CONFIG)
+    assert len(opened.oracle.query(images.pixels)) == 20
+    assert opened.sha256 == ""
+    named = [open_model(function, images, CONFIG.model_copy(update={"name": name})) for name in ("a", "a", "b")]
+    assert len({model.sha256 for model in named}) == 2
+    assert [model.name for model in named] == ["a", "a", "b"]
+
+
+def test_code_of_the_users_is_known_by_its_address_and_its_file() -> None:
+    images = load("digits", "test", 20)
+    opened = open_model("python:tests.studies.test_models:answering", images, CONFIG)
+    assert len(opened.sha256) == 64
+    assert opened.name.endswith(":answering")
+
+
+def test_a_batch_limit_is_for_functions() -> None:
+    images, limited = load("digits", "test", 20), CONFIG.model_copy(update={"batch_limit": 7})
+    seen: list[int] = []
+
+    def function(batch: Any) -> Any:
+        seen.append(len(batch))
+        return answering(batch)
+
+    open_model(function, images, limited).oracle.query(images.pixels)
+    assert seen == [7, 7, 6]
+    with pytest.raises(InvalidSpec, match="set chunk"):
+        open_model(net(), images, limited)
+
+
+def test_classes_that_no_labels_tell_must_be_told() -> None:
+    images = load("digits", "test", 20)
+    bare = type(images).unlabelled(images.pixels, "bare")
+    with pytest.raises(InvalidSpec, match="give n_classes"):
+        open_model(answering, bare, CONFIG)
+    told = CONFIG.model_copy(update={"n_classes": 10})
+    assert open_model(answering, bare, told).oracle.n_classes == 10
+    with pytest.raises(ModelError, match="n_classes is 5, but digits has 10; leave it out"):
+        open_model(answering, images, CONFIG.model_copy(update={"n_classes": 5}))
+
+
+@pytest.mark.parametrize("model", [3, None, dict, nn.ReLU])
+def test_what_is_no_model_is_named(model: Any) -> None:
+    with pytest.raises(ModelError, match="is no model"):
+        open_model(model, load("digits", "test", 20), CONFIG)
+
+
+def test_an_onnx_file_fills_few_places_and_names_its_library(tmp_path: Path) -> None:
+    images = load("digits", "test", 20)
+    weights = numpy_helper.from_array(np.zeros((64, 10), np.float32), "w")
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]
+    x, y = (helper.make_tensor_value_info(n, 1, s) for n, s in (("x", [8, 1, 8, 8]), ("y", [8, 10])))
+    graph = helper.make_graph(nodes, "g", [x], [y], [weights])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    opened = open_model(tmp_path / "m.onnx", images, CONFIG)
+    assert opened.libraries == {"onnxruntime": version("onnxruntime")}
+    assert isinstance(opened.oracle, TorchOracle)
+    assert opened.oracle.options.chunk == 48
+    wide = type(images)(torch.zeros(20, 3, 8, 8), images.labels, images.classes, "wide")
+    with pytest.raises(ModelError, match=r"takes images \(1, 8, 8\), but those of wide are \(3, 8, 8\)"):
+        open_model(tmp_path / "m.onnx", wide, CONFIG)

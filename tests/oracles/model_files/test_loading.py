@@ -13,48 +13,14 @@ from torch.testing import assert_close
 
 from oracles.errors import ModelError
 from oracles.model_files import Description, load_model
-from oracles.oracle import ImageShape
 from oracles.torch_model import TorchOracle
 from tests.oracles.fakes import random_images
-from tests.oracles.nets import seeded
-
-SHAPE = (3, 8, 8)
-METADATA = {"architecture": "flat", "n_classes": "4", "image_shape": "[3, 8, 8]", "output": "logits"}
-TOLD = Description("flat", SHAPE, 4)
+from tests.oracles.model_files.files import ARCHITECTURES, METADATA, SHAPE, TOLD, Canary, refusal, victim
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning"),
 ]
-
-
-def flat(image_shape: ImageShape, n_classes: int) -> nn.Module:
-    channels, height, width = image_shape
-    return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, n_classes))
-
-
-ARCHITECTURES = {"flat": flat}
-
-
-def victim() -> nn.Module:
-    return seeded(flat(SHAPE, 4))
-
-
-class Canary:
-    """Unpickling it creates the file it names: proof that code ran."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        return Path.touch, (self.path,)
-
-
-def refusal(path: Path, told: Description = TOLD) -> str:
-    with pytest.raises(ModelError) as caught:
-        load_model(path, ARCHITECTURES, told)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_safetensors_says_all_by_itself(tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""Modules made by name, untrained: simkit's own, torchvision's and timm's."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from types import ModuleType
+from typing import Any, TypeAlias
+
+from torch import nn
+
+from oracles.errors import ModelError, one_line
+from oracles.oracle import ImageShape
+
+Architecture: TypeAlias = Callable[[ImageShape, int], nn.Module]
+
+_EXTRAS = {"torchvision": "vision", "timm": "timm"}
+
+
+def find_architecture(name: str, own: Mapping[str, Architecture]) -> Architecture:
+    """What makes an untrained module of (image_shape, n_classes); nothing is ever downloaded.
+
+    name: a key of `own`, `torchvision:resnet18`, or `timm:resnet18`. Raises ModelError, with the nearest names where
+    there is none such, and with what to install where the library cannot be loaded.
+    """
+    library, colon, inner = name.partition(":")
+    if colon and library in _EXTRAS:
+        module = _imported(library)
+        return (_of_torchvision if library == "torchvision" else _of_timm)(module, inner)
+    if name not in own:
+        others = "; or torchvision:NAME, timm:NAME"
+        raise ModelError(f"no architecture {name!r}; known: {', '.join(sorted(own)) or 'none'}{others}")
+    return own[name]
+
+
+def library_of(name: str | None) -> dict[str, str]:
+    """The library that an architecture comes from, with its version; empty for simkit's own."""
+    library = (name or "").partition(":")[0]
+    return {library: version(library)} if library in _EXTRAS else {}
+
+
+def _imported(library: str) -> ModuleType:
+    extra = f"pip install 'b3d-simkit[{_EXTRAS[library]}]'"
+    try:
+        return importlib.import_module(library)
+    except ModuleNotFoundError as error:
+        raise ModelError(f"{library} architectures need {error.name}: {extra}") from error
+    except Exception as error:  # a torchvision for another torch fails when it registers its operators
+        raise ModelError(
+            f"{library} cannot be loaded ({one_line(error)}): torchvision and torch must come from one index, both for "
+            f"CUDA or both for CPU; reinstall both: {extra}"
+        ) from error
+
+
+def _of_torchvision(torchvision: ModuleType, name: str) -> Architecture:
+    models: Any = torchvision.models
+    _check_known(f"torchvision:{name}", name, models.list_models(module=models))
+
+    def make(image_shape: ImageShape, n_classes: int) -> nn.Module:
+        module: nn.Module = models.get_model(name, weights=None, num_classes=n_classes)
+        return module
+
+    return make
+
+
+def _of_timm(timm: Any, name: str) -> Architecture:
+    _check_known(f"timm:{name}", name, timm.list_models())
+
+    def make(image_shape: ImageShape, n_classes: int) -> nn.Module:
+        module: nn.Module = timm.create_model(name, pretrained=False, num_classes=n_classes, in_chans=image_shape[0])
+        return module
+
+    return make
+
+
+def _check_known(full: str, name: str, known: list[str]) -> None:
+    if name not in known:
+        near = ", ".join(difflib.get_close_matches(name, known)) or "none"
+        raise ModelError(f"no architecture {full!r}; nearest: {near}")

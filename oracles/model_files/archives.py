@@ -1,0 +1,26 @@
+"""What may be known of a zip archive before anything in it is read."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from oracles.errors import ModelError, one_line
+
+_ALLOWANCE = 2**24
+"""Bytes that members may unpack to beyond twice the file: small archives of code are compressed well."""
+
+
+def members_of(path: Path) -> list[str]:
+    """The names in a zip archive; none if it is no archive. Raises ModelError on one that unpacks to far more."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+    except zipfile.BadZipFile:
+        return []
+    except Exception as error:  # zipfile meets damaged tables with whatever its parser stumbles upon
+        raise ModelError(f"{path} is a damaged archive: {one_line(error)}") from error
+    unpacked, packed = sum(info.file_size for info in infos), path.stat().st_size
+    if unpacked > 2 * packed + _ALLOWANCE:
+        raise ModelError(f"{path} would unpack from {packed:,} to {unpacked:,} bytes, which no model does; not read")
+    return [info.filename for info in infos]

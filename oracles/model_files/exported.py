@@ -1,0 +1,165 @@
+"""Archives of torch.export, read as data: no pickle in them is opened and no expression evaluated.
+
+`torch.export.load` unpickles (weights with `use_pickle`, custom objects, sample inputs) and evaluates the text of
+symbolic sizes with sympy, so a file can run code through it (torch 2.13, `torch/export/pt2_archive/_package.py` and
+`torch/_export/serde/serialize.py`). Here the graph is JSON that names tensor operators, and weights are raw bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from oracles.errors import ModelError, one_line
+from oracles.foreign import FixedBatch
+from oracles.model_files.exported_graph import DTYPES, ExportedGraph, Step, step_of
+from oracles.oracle import ImageShape
+
+_MODEL, _OLD = "/models/model.json", "serialized_exported_program.json"
+_SCHEMA = 8
+"""The major version of the format, of torch 2.8 to 2.13 (`torch/_export/serde/schema.py`)."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExportedFile:
+    """A graph ready to run. image_shape, n_classes, batch: as the graph fixes them, None where it does not."""
+
+    module: nn.Module
+    image_shape: ImageShape | None
+    n_classes: int | None
+    batch: int | None
+
+
+def is_exported(members: list[str]) -> bool:
+    """Whether an archive with these members is one of torch.export."""
+    return any(name.endswith(_MODEL) or name == _OLD for name in members)
+
+
+def read_exported(path: Path) -> ExportedFile:
+    """The program in `path`, which must take one batch of images and give one tensor of scores.
+
+    Raises ModelError on a damaged archive, on anything but tensor operators and raw weights in it, and on a model that
+    was exported in training mode.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _file_of(_Archive(archive))
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    except Exception as error:  # JSON of any shape: what is not as the format says shows as whatever reading it raises
+        raise ModelError(f"{path} is damaged or no archive of torch.export: {one_line(error)}") from error
+
+
+class _Archive:
+    """The members of one archive, below the one folder that holds them all."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        found = [name for name in archive.namelist() if name.endswith(_MODEL)]
+        if not found:
+            raise ModelError("an archive of torch before 2.8; load it there, and save it with torch 2.8 or newer")
+        self._root = found[0].removesuffix(_MODEL)
+
+    def bytes(self, name: str) -> bytearray:
+        return bytearray(self._archive.read(f"{self._root}/{name}"))
+
+    def json(self, name: str) -> Any:
+        return json.loads(self.bytes(name))
+
+
+def _file_of(archive: _Archive) -> ExportedFile:
+    program = archive.json(_MODEL[1:])
+    major = program["schema_version"]["major"]
+    if major != _SCHEMA:
+        raise ModelError(f"format {major} of torch.export is not known here, {_SCHEMA} is; give safetensors or ONNX")
+    graph, signature = program["graph_module"]["graph"], program["graph_module"]["signature"]
+    image, tensors = _inputs(archive, signature["input_specs"])
+    rows = _output(signature["output_specs"])
+    steps = [_checked_step(node) for node in graph["nodes"]]
+    batch, *image_sizes = _sizes(graph["tensor_values"][image])
+    n_classes = _sizes(graph["tensor_values"][rows])[-1]
+    if graph["tensor_values"][image]["dtype"] != _FLOAT or len(image_sizes) != 3:
+        raise ModelError("its input is no float32 batch of images (N, channels, height, width)")
+    module: nn.Module = ExportedGraph(image, rows, steps, tensors)
+    if batch is not None:
+        module = FixedBatch(module, batch)
+    channels, height, width = image_sizes
+    shape = None if channels is None or height is None or width is None else (channels, height, width)
+    return ExportedFile(module, shape, n_classes, batch)
+
+
+_FLOAT = next(number for number, dtype in DTYPES.items() if dtype is torch.float32)
+
+
+def _inputs(archive: _Archive, specs: list[dict[str, Any]]) -> tuple[str, dict[str, torch.Tensor]]:
+    """The name of the images, and every other input with its tensor."""
+    weights = _Payload(archive, "data/weights", "weights")
+    constants = _Payload(archive, "data/constants", "constants")
+    images, tensors = [], {}
+    for spec in specs:
+        ((kind, value),) = spec.items()
+        if kind == "user_input":
+            images.append(value["arg"]["as_tensor"]["name"])
+        elif kind == "parameter":
+            tensors[value["arg"]["name"]] = weights.tensor(value["parameter_name"])
+        elif kind == "buffer":
+            kept = weights if value["persistent"] else constants
+            tensors[value["arg"]["name"]] = kept.tensor(value["buffer_name"])
+        elif kind == "tensor_constant":
+            tensors[value["arg"]["name"]] = constants.tensor(value["tensor_constant_name"])
+        else:
+            raise ModelError(f"it takes a {kind}, and only tensors can be read safely")
+    if len(images) != 1:
+        raise ModelError(f"it takes {len(images)} inputs; export a model that takes one batch of images")
+    return images[0], tensors
+
+
+class _Payload:
+    """Tensors of one folder of the archive, each a view of raw bytes."""
+
+    def __init__(self, archive: _Archive, folder: str, kind: str) -> None:
+        self._archive, self._folder = archive, folder
+        self._entries: Mapping[str, Any] = archive.json(f"{folder}/model_{kind}_config.json")["config"]
+
+    def tensor(self, name: str) -> torch.Tensor:
+        entry = self._entries[name]
+        if entry["use_pickle"] or entry["tensor_meta"] is None:
+            raise ModelError(f"{name} is kept as a pickle, which is never opened; export a model of plain tensors")
+        meta = entry["tensor_meta"]
+        data, dtype = self._archive.bytes(f"{self._folder}/{entry['path_name']}"), DTYPES[meta["dtype"]]
+        sizes, strides = _sizes(meta), [size["as_int"] for size in meta["strides"]]
+        if not data:
+            return torch.zeros(sizes, dtype=dtype) if 0 in sizes else _no_bytes(name)
+        flat = torch.frombuffer(data, dtype=dtype)
+        return torch.as_strided(flat, sizes, strides, meta["storage_offset"]["as_int"]).clone()
+
+
+def _no_bytes(name: str) -> torch.Tensor:
+    raise ModelError(f"{name} has no values in it")
+
+
+def _sizes(meta: Mapping[str, Any]) -> list[Any]:
+    """One number a dimension, None where it is left open."""
+    return [size.get("as_int") for size in meta["sizes"]]
+
+
+def _output(specs: list[dict[str, Any]]) -> str:
+    kinds = [kind for spec in specs for kind in spec]
+    if kinds != ["user_output"]:
+        raise ModelError(f"it gives {', '.join(kinds)[:200]}; export a model in eval mode with one output")
+    name: str = specs[0]["user_output"]["arg"]["as_tensor"]["name"]
+    return name
+
+
+def _checked_step(node: dict[str, Any]) -> Step:
+    for entry in node["inputs"]:
+        if entry["name"] in ("training", "train") and entry["arg"].get("as_bool"):
+            raise ModelError("the model was exported in training mode; call model.eval() before torch.export.export")
+    return step_of(node)

@@ -1,0 +1,204 @@
+"""The graph of an exported program as a torch module: each step calls one of torch's own tensor operators."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from oracles.errors import ModelError
+
+DTYPES = {
+    1: torch.uint8,
+    2: torch.int8,
+    3: torch.int16,
+    4: torch.int32,
+    5: torch.int64,
+    6: torch.float16,
+    7: torch.float32,
+    8: torch.float64,
+    12: torch.bool,
+    13: torch.bfloat16,
+}
+"""`ScalarType` in torch's `torch/_export/serde/schema.py`; complex and eight-bit floats are no images and no scores."""
+
+_LAYOUTS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d, 4: torch.preserve_format}
+_STRIDED = 7
+_PLAIN = {"as_int": int, "as_bool": bool, "as_string": str}
+_LISTS = {"as_ints": int, "as_bools": bool}
+
+_ATEN = re.compile(r"torch\.ops\.aten\.([a-z_]\w*)\.([a-zA-Z]\w*)")
+_ON_SIZES = {f"_operator.{name}": getattr(operator, name) for name in ["add", "sub", "mul", "floordiv", "mod", "neg"]}
+_ON_SIZES |= {f"_operator.{name}": getattr(operator, name) for name in ["truediv", "eq", "ne", "lt", "le", "gt", "ge"]}
+_OPENS_FILES = frozenset({"from_file", "save"})
+_VIEWS = {"torch.ops.aten.view.default", "torch.ops.aten._unsafe_view.default"}
+"""Run as `reshape`: the same values, and channels-last images, which were not there at the export, are no obstacle."""
+
+
+@dataclass(frozen=True)
+class Ref:
+    """What an earlier step gave, by name."""
+
+    name: str
+
+
+class Device:
+    """Stands for wherever the images are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One call. args, kwargs: values, `Ref`s, `Device`, and lists of them. names: of what it gives."""
+
+    call: Callable[..., Any]
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    names: Sequence[str]
+    several: bool
+    last_uses: list[str] = field(default_factory=list)
+
+
+class ExportedGraph(nn.Module):
+    """Runs the steps in order, on any number of images.
+
+    image, rows: names of the input and of the output. tensors: the weights and constants, by name.
+    """
+
+    thread_safe = True
+
+    def __init__(self, image: str, rows: str, steps: list[Step], tensors: Mapping[str, torch.Tensor]) -> None:
+        super().__init__()
+        self._image, self._rows, self._steps, self._names = image, rows, steps, list(tensors)
+        for number, tensor in enumerate(tensors.values()):
+            layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+            self.register_buffer(f"tensor{number}", tensor.contiguous(memory_format=layout))
+        _find_last_uses(steps, {*self._names, rows})
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        values: dict[str, Any] = {name: getattr(self, f"tensor{n}") for n, name in enumerate(self._names)}
+        values[self._image] = images
+        for step in self._steps:
+            args = [_filled(arg, values, images) for arg in step.args]
+            given = step.call(*args, **{name: _filled(arg, values, images) for name, arg in step.kwargs.items()})
+            values.update(zip(step.names, given if step.several else (given,), strict=True))
+            for name in step.last_uses:
+                del values[name]
+        rows: torch.Tensor = values[self._rows]
+        return rows
+
+
+def step_of(node: Mapping[str, Any]) -> Step:
+    """One node of the graph. Raises ModelError on what is no tensor operator of torch's own."""
+    names, several = _names(node["outputs"])
+    values = [(entry["name"], _argument(entry["arg"])) for entry in node["inputs"]]
+    if node["target"] in _ON_SIZES:
+        return Step(_ON_SIZES[node["target"]], [value for _, value in values], {}, names, several)
+    if node["target"] in _VIEWS:
+        values = [({"size": "shape"}.get(name, name), value) for name, value in values]
+        return Step(torch.ops.aten.reshape.default, (), dict(values), names, several)
+    return Step(_operator(node["target"]), (), dict(values), names, several)
+
+
+def _operator(target: str) -> Callable[..., Any]:
+    found = _ATEN.fullmatch(target)
+    if found is None or found[1] in _OPENS_FILES:
+        raise ModelError(f"it calls {target[:80]}, which is not among the tensor operators that may be run")
+    try:
+        call = getattr(getattr(torch.ops.aten, found[1]), found[2])
+    except AttributeError:
+        call = None
+    if not isinstance(call, torch._ops.OpOverload):
+        raise ModelError(f"torch {torch.__version__} has no operator {target[:80]}; save the model with this torch")
+    return call
+
+
+def _names(outputs: Sequence[Mapping[str, Any]]) -> tuple[list[str], bool]:
+    """The names of what a step gives, and whether it gives them together."""
+    if len(outputs) == 1 and "as_tensors" in outputs[0]:
+        return [value["name"] for value in outputs[0]["as_tensors"]], True
+    return [_name(output) for output in outputs], len(outputs) != 1
+
+
+def _name(output: Mapping[str, Any]) -> str:
+    ((kind, value),) = output.items()
+    if kind == "as_tensor":
+        name: str = value["name"]
+        return name
+    if kind in ("as_sym_int", "as_sym_bool", "as_sym_float"):
+        name = value["as_name"]
+        return name
+    if kind == "as_none":
+        return ""
+    raise ModelError(f"a step gives {kind}, and only tensors and sizes are taken")
+
+
+def _argument(arg: Mapping[str, Any]) -> Any:
+    ((kind, value),) = arg.items()
+    if kind == "as_none":
+        return None
+    if kind in _PLAIN:
+        return _PLAIN[kind](value)
+    if kind in _LISTS:
+        return [_LISTS[kind](entry) for entry in value]
+    if kind == "as_float":
+        return float(value)  # also the text of what JSON has no number for
+    if kind == "as_floats":
+        return [float(entry) for entry in value]
+    if kind == "as_scalar_type":
+        return DTYPES[value]
+    if kind == "as_memory_format":
+        return _LAYOUTS[value]
+    if kind == "as_layout" and value == _STRIDED:
+        return torch.strided
+    if kind == "as_device":
+        return Device()
+    return _reference(kind, value)
+
+
+def _reference(kind: str, value: Any) -> Any:
+    if kind == "as_tensor":
+        return Ref(value["name"])
+    if kind == "as_tensors":
+        return [Ref(entry["name"]) for entry in value]
+    if kind in ("as_sym_int", "as_sym_bool", "as_sym_float"):
+        return _size(value)
+    if kind in ("as_sym_ints", "as_sym_bools", "as_sym_floats"):
+        return [_size(entry) for entry in value]
+    if kind == "as_optional_tensor":
+        return _argument(value)
+    if kind == "as_optional_tensors":
+        return [_argument(entry) for entry in value]
+    raise ModelError(f"a step takes {kind}, and only tensors, numbers and text are passed on")
+
+
+def _size(value: Mapping[str, Any]) -> Any:
+    ((kind, inner),) = value.items()
+    return Ref(inner) if kind == "as_name" else _argument({kind: inner})
+
+
+def _filled(arg: Any, values: Mapping[str, Any], images: torch.Tensor) -> Any:
+    if isinstance(arg, Ref):
+        return values[arg.name]
+    if isinstance(arg, list):
+        return [_filled(entry, values, images) for entry in arg]
+    return images.device if isinstance(arg, Device) else arg
+
+
+def _find_last_uses(steps: list[Step], kept: set[str]) -> None:
+    """Let each step drop what no later one needs, so that a pass holds few tensors at once."""
+    needed = set(kept)
+    for step in reversed(steps):
+        used = {ref.name for arg in (*step.args, *step.kwargs.values()) for ref in _refs(arg)}
+        step.last_uses[:] = sorted((used | {*step.names}) - needed)
+        needed |= used | {*step.names}
+
+
+def _refs(arg: Any) -> list[Ref]:
+    if isinstance(arg, list):
+        return [ref for entry in arg for ref in _refs(entry)]
+    return [arg] if isinstance(arg, Ref) else []

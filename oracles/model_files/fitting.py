@@ -1,0 +1,76 @@
+"""Weights into the module that they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from torch import nn
+
+from oracles.errors import ModelError, one_line
+from oracles.model_files.architectures import Architecture, find_architecture
+from oracles.model_files.description import Description
+
+Weights: TypeAlias = dict[str, torch.Tensor]
+
+_SHOWN = 3
+
+
+def assembled(path: Path, weights: Weights, own: Mapping[str, Architecture], known: Description) -> nn.Module:
+    """The architecture that `known` names, with these weights in it.
+
+    Raises ModelError where something is not known, and lists missing keys, extra keys and other shapes.
+    """
+    if known.architecture is None or known.image_shape is None or known.n_classes is None:
+        missing = [name for name in ("architecture", "image_shape", "n_classes") if getattr(known, name) is None]
+        raise ModelError(f"{path} holds weights alone; give {', '.join(missing)} with it")
+    try:
+        make = find_architecture(known.architecture, own)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    try:
+        module = make(known.image_shape, known.n_classes)
+    except Exception as error:
+        raise ModelError(f"cannot make a {known.architecture} for {path}: {one_line(error)}") from error
+    _check_fit(path, known.architecture, weights, module.state_dict())
+    try:
+        module.load_state_dict(weights)
+    except Exception as error:
+        raise ModelError(f"cannot put the weights in {path} into a {known.architecture}: {one_line(error)}") from error
+    return module
+
+
+def _check_fit(path: Path, architecture: str, weights: Weights, wanted: Mapping[str, torch.Tensor]) -> None:
+    problems = [
+        ("missing", [name for name in wanted if name not in weights]),
+        ("not expected", [name for name in weights if name not in wanted]),
+        (
+            "of another shape",
+            [
+                f"{name} {tuple(tensor.shape)} instead of {tuple(wanted[name].shape)}"
+                for name, tensor in weights.items()
+                if name in wanted and tensor.shape != wanted[name].shape
+            ],
+        ),
+        ("not plain floats", [f"{name} ({_kind(w)})" for name, w in weights.items() if not _fits(w, wanted.get(name))]),
+    ]
+    found = [f"{what}: {_shortened(names)}" for what, names in problems if names]
+    if found:
+        raise ModelError(f"the weights in {path} do not fit {architecture}: {'; '.join(found)}")
+
+
+def _fits(weight: torch.Tensor, wanted: torch.Tensor | None) -> bool:
+    """Whether a plain copy keeps the values: integers or complex numbers would turn into other floats unseen."""
+    floats = wanted is None or not wanted.is_floating_point() or weight.is_floating_point()
+    return floats and weight.layout == torch.strided and not weight.is_quantized and not weight.is_meta
+
+
+def _kind(weight: torch.Tensor) -> str:
+    return f"{weight.dtype} {weight.layout} on {weight.device}".replace("torch.", "")
+
+
+def _shortened(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from oracles.errors import ModelError
+from oracles.model_files.archives import members_of
+from tests.oracles.model_files.files import refusal, save_state_dict
+
+
+def test_the_members_of_an_archive_and_of_none(tmp_path: Path) -> None:
+    save_state_dict(tmp_path / "a.pt")
+    assert "a/data.pkl" in members_of(tmp_path / "a.pt")
+    (tmp_path / "b.pt").write_bytes(b"hello")
+    assert members_of(tmp_path / "b.pt") == []
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pt2", ".pth"])
+def test_a_zip_bomb_is_not_read(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", b"")
+        archive.writestr("a/models/model.json", bytes(2**26))
+    assert "would unpack from" in refusal(path)
+
+
+def test_the_damaged_table_of_an_archive_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    torch.save({"a": torch.zeros(3)}, path)
+    data = bytearray(path.read_bytes())
+    data[data.rfind(b"PK\x01\x02") + 4 : data.rfind(b"PK\x01\x02") + 12] = b"\xff" * 8
+    path.write_bytes(data)
+    with pytest.raises(ModelError):
+        members_of(path)

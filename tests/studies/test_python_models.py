@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from oracles.errors import ModelError
+from studies.python_models import import_model, source_sha256
+
+NUMBERS = itertools.count()
+
+CODE = """
+class Inner:
+    @staticmethod
+    def answer(images):
+        return images
+
+def plain(images):
+    return images
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module in the current folder, under a name that nothing was imported by yet."""
+    name = f"simkit_test_model_{next(NUMBERS)}"
+    (tmp_path / f"{name}.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", ["/nowhere"])
+    return name
+
+
+def test_a_function_of_the_current_folder_is_found(module: str) -> None:
+    assert import_model(f"python:{module}:plain")(3) == 3
+    assert import_model(f"python:{module}:Inner.answer")(3) == 3
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("python:", "write python:package.module:function"),
+        ("python:json", "write python:package.module:function"),
+        ("python:json:", "write python:package.module:function"),
+        ("python:json:no_such", "json has no no_such"),
+        ("python:no_such_module:f", "cannot import no_such_module: ModuleNotFoundError"),
+        ("python:..:f", "cannot import"),
+    ],
+)
+def test_what_cannot_be_imported_is_one_line(address: str, says: str) -> None:
+    with pytest.raises(ModelError, match=says) as caught:
+        import_model(address)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hash_is_of_the_address_and_of_the_file(module: str, tmp_path: Path) -> None:
+    function = import_model(f"python:{module}:plain")
+    first = source_sha256("a", function)
+    assert first == source_sha256("a", function)
+    assert first != source_sha256("b", function)
+    (tmp_path / f"{module}.py").write_text(CODE + "\n")
+    assert source_sha256("a", function) != first
+    assert len(source_sha256("a", 3)) == 64
