@@ -21,6 +21,7 @@ from db.records import (
     CallLike,
     RunInfo,
     StoredCall,
+    StoredRefusal,
     TriggerRow,
     VerdictRow,
     check_call,
@@ -170,11 +171,11 @@ class Run:
         rows = self._writer.read(f"SELECT {VERDICT_COLUMNS} FROM verdicts WHERE run_id = ?", self.id)
         return unpack_verdict(rows[0]) if rows else None
 
-    def refused_steps(self) -> frozenset[int]:
-        """The ids of the steps whose query was refused, as committed."""
+    def stored_refusals(self) -> list[StoredRefusal]:
+        """The refusals committed before now, in order, without the external ones."""
         self._writer.commit()
-        rows = self._writer.read("SELECT step_id FROM refusals WHERE run_id = ? AND step_id IS NOT NULL", self.id)
-        return frozenset(int(row[0]) for row in rows)
+        sql = "SELECT step_id, queries, reason FROM refusals WHERE run_id = ? AND step_id IS NOT NULL ORDER BY id"
+        return [StoredRefusal(*row) for row in self._writer.read(sql, self.id)]
 
     def stored_calls(self) -> Iterator[StoredCall]:
         """The calls committed before now, in order, a few in memory at a time; more may come meanwhile."""

@@ -60,6 +60,15 @@ class StoredCall:
 
 
 @dataclass(frozen=True)
+class StoredRefusal:
+    """One refusal as it was recorded: the id of its step, the queries that were refused, and why, in a word."""
+
+    step: int
+    queries: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class RunInfo:
     """What a run is of. `key` is its identity, a SHA-256 in hex; the hashes, seed and budget must go with it.
 

@@ -35,8 +35,8 @@ class StoredStep:
 class StoredRun:
     """A run of the ledger at `path`, finished or not.
 
-    steps: by number. refused: ids of the steps that were refused. queries: all that were answered, `external` those of
-    them that were not the scan's own.
+    steps: by number. refused: why, by the id of the step, but for refusals that only said to come later. queries: all
+    that were answered, `external` those of them that were not the scan's own.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class StoredRun:
     info: RunInfo
     state: str
     steps: Mapping[int, StoredStep]
-    refused: frozenset[int]
+    refused: Mapping[int, str]
     queries: int
     external: tuple[range, ...]
 
@@ -59,8 +59,8 @@ class StoredRun:
             state, *told = connection.exec_driver_sql(sql, (chosen,)).one()
             sql = "SELECT number, id, purpose, state FROM steps WHERE run_id = ? ORDER BY number"
             steps = {row[0]: StoredStep(*row[1:]) for row in connection.exec_driver_sql(sql, (chosen,))}
-            sql = "SELECT step_id FROM refusals WHERE run_id = ? AND step_id IS NOT NULL"
-            refused = frozenset(int(row[0]) for row in connection.exec_driver_sql(sql, (chosen,)))
+            sql = "SELECT step_id, reason FROM refusals WHERE run_id = ? AND step_id IS NOT NULL AND reason <> 'rate'"
+            refused = {step: reason for step, reason in connection.exec_driver_sql(sql, (chosen,))}
             sql = "SELECT coalesce(sum(queries), 0) FROM calls WHERE run_id = ?"
             queries = int(connection.exec_driver_sql(sql, (chosen,)).scalar_one())
             external = tuple(range(a, a + n) for a, n in connection.exec_driver_sql(_EXTERNAL, (chosen,)))

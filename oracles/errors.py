@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+REASONS = {"near_duplicate": "too many of its images are near-duplicates of earlier ones"}
+"""Why a service refuses, in words."""
+
 
 class OracleError(Exception):
     """Base of the errors raised between a batch of images and an answer."""
 
 
-class BudgetExhausted(OracleError):
+class Refused(OracleError):
+    """A call that was refused before the model ran; nothing was spent. `reason` is what a ledger names it by."""
+
+    def __init__(self, queries: int, reason: str, message: str = "") -> None:
+        super().__init__(message or f"the service refused a call of {queries} queries: {REASONS.get(reason, reason)}")
+        self.queries, self.reason = queries, reason
+
+
+class RateExceeded(Refused):
+    """Too many images or calls for now; the same call may pass after `retry_after` seconds."""
+
+    def __init__(self, queries: int, retry_after: float) -> None:
+        super().__init__(queries, "rate", f"too many queries for now; ask again in {retry_after:g} s")
+        self.retry_after = retry_after
+
+
+class BudgetExhausted(Refused):
     """A reservation would have gone over a cap; nothing was spent.
 
     `wanted` and `remaining` are in queries, `name` is the budget that refused.
     """
 
     def __init__(self, name: str, wanted: int, remaining: int) -> None:
-        super().__init__(f"the {name} budget has {remaining} queries left, {wanted} were asked for")
+        super().__init__(wanted, "budget", f"the {name} budget has {remaining} queries left, {wanted} were asked for")
         self.name, self.wanted, self.remaining = name, wanted, remaining
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from oracles.answers import Answer, FloatArray, IntArray, encode, top_label, top_score
-from oracles.errors import BudgetExhausted, InvalidImages
+from oracles.errors import InvalidImages, Refused
 from oracles.oracle import Oracle, Tag, Wrapper, check_range, check_shape
 
 
@@ -135,5 +135,5 @@ class Recorded(Wrapper):
         return answer
 
     def failed(self, images: torch.Tensor, tag: Tag | None, error: BaseException) -> None:
-        if isinstance(error, BudgetExhausted):
-            self._recorder.refuse(None if tag is None else tag.step, len(images), "budget")
+        if isinstance(error, Refused):
+            self._recorder.refuse(None if tag is None else tag.step, len(images), error.reason)

@@ -40,7 +40,7 @@ class Oracle(Protocol):
     def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
         """Answer a batch: images float32 (N, C, H, W) in [0, 1], N >= 1.
 
-        Raises InvalidImages, BudgetExhausted, ModelError; in each case nothing was spent.
+        Raises InvalidImages, Refused, ModelError; in each case nothing was spent.
         """
         ...
 
@@ -48,7 +48,7 @@ class Oracle(Protocol):
 class Wrapper:
     """An oracle around an oracle. Subclasses override `before`, `after` or `failed`, and not `query`.
 
-    The one exception is `Replayed`, which may have no need to ask. Nothing is forwarded implicitly. `answered` counts
+    The exceptions are `Replayed`, which may have no need to ask, and `Patient`, which may ask again. Nothing is forwarded implicitly. `answered` counts
     the images that went through since the run began, `first` of them before this process; randomness is drawn from it,
     so that a resumed run sees the same noise.
     """

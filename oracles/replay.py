@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 
 from oracles.answers import Answer, IntArray, decode
-from oracles.errors import BudgetExhausted, ModelError, NotStored, ReplayMismatch
+from oracles.errors import BudgetExhausted, ModelError, NotStored, Refused, ReplayMismatch
 from oracles.oracle import ImageShape, Oracle, Tag, Wrapper, check_answer, check_shape
 
 
@@ -29,30 +30,48 @@ class StoredCall(Protocol):
     def answers(self) -> bytes: ...
 
 
-class Replayed(Wrapper):
-    """Answers from `stored` as long as it lasts, then asks `inner`. Outermost: nothing replayed is paid or recorded.
+Refusals: TypeAlias = Mapping[int, str]
+NOTHING_REFUSED: Refusals = MappingProxyType({})
 
-    Raises ReplayMismatch when the stored call is about another step, image or candidate than the one now asked.
+
+class Replayed(Wrapper):
+    """Answers from `stored` as long as it lasts, then asks `inner`: nothing replayed is paid again.
+
+    Guards stand around it, so that they see replayed images as they saw the live ones; `oracles.resume.Remembered` keeps
+    those out of the records. refused: why, by the id of the step; refused again. Raises ReplayMismatch when the stored
+    call is about another step, image or candidate than the one now asked.
     """
 
-    def __init__(self, inner: Oracle, stored: Iterable[StoredCall]) -> None:
+    def __init__(self, inner: Oracle, stored: Iterable[StoredCall], refused: Refusals = NOTHING_REFUSED) -> None:
         super().__init__(inner)
         self._stored: Iterator[StoredCall] = iter(stored)
-        self._replaying = True
-        self.replayed = 0
+        self._next: StoredCall | None = None
+        self._ended = False
+        self._refused = refused
+        self.replayed, self.from_store = 0, False
+
+    @property
+    def replaying(self) -> bool:
+        """Whether there is a stored answer left."""
+        if self._next is None and not self._ended:
+            self._next = next(self._stored, None)
+            self._ended = self._next is None
+        return self._next is not None
 
     def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
         """The stored answer if there is one left; else see `Oracle.query`."""
         check_shape(images, self.image_shape)
-        call = next(self._stored, None) if self._replaying else None
+        call = self._next if self.replaying else None
+        _refuse_again(self._refused, call, tag, len(images))
+        self.from_store = call is not None
         if call is None:
-            self._replaying = False
             return super().query(images, tag)
         if not _is_about(call, tag):
             raise ReplayMismatch(
                 f"the stored call after query {self.replayed} asks about other images or candidates than this scan; "
                 "the ledger is of other code or data: scan into a fresh --db"
             )
+        self._next = None
         self.replayed += len(images)
         return decode(call.codec, call.answers)
 
@@ -63,8 +82,8 @@ Stored = TypeVar("Stored", bound=StoredCall)
 class ReplayOracle(Generic[Stored]):
     """Answers from a ledger alone, call by call in their order: no model is asked, nothing is paid or written.
 
-    stored: the calls. n_classes, image_shape: of the service that gave the answers. refused: ids of the steps that were
-    refused, which are refused again. watch: told the images and the stored call before each answer, so that a stored
+    stored: the calls. n_classes, image_shape: of the service that gave the answers. refused: why, by the id of the step;
+    refused again. watch: told the images and the stored call before each answer, so that a stored
     query can be seen as the pixels it was.
     """
 
@@ -73,7 +92,7 @@ class ReplayOracle(Generic[Stored]):
         stored: Iterable[Stored],
         n_classes: int,
         image_shape: ImageShape,
-        refused: frozenset[int] = frozenset(),
+        refused: Refusals = NOTHING_REFUSED,
         watch: Callable[[torch.Tensor, Stored], None] | None = None,
     ) -> None:
         self._stored: Iterator[Stored] = iter(stored)
@@ -97,8 +116,7 @@ class ReplayOracle(Generic[Stored]):
         """
         check_shape(images, self._image_shape)
         call = self._next
-        if tag is not None and tag.step in self._refused and (call is None or call.step != tag.step):
-            raise BudgetExhausted("scan", len(images), 0)
+        _refuse_again(self._refused, call, tag, len(images))
         if call is None:
             raise NotStored(f"the ledger holds {self.replayed} queries of this run, {len(images)} more are asked")
         external = call.step is None and tag is None
@@ -118,6 +136,14 @@ class ReplayOracle(Generic[Stored]):
         except (ValueError, ModelError) as error:
             raise ReplayMismatch(f"the answer stored after query {self.replayed} cannot be read: {error}") from error
         return answer
+
+
+def _refuse_again(refused: Refusals, call: StoredCall | None, tag: Tag | None, queries: int) -> None:
+    """Raise what a step was refused with; not where it has an answer yet to come."""
+    if tag is None or tag.step not in refused or (call is not None and call.step == tag.step):
+        return
+    reason = refused[tag.step]
+    raise BudgetExhausted("scan", queries, 0) if reason == "budget" else Refused(queries, reason)
 
 
 def _is_about(call: StoredCall, tag: Tag | None) -> bool:

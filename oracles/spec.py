@@ -6,13 +6,15 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from oracles.errors import InvalidSpec
+from oracles.guard import SHARE, WINDOW, NearDuplicateBlock, Patient, RateLimit, RateLimited, ServiceClock
 from oracles.meter import Allowance, Metered, Recorded, Recorder
 from oracles.oracle import Oracle
+from oracles.replay import Replayed
 from oracles.restrict import (
     MAX_DECIMALS,
     InputNoise,
@@ -23,8 +25,16 @@ from oracles.restrict import (
     ScoreNoise,
     Thresholded,
 )
+from oracles.resume import Past, Remembered
 
 Noise = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0.0, le=1e9)]
+
+_NEEDED = {
+    **{"rate_burst": "rate_limit", "rate_policy": "rate_limit"},
+    **{"near_duplicate_share": "near_duplicate", "near_duplicate_window": "near_duplicate"},
+}
+"""Fields that say nothing without another one."""
 
 
 class OracleSpec(BaseModel):
@@ -33,6 +43,13 @@ class OracleSpec(BaseModel):
     top_k: tell only the k best classes. label_only: tell only the best. threshold: leave out scores below it, in
     [0, 1]. decimals: round scores to as many places, 0 to 6. score_noise, input_noise: standard deviations, on
     probabilities and on pixels. quantized: images pass through 8 bits. seed: of both noises.
+
+    rate_limit: images let through, as `10/second` or `1800/minute`, or calls, as `15 calls/second`; rate_burst: at once
+    (as many as the limit). rate_policy: a call that comes too soon has to `wait` (so if nothing is said), or is refused
+    and comes again when told to (`refuse`). near_duplicate: calls are refused whose images are as near as this to
+    earlier ones, as root mean square difference a pixel, in more than near_duplicate_share (0.5) of them, by the last
+    near_duplicate_window (1000) images. price_per_thousand: of queries, in any money. seconds_per_call,
+    seconds_per_query: what an answer takes. real_time: all these seconds are slept too, and not only counted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -45,6 +62,16 @@ class OracleSpec(BaseModel):
     quantized: bool = False
     input_noise: Noise = 0.0
     seed: Annotated[int, Field(ge=0)] = 0
+    rate_limit: str | None = None
+    rate_burst: Annotated[int, Field(ge=1)] | None = None
+    rate_policy: Literal["wait", "refuse"] | None = None
+    near_duplicate: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
+    near_duplicate_share: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
+    near_duplicate_window: Annotated[int, Field(ge=1)] | None = None
+    price_per_thousand: Amount | None = None
+    seconds_per_call: Amount | None = None
+    seconds_per_query: Amount | None = None
+    real_time: bool = False
 
     if not TYPE_CHECKING:  # checkers keep the constructor with its fields; everybody gets one typed line
 
@@ -59,6 +86,25 @@ class OracleSpec(BaseModel):
         if self.label_only and self.top_k is not None:
             raise ValueError("label_only and top_k exclude each other; keep one")
         return self
+
+    @model_validator(mode="after")
+    def _guards(self) -> OracleSpec:
+        for name, needed in _NEEDED.items():
+            if getattr(self, name) is not None and getattr(self, needed) is None:
+                raise ValueError(f"{name} is set without {needed}; set that too, or neither")
+        if self.rate_limit is not None:
+            try:
+                RateLimit.parse(self.rate_limit)
+            except InvalidSpec as error:
+                raise ValueError(str(error)) from None
+        if self.real_time and not self.timed:
+            raise ValueError("real_time needs a rate_limit or seconds_per_call or seconds_per_query; set one")
+        return self
+
+    @property
+    def timed(self) -> bool:
+        """Whether it states anything that takes simulated time."""
+        return any(v is not None for v in (self.rate_limit, self.seconds_per_call, self.seconds_per_query))
 
     @classmethod
     def from_json(cls, text: str) -> OracleSpec:
@@ -124,24 +170,49 @@ def load(source: str | Path) -> OracleSpec:
 
 
 def build(
-    spec: OracleSpec, model: Oracle, allowance: Allowance, recorder: Recorder | None = None, first: int = 0
+    spec: OracleSpec,
+    model: Oracle,
+    allowance: Allowance,
+    recorder: Recorder | None = None,
+    *,
+    past: Past | None = None,
+    clock: ServiceClock | None = None,
 ) -> Oracle:
     """Stack the wrappers of `spec` on `model`, in the one order.
 
-    Outermost first: Recorded > Metered > LabelOnly | KeepTopK > Thresholded > Rounded > ScoreNoise > Quantized >
-    InputNoise > model. recorder: None keeps no record. first: queries of this run answered before, where the noise goes
-    on. Raises InvalidSpec if the model has fewer classes than `top_k`.
+    Outermost first: Patient > Recorded > RateLimited > NearDuplicateBlock > Replayed > Metered > LabelOnly | KeepTopK >
+    Thresholded > Rounded > ScoreNoise > Quantized > InputNoise > model. recorder: None keeps no record. past: what this
+    run asked before, told again before the model is asked, and where the noise goes on. clock: keeps the time of the
+    service. Raises InvalidSpec if the model has fewer classes than `top_k`.
     """
-    oracle = Metered(service(spec, model, first), allowance)
-    return oracle if recorder is None else Recorded(oracle, recorder)
+    clock = ServiceClock(spec.real_time) if clock is None else clock
+    oracle: Oracle = Metered(service(spec, model, 0 if past is None else past.queries), allowance)
+    if past is not None:
+        oracle = replayed = Replayed(oracle, past.calls, past.refused)
+        clock.skip(lambda: replayed.replaying)
+        recorder = None if recorder is None else Remembered(recorder, replayed, past.refusals)
+    oracle = _guarded(spec, oracle, clock)
+    if recorder is not None:
+        oracle = Recorded(oracle, recorder)
+    return Patient(oracle, clock, spec.seconds_per_call or 0.0, spec.seconds_per_query or 0.0) if spec.timed else oracle
 
 
 def service(spec: OracleSpec, model: Oracle, first: int = 0) -> Oracle:
-    """The model as `spec` lets it answer, without budget and books: for asking a stored query again.
+    """The model as `spec` lets it answer, without guards, budget and books: for asking a stored query again.
 
     first: queries of the run answered before this one, which its noise is a function of.
     """
     return _restricted(spec, _blurred(spec, model, first))
+
+
+def _guarded(spec: OracleSpec, oracle: Oracle, clock: ServiceClock) -> Oracle:
+    if spec.near_duplicate is not None:
+        share = SHARE if spec.near_duplicate_share is None else spec.near_duplicate_share
+        oracle = NearDuplicateBlock(oracle, spec.near_duplicate, share, spec.near_duplicate_window or WINDOW)
+    if spec.rate_limit is not None:
+        limit = RateLimit.parse(spec.rate_limit, spec.rate_burst)
+        oracle = RateLimited(oracle, limit, clock, refuse=spec.rate_policy == "refuse")
+    return oracle
 
 
 def _blurred(spec: OracleSpec, oracle: Oracle, first: int) -> Oracle:

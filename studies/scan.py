@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+<<<<<<< HEAD
 import torch
 from numpy.typing import NDArray
+=======
+>>>>>>> 714d829 (Guard oracles: rate limits and near-duplicate blocking in simulated or real time, with price and API time in every result)
 
 from db import reads
 from db.ledger import Ledger, Run
 from db.records import RunInfo
 from oracles.budget import Budget
-from oracles.errors import BudgetExhausted
-from oracles.oracle import Oracle, Tag, Wrapper
-from oracles.replay import Replayed
+from oracles.guard import ServiceClock
+from oracles.oracle import Oracle
+from oracles.resume import Past
 from oracles.spec import build
 from oracles.torch_model import Output, TorchOracle
 from simkit.data import ImageSet, load, unlabelled
@@ -36,7 +39,7 @@ from studies.identity import run_info, with_output
 from studies.models import Model, OpenedModel, open_model
 from studies.runs import LateRun, opened, warn_of_others
 from studies.scan_config import ScanConfig
-from studies.scan_result import ScanResult, scan_result, trigger_rows, verdict_row
+from studies.scan_result import Bill, ScanResult, scan_result, trigger_rows, verdict_row
 from studies.trigger_files import check_folder, file_stem, save_triggers
 
 _LARGE_SHARE = 0.2
@@ -217,27 +220,14 @@ def _finished(prepared: Prepared, ledger: Ledger, info: RunInfo, progress: Told 
     return late.run
 
 
-class RefusedBefore(Wrapper):
-    """Refuses again what this run was refused in another process, so that no refusal is written down twice."""
-
-    def __init__(self, inner: Oracle, steps: frozenset[int]) -> None:
-        super().__init__(inner)
-        self._steps = steps
-
-    def before(self, images: torch.Tensor, tag: Tag | None) -> torch.Tensor:
-        if tag is not None and tag.step in self._steps:
-            raise BudgetExhausted("scan", len(images), 0)
-        return images
-
-
 def _conduct(prepared: Prepared, model: Oracle, late: LateRun, progress: Told | None) -> None:
     """Ask until there is a verdict, and finish the run with it."""
     started, config, preset = time.perf_counter(), prepared.config, prepared.config.resolved()
     before = late.run if late.begun else None
-    spent = before.spent if before else 0
-    oracle = build(config.oracle, config.restricted(model, spent), Budget(config.budget, spent=spent), late, spent)
-    if before is not None:
-        oracle = RefusedBefore(Replayed(oracle, before.stored_calls()), before.refused_steps())
+    past = Past(before.spent, before.stored_calls(), before.stored_refusals()) if before else None
+    spent = past.queries if past else 0
+    budget, clock = Budget(config.budget, spent=spent), ServiceClock(config.oracle.real_time)
+    oracle = build(config.oracle, config.restricted(model, spent), budget, late, past=past, clock=clock)
     rule = config.resolved_rule()
     driver = Driver(prepared.search, prepared.images, rule, preset.driver, config.budget)
     told, verdict = -_TELL_SECONDS, None
@@ -248,8 +238,8 @@ def _conduct(prepared: Prepared, model: Oracle, late: LateRun, progress: Told | 
         verdict = checkpoint.verdict
     assert verdict is not None
     run = late.run
-    row = verdict_row(verdict, rule, (run.spent, run.refused), time.perf_counter() - started)
-    run.finish(row, trigger_rows(verdict))
+    bill = Bill.of(config.oracle, run.spent, run.refused, time.perf_counter() - started, clock.seconds)
+    run.finish(verdict_row(verdict, rule, bill), trigger_rows(verdict))
 
 
 def _smallest(search: Search) -> float | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from db.records import RunInfo, TriggerRow, VerdictRow
+from oracles.spec import OracleSpec
 from simkit.triggers import Trigger
 from simkit.verdict import ClassResult, Rule, Verdict, stored_rule
 from studies.trigger_files import TriggerFiles
@@ -100,8 +101,25 @@ def scan_result(row: VerdictRow, triggers: Sequence[TriggerRow], info: RunInfo, 
     )
 
 
-def verdict_row(verdict: Verdict, rule: Rule, queries: tuple[int, int], seconds: float) -> VerdictRow:
-    """The verdict as a ledger keeps it. queries: spent and refused."""
+@dataclass(frozen=True)
+class Bill:
+    """What a scan took: queries spent and refused, real seconds, and the cost and the time that the service states."""
+
+    spent: int
+    refused: int
+    seconds: float
+    cost: float | None
+    api_seconds: float | None
+
+    @classmethod
+    def of(cls, spec: OracleSpec, spent: int, refused: int, seconds: float, api_seconds: float) -> Bill:
+        """The bill of a service that states its price and times in `spec`, or does not."""
+        cost = None if spec.price_per_thousand is None else spec.price_per_thousand * spent / 1000
+        return cls(spent, refused, seconds, cost, api_seconds if spec.timed else None)
+
+
+def verdict_row(verdict: Verdict, rule: Rule, bill: Bill) -> VerdictRow:
+    """The verdict as a ledger keeps it."""
     return VerdictRow(
         verdict=verdict.verdict,
         stopped=verdict.stopped,
@@ -110,11 +128,9 @@ def verdict_row(verdict: Verdict, rule: Rule, queries: tuple[int, int], seconds:
         rule=rule.name,
         threshold=rule.threshold,
         threshold_source=rule.source,
-        spent=queries[0],
-        refused=queries[1],
-        seconds=seconds,
         clean_accuracy=verdict.clean_accuracy,
         notes=verdict.notes,
+        **vars(bill),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from oracles.errors import BudgetExhausted
+from oracles.errors import Refused
 from simkit.data import ImageSet
 from simkit.errors import ConfigError
 from simkit.search.confirm import Confirmer
@@ -88,8 +88,8 @@ class Driver:
                 return self._invalid("clean accuracy is at chance; check the input range, --mean and --std")
             self._checked = True
             stopped = yield from self._search_on(evaluator, self._images, confirmer)
-        except BudgetExhausted:
-            pass  # an outcome: concluded from what is known
+        except Refused as error:
+            stopped = self._refused(error)  # an outcome: concluded from what is known
         return self._conclude(stopped, confirmer)
 
     def _confirmer(self, evaluator: Evaluator) -> Confirmer:
@@ -145,15 +145,21 @@ class Driver:
                 self._flagged(confirmer)
                 for result in results:
                     confirmer.try_on(result, self._config.verify_images)
-        except BudgetExhausted:
-            stopped = "budget"
+        except Refused as error:
+            stopped = self._refused(error) if stopped != "refused" else stopped
         # From what is known by now: a class confirmed before the budget ended at the next one stays confirmed.
         flagged = tuple(c for c in self._decide(results).flagged if confirmer.trial(results[c]).works)
         classes = tuple(self._known(c, confirmer) for c in results)
-        whole = stopped != "budget" and class_of_all(self._images.search) is None
+        whole = stopped not in ("budget", "refused") and class_of_all(self._images.search) is None
         kind: Kind = "backdoored" if flagged else "clean" if whole else "undecided"
         score = self._decide(classes).score
         return Verdict(kind, "decided" if flagged else stopped, flagged, score, classes, self._accuracy, self._notes)
+
+    def _refused(self, error: Refused) -> Stopped:
+        if error.reason == "budget":
+            return "budget"
+        self._notes = "; ".join(filter(None, (self._notes, str(error))))
+        return "refused"
 
     def _known(self, result: ClassResult, confirmer: Confirmer) -> ClassResult:
         """The result as unseen images see it; a trigger that fails there counts as one that never worked."""

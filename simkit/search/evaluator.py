@@ -34,7 +34,7 @@ class Evaluator:
         self.queries = 0
 
     def evaluate(self, images: ImageSet, proposal: Proposal, purpose: str, state: str = "{}") -> Evidence:
-        """Evidence for every pair of the proposal, (N, T). Raises BudgetExhausted, NotFinite."""
+        """Evidence for every pair of the proposal, (N, T). Raises Refused, NotFinite."""
         masks, patterns = torch.from_numpy(proposal.triggers.masks), torch.from_numpy(proposal.triggers.patterns)
         candidate, image = (torch.from_numpy(column) for column in proposal.pairs.T.astype(np.int64))
         stamped = torch.empty(len(image), *images.image_shape)

@@ -27,7 +27,7 @@ def ask_labels(evaluator: Evaluator, images: ScanImages) -> ScanImages:
     """The images with the model's own answers as their labels, paid for in one call with the purpose `check`.
 
     In the ledger the verification images are counted on from the search images. An image for which the service names no
-    class stays unknown, -1. Raises BudgetExhausted, NotFinite.
+    class stays unknown, -1. Raises Refused, NotFinite.
     """
     search, verify = images.search, images.verify
     pixels = torch.cat([search.pixels, verify.pixels])

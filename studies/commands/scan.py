@@ -150,6 +150,10 @@ def _show_cost(result: ScanResult) -> None:
         f"{result.spent:,} queries of {cap}, {result.refused:,} refused, {result.seconds:.1f} s; stopped: "
         f"{result.stopped}; accuracy on clean images {accuracy}"
     )
+    if result.api_seconds is not None or result.cost is not None:
+        waited = "-" if result.api_seconds is None else f"{result.api_seconds:,.1f} s"
+        price = "-" if result.cost is None else f"{result.cost:,.2f}"
+        typer.echo(f"simulated API time {waited}; cost {price}")
     if result.triggers is not None:
         typer.echo(f"triggers: {' '.join(map(str, (result.triggers.npz, *result.triggers.png)))}")
     typer.echo(f"ledger: {result.db}, run {result.run}")

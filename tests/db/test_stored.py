@@ -32,7 +32,7 @@ def test_everything_of_one_run_in_order(filled: Path, make_call: MakeCall, make_
     assert run.info == make_run()
     assert (run.id, run.state, run.queries) == (1, "open", 210)
     assert [(n, s.purpose, s.state) for n, s in run.steps.items()] == [(0, "check", "{}"), (1, "search", '{"round":1}')]
-    assert run.refused == {run.steps[1].id}
+    assert run.refused == {run.steps[1].id: "budget"}
     calls = list(run.calls())
     assert [call.step for call in calls[:3]] == [run.steps[0].id, run.steps[1].id, None]
     for number, call in enumerate(calls):

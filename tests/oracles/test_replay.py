@@ -12,6 +12,7 @@ from oracles.errors import ReplayMismatch
 from oracles.meter import CallRecord, MemoryRecorder, Recorded
 from oracles.oracle import ImageShape, Oracle, Tag
 from oracles.replay import Replayed
+from oracles.resume import Past
 from oracles.spec import OracleSpec, build
 from tests.contracts.oracle import OracleContract, recorder_for_contracts
 from tests.oracles.fakes import LinearOracle, random_images
@@ -79,9 +80,9 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been() -> None:
         killed.query(*part)
 
     model, fresh, budget = LinearOracle(), recorder(), Budget(9, spent=5)
-    resumed = Replayed(build(NOISY, model, budget, fresh, first=5), stored.calls)
+    past = Past(5, stored.calls)
+    resumed = build(NOISY, model, budget, fresh, past=past)
     assert [encode(resumed.query(*part)) for part in parts] == expected
-    assert resumed.replayed == 5
     assert (model.images_seen, budget.spent, len(fresh.calls)) == (4, 9, 1)
 
 

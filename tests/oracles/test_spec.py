@@ -15,6 +15,7 @@ from oracles.budget import Budget
 from oracles.errors import BudgetExhausted, InvalidSpec
 from oracles.meter import MemoryRecorder
 from oracles.oracle import Oracle
+from oracles.resume import Past
 from oracles.spec import BUILT_IN, OracleSpec, build, load
 from tests.contracts.oracle import OracleContract, recorder_for_contracts
 from tests.oracles.fakes import LinearOracle, random_images
@@ -179,7 +180,7 @@ def test_a_resumed_stack_goes_on_with_the_noise() -> None:
     build(EVERYTHING, LinearOracle(), Budget(10), whole).query(images)
     parts = MemoryRecorder()
     build(EVERYTHING, LinearOracle(), Budget(10), parts).query(images[:3])
-    build(EVERYTHING, LinearOracle(), Budget(10), parts, first=3).query(images[3:])
+    build(EVERYTHING, LinearOracle(), Budget(10), parts, past=Past(3, ())).query(images[3:])
     assert b"".join(call.answers for call in parts.calls) == whole.calls[0].answers
 
 

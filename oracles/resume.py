@@ -1,0 +1,78 @@
+"""How a killed run goes on: what earlier processes asked, and the records that have it already."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from oracles.errors import ReplayMismatch
+from oracles.meter import CallRecord, Recorder
+from oracles.replay import Refusals, Replayed, StoredCall
+
+
+class StoredRefusal(Protocol):
+    """One refusal of a step, as a ledger keeps it."""
+
+    @property
+    def step(self) -> int: ...
+
+    @property
+    def queries(self) -> int: ...
+
+    @property
+    def reason(self) -> str: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """What earlier processes asked in a run: queries answered, the calls and the refusals, each in their order."""
+
+    queries: int
+    calls: Iterable[StoredCall]
+    refusals: Sequence[StoredRefusal] = ()
+
+    @property
+    def refused(self) -> Refusals:
+        """Why, by the id of the step; without those that were only told to come later."""
+        return {refusal.step: refusal.reason for refusal in self.refusals if refusal.reason != "rate"}
+
+
+class Remembered:
+    """A recorder around a recorder that has a run's past already: only what is new is written.
+
+    Raises ReplayMismatch when a stored refusal does not come again as it was.
+    """
+
+    def __init__(self, recorder: Recorder, replayed: Replayed, refusals: Iterable[StoredRefusal]) -> None:
+        self._recorder, self._replayed = recorder, replayed
+        self._refusals = deque(refusals)
+
+    def open_step(self, number: int, purpose: str, state: str) -> int:
+        """See `Recorder.open_step`."""
+        return self._recorder.open_step(number, purpose, state)
+
+    def check_step(self, step: int | None) -> None:
+        """See `Recorder.check_step`."""
+        if step is not None and self._refusals and self._refusals[0].step < step:
+            raise _other_refusals()
+        self._recorder.check_step(step)
+
+    def record(self, call: CallRecord) -> None:
+        """See `Recorder.record`."""
+        if not self._replayed.from_store:
+            self._recorder.record(call)
+
+    def refuse(self, step: int | None, queries: int, reason: str) -> None:
+        """See `Recorder.refuse`."""
+        if not self._refusals:
+            self._recorder.refuse(step, queries, reason)
+            return
+        stored = self._refusals.popleft()
+        if (stored.step, stored.queries, stored.reason) != (step, queries, reason):
+            raise _other_refusals()
+
+
+def _other_refusals() -> ReplayMismatch:
+    return ReplayMismatch("the ledger tells of other refusals; it is of other code or data: scan into a fresh --db")
