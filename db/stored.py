@@ -60,7 +60,7 @@ class StoredRun:
             sql = "SELECT number, id, purpose, state FROM steps WHERE run_id = ? ORDER BY number"
             steps = {row[0]: StoredStep(*row[1:]) for row in connection.exec_driver_sql(sql, (chosen,))}
             sql = "SELECT step_id, reason FROM refusals WHERE run_id = ? AND step_id IS NOT NULL AND reason <> 'rate'"
-            refused = {step: reason for step, reason in connection.exec_driver_sql(sql, (chosen,))}
+            refused = {int(row[0]): str(row[1]) for row in connection.exec_driver_sql(sql, (chosen,))}
             sql = "SELECT coalesce(sum(queries), 0) FROM calls WHERE run_id = ?"
             queries = int(connection.exec_driver_sql(sql, (chosen,)).scalar_one())
             external = tuple(range(a, a + n) for a, n in connection.exec_driver_sql(_EXTERNAL, (chosen,)))

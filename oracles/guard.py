@@ -134,8 +134,8 @@ class NearDuplicateBlock(Wrapper):
     def __init__(self, inner: Oracle, distance: float, share: float = SHARE, window: int = WINDOW) -> None:
         if not (0.0 < distance < math.inf and 0.0 <= share < 1.0 and window >= 1):
             raise InvalidSpec(
-                f"near_duplicate is {distance}, its share {share}, its window {window}; give a distance above 0, a share "
-                "in [0, 1) and 1 image or more"
+                f"near_duplicate is {distance}, its share {share}, its window {window}; give a distance above 0, a "
+                "share in [0, 1), and 1 image or more"
             )
         super().__init__(inner)
         self._distance, self._share, self._window = distance, share, window

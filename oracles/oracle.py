@@ -48,9 +48,9 @@ class Oracle(Protocol):
 class Wrapper:
     """An oracle around an oracle. Subclasses override `before`, `after` or `failed`, and not `query`.
 
-    The exceptions are `Replayed`, which may have no need to ask, and `Patient`, which may ask again. Nothing is forwarded implicitly. `answered` counts
-    the images that went through since the run began, `first` of them before this process; randomness is drawn from it,
-    so that a resumed run sees the same noise.
+    The exceptions are `Replayed`, which may have no need to ask, and `Patient`, which may ask again. Nothing is
+    forwarded implicitly. `answered` counts the images that went through since the run began, `first` of them before
+    this process; randomness is drawn from it, so that a resumed run sees the same noise.
     """
 
     def __init__(self, inner: Oracle, first: int = 0) -> None:

@@ -37,9 +37,9 @@ NOTHING_REFUSED: Refusals = MappingProxyType({})
 class Replayed(Wrapper):
     """Answers from `stored` as long as it lasts, then asks `inner`: nothing replayed is paid again.
 
-    Guards stand around it, so that they see replayed images as they saw the live ones; `oracles.resume.Remembered` keeps
-    those out of the records. refused: why, by the id of the step; refused again. Raises ReplayMismatch when the stored
-    call is about another step, image or candidate than the one now asked.
+    Guards stand around it, so that they see replayed images as they saw the live ones, and `oracles.resume.Remembered`
+    keeps those out of the records. refused: why, by the id of the step; refused again. Raises ReplayMismatch when the
+    stored call is about another step, image or candidate than the one now asked.
     """
 
     def __init__(self, inner: Oracle, stored: Iterable[StoredCall], refused: Refusals = NOTHING_REFUSED) -> None:
@@ -82,9 +82,9 @@ Stored = TypeVar("Stored", bound=StoredCall)
 class ReplayOracle(Generic[Stored]):
     """Answers from a ledger alone, call by call in their order: no model is asked, nothing is paid or written.
 
-    stored: the calls. n_classes, image_shape: of the service that gave the answers. refused: why, by the id of the step;
-    refused again. watch: told the images and the stored call before each answer, so that a stored
-    query can be seen as the pixels it was.
+    stored: the calls. n_classes, image_shape: of the service that gave the answers. refused: why, by the id of the
+    step; refused again. watch: told the images and the stored call before each answer, so that a stored query can be
+    seen as the pixels it was.
     """
 
     def __init__(
