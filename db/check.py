@@ -32,8 +32,8 @@ _COUNTS = (
     " FROM verdicts AS v LEFT JOIN (SELECT run_id, sum(queries) AS n FROM refusals GROUP BY run_id) AS f"
     " ON f.run_id = v.run_id WHERE v.refused <> coalesce(f.n, 0)",
     "SELECT 'run ' || v.run_id || ': the verdict says a cost of ' || v.cost || ', its price and spent queries another'"
-    " FROM verdicts AS v JOIN runs AS r ON r.id = v.run_id WHERE v.cost IS NOT NULL AND abs(v.cost -"
-    " coalesce(json_extract(r.oracle, '$.price_per_thousand'), 0) * v.spent / 1000) > 1e-9 * v.cost",
+    " FROM verdicts AS v JOIN runs AS r ON r.id = v.run_id"
+    " WHERE abs(v.cost - json_extract(r.oracle, '$.price_per_thousand') * v.spent / 1000) > 1e-9 * v.cost",
     "SELECT 'run ' || r.id || ': state ' || r.state || ' does not fit its verdict'"
     " FROM runs AS r LEFT JOIN verdicts AS v ON v.run_id = r.id WHERE (r.state = 'done') <> (v.run_id IS NOT NULL)",
     "SELECT 'run ' || run_id || ': ' || count(*) || ' steps numbered ' || min(number) || ' to ' || max(number)"

@@ -17,20 +17,21 @@ from db.errors import StorageError
 from db.ledger import Ledger, Run
 from db.records import RunInfo
 from oracles.budget import Budget
-from oracles.errors import BudgetExhausted
+from oracles.errors import Refused
+from oracles.guard import ServiceClock
 from oracles.spec import build
 from simkit.data import ImageSet
 from simkit.detectors.access import Detector, QueryDataAccess
 from simkit.errors import ConfigError, ContractError
 from simkit.search.images import ScanImages
-from simkit.verdict import Decision, Rule, Verdict
+from simkit.verdict import Decision, Rule, Stopped, Verdict
 from studies.extensions import described
 from studies.identity import run_info, with_output
 from studies.models import Model, OpenedModel, open_model
 from studies.runs import LateRun, opened
 from studies.scan import choose_images
 from studies.scan_config import ScanConfig
-from studies.scan_result import ScanResult, scan_result, trigger_rows, verdict_row
+from studies.scan_result import Bill, ScanResult, scan_result, trigger_rows, verdict_row
 
 _OF_A_SCAN = ("preset", "search", "driver", "rule")
 
@@ -74,14 +75,15 @@ class _Trial:
     images: ScanImages
     config: ScanConfig
 
-    def verdict(self, late: LateRun) -> Verdict:
-        """What the detector says, its queries recorded with `late`; `undecided` if it leaves BudgetExhausted to us."""
-        budget = Budget(self.config.budget)
-        oracle = build(self.config.oracle, self.config.restricted(self.model.oracle, 0), budget, late)
+    def verdict(self, late: LateRun, clock: ServiceClock) -> Verdict:
+        """What the detector says, its queries recorded with `late`; `undecided` if it leaves Refused to us."""
+        budget, model = Budget(self.config.budget), self.config.restricted(self.model.oracle, 0)
+        oracle = build(self.config.oracle, model, budget, late, clock=clock)
         try:
             verdict = self.detector.detect(QueryDataAccess(oracle, _joined(self.images), self.config.budget, late))
-        except BudgetExhausted as error:
-            verdict = Verdict("undecided", "budget", (), None, (), None, str(error))
+        except Refused as error:
+            stopped: Stopped = "budget" if error.reason == "budget" else "refused"
+            verdict = Verdict("undecided", stopped, (), None, (), None, str(error))
         if missing := set(verdict.flagged) - {c.target_class for c in verdict.classes}:
             raise ContractError(f"class {min(missing)} is flagged without a ClassResult; add one with its trigger")
         return verdict
@@ -103,10 +105,13 @@ def _finished(trial: _Trial, ledger: Ledger, info: RunInfo) -> Run:
                 f"{ledger.path}: run {late.run.id} of this detector was broken off and cannot go on; use another db"
             )
         return late.run
-    started = time.perf_counter()
-    verdict = trial.verdict(late)
+    started, clock = time.perf_counter(), ServiceClock(trial.config.oracle.real_time)
+    verdict = trial.verdict(late, clock)
     rule = Rule(type(trial.detector).__name__, math.nan, "the detector's own", lambda _c, _t: Decision((), 0.0))
-    row = verdict_row(verdict, rule, (late.run.spent, late.run.refused), time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    row = verdict_row(
+        verdict, rule, Bill.of(trial.config.oracle, late.run.spent, late.run.refused, seconds, clock.seconds)
+    )
     late.run.finish(replace(row, threshold=None), trigger_rows(verdict))
     return late.run
 

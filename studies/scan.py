@@ -11,11 +11,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-<<<<<<< HEAD
 import torch
 from numpy.typing import NDArray
-=======
->>>>>>> 714d829 (Guard oracles: rate limits and near-duplicate blocking in simulated or real time, with price and API time in every result)
 
 from db import reads
 from db.ledger import Ledger, Run

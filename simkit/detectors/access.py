@@ -49,5 +49,5 @@ class Detector(Protocol[AccessT_contra]):
     """Tells a backdoored model from a clean one; its settings are the fields of a frozen dataclass."""
 
     def detect(self, access: AccessT_contra) -> Verdict:
-        """The verdict; running out of queries (BudgetExhausted) is `undecided`, no failure."""
+        """The verdict; running out of queries, or being refused (Refused), is `undecided`, no failure."""
         ...

@@ -19,6 +19,7 @@ from db.stored import StoredRun
 from oracles.budget import Budget
 from oracles.errors import ModelError
 from oracles.oracle import Oracle
+from oracles.resume import Past
 from oracles.spec import build
 from simkit.errors import ConfigError, DataError
 from studies.identity import run_info
@@ -159,7 +160,7 @@ def _scan_behind(images: Any, config: ScanConfig, model: Oracle, db: Path) -> No
     source = Replay.read(db, 1, GIVEN)
     with Ledger.open(db) as ledger:
         run = ledger.begin(source.run.info)
-        oracle = build(config.oracle, model, Budget(3_000, spent=5), run, first=5)
+        oracle = build(config.oracle, model, Budget(3_000, spent=5), run, past=Past(5, ()))
         for _ in source.driver(config.resolved_rule(), config.budget).run(Evaluator(oracle, run)):
             pass
 
