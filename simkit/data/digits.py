@@ -16,6 +16,11 @@ _CLASSES = tuple(str(digit) for digit in range(10))
 class Digits:
     """1,297 images to train on and 500 to test with, in a stratified split that is always the same."""
 
+    @property
+    def kind(self) -> str:
+        """See `Source.kind`."""
+        return "the digits of scikit-learn"
+
     def size(self, split: Split) -> int:
         """See `Source.size`."""
         return len(fixed_split(_digits()[1], _TEST_IMAGES, "digits")[split])

@@ -27,6 +27,11 @@ class FolderSource:
     folder: Path
     image_size: tuple[int, int] | None = None
 
+    @property
+    def kind(self) -> str:
+        """See `Source.kind`."""
+        return "a folder of images"
+
     def size(self, split: Split) -> int:
         """See `Source.size`."""
         return len(find_files(self.folder, split).files)

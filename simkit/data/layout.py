@@ -12,7 +12,7 @@ out. Symbolic links are followed, never deeper than this.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,11 @@ class ImageFiles:
     labels: IntArray
     classes: tuple[str, ...]
 
+    @property
+    def unlabelled(self) -> bool:
+        """Whether nobody knows the classes."""
+        return bool((self.labels < 0).any())
+
 
 @dataclass(frozen=True)
 class _Listing:
@@ -53,16 +58,26 @@ def holds_images(folder: Path) -> bool:
 def find_files(folder: Path, split: Split) -> ImageFiles:
     """The image files of the split. Raises DataError that says what to change."""
     top = _listing(folder)
-    named = _named_classes(folder)
     if top.folders and not top.images and set(top.folders) <= _SPLIT_NAMES:
-        name = next((name for name in _SPLITS[split] if name in top.folders), None)
-        if name is None:
-            raise DataError(f"{folder}: holds {', '.join(top.folders)}; add a folder {' or '.join(_SPLITS[split])}")
-        found = {sub: _listing(folder / sub) for sub in top.folders}
-        classes = named or _ordered({c for listing in found.values() for c in listing.folders})
-        return _files(folder / name, found[name], classes)
-    whole = _files(folder, top, named or _ordered(top.folders))
-    return whole if not len(whole.labels) or whole.labels[0] < 0 else _part(whole, split, folder)
+        found = _stored_part(folder, top.folders, split)
+    else:
+        whole = _files(folder, top, _named_classes(folder) or _ordered(top.folders))
+        found = whole if whole.unlabelled else _part(whole, split, folder)
+    if found.unlabelled and split == "train":
+        raise DataError(
+            f"{folder}: images without labels, nothing can be trained on them; give a folder for each class"
+        )
+    return found
+
+
+def _stored_part(folder: Path, splits: Sequence[str], split: Split) -> ImageFiles:
+    """The split that has a folder of its own; the classes are those of all splits together."""
+    name = next((name for name in _SPLITS[split] if name in splits), None)
+    if name is None:
+        raise DataError(f"{folder}: holds {', '.join(splits)}; add a folder {' or '.join(_SPLITS[split])}")
+    found = {sub: _listing(folder / sub) for sub in splits}
+    classes = _named_classes(folder) or _ordered({c for listing in found.values() for c in listing.folders})
+    return _files(folder / name, found[name], classes)
 
 
 def _part(whole: ImageFiles, split: Split, folder: Path) -> ImageFiles:

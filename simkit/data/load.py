@@ -33,10 +33,7 @@ def load(
     """
     if split not in ("train", "test"):
         raise DataError(f"no split {split!r}; choose train or test")
-    images = open_source(data, image_size).read(split, limit, seed)
-    if split == "train" and not images.labelled:
-        raise DataError(f"{data}: images without labels, nothing can be trained on them; give a folder for each class")
-    return images
+    return open_source(data, image_size).read(split, limit, seed)
 
 
 def open_source(data: str | Path, image_size: tuple[int, int] | None = None) -> Source:

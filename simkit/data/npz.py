@@ -28,6 +28,11 @@ class NpzSource:
 
     path: Path
 
+    @property
+    def kind(self) -> str:
+        """See `Source.kind`."""
+        return "a NumPy archive"
+
     def size(self, split: Split) -> int:
         """See `Source.size`."""
         return len(_part(_read(self.path), split, self.path)[2])

@@ -44,6 +44,11 @@ class ParquetSource:
     folder: Path
     image_size: tuple[int, int] | None = None
 
+    @property
+    def kind(self) -> str:
+        """See `Source.kind`."""
+        return "a folder of Parquet files"
+
     def size(self, split: Split) -> int:
         """See `Source.size`."""
         return _count(self._files(split))

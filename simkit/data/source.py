@@ -20,6 +20,11 @@ _TEST_SHARE = 0.25
 class Source(Protocol):
     """A place that images come from. Every failure is a DataError of one line: file, column or array, row."""
 
+    @property
+    def kind(self) -> str:
+        """What sort of source it is, in words."""
+        ...
+
     def read(self, split: Split, limit: int | None, seed: int) -> ImageSet:
         """The split, or a seeded choice of `limit` of its images, see `choose`."""
         ...

@@ -36,6 +36,11 @@ class TorchvisionSource:
     root: Path
     image_size: tuple[int, int] | None = None
 
+    @property
+    def kind(self) -> str:
+        """See `Source.kind`."""
+        return f"torchvision's {self.name}, in {self.root}"
+
     def size(self, split: Split) -> int:
         """See `Source.size`."""
         return len(self._open(split))

@@ -30,7 +30,14 @@ ModelName = Annotated[
     str,
     typer.Argument(metavar="MODEL", help="A file, DIR:7 of a zoo, or python:module:name.", show_default=False),
 ]
-Data = Annotated[str, typer.Option("--data", metavar="DATA", help="digits, a .npz file, or a folder of Parquet files.")]
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        help="digits, torchvision:cifar10, torchvision:gtsrb, a .npz file, or a folder of images or Parquet files.",
+    ),
+]
 BudgetOption = Annotated[int, typer.Option("--budget", metavar="N", help="Queries that may be spent.")]
 OracleOption = Annotated[
     str,

@@ -73,12 +73,15 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 
 
 def test_loose_images_have_no_labels(tmp_path: Path) -> None:
-    _touch(tmp_path, "b.png", "a.JPG", "notes.txt", ".hidden.png")
-    found = find_files(tmp_path, "test")
+    _touch(tmp_path / "flat", "b.png", "a.JPG", "notes.txt", ".hidden.png")
+    found = find_files(tmp_path / "flat", "test")
     assert [file.name for file in found.files] == ["a.JPG", "b.png"]
     assert (found.labels.tolist(), found.classes) == ([-1, -1], ())
-    _touch(tmp_path / "split", "test/1.png")
+    _touch(tmp_path / "split", "test/1.png", "train/1.png")
     assert find_files(tmp_path / "split", "test").labels.tolist() == [-1]
+    for folder in (tmp_path / "flat", tmp_path / "split"):
+        with pytest.raises(DataError, match="nothing can be trained"):
+            find_files(folder, "train")
 
 
 def test_the_order_of_classes_can_be_said(tmp_path: Path) -> None:

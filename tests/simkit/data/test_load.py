@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from simkit.data import ImageSet, Split, load
+from simkit.data import Split, load
 from simkit.data.load import open_source
 from simkit.errors import DataError
 
@@ -47,21 +45,6 @@ def test_a_size_is_for_image_files(tmp_path: Path) -> None:
     for data in ("digits", tmp_path / "x.npz"):
         with pytest.raises(DataError, match="image_size is for image files"):
             load(data, "test", image_size=(8, 8))
-
-
-def test_unlabelled_images_train_nothing() -> None:
-    class Loose:
-        def size(self, split: Split) -> int:
-            return 2
-
-        def read(self, split: Split, limit: int | None, seed: int) -> ImageSet:
-            return ImageSet.unlabelled(torch.zeros(2, 1, 2, 2), "loose")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["simkit.data.load"], "open_source", lambda data, size: Loose())
-        assert not load("loose", "test").labelled
-        with pytest.raises(DataError, match="loose: images without labels"):
-            load("loose", "train")
 
 
 @pytest.mark.parametrize("data", ["digits", "array"])
