@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from simkit.verdict import RULES
 from studies.extensions import qualified_name
 from studies.scan_config import ScanConfig
 
+_ABSENT = object()
 _WRITTEN_OUT = ("search", "driver", "rule", "restriction")
 
 
@@ -40,10 +41,18 @@ def stored_config(info: RunInfo, own: OwnCode = OwnCode()) -> ScanConfig:
     except (ConfigError, InvalidSpec) as error:
         raise ConfigError(f"the run's settings are of another simkit or of code of your own: {error}") from None
     told.pop("preset")
-    differ = sorted(name for name in found.keys() | told.keys() if found.get(name) != told.get(name))
-    if differ:
+    if differ := sorted(_differing(found, told)):
         raise ConfigError(f"the run's settings are of other code: {', '.join(differ)} cannot be made as they were")
     return config
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    for name in one.keys() | other.keys():
+        first, second = one.get(name, _ABSENT), other.get(name, _ABSENT)
+        if isinstance(first, Mapping) and isinstance(second, Mapping):
+            yield from _differing(first, second, f"{where}{name}.")
+        elif first != second:
+            yield f"{where}{name}"
 
 
 def _config(info: RunInfo, told: Mapping[str, Any], own: OwnCode) -> ScanConfig:

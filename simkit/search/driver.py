@@ -69,6 +69,10 @@ class Driver:
         """The search as it stands."""
         return self._search
 
+    def decision(self) -> Decision:
+        """What the rule says of the search as it stands, before any unseen image is asked about."""
+        return self._decide(self._search.results())
+
     def run(self, evaluator: Evaluator) -> Iterator[Checkpoint]:
         """A checkpoint after every ask and tell; the last one carries the verdict. Running out is an outcome."""
         try:

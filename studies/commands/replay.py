@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.output import print_json, progress_bar
+from studies.output import print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
+    from simkit.verdict import Rule
     from studies.replay import ReplayResult
+    from studies.replay_run import Given
     from studies.stored import OwnCode
+
+READING_COLUMNS = (
+    *("rule", "threshold", "at", "verdict", "stopped", "held", "flagged", "score"),
+    *("candidates", "search_score", "spent", "notes"),
+)
 
 LedgerFile = Annotated[Path, typer.Argument(metavar="DB", help="The ledger; it is only read.", show_default=False)]
 RunId = Annotated[
@@ -33,6 +40,14 @@ Sample = Annotated[
     int | None, typer.Option("--sample", metavar="N", min=1, help="Compare N random queries instead of all.")
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Of the sample.")]
+Rules = Annotated[
+    list[str] | None,
+    typer.Option("--rule", metavar="NAME[=T]", help="What this rule would have said, at threshold T; asks nothing."),
+]
+Budgets = Annotated[
+    str | None,
+    typer.Option("--at", metavar="N,N,...", help="What scans with these budgets would have said; asks nothing."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -45,18 +60,24 @@ def replay_run(  # noqa: PLR0913 (the options are the command's interface)
     restriction: Restriction = None,
     sample: Sample = None,
     seed: Seed = 0,
+    rules: Rules = None,
+    at: Budgets = None,
     as_json: AsJson = False,
 ) -> None:
     """Rebuild every stored query of RUN, ask it again, and compare the answers bit for bit.
 
-    No budget pays for it. Exit codes: 0 all equal (or another --model was asked), 4 bad model or data, 5 an answer
-    differs or a query cannot be rebuilt.
+    No budget pays for it. With --rule or --at nothing is asked: a line tells what a scan with each rule and budget
+    would have said, as far as the stored answers tell. Exit codes: 0 all equal (or another --model was asked), 4 bad
+    model or data, 5 an answer differs or a query cannot be rebuilt.
     """
     from oracles.errors import ReplayMismatch
     from studies.replay import Again, replay
     from studies.replay_run import Given
 
     given = Given(data=data, own=_own_code(preset, restriction))
+    if rules or at:
+        _check_alone(model, sample)
+        return _read(db, run, (rules or [], at), given, as_json)
     with progress_bar(f"replay {db.name}", quiet=as_json) as progress:
         result = replay(db, run, Again(model, sample, seed), given, progress)
     if as_json:
@@ -65,6 +86,47 @@ def replay_run(  # noqa: PLR0913 (the options are the command's interface)
         show(result)
     if result.same_model and not result.holds:
         raise ReplayMismatch(f"{db}: run {result.run}: {_failure(result)}")
+
+
+def _check_alone(model: str | None, sample: int | None) -> None:
+    from simkit.errors import ConfigError
+
+    if model is not None or sample is not None:
+        raise ConfigError("--rule and --at ask no model; leave --model and --sample out")
+
+
+def _read(db: Path, run: int | None, wanted: tuple[list[str], str | None], given: Given, as_json: bool) -> None:
+    from studies.replay_rules import replayed
+
+    rules, at = [_rule(text) for text in wanted[0]], _budgets(wanted[1])
+    with progress_bar(f"read {db.name}", quiet=as_json) as progress:
+        rows = [reading.to_json() for reading in replayed(db, run, rules, at, given, progress)]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, READING_COLUMNS)
+
+
+def _rule(text: str) -> Rule:
+    from dataclasses import replace
+
+    from simkit.errors import ConfigError
+    from simkit.search.presets import rule
+
+    name, equals, threshold = text.partition("=")
+    try:
+        return replace(rule(name), threshold=float(threshold), source="set for this replay") if equals else rule(name)
+    except ValueError:
+        raise ConfigError(f"--rule {text!r}: write NAME=THRESHOLD, for example below_median=0.25") from None
+
+
+def _budgets(text: str | None) -> list[int]:
+    from simkit.errors import ConfigError
+
+    try:
+        return [int(number) for number in text.split(",")] if text else []
+    except ValueError:
+        raise ConfigError(f"--at {text!r}: write numbers of queries, for example 1000,3000,10000") from None
 
 
 def _own_code(preset: str | None, restriction: str | None) -> OwnCode:

@@ -78,7 +78,7 @@ def test_a_setting_that_the_run_did_not_know_yet() -> None:
     info = info_of({"preset": "slides"})
     config = json.loads(info.config)
     del config["search"]["samples"]
-    with pytest.raises(ConfigError, match="search cannot be made as they were"):
+    with pytest.raises(ConfigError, match=r"search\.samples cannot be made as they were"):
         stored_config(replace(info, config=json.dumps(config)))
 
 

@@ -65,6 +65,16 @@ def test_a_changed_answer_ends_with_5(scanned_db: Path, tmp_path: Path, capsys: 
     assert err.count("\n") == 1
 
 
+def test_other_rules_and_budgets(scanned_db: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["replay", str(scanned_db), "--rule", "small_patch=1", "--rule", "anomaly_index", "--at", "900,1500"]
+    assert main([*args, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    expected = [(rule, at) for rule in (("small_patch", 1.0), ("anomaly_index", 2.0)) for at in (900, 1500)]
+    assert [((row["rule"], row["threshold"]), row["at"]) for row in rows] == expected
+    assert main(args) == 0
+    assert len(capsys.readouterr().out.strip().splitlines()) == 2 + len(rows)
+
+
 @pytest.mark.parametrize(
     ("args", "code", "told"),
     [
@@ -74,6 +84,11 @@ def test_a_changed_answer_ends_with_5(scanned_db: Path, tmp_path: Path, capsys: 
         (["DB", "--data", "none"], 4, "none"),
         (["DB", "--sample", "0"], 2, "--sample"),
         (["DB", "--preset", "nothing:HERE"], 2, "nothing"),
+        (["DB", "--rule", "none"], 2, "none"),
+        (["DB", "--rule", "small_patch=few"], 2, "THRESHOLD"),
+        (["DB", "--at", "1000,x"], 2, "--at"),
+        (["DB", "--at", "0"], 2, "at 0"),
+        (["DB", "--at", "10", "--sample", "10"], 2, "--sample"),
     ],
 )
 def test_what_is_wrong_is_one_line(
