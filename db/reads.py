@@ -2,6 +2,9 @@
 
 Every function opens `path` read-only and raises NotALedger or StorageError as `db.engine.reading` says. A run is
 named by its id, the column `run`. Files of an older schema are read as they are: what they lack is missing (None).
+
+Reading a ledger at rest leaves an empty `-wal` and a `-shm` beside it, as SQLite does for whoever may not write; the
+next writer takes them away. In a folder where nothing may be written none are made, and none are needed.
 """
 
 from __future__ import annotations
