@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from db.engine import reading
 from db.errors import StorageError
 from db.records import TRIGGER_COLUMNS, checksum, unpack_trigger
+from db.seal import SEALED, broken, selection
 from db.tables import SCHEMA, VERSION_TABLE, schema
 
 _PAGE_CALLS = 32
@@ -71,6 +72,7 @@ def check(path: Path) -> list[str]:
 def _mismatches(connection: Connection) -> Iterator[str]:
     yield from _file(connection)
     yield from _calls(connection)
+    yield from _seals(connection)
     for sql in _COUNTS:
         for (mismatch,) in connection.exec_driver_sql(sql):
             yield str(mismatch)
@@ -114,6 +116,14 @@ def _calls(connection: Connection) -> Iterator[str]:
         if checksum(codec, rows, answers) != crc32:
             yield f"{where}: the checksum differs"
         expected, first = number + 1, begins + queries
+
+
+def _seals(connection: Connection) -> Iterator[str]:
+    """Rows of which anything at all is not as it was written."""
+    for table in SEALED:
+        rows = connection.execution_options(yield_per=_PAGE_CALLS).exec_driver_sql(selection(table))
+        for row in broken(rows):
+            yield f"{table}: row {row} is not as it was written"
 
 
 def _triggers(connection: Connection) -> Iterator[str]:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
 from db.errors import NotALedger, StorageError, translated
+from db.log import check_log
 from db.tables import APPLICATION_ID, SCHEMA
 
 _MAGIC = b"SQLite format 3\x00"
@@ -131,6 +132,7 @@ def reading(path: Path, older: bool = True) -> Iterator[Connection]:
     version = identify(path)
     if version is None:
         raise StorageError(f"{path}: no ledger there; check the path")
+    check_log(path)
     if version < SCHEMA and not older:
         raise StorageError(f"{path}: schema {version} is older than {SCHEMA}; run: simkit db upgrade '{path}'")
     try:

@@ -7,16 +7,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from filelock import FileLock
 from sqlalchemy import Connection
 
 from db.engine import identify
 from db.errors import StorageError, translated
+from db.log import check_log
 from db.prepare import locked, prepare
 from db.records import (
     PURPOSES,
-    TRIGGER_COLUMNS,
     VERDICT_COLUMNS,
     CallLike,
     RunInfo,
@@ -33,6 +34,7 @@ from db.records import (
     unpack_rows,
     unpack_verdict,
 )
+from db.seal import SEALED, broken, insertion, seal, selection
 from db.writer import Writer
 
 __all__ = ["CallLike", "Ledger", "Run", "RunInfo", "StoredCall", "TriggerRow", "VerdictRow"]
@@ -63,6 +65,7 @@ class Ledger:
             path.parent.mkdir(parents=True, exist_ok=True)
             file_lock = locked(path)
             try:
+                check_log(path)
                 prepare(path)
                 return cls(Writer(path), file_lock)
             except BaseException:
@@ -120,21 +123,20 @@ class Ledger:
     def _row_id(self, run: RunInfo) -> int:
         budget = None if run.budget is None else int(run.budget)
         fields = (run.model, run.model_hash, run.data, run.data_hash, run.oracle, run.config, int(run.seed), budget)
+        row = (run.key, *fields, run.environment, time.time())
         with self._writer.transaction() as connection:
             connection.exec_driver_sql(
-                "INSERT INTO runs (key, model, model_hash, data, data_hash, oracle, config, seed, budget, environment,"
-                " state, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?) ON CONFLICT (key) DO NOTHING",
-                (run.key, *fields, run.environment, time.time()),
+                insertion("runs", state="'open'") + " ON CONFLICT (key) DO NOTHING", (*row, seal(row))
             )
-            row = connection.exec_driver_sql(
+            found = connection.exec_driver_sql(
                 "SELECT id, model_hash, data_hash, seed, budget FROM runs WHERE key = ?", (run.key,)
             ).one()
-        if tuple(row[1:]) != (run.model_hash, run.data_hash, run.seed, run.budget):
+        if tuple(found[1:]) != (run.model_hash, run.data_hash, run.seed, run.budget):
             raise StorageError(
                 f"{self._writer.path}: run {run.key[:12]} is there with another model, data, seed or budget; "
                 "make them part of its key"
             )
-        return int(row[0])
+        return int(found[0])
 
 
 class Run:
@@ -148,8 +150,12 @@ class Run:
     def __init__(self, ledger: Ledger, writer: Writer, run_id: int) -> None:
         self.id = run_id
         self._ledger, self._writer = ledger, writer
+        self._check_rows()
         totals = "SELECT count(*), coalesce(sum(queries), 0), coalesce(sum(charged), 0) FROM calls WHERE run_id = ?"
         self._calls, self._queries, self._spent = writer.read(totals, run_id)[0]
+        (numbers,) = writer.read("SELECT coalesce(max(number) + 1, 0) FROM calls WHERE run_id = ?", run_id)[0]
+        if numbers != self._calls:
+            raise self._error(f"{self._calls} of {numbers} calls are there; restore the file from a copy")
         refused = "SELECT coalesce(sum(queries), 0) FROM refusals WHERE run_id = ?"
         self._refused = int(writer.read(refused, run_id)[0][0])
         self._last_step = int(writer.read("SELECT coalesce(max(number), -1) FROM steps WHERE run_id = ?", run_id)[0][0])
@@ -183,16 +189,23 @@ class Run:
         return self._pages(int(last))
 
     def _pages(self, last: int) -> Iterator[StoredCall]:
-        sql = (
-            "SELECT step_id, rows, codec, answers, first, crc32, number FROM calls"
-            " WHERE run_id = ? AND number BETWEEN ? AND ? ORDER BY number"
-        )
+        sql = selection("calls", "WHERE run_id = ? AND number BETWEEN ? AND ? ORDER BY number")
         for first in range(0, last + 1, _PAGE_CALLS):
             page = self._writer.read(sql, self.id, first, min(first + _PAGE_CALLS - 1, last))
-            for step, rows, codec, answers, first_query, crc32, number in page:
-                if checksum(codec, rows, answers) != crc32:  # a scan must not go on from answers that nobody gave
-                    raise self._error(f"call {number} is damaged; restore the file from a copy")
-                yield StoredCall(step, unpack_rows(rows), codec, answers, first_query)
+            for row in page:
+                call = dict(zip(SEALED["calls"], row[1:-1], strict=True))
+                if any(broken([row])):  # a scan must not go on from answers that nobody gave
+                    raise self._error(f"call {call['number']} is damaged; restore the file from a copy")
+                yield StoredCall(
+                    call["step_id"], unpack_rows(call["rows"]), call["codec"], call["answers"], call["first"]
+                )
+
+    def _check_rows(self) -> None:
+        """Raise StorageError if anything of this run but its calls is not as it was written; those wait for replay."""
+        for table in SEALED.keys() - {"calls"}:
+            own = "id" if table == "runs" else "run_id"
+            for row in broken(self._writer.read(selection(table, f"WHERE {own} = ?"), self.id)):
+                raise self._error(f"row {row} of {table} is damaged; restore the file from a copy")
 
     def open_step(self, number: int, purpose: str, state: str) -> int:
         """The id of step `number`, the same each time. purpose: check, search, verify or external. state: JSON.
@@ -276,11 +289,11 @@ class Run:
                 found = f"spent {verdict.spent}, refused {verdict.refused}"
                 raise self._error(f"the verdict says {found}; the ledger counts {self.spent} and {self.refused}")
             rows = [(self.id, *pack_trigger(trigger)) for trigger in triggers]
+            row = _ordered("verdicts", f"run_id, {VERDICT_COLUMNS}, at", (self.id, *pack_verdict(verdict), time.time()))
             with self._writer.transaction() as connection:
                 if rows:
-                    connection.exec_driver_sql(_insert("triggers", f"run_id, {TRIGGER_COLUMNS}"), rows)
-                values = (self.id, *pack_verdict(verdict), time.time())
-                connection.exec_driver_sql(_insert("verdicts", f"run_id, {VERDICT_COLUMNS}, at"), values)
+                    connection.exec_driver_sql(insertion("triggers"), [(*values, seal(values)) for values in rows])
+                connection.exec_driver_sql(insertion("verdicts"), (*row, seal(row)))
                 connection.exec_driver_sql("UPDATE runs SET state = 'done' WHERE id = ?", (self.id,))
             self._done = True
             self._writer.flush()
@@ -299,5 +312,7 @@ class Run:
         return StorageError(f"{self._writer.path}: run {self.id}: {what}")
 
 
-def _insert(table: str, columns: str) -> str:
-    return f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(columns.split(',')))})"
+def _ordered(table: str, columns: str, values: Sequence[Any]) -> tuple[Any, ...]:
+    """The values of `columns` in the order of the table."""
+    told = dict(zip(columns.split(", "), values, strict=True))
+    return tuple(told[column] for column in SEALED[table])

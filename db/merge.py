@@ -17,7 +17,7 @@ from db.engine import identify, reading, writer_engine
 from db.errors import StorageError, translated
 from db.ledger import Ledger
 from db.migrations import upgrade
-from db.records import checksum
+from db.seal import SEALED, seal
 from db.tables import SCHEMA, metadata
 
 PARTS = tuple(table for table in metadata.sorted_tables if table.name not in ("meta", "runs"))
@@ -133,6 +133,7 @@ def _copy(source: Path, path: Path) -> None:
 def _take(into: _Target, reader: Connection, run: int) -> tuple[str, int]:
     """Copy one finished run, unless it is there: what was done, and its id in the ledger merged into."""
     row = dict(reader.exec_driver_sql("SELECT * FROM runs WHERE id = ?", (run,)).mappings().one())
+    _check_seal("runs", row, f"run {run}")
     there = into.run("SELECT id, state FROM runs WHERE key = ?", (row["key"],)).one_or_none()
     if there is None:
         return "added", _copy_run(into, reader, row)
@@ -180,18 +181,26 @@ def _pages(reader: Connection, table: str, run: int) -> Iterator[list[dict[str, 
     options = reader.execution_options(yield_per=_PAGE_ROWS)
     rows = options.exec_driver_sql(f"SELECT * FROM {table} WHERE run_id = ? ORDER BY rowid", (run,)).mappings()
     while page := [dict(part) for part in islice(rows, _PAGE_ROWS)]:
-        for part in page if table == "calls" else ():
-            if checksum(part["codec"], part["rows"], part["answers"]) != part["crc32"]:
-                raise _Damaged(f"run {run}, call {part['number']} is damaged")
+        for part in page:
+            _check_seal(table, part, f"run {run}, {table} {part.get('number', '')}".rstrip())
         yield page
+
+
+def _check_seal(table: str, row: dict[str, Any], what: str) -> None:
+    if table in SEALED and seal(row[name] for name in SEALED[table]) != row["seal"]:
+        raise _Damaged(f"{what} is damaged")
 
 
 def _renamed(part: dict[str, Any], run: int, steps: dict[Any, Any], table: str) -> dict[str, Any]:
     """The row as it is inserted: of another run and step; with an id of its own only where others name it."""
     renamed = {name: value for name, value in part.items() if name != "id"} | {"run_id": run}
     if table == "steps":
-        return renamed | {"id": steps[part["id"]]}
-    return renamed | {"step_id": steps[part["step_id"]]} if "step_id" in part else renamed
+        renamed["id"] = steps[part["id"]]
+    if "step_id" in part:
+        renamed["step_id"] = steps[part["step_id"]]
+    if table in SEALED:
+        renamed["seal"] = seal(renamed[name] for name in SEALED[table])
+    return renamed
 
 
 def _insert(table: str, row: dict[str, Any]) -> str:

@@ -14,16 +14,13 @@ from sqlalchemy import Connection
 
 from db.engine import writer_engine
 from db.errors import StorageError, translated
+from db.seal import insertion, seal
 
 FLUSH_SECONDS = 0.5
 """How often the disk is waited for: a commit alone survives the death of the process, but not a power cut."""
 
-_INSERTS = {
-    "steps": "INSERT INTO steps (id, run_id, number, purpose, state, at) VALUES (?, ?, ?, ?, ?, ?)",
-    "calls": "INSERT INTO calls (run_id, step_id, number, first, queries, charged, codec, rows, answers, crc32, at)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    "refusals": "INSERT INTO refusals (run_id, step_id, queries, reason, at) VALUES (?, ?, ?, ?, ?)",
-}  # in this order, since calls and refusals name steps
+_QUEUED = ("steps", "calls", "refusals")
+"""In this order, since calls and refusals name steps."""
 
 
 class Writer:
@@ -37,16 +34,16 @@ class Writer:
         self.lock = RLock()
         with translated(path):
             self._connection: Connection | None = writer_engine(path).connect()
-        self._pending: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _INSERTS}
+        self._pending: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _QUEUED}
         self._queries = 0
         self._synced = True  # whether all that is committed has reached the disk
         self._synced_at = time.monotonic()
 
     def add(self, table: str, row: tuple[Any, ...], queries: int = 0) -> None:
-        """Queue a row of `steps`, `calls` or `refusals`; queries: how many answers it holds."""
+        """Queue a row of `steps`, `calls` or `refusals`: its SEALED columns. queries: how many answers it holds."""
         with self.lock:
             self._open_connection()
-            self._pending[table].append(row)
+            self._pending[table].append((*row, seal(row)))
             self._queries += queries
 
     def commit(self) -> None:
@@ -86,7 +83,7 @@ class Writer:
             with translated(self.path, self._queries), _undone_on_error(connection), connection.begin():
                 for table, rows in self._pending.items():
                     if rows:
-                        connection.exec_driver_sql(_INSERTS[table], rows)
+                        connection.exec_driver_sql(insertion(table), rows)
                 yield connection
             for rows in self._pending.values():
                 rows.clear()

@@ -11,6 +11,7 @@ import pytest
 
 from db.check import check
 from db.ledger import CallLike, Ledger, RunInfo, TriggerRow, VerdictRow
+from db.tables import SCHEMA
 
 MakeCall = Callable[..., CallLike]
 MakeRun = Callable[..., RunInfo]
@@ -74,7 +75,7 @@ TAMPERED = [
     ("UPDATE triggers SET mask_size = 2.5", "mask size 2.5, the mask sums to 2"),
     ("PRAGMA ignore_check_constraints = 1; UPDATE calls SET queries = 0 WHERE number = 1", "bytes of answers for 0"),
     ("PRAGMA ignore_check_constraints = 1; UPDATE calls SET rows = '[' WHERE number = 1", "unreadable rows"),
-    ("UPDATE simkit_alembic_version SET version_num = '9999'", "schema: migrations ['9999'], expected 0002"),
+    ("UPDATE simkit_alembic_version SET version_num = '9999'", f"schema: migrations ['9999'], expected {SCHEMA:04d}"),
     ("DROP VIEW queries", "no such table: queries"),
     ("DROP VIEW spend; CREATE VIEW spend AS SELECT 1", "schema: spend is not as"),
 ]

@@ -58,13 +58,13 @@ def ledger_of(path: Path, *scans: Scan) -> Path:
 
 
 def content(path: Path) -> dict[str, Any]:
-    """All that each run holds, by its key: no ids, no times."""
+    """All that each run holds, by its key: no ids, no times, no seals over them."""
     found: dict[str, Any] = {}
     with reading(path) as connection:
         for run, key in connection.exec_driver_sql("SELECT id, key FROM runs").fetchall():
             parts = found[key] = {}
             for table in PARTS:
-                names = [c.name for c in table.columns if c.name not in ("id", "run_id", "at")]
+                names = [c.name for c in table.columns if c.name not in ("id", "run_id", "at", "seal")]
                 columns = ", ".join(
                     "(SELECT number FROM steps WHERE id = t.step_id)" if n == "step_id" else f't."{n}"' for n in names
                 )
@@ -181,7 +181,7 @@ def test_a_damaged_source_changes_nothing_and_leaves_no_new_file(tmp_path: Path)
     into = ledger_of(tmp_path / "into.db", Scan("c", (3,)))
     before = content(into)
     for target in (into, tmp_path / "new.db"):
-        with pytest.raises(StorageError, match=r"bad\.db: run 1, call 2 is damaged; restore"):
+        with pytest.raises(StorageError, match=r"bad\.db: run 1, calls 2 is damaged; restore"):
             merge(target, [good, bad])
     assert content(into) == before
     assert not (tmp_path / "new.db").exists()

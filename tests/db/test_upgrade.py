@@ -85,7 +85,7 @@ def test_an_old_file_is_read_as_it_is(old: Path) -> None:
 
 def test_checking_an_old_file_changes_nothing_and_says_what_to_do(old: Path) -> None:
     before = old.read_bytes()
-    with pytest.raises(StorageError, match=r"schema 1 is older than .*; run: simkit db upgrade"), reading(old, False):
+    with pytest.raises(StorageError, match=r"schema \d is older than .*; run: simkit db upgrade"), reading(old, False):
         pass
     assert "simkit db upgrade" in check(old)[0]
     assert old.read_bytes() == before
