@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from studies.commands import bench, data, db, demo, replay, report, scan, zoo
+from studies.commands import bench, data, db, demo, importing, replay, report, scan, zoo
 
 DONE, BUG, USAGE, UNDECIDED, BAD_INPUT, STORAGE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 """How a command ends: 3, the budget ended before a verdict; 4, a bad model or data set; 5, the ledger."""
@@ -37,6 +37,7 @@ app.command("scan")(scan.scan_model)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(data.app, name="data")
 app.add_typer(db.app, name="db")
+app.add_typer(importing.app, name="import")
 
 
 def _show_version(wanted: bool) -> None:

@@ -18,6 +18,8 @@ def members_of(path: Path) -> list[str]:
             infos = archive.infolist()
     except zipfile.BadZipFile:
         return []
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # zipfile meets damaged tables with whatever its parser stumbles upon
         raise ModelError(f"{path} is a damaged archive: {one_line(error)}") from error
     unpacked, packed = sum(info.file_size for info in infos), path.stat().st_size

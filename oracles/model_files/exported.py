@@ -8,6 +8,7 @@ symbolic sizes with sympy, so a file can run code through it (torch 2.13, `torch
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -138,6 +139,8 @@ class _Payload:
         if not data:
             return torch.zeros(sizes, dtype=dtype) if 0 in sizes else _no_bytes(name)
         flat = torch.frombuffer(data, dtype=dtype)
+        if math.prod(sizes) > len(flat):
+            raise ModelError(f"{name} has fewer values than its sizes need")
         return torch.as_strided(flat, sizes, strides, meta["storage_offset"]["as_int"]).clone()
 
 

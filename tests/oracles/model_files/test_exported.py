@@ -210,7 +210,7 @@ def test_an_archive_of_an_older_torch_says_so(tmp_path: Path) -> None:
 
 
 def test_a_weight_with_fewer_bytes_than_its_sizes_need_is_refused(archive: Path, tmp_path: Path) -> None:
-    for kept, says in ((8, "RuntimeError"), (0, "has no values")):
+    for kept, says in ((8, "has fewer values"), (0, "has no values")):
 
         def change(name: str, data: bytes, kept: int = kept) -> bytes:
             return data[:kept] if name.startswith("data/weights/weight") else data

@@ -1,0 +1,1 @@
+"""Result files of other people's tools, turned into weights and a statement of the truth."""
