@@ -77,7 +77,7 @@ class RateLimit:
         """`10/second`, `1800 images/minute`, `15 calls/second`; burst None: the limit. Raises InvalidSpec."""
         found = _RATE.fullmatch(text)
         if found is None:
-            raise InvalidSpec(f"no rate limit {text!r}; give 10/second, 1800/minute, or 15 calls/second")
+            raise InvalidSpec("no rate limit; give 10/second, 1800/minute, or 15 calls/second")
         limit = int(found[1])
         return cls(limit, _INTERVALS[found[3]], limit if burst is None else burst, found[2] == "calls")
 

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from oracles.errors import InvalidSpec
 from oracles.guard import SHARE, WINDOW, NearDuplicateBlock, Patient, RateLimit, RateLimited, ServiceClock
@@ -87,16 +87,21 @@ class OracleSpec(BaseModel):
             raise ValueError("label_only and top_k exclude each other; keep one")
         return self
 
+    @field_validator("rate_limit")
+    @classmethod
+    def _rate(cls, text: str | None) -> str | None:
+        if text is not None:
+            try:
+                RateLimit.parse(text)
+            except InvalidSpec as error:
+                raise ValueError(str(error)) from None
+        return text
+
     @model_validator(mode="after")
     def _guards(self) -> OracleSpec:
         for name, needed in _NEEDED.items():
             if getattr(self, name) is not None and getattr(self, needed) is None:
                 raise ValueError(f"{name} is set without {needed}; set that too, or neither")
-        if self.rate_limit is not None:
-            try:
-                RateLimit.parse(self.rate_limit)
-            except InvalidSpec as error:
-                raise ValueError(str(error)) from None
         if self.real_time and not self.timed:
             raise ValueError("real_time needs a rate_limit or seconds_per_call or seconds_per_query; set one")
         return self
@@ -241,7 +246,7 @@ def _one_line(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         detail = f"there is no field {place!r}; the fields are {', '.join(OracleSpec.model_fields)}"
     elif place:
-        detail = f"{place} = {first['input']!r}: {first['msg']}"
+        detail = f"{place} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
     else:
         detail = first["msg"].removeprefix("Value error, ")
     return f"oracle spec: {detail}" + (f" (and {len(more)} more)" if more else "")

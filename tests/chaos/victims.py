@@ -80,6 +80,14 @@ SCENARIOS = (
     _patches("random-patch", "scores"),
     _patches("random-patch, noisy", "noisy"),
     _patches("random-patch, budget ends", "label", 500),
+    _patches(
+        "random-patch, told to come later",
+        '{"rate_limit": "9 calls/minute", "rate_burst": 2, "rate_policy": "refuse", "price_per_thousand": 1.5}',
+    ),
+    _patches(
+        "random-patch, near-duplicates",
+        '{"near_duplicate": 0.02, "near_duplicate_share": 0.9, "rate_limit": "10/second", "seconds_per_call": 0.1}',
+    ),
     _b3d("efficient", "scores"),
     _b3d("efficient, noisy labels", '{"label_only": true, "input_noise": 0.01}'),
     _b3d("efficient, budget ends", "top3", 3_000),

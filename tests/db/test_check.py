@@ -76,6 +76,10 @@ TAMPERED = [
     ("PRAGMA ignore_check_constraints = 1; UPDATE calls SET queries = 0 WHERE number = 1", "bytes of answers for 0"),
     ("PRAGMA ignore_check_constraints = 1; UPDATE calls SET rows = '[' WHERE number = 1", "unreadable rows"),
     ("UPDATE simkit_alembic_version SET version_num = '9999'", f"schema: migrations ['9999'], expected {SCHEMA:04d}"),
+    (
+        """UPDATE verdicts SET cost = 1.0; UPDATE runs SET oracle = '{"price_per_thousand": 2.0}'""",
+        "run 1: the verdict says a cost of 1.0",
+    ),
     ("DROP VIEW queries", "no such table: queries"),
     ("DROP VIEW spend; CREATE VIEW spend AS SELECT 1", "schema: spend is not as"),
 ]

@@ -42,6 +42,8 @@ class TestThePlainStack(OracleContract):
         return build(OracleSpec(), LinearOracle(), Budget(100), recorder_for_contracts())
 
 
+_UNITS = st.sampled_from(["second", "minute", "hour", "day"])
+
 specs = st.builds(
     OracleSpec,
     top_k=st.none() | st.integers(1, 1000),
@@ -51,7 +53,20 @@ specs = st.builds(
     quantized=st.booleans(),
     input_noise=st.floats(0.0, 1e30),
     seed=st.integers(0, 2**63 - 1),
-) | st.builds(OracleSpec, label_only=st.just(True))
+) | st.builds(
+    OracleSpec,
+    label_only=st.just(True),
+    rate_limit=st.builds("{}{}/{}".format, st.integers(1, 10**9 - 1), st.sampled_from(["", " calls"]), _UNITS),
+    rate_burst=st.none() | st.integers(1, 10**9),
+    rate_policy=st.sampled_from([None, "wait", "refuse"]),
+    near_duplicate=st.floats(1e-9, 1.0),
+    near_duplicate_share=st.none() | st.floats(0.0, 0.99),
+    near_duplicate_window=st.none() | st.integers(1, 10**6),
+    price_per_thousand=st.none() | st.floats(0.0, 1e9),
+    seconds_per_call=st.none() | st.floats(0.0, 1e9),
+    seconds_per_query=st.none() | st.floats(0.0, 1e9),
+    real_time=st.booleans(),
+)
 
 
 @given(specs)
@@ -77,6 +92,16 @@ def test_a_spec_survives_toml_and_json(spec: OracleSpec) -> None:
         ({"sigma": 1.0}, "no field 'sigma'; the fields are top_k"),
         ({"seed": -1, "decimals": 9}, "and 1 more"),
         ({"self": 1}, "no field 'self'"),
+        ({"rate_limit": "10"}, r"rate_limit = '10': no rate limit; give 10/second, 1800/minute, or 15 calls/second"),
+        ({"rate_limit": "10/second", "rate_policy": "ban"}, "rate_policy = 'ban'"),
+        ({"rate_limit": "10/second", "rate_burst": 0}, "rate_burst = 0"),
+        ({"rate_burst": 3}, "rate_burst is set without rate_limit"),
+        ({"near_duplicate_window": 3}, "near_duplicate_window is set without near_duplicate"),
+        ({"near_duplicate": 0.0}, "near_duplicate = 0.0"),
+        ({"near_duplicate": 0.1, "near_duplicate_share": 1.0}, "near_duplicate_share = 1.0"),
+        ({"price_per_thousand": -1.5}, "price_per_thousand = -1.5"),
+        ({"seconds_per_call": float("nan")}, "seconds_per_call = nan"),
+        ({"real_time": True}, "real_time needs a rate_limit or seconds_per_call"),
     ],
 )
 def test_a_wrong_field_is_one_typed_line(fields: dict[str, Any], says: str) -> None:
@@ -153,6 +178,31 @@ def test_the_one_order(spec: OracleSpec, last: str) -> None:
     assert layers(stack) == [
         "Recorded", "Metered", last, "Thresholded", "Rounded", "ScoreNoise", "Quantized", "InputNoise", "LinearOracle",
     ]  # fmt: skip
+
+
+GUARDED = OracleSpec(rate_limit="10/second", near_duplicate=0.01, seconds_per_call=0.1)
+
+
+def test_guards_stand_between_the_records_and_the_meter() -> None:
+    recorder = MemoryRecorder()
+    stack = build(GUARDED, LinearOracle(), Budget(9), recorder)
+    assert layers(stack) == [
+        "Patient", "Recorded", "RateLimited", "NearDuplicateBlock", "Metered", "LinearOracle",
+    ]  # fmt: skip
+    resumed = build(GUARDED, LinearOracle(), Budget(9), recorder, past=Past(0, ()))
+    assert layers(resumed) == [
+        "Patient", "Recorded", "RateLimited", "NearDuplicateBlock", "Replayed", "Metered", "LinearOracle",
+    ]  # fmt: skip
+
+
+class TestTheGuardedStack(OracleContract):
+    def make(self) -> Oracle:
+        return build(GUARDED, LinearOracle(), Budget(100), recorder_for_contracts())
+
+
+def test_a_schema_is_told() -> None:
+    fields = OracleSpec.model_json_schema()["properties"]
+    assert set(fields) == set(OracleSpec.model_fields)
 
 
 def test_a_plain_spec_adds_nothing_but_the_meter() -> None:
