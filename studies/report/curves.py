@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from db.survey import AskedStep
@@ -55,6 +55,14 @@ def plots(
     return tuple(_plots(found, labels, emphasised, points))
 
 
+def concluded(found: Curves, sizes: Mapping[int, float], asked: int) -> Curves:
+    """With the mask sizes that worked in the end, after `asked` queries: a state is of before its step."""
+    best = {c: list(line) for c, line in found["best_mask_size"].items()}
+    for target, size in sizes.items() if None not in best else ():
+        best.setdefault(target, []).append((float(asked), size))
+    return found | {"best_mask_size": best}
+
+
 def smallest_first(found: Curves) -> list[int]:
     """The classes, by the last expected mask size: the order for a run that has no triggers yet."""
     sizes = found["expected_mask_size"]
@@ -70,22 +78,40 @@ def thinned(line: Sequence[tuple[float, float]], points: int) -> tuple[tuple[flo
 
 
 def averaged(line: Sequence[tuple[float, float]], points: int) -> tuple[tuple[float, float], ...]:
-    """At most `points` means of as many neighbours each, each at the last of them."""
-    many = -(-len(line) // points)
-    groups = [line[i : i + many] for i in range(0, len(line), many)]
+    """At most `points` means of about as many neighbours each, each at the last of them."""
+    parts = min(points, len(line))
+    edges = [i * len(line) // parts for i in range(parts + 1)]
+    groups = [line[first:last] for first, last in pairwise(edges)]
     return tuple((group[-1][0], math.fsum(y for _, y in group) / len(group)) for group in groups)
 
 
+def stepped(line: Sequence[tuple[float, float]], points: int) -> tuple[tuple[float, float], ...]:
+    """A line that stays as it is until it changes, with at most `points` of its points and a corner at each change."""
+    kept = thinned([line[0], *(new for old, new in pairwise(line) if new[1] != old[1]), line[-1]], points)
+    corners = [((new[0], old[1]), new) for old, new in pairwise(kept)]
+    return tuple(dict.fromkeys((kept[0], *(point for corner in corners for point in corner))))
+
+
 def _plots(found: Curves, labels: Mapping[int, str], emphasised: Sequence[int], points: int) -> Iterator[Plot]:
+    drawn: list[tuple[int | None, str, int]] = [(None, "all classes", 0)]
+    drawn += [(c, label, colour) for colour, (c, label) in enumerate(labels.items())]
     for name, (title, unit) in _MEASURES.items():
-        drawn: dict[int | None, str] = {None: "all classes"} | dict(labels.items())
-        of_class = found[name]
-        shorten = partial(averaged, points=_AVERAGES) if name == "loss" else partial(thinned, points=points)
-        lines = [Line(label, shorten(of_class[c]), c in emphasised) for c, label in drawn.items() if c in of_class]
+        of_class, shorten = found[name], _SHORTEN.get(name, thinned)
+        lines = [
+            Line(label, shorten(of_class[c], points), colour, c in emphasised)
+            for c, label, colour in drawn
+            if c in of_class
+        ]
         if lines:
             values = [value for line in lines for _, value in line.points]
             log = name != "loss" and min(values) > 0 and max(values) > 10 * min(values)
             yield Plot(title, unit, tuple(lines), log)
+
+
+_SHORTEN: Mapping[str, Callable[[Sequence[tuple[float, float]], int], tuple[tuple[float, float], ...]]] = {
+    "loss": lambda line, points: averaged(line, min(points, _AVERAGES)),
+    "best_mask_size": stepped,
+}
 
 
 def _state(text: str) -> dict[str, Any]:

@@ -62,10 +62,14 @@ class Reversed:
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: (queries, value) in the order of the queries. emphasis: of a flagged class, or of the true target."""
+    """One curve: (queries, value) in the order of the queries.
+
+    colour: 0 to 9, the same for a class in all plots of a run. emphasis: of a flagged class, or of the true target.
+    """
 
     label: str
     points: tuple[tuple[float, float], ...]
+    colour: int
     emphasis: bool
 
 
@@ -92,7 +96,7 @@ class Purpose:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting by its dotted name. changed: not as the preset has it; None where the preset has no say."""
+    """One setting by its dotted name. changed: not as the preset or the default has it."""
 
     name: str
     value: str
@@ -104,8 +108,8 @@ class RunReport:
     """One run. limit: the mask size under which its rule flags, in pixels. score_threshold: the score above which.
 
     at: seconds since 1970, of its beginning. refused: queries by reason. oracle: what the service withholds, in words.
-    command: the shell command that repeats it, None where the ledger does not know enough. truth: None where unknown.
-    cost, api_seconds: None where the ledger has none.
+    command: the shell command that repeats it, None where there is none, and then no_command says why. truth: None
+    where unknown.
     """
 
     id: int
@@ -130,15 +134,8 @@ class RunReport:
     settings: tuple[Setting, ...]
     environment: tuple[tuple[str, Any], ...]
     command: str | None
+    no_command: str
     truth: Truth | None
-
-    @property
-    def cost(self) -> float | None:
-        return getattr(self.verdict, "cost", None)
-
-    @property
-    def api_seconds(self) -> float | None:
-        return getattr(self.verdict, "api_seconds", None)
 
     @property
     def right(self) -> bool | None:

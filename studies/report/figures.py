@@ -54,14 +54,13 @@ def figure(plot: Plot) -> Figure:
         at, least, most = (math.log10(v) if plot.log else v for v in (value, low, high))
         return SIDE * (1.0 - (at - least) / (most - least))
 
-    strokes = tuple(
-        Stroke(
-            line.label, " ".join(f"{SIDE * x / right:.0f},{up(y):.0f}" for x, y in line.points), colour, line.emphasis
-        )
-        for colour, line in enumerate(plot.lines)
-    )
+    def stroke(line: Line) -> Stroke:
+        points = " ".join(f"{SIDE * x / right:.0f},{up(y):.0f}" for x, y in line.points)
+        return Stroke(line.label, points, line.colour, line.emphasis)
+
+    strokes = tuple(map(stroke, plot.lines))
     across = tuple(Tick(100.0 * x / right, _short(x)) for x in _ticks(0.0, right) if x <= right)
-    ups = tuple(Tick(100.0 * up(y) / SIDE, number(y)) for y in marks)
+    ups = tuple(Tick(100.0 * up(y) / SIDE, f"{y:,g}") for y in marks)
     return Figure(plot.title, plot.unit, plot.log, strokes, across, ups, _alt(plot))
 
 

@@ -18,9 +18,9 @@ from db.survey import AskedStep, SurveyedRun, run_ids, survey
 from simkit.errors import ConfigError
 from simkit.triggers import Trigger
 from simkit.verdict import Rule, stored_rule
-from studies.report.curves import MOST_LINES, POINTS, curves, plots, smallest_first
+from studies.report.curves import MOST_LINES, POINTS, Curves, concluded, curves, plots, smallest_first
 from studies.report.data import ClassRow, Detection, Purpose, ReportData, Reversed, RunReport, Share, Truth
-from studies.report.repeat import command_of, config_of, oracle_in_words, settings_of
+from studies.report.repeat import command_of, detector_of, oracle_in_words, settings_of
 from studies.report.truth import Truths, overlap
 
 
@@ -99,9 +99,10 @@ def _run(run: SurveyedRun, truth: Truth | None, room: _Room) -> RunReport:
     info, verdict = run.info, run.verdict
     rule = None if verdict is None else stored_rule(verdict.rule, verdict.threshold)
     classes = tuple(_class_row(t, verdict, truth) for t in run.triggers)
-    found = curves(run.steps)
+    found = _curves(run, classes)
     order = [row.target_class for row in _first(classes)] or smallest_first(found)
     names = {c: _label(c, truth) for c in order[: room.lines]}
+    command, no_command = command_of(info)
     emphasised = [row.target_class for row in classes if row.flagged or row.target]
     return RunReport(
         id=run.id,
@@ -109,7 +110,7 @@ def _run(run: SurveyedRun, truth: Truth | None, room: _Room) -> RunReport:
         model=info.model,
         model_hash=info.model_hash,
         data=info.data,
-        preset=str(config_of(info).get("preset", "unknown")),
+        preset=detector_of(info),
         oracle=oracle_in_words(info),
         seed=info.seed,
         budget=info.budget,
@@ -125,9 +126,17 @@ def _run(run: SurveyedRun, truth: Truth | None, room: _Room) -> RunReport:
         plots=plots(found, names, emphasised, room.points),
         settings=settings_of(info),
         environment=tuple(dict(json.loads(info.environment)).items()),
-        command=command_of(info),
+        command=command,
+        no_command=no_command,
         truth=truth,
     )
+
+
+def _curves(run: SurveyedRun, classes: Sequence[ClassRow]) -> Curves:
+    found = curves(run.steps)
+    working = {row.target_class: row.mask_size for row in classes if not row.censored}
+    asked = max((step.first + step.queries for step in run.steps if step.purpose == "search"), default=0)
+    return concluded(found, working, asked) if found["best_mask_size"] else found
 
 
 def _limit(rule: Rule | None, verdict: VerdictRow | None, classes: Sequence[ClassRow]) -> float | None:

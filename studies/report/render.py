@@ -28,6 +28,8 @@ _FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "stopped": words.stopped_words,
         "rule": words.rule_words,
         "note": words.row_note,
+        "truth": words.truth_words,
+        "lines": words.command_lines,
         "figure": figures.figure,
         "on_grey": lambda trigger: pictures.data_uri(pictures.on_grey(trigger)),
         "mask": lambda trigger: pictures.data_uri(pictures.mask_of(trigger)),

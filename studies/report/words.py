@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -65,8 +66,9 @@ def stopped_words(run: RunReport) -> str:
         "decided": "decided: a verdict needed no more",
         "converged": "converged: the search came to its end",
         "budget": "the budget ended",
+        "refused": "the service refused to answer on",
     }
-    return words[run.verdict.stopped]
+    return words.get(run.verdict.stopped, run.verdict.stopped)
 
 
 def rule_words(run: RunReport) -> str:
@@ -102,6 +104,8 @@ def _clean(run: RunReport) -> str:
 
 
 def _undecided(run: RunReport) -> str:
+    if run.verdict is not None and run.verdict.stopped == "refused":
+        return f"The service refused to answer on before a verdict: {_spent(run)}."
     return f"The budget ended before a verdict: {_spent(run)}. A larger budget may decide it."
 
 
@@ -129,6 +133,25 @@ def summary(runs: Sequence[RunReport]) -> str:
     counted = {name: told.count(name) for name in ("backdoored", "clean", "undecided", "invalid", "open")}
     parts = ", ".join(f"{count} {name}" for name, count in counted.items() if count)
     return f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {parts}"
+
+
+def truth_words(run: RunReport) -> str:
+    """The truth about the model, and whether the verdict missed it."""
+    if run.truth is None:
+        return "–"  # noqa: RUF001
+    truth = run.truth.truth if run.truth.target_class is None else f"class {run.truth.target_class}"
+    missed = {"undecided": "no verdict", "invalid": "no verdict"}.get(standing(run), "verdict wrong")
+    return f"{truth} ({missed})" if run.right is False else truth
+
+
+def command_lines(command: str) -> str:
+    """A shell command with an option a line, to be read and to be copied."""
+    groups: list[list[str]] = [[]]
+    for word in shlex.split(command):
+        if word.startswith("--"):
+            groups.append([])
+        groups[-1].append(word)
+    return " \\\n    ".join(map(shlex.join, groups))
 
 
 def row_note(row: ClassRow) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -46,3 +47,11 @@ def test_the_newest_comes_first_and_an_open_one_has_no_verdict(path: Path, make_
     assert [run.info.model for run in survey(path)] == ["c.onnx", "b.onnx", "a.onnx"]
     (only,) = survey(path, [2])
     assert (only.info.model, only.verdict, only.steps, only.triggers, only.spent) == ("b.onnx", None, (), (), 0)
+
+
+def test_a_file_of_an_older_schema_is_read_as_it_is(path: Path) -> None:
+    shutil.copy(Path(__file__).parent / "schemas" / "v1.db", path)
+    told = list(survey(path))
+    finished = [run.verdict for run in told if run.verdict is not None]
+    assert finished
+    assert {verdict.cost for verdict in finished} == {None}

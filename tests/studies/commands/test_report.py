@@ -34,7 +34,7 @@ def test_runs_zoo_and_file_may_be_named(db: Path, tmp_path: Path) -> None:
     assert main(["report", str(db), *named]) == 0
     text = page.read_text(encoding="utf-8")
     assert "(1 more in the ledger)" in text
-    assert "Against the truth" in text
+    assert "class 2 &lt;bird&gt;" in text
 
 
 def test_what_cannot_be_done_is_one_line_and_leaves_nothing(

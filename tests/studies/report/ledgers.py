@@ -27,7 +27,7 @@ SIZES = (20.0, 24.0, 4.0, 28.0)
 def config_json(**settings: Any) -> str:
     """The config of a run as a scan keeps it."""
     config = ScanConfig.of({"data": "digits", "budget": 1000} | settings)
-    return canonical({"preset": config.preset} | config.identity())
+    return canonical({"preset": config.preset_name} | config.identity())
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Kept:
     notes: str = ""
     steps: int = 6
     refused: int = 5
+    reason: str = "budget"
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -79,7 +80,7 @@ def _write(ledger: Ledger, kept: Kept, number: int) -> None:
         rows = np.zeros((queries, 2), np.int32)
         run.record(CallRecord(opened, rows, np.zeros(queries, np.int32), None, "labels/4", bytes(2 * queries)))
     if kept.refused:
-        run.refuse(None, kept.refused, "budget")
+        run.refuse(None, kept.refused, kept.reason)
     if kept.verdict is not None:
         run.finish(_verdict(kept, run.spent), [_trigger(c, kept) for c in range(len(SIZES))])
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.survey import AskedStep
-from studies.report.curves import averaged, curves, plots, smallest_first, thinned
+from studies.report.curves import averaged, concluded, curves, plots, smallest_first, stepped, thinned
 
 
 def step(first: int, purpose: str = "search", target: int | None = None, **state: object) -> AskedStep:
@@ -28,7 +28,8 @@ def test_a_searcher_whose_classes_take_turns_has_a_line_a_class() -> None:
         ("zero", ((4.0, 100.0),), False),
     ]
     assert sizes.log
-    assert [line.points for line in best.lines] == [((14.0, 30.0),)]
+    assert [(line.colour, line.points) for line in best.lines] == [(0, ((14.0, 30.0),))]
+    assert [line.colour for line in sizes.lines] == [0, 1]
     assert [line.points for line in loss.lines] == [((14.0, 2.5),)]
     assert smallest_first(found) == [1, 0]
 
@@ -62,6 +63,21 @@ def test_averages_are_few_and_keep_the_mean(values: list[float], points: int) ->
     assert min(values) - 1e-9 <= min(y for _, y in short) <= max(y for _, y in short) <= max(values) + 1e-9
 
 
+def test_the_smallest_mask_is_a_staircase() -> None:
+    line = [(0.0, 9.0), (1.0, 9.0), (2.0, 4.0), (3.0, 4.0), (4.0, 1.0), (5.0, 1.0)]
+    corners = ((0.0, 9.0), (2.0, 9.0), (2.0, 4.0), (4.0, 4.0), (4.0, 1.0), (5.0, 1.0))
+    assert stepped(line, 400) == corners
+
+
+def test_what_worked_in_the_end_is_the_last_point() -> None:
+    found = curves([step(4, target=0, best_mask_size=30.0), step(14, target=1)])
+    best = concluded(found, {0: 20.0, 1: 7.0}, 24)["best_mask_size"]
+    assert best == {0: [(4.0, 30.0), (24.0, 20.0)], 1: [(24.0, 7.0)]}
+    alone = curves([step(4, best_mask_size=4.0)])
+    assert concluded(alone, {0: 20.0}, 24) == alone
+
+
 def test_averages_of_neighbours() -> None:
     assert averaged([(0, 1.0), (1, 3.0), (2, 5.0), (3, 7.0)], 2) == ((1, 2.0), (3, 6.0))
     assert averaged([(0, 1.0)], 5) == ((0, 1.0),)
+    assert [x for x, _ in averaged([(float(x), 0.0) for x in range(9)], 4)] == [1, 3, 5, 8]  # no stray last one

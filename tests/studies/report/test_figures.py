@@ -11,12 +11,13 @@ from studies.report.figures import SIDE, figure
 
 
 def plot(*points: tuple[float, float], log: bool = False) -> Plot:
-    return Plot("Loss", "nats", (Line("class 1", points, True),), log)
+    return Plot("Loss", "nats", (Line("class 1", points, 3, True),), log)
 
 
 def test_a_line_goes_from_left_to_right_and_high_values_are_up() -> None:
     drawn = figure(plot((0, 0.0), (500, 5.0), (1000, 10.0)))
     (stroke,) = drawn.strokes
+    assert stroke.colour == 3
     places = [tuple(map(int, pair.split(","))) for pair in stroke.points.split()]
     assert [x for x, _ in places] == [0, 500, 1000]
     assert places[0][1] == SIDE

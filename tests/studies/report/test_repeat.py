@@ -13,7 +13,7 @@ import torch
 from db.records import RunInfo
 from simkit.errors import ConfigError
 from studies.cli import main
-from studies.report.repeat import command_of, oracle_in_words, settings_of
+from studies.report.repeat import command_of, detector_of, oracle_in_words, settings_of
 from studies.scan_config import ScanConfig
 from tests.studies.report.ledgers import Kept, config_json, info_of
 
@@ -48,7 +48,7 @@ SETTINGS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_the_command_gives_the_same_identity(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     info = info_of(Kept(model="a folder/it's.safetensors", settings=settings))
-    command = command_of(info)
+    command, _ = command_of(info)
     assert command is not None
     model, config = parsed(command, monkeypatch)
     assert (model, config.data) == (info.model, info.data)
@@ -57,7 +57,7 @@ def test_the_command_gives_the_same_identity(settings: dict[str, Any], monkeypat
 
 
 def test_a_plain_scan_has_a_plain_command() -> None:
-    command = command_of(info_of(Kept()))
+    command, _ = command_of(info_of(Kept()))
     options = "--data digits --budget 1000 --oracle scores --preset efficient --seed 0 --threads 1"
     assert command == f"simkit scan model.safetensors {options}"
 
@@ -67,7 +67,9 @@ def test_a_plain_scan_has_a_plain_command() -> None:
 )
 def test_a_config_of_another_simkit_has_no_command(config: str) -> None:
     info = replace(info_of(Kept()), config=config)
-    assert command_of(info) is None
+    command, why = command_of(info)
+    assert command is None
+    assert why
     assert not any(setting.changed for setting in settings_of(info))
 
 
@@ -75,7 +77,18 @@ def test_a_searcher_that_the_preset_has_not_has_no_command() -> None:
     info = info_of(Kept())
     config = json.loads(info.config)
     config["search"]["kind"] = "Other"
-    assert command_of(replace(info, config=json.dumps(config))) is None
+    command, why = command_of(replace(info, config=json.dumps(config)))
+    assert command is None
+    assert "Other" in why
+
+
+def test_another_detector_has_its_name_and_no_command() -> None:
+    service = ScanConfig.of({"budget": 5}).service()
+    info = replace(info_of(Kept()), config=json.dumps(service | {"detector": {"kind": "mine.TriggerSearch"}}))
+    assert detector_of(info) == "TriggerSearch"
+    command, why = command_of(info)
+    assert command is None
+    assert "mine.TriggerSearch" in why
 
 
 def test_settings_that_differ_from_the_preset_are_marked() -> None:

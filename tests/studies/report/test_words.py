@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 
 from studies.report.data import RunReport
 from studies.report.gather import gather
-from studies.report.words import last_part, moment, number, reason, stopped_words, summary
-from tests.studies.report.ledgers import Kept, write
+from studies.report.words import (
+    command_lines,
+    last_part,
+    moment,
+    number,
+    reason,
+    stopped_words,
+    summary,
+    truth_words,
+)
+from tests.studies.report.ledgers import Kept, write, zoo
 
 
 def run_of(tmp_path: Path, kept: Kept) -> RunReport:
@@ -45,6 +55,20 @@ def test_runs_are_counted(tmp_path: Path) -> None:
     runs = gather(write(tmp_path / "a.db", Kept(), Kept(), Kept(verdict=None))).runs
     assert summary(runs) == "3 runs: 2 backdoored, 1 open"
     assert summary(runs[:1]) == "1 run: 1 open"
+
+
+def test_a_command_has_an_option_a_line_and_stays_the_same_command() -> None:
+    command = "simkit scan 'a b' --data \"it's\" --set 'x={\"y\": 1}'"
+    lines = command_lines(command)
+    assert len(lines.splitlines()) == 3
+    assert all(line.endswith(" \\") for line in lines.splitlines()[:-1])
+    assert shlex.split(lines.replace("\\\n", "")) == shlex.split(command)
+
+
+def test_the_truth_says_where_the_verdict_missed_it(tmp_path: Path) -> None:
+    db = write(tmp_path / "a.db", Kept(), Kept(verdict="clean"), Kept(verdict="undecided"), Kept(verdict=None))
+    told = [truth_words(run) for run in gather(db, zoos=[zoo(tmp_path / "zoo")]).runs]
+    assert told == ["class 2", "class 2 (no verdict)", "class 2 (verdict wrong)", "class 2"]
 
 
 def test_small_ones() -> None:

@@ -1,0 +1,119 @@
+"""The page in a real browser: nothing asked for, nothing complained of, nothing wider than a phone, and printable."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from studies.report.gather import gather
+from studies.report.render import render
+from tests.studies.report.ledgers import Kept, write, zoo
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+EVERY = [Kept(), *(Kept(verdict=verdict) for verdict in ("clean", "undecided", "invalid", None))]
+NAME = "a-very-long-name-of-a-model-without-any-break-" * 4
+LONG = Kept(model=NAME, notes="x" * 300, verdict="invalid", reason="y" * 200)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+    program = os.environ.get("SIMKIT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium: install one, or set SIMKIT_CHROMIUM to its path")
+    with playwright.sync_playwright() as driver:
+        # the page is our own, and containers allow Chromium no sandbox
+        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module", params=["few", "many"])
+def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("page")
+    runs = {"few": [LONG, Kept(steps=30), Kept(verdict=None)], "many": [*EVERY, LONG]}[request.param]
+    page = folder / "page.html"
+    page.write_text(render(gather(write(folder / "a.db", *runs), zoos=[zoo(folder / "zoo")])), encoding="utf-8")
+    return page.as_uri()
+
+
+def opened(browser: Browser, address: str, width: int) -> tuple[Page, list[str], list[str]]:
+    """The page with everything unfolded, what its console said, and what it asked for besides itself."""
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    return page, said, [url for url in asked if not url.startswith("data:") and url != address]
+
+
+@pytest.mark.parametrize("width", [1280, 390, 320])
+def test_it_fits_asks_for_nothing_and_has_no_errors(browser: Browser, address: str, width: int) -> None:
+    page, said, asked = opened(browser, address, width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert (said, asked) == ([], [])
+    assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    page.close()
+
+
+def test_what_a_picture_shows_is_drawn(browser: Browser, address: str) -> None:
+    page, _, _ = opened(browser, address, 1280)
+    sizes = page.evaluate("[...document.querySelectorAll('polyline')].map(l => l.getBoundingClientRect().width)")
+    assert sizes
+    assert max(sizes) > 100
+    flagged = page.evaluate("document.querySelector('rect.flagged').getBoundingClientRect().width")
+    widest = page.evaluate(
+        "Math.max(...[...document.querySelectorAll('rect')].map(r => r.getBoundingClientRect().width))"
+    )
+    assert 0 < flagged < widest
+    page.close()
+
+
+def test_dark_is_dark(browser: Browser, address: str) -> None:
+    colours = []
+    for scheme in ("light", "dark"):
+        page = browser.new_page(color_scheme=scheme)
+        page.goto(address)
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        colours.append(sum(map(int, re.findall(r"\d+", colour))))
+        page.close()
+    assert colours[0] > 600
+    assert colours[1] < 120
+
+
+def test_a_keyboard_reaches_the_folded_runs(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    page.goto(address)
+    folded = page.evaluate("document.querySelectorAll('details').length")
+    reached: set[str] = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.tagName"))
+    page.keyboard.press("Enter")
+    assert folded
+    assert "SUMMARY" in reached
+    page.close()
+
+
+def test_it_prints_with_everything_unfolded(browser: Browser, address: str, tmp_path: Path) -> None:
+    page = browser.new_page()
+    page.goto(address)
+    page.emulate_media(media="print")
+    heights = page.evaluate("[...document.querySelectorAll('details')].map(d => d.getBoundingClientRect().height)")
+    assert min(heights) > 100
+    printed = page.pdf(path=tmp_path / "page.pdf", format="A4")
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) >= 2
+    page.close()
