@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -250,3 +251,15 @@ def test_top_k_beyond_the_classes_cannot_be_built() -> None:
 
 def test_json_is_plain_data() -> None:
     assert json.loads(OracleSpec(top_k=3).to_json())["top_k"] == 3
+
+
+def test_the_services_of_the_documentation_can_be_built() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "services.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```toml\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        spec = OracleSpec.from_toml(block)
+        assert spec.timed
+        build(spec, LinearOracle(20), Budget(9)).query(random_images(2))
+    for field in ("rate_burst", "near_duplicate_share", "near_duplicate_window", "real_time"):
+        assert f"`{field}" in page
