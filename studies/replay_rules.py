@@ -7,7 +7,8 @@ rule asks them at another time. A question that the ledger does not hold ends th
 changed is then `undecided`.
 
 Exact for a service without noise: where a reading is `held`, a scan with this rule and budget comes to this verdict.
-With noise a stored confirmation stands for another draw of the same noise.
+With noise a stored confirmation stands for another draw of the same noise, and a guard that looks back at earlier
+queries is not asked: what it refused the run is not held.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -8,10 +8,10 @@ import torch
 
 from oracles.answers import Answer, encode
 from oracles.budget import Budget
-from oracles.errors import ReplayMismatch
+from oracles.errors import BudgetExhausted, NotStored, ReplayMismatch
 from oracles.meter import CallRecord, MemoryRecorder, Recorded
 from oracles.oracle import ImageShape, Oracle, Tag
-from oracles.replay import Replayed
+from oracles.replay import NOTHING_REFUSED, Refusals, Replayed, ReplayOracle
 from oracles.resume import Past
 from oracles.spec import OracleSpec, build
 from tests.contracts.oracle import OracleContract, recorder_for_contracts
@@ -26,11 +26,13 @@ class TestReplayedContract(OracleContract):
 
 
 class Echo:
-    """Records the answer to each question just before `Replayed` is asked the same; its live oracle fails."""
+    """Records the answer to each question just before a replay is asked the same; no live oracle answers."""
 
-    def __init__(self) -> None:
-        self._replayed = Replayed(LinearOracle(failing=True), self._stored())
-        self._asked = torch.empty(0), tag(0, 0)
+    def __init__(self, alone: bool) -> None:
+        self._asked = random_images(1), tag(0, 1)
+        self._replayed: Oracle = Replayed(LinearOracle(failing=True), self._stored())
+        if alone:
+            self._replayed = LateReplay(self._stored)
 
     @property
     def n_classes(self) -> int:
@@ -52,9 +54,28 @@ class Echo:
             yield recorder.calls[0]
 
 
+class LateReplay:
+    """A `ReplayOracle` made for each question, since it reads one call ahead."""
+
+    n_classes, image_shape = LinearOracle().n_classes, LinearOracle().image_shape
+
+    def __init__(self, stored: Callable[[], Iterator[CallRecord]]) -> None:
+        self._stored = stored
+
+    def query(self, images: torch.Tensor, tagged: Tag | None = None) -> Answer:
+        valid = images.ndim == 4 and len(images) and images.shape[1:] == self.image_shape
+        stored = self._stored() if valid and images.dtype == torch.float32 else []
+        return ReplayOracle(stored, self.n_classes, self.image_shape).query(images, tagged)
+
+
 class TestReplayingContract(OracleContract):
     def make(self) -> Oracle:
-        return Echo()
+        return Echo(alone=False)
+
+
+class TestReplayingAloneContract(OracleContract):
+    def make(self) -> Oracle:
+        return Echo(alone=True)
 
 
 def tag(step: int, count: int, image: int = 0) -> Tag:
@@ -94,3 +115,58 @@ def test_another_question_than_the_stored_one(asked: Tag | None) -> None:
     with pytest.raises(ReplayMismatch, match="scan into a fresh --db"):
         Replayed(model, stored.calls).query(random_images(2 if asked is None else len(asked.rows)), asked)
     assert model.images_seen == 0
+
+
+def alone(stored: list[CallRecord], refused: Refusals = NOTHING_REFUSED) -> ReplayOracle[CallRecord]:
+    return ReplayOracle(stored, LinearOracle().n_classes, LinearOracle().image_shape, refused)
+
+
+def two_calls() -> tuple[list[bytes], list[CallRecord]]:
+    """Of a step each, and the bytes of their answers."""
+    stored = recorder()
+    live = build(NOISY, LinearOracle(), Budget(9), stored)
+    answers = [encode(live.query(random_images(2 + step), tag(step, 2 + step)))[1] for step in (0, 1)]
+    return answers, stored.calls
+
+
+def test_alone_it_answers_in_order_and_then_has_no_more() -> None:
+    answers, calls = two_calls()
+    oracle = alone(calls)
+    assert [encode(oracle.query(random_images(2 + step), tag(step, 2 + step)))[1] for step in (0, 1)] == answers
+    with pytest.raises(NotStored, match="holds 5 queries of this run, 2 more"):
+        oracle.query(random_images(2), tag(2, 2))
+
+
+@pytest.mark.parametrize("asked", [tag(1, 2), tag(0, 3), tag(0, 2, image=5), None])
+def test_alone_it_answers_no_other_question(asked: Tag | None) -> None:
+    with pytest.raises(ReplayMismatch, match="other images or candidates"):
+        alone(two_calls()[1]).query(random_images(2 if asked is None else len(asked.rows)), asked)
+
+
+def test_a_step_that_was_refused_is_refused_again_unless_it_was_answered_later() -> None:
+    _, calls = two_calls()
+    oracle = alone(calls, {1: "budget", 2: "budget"})
+    oracle.query(random_images(2), tag(0, 2))
+    with pytest.raises(BudgetExhausted):
+        oracle.query(random_images(2), tag(2, 2))
+    oracle.query(random_images(3), tag(1, 3))
+    assert oracle.replayed == 5
+
+
+def test_external_calls_are_answered_by_their_number() -> None:
+    stored = recorder()
+    live = build(NOISY, LinearOracle(), Budget(9), stored)
+    answer = encode(live.query(random_images(3)))
+    assert encode(alone(stored.calls).query(random_images(3))) == answer
+    with pytest.raises(ReplayMismatch):
+        alone(stored.calls).query(random_images(2))
+
+
+def test_the_watch_sees_images_and_call_before_the_answer_is_told() -> None:
+    seen: list[tuple[torch.Tensor, CallRecord]] = []
+    images, calls = random_images(2), two_calls()[1]
+    linear = LinearOracle()
+    oracle = ReplayOracle(calls, linear.n_classes, linear.image_shape, watch=lambda *told: seen.append(told))
+    oracle.query(images, tag(0, 2))
+    assert seen[0][0] is images
+    assert seen[0][1] is calls[0]

@@ -45,6 +45,8 @@ SCANS: list[dict[str, Any]] = [
     {"budget": 17},
     {"budget": 7},
     {"budget": None, "search": {"rounds": 5}},
+    {"oracle": {"near_duplicate": 0.05, "near_duplicate_share": 0.2, "score_noise": 0.05}},
+    {"oracle": {"rate_limit": "50/second", "rate_policy": "refuse", "decimals": 2}},
     {"preset": CORNER, "search": {}, "driver": {}, "restriction": DIMMED},
     SHORT_B3D,
     SHORT_B3D | {"oracle": "label"},

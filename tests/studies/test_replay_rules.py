@@ -96,6 +96,14 @@ def test_a_run_that_is_not_finished(tmp_path: Path) -> None:
     assert (late.held, late.notes) == (False, "the ledger ends before this rule would decide")
 
 
+def test_what_a_guard_refused_is_not_held(tmp_path: Path) -> None:
+    db, blocked = tmp_path / "scan.db", {"near_duplicate": 0.05, "near_duplicate_share": 0.2}
+    scan_into(db, oracle=blocked)
+    assert scanned(victim(), name="victim", budget=3_000, oracle=blocked).stopped == "refused"
+    (reading,) = replayed(db, given=GIVEN)
+    assert (reading.held, reading.verdict, reading.stopped) == (False, "undecided", None)
+
+
 def test_an_invalid_run_is_invalid_under_every_rule(tmp_path: Path) -> None:
     db = tmp_path / "scan.db"
     scan_into(db, NotANumberOracle())
