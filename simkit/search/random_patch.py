@@ -104,7 +104,7 @@ class RandomPatch:
 
     def state(self) -> str:
         """The round, how many patches are remembered, how many pairs of patch and class work, the best pair's class,
-        mask size and success rate (see `RandomPatchConfig`), and a checksum."""
+        patch size in pixels and success rate (see `RandomPatchConfig`), and a checksum."""
         if self._pool is None:
             return json.dumps({"round": self._rounds})
         working = int(self._works(self._pool).sum())
@@ -115,7 +115,7 @@ class RandomPatch:
         ranks = self._ranks(pool)
         row, target = divmod(int(ranks.argmax()), ranks.shape[1])
         size, rate = pool.masks[row].sum(dtype=np.float64), self._rates(pool)[row, target]
-        return {"best_class": target, "best_mask_size": float(size), "best_success_rate": float(rate)}
+        return {"best_class": target, "best_patch_size": float(size), "best_success_rate": float(rate)}
 
     def _result(self, target: int) -> ClassResult:
         if self._pool is not None:

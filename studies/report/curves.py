@@ -16,14 +16,15 @@ POINTS = 400
 
 MOST_LINES = 10
 
-_AVERAGES = 40
-"""Points of a curve of losses, which vary too much from step to step to be seen one by one."""
+_AVERAGED, _AVERAGES = 5, 40
+"""Steps in an average of losses, at least, and averages in a line, at most: single losses vary too much to be seen."""
 
 _MEASURES = {
     "expected_mask_size": ("Expected mask size", "pixels"),
     "best_mask_size": ("Smallest working mask so far", "pixels"),
     "loss": ("Loss", "cross entropy, of labels alone 1 - hit rate; averages of steps"),
     "best_success_rate": ("Success rate of the best patch", "(hits + 0.5) / (trials + 1)"),
+    "best_patch_size": ("Size of the best patch", "pixels"),
     "working": ("Patches that work", "pairs of patch and class"),
 }
 """Keys of the searchers' states, in the order of the plots."""
@@ -109,8 +110,9 @@ def _plots(found: Curves, labels: Mapping[int, str], emphasised: Sequence[int], 
 
 
 _SHORTEN: Mapping[str, Callable[[Sequence[tuple[float, float]], int], tuple[tuple[float, float], ...]]] = {
-    "loss": lambda line, points: averaged(line, min(points, _AVERAGES)),
+    "loss": lambda line, points: averaged(line, min(points, _AVERAGES, -(-len(line) // _AVERAGED))),
     "best_mask_size": stepped,
+    "best_patch_size": stepped,
 }
 
 

@@ -72,7 +72,7 @@ def test_the_state_tells_the_best_pair() -> None:
     while (proposal := search.ask()) is not None:
         search.tell(answers(proposal))
     state, target = json.loads(search.state()), search.results()[1]
-    assert (state["best_class"], state["best_mask_size"]) == (1, target.mask_size)
+    assert (state["best_class"], state["best_patch_size"]) == (1, target.mask_size)
     assert 0.9 < state["best_success_rate"] < 1.0  # hits + 0.5 of trials + 1
 
 
