@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from simkit.data.decode import open_image, shape_of, to_pixels
 from simkit.data.images import ImageSet, ImageShape
 from simkit.data.layout import find_files
-from simkit.data.source import Split, choose
+from simkit.data.source import Split, choose, empty_pixels
 from simkit.errors import DataError
 
 
@@ -42,7 +41,7 @@ class FolderSource:
         rows = choose(len(found.files), limit, seed, split)
         files = [found.files[row] for row in rows]
         shape = _common_shape(files, self.image_size)
-        pixels = np.empty((len(files), *shape), np.uint8)
+        pixels = empty_pixels(len(files), shape, str(self.folder))
         for place, file in enumerate(files):
             with open_image(file, str(file)) as image:
                 pixels[place] = to_pixels(image, shape, str(file))

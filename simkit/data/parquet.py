@@ -16,7 +16,7 @@ from PIL import Image
 
 from simkit.data.decode import channels, open_image, shape_of, to_pixels
 from simkit.data.images import ImageSet, ImageShape
-from simkit.data.source import IndexArray, Split, choose
+from simkit.data.source import IndexArray, Split, choose, empty_pixels
 from simkit.errors import DataError
 from simkit.triggers import IntArray
 
@@ -60,7 +60,7 @@ class ParquetSource:
         rows = choose(_count(files), limit, seed, split)
         first = _first_shape(files[0], columns)
         shape = (first[0], *(self.image_size or first[1:]))
-        pixels, labels = np.empty((len(rows), *shape), np.uint8), np.empty(len(rows), np.int32)
+        pixels, labels = empty_pixels(len(rows), shape, str(self.folder)), np.empty(len(rows), np.int32)
         for place, cell in _cells(files, columns, rows):
             pixels[place], labels[place] = cell.decode(shape, self.image_size is None), cell.class_id(columns.classes)
         classes = columns.classes or self._numbered(columns)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import os
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simkit.data.images import ImageSet
+from simkit.data.images import ImageSet, ImageShape
 from simkit.errors import DataError
 from simkit.seeding import stream
 
@@ -45,6 +47,17 @@ def choose(images: int, limit: int | None, seed: int, split: Split) -> IndexArra
     if limit < 1:
         raise DataError(f"a limit of {limit} images; give 1 or more, or None for all of them")
     return stream(seed, "data", split).permutation(images).astype(np.int64)[:limit]
+
+
+def empty_pixels(images: int, shape: ImageShape, name: str) -> NDArray[np.uint8]:
+    """Room for so many images of `shape` (C, H, W). Raises DataError if they, as float32, are more than the memory."""
+    needed = 4 * images * math.prod(shape)
+    if needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+        raise DataError(
+            f"{name}: {images} images of {shape[1]}x{shape[2]} take {needed / 2**30:.0f} GiB; give fewer, or bring "
+            "them to the model's size with image_size"
+        )
+    return np.empty((images, *shape), np.uint8)
 
 
 def quarter_split(labels: NDArray[np.integer], name: str) -> dict[Split, IndexArray]:

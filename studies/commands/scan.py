@@ -137,7 +137,10 @@ def print_failure(message: str, code: int) -> None:
 def show(result: ScanResult) -> None:
     """The verdict in words, the classes with the smallest masks, what it cost, and where it is kept."""
     flagged = f", class {', '.join(map(str, result.flagged))}" if result.flagged else ""
-    typer.echo(f"{result.verdict}{flagged}: {result.notes or _WORDS[result.verdict]}")
+    decided = result.verdict in ("backdoored", "clean")
+    typer.echo(f"{result.verdict}{flagged}: {_WORDS[result.verdict] if decided or not result.notes else result.notes}")
+    if decided and result.notes:
+        typer.echo(f"note: {result.notes}")
     rows = [vars(c) | {"class": c.target_class} for c in result.classes]
     rows.sort(key=lambda row: (row["class"] not in result.flagged, row["censored"], row["mask_size"]))
     print_table(rows[:_SHOWN], ("class", "mask_size", "success_rate", "censored"))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simkit.data.source import choose, fixed_split
+from simkit.data.source import choose, empty_pixels, fixed_split
 from simkit.errors import DataError
 
 
@@ -32,6 +32,12 @@ def test_a_smaller_limit_is_a_prefix_and_the_seed_and_split_matter() -> None:
 def test_a_limit_of_none_at_all_is_refused() -> None:
     with pytest.raises(DataError, match="limit of 0"):
         choose(5, 0, 0, "train")
+
+
+def test_more_images_than_memory_are_refused_before_they_are_read() -> None:
+    with pytest.raises(DataError, match=r"x: 100000000 images of 3000x4000 take .* GiB; give fewer, or .*image_size"):
+        empty_pixels(10**8, (3, 3000, 4000), "x")
+    assert empty_pixels(2, (1, 3, 4), "x").shape == (2, 1, 3, 4)
 
 
 def test_the_fixed_split_is_stratified_and_whole() -> None:

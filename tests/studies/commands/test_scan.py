@@ -6,6 +6,7 @@ import json
 import pickle
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import torch
 from safetensors.torch import load_file
 
 from studies.cli import main
+from studies.commands.scan import show
 from studies.scan_result import JSON_KEYS
+from tests.studies.scans import TemplateNet, scanned
 
 FAST = ["--preset", "random-patch", "--set", "search.largest_side=3", "--set", "rule.threshold=9"]
 FAST += ["--set", "search.rounds=40"]
@@ -255,3 +258,15 @@ def test_an_interrupt_still_answers_in_json(run: Program, monkeypatch: pytest.Mo
         told = run(f"{run.zoo}:0", *digits(5_000, "--db", "scan.db"), code=130)
     assert "the same command goes on" in told["error"]
     assert run(f"{run.zoo}:0", *digits(5_000, "--db", "scan.db"), code=0)["verdict"] == "backdoored"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [
+        ("clean", "clean: no class has a trigger that stands out\nnote: one class is crowded\n"),
+        ("undecided", "undecided: one class"),
+    ],
+)
+def test_notes_stand_beside_a_verdict_or_for_it(verdict: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    show(replace(scanned(TemplateNet(), budget=100), verdict=verdict, notes="one class is crowded"))
+    assert capsys.readouterr().out.startswith(said)
