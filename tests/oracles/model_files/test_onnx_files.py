@@ -154,3 +154,10 @@ def test_a_missing_library_is_named_with_its_extra(
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(ModelError, match=rf"need {library}: pip install 'b3d-simkit\[onnx\]'"):
         read_onnx(saved(tmp_path / "a.onnx", onnx_model()))
+
+
+def test_nothing_is_printed_about_a_name_that_is_no_text(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = onnx_model().SerializeToString()
+    (tmp_path / "a.onnx").write_bytes(data.replace(b"images", b"im\x92ges", 1))
+    refusal(tmp_path / "a.onnx")
+    assert "".join(capfd.readouterr()) == ""
