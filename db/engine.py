@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
 from db.errors import NotALedger, StorageError, translated
+from db.held import apart, connect
 from db.log import check_log
 from db.tables import APPLICATION_ID, SCHEMA
 
@@ -45,9 +46,20 @@ def identify(path: Path) -> int | None:
         if not path.exists() or path.stat().st_size == 0:
             _refuse_orphan_log(path)
             return None
-        with path.open("rb") as file:
-            header = file.read(_HEADER_BYTES)
-        return _version(path, header)
+        with apart(path) as free:
+            if free:
+                with path.open("rb") as file:
+                    return _version(path, file.read(_HEADER_BYTES))
+        return _version_of_open(path)
+
+
+def _version_of_open(path: Path) -> int:
+    """Of a ledger that a connection of this process has open, and has recognised."""
+    connection = connect(path, f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_MS / 1000)
+    try:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    finally:
+        connection.close()
 
 
 def _version(path: Path, header: bytes) -> int:
@@ -86,9 +98,9 @@ def _size(path: Path, suffix: str) -> int:
 def writer_engine(path: Path, journal: str = "wal") -> Engine:
     """An engine whose connections may write `path`; transactions are immediate. Raises as `translated` says."""
 
-    def connect() -> sqlite3.Connection:
+    def connected() -> sqlite3.Connection:
         # autocommit mode: SQLAlchemy's begin event below opens the transactions; the ledger's lock orders the threads
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection = connect(path, path, isolation_level=None, check_same_thread=False)
         connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")  # first, since changing the journal takes a lock
         (found,) = connection.execute(f"PRAGMA journal_mode = {journal}").fetchone()
         if found != journal:  # no shared memory: a network disk, where two machines would write past each other
@@ -99,20 +111,20 @@ def writer_engine(path: Path, journal: str = "wal") -> Engine:
         return connection
 
     # IMMEDIATE: a transaction that reads and then writes would get SQLITE_BUSY at once, whatever busy_timeout says
-    return _engine(connect, "BEGIN IMMEDIATE")
+    return _engine(connected, "BEGIN IMMEDIATE")
 
 
 def reader_engine(path: Path) -> Engine:
     """An engine that cannot write `path`, hold up its writer, or checkpoint; a transaction is one snapshot."""
 
-    def connect() -> sqlite3.Connection:
+    def connected() -> sqlite3.Connection:
         uri = f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if _is_at_rest(path) else ''}"
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_MS / 1000)
+        connection = connect(path, uri, uri=True, isolation_level=None, timeout=BUSY_MS / 1000)
         for pragma in READER_PRAGMAS:
             connection.execute(pragma)
         return connection
 
-    return _engine(connect, "BEGIN")
+    return _engine(connected, "BEGIN")
 
 
 def _is_at_rest(path: Path) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import StorageError, translated
+from db.held import apart
 
 _HEADER, _FRAME, _INDEX = 32, 24, 48
 _MAGIC = 0x377F0682
@@ -28,7 +29,9 @@ def check_log(path: Path) -> None:
     Without shared memory (a copy of the two other files) only damage before the last commit is seen.
     """
     for _ in range(_TRIES):
-        with translated(path):
+        with translated(path), apart(path) as free:
+            if not free:  # SQLite reads the log for this process already
+                return
             before, log, after = _index(path), _bytes(path, "-wal"), _index(path)
         if before == after:
             break
@@ -37,7 +40,7 @@ def check_log(path: Path) -> None:
     whole = _whole(log)
     if before is not None and before.frames == 0:
         return
-    known = before is not None and (not log or before.salt == log[16:24])
+    known = before is not None and (len(log) < _HEADER or before.salt == log[16:24])
     lost = whole.frames < before.frames if before is not None and known else whole.commits_after
     if lost:
         name = path.name
@@ -92,8 +95,8 @@ def _whole(log: bytes) -> _Whole:
     if magic & ~1 != _MAGIC or sums != struct.unpack(">2I", log[24:32]) or size < 512:
         return _Whole(0, 0, len(log) > _HEADER)
     count = (len(log) - _HEADER) // (_FRAME + size)
-    frames = np.frombuffer(log, np.uint8, count * (_FRAME + size), _HEADER).reshape(count, -1)
-    heads = frames[:, :_FRAME].copy().view(">u4").reshape(count, -1).astype(np.int64)
+    frames = np.frombuffer(log, np.uint8, count * (_FRAME + size), _HEADER).reshape(count, _FRAME + size)
+    heads = frames[:, :_FRAME].copy().view(">u4").astype(np.int64)
     same = (heads[:, 2:4] == np.frombuffer(log, ">u4", 2, 16)).all(axis=1)
     good = _continued(frames, heads, same, sums, words)
     return _Whole(good, _HEADER + good * (_FRAME + size), bool((same & (heads[:, 1] > 0))[good:].any()))

@@ -91,32 +91,26 @@ class KillAt:
         return dying
 
 
-class _Traced(sqlite3.Connection):
-    """A connection that tells each statement as it begins, and each commit when it is done."""
-
-    told: Callable[[str], None]
-    pragmas: tuple[str, ...] = ()
-
-    def __init__(self, *args: Any, **named: Any) -> None:
-        super().__init__(*args, **named)
-        for pragma in self.pragmas:
-            self.execute(pragma)
-        self.set_trace_callback(self.told)
-
-    def commit(self) -> None:
-        super().commit()
-        self.told("committed")
-
-
 def _traced(told: Callable[[str], None], pragmas: tuple[str, ...] = ()) -> None:
-    """Make every connection of this process a `_Traced` one."""
+    """Have every connection of this process tell each statement as it begins, and each commit when it is done."""
     connect: Callable[..., sqlite3.Connection] = sqlite3.connect
-    _Traced.told, _Traced.pragmas = staticmethod(told), pragmas
 
     def connected(*args: Any, **named: Any) -> sqlite3.Connection:
-        return connect(*args, **(named | {"factory": _Traced}))
+        connection = connect(*args, **(named | {"factory": _telling(named.get("factory", sqlite3.Connection), told)}))
+        for pragma in pragmas:
+            connection.execute(pragma)
+        connection.set_trace_callback(told)
+        return connection
 
     setattr(sqlite3, "connect", connected)  # noqa: B010 (mypy)
+
+
+def _telling(kind: Any, told: Callable[[str], None]) -> type[sqlite3.Connection]:
+    def commit(self: sqlite3.Connection) -> None:
+        sqlite3.Connection.commit(self)
+        told("committed")
+
+    return type("Telling", (kind,), {"commit": commit})
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,10 @@ class Lab:
         """Add to the count of this name, over all tests and workers."""
         self.counts.append((name, number))
 
+    def result(self, scenario: Scenario) -> str:
+        """What of an unbroken scan is its result, see `victims.result`."""
+        return self.whole(scenario)[64:]
+
     def broken(self, scenario: Scenario, name: object = "scan", folder: Path | None = None) -> Broken:
         """A scan to break, in a folder of its own, or in `folder`."""
         notes = self.folder / f"notes of {name}"

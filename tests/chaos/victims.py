@@ -6,7 +6,7 @@ import hashlib
 import io
 import sqlite3
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,19 +114,28 @@ _ROWS = (
 
 def content(db: Path) -> str:
     """A SHA-256 over every row of the ledger at `db`, but for times."""
-    digest = hashlib.sha256()
-    with reading(db) as connection:
-        for sql in _ROWS:
-            for row in connection.execute(sql):
-                digest.update(repr(row).encode() + b"\n")
+    return _of_rows(db, _ROWS)
+
+
+def result(folder: Path) -> str:
+    """A SHA-256 over verdict and triggers, as rows and as files, of a scan into `folder`."""
+    digest = hashlib.sha256(_of_rows(folder / "scan.db", _ROWS[-2:]).encode())
+    for path in sorted((folder / "triggers").iterdir()):
+        digest.update(f"{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
 def left(folder: Path) -> str:
-    """A SHA-256 over all that a scan into `folder` left: rows, names and bytes of the trigger files."""
-    digest = hashlib.sha256(content(folder / "scan.db").encode())
-    for path in sorted((folder / "triggers").iterdir()):
-        digest.update(f"{path.name}\0".encode() + path.read_bytes())
+    """All that a scan into `folder` left: every row, and names and bytes of the trigger files."""
+    return content(folder / "scan.db") + result(folder)
+
+
+def _of_rows(db: Path, statements: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    with reading(db) as connection:
+        for sql in statements:
+            for row in connection.execute(sql):
+                digest.update(repr(row).encode() + b"\n")
     return digest.hexdigest()
 
 
