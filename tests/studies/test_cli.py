@@ -37,10 +37,10 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
-    def check(_path: object) -> list[str]:
+    def reading(_path: object, older: bool = True) -> None:
         raise error
 
-    monkeypatch.setattr("db.check.check", check)
+    monkeypatch.setattr("db.engine.reading", reading)
     return main(["db", "check", "ledger.db"])
 
 
