@@ -177,7 +177,7 @@ def test_classes_that_no_labels_tell_must_be_told() -> None:
         open_model(answering, bare, CONFIG)
     told = CONFIG.model_copy(update={"n_classes": 10})
     assert open_model(answering, bare, told).oracle.n_classes == 10
-    with pytest.raises(ModelError, match="n_classes is 5, but digits has 10; leave it out"):
+    with pytest.raises(ModelError, match="n_classes is 5, but digits/test has 10; leave it out"):
         open_model(answering, images, CONFIG.model_copy(update={"n_classes": 5}))
 
 
