@@ -22,6 +22,8 @@ def locked(path: Path) -> FileLock:
     try:
         lock.acquire()
     except Timeout as error:
+        if not Path(lock.lock_file).exists():  # a folder where nobody makes files, such as those below /proc
+            raise StorageError(f"{path}: no file can be made there; choose a folder you may write") from error
         raise StorageBusy(
             f"{path}: open already, here or in another process; wait for it, or use another file"
         ) from error

@@ -35,7 +35,7 @@ def test_a_flipped_byte_is_told_or_harmless(sound: Broken, lab: Lab) -> None:
     def flip(data: bytearray) -> None:
         data[int(draw.integers(len(data)))] ^= 1 << int(draw.integers(8))
 
-    told, harmless = _damaged(sound, lab, flip, lab.sized(15, 50))
+    told, harmless = _damaged(sound, lab, flip, lab.sized(15, 70))
     assert told > 0
     lab.count("flips", told + harmless)
     lab.count("flips told", told)
@@ -47,7 +47,7 @@ def test_a_file_cut_short_is_told_or_harmless(sound: Broken, lab: Lab) -> None:
     def cut(data: bytearray) -> None:
         del data[int(draw.integers(len(data))) :]
 
-    told, harmless = _damaged(sound, lab, cut, lab.sized(8, 25))
+    told, harmless = _damaged(sound, lab, cut, lab.sized(8, 35))
     lab.count("cuts", told + harmless)
     lab.count("cuts told", told)
 
