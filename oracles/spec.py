@@ -47,8 +47,9 @@ class OracleSpec(BaseModel):
     rate_limit: images let through, as `10/second` or `1800/minute`, or calls, as `15 calls/second`; rate_burst: at once
     (as many as the limit). rate_policy: a call that comes too soon has to `wait` (so if nothing is said), or is refused
     and comes again when told to (`refuse`). near_duplicate: calls are refused whose images are as near as this to
-    earlier ones, as root mean square difference a pixel, in more than near_duplicate_share (0.5) of them, by the last
-    near_duplicate_window (1000) images. price_per_thousand: of queries, in any money. seconds_per_call,
+    earlier ones, as root mean square difference a pixel. near_duplicate_share: a call is refused where more than this
+    share of its images is (0.5 if nothing is said). near_duplicate_window: earlier images that are remembered (1000 if
+    nothing is said). price_per_thousand: of queries, in any money. seconds_per_call,
     seconds_per_query: what an answer takes. real_time: all these seconds are slept too, and not only counted.
     """
 

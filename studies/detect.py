@@ -84,9 +84,7 @@ class _Trial:
         except Refused as error:
             stopped: Stopped = "budget" if error.reason == "budget" else "refused"
             verdict = Verdict("undecided", stopped, (), None, (), None, str(error))
-        if missing := set(verdict.flagged) - {c.target_class for c in verdict.classes}:
-            raise ContractError(f"class {min(missing)} is flagged without a ClassResult; add one with its trigger")
-        return verdict
+        return _checked(verdict)
 
 
 def _in_ledger(trial: _Trial, db: Path | Ledger, info: RunInfo) -> ScanResult:
@@ -114,6 +112,18 @@ def _finished(trial: _Trial, ledger: Ledger, info: RunInfo) -> Run:
     )
     late.run.finish(replace(row, threshold=None), trigger_rows(verdict))
     return late.run
+
+
+def _checked(verdict: Verdict) -> Verdict:
+    """Raise ContractError on what the ledger's own check would later call unsound."""
+    if missing := set(verdict.flagged) - {c.target_class for c in verdict.classes}:
+        raise ContractError(f"class {min(missing)} is flagged without a ClassResult; add one with its trigger")
+    for found in verdict.classes:
+        hits = (found.success_rate or 0.0) * found.trials
+        if abs(hits - round(hits)) > 1e-6:
+            rate = f"class {found.target_class}: a success rate of {found.success_rate} in {found.trials} trials"
+            raise ContractError(f"{rate} is {hits:g} hits; give the trials that it is a share of")
+    return verdict
 
 
 def _joined(images: ScanImages) -> ImageSet:

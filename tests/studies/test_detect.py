@@ -18,11 +18,12 @@ from simkit.detectors.blackbox.trigger_search import TriggerSearch
 from simkit.errors import ConfigError, ContractError
 from simkit.search.presets import Preset
 from simkit.search.random_patch import RandomPatchConfig
-from simkit.verdict import Verdict
+from simkit.verdict import ClassResult, Verdict
 from studies.detect import detect
 from studies.scan import scan
 from studies.scan_result import ScanResult
 from studies.stored import stored_config
+from tests.fakes import corner_plant
 from tests.simkit.search.scans import DRIVER
 from tests.studies.scans import IMAGES, TemplateNet, arrays
 
@@ -44,6 +45,19 @@ class Asks:
         if self.breaks:
             raise KeyboardInterrupt
         return Verdict("backdoored" if self.flagged else "clean", "decided", self.flagged, 0.5, (), None)
+
+
+@dataclass(frozen=True)
+class Says:
+    """Says that a trigger for class 0 worked at this rate."""
+
+    rate: float
+    trials: int
+
+    def detect(self, access: QueryDataAccess) -> Verdict:
+        access.oracle.query(access.images.pixels[:1])
+        found = ClassResult(0, corner_plant(0).trigger, 4.0, self.rate, censored=True, trials=self.trials)
+        return Verdict("clean", "decided", (), None, (found,), None)
 
 
 def detected(detector: Any, model: Any = None, **settings: Any) -> ScanResult:
@@ -108,6 +122,7 @@ def test_a_detector_that_was_broken_off_does_not_go_on(tmp_path: Path) -> None:
     ("call", "error", "said"),
     [
         (lambda: detected(Asks(flagged=(1,))), ContractError, "class 1 is flagged"),
+        (lambda: detected(Says(0.5, 3)), ContractError, "class 0: a success rate of 0.5 in 3 trials is 1.5 hits"),
         (lambda: detected(Asks(), preset="slides"), ConfigError, "preset is a setting of a scan"),
         (lambda: detected(object()), ConfigError, "no method detect"),
     ],

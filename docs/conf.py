@@ -1,0 +1,56 @@
+"""The documentation site: `tox -e docs`, or `python -m sphinx -W docs site`. Nothing is fetched from a network."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from docs import generate  # noqa: E402 (found by the line above)
+
+project = "simkit"
+author = copyright = "the simkit authors"
+version = release = version_of("b3d-simkit")
+
+extensions = ["myst_nb", "sphinx.ext.autodoc"]
+exclude_patterns = ["generated"]
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True}
+nitpicky = False
+
+html_theme = "furo"
+html_title = f"simkit {version}"
+html_show_sphinx = False
+html_show_copyright = False
+html_copy_source = False
+html_theme_options = {"navigation_with_keys": True}
+
+
+def as_plain_text(_app: Any, _what: str, _name: str, thing: Any, _options: Any, lines: list[str]) -> None:
+    """Show docstrings as the plain text that they are."""
+    try:
+        names = list(inspect.signature(thing).parameters)
+    except (TypeError, ValueError):  # a module, or a type alias
+        names = []
+    lines[:] = generate.as_plain_text("\n".join(lines), names).split("\n")
+
+
+def setup(app: Any) -> None:
+    """Called by sphinx."""
+    app.connect("autodoc-process-docstring", as_plain_text)
+
+
+# Pages that follow the code word for word are written anew by every build.
+generate.write(HERE / "generated")

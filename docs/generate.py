@@ -1,0 +1,110 @@
+"""Pages and tables that are made from the code, so that they cannot fall behind it: commands, settings, the schema."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from db.tables import metadata, schema
+from oracles.spec import OracleSpec
+from simkit.search.presets import PRESETS
+from simkit.verdict import RULES
+from studies.scan_config import ScanConfig
+
+
+def write(folder: Path) -> None:
+    """Write every generated file into `folder`."""
+    folder.mkdir(exist_ok=True)
+    pages = {
+        "cli.md": commands(),
+        "scan_settings.md": settings(ScanConfig),
+        "oracle_spec.md": settings(OracleSpec),
+        "presets.md": presets(),
+        "schema.md": tables(),
+    }
+    for name, text in pages.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def commands() -> str:
+    """Every command with its arguments and options, as `--help` tells them."""
+    wanted = [sys.executable, "-m", "typer", "studies.cli", "utils", "docs", "--name", "simkit"]
+    told = subprocess.run([*wanted, "--title", "Commands"], capture_output=True, text=True, check=True)
+    return told.stdout
+
+
+def settings(model: type[BaseModel]) -> str:
+    """A table of a pydantic model: each field, what it is by the docstring, its default."""
+    meanings = field_sentences(model.__doc__ or "", list(model.model_fields))
+    rows = [(f"`{name}`", meanings.get(name, ""), _default(field)) for name, field in model.model_fields.items()]
+    return table(("setting", "meaning", "default"), rows)
+
+
+def field_sentences(docstring: str, names: list[str]) -> dict[str, str]:
+    """What a docstring says of each field: the text between `name:`, or `a, b:`, and the next one."""
+    text = " ".join(docstring.split())
+    known = "|".join(map(re.escape, names))
+    starts = list(re.finditer(rf"(?<![\w{{\"])((?:{known})(?: \([^)]*\))?(?:, (?:{known})(?: \([^)]*\))?)*): ", text))
+    ends = [match.start() for match in starts[1:]] + [len(text)]
+    found: dict[str, str] = {}
+    for match, end in zip(starts, ends, strict=True):
+        meaning = text[match.end() : end].strip().rstrip(".;")
+        for part in re.split(r", (?![^(]*\))", match[1]):
+            name, _, note = part.partition(" ")
+            found[name] = f"{meaning} {note}".strip()
+    return found
+
+
+def as_plain_text(docstring: str, names: list[str]) -> str:
+    """A docstring, which is plain text, in reStructuredText; `name: meaning` becomes an entry of a list."""
+    paragraphs = [" ".join(part.split()) for part in inspect.cleandoc(docstring).split("\n\n")]
+    text = re.sub(r"([*|\\]|_\b)", r"\\\1", "\n\n".join(paragraphs))
+    text = re.sub(r"`([^`]*)`", lambda code: f"``{code[1].replace(chr(92), '')}``", text)
+    if not names:
+        return text
+    known = "|".join(map(re.escape, names))
+    return re.sub(rf"(?<![\w{{\"`])((?:{known})(?:, (?:{known}))*): ", r"\n\n* **\1**: ", text)
+
+
+def presets() -> str:
+    """The presets and the decision rules there are."""
+    rows = [(f"`{name}`", f"`{type(p.search).__name__}`", f"`{p.rule}`") for name, p in PRESETS.items()]
+    rules = [(f"`{rule.name}`", f"{rule.threshold:g}", rule.source) for rule in RULES.values()]
+    return f"{table(('preset', 'search', 'rule'), rows)}\n{table(('rule', 'threshold', 'from'), rules)}"
+
+
+def tables() -> str:
+    """The tables and views of a ledger with their columns."""
+    parts = []
+    for made in metadata.sorted_tables:
+        rows = [(f"`{c.name}`", str(c.type).lower(), "" if c.nullable else "required") for c in made.columns]
+        parts.append(f"### `{made.name}`\n\n{table(('column', 'type', ''), rows)}")
+    views = [name for name in schema() if name not in metadata.tables]
+    parts += [f"### `{name}` (view)\n\n```sql\n{_view(name)}\n```\n" for name in views]
+    return "\n".join(parts)
+
+
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """A table in Markdown."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _view(name: str) -> str:
+    from db import tables as made
+
+    return str(getattr(made, f"{name.upper()}_VIEW")).strip()
+
+
+def _default(field: Any) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    return "all scores, exactly" if isinstance(value, OracleSpec) else f"`{value!r}`"

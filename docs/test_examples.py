@@ -1,0 +1,40 @@
+"""Every example runs as the script that it is, and comes to the verdicts that its page tells."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PRINTED = {
+    "attack": ("the attack succeeds on 100.0%", "B3D says: clean []"),
+    "detector": ("clean: clean []", "backdoored: backdoored [3]", "run 2: 1,176 external queries"),
+    "restriction": ("None: backdoored [3]", "Steps(width=0.2, wobble=0.02, seed=0): backdoored [3]"),
+    "searcher": ("clean: clean []", "backdoored: backdoored [3]"),
+    "served_model": ("backdoored [3]", "it would have cost"),
+}
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_it_runs_and_says_what_its_page_says(name: str, tmp_path: Path) -> None:
+    script = str(ROOT / "examples" / f"{name}.py")
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for line in PRINTED[name]:
+        assert line in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_example_is_run() -> None:
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == PRINTED.keys()

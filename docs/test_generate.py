@@ -1,0 +1,30 @@
+"""What the site makes from the code."""
+
+from __future__ import annotations
+
+from docs.generate import as_plain_text, commands, field_sentences, settings, tables
+from oracles.spec import OracleSpec
+from studies.scan_config import ScanConfig
+
+
+def test_a_docstring_is_split_at_its_fields() -> None:
+    told = field_sentences("Spec of it. a: one, in [0, 1]. b (of c), c: shared; d_e: see a: b.", ["a", "b", "c", "d_e"])
+    assert told == {"a": "one, in [0, 1]", "b": "shared (of c)", "c": "shared", "d_e": "see"} | {"a": told["a"]}
+
+
+def test_no_setting_goes_without_a_word() -> None:
+    for model in (ScanConfig, OracleSpec):
+        rows = [line for line in settings(model).splitlines()[2:] if "|  |" in line]
+        assert rows == []
+
+
+def test_a_docstring_is_shown_as_it_is_written() -> None:
+    assert as_plain_text("Does *this* to `x`. side: in px.", ["side"]) == (
+        "Does \\*this\\* to ``x``. \n\n* **side**: in px."
+    )
+
+
+def test_commands_and_tables_are_those_there_are() -> None:
+    assert "## `simkit scan`" in commands()
+    assert "### `calls`" in tables()
+    assert "CREATE VIEW queries" in tables()
