@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import pytest
 
+import db.check  # noqa: F401 (first: what is imported while `reading` is patched would keep the patch)
 from db.errors import NotALedger, StorageBusy, StorageError
 from oracles.errors import BudgetExhausted, InvalidImages, InvalidSpec, ModelError, ReplayMismatch
 from simkit.errors import ConfigError, ContractError, DataError
