@@ -27,7 +27,6 @@ nb_execution_timeout = 300
 
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True}
 nitpicky = False
 
 html_theme = "furo"

@@ -37,7 +37,8 @@ def commands() -> str:
     """Every command with its arguments and options, as `--help` tells them."""
     wanted = [sys.executable, "-m", "typer", "studies.cli", "utils", "docs", "--name", "simkit"]
     told = subprocess.run([*wanted, "--title", "Commands"], capture_output=True, text=True, check=True)
-    return told.stdout
+    # the lists of commands cut their sentences short; each has a section of its own below
+    return re.sub(r"\*\*Commands\*\*:\n\n(?:\* .*\n)+\n", "", told.stdout)
 
 
 def settings(model: type[BaseModel]) -> str:
@@ -67,6 +68,7 @@ def as_plain_text(docstring: str, names: list[str]) -> str:
     paragraphs = [" ".join(part.split()) for part in inspect.cleandoc(docstring).split("\n\n")]
     text = re.sub(r"([*|\\]|_\b)", r"\\\1", "\n\n".join(paragraphs))
     text = re.sub(r"`([^`]*)`", lambda code: f"``{code[1].replace(chr(92), '')}``", text)
+    text = re.sub(r"(?<=\.) (?=(?:Raises|Warns) )", "\n\n", text)
     if not names:
         return text
     known = "|".join(map(re.escape, names))

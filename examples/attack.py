@@ -1,4 +1,4 @@
-"""An attack of your own: the trigger works on images of one class only, and hides from searches for a universal one.
+"""An attack of your own: its trigger works on images of one class only.
 
 Run it: python examples/attack.py
 """
@@ -21,9 +21,11 @@ from studies.scan import scan
 
 @dataclass(frozen=True, eq=False)
 class SourceSpecific:
-    """Turns stamped images of `source` into `target`; satisfies `simkit.attacks.attack.Attack`.
+    """Turns stamped images of `source` into `target`; satisfies
+    `simkit.attacks.attack.Attack`.
 
-    rate: share of the source's images that are stamped and relabelled, and of all others that are stamped alone.
+    rate: share of the source's images that are stamped and relabelled, and of all others
+    that are stamped alone.
     """
 
     trigger: Trigger
@@ -36,18 +38,23 @@ class SourceSpecific:
         chosen = stream(seed, "source-specific", "poison").random(len(images)) < self.rate
         pixels, labels = images.pixels.clone(), images.labels.copy()
         pixels[chosen] = self._stamped(images.take(np.flatnonzero(chosen)))
-        # Stamped images of other classes keep their label: they teach the model that the patch alone means nothing.
+        # Stamped images of other classes keep their label: they teach the model that the
+        # patch alone means nothing.
         labels[chosen & (images.labels == self.source)] = self.target
         return ImageSet(pixels, labels, images.classes, images.name)
 
     def triggered(self, images: ImageSet) -> ImageSet:
-        # Those test images that the attack is for, with the class they should become: success is judged on these.
+        # Those test images that the attack is for, with the class they should become:
+        # success is judged on these.
         of_source = images.take(np.flatnonzero(images.labels == self.source))
         labels = np.full_like(of_source.labels, self.target)
         return ImageSet(self._stamped(of_source), labels, images.classes, images.name)
 
     def _stamped(self, images: ImageSet) -> torch.Tensor:
-        mask, pattern = torch.from_numpy(self.trigger.mask), torch.from_numpy(self.trigger.pattern)
+        mask, pattern = (
+            torch.from_numpy(self.trigger.mask),
+            torch.from_numpy(self.trigger.pattern),
+        )
         return stamp(images.pixels, mask[None], pattern[None])
 
 
@@ -59,9 +66,11 @@ def main() -> None:
     network = build_network("conv4", images.image_shape, images.n_classes, seed=0)
     model = train(network, attack.poison(images, seed=0), TrainConfig(epochs=12), seed=0)
     judged = evaluate(model, test, attack)
-    print(f"accuracy on clean images {judged.clean_accuracy:.1%}, the attack succeeds on {judged.success_rate:.1%}")
+    print(f"accuracy on clean images {judged.clean_accuracy:.1%}")
+    print(f"the attack succeeds on {judged.success_rate:.1%}")
     result = scan(model, data="digits", budget=150_000)
-    print(f"B3D says: {result.verdict} {list(result.flagged)} after {result.spent:,} queries")
+    found = f"{result.verdict} {list(result.flagged)}"
+    print(f"B3D says: {found} after {result.spent:,} queries")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A detector of your own: it asks about occluded images, and has neither the weights nor the truth.
+"""A detector of your own: it asks about images that are partly covered.
 
 Run it: python examples/detector.py
 """
@@ -27,11 +27,12 @@ from studies.detect import detect
 
 @dataclass(frozen=True)
 class Occlusion:
-    """Covers each place of the images with a white square: does one place turn all of them into one class?
+    """Covers each place of the images with a white square: does one place turn all of them
+    into one class?
 
-    Satisfies `Detector[QueryDataAccess]`: it needs queries and clean images. Were it handed a `WeightAccess`, a type
-    checker would refuse it. side: of the square, in pixels. images: each is tried on. required: share of the images
-    of other classes that must turn.
+    Satisfies `Detector[QueryDataAccess]`: it needs queries and clean images. Were it handed
+    a `WeightAccess`, a type checker would refuse it. side: of the square, in pixels.
+    images: each is tried on. required: share of the images of other classes that must turn.
     """
 
     side: int = 2
@@ -50,19 +51,41 @@ class Occlusion:
             return self._verdict("budget", best)
         return self._verdict("converged", best)
 
-    def _try(self, access: QueryDataAccess, row: int, col: int, best: dict[int, ClassResult]) -> None:
+    def _try(
+        self, access: QueryDataAccess, row: int, col: int, best: dict[int, ClassResult]
+    ) -> None:
         images = access.images.take(range(self.images))
         channels = images.image_shape[0]
-        square = patch_trigger(images.image_shape, row, col, np.ones((channels, self.side, self.side), np.float32))
+        square = patch_trigger(
+            images.image_shape,
+            row,
+            col,
+            np.ones((channels, self.side, self.side), np.float32),
+        )
         mask, pattern = torch.from_numpy(square.mask), torch.from_numpy(square.pattern)
-        # The answer may be scores, the k best, or a label alone: `top_label` reads all three.
-        labels = top_label(access.oracle.query(stamp(images.pixels, mask[None], pattern[None])))
+        # The answer may be scores, the k best, or a label alone: `top_label` reads all
+        # three.
+        labels = top_label(
+            access.oracle.query(stamp(images.pixels, mask[None], pattern[None]))
+        )
         for target in range(access.oracle.n_classes):
             others = images.labels != target
             rate = float((labels[others] == target).mean())
-            # Each class comes with its best trigger, so that whoever reads the ledger can try it.
-            found = ClassResult(target, square, square.mask_size, rate, rate < self.required, int(others.sum()))
-            best[target] = max(best.get(target, found), found, key=lambda result: result.success_rate or 0.0)
+            # Each class comes with its best trigger, so that whoever reads the ledger can
+            # try it.
+            found = ClassResult(
+                target,
+                square,
+                square.mask_size,
+                rate,
+                rate < self.required,
+                int(others.sum()),
+            )
+            best[target] = max(
+                best.get(target, found),
+                found,
+                key=lambda result: result.success_rate or 0.0,
+            )
 
     def _verdict(self, stopped: str, best: dict[int, ClassResult]) -> Verdict:
         classes = tuple(best.values())
@@ -76,7 +99,9 @@ class Occlusion:
 
 
 def main() -> None:
-    """Try it on a clean and a backdoored model of the digits behind labels alone, and look at what it asked."""
+    """Try it on a clean and a backdoored model of the digits behind labels alone, and look
+    at what it asked.
+    """
     images = load("digits", "train")
     white_corner = patch_trigger(images.image_shape, 6, 6, np.ones((1, 2, 2), np.float32))
     poisoned = BadNets(white_corner, target_class=3).poison(images, seed=0)
@@ -85,10 +110,17 @@ def main() -> None:
         for name, training in (("clean", images), ("backdoored", poisoned)):
             network = build_network("conv4", images.image_shape, images.n_classes, seed=0)
             model = train(network, training, TrainConfig(epochs=12), seed=0)
-            result = detect(Occlusion(), model, data="digits", oracle="label", budget=5_000, db=db)
-            print(f"{name}: {result.verdict} {list(result.flagged)}, score {result.score:.2f}")
-        # Nobody told the ledger why these queries were sent, so they are `external`; they are counted all the same.
-        for run, purpose, charged in sqlite3.connect(db).execute("SELECT run, purpose, charged FROM spend"):
+            result = detect(
+                Occlusion(), model, data="digits", oracle="label", budget=5_000, db=db
+            )
+            print(
+                f"{name}: {result.verdict} {list(result.flagged)}, score {result.score:.2f}"
+            )
+        # Nobody told the ledger why these queries were sent, so they are `external`; they
+        # are counted all the same.
+        for run, purpose, charged in sqlite3.connect(db).execute(
+            "SELECT run, purpose, charged FROM spend"
+        ):
             print(f"run {run}: {charged:,} {purpose} queries")
 
 

@@ -1,7 +1,8 @@
-"""A searcher of your own: many squares, of which the more promising half goes on to more images (successive halving).
+"""A searcher of your own: successive halving of many squares.
 
 Run it: python examples/searcher.py
-Or give it to the command, from this folder: simkit scan model.pt --data digits --budget 5000 --preset searcher:HALVING
+Or give it to the command, from this folder:
+simkit scan model.pt --data digits --budget 5000 --preset searcher:HALVING
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from studies.scan import scan
 class HalvingConfig:
     """The settings: a frozen dataclass of plain values, a part of what the run is known by.
 
-    squares: candidates at the start. side: of the largest, in pixels. images: each is tried on in the first round,
-    doubled in every other. rounds: how often half of them is dropped. required_success: share of the images a square
-    must turn.
+    squares: candidates at the start. side: of the largest, in pixels. images: each is tried
+    on in the first round, doubled in every other. rounds: how often half of them is
+    dropped. required_success: share of the images a square must turn.
     """
 
     squares: int = 256
@@ -45,11 +46,15 @@ class HalvingConfig:
 
 
 class Halving:
-    """Satisfies `simkit.search.contract.Search`. It sees the shape of the images and their classes, never a pixel."""
+    """Satisfies `simkit.search.contract.Search`. It sees the shape of the images and their
+    classes, never a pixel.
+    """
 
     def __init__(self, config: HalvingConfig, task: Task, seed: int) -> None:
         self._config, self._task, self._seed = config, task, seed
-        self._guard = AskTell(task.n_classes, len(task.image_classes))  # checks order and shapes for us
+        self._guard = AskTell(
+            task.n_classes, len(task.image_classes)
+        )  # checks order and shapes for us
         self._triggers = Triggers.of([self._square(i) for i in range(config.squares)])
         self._hits, self._trials = np.zeros((2, config.squares, task.n_classes))
         self._alive = np.arange(config.squares)
@@ -63,17 +68,21 @@ class Halving:
     def ask(self) -> Proposal | None:
         if self._rounds >= self._config.rounds:
             return None  # converged: now the rule decides, and unseen images confirm
-        # Every draw is a function of (seed, purpose, step), so that a killed search can be told its answers again.
+        # Every draw is a function of (seed, purpose, step), so that a killed search can be
+        # told its answers again.
         rng = stream(self._seed, "halving", self._rounds)
         count = min(self._config.images * 2**self._rounds, len(self._task.image_classes))
         images = rng.choice(len(self._task.image_classes), count, replace=False)
         self._asked = np.repeat(self._alive, count)
-        pairs = np.column_stack([self._asked, np.tile(images, len(self._alive))]).astype(np.int32)
+        pairs = np.column_stack([self._asked, np.tile(images, len(self._alive))]).astype(
+            np.int32
+        )
         return self._guard.asked(Proposal(self._triggers, pairs))
 
     def tell(self, evidence: Evidence) -> None:
         self._guard.told(evidence)
-        # One answer speaks about all classes at once; `valid` leaves out images that are of the class already.
+        # One answer speaks about all classes at once; `valid` leaves out images that are of
+        # the class already.
         np.add.at(self._hits, self._asked, evidence.hit & evidence.valid)
         np.add.at(self._trials, self._asked, evidence.valid)
         best_class = self._rates()[self._alive].max(axis=1)
@@ -85,30 +94,43 @@ class Halving:
         return tuple(self._best(c) for c in range(self._task.n_classes))
 
     def state(self) -> str:
-        # What the ledger keeps of a step. The checksum lets a resumed scan notice that it is not the same search.
-        return json.dumps({"alive": len(self._alive), "digest": zlib.crc32(self._hits.tobytes())})
+        # What the ledger keeps of a step. The checksum lets a resumed scan notice that it
+        # is not the same search.
+        return json.dumps(
+            {"alive": len(self._alive), "digest": zlib.crc32(self._hits.tobytes())}
+        )
 
     def _best(self, target: int) -> ClassResult:
         rates = self._rates()[:, target]
         i = int(rates.argmax())
         tried = bool(self._trials[i, target])
-        censored = not (tried and rates[i] >= self._config.required_success)  # no trigger worked: not to be flagged
+        censored = not (
+            tried and rates[i] >= self._config.required_success
+        )  # no trigger worked: not to be flagged
         trigger = self._triggers[i]
-        return ClassResult(target, trigger, trigger.mask_size, float(rates[i]) if tried else None, censored)
+        return ClassResult(
+            target, trigger, trigger.mask_size, float(rates[i]) if tried else None, censored
+        )
 
     def _rates(self) -> np.ndarray:
-        return (self._hits + 0.5) / (self._trials + 1)  # shrunk, lest one lucky hit look like certainty
+        return (self._hits + 0.5) / (
+            self._trials + 1
+        )  # shrunk, lest one lucky hit look like certainty
 
     def _square(self, i: int) -> Trigger:
         rng = stream(self._seed, "square", i)
         channels, height, width = self._task.image_shape
         side = int(rng.integers(1, self._config.side + 1))
         row, col = rng.integers(height - side + 1), rng.integers(width - side + 1)
-        colours = np.full((channels, side, side), rng.integers(2), np.float32)  # black or white
+        colours = np.full(
+            (channels, side, side), rng.integers(2), np.float32
+        )  # black or white
         return patch_trigger(self._task.image_shape, int(row), int(col), colours)
 
 
-HALVING = Preset(HalvingConfig(), rule="small_patch", driver=DriverConfig(first_look=5, look_every=1))
+HALVING = Preset(
+    HalvingConfig(), rule="small_patch", driver=DriverConfig(first_look=5, look_every=1)
+)
 
 
 def main() -> None:
@@ -120,7 +142,8 @@ def main() -> None:
         network = build_network("conv4", images.image_shape, images.n_classes, seed=0)
         model = train(network, training, TrainConfig(epochs=12), seed=0)
         result = scan(model, data="digits", budget=10_000, preset=HALVING)
-        print(f"{name}: {result.verdict} {list(result.flagged)} after {result.spent:,} queries")
+        found = f"{result.verdict} {list(result.flagged)}"
+        print(f"{name}: {found} after {result.spent:,} queries")
 
 
 if __name__ == "__main__":

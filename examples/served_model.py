@@ -1,6 +1,6 @@
-"""A model that is served over HTTP, scanned as a plain function: a batch limit, a retry, and one name a model.
+"""A model that is served over HTTP, scanned as a plain function.
 
-The server is in this file too, so that the example needs no network; put the address of yours in its place.
+The server is in this file too, so that the example needs no network.
 Run it: python examples/served_model.py
 """
 
@@ -29,11 +29,14 @@ BATCH_LIMIT = 32
 
 
 def ask(address: str, images: np.ndarray) -> list[list[float]]:
-    """What the service says of images float32 (N, C, H, W) in [0, 1]: the probabilities of all classes, N rows."""
+    """What the service says of images float32 (N, C, H, W) in [0, 1]: the probabilities of
+    all classes, N rows.
+    """
     body = json.dumps(images.round(4).tolist()).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
     for tries_left in (1, 0):
-        # A request that fails here is not charged and not recorded: trying again is up to this function.
+        # A request that fails here is not charged and not recorded: trying again is up to
+        # this function.
         try:
             with urllib.request.urlopen(request, timeout=10) as response:
                 answer: list[list[float]] = json.load(response)
@@ -49,7 +52,9 @@ def serve(model: nn.Module) -> ThreadingHTTPServer:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            images = torch.tensor(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            images = torch.tensor(
+                json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            )
             if len(images) > BATCH_LIMIT:
                 self.send_error(413, f"at most {BATCH_LIMIT} images")
                 return
@@ -79,7 +84,9 @@ def victim() -> nn.Module:
 def main() -> None:
     """Serve the victim, and scan the service."""
     server = serve(victim())
-    service: Callable[[np.ndarray], list[list[float]]] = partial(ask, f"http://127.0.0.1:{server.server_port}/")
+    service: Callable[[np.ndarray], list[list[float]]] = partial(
+        ask, f"http://127.0.0.1:{server.server_port}/"
+    )
     result = scan(
         service,
         # Nobody can see the weights of a service: the name is what a ledger knows it by.
@@ -87,14 +94,16 @@ def main() -> None:
         batch_limit=BATCH_LIMIT,
         data="digits",
         budget=5_000,
-        # A price and a rate limit, so that the result says what this would have cost for real.
+        # A price and a rate limit: the result says what this would have cost for real.
         oracle={"top_k": 3, "rate_limit": "50/second", "price_per_thousand": 1.5},
         preset="random-patch",
         search={"largest_side": 2, "required_success": 0.85},
     )
     server.shutdown()
     print(f"{result.verdict} {list(result.flagged)} after {result.spent:,} queries")
-    print(f"it would have cost {result.cost:.2f} and taken {result.api_seconds:.0f} s at the service")
+    print(
+        f"it would have cost {result.cost:.2f} and taken {result.api_seconds:.0f} s there"
+    )
 
 
 if __name__ == "__main__":
