@@ -34,16 +34,26 @@ def stored_config(info: RunInfo, own: OwnCode = OwnCode()) -> ScanConfig:
     `search`, `driver` and `rule` hold only what differs from the preset. `name` is not stored: `info.model` is it, or
     the path. Raises ConfigError where this simkit does not know the searcher or one of its settings.
     """
-    told = json.loads(info.config)
+    told = _of_a_scan(info)
     try:
         config = _config(info, told, own)
-        found = json.loads(json.dumps(config.identity()))
+        found = json.loads(json.dumps(config.identity())) | {"preset": told["preset"]}
     except (ConfigError, InvalidSpec) as error:
         raise ConfigError(f"the run's settings are of another simkit or of code of your own: {error}") from None
-    told.pop("preset")
+    except (KeyError, TypeError, AttributeError):  # JSON of another form than any that this simkit writes
+        raise ConfigError("the run's settings are not those of a scan, or of another simkit") from None
     if differ := sorted(_differing(found, told)):
         raise ConfigError(f"the run's settings are of other code: {', '.join(differ)} cannot be made as they were")
     return config
+
+
+def _of_a_scan(info: RunInfo) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(info.config)
+    if isinstance(told, dict) and isinstance(detector := told.get("detector"), dict):
+        raise ConfigError(
+            f"it is a run of the detector {detector.get('kind')} and no scan; its queries cannot be built again"
+        )
+    return told
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any], where: str = "") -> Iterator[str]:
@@ -56,15 +66,14 @@ def _differing(one: Mapping[str, Any], other: Mapping[str, Any], where: str = ""
 
 
 def _config(info: RunInfo, told: Mapping[str, Any], own: OwnCode) -> ScanConfig:
-    if "detector" in told:
-        raise ConfigError(f"it is a run of the detector {told['detector']['kind']} and no scan")
     settings = {name: value for name, value in told.items() if name not in _WRITTEN_OUT} | {"data": info.data}
     if own.preset is not None:
         settings["preset"] = own.preset
-    if told["restriction"] is not None:
-        if own.restriction is None:
-            raise ConfigError(f"give the restriction {told['restriction']['kind']} that it ran behind")
-        settings["restriction"] = own.restriction
+    if told["restriction"] is not None and own.restriction is None:
+        raise ConfigError(f"give the restriction {told['restriction']['kind']} that it ran behind")
+    if told["restriction"] is None and own.restriction is not None:
+        raise ConfigError("it ran behind no restriction of your own; give none")
+    settings["restriction"] = own.restriction
     plain = ScanConfig.of(settings)
     preset, kind = plain.resolved(), told["search"]["kind"]
     if (known := qualified_name(preset.search)) != kind:

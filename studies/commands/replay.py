@@ -108,16 +108,23 @@ def _read(db: Path, run: int | None, wanted: tuple[list[str], str | None], given
 
 
 def _rule(text: str) -> Rule:
+    import math
     from dataclasses import replace
 
     from simkit.errors import ConfigError
     from simkit.search.presets import rule
 
-    name, equals, threshold = text.partition("=")
+    name, equals, number = text.partition("=")
+    chosen = rule(name)
+    if not equals:
+        return chosen
     try:
-        return replace(rule(name), threshold=float(threshold), source="set for this replay") if equals else rule(name)
+        threshold = float(number)
     except ValueError:
-        raise ConfigError(f"--rule {text!r}: write NAME=THRESHOLD, for example below_median=0.25") from None
+        threshold = math.nan
+    if not math.isfinite(threshold):
+        raise ConfigError(f"--rule {text!r}: write NAME=THRESHOLD, for example below_median=0.25")
+    return replace(chosen, threshold=threshold, source="set for this replay")
 
 
 def _budgets(text: str | None) -> list[int]:

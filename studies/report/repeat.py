@@ -32,8 +32,6 @@ def command_of(info: RunInfo) -> tuple[str | None, str]:
         config = stored_config(info)
     except ConfigError as error:
         return None, str(error)
-    except (KeyError, TypeError, AttributeError):  # JSON of another form than any that this simkit wrote
-        return None, "its settings are not those of a scan"
     threads = _object(info.environment).get("threads")
     words = ["simkit", "scan", info.model, "--data", info.data, "--budget", str(info.budget or 1)]
     words += ["--oracle", _oracle(config.oracle), "--preset", config.preset_name, "--seed", str(info.seed)]
@@ -52,7 +50,7 @@ def settings_of(info: RunInfo) -> tuple[Setting, ...]:
     """Every setting of a run by its dotted name, those that differ from the preset or the default marked."""
     try:
         changed = _changed(stored_config(info))
-    except (ConfigError, KeyError, TypeError, AttributeError):
+    except ConfigError:
         changed = {}
     return tuple(Setting(name, json.dumps(value), name in changed) for name, value in _leaves(_object(info.config)))
 

@@ -82,6 +82,20 @@ def test_a_setting_that_the_run_did_not_know_yet() -> None:
         stored_config(replace(info, config=json.dumps(config)))
 
 
+def test_settings_that_miss_a_part_are_one_line() -> None:
+    info = info_of({"preset": "slides"})
+    for part in ("restriction", "search", "driver", "rule", "preset"):
+        told = {name: value for name, value in json.loads(info.config).items() if name != part}
+        with pytest.raises(ConfigError, match="another simkit") as raised:
+            stored_config(replace(info, config=json.dumps(told)))
+        assert "\n" not in str(raised.value)
+
+
+def test_a_restriction_that_a_run_had_not_is_not_left_unused() -> None:
+    with pytest.raises(ConfigError, match="no restriction"):
+        stored_config(info_of({"preset": "slides"}), OwnCode(restriction=Dimmed()))
+
+
 def test_code_of_ones_own_must_be_given_and_be_the_same() -> None:
     info = info_of({"preset": CORNER, "restriction": Dimmed()})
     config = stored_config(info, OwnCode(CORNER, Dimmed()))

@@ -28,6 +28,15 @@ def test_the_page_lies_beside_the_ledger(db: Path, capsys: pytest.CaptureFixture
     assert not list(db.parent.glob("*.tmp"))
 
 
+def test_a_page_is_replaced(db: Path) -> None:
+    page = db.with_name("scan.db.html")
+    page.touch()
+    assert main(["report", str(db), "--run", "2"]) == 0
+    first = page.read_bytes()
+    assert main(["report", str(db)]) == 0
+    assert len(page.read_bytes()) > len(first) > 0
+
+
 def test_runs_zoo_and_file_may_be_named(db: Path, tmp_path: Path) -> None:
     page = tmp_path / "own.html"
     named = ["--run", "2", "--zoo", str(zoo(tmp_path / "zoo")), "--out", str(page)]
@@ -41,6 +50,7 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
     db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "notes.txt").write_text("not a ledger\n" * 20)
+    other = write(tmp_path / "other.db", Kept())
     refused: list[tuple[list[str], int, str]] = [
         ([str(tmp_path / "missing.db")], 5, "no ledger there"),
         ([str(tmp_path / "notes.txt")], 5, "not an SQLite file"),
@@ -48,6 +58,9 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
         ([str(db), "--out", str(db)], 2, "that is the ledger"),
         ([str(db), "--out", str(tmp_path / "none" / "a.html")], 5, "there is no folder"),
         ([str(db), "--out", str(tmp_path)], 5, "a folder"),
+        ([str(db), "--out", str(other)], 5, "no HTML page"),
+        ([str(db), "--out", str(tmp_path / "notes.txt")], 5, "no HTML page"),
+        ([str(db), "--out", os.devnull], 5, "no HTML page"),
         ([str(db), "--zoo", str(tmp_path)], 4, "folder of a zoo"),
         ([], 2, "DB"),
     ]
@@ -56,7 +69,7 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
         told = capsys.readouterr()
         assert said in told.err
         assert (told.out, told.err.count("\n")) == ("", 1)
-    assert check(db) == []
+    assert check(db) == check(other) == []
     assert not list(tmp_path.glob("*.html"))
 
 
