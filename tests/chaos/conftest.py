@@ -77,13 +77,16 @@ def shim(built_shim: Path | None) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The counts of all tests, in one line to quote."""
+    """The counts of all tests, in one line to quote; by the process that hears of all of them."""
+    if hasattr(config, "workerinput"):
+        return
     counts: Counter[str] = Counter()
     ended: Counter[str] = Counter()
     for outcome in ("passed", "failed", "skipped", "error"):
         for report in terminalreporter.getreports(outcome):
             ended[outcome] += 1
-            counts.update({name: n for name, n in getattr(report, "user_properties", []) if isinstance(n, int)})
+            for name, number in getattr(report, "user_properties", []):
+                counts[name] += number
     line = {
         "chaos": config.getoption("--chaos"),
         **{outcome: ended[outcome] for outcome in ("passed", "failed", "skipped", "error")},

@@ -38,11 +38,15 @@ class Broken:
     def db(self) -> Path:
         return self.folder / "scan.db"
 
-    def go_on(self, fault: Fault) -> Ended:
-        """The scan, gone on with under `fault`. What it acknowledged must be stored, and not more than it asked."""
+    def go_on(self, fault: Fault, relief: Callable[[], object] = lambda: None) -> Ended:
+        """The scan, gone on with under `fault`. What it acknowledged must be stored, and not more than it asked.
+
+        relief: what is done before the ledger is read.
+        """
         notes = self.notes / f"{len(self.breaks)}"
         ended = run(["scan", *self.scenario.args(self.victim, self.folder)], fault, notes)
         self.breaks.append(ended)
+        relief()
         before, self.stored = self.stored, answered(self.db)
         kept, asked = sum(ended.kept), sum(ended.asked)
         assert kept <= self.stored - before <= asked, f"lost or counted twice: {before} {ended} {self.stored}"

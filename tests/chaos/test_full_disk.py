@@ -52,9 +52,8 @@ def test_a_small_disk_stops_the_scan_until_there_is_room(lab: Lab, small_disk: P
         broken = lab.broken(SHORT, kilobytes, small_disk / "scan")
         ballast = small_disk / "ballast"
         ballast.write_bytes(bytes(kilobytes * 1024))
-        broken.go_on(Nothing())
+        broken.go_on(Nothing(), ballast.unlink)
         assert is_typed(broken)
         lab.count("full disks", int(broken.breaks[-1].code == STORAGE))
-        ballast.unlink()
         lab.finish(broken)
         shutil.rmtree(small_disk / "scan")
