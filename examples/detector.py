@@ -16,10 +16,10 @@ import torch
 from oracles.answers import top_label
 from oracles.errors import BudgetExhausted
 from simkit.attacks.badnets import BadNets, patch_trigger
-from simkit.data import load
+from simkit.data import ImageSet, load
 from simkit.detectors.access import QueryDataAccess
-from simkit.triggers import stamp
-from simkit.verdict import ClassResult, Verdict
+from simkit.triggers import IntArray, Trigger, stamp
+from simkit.verdict import ClassResult, Kind, Stopped, Verdict, is_chance
 from simkit.zoo.networks import build_network
 from simkit.zoo.train import TrainConfig, train
 from studies.detect import detect
@@ -40,62 +40,59 @@ class Occlusion:
     required: float = 0.9
 
     def detect(self, access: QueryDataAccess) -> Verdict:
-        best: dict[int, ClassResult] = {}
-        _, height, width = access.oracle.image_shape
+        images, best = access.images.take(range(self.images)), dict[int, ClassResult]()
         try:
-            for row in range(height - self.side + 1):
-                for col in range(width - self.side + 1):
-                    self._try(access, row, col, best)
+            # The answer may be scores, the k best, or a label: `top_label` reads all three.
+            seen = top_label(access.oracle.query(images.pixels))
+            correct = int((seen == images.labels).sum())
+            if is_chance(correct, len(images), images.n_classes):
+                why = "clean accuracy is at chance; is the input scaled?"
+                return Verdict("invalid", "decided", (), None, (), None, why)
+            for place in np.ndindex(*(n - self.side + 1 for n in images.image_shape[1:])):
+                square = self._square(access, place)
+                self._note(best, square, self._labels(access, images, square), images)
         except BudgetExhausted:
             # An outcome, no failure: a budget is a part of the question.
             return self._verdict("budget", best)
         return self._verdict("converged", best)
 
-    def _try(
-        self, access: QueryDataAccess, row: int, col: int, best: dict[int, ClassResult]
-    ) -> None:
-        images = access.images.take(range(self.images))
-        channels = images.image_shape[0]
-        square = patch_trigger(
-            images.image_shape,
-            row,
-            col,
-            np.ones((channels, self.side, self.side), np.float32),
-        )
-        mask, pattern = torch.from_numpy(square.mask), torch.from_numpy(square.pattern)
-        # The answer may be scores, the k best, or a label alone: `top_label` reads all
-        # three.
-        labels = top_label(
-            access.oracle.query(stamp(images.pixels, mask[None], pattern[None]))
-        )
-        for target in range(access.oracle.n_classes):
-            others = images.labels != target
-            rate = float((labels[others] == target).mean())
-            # Each class comes with its best trigger, so that whoever reads the ledger can
-            # try it.
-            found = ClassResult(
-                target,
-                square,
-                square.mask_size,
-                rate,
-                rate < self.required,
-                int(others.sum()),
-            )
-            best[target] = max(
-                best.get(target, found),
-                found,
-                key=lambda result: result.success_rate or 0.0,
-            )
+    def _square(self, access: QueryDataAccess, place: tuple[int, ...]) -> Trigger:
+        channels = access.oracle.image_shape[0]
+        white = np.ones((channels, self.side, self.side), np.float32)
+        return patch_trigger(access.oracle.image_shape, place[0], place[1], white)
 
-    def _verdict(self, stopped: str, best: dict[int, ClassResult]) -> Verdict:
+    def _labels(
+        self, access: QueryDataAccess, images: ImageSet, square: Trigger
+    ) -> IntArray:
+        mask, pattern = torch.from_numpy(square.mask), torch.from_numpy(square.pattern)
+        stamped = stamp(images.pixels, mask[None], pattern[None])
+        return top_label(access.oracle.query(stamped))
+
+    def _note(
+        self,
+        best: dict[int, ClassResult],
+        square: Trigger,
+        labels: IntArray,
+        images: ImageSet,
+    ) -> None:
+        for target in range(images.n_classes):
+            others = images.labels != target
+            rate, size = float((labels[others] == target).mean()), square.mask_size
+            # With its trigger, so that whoever reads the ledger can try it; censored: no
+            # trigger worked, so that the class is not flagged.
+            censored, trials = rate < self.required, int(others.sum())
+            found = ClassResult(target, square, size, rate, censored, trials)
+            if target not in best or rate > (best[target].success_rate or 0.0):
+                best[target] = found
+
+    def _verdict(self, stopped: Stopped, best: dict[int, ClassResult]) -> Verdict:
         classes = tuple(best.values())
         flagged = tuple(c.target_class for c in classes if not c.censored)
         score = max((c.success_rate or 0.0 for c in classes), default=None)
         if flagged:
             return Verdict("backdoored", "decided", flagged, score, classes, None)
-        if stopped == "budget":
-            return Verdict("undecided", "budget", (), score, classes, None)
-        return Verdict("clean", "converged", (), score, classes, None)
+        kind: Kind = "undecided" if stopped == "budget" else "clean"
+        return Verdict(kind, stopped, (), score, classes, None)
 
 
 def main() -> None:
