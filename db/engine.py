@@ -128,9 +128,13 @@ def reader_engine(path: Path) -> Engine:
 
 
 def _is_at_rest(path: Path) -> bool:
-    """Whether all of the ledger is in one file of a folder where SQLite could make no shared memory beside it."""
-    folder = path.resolve().parent
-    return _size(path.resolve(), "-wal") == 0 and not os.access(folder, os.W_OK)
+    """Whether all of the ledger is in one file of a folder where SQLite could make no shared memory beside it.
+
+    Where log and shared memory are there already a writer may have them open, and SQLite reads by them.
+    """
+    file = path.resolve()
+    shared = all(file.with_name(file.name + suffix).exists() for suffix in ("-wal", "-shm"))
+    return _size(file, "-wal") == 0 and not shared and not os.access(file.parent, os.W_OK)
 
 
 @contextmanager

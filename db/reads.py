@@ -10,8 +10,7 @@ next writer takes them away. In a folder where nothing may be written none are m
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from itertools import groupby
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,6 +20,7 @@ from sqlalchemy import Connection
 
 from db.engine import reading, selected
 from db.errors import StorageError
+from db.pages import pages
 from db.records import (
     TRIGGER_COLUMNS,
     VERDICT_COLUMNS,
@@ -118,26 +118,18 @@ def curve(path: Path, run: int) -> pd.DataFrame:
 def answers(path: Path, run: int) -> FloatArray:
     """Every score that `run` was told, float32 (queries, classes) in order, NaN for a class whose score was not told.
 
-    Raises StorageError where only labels were told: those are the column `label` of `queries`.
+    Raises StorageError where only labels were told: those are the column `label` of `queries`; and at a damaged call.
     """
     parts: list[FloatArray] = []
     with reading(path) as connection:
-        for codec, data in _answers(connection, run):
-            part = unpack(codec, data).dense()
+        for page in pages(connection, run):
+            part = unpack(page.codec, page.answers).dense()
             if part is None:
                 raise StorageError(f"{path}: run {run} was told labels alone; read the column `label` of its queries")
             parts.append(part)
     if not parts:
         raise StorageError(f"{path}: run {run} has no queries; see the column `run` of the runs")
     return np.concatenate(parts)
-
-
-def _answers(connection: Connection, run: int) -> Iterator[tuple[str, bytes]]:
-    """The bytes of all calls of `run` in order, joined while the codec is one."""
-    statement = "SELECT codec, answers FROM calls WHERE run_id = ? ORDER BY number"
-    calls = connection.exec_driver_sql(statement, (run,))
-    for codec, same in groupby(calls, key=lambda call: str(call[0])):
-        yield codec, b"".join(call[1] for call in same)
 
 
 def spend(path: Path) -> pd.DataFrame:

@@ -63,6 +63,14 @@ def test_every_method_reads_what_its_function_reads(ledger_path: Path) -> None:
         assert repr(ledger) == f"db.open({str(ledger_path)!r})"
 
 
+def test_answers_that_were_damaged_are_not_handed_out(ledger_path: Path) -> None:
+    with sqlite3.connect(ledger_path) as connection:
+        connection.execute("UPDATE calls SET answers = zeroblob(length(answers)) WHERE run_id = 1 AND number = 2")
+    connection.close()
+    with pytest.raises(StorageError, match="run 1, call 2 is damaged"):
+        db.open(ledger_path).answers(1)
+
+
 def test_the_curve_is_what_was_known_against_what_was_asked(ledger_path: Path) -> None:
     curve = db.open(ledger_path).curve(1)
     assert curve.columns.tolist() == ["step", "purpose", "queries", "loss", "best"]

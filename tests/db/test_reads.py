@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,6 +156,19 @@ def test_a_ledger_at_rest_is_read_where_nothing_may_be_written(
     ledger_path.with_name(f"{ledger_path.name}-wal").unlink()
     monkeypatch.setattr("db.engine.os.access", lambda folder, mode: False)
     assert files_while_reading() == [ledger_path.name]
+
+
+def test_a_ledger_at_work_is_read_by_its_log_where_nothing_may_be_written(
+    ledger_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.engine.os.access", lambda folder, mode: False)
+    with closing(sqlite3.connect(ledger_path, isolation_level=None, timeout=0)) as writer:
+        assert writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+        with reading(ledger_path) as connection:
+            connection.exec_driver_sql("SELECT count(*) FROM calls").one()
+            writer.execute("UPDATE meta SET value = '' WHERE key = 'created'")
+            (held_up, _, _) = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            assert held_up  # the pages being read are not written over
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

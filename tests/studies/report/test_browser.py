@@ -64,6 +64,8 @@ def opened(browser: Browser, address: str, width: int) -> tuple[Page, list[str],
 def test_it_fits_asks_for_nothing_and_has_no_errors(browser: Browser, address: str, width: int) -> None:
     page, said, asked = opened(browser, address, width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    ends = "[...document.querySelectorAll('p, caption')].map(text => text.getBoundingClientRect().right)"
+    assert max(page.evaluate(ends)) <= width  # what is read without scrolling a table
     assert (said, asked) == ([], [])
     assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
     page.close()
