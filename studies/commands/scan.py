@@ -98,7 +98,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     """Tell whether MODEL carries a backdoor, by asking it at most N times.
 
     The same command goes on after a crash, and answers from its ledger once it has a verdict. Exit codes: 0 done,
-    3 undecided when the budget ended, 4 bad model or data.
+    3 undecided (the budget ended, or the service refused), 4 bad model or data.
     """
     import torch
 
@@ -114,10 +114,11 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
         **{"mean": mean, "std": std, "precision": precision, "chunk": chunk, "architecture": architecture},
     }
     given = {name: value for name, value in told.items() if value is not None}
-    prepared = prepare(model, ScanConfig.of(with_settings(given, settings or [])))
-    with progress_bar(f"scan {Path(model).name}", quiet=as_json) as progress, warnings.catch_warnings():
+    with warnings.catch_warnings():
         setattr(warnings, "showwarning", _say_warning)  # noqa: B010 (mypy)
-        result = run_scan(prepared, db or default_db(prepared), out, _telling(progress))
+        prepared = prepare(model, ScanConfig.of(with_settings(given, settings or [])))
+        with progress_bar(f"scan {Path(model).name}", quiet=as_json) as progress:
+            result = run_scan(prepared, db or default_db(prepared), out, _telling(progress))
     code = EXIT_CODES.get(result.verdict, 0)
     if as_json:
         print_json(result.to_json() | {"error": _error(result), "exit_code": code})

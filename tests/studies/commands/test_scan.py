@@ -249,6 +249,12 @@ def test_a_scan_from_elsewhere_is_told_in_one_line(run: Program, monkeypatch: py
     assert run.err.count("\n") == 1
 
 
+def test_large_patches_are_warned_of_in_one_line(run: Program) -> None:
+    run(f"{run.zoo}:0", "--data", "digits", "--budget", "10", "--preset", "random-patch", code=3)
+    assert run.err.startswith("simkit: warning: patches of 4x4 cover much")
+    assert run.err.count("\n") == 1
+
+
 def test_an_interrupt_still_answers_in_json(run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_args: object) -> None:
         raise KeyboardInterrupt
