@@ -66,4 +66,7 @@ def named_weights(path: Path, stored: object) -> Weights:
     odd = [str(name) for name, value in stored.items() if not isinstance(value, torch.Tensor)]
     if odd:
         raise ModelError(f"{path}: {odd[0][:80]} is no plain tensor, and {len(odd) - 1} more")
-    return {str(name).removeprefix("module."): tensor.contiguous() for name, tensor in stored.items()}
+    return {  # copies: weights that are tied share their memory, which safetensors does not take
+        str(name).removeprefix("module."): tensor.clone(memory_format=torch.contiguous_format)
+        for name, tensor in stored.items()
+    }

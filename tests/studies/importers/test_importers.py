@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import nn
 
 from oracles.errors import ModelError
@@ -96,6 +97,13 @@ def test_what_was_imported_can_be_loaded_and_knows_no_truth(result: Path, tmp_pa
     with safe_open(weights, framework="pt") as file:
         assert set(file.metadata()) == {"n_classes", "image_shape", "made_as"}
     assert json.loads(truth.read_text())["target_class"] == 3
+
+
+def test_weights_that_are_tied_are_written_apart(tmp_path: Path) -> None:
+    tied = torch.arange(4.0)
+    torch.save(attack_result(model={"a": tied, "b": tied}), tmp_path / "a.pt")
+    weights, _ = write(read_backdoorbench(tmp_path / "a.pt"), tmp_path, "found")
+    torch.testing.assert_close(load_file(weights), {"a": tied, "b": tied})
 
 
 def test_a_canary_in_a_result_file_is_silent(tmp_path: Path) -> None:
