@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
-import os
 import re
 import sys
 import warnings
@@ -16,6 +14,7 @@ from typing import Any
 
 from simkit.errors import ConfigError
 from simkit.verdict import RULES, Rule
+from studies.user_code import imported
 
 _NAME = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)")
 _OWN_PACKAGES = ("simkit", "oracles", "studies")
@@ -35,12 +34,10 @@ def referred(name: str) -> Any:
     match = _NAME.fullmatch(name)
     if match is None:
         raise ConfigError(f"{name!r} names nothing in a module; write package.module:NAME")
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a command's path begins at its own folder, not where the user stands
     try:
-        return getattr(importlib.import_module(match[1]), match[2])
-    except (ImportError, AttributeError, SyntaxError) as error:
-        raise ConfigError(f"cannot import {name}: {error}") from error
+        return imported(match[1], match[2])
+    except ImportError as error:
+        raise ConfigError(f"{name}: {error}") from error
 
 
 def described(extension: Any, method: str) -> dict[str, Any]:

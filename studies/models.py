@@ -89,13 +89,14 @@ def _open_object(model: nn.Module | Oracle | Answering, images: ImageSet, config
 
 
 def _is_oracle(model: object) -> TypeGuard[Oracle]:
-    return not isinstance(model, type) and callable(getattr(model, "query", None))
+    return not isinstance(model, type) and all(hasattr(model, name) for name in ("query", "n_classes", "image_shape"))
 
 
 def _open_python(address: str, images: ImageSet, config: ScanConfig) -> OpenedModel:
     model = import_model(address)
     opened = _open_object(model, images, config)
-    sha256 = opened.sha256 if isinstance(model, nn.Module) else source_sha256(f"{address}\0{config.name}", model)
+    weights = opened.sha256 if isinstance(model, nn.Module) else None
+    sha256 = source_sha256(address, model, config.name, weights)
     return replace(opened, name=config.name or address.removeprefix(PREFIX), sha256=sha256)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from oracles.errors import ModelError, one_line
+from oracles.errors import ModelError
+from studies.user_code import imported
 
 PREFIX = "python:"
 
@@ -23,23 +23,17 @@ def import_model(address: str) -> Any:
     module_name, colon, name = address.removeprefix(PREFIX).partition(":")
     if not (colon and module_name and name):
         raise ModelError(f"{address}: write python:package.module:function")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
     try:
-        found: Any = importlib.import_module(module_name)
-    except Exception as error:
-        raise ModelError(f"{address}: cannot import {module_name}: {one_line(error)}") from error
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise ModelError(f"{address}: {module_name} has no {name}")
-        found = getattr(found, part)
-    return found
+        return imported(module_name, name)
+    except ImportError as error:
+        raise ModelError(f"{address}: {error}") from error
 
 
-def source_sha256(address: str, model: object) -> str:
-    """Of the address and of the file that defines `model`; what that file imports is not covered."""
-    digest = hashlib.sha256(address.encode())
-    with suppress(TypeError, OSError):
-        kind: Any = model if inspect.isroutine(model) or inspect.isclass(model) else type(model)
-        digest.update(Path(inspect.getfile(kind)).read_bytes())
+def source_sha256(address: str, model: object, *known: str | None) -> str:
+    """Of the address, its module's file, the file that defines `model`, and `known`; not of what those files import."""
+    digest = hashlib.sha256(repr((address, *known)).encode())
+    kind: Any = model if inspect.isroutine(model) or inspect.isclass(model) else type(model)
+    for thing in (sys.modules.get(address.removeprefix(PREFIX).partition(":")[0]), kind):
+        with suppress(TypeError, OSError):  # what has no file of Python: built in, or compiled
+            digest.update(Path(inspect.getfile(thing)).read_bytes())
     return digest.hexdigest()

@@ -156,6 +156,18 @@ def test_code_of_the_users_is_known_by_its_address_and_its_file() -> None:
     assert opened.name.endswith(":answering")
 
 
+MODULE = net()
+
+
+def test_a_module_of_the_users_is_known_by_its_weights_and_its_code() -> None:
+    images, address = load("digits", "test", 20), "python:tests.studies.test_models:MODULE"
+    first = open_model(address, images, CONFIG).sha256
+    assert first != module_sha256(MODULE)
+    with torch.no_grad():
+        next(MODULE.parameters()).add_(1.0)
+    assert open_model(address, images, CONFIG).sha256 != first
+
+
 def test_a_batch_limit_is_for_functions() -> None:
     images, limited = load("digits", "test", 20), CONFIG.model_copy(update={"batch_limit": 7})
     seen: list[int] = []
@@ -181,7 +193,13 @@ def test_classes_that_no_labels_tell_must_be_told() -> None:
         open_model(answering, images, CONFIG.model_copy(update={"n_classes": 5}))
 
 
-@pytest.mark.parametrize("model", [3, None, dict, nn.ReLU])
+class Sized:
+    """Can be queried, but tells neither classes nor shape."""
+
+    def query(self) -> None: ...
+
+
+@pytest.mark.parametrize("model", [3, None, dict, nn.ReLU, Sized()])
 def test_what_is_no_model_is_named(model: Any) -> None:
     with pytest.raises(ModelError, match="is no model"):
         open_model(model, load("digits", "test", 20), CONFIG)

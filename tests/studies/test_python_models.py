@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from oracles.errors import ModelError
+from simkit.errors import ConfigError
+from studies.extensions import referred
 from studies.python_models import import_model, source_sha256
 
 NUMBERS = itertools.count()
@@ -51,6 +53,27 @@ def test_what_cannot_be_imported_is_one_line(address: str, says: str) -> None:
     with pytest.raises(ModelError, match=says) as caught:
         import_model(address)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", ["1 / 0", "raise ValueError('a\\nb')", "import sys; sys.exit(0)", "def f(:"])
+def test_a_module_that_fails_when_imported_is_told_in_one_line(module: str, code: str) -> None:
+    Path(f"{module}.py").write_text(code)
+    with pytest.raises(ModelError, match=f"cannot import {module}: .*Error|SystemExit") as caught:
+        import_model(f"python:{module}:f")
+    with pytest.raises(ConfigError, match=f"cannot import {module}: .*Error|SystemExit") as refused:
+        referred(f"{module}:f")
+    assert "\n" not in f"{caught.value}{refused.value}"
+
+
+def test_a_hash_is_of_the_module_that_names_a_model_made_elsewhere(module: str, tmp_path: Path) -> None:
+    file = tmp_path / f"{module}.py"
+    file.write_text("from functools import partial\nask = partial(print, 'http://one')\n")
+    address = f"python:{module}:ask"
+    function = import_model(address)
+    first = source_sha256(address, function)
+    file.write_text("from functools import partial\nask = partial(print, 'http://two')\n")
+    assert source_sha256(address, function) != first
+    assert source_sha256(address, function, "weights") != source_sha256(address, function)
 
 
 def test_a_hash_is_of_the_address_and_of_the_file(module: str, tmp_path: Path) -> None:
