@@ -18,7 +18,7 @@ import typer
 from studies.commands import bench, data, db, demo, importing, replay, report, scan, zoo
 
 DONE, BUG, USAGE, UNDECIDED, BAD_INPUT, STORAGE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
-"""How a command ends: 3, the budget ended, or the service refused, before a verdict; 4, bad model or data; 5, ledger."""
+"""How a command ends: 3, no verdict before the budget ended or the service refused; 4, bad model or data; 5, ledger."""
 
 app = typer.Typer(
     name="simkit",
