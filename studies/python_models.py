@@ -33,7 +33,8 @@ def source_sha256(address: str, model: object, *known: str | None) -> str:
     """Of the address, its module's file, the file that defines `model`, and `known`; not of what those files import."""
     digest = hashlib.sha256(repr((address, *known)).encode())
     kind: Any = model if inspect.isroutine(model) or inspect.isclass(model) else type(model)
-    for thing in (sys.modules.get(address.removeprefix(PREFIX).partition(":")[0]), kind):
+    module: Any = sys.modules.get(address.removeprefix(PREFIX).partition(":")[0])
+    for thing in (module, kind):
         with suppress(TypeError, OSError):  # what has no file of Python: built in, or compiled
             digest.update(Path(inspect.getfile(thing)).read_bytes())
     return digest.hexdigest()
