@@ -1,4 +1,4 @@
-"""TorchScript archives: programs of tensor operators, of which those that touch files are refused."""
+"""TorchScript archives: programs of tensor operators, of which those that touch files or memory unseen are refused."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from oracles.errors import ModelError, one_line
+from oracles.model_files.operators import REFUSED
 
 _AT_LOADING = re.compile(rb"\b__setstate__\b")
-_FILES = re.compile(r"\baten::(?:save|from_file)\b")
-"""The operators of TorchScript that open files, for writing too; `torch._C._jit_get_all_schemas()` lists all."""
+_OPERATOR = re.compile(rf"\baten::(?:{REFUSED})\b")
 
 
 def read_torchscript(path: Path) -> nn.Module:
@@ -32,8 +32,10 @@ def read_torchscript(path: Path) -> nn.Module:
             graph = str(module.inlined_graph)
     except Exception as error:
         raise ModelError(f"{path} is a TorchScript archive that cannot be loaded: {one_line(error)}") from error
-    if found := _FILES.search(graph):
-        raise ModelError(f"{path} is refused: its code opens files ({found[0]}); a classifier has no need to")
+    if found := _OPERATOR.search(graph):
+        raise ModelError(
+            f"{path} is refused: its code opens files or unchecked memory ({found[0]}); a classifier has no need to"
+        )
     if "prim::CallMethod" in graph:
         raise ModelError(f"{path} is refused: it calls through an interface, so what it runs cannot be seen")
     return module

@@ -45,11 +45,22 @@ def test_code_that_opens_files_is_refused_before_it_runs(
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "a.pt"
     torch.jit.save(torch.jit.script(model), path)
-    assert "opens files (aten::" in refusal(path)
+    assert "opens files or unchecked memory (aten::" in refusal(path)
     assert not (tmp_path / CANARY).exists()
     load: Callable[..., nn.Module] = torch.jit.load
     load(path)(torch.rand(1, 3, 4, 4))
     assert (tmp_path / CANARY).exists(), "the canary must sing where code does run"
+
+
+class Beyond(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows: torch.Tensor = torch.ops.aten._reshape_alias(x, [100000], [1])
+        return rows
+
+
+def test_code_that_reads_beyond_its_tensors_is_refused(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(Beyond()), tmp_path / "a.pt")
+    assert "unchecked memory (aten::_reshape_alias)" in refusal(tmp_path / "a.pt")
 
 
 def test_code_that_runs_at_loading_is_refused(tmp_path: Path) -> None:
