@@ -97,7 +97,7 @@ def _open_python(address: str, images: ImageSet, config: ScanConfig) -> OpenedMo
     opened = _open_object(model, images, config)
     weights = opened.sha256 if isinstance(model, nn.Module) else None
     sha256 = source_sha256(address, model, config.name, weights)
-    return replace(opened, name=config.name or address.removeprefix(PREFIX), sha256=sha256)
+    return replace(opened, name=config.name or address, sha256=sha256)
 
 
 def _classes(images: ImageSet, config: ScanConfig) -> int | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from db import reads
 from db.records import RunInfo, StoredCall
-from oracles.errors import ModelError
+from oracles.errors import InvalidSpec, ModelError
 from oracles.oracle import Oracle
 from oracles.spec import service
 from oracles.torch_model import TorchOracle
@@ -23,6 +23,7 @@ from simkit.errors import ConfigError
 from simkit.seeding import stream
 from studies.identity import environment
 from studies.models import Model, OpenedModel, open_model
+from studies.python_models import PREFIX
 from studies.replay_compare import Compared, compared
 from studies.replay_run import NOTHING, Given, Progress, Rebuilt, Replay
 from studies.scan_config import ScanConfig
@@ -176,9 +177,12 @@ def _opened(source: Replay, given: Model | None) -> tuple[OpenedModel, ScanConfi
 
 
 def _open(source: Replay, given: Model | None, config: ScanConfig) -> OpenedModel:
+    if given is None and source.run.info.model.startswith(PREFIX):
+        told = "is code, which no ledger may name to be run"
+        raise ModelError(f"the model of run {source.run.id}, {source.run.info.model}, {told}; give the model")
     try:
         return open_model(_named(source.run.info, given), source.images.search, config)
-    except ModelError as error:
+    except (ModelError, InvalidSpec) as error:
         if given is not None:
             raise
         raise ModelError(f"the model of run {source.run.id} cannot be opened ({error}); give the model") from error
