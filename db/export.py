@@ -68,7 +68,7 @@ def export(path: Path, folder: Path, run: int | None = None) -> Exported:
 def _built(folder: Path) -> Iterator[Path]:
     """A folder beside `folder` that becomes it at the end, on the disk and whole, or is gone."""
     with translated(folder):
-        folder = folder.absolute()
+        folder = folder.resolve()
         building = folder.with_name(f".{folder.name}.simkit-building")
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise StorageError(f"{folder}: not empty; name a new folder")

@@ -120,6 +120,15 @@ def test_a_ledger_of_nothing_is_exported(path: Path, tmp_path: Path) -> None:
     assert len(pd.read_parquet(tmp_path / "out" / "steps.parquet")) == 0
 
 
+def test_a_link_to_an_empty_folder_leads_there(ledger_path: Path, tmp_path: Path) -> None:
+    folder, link = tmp_path / "empty", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    export(ledger_path, link)
+    assert (folder / MANIFEST).is_file()
+    assert link.is_symlink()
+
+
 def test_an_empty_folder_will_do_and_what_a_kill_left_does_not_matter(ledger_path: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / ".out.simkit-building").mkdir()
