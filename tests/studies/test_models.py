@@ -99,8 +99,8 @@ def test_a_hash_is_of_the_name_and_of_no_address() -> None:
     assert module_sha256(Shifted(object())) == module_sha256(Shifted(object()))
 
 
-def test_an_entry_of_a_zoo_is_its_file(demo_folder: Path) -> None:
-    zoo = demo_folder / "zoo"
+def test_an_entry_of_a_zoo_is_its_file(demo_victims: Path) -> None:
+    zoo = demo_victims / "zoo"
     assert model_path(f"{zoo}:0") == zoo / "0000.safetensors"
     assert model_path(zoo / "0000.safetensors") == zoo / "0000.safetensors"
     with pytest.raises(DataError, match="no victim 5"):
@@ -112,19 +112,19 @@ def test_a_file_with_such_a_name_is_a_file(tmp_path: Path) -> None:
     assert model_path(tmp_path / "model:7") == tmp_path / "model:7"
 
 
-def test_the_file_says_what_it_answers(demo_folder: Path) -> None:
+def test_the_file_says_what_it_answers(demo_victims: Path) -> None:
     images = load("digits", "test", 20)
-    opened = open_model(f"{demo_folder / 'zoo'}:0", images, CONFIG)
+    opened = open_model(f"{demo_victims / 'zoo'}:0", images, CONFIG)
     assert opened.oracle.n_classes == 10
     assert len(opened.sha256) == 64
     assert float(opened.oracle.query(images.pixels).values.sum(axis=1).mean()) == pytest.approx(1.0)  # type: ignore[union-attr]
 
 
-def test_a_model_for_other_images_is_told_with_both_shapes(demo_folder: Path) -> None:
+def test_a_model_for_other_images_is_told_with_both_shapes(demo_victims: Path) -> None:
     images = load("digits", "test", 20)
     wide = type(images)(torch.zeros(20, 3, 8, 8), images.labels, images.classes, "wide")
     with pytest.raises(ModelError, match=r"\(1, 8, 8\).*\(3, 8, 8\)"):
-        open_model(demo_folder / "zoo" / "0000.safetensors", wide, CONFIG)
+        open_model(demo_victims / "zoo" / "0000.safetensors", wide, CONFIG)
 
 
 def answering(images: Any) -> Any:

@@ -14,16 +14,16 @@ from studies.cli import main
 
 
 @pytest.fixture(scope="module")
-def scanned_db(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def scanned_db(demo_victims: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small scan behind a noisy service."""
     db = tmp_path_factory.mktemp("replay") / "scan.db"
-    args = [_model(demo_folder), "--data", "digits", "--budget", "1500", "--preset", "random-patch", "--threads", "1"]
+    args = [_model(demo_victims), "--data", "digits", "--budget", "1500", "--preset", "random-patch", "--threads", "1"]
     main(["scan", *args, "--oracle", "noisy", "--set", "search.largest_side=3", "--db", str(db)])
     return db
 
 
-def _model(demo_folder: Path, index: int = 1) -> str:
-    return str(demo_folder / "zoo" / f"{index:04d}.safetensors")
+def _model(demo_victims: Path, index: int = 1) -> str:
+    return str(demo_victims / "zoo" / f"{index:04d}.safetensors")
 
 
 def test_model_and_data_are_those_the_ledger_names(scanned_db: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,9 +42,9 @@ def test_a_sample_as_json(scanned_db: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_another_model_is_asked_on_purpose(
-    scanned_db: Path, demo_folder: Path, capsys: pytest.CaptureFixture[str]
+    scanned_db: Path, demo_victims: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["replay", str(scanned_db), "--model", _model(demo_folder, 0)]) == 0
+    assert main(["replay", str(scanned_db), "--model", _model(demo_victims, 0)]) == 0
     out = capsys.readouterr().out
     assert "not the run's: differences are expected" in out
     assert "different, " in out

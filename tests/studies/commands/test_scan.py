@@ -41,11 +41,11 @@ class Program:
 
 @pytest.fixture
 def run(
-    demo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    demo_victims: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Program:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SIMKIT_HOME", str(tmp_path / "home"))
-    return Program(demo_folder, capsys)
+    return Program(demo_victims, capsys)
 
 
 def digits(budget: int, *args: str) -> list[str]:
@@ -100,7 +100,7 @@ def test_plain_weights_with_their_architecture(run: Program, tmp_path: Path) -> 
     assert "architecture" in run("plain.pt", *digits(5_000), code=4)["error"]
 
 
-def test_words_for_people(run: Program, demo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_words_for_people(run: Program, demo_victims: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["scan", f"{run.zoo}:0", *digits(5_000, "--db", "scan.db")]) == 0
     out = capsys.readouterr().out
     assert out.startswith("backdoored, class ")
