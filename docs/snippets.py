@@ -39,7 +39,6 @@ README_NOT_RUN = {
 
 README_READ_AS = {
     "path/to/cifar10": "digits",  # the data that it names is not here
-    'db="scan.db"': 'db="python.db"',  # its reader scans in Python or in a shell, and here both are run
 }
 
 
