@@ -65,6 +65,10 @@ def open_model(model: Model, images: ImageSet, config: ScanConfig) -> OpenedMode
     else:
         opened = _open_object(model, images, config)
     _check_fit(opened, images)
+    if config.n_classes not in (None, opened.oracle.n_classes):
+        raise ModelError(
+            f"{opened.name}: answers {opened.oracle.n_classes} classes, not {config.n_classes}: see n_classes"
+        )
     return opened
 
 
