@@ -199,11 +199,11 @@ class Sized:
     def query(self) -> None: ...
 
 
-def test_a_number_of_classes_that_the_model_has_not_is_told(demo_folder: Path) -> None:
+def test_a_number_of_classes_that_the_model_has_not_is_told(demo_victims: Path) -> None:
     images = load("digits", "test", 20)
     bare = type(images).unlabelled(images.pixels, "bare")
     with pytest.raises(ModelError, match="answers 10 classes, not 7: see n_classes"):
-        open_model(f"{demo_folder / 'zoo'}:0", bare, CONFIG.model_copy(update={"n_classes": 7}))
+        open_model(f"{demo_victims / 'zoo'}:0", bare, CONFIG.model_copy(update={"n_classes": 7}))
 
 
 @pytest.mark.parametrize("model", [3, None, dict, nn.ReLU, Sized()])
