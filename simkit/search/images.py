@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from simkit.data import ImageSet
+from simkit.errors import DataError
 from simkit.search.evaluator import Evaluator
 from simkit.triggers import IntArray
 
@@ -21,6 +22,14 @@ class ScanImages:
 
     search: ImageSet
     verify: ImageSet
+
+
+def halves(images: ImageSet) -> ScanImages:
+    """The first half to search on, the rest to try triggers on. Raises DataError on fewer than two images."""
+    if len(images) < 2:
+        raise DataError(f"{images.name}: one image; a search needs two or more, to try triggers on others than its own")
+    first, rest = np.split(np.arange(len(images)), [len(images) // 2])
+    return ScanImages(images.take(first), images.take(rest))
 
 
 def ask_labels(evaluator: Evaluator, images: ScanImages) -> ScanImages:

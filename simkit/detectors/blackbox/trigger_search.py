@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from simkit.data import ImageSet
 from simkit.detectors.access import QueryDataAccess
-from simkit.errors import DataError
 from simkit.search.contract import Search, Task
 from simkit.search.driver import Driver
 from simkit.search.evaluator import Evaluator
-from simkit.search.images import ScanImages
+from simkit.search.images import halves
 from simkit.search.presets import Preset, preset
 from simkit.verdict import Verdict
 
@@ -39,11 +36,3 @@ class TriggerSearch:
         *_, last = driver.run(Evaluator(access.oracle, access.steps))
         assert last.verdict is not None  # the driver's last checkpoint carries it
         return last.verdict
-
-
-def halves(images: ImageSet) -> ScanImages:
-    """The first half to search on, the rest to try triggers on. Raises DataError on fewer than two images."""
-    if len(images) < 2:
-        raise DataError(f"{images.name}: one image; a search needs two or more, to try triggers on others than its own")
-    first, rest = np.split(np.arange(len(images)), [len(images) // 2])
-    return ScanImages(images.take(first), images.take(rest))

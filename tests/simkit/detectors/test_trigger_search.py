@@ -7,8 +7,7 @@ import pytest
 from oracles.budget import Budget
 from oracles.meter import MemoryRecorder, Metered, Recorded
 from simkit.detectors.access import QueryDataAccess
-from simkit.detectors.blackbox.trigger_search import TriggerSearch, halves
-from simkit.errors import DataError
+from simkit.detectors.blackbox.trigger_search import TriggerSearch
 from simkit.search.presets import Preset
 from simkit.search.random_patch import RandomPatchConfig
 from tests.fakes import PlantedOracle, corner_plant, planted_images
@@ -38,9 +37,3 @@ def test_without_steps_its_queries_are_external() -> None:
     oracle = Recorded(PlantedOracle(), recorder)
     PATCHES.detect(QueryDataAccess(oracle, planted_images(112), limit=300))
     assert {call.step for call in recorder.calls} == {None}
-
-
-def test_one_image_is_too_few() -> None:
-    with pytest.raises(DataError, match="two or more"):
-        halves(planted_images(1))
-    assert [len(halves(planted_images(5)).search), len(halves(planted_images(5)).verify)] == [2, 3]

@@ -12,14 +12,15 @@ from oracles.answers import Answer, Labels
 from oracles.oracle import Oracle, Tag
 from oracles.restrict import KeepTopK, LabelOnly
 from simkit.data import ImageSet
+from simkit.errors import DataError
 from simkit.search.b3d import B3D
 from simkit.search.contract import Search, Task
 from simkit.search.driver import Driver
-from simkit.search.images import ScanImages, class_of_all, crowding
+from simkit.search.images import ScanImages, class_of_all, crowding, halves
 from simkit.search.random_patch import RandomPatch, RandomPatchConfig
 from simkit.triggers import IntArray
 from simkit.verdict import RULES, Rule, Verdict
-from tests.fakes import NotANumberOracle, PlantedOracle, corner_plant
+from tests.fakes import NotANumberOracle, PlantedOracle, corner_plant, planted_images
 from tests.simkit.search.scans import B3D_SMALL, DRIVER, IMAGES, Scan, bytes_of, verdict_of
 
 LOOSE = ScanImages(*(ImageSet.unlabelled(part.pixels, "loose") for part in (IMAGES.search, IMAGES.verify)))
@@ -123,3 +124,9 @@ def test_crowded_classes_are_told(labels: tuple[int, ...], owner: int | None, sa
     images = _labelled(*labels)
     assert class_of_all(images.search) == owner
     assert (said in crowding(images)) if said else crowding(images) == ""
+
+
+def test_one_image_is_too_few() -> None:
+    with pytest.raises(DataError, match="two or more"):
+        halves(planted_images(1))
+    assert [len(halves(planted_images(5)).search), len(halves(planted_images(5)).verify)] == [2, 3]

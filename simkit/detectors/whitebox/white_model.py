@@ -1,0 +1,63 @@
+"""A model whose gradients may be had, and the count of what they cost."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from oracles.errors import ModelError, one_line
+from simkit.search.evaluator import NotFinite
+
+_SMALLEST = 1e-12
+"""The least score that a logarithm is taken of."""
+
+
+class WhiteModel:
+    """A private copy of a model in eval mode; the caller's module is never changed.
+
+    forward_passes, backward_passes: images sent through it either way, the cost of a white-box detector. Raises
+    ModelError if it cannot be copied.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        try:
+            self._model = copy.deepcopy(model).eval().requires_grad_(False)
+        except Exception as error:
+            raise ModelError(f"cannot make a private copy of the model: {one_line(error)}") from error
+        tensors = (*self._model.parameters(), *self._model.buffers())
+        self.device = tensors[0].device if tensors else torch.device("cpu")
+        self.forward_passes, self.backward_passes = 0, 0
+        self._probabilities: bool | None = None
+
+    def log_probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        """log f(x): images float32 (N, C, H, W) in [0, 1] to (N, T), gradients and all where the images have them.
+
+        The first rows decide whether the model gives probabilities or logits. Raises ModelError if it fails, answers
+        another shape or passes no gradient on; NotFinite if it answers NaN or infinity.
+        """
+        rows = self._rows(images)
+        if not bool(torch.isfinite(rows).all()):
+            raise NotFinite("the model answered NaN or infinity; is it trained, and its input scaled?")
+        self.forward_passes += len(images)
+        if images.requires_grad:
+            if not rows.requires_grad:
+                raise ModelError("the model passes no gradients on; a white-box detector needs one that is torch alone")
+            self.backward_passes += len(images)
+        if self._probabilities is None:
+            self._probabilities = _are_probabilities(rows)
+        return rows.clamp(min=_SMALLEST).log() if self._probabilities else rows.log_softmax(dim=1)
+
+    def _rows(self, images: torch.Tensor) -> torch.Tensor:
+        try:
+            rows = self._model(images.to(self.device))
+        except Exception as error:
+            raise ModelError(f"the model failed on images {tuple(images.shape)}: {one_line(error)}") from error
+        if not isinstance(rows, torch.Tensor) or rows.ndim != 2 or len(rows) != len(images) or rows.shape[1] < 2:
+            raise ModelError(f"the model must answer {len(images)} images with a tensor ({len(images)}, classes)")
+        return rows.float()
+
+
+def _are_probabilities(rows: torch.Tensor) -> bool:
+    return bool((rows >= 0.0).all()) and bool(((rows.sum(dim=1) - 1.0).abs() <= 1e-3).all())
