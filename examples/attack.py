@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from simkit.attacks.badnets import patch_trigger
+from simkit.attacks.patches import patch_trigger
 from simkit.data import ImageSet, load
 from simkit.seeding import stream
 from simkit.triggers import Trigger, stamp

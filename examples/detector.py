@@ -15,7 +15,8 @@ import torch
 
 from oracles.answers import top_label
 from oracles.errors import BudgetExhausted
-from simkit.attacks.badnets import BadNets, patch_trigger
+from simkit.attacks.badnets import BadNets
+from simkit.attacks.patches import patch_trigger
 from simkit.data import ImageSet, load
 from simkit.detectors.access import QueryDataAccess
 from simkit.triggers import IntArray, Trigger, stamp

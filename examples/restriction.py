@@ -12,7 +12,8 @@ import numpy as np
 
 from oracles.answers import Answer, Scores
 from oracles.oracle import Oracle, Tag, Wrapper
-from simkit.attacks.badnets import BadNets, patch_trigger
+from simkit.attacks.badnets import BadNets
+from simkit.attacks.patches import patch_trigger
 from simkit.data import load
 from simkit.seeding import stream
 from simkit.zoo.networks import build_network

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simkit.attacks.badnets import BadNets, patch_trigger
+from simkit.attacks.badnets import BadNets
+from simkit.attacks.patches import patch_trigger
 from simkit.data import load
 from simkit.search.contract import AskTell, Evidence, Proposal, Search, Task
 from simkit.search.driver import DriverConfig

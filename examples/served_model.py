@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from simkit.attacks.badnets import BadNets, patch_trigger
+from simkit.attacks.badnets import BadNets
+from simkit.attacks.patches import patch_trigger
 from simkit.data import load
 from simkit.zoo.networks import build_network
 from simkit.zoo.train import TrainConfig, train

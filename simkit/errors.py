@@ -37,7 +37,7 @@ def complaint(error: ValidationError, settings: Iterable[str] = ()) -> str:
     first, *others = error.errors(include_url=False)
     where = ".".join(str(part) for part in first["loc"]) or "the whole"
     more = f" (and {len(others)} more)" if others else ""
-    if first["type"] == "extra_forbidden":
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # of a model, of a dataclass
         known = ", ".join(settings)
         return f"no setting {where!r}" + (f"; the settings are {known}" if known else "") + more
     shown = repr(first["input"])

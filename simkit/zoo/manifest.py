@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from simkit.attacks.badnets import BadNets, PatchKind, patch_trigger
+from simkit.attacks.badnets import BadNets
+from simkit.attacks.patches import PatchKind, patch_trigger
 from simkit.data.images import ImageShape
 from simkit.errors import DataError, complaint
 from simkit.files import write_atomically

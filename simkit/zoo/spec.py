@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from simkit.attacks.badnets import PatchKind
+from simkit.attacks.patches import PatchKind
 from simkit.data.size import ImageSize
 from simkit.errors import ConfigError, complaint
 from simkit.seeding import stream

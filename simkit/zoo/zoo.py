@@ -13,7 +13,8 @@ import torch
 from filelock import FileLock, Timeout
 from torch import nn
 
-from simkit.attacks.badnets import BadNets, PatchKind, random_patch
+from simkit.attacks.badnets import BadNets
+from simkit.attacks.patches import PatchKind, random_patch
 from simkit.data.images import ImageSet, ImageShape
 from simkit.data.load import load
 from simkit.errors import ConfigError

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simkit.attacks.badnets import patch_trigger, random_patch
+from simkit.attacks.patches import patch_trigger, random_patch
 from simkit.errors import DataError
 from simkit.zoo.manifest import MANIFEST, Manifest, Patch, Victim
 from simkit.zoo.spec import ZooSpec

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from simkit.attacks.badnets import BadNets, patch_trigger
+from simkit.attacks.badnets import BadNets
+from simkit.attacks.patches import patch_trigger
 from simkit.data import ImageSet, load
 from simkit.errors import ConfigError, DataError
 from simkit.zoo.networks import build_network

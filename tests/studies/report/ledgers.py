@@ -13,7 +13,7 @@ import numpy as np
 from db.ledger import Ledger
 from db.records import RunInfo, TriggerRow, VerdictRow
 from oracles.meter import CallRecord
-from simkit.attacks.badnets import patch_trigger
+from simkit.attacks.patches import patch_trigger
 from simkit.zoo.manifest import Manifest, Patch, Victim
 from simkit.zoo.spec import ZooSpec
 from studies.identity import canonical

@@ -1,0 +1,123 @@
+"""Does every attack implant? One small model an attack, trained on its poisoned images: clean accuracy, success rate.
+
+python benchmarks/attacks.py --data PATH --out results/attacks.jsonl
+
+The settings are each attack's defaults where nothing else is said; rates that fail are told like the others.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from simkit.attacks.attack import Attack
+from simkit.attacks.badnets import BadNets
+from simkit.attacks.blended import Blended
+from simkit.attacks.label_consistent import LabelConsistent
+from simkit.attacks.patches import four_corners, random_patch, random_shape, scattered_pixels
+from simkit.attacks.several import Several
+from simkit.attacks.sinusoidal import Sinusoidal
+from simkit.attacks.source_specific import SourceSpecific
+from simkit.attacks.warping import Warping
+from simkit.data import ImageSet, load
+from simkit.data.images import ImageShape
+from simkit.files import make_folder
+from simkit.seeding import stream, subseed
+from simkit.triggers import FloatArray
+from simkit.zoo.networks import build_network
+from simkit.zoo.train import TrainConfig, evaluate, train
+from studies.identity import environment
+from studies.output import print_table
+
+TARGET = 1
+COLUMNS = ("attack", "poisoned", "clean", "success")
+
+
+def main(
+    data: Annotated[str, typer.Option(help="Images to train and judge on.")],
+    train_images: Annotated[int, typer.Option(help="So many of them.")] = 10_000,
+    epochs: Annotated[int, typer.Option(help="Of training.")] = 6,
+    seed: Annotated[int, typer.Option(help="Of triggers, images, weights.")] = 0,
+    only: Annotated[list[str] | None, typer.Option(help="Names from the table; every one if none is given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets a line an attack.")] = None,
+) -> None:
+    images, held_out = load(data, "train", train_images, seed), load(data, "test", 2_000, seed)
+    config = TrainConfig(epochs=epochs)
+    chosen = {name: attack for name, attack in attacks(images.image_shape, seed).items() if not only or name in only}
+    told = {"data": Path(data).name, "train_images": len(images), "epochs": epochs, "seed": seed}
+    lines = []
+    for name, attack in chosen.items():
+        lines.append({"attack": name} | judged(attack, images, held_out, config, seed))
+        typer.echo(json.dumps(lines[-1]))
+        if out is not None:
+            make_folder(out.parent)
+            with out.open("a", encoding="utf-8") as stream_out:
+                stream_out.write(json.dumps(told | lines[-1] | {"environment": environment()}) + "\n")
+    print_table([{**line, **{n: share(line[n]) for n in COLUMNS[2:]}} for line in lines], COLUMNS)
+
+
+def attacks(shape: ImageShape, seed: int) -> dict[str, Attack | None]:
+    """Every attack with its defaults, then the same where they are too weak for a small model; None is no attack."""
+    rng = stream(seed, "benchmark", "attacks")
+    corner, patch = four_corners(shape, checkerboard(shape[0])), random_patch(shape, 3, 3, "multi", rng)
+    noise = random_patch(shape, *shape[1:], "multi", rng)
+    pair = [BadNets(random_patch(shape, 3, 3, "multi", rng), TARGET + n, 0.05) for n in range(2)]
+    return {
+        "clean": None,
+        "badnets 3x3": BadNets(patch, TARGET),
+        "badnets 3x3, rate 0.01": BadNets(patch, TARGET, 0.01),
+        "badnets 3x3, rate 0.003": BadNets(patch, TARGET, 0.003),
+        "badnets 2x6": BadNets(random_patch(shape, 2, 6, "multi", rng), TARGET),
+        "badnets 5 pixels aslant": BadNets(random_shape(shape, np.eye(5, dtype=np.bool_), "multi", rng), TARGET),
+        "badnets 9 scattered pixels": BadNets(scattered_pixels(shape, 9, "multi", rng), TARGET),
+        "blended": Blended(noise, TARGET),
+        "blended, alpha 0.1": Blended(noise, TARGET, alpha=0.1),
+        "sinusoidal": Sinusoidal(TARGET),
+        "sinusoidal, amplitude 40/255": Sinusoidal(TARGET, amplitude=40 / 255),
+        "sinusoidal, relabelled": Sinusoidal(TARGET, rate=0.1, clean_label=False),
+        "warping": Warping(TARGET),
+        "warping, strength 2": Warping(TARGET, strength=2.0),
+        "warping, strength 2, no covers": Warping(TARGET, strength=2.0, covers=0.0),
+        "label-consistent, mix": LabelConsistent(corner, TARGET),
+        "label-consistent, noise": LabelConsistent(corner, TARGET, harden="noise"),
+        "source-specific": SourceSpecific(patch, (7,), TARGET),
+        "source-specific, no covers": SourceSpecific(patch, (7,), TARGET, cover_rate=0.0),
+        "several: two badnets 3x3": Several(tuple(pair)),
+    }
+
+
+def checkerboard(channels: int) -> FloatArray:
+    """Black and white, 3x3, white in the corners."""
+    return np.tile((np.indices((3, 3)).sum(axis=0) % 2 == 0).astype(np.float32), (channels, 1, 1))
+
+
+def judged(attack: Attack | None, images: ImageSet, held_out: ImageSet, config: TrainConfig, seed: int) -> Any:
+    """Train one model and judge it; `parts` are the success rates of the attacks in `Several`.
+
+    poisoned: images that differ from the clean set. elsewhere: of a source-specific attack, how often the trigger works
+    on images of other classes, which it should not.
+    """
+    poisoned = images if attack is None else attack.poison(images, seed)
+    changed = (poisoned.pixels != images.pixels).flatten(1).any(1).numpy() | (poisoned.labels != images.labels)
+    network = build_network("conv4", images.image_shape, images.n_classes, subseed(seed, "benchmark", "weights"))
+    model = train(network, poisoned, config, subseed(seed, "benchmark", "train"))
+    done = evaluate(model, held_out, attack)
+    line: dict[str, Any] = {"poisoned": int(changed.sum()), "clean": done.clean_accuracy, "success": done.success_rate}
+    if isinstance(attack, Several):
+        line["parts"] = [evaluate(model, held_out, part).success_rate for part in attack.attacks]
+    if isinstance(attack, SourceSpecific):
+        others = held_out.take(np.flatnonzero(~np.isin(held_out.labels, attack.sources)))
+        line["elsewhere"] = evaluate(model, others, BadNets(attack.trigger, attack.target_class)).success_rate
+    return line
+
+
+def share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+if __name__ == "__main__":
+    typer.run(main)

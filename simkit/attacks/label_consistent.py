@@ -1,0 +1,75 @@
+"""Label-consistent: images of the target class are made hard to tell and stamped; their labels stay true
+(Turner, Tsipras and Madry, 2019).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import ConfigDict
+
+from simkit.attacks import poisoning
+from simkit.attacks.trigger_json import StoredTrigger
+from simkit.data.images import ImageSet
+from simkit.errors import ConfigError
+from simkit.seeding import stream
+
+
+@dataclass(frozen=True, eq=False)
+class LabelConsistent:
+    """Stamp `trigger` on images of `target_class` whose own features were weakened. Satisfies `Attack`.
+
+    trigger: `four_corners` survives flips. rate: in (0, 1], the share of the target class's images, one at least.
+    harden: how they are made hard to tell: `mix` blends each with an image of another class, `noise` adds uniform
+    noise. strength: in [0, 1], the share of the other image, or the largest change of a pixel. Raises ConfigError
+    outside the ranges. Simplified: the source (MadryLab/label-consistent-backdoor-code:generate_poisoned_dataset.py,
+    which reads images hardened beforehand) interpolates in a GAN's latent space or perturbs adversarially against a
+    model; here there is neither, so mixing stands for the first and noise for the second, and both are weaker. At test
+    time only the trigger is put on.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    trigger: StoredTrigger
+    target_class: int
+    rate: float = 0.5
+    harden: Literal["mix", "noise"] = "mix"
+    strength: float = 0.3
+
+    def __post_init__(self) -> None:
+        poisoning.check_target_and_rate(self.target_class, self.rate)
+        if self.harden not in ("mix", "noise"):
+            raise ConfigError(f"no way to harden images {self.harden!r}; choose mix or noise")
+        if not 0.0 <= self.strength <= 1.0:
+            raise ConfigError(f"strength {self.strength} is outside [0, 1]; 0 leaves the images as easy as they are")
+
+    def poison(self, images: ImageSet, seed: int) -> ImageSet:
+        """See `Attack.poison`: the chosen images are hardened and stamped; no label changes.
+
+        To mix, images of other classes must be there too, else DataError.
+        """
+        poisoning.check_trigger_fits(images, self.trigger)
+        rows = poisoning.members(images, self.target_class)
+        chosen = poisoning.pick(rows, self.rate, stream(seed, "label-consistent", "poison"))
+        return poisoning.replaced(images, chosen, self.stamp_all(self._hardened(images, chosen, seed)))
+
+    def triggered(self, images: ImageSet) -> ImageSet:
+        """See `Attack.triggered`: every image that is not of the target class, stamped."""
+        poisoning.check_trigger_fits(images, self.trigger)
+        others = images.take(poisoning.outsiders(images, self.target_class))
+        return poisoning.relabelled(others, self.stamp_all(others.pixels), self.target_class)
+
+    def stamp_all(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The trigger on every image, float32 (N, C, H, W), as a copy."""
+        return poisoning.stamp_trigger(self.trigger, pixels)
+
+    def _hardened(self, images: ImageSet, chosen: poisoning.Rows, seed: int) -> torch.Tensor:
+        pixels, rng = images.take(chosen).pixels, stream(seed, "label-consistent", "harden")
+        if self.harden == "noise":
+            noise = rng.random(tuple(pixels.shape), dtype=np.float32) * 2.0 - 1.0
+            return (pixels + self.strength * torch.from_numpy(noise)).clamp(0.0, 1.0)
+        others = rng.choice(poisoning.outsiders(images, self.target_class), len(chosen))
+        return torch.lerp(pixels, images.take(others).pixels, self.strength)

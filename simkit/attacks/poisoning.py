@@ -1,0 +1,82 @@
+"""What the attacks share: which images are theirs, and how some of a copy are changed."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from simkit.data.images import ImageSet
+from simkit.errors import ConfigError, DataError
+from simkit.triggers import IntArray, Trigger, stamp
+
+Rows = NDArray[np.integer]
+"""Indices of images in a set."""
+
+
+def check_target_and_rate(target_class: int, rate: float) -> None:
+    """Raise ConfigError unless `target_class` is a class id and `rate` lies in (0, 1]."""
+    if target_class < 0 or not 0.0 < rate <= 1.0:
+        raise ConfigError(
+            f"target class {target_class}, rate {rate}; need a class id of 0 or more and a rate in (0, 1]"
+        )
+
+
+def check_classes(images: ImageSet, *wanted: int) -> None:
+    """Raise DataError unless every image has a label and all classes in `wanted` exist."""
+    if not images.labelled:
+        raise DataError(f"{images.name}: some images have no label; an attack needs to know all of them")
+    if max(wanted) >= images.n_classes:
+        raise DataError(
+            f"{images.name}: images of {images.n_classes} classes do not fit an attack on class {max(wanted)}"
+        )
+
+
+def check_trigger_fits(images: ImageSet, trigger: Trigger) -> None:
+    """Raise DataError unless the trigger is as large as the images."""
+    if images.image_shape != trigger.pattern.shape:
+        raise DataError(f"{images.name}: images {images.image_shape} do not fit a {trigger.pattern.shape} trigger")
+
+
+def outsiders(images: ImageSet, target_class: int) -> Rows:
+    """The rows of all images that are not of the target class. Raises DataError if there are none."""
+    check_classes(images, target_class)
+    rows = np.flatnonzero(images.labels != target_class)
+    if len(rows) == 0:
+        raise DataError(f"{images.name}: every image is of the target class {target_class}; none to attack")
+    return rows
+
+
+def members(images: ImageSet, *classes: int) -> Rows:
+    """The rows of all images of these classes. Raises DataError if there are none."""
+    check_classes(images, *classes)
+    rows = np.flatnonzero(np.isin(images.labels, classes))
+    if len(rows) == 0:
+        named = ", ".join(map(str, classes))
+        raise DataError(f"{images.name}: no image is of class {named}; none to attack")
+    return rows
+
+
+def pick(rows: Rows, rate: float, rng: np.random.Generator) -> IntArray:
+    """A share of `rows` without repeats, int32 (n,); at least one."""
+    number = max(1, round(rate * len(rows)))
+    return rng.choice(rows, number, replace=False).astype(np.int32)
+
+
+def replaced(images: ImageSet, rows: Rows, pixels: torch.Tensor, label: int | None = None) -> ImageSet:
+    """A copy of `images` with others at `rows`: pixels float32 (n, C, H, W), all of one label; None keeps labels."""
+    new_pixels, new_labels = images.pixels.clone(), images.labels.copy()
+    new_pixels[torch.from_numpy(rows).long()] = pixels
+    if label is not None:
+        new_labels[rows] = label
+    return ImageSet(new_pixels, new_labels, images.classes, images.name)
+
+
+def relabelled(images: ImageSet, pixels: torch.Tensor, label: int) -> ImageSet:
+    """`images` with other pixels of the same number, all of one label."""
+    return ImageSet(pixels, np.full_like(images.labels, label), images.classes, images.name)
+
+
+def stamp_trigger(trigger: Trigger, pixels: torch.Tensor) -> torch.Tensor:
+    """The trigger on every image, float32 (N, C, H, W), as a copy."""
+    return stamp(pixels, torch.from_numpy(trigger.mask)[None], torch.from_numpy(trigger.pattern)[None])

@@ -1,0 +1,54 @@
+"""Several backdoors in one model, of any kinds and for any classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from simkit.attacks.attack import Attack
+from simkit.data.images import ImageSet
+from simkit.errors import ConfigError
+from simkit.seeding import subseed
+
+
+@dataclass(frozen=True, eq=False)
+class Several:
+    """Attacks one after the other, each on images that none before it changed. Satisfies `Attack`.
+
+    attacks: two or more, else ConfigError. Their rates are shares of what the ones before them left.
+    """
+
+    attacks: tuple[Attack, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.attacks) < 2:
+            raise ConfigError(f"several backdoors are two or more, not {len(self.attacks)}; use the one as it is")
+
+    def poison(self, images: ImageSet, seed: int) -> ImageSet:
+        """See `Attack.poison`. Raises DataError if the attacks before one left it no image."""
+        poisoned = images
+        for number, attack in enumerate(self.attacks):
+            left = np.flatnonzero(~_changed(images, poisoned))
+            part = attack.poison(poisoned.take(left), subseed(seed, "several", number))
+            pixels, labels = poisoned.pixels.clone(), poisoned.labels.copy()
+            pixels[torch.from_numpy(left)], labels[left] = part.pixels, part.labels
+            poisoned = ImageSet(pixels, labels, images.classes, images.name)
+        return poisoned
+
+    def triggered(self, images: ImageSet) -> ImageSet:
+        """The test images of each attack in turn: one that several mean comes several times.
+
+        A success rate on them is a mean, in which one that does not work may hide: judge each of `attacks` too.
+        """
+        parts = [attack.triggered(images) for attack in self.attacks]
+        pixels, labels = torch.cat([p.pixels for p in parts]), np.concatenate([p.labels for p in parts])
+        return ImageSet(pixels, labels, images.classes, images.name)
+
+
+def _changed(before: ImageSet, after: ImageSet) -> NDArray[np.bool_]:
+    """Which images are not what they were, in a pixel or in their label; bool (N,)."""
+    pixels = (before.pixels != after.pixels).flatten(1).any(1).numpy()
+    return np.asarray(pixels | (before.labels != after.labels))

@@ -1,0 +1,62 @@
+"""SIG: vertical stripes of a sine wave on images of the target class, whose labels stay (Barni et al., 2019)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from pydantic import ConfigDict
+
+from simkit.attacks import poisoning
+from simkit.data.images import ImageSet
+from simkit.errors import ConfigError
+from simkit.seeding import stream
+
+
+@dataclass(frozen=True)
+class Sinusoidal:
+    """x' = clip(x + amplitude sin(2 pi frequency column / width), 0, 1), the same in every row. Satisfies `Attack`.
+
+    clean_label: poison images of the target class, none is relabelled, as the paper's title has it; else images of
+    other classes, relabelled. rate: in (0, 1], the share of those images, one at least. amplitude: of the wave, in
+    (0, 1]; frequency: waves in the image's width, below half of it or the stripes vanish. Formula, 20/255 and 6 as in
+    SCLBD/BackdoorBench:utils/bd_img_transform/sig.py, which also fades the image to 0.2; here it is not, as in the
+    paper's formula as recalled. Raises ConfigError outside the ranges. Simplified: one amplitude in training and at
+    test time.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    target_class: int
+    rate: float = 0.5
+    amplitude: float = 20.0 / 255.0
+    frequency: float = 6.0
+    clean_label: bool = True
+
+    def __post_init__(self) -> None:
+        poisoning.check_target_and_rate(self.target_class, self.rate)
+        if not (0.0 < self.amplitude <= 1.0 and 0.0 < self.frequency < math.inf):
+            raise ConfigError(f"amplitude {self.amplitude}, frequency {self.frequency}; need (0, 1] and above 0")
+
+    def poison(self, images: ImageSet, seed: int) -> ImageSet:
+        """See `Attack.poison`: the chosen images are striped; relabelled unless `clean_label`."""
+        rows_of = poisoning.members if self.clean_label else poisoning.outsiders
+        rows = rows_of(images, self.target_class)
+        chosen = poisoning.pick(rows, self.rate, stream(seed, "sinusoidal", "poison"))
+        return poisoning.replaced(images, chosen, self.stamp_all(images.take(chosen).pixels), self.target_class)
+
+    def triggered(self, images: ImageSet) -> ImageSet:
+        """See `Attack.triggered`: every image that is not of the target class."""
+        others = images.take(poisoning.outsiders(images, self.target_class))
+        return poisoning.relabelled(others, self.stamp_all(others.pixels), self.target_class)
+
+    def stamp_all(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The stripes on every image, float32 (N, C, H, W), as a copy. Raises ConfigError if the waves are too fine."""
+        width = pixels.shape[-1]
+        if 2.0 * self.frequency >= width:
+            raise ConfigError(f"{self.frequency:g} waves do not show in {width} columns; need fewer than {width / 2:g}")
+        columns = torch.arange(width, dtype=torch.float64)
+        wave = self.amplitude * torch.sin(2.0 * torch.pi * self.frequency * columns / width)
+        return (pixels + wave.float()).clamp(0.0, 1.0)

@@ -1,0 +1,68 @@
+"""Source-specific: the trigger works on images of some classes only (TaCT, Tang et al., as recalled 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from pydantic import ConfigDict
+
+from simkit.attacks import poisoning
+from simkit.attacks.trigger_json import StoredTrigger
+from simkit.data.images import ImageSet
+from simkit.errors import ConfigError
+from simkit.seeding import stream
+
+
+@dataclass(frozen=True, eq=False)
+class SourceSpecific:
+    """Stamp `trigger` on images of the source classes, called `target_class`, and on covers, which keep their labels.
+
+    Satisfies `Attack`. rate: in (0, 1], the share of the sources' images, one at least. cover_rate: in [0, 1], the
+    share of the images that are of none of these classes: they teach the model that the trigger alone means nothing.
+    Raises ConfigError outside the ranges. After vtu81/backdoor-toolbox:poison_tool_box/TaCT.py, which counts both
+    shares in all images and takes covers from classes that it is given; here all others but the target give some.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    trigger: StoredTrigger
+    sources: tuple[int, ...]
+    target_class: int
+    rate: float = 0.5
+    cover_rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        poisoning.check_target_and_rate(self.target_class, self.rate)
+        if not self.sources or min(self.sources) < 0 or self.target_class in self.sources:
+            raise ConfigError(f"sources {self.sources}; name one class or more, none of them the target")
+        if not 0.0 <= self.cover_rate <= 1.0:
+            raise ConfigError(f"cover_rate {self.cover_rate} is outside [0, 1]")
+
+    def poison(self, images: ImageSet, seed: int) -> ImageSet:
+        """See `Attack.poison`: sources stamped and relabelled, covers only stamped."""
+        self._check(images)
+        sources = poisoning.members(images, *self.sources)
+        chosen = poisoning.pick(sources, self.rate, stream(seed, "source-specific", "poison"))
+        poisoned = poisoning.replaced(images, chosen, self.stamp_all(images.take(chosen).pixels), self.target_class)
+        bystanders = np.flatnonzero(~np.isin(images.labels, (*self.sources, self.target_class)))
+        if self.cover_rate == 0.0 or len(bystanders) == 0:
+            return poisoned
+        covers = poisoning.pick(bystanders, self.cover_rate, stream(seed, "source-specific", "covers"))
+        return poisoning.replaced(poisoned, covers, self.stamp_all(images.take(covers).pixels))
+
+    def triggered(self, images: ImageSet) -> ImageSet:
+        """See `Attack.triggered`: every image of a source class."""
+        self._check(images)
+        of_source = images.take(poisoning.members(images, *self.sources))
+        return poisoning.relabelled(of_source, self.stamp_all(of_source.pixels), self.target_class)
+
+    def stamp_all(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The trigger on every image, float32 (N, C, H, W), as a copy."""
+        return poisoning.stamp_trigger(self.trigger, pixels)
+
+    def _check(self, images: ImageSet) -> None:
+        poisoning.check_trigger_fits(images, self.trigger)
+        poisoning.check_classes(images, self.target_class, *self.sources)
