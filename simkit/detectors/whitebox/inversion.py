@@ -31,7 +31,8 @@ class InversionConfig:
     a step needs come again. learning_rate, betas: Adam's. sparsity: how the penalty's weight moves, and the success
     rate a trigger needs to count. from_zero: the weight is 0 until a trigger works. stop_ratio, stop_patience: a class
     ends when its weight went both ways and its mask has been at or above this share of its best for so many steps.
-    classes_at_once: classes in one pass of the model; results are the same but for rounding.
+    classes_at_once: classes in one pass of the model, which on a CPU saves little or nothing; results
+    are the same but for rounding.
     """
 
     steps: int

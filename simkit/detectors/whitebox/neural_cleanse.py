@@ -29,14 +29,15 @@ REFERENCE = InversionConfig(
 
 QUICK = replace(
     REFERENCE,
-    steps=150,
+    steps=300,
     batches=1,
+    batch=16,
     from_zero=False,
-    sparsity=SparsityConfig(weight=1e-2, raise_by=1.5, lower_by=1.5**1.5, patience=2, required_success=0.96),
+    sparsity=SparsityConfig(weight=1e-2, raise_by=1.5, lower_by=1.5**1.5, patience=3, required_success=0.93),
     stop_patience=40,
 )
-"""Ours: one minibatch a step, chosen on four victims of the zoo `cifar10-tune` alone; never to be quoted as Neural
-Cleanse."""
+"""Ours, never to be quoted as Neural Cleanse: one minibatch of 16 a step, of which one may miss. Chosen among
+three settings on two victims of the zoo `cifar10-tune`, 0 and 2."""
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,8 @@ class Weights:
 
 
 QUICK_WEIGHTS = Weights(1.0, 1e-2, 1e-1, 1e-3, 1e-1, 1e-1, 1.0)
-"""Ours, for patterns in 0..1, chosen on four victims of the zoo `cifar10-tune` alone."""
+"""Ours, for patterns in 0..1: the mask's size leads, as in Neural Cleanse, and no other term weighs above a tenth.
+The only ones tried, and on victims of the zoo `cifar10-tune` alone."""
 
 
 @dataclass(frozen=True)
