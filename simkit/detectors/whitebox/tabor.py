@@ -3,6 +3,10 @@
 Nobody here has the authors' code; terms and constants are those of a public one, UsmannK/TABOR, tabor/snooper.py, whose
 faults `regularisers` names. Different from it: the trigger kept is the smallest that works, not the one of least loss.
 The paper's own measure of a trigger, by which it judges, is in no code found: the rule here looks at mask sizes.
+
+With that code's weights a mask of any size is as good as free, while what is left outside it is dear, by its squares in
+0..255: masks grow, to over half of the image on a planted victim, and their sizes tell nothing. So `reference` is that
+code's objective for whoever wants it, and no yardstick; `quick` is one, with weights of ours.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from simkit.detectors.whitebox.inversion import Batch
-from simkit.detectors.whitebox.tabor import Weights
+from simkit.detectors.whitebox.tabor import QUICK_WEIGHTS, Weights
 from simkit.errors import ConfigError
 
 OFF = Weights(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
@@ -43,6 +43,14 @@ def test_the_loss_adds_blocking_and_overlaying_to_the_cross_entropy() -> None:
     for r3, r4 in ((0.0, 0.0), (2.0, 0.0), (0.0, 3.0), (2.0, 3.0)):
         loss = Weights(blocking=r3, overlaying=r4).objective(_even, batch).loss
         assert loss.tolist() == pytest.approx((attack + r3 * blocked + r4 * overlaid).tolist())
+
+
+def test_the_public_weights_pay_a_larger_mask_and_ours_a_smaller_one() -> None:
+    small, large = torch.full((1, 1, 8, 8), 0.25), torch.full((1, 1, 8, 8), 0.75)
+    grey = torch.full((1, 3, 8, 8), 0.5)
+    public, ours = Weights(), QUICK_WEIGHTS
+    assert public.penalty(large, grey).item() < public.penalty(small, grey).item()
+    assert ours.penalty(large, grey).item() > ours.penalty(small, grey).item()
 
 
 def test_weights_below_zero_are_refused() -> None:
