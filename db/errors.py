@@ -19,6 +19,10 @@ class NotALedger(StorageError):
     """The file is not SQLite, belongs to another program, or was written by a newer simkit."""
 
 
+class UnknownRun(StorageError):
+    """The run that is asked for is not in the ledger, or is not the only one and was not named."""
+
+
 class StorageBusy(StorageError):
     """The file is open already, here or in another process, or another program holds it locked."""
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from db.columns import QUERY_SCHEMA, query_table, record_table
 from db.engine import identify, reading
-from db.errors import StorageError, translated
+from db.errors import StorageError, UnknownRun, translated
 from db.pages import pages
 from db.tables import metadata
 
@@ -51,7 +51,7 @@ def export(path: Path, folder: Path, run: int | None = None) -> Exported:
     with reading(path) as connection, _built(folder) as building:
         expected = _counts(connection, run)
         if run is not None and not expected:
-            raise StorageError(f"{path}: no run {run}; `simkit db runs` lists them")
+            raise UnknownRun(f"{path}: no run {run}; `simkit db runs` lists them")
         for number in expected:
             _write_queries(_tables(path, connection, number), building / "queries" / f"run={number}")
         records = {name: _write_records(connection, name, run, building) for name in RECORDS}

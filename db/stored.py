@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from db.engine import reading
-from db.errors import StorageError
+from db.errors import StorageError, UnknownRun
 from db.records import RunInfo, StoredCall, checksum, unpack_rows
 
 _PAGE_CALLS = 32
@@ -50,7 +50,7 @@ class StoredRun:
 
     @classmethod
     def read(cls, path: Path, run: int | None = None) -> StoredRun:
-        """The run with this id, or the only one. Raises StorageError where it is not there, or not the only one."""
+        """The run with this id, or the only one. Raises UnknownRun where that is none."""
         columns = ", ".join(field.name for field in fields(RunInfo))
         with reading(path) as connection:
             ids = [int(row[0]) for row in connection.exec_driver_sql("SELECT id FROM runs ORDER BY id")]
@@ -96,6 +96,8 @@ def _chosen(path: Path, ids: list[int], run: int | None) -> int:
         return ids[0]
     if run in ids:
         return int(run)
-    there = f"it has {', '.join(map(str, ids[:20]))}{', ...' if len(ids) > 20 else ''}" if ids else "it has none"
+    if not ids:
+        raise StorageError(f"{path}: holds no run yet; scan into it first")
+    there = f"it has {', '.join(map(str, ids[:20]))}{', ...' if len(ids) > 20 else ''}"
     asked = "which run is meant?" if run is None else f"there is no run {run};"
-    raise StorageError(f"{path}: {asked} {there}; see simkit db runs")
+    raise UnknownRun(f"{path}: {asked} {there}; see simkit db runs")

@@ -75,12 +75,12 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def exit_code(error: Exception) -> int:
     """The one table from typed errors to exit codes."""
-    from db.errors import StorageError
+    from db.errors import StorageError, UnknownRun
     from oracles.errors import InvalidImages, InvalidSpec, ModelError, Refused, ReplayMismatch
     from simkit.errors import ConfigError, DataError
 
     table: tuple[tuple[tuple[type[Exception], ...], int], ...] = (
-        ((typer.TyperException, ConfigError, InvalidSpec), USAGE),
+        ((typer.TyperException, ConfigError, InvalidSpec, UnknownRun), USAGE),
         ((Refused,), UNDECIDED),
         ((ModelError, InvalidImages, DataError), BAD_INPUT),
         ((StorageError, ReplayMismatch), STORAGE),

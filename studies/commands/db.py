@@ -35,6 +35,12 @@ COLUMNS = (
 )
 
 
+SHOWN = ("run", "model", "preset", "oracle", "verdict", "flagged", "spent")
+"""Of COLUMNS, those that fit a terminal."""
+
+SHOWN_IF_TOLD = ("api_seconds", "cost")
+"""Shown where a service of the ledger has a pace or a price."""
+
 MERGED = ("source", "run", "model", "key", "outcome", "into")
 
 
@@ -75,12 +81,16 @@ def upgrade_ledger(file: LedgerFile) -> None:
 
 @app.command("runs")
 def list_runs(file: LedgerFile, as_json: AsJson = False) -> None:
-    """The runs in FILE: verdict, queries spent, budget, seconds, simulated API time, cost."""
+    """The runs in FILE: verdict, queries spent, and where the service states them, its time and cost.
+
+    --json has more of each: data, seed, budget, score, seconds, and why the scan stopped.
+    """
     rows = run_rows(file)
     if as_json:
         print_json(rows)
     else:
-        print_table(rows, COLUMNS)
+        told = [name for name in SHOWN_IF_TOLD if any(row[name] is not None for row in rows)]
+        print_table([_short(row) for row in rows], (*SHOWN, *told))
 
 
 @app.command("export")
@@ -131,6 +141,12 @@ def run_rows(file: Path) -> list[dict[str, Any]]:
         row["oracle"] = _limits(row["oracle"])
         row["flagged"] = json.loads(row["flagged"]) if row["flagged"] else None
     return rows
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """The model without its folder; an open run says so instead of a verdict."""
+    name = row["model"].rstrip("/").rpartition("/")[2] or row["model"]
+    return row | {"model": name, "verdict": row["verdict"] or row["state"]}
 
 
 def _limits(oracle: str) -> str:

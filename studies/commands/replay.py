@@ -10,15 +10,16 @@ import typer
 from studies.output import print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from simkit.verdict import Rule
     from studies.replay import ReplayResult
+    from studies.replay_rules import Reading
     from studies.replay_run import Given
     from studies.stored import OwnCode
 
-READING_COLUMNS = (
-    *("rule", "threshold", "at", "verdict", "stopped", "held", "flagged", "score"),
-    *("candidates", "search_score", "spent", "notes"),
-)
+READING_COLUMNS = ("rule", "at", "verdict", "held", "flagged", "score", "spent")
+"""Those of a reading that fit a terminal; `--json` has them all."""
 
 LedgerFile = Annotated[Path, typer.Argument(metavar="DB", help="The ledger; it is only read.", show_default=False)]
 RunId = Annotated[
@@ -67,8 +68,8 @@ def replay_run(  # noqa: PLR0913 (the options are the command's interface)
     """Rebuild every stored query of RUN, ask it again, and compare the answers bit for bit.
 
     No budget pays for it. With --rule or --at nothing is asked: a line tells what a scan with each rule and budget
-    would have said, as far as the stored answers tell. Exit codes: 0 all equal (or another --model was asked), 4 bad
-    model or data, 5 an answer differs or a query cannot be rebuilt.
+    would have said, as far as the stored answers tell; --json has more of each. Exit codes: 0 all equal (or another
+    --model was asked), 4 bad model or data, 5 an answer differs or a query cannot be rebuilt.
     """
     from oracles.errors import ReplayMismatch
     from studies.replay import Again, replay
@@ -100,11 +101,21 @@ def _read(db: Path, run: int | None, wanted: tuple[list[str], str | None], given
 
     rules, at = [_rule(text) for text in wanted[0]], _budgets(wanted[1])
     with progress_bar(f"read {db.name}", quiet=as_json) as progress:
-        rows = [reading.to_json() for reading in replayed(db, run, rules, at, given, progress)]
+        readings = replayed(db, run, rules, at, given, progress)
     if as_json:
-        print_json(rows)
+        print_json([reading.to_json() for reading in readings])
     else:
-        print_table(rows, READING_COLUMNS)
+        _show_readings(readings)
+
+
+def _show_readings(readings: Sequence[Reading]) -> None:
+    """A table, and below it why something is not as it could be."""
+    rows = [reading.to_json() | {"rule": f"{reading.rule}={reading.threshold:g}"} for reading in readings]
+    print_table([row | {"held": "yes" if row["held"] else "no"} for row in rows], READING_COLUMNS)
+    for row in rows:
+        if row["notes"]:
+            budget = "" if row["at"] is None else f" at {row['at']:,}"
+            typer.echo(f"{row['rule']}{budget}: {row['notes']}")
 
 
 def _rule(text: str) -> Rule:

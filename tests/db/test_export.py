@@ -14,7 +14,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from db import pages, reads
-from db.errors import StorageError
+from db.errors import StorageError, UnknownRun
 from db.export import MANIFEST, RECORDS, export
 from db.ledger import Ledger, TriggerRow
 from db.records import FloatArray
@@ -174,7 +174,7 @@ def test_what_cannot_be_exported_is_told_before_anything_is_written(ledger_path:
     for folder, run, words in ((full, None, "not empty"), (full / "kept.txt", None, "not empty"), (full, 9, "not em")):
         with pytest.raises(StorageError, match=words):
             export(ledger_path, folder, run)
-    with pytest.raises(StorageError, match="no run 9; `simkit db runs` lists them"):
+    with pytest.raises(UnknownRun, match="no run 9; `simkit db runs` lists them"):
         export(ledger_path, tmp_path / "out", 9)
     with pytest.raises(StorageError, match="no ledger there"):
         export(tmp_path / "missing.db", tmp_path / "out")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from db.errors import StorageError
+from db.errors import StorageError, UnknownRun
 from db.ledger import Ledger
 from db.stored import StoredRun
 from tests.db.conftest import MakeCall, MakeRun
@@ -51,7 +51,7 @@ def test_calls_that_come_later_are_not_read(filled: Path, make_call: MakeCall, m
 
 @pytest.mark.parametrize(("run", "told"), [(None, "which run is meant.*1, 2"), (3, "no run 3.*1, 2")])
 def test_a_run_that_is_not_there_or_not_the_only_one(run: int | None, told: str, filled: Path) -> None:
-    with pytest.raises(StorageError, match=told):
+    with pytest.raises(UnknownRun, match=told):
         StoredRun.read(filled, run)
 
 

@@ -9,7 +9,7 @@ from importlib.metadata import version
 import pytest
 
 import db.check  # noqa: F401 (first: what is imported while `reading` is patched would keep the patch)
-from db.errors import NotALedger, StorageBusy, StorageError
+from db.errors import NotALedger, StorageBusy, StorageError, UnknownRun
 from oracles.errors import BudgetExhausted, InvalidImages, InvalidSpec, ModelError, ReplayMismatch
 from simkit.errors import ConfigError, ContractError, DataError
 from studies.cli import exit_code, main
@@ -17,6 +17,7 @@ from studies.cli import exit_code, main
 ERRORS = [
     (ConfigError("sigma is -1"), 2),
     (InvalidSpec("no such restriction"), 2),
+    (UnknownRun("which run?"), 2),
     (BudgetExhausted("scan", 5, 3), 3),
     (ModelError("not a model"), 4),
     (InvalidImages("values up to 255"), 4),

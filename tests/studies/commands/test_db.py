@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,27 +126,21 @@ def test_runs_as_json(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_runs_as_a_table(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["db", "runs", str(ledger)]) == 0
-    _, _, first, second = (line for line in capsys.readouterr().out.splitlines() if line.strip())
-    assert first.split() == [
-        "1",
-        "[first]",
-        "digits",
-        "-",
-        "scores",
-        "7",
-        "done",
-        "backdoored",
-        "decided",
-        "3.5",
-        "2",
-        "5",
-        "3",
-        "50",
-        "0.25",
-        "1.5",
-        "0.003",
-    ]
-    assert second.split() == ["2", "second", "digits", "-", "scores", "7", "open", *"----", "6", *"----"]
+    head, _, first, second = (line.rstrip() for line in capsys.readouterr().out.splitlines() if line.strip())
+    assert head.split() == ["run", "model", "preset", "oracle", "verdict", "flagged", "spent", "api_seconds", "cost"]
+    assert first.split() == ["1", "[first]", "-", "scores", "backdoored", "2", "5", "3", "1.5", "0.003"]
+    assert second.split() == ["2", "second", "-", "scores", "open", "-", "6", "-", "-"]
+
+
+def test_runs_fit_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "ledger.db"
+    with Ledger.open(path) as opened:
+        config = json.dumps({"preset": "random-patch"})
+        opened.begin(replace(run_info("/a/folder/far/away/model.pt2", 150_000), config=config))
+    assert main(["db", "runs", str(path)]) == 0
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[-2 if not lines[-1] else -1].split()[1:3] == ["model.pt2", "random-patch"]
+    assert max(map(len, lines)) <= 80
 
 
 def test_an_empty_ledger_lists_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

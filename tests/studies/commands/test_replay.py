@@ -72,14 +72,20 @@ def test_other_rules_and_budgets(scanned_db: Path, capsys: pytest.CaptureFixture
     expected = [(rule, at) for rule in (("small_patch", 1.0), ("anomaly_index", 2.0)) for at in (900, 1500)]
     assert [((row["rule"], row["threshold"]), row["at"]) for row in rows] == expected
     assert main(args) == 0
-    assert len(capsys.readouterr().out.strip().splitlines()) == 2 + len(rows)
+    lines = [line.rstrip() for line in capsys.readouterr().out.strip().splitlines()]
+    table, notes = lines[: 2 + len(rows)], [line for line in lines[2 + len(rows) :] if line]
+    assert table[0].split() == ["rule", "at", "verdict", "held", "flagged", "score", "spent"]
+    assert [line.split()[0] for line in table[2:]] == ["small_patch=1"] * 2 + ["anomaly_index=2"] * 2
+    assert [line.split()[3] for line in table[2:]] == ["yes" if row["held"] else "no" for row in rows]
+    assert max(map(len, table)) <= 80
+    assert len(notes) == sum(bool(row["notes"]) for row in rows)
 
 
 @pytest.mark.parametrize(
     ("args", "code", "told"),
     [
         (["none.db"], 5, "no ledger"),
-        (["DB", "7"], 5, "no run 7"),
+        (["DB", "7"], 2, "no run 7"),
         (["DB", "--model", "none.safetensors"], 4, "none.safetensors"),
         (["DB", "--data", "none"], 4, "none"),
         (["DB", "--sample", "0"], 2, "--sample"),
