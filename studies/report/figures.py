@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from studies.report.data import Line, Plot
+from studies.report.data import Line, Plot, RunReport
 from studies.report.words import number
 
 SIDE = 1000
@@ -62,6 +62,11 @@ def figure(plot: Plot) -> Figure:
     across = tuple(Tick(100.0 * x / right, _short(x)) for x in _ticks(0.0, right) if x <= right)
     ups = tuple(Tick(100.0 * up(y) / SIDE, f"{y:,g}") for y in marks)
     return Figure(plot.title, plot.unit, plot.log, strokes, across, ups, _alt(plot))
+
+
+def widest(run: RunReport) -> float:
+    """Where the bars of a run's mask sizes end, in pixels: the largest mask, or the rule's limit and some room."""
+    return max([1.0, *(row.mask_size for row in run.classes), 0.0 if run.limit is None else 1.05 * run.limit])
 
 
 def _axis(values: Sequence[float], *, log: bool) -> tuple[float, float, list[float]]:

@@ -76,8 +76,24 @@ def rule_words(run: RunReport) -> str:
     if run.verdict is None:
         return "none yet"
     known = "" if run.verdict.threshold is None else f", threshold {run.verdict.threshold:g}"
-    limit = "" if run.limit is None else f": flags masks {_below(run)} {number(run.limit)} pixels"
+    limit = "" if run.limit is None else f": flags masks {limit_words(run)}"
     return f"{run.verdict.rule}{known}{limit}"
+
+
+def limit_words(run: RunReport) -> str:
+    """`under 5.50 pixels`; empty where no size says what the rule flags."""
+    return "" if run.limit is None else f"{_below(run)} {number(run.limit)} pixels"
+
+
+def chosen_words(run: RunReport) -> str:
+    """Which triggers are shown where not all are; empty where all are."""
+    shown, there = len(run.reversed), sum(row.mask_size > 0 for row in run.classes)
+    if shown >= there:
+        return ""
+    kinds = [("the flagged", "flagged"), ("the true target", "target")]
+    first = [words for words, kind in kinds if any(getattr(row, kind) for row in run.classes)]
+    chosen = ", ".join([*first, "those with the smallest masks"])
+    return f"Shown are {shown} of {there} classes: {chosen}, working ones first."
 
 
 def _below(run: RunReport) -> str:
@@ -124,7 +140,7 @@ def _spent(run: RunReport) -> str:
 
 
 def _against(run: RunReport) -> str:
-    return "" if run.limit is None else f" The rule flags masks {_below(run)} {number(run.limit)} pixels."
+    return "" if run.limit is None else f" The rule flags masks {limit_words(run)}."
 
 
 def summary(runs: Sequence[RunReport]) -> str:

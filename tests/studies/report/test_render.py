@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -79,6 +80,24 @@ def test_the_figures_are_told(tmp_path: Path) -> None:
     for told in ("IoU 0.33", "8 of 8", "of a budget of 1,000", "flags masks under 5.50 pixels", "simkit scan", "72"):
         assert told in text
     assert "2 &lt;bird&gt; flagged, true target" in text
+
+
+def test_a_rule_without_a_score_is_told_in_words(tmp_path: Path) -> None:
+    data = gather(write(tmp_path / "a.db", Kept(), Kept()))
+    patch = [replace(run, score_threshold=None, limit=40.0) for run in data.runs]
+    page = render(replace(data, runs=tuple(patch)))
+    assert "<dt>Score</dt>" not in page
+    assert page.count("<dt>Rule</dt><dd>below_median</dd>") == 2
+    assert page.count('<td colspan="2">masks under 40 pixels</td>') == 2
+
+
+def test_the_limit_is_drawn_on_every_bar_wherever_it_lies(tmp_path: Path) -> None:
+    data = gather(write(tmp_path / "a.db", Kept()))
+    for limit in (5.5, 28.0, 40.0):
+        page = render(replace(data, runs=(replace(data.runs[0], limit=limit),)))
+        drawn = [a for tag, a in Elements(page).found if tag == "line" and a["class"] == "limit"]
+        assert len(drawn) == len(data.runs[0].classes)
+        assert all(0 < float((a["x1"] or "").rstrip("%")) < 100 for a in drawn)
 
 
 def test_many_runs_are_folded_and_an_open_one_says_so(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from studies.report.data import RunReport
 from studies.report.gather import gather
 from studies.report.words import (
+    chosen_words,
     command_lines,
     last_part,
+    limit_words,
     moment,
     number,
     reason,
@@ -49,6 +52,25 @@ def test_each_verdict_gives_its_reason(tmp_path: Path) -> None:
     opened = run_of(tmp_path / "6", Kept(verdict=None))
     assert "72 of 1,000 queries are spent so far" in reason(opened)
     assert stopped_words(opened) == "not finished"
+
+
+def test_the_page_says_which_triggers_it_chose(tmp_path: Path) -> None:
+    run = run_of(tmp_path, Kept())
+    assert chosen_words(run) == ""
+    fewer = replace(run, reversed=run.reversed[:2])
+    told = "Shown are 2 of 4 classes: the flagged, those with the smallest masks, working ones first."
+    assert chosen_words(fewer) == told
+    (clean,) = gather(write(tmp_path / "clean.db", Kept(verdict="clean")), zoos=[zoo(tmp_path / "zoo")]).runs
+    assert "classes: the true target, those" in chosen_words(replace(clean, reversed=()))
+
+
+def test_a_limit_in_words(tmp_path: Path) -> None:
+    run = run_of(tmp_path, Kept())
+    assert run.verdict is not None
+    assert limit_words(run) == "under 5.50 pixels"
+    patch = replace(run, verdict=replace(run.verdict, rule="small_patch"), limit=16.0)
+    assert limit_words(patch) == "of at most 16 pixels"
+    assert limit_words(replace(run, limit=None)) == ""
 
 
 def test_runs_are_counted(tmp_path: Path) -> None:
