@@ -63,4 +63,5 @@ def one_line(error: BaseException) -> str:
     if not lines:
         return type(error).__name__
     traced = any(line.startswith("Traceback") for line in lines)
-    return f"{type(error).__name__}: {(lines[-1] if traced else lines[0])[:300]}"
+    line = (lines[-1] if traced else lines[0])[:300]
+    return line if line.startswith(f"{type(error).__name__}: ") else f"{type(error).__name__}: {line}"

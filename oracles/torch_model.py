@@ -148,7 +148,10 @@ class TorchOracle:
                 raise
             if _WRONG_SHAPE.search(str(error.__cause__)):
                 wanted = ", ".join(map(str, self._image_shape))
-                raise ModelError(f"the model takes no images (N, {wanted}): {one_line(error.__cause__)}") from error
+                raise ModelError(
+                    f"the model takes no images (N, {wanted}), the size of the data's: {one_line(error.__cause__)}; "
+                    "give other data, or set image_size for another height and width"
+                ) from error
             found = told if told is not None else _rows_of_last_weight(model)
         if found is None or found < 2:
             raise ModelError(f"the model has {found or 'an unknown number of'} classes; give n_classes, 2 or more")

@@ -158,7 +158,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             "anomaly_index", 2.0, "Neural Cleanse, lower side only", lower_anomaly_index, float, anomaly_limit
         ),
         "small_patch": Rule(
-            *("small_patch", 16.0, "a 4x4 patch, the prototype race's limit"),
+            *("small_patch", 16.0, "the default: 4x4 pixels, the largest patch of the prototype race"),
             *(small_patch, None, small_patch_limit),
         ),
     }

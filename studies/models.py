@@ -21,7 +21,7 @@ from oracles.errors import InvalidSpec, ModelError
 from oracles.foreign import Answering
 from oracles.model_files import Description, load_model
 from oracles.model_files.weights import safetensors_metadata
-from oracles.oracle import Oracle
+from oracles.oracle import ImageShape, Oracle
 from oracles.torch_model import TorchOptions, TorchOracle
 from simkit.data import ImageSet
 from simkit.zoo.manifest import Manifest
@@ -188,10 +188,8 @@ def _named_sha256(model: object, name: str | None) -> str:
 
 def _open_file(path: Path, images: ImageSet, config: ScanConfig) -> OpenedModel:
     loaded = load_model(path, NETWORKS, _told(path, images, config))
-    if loaded.image_shape not in (None, images.image_shape):
-        raise ModelError(
-            f"{path}: takes images {loaded.image_shape}, but those of {images.name} are {images.image_shape}"
-        )
+    if loaded.image_shape is not None:
+        _check_shape(str(path), loaded.image_shape, images)
     options = _in_batches(config.torch_options(loaded.output), loaded.batch)
     oracle = TorchOracle(loaded.module, images.image_shape, options, loaded.n_classes)
     return OpenedModel(oracle, config.name or str(path), loaded.sha256, loaded.libraries)
@@ -218,8 +216,15 @@ def _check_fit(opened: OpenedModel, images: ImageSet) -> None:
             f"{opened.name}: answers {opened.oracle.n_classes} classes, but {images.name} has {images.n_classes}; "
             "give the data set that the model is for"
         )
-    if opened.oracle.image_shape != images.image_shape:
-        raise ModelError(
-            f"{opened.name}: takes images {opened.oracle.image_shape}, but those of {images.name} are "
-            f"{images.image_shape}; give the data set that the model is for"
-        )
+    _check_shape(opened.name, opened.oracle.image_shape, images)
+
+
+def _check_shape(name: str, taken: ImageShape, images: ImageSet) -> None:
+    if taken == images.image_shape:
+        return
+    resizable = taken[0] == images.image_shape[0] and taken[1] == taken[2]
+    resize = f", or set image_size={taken[1]}" if resizable else ""
+    raise ModelError(
+        f"{name}: takes images {taken}, but those of {images.name} are {images.image_shape}; give the data set that "
+        f"the model is for{resize}"
+    )

@@ -142,13 +142,21 @@ def choose_images(config: ScanConfig, images: Images | None) -> ScanImages:
     elif len(images) >= wanted:
         images = images.take(stream(config.seed, "scan", "images").permutation(len(images))[:wanted])
     if len(images) < wanted:
-        raise DataError(
-            f"{images.name}: {len(images)} images, but search_images + verify_images is {wanted}; set both lower"
-        )
+        raise DataError(_too_few(images, config))
     numbers = np.arange(wanted)
     chosen = ScanImages(images.take(numbers[: config.search_images]), images.take(numbers[config.search_images :]))
     _check_labels(images, chosen.search)
     return chosen
+
+
+def _too_few(images: ImageSet, config: ScanConfig) -> str:
+    """What to set instead, in the same proportion."""
+    wanted, there = config.search_images + config.verify_images, len(images)
+    said = f"{images.name}: {there} images, but search_images + verify_images is {wanted}"
+    if there < 2:
+        return f"{said}; give two images or more"
+    search, verify = (max(1, n * there // wanted) for n in (config.search_images, config.verify_images))
+    return f"{said}; --set search_images={min(search, there - 1)} --set verify_images={verify} fits"
 
 
 def _check_labels(images: ImageSet, searched: ImageSet) -> None:

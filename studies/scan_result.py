@@ -58,6 +58,12 @@ class ScanResult:
         rule = stored_rule(self.rule, self.threshold)
         return None if rule is None else rule.score_threshold
 
+    @property
+    def size_limit(self) -> float | None:
+        """The mask size in pixels that the rule flags below, or at; None where it goes by no size."""
+        rule = stored_rule(self.rule, self.threshold)
+        return None if rule is None else rule.size_limit([c.mask_size for c in self.classes])
+
     def to_json(self) -> dict[str, Any]:
         """Plain values under JSON_KEYS; `error` and `exit_code` are left for the command to fill in."""
         return empty_json() | {

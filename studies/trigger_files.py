@@ -25,7 +25,7 @@ _SIDE = 192
 
 @dataclass(frozen=True)
 class TriggerFiles:
-    """npz: of every class. png: of the flagged classes, or of the one with the smallest mask."""
+    """npz: of every class. png: of the flagged classes, or of the smallest trigger there is if none is flagged."""
 
     npz: Path
     png: tuple[Path, ...]
@@ -50,13 +50,18 @@ def check_folder(folder: Path) -> None:
 
 
 def save_triggers(folder: Path, stem: str, flagged: Sequence[int], triggers: Sequence[TriggerRow]) -> TriggerFiles:
-    """Write `STEM.npz` and one `STEM-classN.png` a flagged class, or of the smallest trigger if none is flagged.
+    """Write `STEM.npz` and a picture `STEM-classN.png` of every flagged class.
+
+    If none is flagged, the smallest trigger is `STEM-unflagged-classN.png`: no evidence, and left out if all are empty.
 
     The archive holds classes (T,), masks (T, 1, H, W), patterns (T, C, H, W), mask_sizes, success_rates (NaN: unknown),
     censored. Equal triggers give equal bytes. Raises StorageError.
     """
-    shown = flagged or [t.target_class for t in sorted(triggers, key=lambda t: (t.censored, t.mask_size))[:1]]
-    pictures = {folder / f"{stem}-class{t.target_class}.png": t for t in triggers if t.target_class in shown}
+    shown, said = [t for t in triggers if t.target_class in flagged], ""
+    if not flagged:
+        found = (t for t in triggers if t.mask_size > 0)
+        shown, said = sorted(found, key=lambda t: (t.censored, t.mask_size))[:1], "unflagged-"
+    pictures = {folder / f"{stem}-{said}class{t.target_class}.png": t for t in shown}
     npz = folder / f"{stem}.npz"
     make_folder(folder)
     write_atomically(npz, _archive(triggers))

@@ -16,7 +16,9 @@ def members_of(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
-    except zipfile.BadZipFile:
+    except zipfile.BadZipFile as error:
+        if _begins_as_zip(path):
+            raise ModelError(f"{path} is a damaged or cut archive; copy or save it again") from error
         return []
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
@@ -26,3 +28,8 @@ def members_of(path: Path) -> list[str]:
     if unpacked > 2 * packed + _ALLOWANCE:
         raise ModelError(f"{path} would unpack from {packed:,} to {unpacked:,} bytes, which no model does; not read")
     return [info.filename for info in infos]
+
+
+def _begins_as_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"

@@ -24,8 +24,7 @@ def assembled(path: Path, weights: Weights, own: Mapping[str, Architecture], kno
     Raises ModelError where something is not known, and lists missing keys, extra keys and other shapes.
     """
     if known.architecture is None or known.image_shape is None or known.n_classes is None:
-        missing = [name for name in ("architecture", "image_shape", "n_classes") if getattr(known, name) is None]
-        raise ModelError(f"{path} holds weights alone; give {', '.join(missing)} with it")
+        raise ModelError(f"{path} holds weights alone; {_wanted(own, known)}")
     try:
         make = find_architecture(known.architecture, own)
     except ModelError as error:
@@ -40,6 +39,16 @@ def assembled(path: Path, weights: Weights, own: Mapping[str, Architecture], kno
     except Exception as error:
         raise ModelError(f"cannot put the weights in {path} into a {known.architecture}: {one_line(error)}") from error
     return module
+
+
+def _wanted(own: Mapping[str, Architecture], known: Description) -> str:
+    """What is missing beside the weights, and what else would do."""
+    missing = [name for name in ("image_shape", "n_classes") if getattr(known, name) is None]
+    if known.architecture is not None:
+        return f"give {', '.join(missing)} with it"
+    names = ", ".join((*sorted(own), "torchvision:NAME", "timm:NAME"))
+    more = f" and {', '.join(missing)}" if missing else ""
+    return f"give --architecture NAME ({names}){more}, or save a network of your own as TorchScript, .pt2 or ONNX"
 
 
 def _check_fit(path: Path, architecture: str, weights: Weights, wanted: Mapping[str, torch.Tensor]) -> None:

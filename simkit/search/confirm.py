@@ -23,6 +23,15 @@ class Trial:
     works: bool | None = None
 
 
+def unconfirmed(result: ClassResult, trial: Trial) -> str:
+    """What is to be said of a class that the rule flags and unseen images do not confirm."""
+    found = f"class {result.target_class}: a trigger of {result.mask_size:.0f} pixels"
+    if not trial.trials:
+        return f"{found} was not tried on unseen images"
+    turned = f"{found} turned {100 * trial.hits / trial.trials:.0f} % of {trial.trials} unseen images"
+    return f"{turned}, too few to confirm it" if trial.works is False else f"{turned}, which does not decide it"
+
+
 class Confirmer:
     """Tries triggers on the verification images and remembers what it was told; one class, one trigger at a time."""
 

@@ -11,7 +11,7 @@ import numpy as np
 from oracles.errors import Refused
 from simkit.data import ImageSet
 from simkit.errors import ConfigError
-from simkit.search.confirm import Confirmer
+from simkit.search.confirm import Confirmer, unconfirmed
 from simkit.search.contract import Search
 from simkit.search.evaluator import Evaluator, NotFinite
 from simkit.search.images import ScanImages, ask_labels, class_of_all, crowding
@@ -152,7 +152,11 @@ class Driver:
         except Refused as error:
             stopped = self._refused(error) if stopped != "refused" else stopped
         # From what is known by now: a class confirmed before the budget ended at the next one stays confirmed.
-        flagged = tuple(c for c in self._decide(results).flagged if confirmer.trial(results[c]).works)
+        singled_out = self._decide(results).flagged
+        flagged = tuple(c for c in singled_out if confirmer.trial(results[c]).works)
+        for c in singled_out:
+            if c not in flagged:
+                self._note(unconfirmed(results[c], confirmer.trial(results[c])))
         classes = tuple(self._known(c, confirmer) for c in results)
         whole = stopped not in ("budget", "refused") and class_of_all(self._images.search) is None
         kind: Kind = "backdoored" if flagged else "clean" if whole else "undecided"
@@ -162,8 +166,11 @@ class Driver:
     def _refused(self, error: Refused) -> Stopped:
         if error.reason == "budget":
             return "budget"
-        self._notes = "; ".join(filter(None, (self._notes, str(error))))
+        self._note(str(error))
         return "refused"
+
+    def _note(self, text: str) -> None:
+        self._notes = "; ".join(filter(None, (self._notes, text)))
 
     def _known(self, result: ClassResult, confirmer: Confirmer) -> ClassResult:
         """The result as unseen images see it; a trigger that fails there counts as one that never worked."""

@@ -12,7 +12,9 @@ from studies.output import Progress, print_json, print_table, progress_bar
 from studies.settings import with_settings
 
 if TYPE_CHECKING:
-    from studies.scan import Standing, Told
+    from simkit.search.driver import DriverConfig
+    from simkit.search.images import ScanImages
+    from studies.scan import Prepared, Standing, Told
     from studies.scan_result import ScanResult
 
 EXIT_CODES = {"undecided": 3, "invalid": 4}
@@ -123,7 +125,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     if as_json:
         print_json(result.to_json() | {"error": _error(result), "exit_code": code})
     else:
-        show(result)
+        show(result, prepared)
     if code:
         raise typer.Exit(code)
 
@@ -135,26 +137,54 @@ def print_failure(message: str, code: int) -> None:
     print_json(empty_json() | {"error": message, "exit_code": code})
 
 
-def show(result: ScanResult) -> None:
+def show(result: ScanResult, prepared: Prepared) -> None:
     """The verdict in words, the classes with the smallest masks, what it cost, and where it is kept."""
     flagged = f", class {', '.join(map(str, result.flagged))}" if result.flagged else ""
-    decided = result.verdict in ("backdoored", "clean")
-    typer.echo(f"{result.verdict}{flagged}: {_WORDS[result.verdict] if decided or not result.notes else result.notes}")
-    if decided and result.notes:
+    worded = result.verdict in ("backdoored", "clean") or result.stopped == "budget"
+    typer.echo(
+        f"{result.verdict}{flagged}: {_reason(result, prepared) if worded or not result.notes else result.notes}"
+    )
+    if worded and result.notes:
         typer.echo(f"note: {result.notes}")
+    if any(c.mask_size > 0 for c in result.classes):
+        _show_classes(result)
+    _show_cost(result)
+
+
+def _reason(result: ScanResult, prepared: Prepared) -> str:
+    """The verdict's words; where it is clean, what was looked at, and where not even the check was paid, its price."""
+    from simkit.search.random_patch import RandomPatchConfig
+
+    preset = prepared.config.resolved()
+    if result.verdict == "clean" and isinstance(preset.search, RandomPatchConfig):
+        side = preset.search.largest_side
+        return f"no random patch of up to {side}x{side} pixels stands out; other triggers were not looked for"
+    price = _check_price(prepared.images, preset.driver)
+    if result.verdict == "undecided" and result.budget is not None and result.budget < price:
+        return f"the budget does not pay the first check; give --budget {price} at least"
+    return _WORDS[result.verdict]
+
+
+def _check_price(images: ScanImages, driver: DriverConfig) -> int:
+    """Queries of the first check: some labelled images, or all of them where the model is to label them."""
+    searched = len(images.search)
+    return min(driver.check_images, searched) if images.search.labelled else searched + len(images.verify)
+
+
+def _show_classes(result: ScanResult) -> None:
     rows = [vars(c) | {"class": c.target_class} for c in result.classes]
     rows.sort(key=lambda row: (row["class"] not in result.flagged, row["censored"], row["mask_size"]))
     print_table(rows[:_SHOWN], ("class", "mask_size", "success_rate", "censored"))
     if len(rows) > _SHOWN:
         typer.echo(f"and {len(rows) - _SHOWN} classes with larger masks")
-    _show_cost(result)
 
 
 def _show_cost(result: ScanResult) -> None:
+    from studies.report.words import size_words
+
     score = "-" if result.score is None else f"{result.score:.3g}"
-    above = "" if result.score_threshold is None else f", flags above {result.score_threshold:.3g}"
-    threshold = f"threshold {result.threshold:g}, {result.threshold_source}"
-    typer.echo(f"score {score}{above} (rule {result.rule}, {threshold})")
+    flags = "" if result.size_limit is None else f" flags masks {size_words(result.rule, result.size_limit)}"
+    typer.echo(f"score {score}; rule {result.rule}{flags} (threshold {result.threshold:g}, {result.threshold_source})")
     cap = "no limit" if result.budget is None else f"a budget of {result.budget:,}"
     accuracy = "unknown" if result.clean_accuracy is None else f"{result.clean_accuracy:.1%}"
     typer.echo(

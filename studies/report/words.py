@@ -82,7 +82,12 @@ def rule_words(run: RunReport) -> str:
 
 def limit_words(run: RunReport) -> str:
     """`under 5.50 pixels`; empty where no size says what the rule flags."""
-    return "" if run.limit is None else f"{_below(run)} {number(run.limit)} pixels"
+    return "" if run.limit is None or run.verdict is None else size_words(run.verdict.rule, run.limit)
+
+
+def size_words(rule: str, limit: float) -> str:
+    """Which masks a rule of that name flags, by its size limit in pixels."""
+    return f"{'of at most' if rule == 'small_patch' else 'under'} {number(limit)} pixels"
 
 
 def chosen_words(run: RunReport) -> str:
@@ -94,10 +99,6 @@ def chosen_words(run: RunReport) -> str:
     first = [words for words, kind in kinds if any(getattr(row, kind) for row in run.classes)]
     chosen = ", ".join([*first, "those with the smallest masks"])
     return f"Shown are {shown} of {there} classes: {chosen}, working ones first."
-
-
-def _below(run: RunReport) -> str:
-    return "of at most" if run.verdict is not None and run.verdict.rule == "small_patch" else "under"
 
 
 def _backdoored(run: RunReport) -> str:

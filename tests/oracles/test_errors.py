@@ -29,6 +29,7 @@ def test_an_exhausted_budget_says_which_and_how_much() -> None:
     [
         ("", "ValueError"),
         ("\n  first \nsecond", "ValueError: first"),
+        ("ValueError: told twice", "ValueError: told twice"),
         ("Traceback of TorchScript:\n  at 3\nRuntimeError: last", "ValueError: RuntimeError: last"),
     ],
 )

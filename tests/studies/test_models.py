@@ -224,5 +224,8 @@ def test_an_onnx_file_fills_few_places_and_names_its_library(tmp_path: Path) -> 
     assert isinstance(opened.oracle, TorchOracle)
     assert opened.oracle.options.chunk == 48
     wide = type(images)(torch.zeros(20, 3, 8, 8), images.labels, images.classes, "wide")
-    with pytest.raises(ModelError, match=r"takes images \(1, 8, 8\), but those of wide are \(3, 8, 8\)"):
+    with pytest.raises(ModelError, match=r"takes images \(1, 8, 8\), but those of wide are \(3, 8, 8\).*is for$"):
         open_model(tmp_path / "m.onnx", wide, CONFIG)
+    large = type(images)(torch.zeros(20, 1, 32, 32), images.labels, images.classes, "large")
+    with pytest.raises(ModelError, match=r"\(1, 8, 8\), but those of large are \(1, 32, 32\).*set image_size=8$"):
+        open_model(tmp_path / "m.onnx", large, CONFIG)

@@ -32,7 +32,14 @@ def test_one_picture_a_flagged_class(tmp_path: Path) -> None:
 
 def test_the_smallest_that_works_where_none_is_flagged(tmp_path: Path) -> None:
     files = save_triggers(tmp_path, "m-1", (), [row(0, 1, censored=True), row(1, 4), row(2, 3)])
-    assert [path.name for path in files.png] == ["m-1-class2.png"]
+    assert [path.name for path in files.png] == ["m-1-unflagged-class2.png"]
+
+
+def test_no_picture_of_an_empty_mask(tmp_path: Path) -> None:
+    empty = [row(0, 0, censored=True), row(1, 0, censored=True)]
+    assert save_triggers(tmp_path / "none", "m-1", (), empty).png == ()
+    files = save_triggers(tmp_path / "some", "m-1", (), [*empty, row(2, 5, censored=True)])
+    assert [path.name for path in files.png] == ["m-1-unflagged-class2.png"]
 
 
 def test_equal_triggers_are_equal_bytes(tmp_path: Path) -> None:

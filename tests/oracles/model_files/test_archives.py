@@ -35,3 +35,11 @@ def test_the_damaged_table_of_an_archive_is_one_line(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(ModelError):
         members_of(path)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
+def test_a_cut_archive_is_told_in_a_few_words(tmp_path: Path, share: float) -> None:
+    save_state_dict(tmp_path / "a.pt")
+    data = (tmp_path / "a.pt").read_bytes()
+    (tmp_path / "cut.pt").write_bytes(data[: int(len(data) * share)])
+    assert refusal(tmp_path / "cut.pt").endswith("cut.pt is a damaged or cut archive; copy or save it again")

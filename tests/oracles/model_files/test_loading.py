@@ -37,7 +37,7 @@ def test_safetensors_says_all_by_itself(tmp_path: Path) -> None:
 def test_safetensors_without_metadata_needs_to_be_told(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_file(victim().state_dict(), path)
-    assert "give architecture, image_shape, n_classes with it" in refusal(path, Description())
+    assert "timm:NAME) and image_shape, n_classes, or save" in refusal(path, Description())
     assert load_model(path, ARCHITECTURES, TOLD).n_classes == 4
 
 
@@ -79,6 +79,8 @@ def test_the_prefix_of_data_parallel_is_dropped(tmp_path: Path) -> None:
 def test_a_state_dict_needs_to_be_told(tmp_path: Path) -> None:
     torch.save(victim().state_dict(), tmp_path / "a.pt")
     assert "give image_shape, n_classes with it" in refusal(tmp_path / "a.pt", Description("flat"))
+    alone = refusal(tmp_path / "a.pt", Description(None, SHAPE, 4))
+    assert "give --architecture NAME (flat, torchvision:NAME, timm:NAME), or save a network of your own" in alone
     assert "'deep'; known: flat" in refusal(tmp_path / "a.pt", Description("deep", SHAPE, 4))
 
 

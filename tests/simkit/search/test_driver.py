@@ -185,6 +185,19 @@ def test_only_what_unseen_images_confirm_is_flagged() -> None:
     assert [c.success_rate for c in verdict.classes] == [0.0, 1.0, 0.0, 1.0]
 
 
+def test_a_class_that_is_flagged_and_not_confirmed_is_told_of() -> None:
+    of_others = FixedSearch([c.trigger for c in reversed(_class_pictures([0, 1, 2, 3]).results())])
+    verdict = Scan(PlantedOracle()).verdict((of_others, Rule("all", 0.0, "a test", flag_all)))
+    assert (verdict.verdict, verdict.flagged) == ("clean", ())
+    told = "class {}: a trigger of 144 pixels turned 0 % of 12 unseen images, too few to confirm it"
+    assert verdict.notes == "; ".join(map(told.format, range(4)))
+
+
+def test_a_class_confirmed_leaves_no_note() -> None:
+    search = _class_pictures([0, 1, 2, 3])
+    assert Scan(PlantedOracle()).verdict((search, Rule("all", 0.0, "a test", flag_all))).notes == ""
+
+
 def test_a_confirmed_class_stays_confirmed_when_the_budget_ends_at_the_next() -> None:
     scan = Scan(PlantedOracle(), cap=DRIVER.check_images + 2 * DRIVER.confirm_batch + 1)
     verdict = scan.verdict((_class_pictures([0, 1, 2, 3]), Rule("all", 0.0, "a test", flag_all)))

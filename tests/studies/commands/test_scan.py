@@ -17,8 +17,11 @@ from safetensors.torch import load_file
 
 from studies.cli import main
 from studies.commands.scan import show
+from studies.report.words import number
+from studies.scan import prepare, run_scan
+from studies.scan_config import ScanConfig
 from studies.scan_result import JSON_KEYS
-from tests.studies.scans import TemplateNet, scanned
+from tests.studies.scans import IMAGES, SETTINGS, TemplateNet
 
 FAST = ["--preset", "random-patch", "--set", "search.largest_side=3", "--set", "rule.threshold=9"]
 FAST += ["--set", "search.rounds=40"]
@@ -110,12 +113,35 @@ def test_words_for_people(run: Program, demo_victims: Path, capsys: pytest.Captu
     assert capsys.readouterr().out.startswith("undecided: the budget ended")
 
 
+def test_a_budget_below_the_first_check_is_told_its_price(run: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scan", f"{run.zoo}:0", *digits(5, "--db", "scan.db")]) == 3
+    out = capsys.readouterr().out
+    assert out.startswith("undecided: the budget does not pay the first check; give --budget 64 at least\nscore ")
+    assert ".png" not in out
+
+
+def test_without_labels_the_first_check_is_all_images(capsys: pytest.CaptureFixture[str]) -> None:
+    config = ScanConfig.of(SETTINGS | {"budget": 111})
+    show(run_scan(prepared := prepare(TemplateNet(), config, IMAGES.pixels)), prepared)
+    assert "give --budget 112 at least" in capsys.readouterr().out
+
+
 def test_score_and_threshold_are_told_on_one_scale(run: Program, capsys: pytest.CaptureFixture[str]) -> None:
     args = ["--data", "digits", "--budget", "300", "--set", "rule.threshold=0.5"]
     told = run(f"{run.zoo}:0", *args, code=3)
     assert told["rule"]["score_threshold"] == pytest.approx(0.6931, abs=1e-4)
     assert main(["scan", f"{run.zoo}:0", *args]) == 3
-    assert f"score {told['score']:.3g}, flags above 0.693 (rule below_median, " in capsys.readouterr().out
+    limit = 0.5 * float(np.median([max(c["mask_size"], 1.0) for c in told["classes"]]))
+    said = f"score {told['score']:.3g}; rule below_median flags masks under {number(limit)} pixels (threshold 0.5, set"
+    assert said in capsys.readouterr().out
+
+
+def test_random_patches_say_what_they_looked_at(run: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scan", f"{run.zoo}:1", *digits(5_000, "--db", "scan.db")]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("clean: no random patch of up to 3x3 pixels stands out; other triggers were not looked for\n")
+    assert "; rule small_patch flags masks of at most 9 pixels (threshold 9, set for this run)\n" in out
+    assert "-unflagged-class" in out
 
 
 BAD_OPTIONS = [
@@ -266,13 +292,26 @@ def test_an_interrupt_still_answers_in_json(run: Program, monkeypatch: pytest.Mo
     assert run(f"{run.zoo}:0", *digits(5_000, "--db", "scan.db"), code=0)["verdict"] == "backdoored"
 
 
+STANDS_OUT = (
+    "clean: no random patch of up to 4x4 pixels stands out; other triggers were not looked for\nnote: crowded\n"
+)
+
+
 @pytest.mark.parametrize(
-    ("verdict", "said"),
+    ("verdict", "stopped", "said"),
     [
-        ("clean", "clean: no class has a trigger that stands out\nnote: one class is crowded\n"),
-        ("undecided", "undecided: one class"),
+        ("clean", "converged", STANDS_OUT),
+        ("undecided", "refused", "undecided: crowded\n"),
+        (
+            "undecided",
+            "budget",
+            "undecided: the budget ended before a verdict; give a larger --budget\nnote: crowded\n",
+        ),
     ],
 )
-def test_notes_stand_beside_a_verdict_or_for_it(verdict: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    show(replace(scanned(TemplateNet(), budget=100), verdict=verdict, notes="one class is crowded"))
+def test_notes_stand_beside_a_verdict_or_for_it(
+    verdict: str, stopped: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared = prepare(TemplateNet(), ScanConfig.of(SETTINGS | {"budget": 100}), IMAGES)
+    show(replace(run_scan(prepared), verdict=verdict, stopped=stopped, notes="crowded"), prepared)
     assert capsys.readouterr().out.startswith(said)

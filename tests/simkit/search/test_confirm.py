@@ -1,0 +1,25 @@
+"""What is said of a class that the rule flags and unseen images do not confirm."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from simkit.search.confirm import Trial, unconfirmed
+from simkit.triggers import Trigger
+from simkit.verdict import ClassResult
+
+TRIGGER = Trigger(np.ones((1, 4, 4), np.float32), np.ones((1, 4, 4), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("hits", "trials", "works", "said"),
+    [
+        (24, 32, False, "turned 75 % of 32 unseen images, too few to confirm it"),
+        (6, 8, None, "turned 75 % of 8 unseen images, which does not decide it"),
+        (0, 0, None, "was not tried on unseen images"),
+    ],
+)
+def test_words_for_a_class_that_is_not_confirmed(hits: int, trials: int, works: bool | None, said: str) -> None:
+    result = ClassResult(7, TRIGGER, 16.0, 0.9, censored=False)
+    assert unconfirmed(result, Trial(TRIGGER, hits, trials, works)) == f"class 7: a trigger of 16 pixels {said}"
