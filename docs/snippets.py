@@ -19,16 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from filelock import FileLock
 from sybil import Example, Sybil
 from sybil.parsers.myst import CodeBlockParser, SkipParser
+
+from oracles.model_files.loading import load_model
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 QUICKSTART = ROOT / "docs" / "quickstart.md"
 SHARED = "SIMKIT_DOCS_FOLDER"
-KEPT = ("model.pt", "scan.db")
+KEPT = ("model.pt2", "scan.db")
 
 README_NOT_RUN = {
     "python3 -m venv": "installs from the package index; CI runs both lines themselves",
@@ -39,6 +40,7 @@ README_NOT_RUN = {
 
 README_READ_AS = {
     "path/to/cifar10": "digits",  # the data that it names is not here
+    "simkit scan model.pt ": "simkit scan model.pt2 ",  # nor is the model
 }
 
 
@@ -100,7 +102,7 @@ def enter(namespace: dict[str, Any]) -> None:
     for name in KEPT:
         shutil.copy(after_quickstart() / name, folder)
     _change_to(folder, namespace)
-    namespace["model"] = torch.jit.load("model.pt")  # type: ignore[no-untyped-call]
+    namespace["model"] = load_model("model.pt2", {}).module
 
 
 def enter_readme(namespace: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 Run it: python examples/searcher.py
 Or give it to the command, from this folder:
-simkit scan model.pt --data digits --budget 5000 --preset searcher:HALVING
+simkit scan model.pt2 --data digits --budget 5000 --preset searcher:HALVING
 """
 
 from __future__ import annotations
