@@ -87,6 +87,8 @@ def limit_words(run: RunReport) -> str:
 
 def size_words(rule: str, limit: float) -> str:
     """Which masks a rule of that name flags, by its size limit in pixels."""
+    if limit <= 0.0:  # the anomaly index of sizes that lie far apart
+        return "of no size at all"
     return f"{'of at most' if rule == 'small_patch' else 'under'} {number(limit)} pixels"
 
 

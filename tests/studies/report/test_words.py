@@ -18,6 +18,7 @@ from studies.report.words import (
     moment,
     number,
     reason,
+    size_words,
     stopped_words,
     summary,
     truth_words,
@@ -96,3 +97,15 @@ def test_the_truth_says_where_the_verdict_missed_it(tmp_path: Path) -> None:
 def test_small_ones() -> None:
     assert moment(0.0) == "1970-01-01 00:00 UTC"
     assert [last_part(name) for name in ("a/b.pt", "b.pt", "a/b/", "/")] == ["b.pt", "b.pt", "b", "/"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "limit", "words"),
+    [
+        ("below_median", 5.5, "under 5.50 pixels"),
+        ("small_patch", 16.0, "of at most 16 pixels"),
+        ("anomaly_index", -3.0, "of no size at all"),
+    ],
+)
+def test_what_a_rule_flags_is_said_by_size(rule: str, limit: float, words: str) -> None:
+    assert size_words(rule, limit) == words
