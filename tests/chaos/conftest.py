@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.chaos.child import build_shim, start
 from tests.chaos.resume import Lab
 from tests.chaos.victims import Scenario, Victim, unbroken
+from tests.threads import one_torch_thread
 
 SMALL, FULL = "small", "full"
 _STARTED = time.time()
@@ -30,10 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
     """The number of threads belongs to a run's identity."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_torch_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

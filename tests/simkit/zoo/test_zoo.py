@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from filelock import FileLock
 from safetensors.torch import load_file
 
@@ -23,15 +22,14 @@ from simkit.zoo.networks import NETWORKS
 from simkit.zoo.spec import ZooSpec
 from simkit.zoo.train import Evaluation, evaluate
 from simkit.zoo.zoo import make, plan
+from tests.threads import one_torch_thread
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
     """Weights depend on the number of threads; small networks are fastest with one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_torch_thread():
+        yield
 
 
 def spec(**fields: Any) -> ZooSpec:
