@@ -1,0 +1,73 @@
+"""One finished scan as a line of `results/*.jsonl`: what was tried on which victim, what it said, and what it cost."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from simkit.verdict import Kind, Stopped
+from simkit.zoo.spec import ZooSplit
+
+
+class ClassLine(BaseModel):
+    """What was found for one class; see `simkit.verdict.ClassResult`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target_class: int
+    mask_size: float
+    success_rate: float | None
+    censored: bool
+
+
+class ResultLine(BaseModel):
+    """One detector on one victim.
+
+    zoo, split, index, model_hash: the victim. detector: a name of `simkit study scan --detector`. config: its settings
+    written out, with budget and oracle; config_hash: SHA-256 of those. data_hash: of the images it was given.
+    environment: versions, machine, threads. truth, stratum, attack (a kind of attack, None for clean), architecture,
+    target_classes, clean_accuracy, implant_success: of the manifest. score: higher is more suspicious, None where it
+    said nothing. queries: paid for; image_queries: those of them that went into making images. forward_passes,
+    backward_passes: images through the model, None for a black box. seconds: of the scan.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    zoo: str
+    split: ZooSplit
+    index: int
+    model_hash: str
+    detector: str
+    config_hash: str
+    config: dict[str, Any]
+    data_hash: str
+    environment: dict[str, Any]
+    truth: Literal["clean", "backdoored"]
+    stratum: str
+    attack: str | None
+    architecture: str
+    target_classes: tuple[int, ...]
+    clean_accuracy: float
+    implant_success: float | None
+    verdict: Kind
+    stopped: Stopped
+    flagged: tuple[int, ...]
+    score: float | None
+    queries: int
+    image_queries: int = 0
+    forward_passes: int | None = None
+    backward_passes: int | None = None
+    seconds: float
+    classes: tuple[ClassLine, ...] = ()
+    notes: str = ""
+
+    @property
+    def unit(self) -> tuple[str, str, int, str, str, str]:
+        """What a line is known by: the same unit is not scanned twice."""
+        return self.zoo, self.split, self.index, self.model_hash, self.detector, self.config_hash
+
+    @property
+    def right(self) -> bool:
+        """Whether the verdict is the truth; `undecided` and `invalid` never are."""
+        return self.verdict == self.truth
