@@ -7,17 +7,7 @@ from typing import Any
 
 from db.records import VerdictRow
 from simkit.triggers import Trigger
-
-
-@dataclass(frozen=True)
-class Share:
-    """hits of trials, and the Wilson interval (95 %) of the rate behind it; all None where nothing was tried."""
-
-    hits: int
-    trials: int
-    rate: float | None
-    low: float | None
-    high: float | None
+from studies.shares import Share
 
 
 @dataclass(frozen=True, eq=False)

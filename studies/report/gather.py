@@ -7,10 +7,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-
-from scipy import stats
 
 from db.errors import StorageError
 from db.records import TriggerRow, VerdictRow
@@ -19,9 +16,10 @@ from simkit.errors import ConfigError
 from simkit.triggers import Trigger
 from simkit.verdict import Rule, stored_rule
 from studies.report.curves import MOST_LINES, POINTS, Curves, concluded, curves, plots, smallest_first
-from studies.report.data import ClassRow, Detection, Purpose, ReportData, Reversed, RunReport, Share, Truth
+from studies.report.data import ClassRow, Detection, Purpose, ReportData, Reversed, RunReport, Truth
 from studies.report.repeat import command_of, detector_of, oracle_in_words, settings_of
 from studies.report.truth import Truths, overlap
+from studies.shares import Share, share
 
 
 @dataclass(frozen=True)
@@ -62,19 +60,6 @@ def detections(runs: Sequence[RunReport]) -> tuple[Detection, ...]:
         if run.right is not None:
             groups[run.preset, run.oracle, run.data, run.budget].append(run)
     return tuple(_detection(key, group) for key, group in groups.items())
-
-
-def share(hits: int, trials: int) -> Share:
-    """`hits` of `trials` with the Wilson interval (95 %) of the rate."""
-    if not trials:
-        return Share(hits, trials, None, None, None)
-    return Share(hits, trials, hits / trials, *_wilson(hits, trials))
-
-
-@lru_cache(maxsize=4096)  # a pure function of two small numbers, asked for again and again
-def _wilson(hits: int, trials: int) -> tuple[float, float]:
-    interval = stats.binomtest(hits, trials).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def _detection(key: tuple[str, str, str, int | None], runs: Sequence[RunReport]) -> Detection:

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from studies.report.data import ClassRow, RunReport, Share
+from studies.report.data import ClassRow, RunReport
+from studies.shares import Share
 
 
 def number(value: float | None) -> str:

@@ -10,7 +10,7 @@ import pytest
 from db.errors import NotALedger, StorageError
 from db.ledger import Ledger
 from simkit.errors import ConfigError, DataError
-from studies.report.gather import gather, share
+from studies.report.gather import gather
 from tests.studies.report.ledgers import SIZES, Kept, write, zoo
 
 
@@ -101,13 +101,6 @@ def test_with_many_runs_each_shows_less(tmp_path: Path) -> None:
     runs = gather(write(tmp_path / "a.db", *[Kept(steps=400)] * 9)).runs
     assert {len(run.reversed) for run in runs} == {2}
     assert max(len(line.points) for line in runs[0].plots[0].lines) == 60
-
-
-def test_wilson() -> None:
-    known = share(8, 10)
-    assert known.low == pytest.approx(0.4902, abs=1e-4)
-    assert known.high == pytest.approx(0.9433, abs=1e-4)
-    assert share(0, 0).rate is None
 
 
 def test_what_cannot_be_reported_is_told_in_one_line(tmp_path: Path) -> None:
