@@ -1,0 +1,12 @@
+"""`simkit study`: detectors over whole zoos. Each command is a file of its own, `study_COMMAND.py`, and a line here."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(help="Scan whole zoos, and compare what was found.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Scan whole zoos, and compare what was found."""  # with a callback it stays a group, of one command too
