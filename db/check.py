@@ -47,8 +47,10 @@ _COUNTS = (
     "SELECT 'run ' || run_id || ': ' || verdict || ' with the flagged classes ' || flagged"
     " FROM verdicts WHERE (verdict = 'backdoored') <> (json_array_length(flagged) > 0)",
     "SELECT 'run ' || v.run_id || ': flags class ' || f.value || ', which has no trigger'"
-    " FROM verdicts AS v, json_each(v.flagged) AS f"
-    " WHERE NOT EXISTS (SELECT 1 FROM triggers AS t WHERE t.run_id = v.run_id AND t.target_class = f.value)",
+    " FROM verdicts AS v JOIN runs AS r ON r.id = v.run_id, json_each(v.flagged) AS f"
+    # a scan flags by its triggers; another detector may name a class and have none to show
+    " WHERE json_type(r.config, '$.detector') IS NULL"
+    " AND NOT EXISTS (SELECT 1 FROM triggers AS t WHERE t.run_id = v.run_id AND t.target_class = f.value)",
 )
 
 

@@ -49,8 +49,8 @@ def detect(
     detector: a frozen dataclass. It gets search_images + verify_images test images, and an oracle behind the service
     that the settings describe. settings: the fields of `ScanConfig` but for preset, search, driver and rule. db: see
     `scan`; a finished run answers without a query. A run that was broken off does not go on: nobody knows what the
-    detector had learnt. Raises what `scan` raises; StorageError on such a run; ContractError if a flagged class comes
-    without its trigger.
+    detector had learnt. It may flag a class of which it has no trigger. Raises what `scan` raises; StorageError on a
+    run that was broken off; ContractError on a verdict that contradicts itself.
     """
     if unused := settings.keys() & set(_OF_A_SCAN):
         raise ConfigError(f"{min(unused)} is a setting of a scan; a detector has its own, in its fields")
@@ -84,7 +84,7 @@ class _Trial:
         except Refused as error:
             stopped: Stopped = "budget" if error.reason == "budget" else "refused"
             verdict = Verdict("undecided", stopped, (), None, (), None, str(error))
-        return _checked(verdict)
+        return _checked(verdict, oracle.n_classes)
 
 
 def _in_ledger(trial: _Trial, db: Path | Ledger, info: RunInfo) -> ScanResult:
@@ -114,10 +114,13 @@ def _finished(trial: _Trial, ledger: Ledger, info: RunInfo) -> Run:
     return late.run
 
 
-def _checked(verdict: Verdict) -> Verdict:
-    """Raise ContractError on what the ledger's own check would later call unsound."""
-    if missing := set(verdict.flagged) - {c.target_class for c in verdict.classes}:
-        raise ContractError(f"class {min(missing)} is flagged without a ClassResult; add one with its trigger")
+def _checked(verdict: Verdict, n_classes: int) -> Verdict:
+    """Raise ContractError on what no class is, and on what the ledger's own check would later call unsound."""
+    if unknown := set(verdict.flagged) - set(range(n_classes)):
+        raise ContractError(f"class {min(unknown)} is flagged, but the classes are 0 to {n_classes - 1}")
+    if (verdict.verdict == "backdoored") != bool(verdict.flagged):
+        flagged = list(verdict.flagged)
+        raise ContractError(f"{verdict.verdict} with the flagged classes {flagged}; flag classes of a backdoor alone")
     for found in verdict.classes:
         hits = (found.success_rate or 0.0) * found.trials
         if abs(hits - round(hits)) > 1e-6:

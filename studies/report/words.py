@@ -50,7 +50,13 @@ def standing(run: RunReport) -> str:
 
 def flagged_words(run: RunReport) -> str:
     """`class 3 cat and class 5 dog`; empty for none."""
-    return " and ".join(f"class {row.label}" for row in run.classes if row.flagged)
+    return " and ".join(f"class {_named(run, c)}" for c in sorted(run.verdict.flagged)) if run.verdict else ""
+
+
+def _named(run: RunReport, target: int) -> str:
+    """A class by its number, and its name where somebody told it; it need not have a trigger."""
+    names = () if run.truth is None else run.truth.classes
+    return f"{target} {names[target] if target < len(names) else ''}".rstrip()
 
 
 def reason(run: RunReport) -> str:
@@ -111,10 +117,12 @@ def _backdoored(run: RunReport) -> str:
         for row in run.classes
         if row.flagged
     ]
-    return " ".join(tried or ["A small trigger turns unseen images into the flagged class."]) + _against(run)
+    return " ".join(tried or [f"{run.preset} flags {flagged_words(run)} and has no trigger to show."]) + _against(run)
 
 
 def _clean(run: RunReport) -> str:
+    if not run.classes:
+        return f"{run.preset} came to its end and flags no class; it has no triggers to show."
     working = [row for row in run.classes if not row.censored]
     if not working:
         return "The search came to its end, and no class has a trigger that works on unseen images."

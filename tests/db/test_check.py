@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,18 @@ def test_what_does_not_add_up_is_found(sound: Path, sql: str, words: str) -> Non
     connection.executescript(sql)
     connection.close()
     assert any(words in mismatch for mismatch in check(sound)), check(sound)
+
+
+@pytest.mark.parametrize(
+    ("config", "found"), [("{}", 2), ('{"preset":"detector"}', 2), ('{"detector":{"kind":"mine.Asks"}}', 0)]
+)
+def test_only_a_detector_may_flag_a_class_of_which_it_has_no_trigger(
+    path: Path, make_run: MakeRun, make_verdict: MakeVerdict, config: str, found: int
+) -> None:
+    with Ledger.open(path) as ledger:
+        ledger.begin(replace(make_run(), config=config)).finish(make_verdict(verdict="backdoored"), [])
+    missing = [f"run 1: flags class {c}, which has no trigger" for c in (2, 5)]
+    assert check(path) == missing[:found]
 
 
 def test_the_list_of_mismatches_ends(path: Path, make_run: MakeRun, make_call: MakeCall) -> None:

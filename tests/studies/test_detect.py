@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from simkit.errors import ConfigError, ContractError
 from simkit.search.presets import Preset
 from simkit.search.random_patch import RandomPatchConfig
 from simkit.verdict import ClassResult, Verdict
+from studies.cli import main
 from studies.detect import detect
 from studies.scan import scan
 from studies.scan_result import ScanResult
@@ -58,6 +60,14 @@ class Says:
         access.oracle.query(access.images.pixels[:1])
         found = ClassResult(0, corner_plant(0).trigger, 4.0, self.rate, censored=True, trials=self.trials)
         return Verdict("clean", "decided", (), None, (found,), None)
+
+
+@dataclass(frozen=True)
+class Contradicts:
+    """Says `backdoored` and names no class."""
+
+    def detect(self, access: QueryDataAccess) -> Verdict:
+        return Verdict("backdoored", "decided", (), 0.5, (), None)
 
 
 def detected(detector: Any, model: Any = None, **settings: Any) -> ScanResult:
@@ -121,7 +131,8 @@ def test_a_detector_that_was_broken_off_does_not_go_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "error", "said"),
     [
-        (lambda: detected(Asks(flagged=(1,))), ContractError, "class 1 is flagged"),
+        (lambda: detected(Asks(flagged=(4,))), ContractError, "class 4 is flagged, but the classes are 0 to 3"),
+        (lambda: detected(Contradicts()), ContractError, r"backdoored with the flagged classes \[\]"),
         (lambda: detected(Says(0.5, 3)), ContractError, "class 0: a success rate of 0.5 in 3 trials is 1.5 hits"),
         (lambda: detected(Asks(), preset="slides"), ConfigError, "preset is a setting of a scan"),
         (lambda: detected(object()), ConfigError, "no method detect"),
@@ -130,6 +141,19 @@ def test_a_detector_that_was_broken_off_does_not_go_on(tmp_path: Path) -> None:
 def test_what_is_wrong_is_told(call: Callable[[], ScanResult], error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         call()
+
+
+def test_a_class_may_be_flagged_without_a_trigger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    db = tmp_path / "asks.db"
+    result = detected(Asks(flagged=(1,)), db=db)
+    assert (result.verdict, result.flagged, result.classes) == ("backdoored", (1,), ())
+    assert json.loads(json.dumps(result.to_json(), allow_nan=False))["flagged"] == [1]
+    assert check.check(db) == []
+    for command in (["db", "runs", str(db)], ["db", "runs", str(db), "--json"], ["report", str(db)]):
+        assert main(command) == 0
+    assert "backdoored" in capsys.readouterr().out
+    page = (tmp_path / "asks.db.html").read_text()
+    assert "Asks flags class 1 and has no trigger to show." in page
 
 
 def test_its_run_is_not_taken_for_a_scan(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from studies.report.gather import gather
 from studies.report.words import (
     chosen_words,
     command_lines,
+    flagged_words,
     last_part,
     limit_words,
     moment,
@@ -53,6 +54,19 @@ def test_each_verdict_gives_its_reason(tmp_path: Path) -> None:
     opened = run_of(tmp_path / "6", Kept(verdict=None))
     assert "72 of 1,000 queries are spent so far" in reason(opened)
     assert stopped_words(opened) == "not finished"
+
+
+def test_a_detector_without_triggers_is_said_to_be_one(tmp_path: Path) -> None:
+    run = replace(run_of(tmp_path, Kept()), preset="Asks", classes=(), reversed=(), limit=None)
+    assert reason(run) == "Asks flags class 2 and has no trigger to show."
+    known = replace(run, truth=gather(tmp_path / "a.db", zoos=[zoo(tmp_path / "zoo")]).runs[0].truth)
+    assert flagged_words(known) == "class 2 <bird>"
+    assert run.verdict is not None
+    clean = replace(run, verdict=replace(run.verdict, verdict="clean", flagged=()))
+    assert (flagged_words(clean), reason(clean)) == (
+        "",
+        "Asks came to its end and flags no class; it has no triggers to show.",
+    )
 
 
 def test_the_page_says_which_triggers_it_chose(tmp_path: Path) -> None:
