@@ -122,18 +122,31 @@ def lower_anomaly_index(classes: Sequence[ClassResult], threshold: float) -> Dec
     taken as half a pixel. Censored sizes count as they stand and are never flagged.
     """
     sizes = np.array([c.mask_size for c in classes])
-    index = (np.median(sizes) - sizes) / _deviation(sizes)
+    index = deviations_below(sizes, _LEAST_DEVIATION)
     usable = [(c.target_class, float(i)) for c, i in zip(classes, index, strict=True) if not c.censored]
     return Decision(tuple(c for c, i in usable if i > threshold), max((i for _, i in usable), default=0.0))
 
 
+def deviations_below(values: NDArray[np.float64], least: float) -> NDArray[np.float64]:
+    """By how many deviations (1.4826 MAD, at least `least`) each value lies below the median: the anomaly index.
+
+    least: above 0, for values that almost all agree. Negated values give the index of the upper side.
+    """
+    index: NDArray[np.float64] = (np.median(values) - values) / _deviation(values, least)
+    return index
+
+
 def anomaly_limit(sizes: Sequence[float], threshold: float) -> float:
     """The mask size that `lower_anomaly_index` flags below; may be negative: then it flags none."""
-    return float(np.median(sizes)) - threshold * _deviation(np.asarray(sizes))
+    return float(np.median(sizes)) - threshold * _deviation(np.asarray(sizes), _LEAST_DEVIATION)
 
 
-def _deviation(sizes: NDArray[np.float64]) -> float:
-    return max(float(stats.median_abs_deviation(sizes, scale="normal")), 0.5)
+_LEAST_DEVIATION = 0.5
+"""Half a pixel."""
+
+
+def _deviation(values: NDArray[np.float64], least: float) -> float:
+    return max(float(stats.median_abs_deviation(values, scale="normal")), least)
 
 
 def small_patch_limit(_sizes: Sequence[float], largest: float) -> float:

@@ -17,6 +17,7 @@ from simkit.verdict import (
     ClassResult,
     SequentialTest,
     below_median,
+    deviations_below,
     is_chance,
     lower_anomaly_index,
     small_patch,
@@ -124,6 +125,15 @@ def test_the_anomaly_index_is_numpys(sizes: list[float]) -> None:
     decision = lower_anomaly_index(results(sizes), 2.0)
     assert decision.score == pytest.approx(index.max())
     assert decision.flagged == tuple(np.flatnonzero(index > 2.0))
+
+
+def test_the_anomaly_index_of_the_upper_side_is_that_of_a_published_example() -> None:
+    """The peaks and indices that the readme of AEVA's released code prints."""
+    peaks = [0.14533126, 0.08231069, 0.06113102, 0.06526258, 0.06199296, 0.06474132, 0.05325177, 0.06903553, 0.09275569]
+    index = deviations_below(-np.array([*peaks, 0.07373303]), 1e-9)
+    told = [8.36901293, 1.62297756, -0.64420006, -0.20193759, -0.55193415, -0.25773579, -1.48763492, 0.20193759]
+    assert index.tolist() == pytest.approx([*told, 2.7410618, 0.70478146], abs=2e-4)
+    assert deviations_below(np.full(3, 7.0), 0.5).tolist() == [0.0, 0.0, 0.0]
 
 
 @given(SIZES, st.sampled_from(["below_median", "anomaly_index"]))
