@@ -32,7 +32,7 @@ COLUMNS = (
     "architecture",
     "truth",
     "verdict",
-    "target_class",
+    "target_classes",
     "flagged",
     "score",
     "queries",
@@ -101,7 +101,7 @@ class Task:
     def line(self, victim: Victim, result: ScanResult) -> dict[str, Any]:
         """A scan as it is kept. right: of the verdict alone. threads, torch: what else may move the last bits."""
         told = result.to_json()
-        truth = {name: getattr(victim, name) for name in ("stratum", "architecture", "target_class", "truth")}
+        truth = {name: getattr(victim, name) for name in ("stratum", "architecture", "target_classes", "truth")}
         implant = {"clean_accuracy": victim.clean_accuracy, "implant_success_rate": victim.success_rate}
         found = {name: told[name] for name in ("verdict", "stopped", "flagged", "score", "classes", "seconds")}
         made = {"threads": torch.get_num_threads(), "torch": torch.__version__}
@@ -134,8 +134,8 @@ def summary(rows: list[dict[str, Any]]) -> list[str]:
     right, total = sum(row["right"] for row in rows), len(rows)
     interval = stats.binomtest(right, total).proportion_ci(method="wilson")
     found = [row for row in rows if row["truth"] == row["verdict"] == "backdoored"]
-    hit = sum(row["target_class"] in row["flagged"] for row in found)
-    alone = sum(row["flagged"] == [row["target_class"]] for row in found)
+    hit = sum(not set(row["target_classes"]).isdisjoint(row["flagged"]) for row in found)
+    alone = sum(row["flagged"] == list(row["target_classes"]) for row in found)
     return [
         f"{right} of {total} verdicts right (Wilson 95 %: {interval.low:.0%} to {interval.high:.0%})",
         f"{hit} of {len(found)} detections flag the target class, {alone} of them no other",
@@ -156,12 +156,12 @@ def draw(picture: Path, task: Task) -> None:
     manifest, shown = task.manifest, set()
     pairs: dict[str, Trigger] = {}
     for victim in manifest.victims:
-        attack = victim.attack(manifest.image_shape, manifest.spec.rate)
-        if attack is None or victim.stratum in shown:
+        original = victim.trigger()
+        if original is None or victim.stratum in shown:
             continue
         shown.add(victim.stratum)
-        pairs[f"original\n{victim.stratum}"] = attack.trigger
-        pairs[f"reversed\n{victim.stratum}"] = task.scan(victim).classes[attack.target_class].trigger
+        pairs[f"original\n{victim.stratum}"] = original
+        pairs[f"reversed\n{victim.stratum}"] = task.scan(victim).classes[victim.target_classes[0]].trigger
     if pairs:
         compare_triggers(picture, pairs, choose_images(task.config, None).verify.pixels[0].numpy())
 

@@ -57,7 +57,8 @@ class DemoScan:
 
     def row(self) -> dict[str, object]:
         """For a table."""
-        truth = self.victim.truth if self.victim.target_class is None else f"class {self.victim.target_class}"
+        targets = ", ".join(map(str, self.victim.target_classes))
+        truth = f"class {targets}" if targets else self.victim.truth
         told = {"victim": self.victim.file, "preset": self.preset, "oracle": self.oracle, "truth": truth}
         return told | {
             "verdict": self.result.verdict,
@@ -92,13 +93,13 @@ def demo(out: Path, progress: Progress) -> list[DemoScan]:
 
 def draw(path: Path, zoo: Manifest, scans: Sequence[DemoScan]) -> None:
     """The original trigger beside what each scan of the backdoored victim found for its class."""
-    backdoored = [s for s in scans if s.victim.target_class is not None]
-    attack = backdoored[0].victim.attack(zoo.image_shape, zoo.spec.rate)
-    assert attack is not None
-    found = {f"{s.preset}\n{s.oracle}": _trigger_for(s.result, attack.target_class) for s in backdoored}
+    backdoored = [s for s in scans if s.victim.truth == "backdoored"]
+    original = backdoored[0].victim.trigger()
+    assert original is not None
+    found = {f"{s.preset}\n{s.oracle}": _found(s) for s in backdoored}
     image = load(zoo.spec.data, "test").take([0]).pixels[0].numpy()
-    compare_triggers(path, {"original": attack.trigger} | found, image)
+    compare_triggers(path, {"original": original} | found, image)
 
 
-def _trigger_for(result: ScanResult, target_class: int) -> Trigger:
-    return result.classes[target_class].trigger
+def _found(scan: DemoScan) -> Trigger:
+    return scan.result.classes[scan.victim.target_classes[0]].trigger

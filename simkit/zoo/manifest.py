@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from simkit.attacks.badnets import BadNets
-from simkit.attacks.patches import PatchKind, patch_trigger
+from simkit.attacks.attack import Attack
+from simkit.attacks.registry import attack_from_json, original_trigger
 from simkit.data.images import ImageShape
-from simkit.errors import DataError, complaint
+from simkit.errors import ConfigError, DataError, complaint
 from simkit.files import write_atomically
 from simkit.triggers import Trigger
 from simkit.zoo.spec import ZooSpec
@@ -19,40 +18,10 @@ from simkit.zoo.spec import ZooSpec
 MANIFEST = "manifest.json"
 
 
-class Patch(BaseModel):
-    """A rectangular trigger. row, col: its top left pixel. colours: uint8 (C, height, width), its bytes in hex."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    row: int
-    col: int
-    height: int
-    width: int
-    kind: PatchKind
-    colours: str
-
-    @classmethod
-    def of(cls, trigger: Trigger, kind: PatchKind) -> Patch:
-        """The patch that a trigger of `patch_trigger` is."""
-        rows, cols = (np.flatnonzero(trigger.mask[0].any(axis=axis)) for axis in (1, 0))
-        colours = trigger.pattern[:, rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-        steps = np.rint(colours * 255.0).astype(np.uint8)
-        place = {"row": int(rows[0]), "col": int(cols[0]), "height": len(rows), "width": len(cols)}
-        return cls(**place, kind=kind, colours=steps.tobytes().hex())
-
-    def trigger(self, image_shape: ImageShape) -> Trigger:
-        """The trigger for images (C, H, W). Raises DataError if the colours are not those of such a patch."""
-        shape = image_shape[0], self.height, self.width
-        try:
-            steps = np.frombuffer(bytes.fromhex(self.colours), np.uint8).reshape(shape)
-        except ValueError as error:
-            raise DataError(f"the colours {self.colours!r} are not the hex of {shape} bytes") from error
-        return patch_trigger(image_shape, self.row, self.col, (steps / 255.0).astype(np.float32))
-
-
 class Victim(BaseModel):
-    """One trained model. trigger, target_class, success_rate: None for a clean one.
+    """One trained model. attack, success_rate: None for a clean one, which has no target_classes.
 
+    attack: as of `simkit.attacks.registry.attack_to_json`. target_classes: those that a detector ought to flag.
     file, sha256: of the weights, None where a failed implant was not kept. clean_accuracy, success_rate: on held-out
     images, in [0, 1]. implanted: whether success_rate reached what the zoo requires. seconds: of making it, by
     `threads` torch threads; a zoo made again with as many threads differs in nothing but the seconds.
@@ -65,8 +34,8 @@ class Victim(BaseModel):
     stratum: str
     truth: Literal["clean", "backdoored"]
     architecture: str
-    target_class: int | None
-    trigger: Patch | None
+    target_classes: tuple[int, ...]
+    attack: dict[str, Any] | None
     clean_accuracy: float
     success_rate: float | None
     implanted: bool
@@ -80,11 +49,22 @@ class Victim(BaseModel):
         """Whether it should have carried a backdoor and does not."""
         return self.truth == "backdoored" and not self.implanted
 
-    def attack(self, image_shape: ImageShape, rate: float) -> BadNets | None:
-        """The attack it was trained under; None for a clean victim."""
-        if self.trigger is None or self.target_class is None:
-            return None
-        return BadNets(self.trigger.trigger(image_shape), self.target_class, rate)
+    @property
+    def attack_kind(self) -> str | None:
+        """The name of its attack in ATTACKS; None for a clean victim."""
+        return None if self.attack is None else str(self.attack.get("kind"))
+
+    def attacked(self) -> Attack | None:
+        """The attack it was trained under; None for a clean victim. Raises DataError for one that cannot be read."""
+        try:
+            return None if self.attack is None else attack_from_json(self.attack)
+        except ConfigError as error:
+            raise DataError(f"victim {self.index} of the manifest: {error}") from error
+
+    def trigger(self) -> Trigger | None:
+        """The trigger to be found; None where there is none, or no mask and pattern say what it does."""
+        attack = self.attacked()
+        return None if attack is None else original_trigger(attack)
 
 
 class Manifest(BaseModel):

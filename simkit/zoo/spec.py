@@ -13,6 +13,7 @@ from simkit.attacks.patches import PatchKind
 from simkit.data.size import ImageSize
 from simkit.errors import ConfigError, complaint
 from simkit.seeding import stream
+from simkit.zoo.attack_draw import AttackDraw, TriggerDraw
 from simkit.zoo.networks import NETWORKS
 from simkit.zoo.train import TrainConfig
 
@@ -28,15 +29,16 @@ _SPLITS: tuple[ZooSplit, ...] = ("tune", "calibrate", "report")
 
 
 class ZooSpec(BaseModel):
-    """A zoo: so many victims, a share of them clean, the others in equal parts for each patch size.
+    """A zoo: so many victims, a share of them clean, the others in equal parts for each patch size and further attack.
 
     name: letters, digits, - and _. data: see `simkit.data.load`; train on `train`, judge implants on `test`.
     image_size: (height, width) that image files are stretched to; one number for both, None for as they are.
     split: settings are chosen on `tune`, thresholds on `calibrate`, figures quoted on `report`; their seeds are
     disjoint, for every `seed`. models: victims in the end. architectures: names in NETWORKS, drawn for each model.
-    clean_share: of the models, in [0, 1]. sizes: sides of the square patches, pixels. kinds: of patches, drawn for each
-    model. rate: see `BadNets`. train: see `TrainConfig`. required_success: an implant below it on held-out images is
-    listed and replaced. held_out: judge on so many test images; None takes all.
+    clean_share: of the models, in [0, 1]. sizes: sides of the square BadNets patches, pixels. kinds: of patches, drawn
+    for each model. rate: see `BadNets`. attacks: further strata by name, each an `AttackDraw`. train: see
+    `TrainConfig`. train_of: in its place for an architecture; its train_images must be left out. required_success: an
+    implant below it on held-out images is listed and replaced. held_out: judge on so many test images; None takes all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -52,19 +54,25 @@ class ZooSpec(BaseModel):
     sizes: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 3)
     kinds: Annotated[tuple[PatchKind, ...], Field(min_length=1)] = ("solid", "multi")
     rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    attacks: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,32}$")], AttackDraw] = {}
     train: TrainConfig = TrainConfig()
+    train_of: dict[str, TrainConfig] = {}
     required_success: Annotated[float, Field(ge=0.0, le=1.0)] = 0.9
     held_out: Annotated[int, Field(ge=1)] | None = 2000
 
     @model_validator(mode="after")
     def _agrees(self) -> ZooSpec:
-        unknown = [name for name in self.architectures if name not in NETWORKS]
+        unknown = [name for name in (*self.architectures, *self.train_of) if name not in NETWORKS]
         if unknown:
             raise ValueError(f"no architecture {unknown[0]!r}; choose from {', '.join(NETWORKS)}")
         if len(set(self.sizes)) != len(self.sizes):
             raise ValueError(f"sizes {self.sizes} name one size twice")
-        if not self.sizes and self.quotas()[CLEAN] < self.models:
-            raise ValueError("no sizes for the backdoored models; name some, or set clean_share to 1")
+        if both := {CLEAN, *map(_square, self.sizes)} & self.attacks.keys():
+            raise ValueError(f"attacks: {min(both)!r} is a stratum already; choose another name")
+        if any(train.train_images is not None for train in self.train_of.values()):
+            raise ValueError("train_of: train_images is one for all; set it in train")
+        if not self.draws() and self.quotas()[CLEAN] < self.models:
+            raise ValueError("no sizes or attacks for the backdoored models; name some, or set clean_share to 1")
         return self
 
     @classmethod
@@ -86,19 +94,47 @@ class ZooSpec(BaseModel):
         except (OSError, ValueError) as error:  # both parsers raise kinds of ValueError, and so is ConfigError
             raise ConfigError(f"{path}: {error}") from error
 
+    def draws(self) -> dict[str, AttackDraw]:
+        """How the attack of each stratum but the clean one is drawn."""
+        patches = {_square(size): self._patch(size) for size in self.sizes}
+        return patches | self.attacks
+
+    def training(self, architecture: str) -> TrainConfig:
+        """How victims of this architecture are trained."""
+        return self.train_of.get(architecture, self.train)
+
     def quotas(self) -> dict[str, int]:
-        """How many victims each stratum gets; they add up to `models`, the first sizes take what does not divide."""
-        clean = int(self.clean_share * self.models + 0.5)
-        if not self.sizes:
+        """How many victims each stratum gets; they add up to `models`, the first take what does not divide."""
+        clean, strata = int(self.clean_share * self.models + 0.5), self.draws()
+        if not strata:
             return {CLEAN: clean}
-        each, more = divmod(self.models - clean, len(self.sizes))
-        return {CLEAN: clean} | {f"{size}x{size}": each + (i < more) for i, size in enumerate(self.sizes)}
+        each, more = divmod(self.models - clean, len(strata))
+        return {CLEAN: clean} | {name: each + (i < more) for i, name in enumerate(strata)}
 
     def stratum(self, index: int) -> str:
         """The stratum of model `index`: the quotas in a shuffled order, anew for each `models` indices."""
-        places = [name for name, quota in self.quotas().items() for _ in range(quota)]
         block, place = divmod(index, self.models)
-        return places[int(stream(self.first_seed, "zoo", "strata", block).permutation(self.models)[place])]
+        return self._order(block)[place]
+
+    def target_class(self, index: int, n_classes: int) -> int:
+        """The target of model `index`: those of its stratum take turns through the classes, each time in a new order.
+
+        Failed implants are replaced by later models of the stratum, whose turns differ: even but for those.
+        """
+        block, place = divmod(index, self.models)
+        order = self._order(block)
+        turn = block * self.quotas()[order[place]] + order[:place].count(order[place])
+        through, position = divmod(turn, n_classes)
+        rng = stream(self.first_seed, "zoo", "targets", order[place], through)
+        return int(rng.permutation(n_classes)[position])
+
+    def _order(self, block: int) -> list[str]:
+        places = [name for name, quota in self.quotas().items() for _ in range(quota)]
+        return [places[i] for i in stream(self.first_seed, "zoo", "strata", block).permutation(self.models)]
+
+    def _patch(self, size: int) -> AttackDraw:
+        trigger = TriggerDraw(shape="patch", size=(size, size), kinds=self.kinds)
+        return AttackDraw(trigger=trigger, settings={"rate": self.rate})
 
     @property
     def first_seed(self) -> int:
@@ -110,3 +146,7 @@ class ZooSpec(BaseModel):
         if not 0 <= index < SEEDS_A_SPLIT:
             raise ConfigError(f"no seed for model {index}; a split has {SEEDS_A_SPLIT}")
         return self.first_seed + index
+
+
+def _square(size: int) -> str:
+    return f"{size}x{size}"

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import ConfigDict
 from torch import nn
 
+from oracles.errors import one_line
 from simkit.attacks.attack import Attack
 from simkit.data.images import ImageSet
 from simkit.errors import ConfigError, DataError
@@ -30,8 +32,9 @@ class TrainConfig:
 
     epochs: passes over the images, 1 or more. batch: images a step, 2 or more. learning_rate: the peak of the cycle.
     weight_decay: of SGD. momentum: of SGD, Nesterov's. precision: of the forward pass; bfloat16 is about twice as fast.
-    train_images: train on so many of the data set's images, chosen at random; None takes all. augment: random flips and
-    shifts of an eighth of the side; leave it off where left and right, or the place, tell classes apart.
+    train_images: train on so many of the data set's images, chosen at random; None takes all. augment: shift each image
+    by up to an eighth of its side; leave it off where the place tells classes apart. flips: with that, mirror half of
+    the images; leave it off where left and right do. device: `cpu`, `cuda` ...; another one gives other weights.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # a zoo spec must not swallow a typo
@@ -44,6 +47,8 @@ class TrainConfig:
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     train_images: int | None = None
     augment: bool = False
+    flips: bool = True
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         images = 1 if self.train_images is None else self.train_images
@@ -78,13 +83,15 @@ def train(
     """
     model = copy.deepcopy(network).train()
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
-    optimiser, schedule = _optimiser(model, len(images), config)
-    pixels = images.pixels.contiguous(memory_format=torch.channels_last)
-    labels = torch.from_numpy(images.labels).long()
     _check_fit(model, images)
+    device = _device(config.device)
+    model.to(device)
+    optimiser, schedule = _optimiser(model, len(images), config)
+    pixels = images.pixels.contiguous(memory_format=torch.channels_last).to(device)
+    labels = torch.from_numpy(images.labels).long().to(device)
     for epoch in range(config.epochs):
         for chosen, batch in _batches(pixels, config, seed, epoch):
-            with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
                 logits = model(batch)
             loss = nn.functional.cross_entropy(logits.float(), labels[chosen])
             optimiser.zero_grad()
@@ -95,7 +102,7 @@ def train(
             raise ConfigError(f"the loss is {last} after epoch {epoch + 1}; lower learning_rate")
         if progress is not None:
             progress(epoch + 1, config.epochs)
-    return model.eval()
+    return model.cpu().eval()
 
 
 def evaluate(model: nn.Module, images: ImageSet, attack: Attack | None = None) -> Evaluation:
@@ -141,19 +148,33 @@ def _batches(
     for step in range(_steps(len(pixels), config.batch)):
         chosen = order[step * config.batch : (step + 1) * config.batch]
         batch = pixels[chosen]
-        if config.augment:
-            flips = torch.from_numpy(rng.random(len(batch)) < 0.5)[:, None, None, None]
-            batch = _shift(torch.where(flips, batch.flip(3), batch), *(float(v) for v in rng.random(2)))
-        yield chosen, batch
+        yield chosen, _augmented(batch, config, rng) if config.augment else batch
 
 
-def _shift(batch: torch.Tensor, down: float, right: float) -> torch.Tensor:
-    """The whole batch moved by up to an eighth of its side each way, mirrored at the border. down, right: in [0, 1)."""
-    height, width = batch.shape[2:]
+def _augmented(batch: torch.Tensor, config: TrainConfig, rng: np.random.Generator) -> torch.Tensor:
+    """Each image moved by up to an eighth of its side each way, the border mirrored, and half of them flipped."""
+    count, _, height, width = batch.shape
+    if config.flips:
+        flips = torch.from_numpy(rng.random(count) < 0.5).to(batch.device)[:, None, None, None]
+        batch = torch.where(flips, batch.flip(3), batch)
     far = height // 8, width // 8
-    padded = nn.functional.pad(batch, (far[1], far[1], far[0], far[0]), mode="reflect")
-    row, col = int(down * (2 * far[0] + 1)), int(right * (2 * far[1] + 1))
-    return padded[:, :, row : row + height, col : col + width].contiguous(memory_format=torch.channels_last)
+    padded = nn.functional.pad(batch, (far[1], far[1], far[0], far[0]), mode="reflect").permute(0, 2, 3, 1)
+    rows, cols = (
+        torch.from_numpy(rng.integers(2 * most + 1, size=(count, 1)) + np.arange(side)).to(batch.device)
+        for most, side in zip(far, (height, width), strict=True)
+    )
+    each = torch.arange(count, device=batch.device)
+    moved = padded[each[:, None, None], rows[:, :, None], cols[:, None, :]]
+    return moved.permute(0, 3, 1, 2)  # channels-last in memory
+
+
+def _device(name: str) -> torch.device:
+    """Raises ConfigError for one that this machine or this torch does not have."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # an AssertionError where torch was built without it
+        raise ConfigError(f"train.device {name!r} cannot be used here: {one_line(error)}; choose cpu") from error
+    return torch.device(name)
 
 
 def _check_fit(model: nn.Module, images: ImageSet) -> None:

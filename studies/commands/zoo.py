@@ -45,7 +45,7 @@ COLUMNS = (
     "truth",
     "stratum",
     "architecture",
-    "target_class",
+    "target_classes",
     "clean_accuracy",
     "success_rate",
     "seconds",

@@ -12,12 +12,15 @@ from studies.shares import Share
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What a zoo's manifest knows of the model. trigger, target_class: None for a clean victim."""
+    """What a zoo's manifest knows of the model.
+
+    target_classes: none for a clean victim. trigger: None also where no mask and pattern say what the attack does.
+    """
 
     truth: str
     stratum: str
     architecture: str
-    target_class: int | None
+    target_classes: tuple[int, ...]
     trigger: Trigger | None
     success_rate: float | None
     classes: tuple[str, ...]
@@ -134,10 +137,10 @@ class RunReport:
 
     @property
     def found_target(self) -> bool | None:
-        """Whether the true target is among the flagged classes; None for a clean victim, or where it is not known."""
-        if self.truth is None or self.verdict is None or self.truth.target_class is None:
+        """Whether a true target is among the flagged classes; None for a clean victim, or where it is not known."""
+        if self.truth is None or self.verdict is None or not self.truth.target_classes:
             return None
-        return self.truth.target_class in self.verdict.flagged
+        return not set(self.truth.target_classes).isdisjoint(self.verdict.flagged)
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ def _class_row(trigger: TriggerRow, verdict: VerdictRow | None, truth: Truth | N
         success=share(trigger.successes, trigger.trials),
         censored=trigger.censored,
         flagged=verdict is not None and target in verdict.flagged,
-        target=truth is not None and target == truth.target_class,
+        target=truth is not None and target in truth.target_classes,
     )
 
 

@@ -52,13 +52,12 @@ def _manifest(folder: Path) -> Manifest | None:
 
 
 def _truth(manifest: Manifest, victim: Victim) -> Truth:
-    attack = victim.attack(manifest.image_shape, manifest.spec.rate)
     return Truth(
         truth=victim.truth,
         stratum=victim.stratum,
         architecture=victim.architecture,
-        target_class=victim.target_class,
-        trigger=None if attack is None else attack.trigger,
+        target_classes=victim.target_classes,
+        trigger=victim.trigger(),
         success_rate=victim.success_rate,
         classes=manifest.classes,
     )

@@ -167,7 +167,8 @@ def truth_words(run: RunReport) -> str:
     """The truth about the model, and whether the verdict missed it."""
     if run.truth is None:
         return "–"  # noqa: RUF001
-    truth = run.truth.truth if run.truth.target_class is None else f"class {run.truth.target_class}"
+    targets = ", ".join(map(str, run.truth.target_classes))
+    truth = f"class {targets}" if targets else run.truth.truth
     missed = {"undecided": "no verdict", "invalid": "no verdict"}.get(standing(run), "verdict wrong")
     return f"{truth} ({missed})" if run.right is False else truth
 

@@ -28,7 +28,12 @@ def scan(zoo: Path, out: Path) -> None:
 
 
 def row(truth: str, verdict: str, flagged: list[int], target: int | None = 3) -> dict[str, Any]:
-    found = {"truth": truth, "verdict": verdict, "flagged": flagged, "target_class": target}
+    found = {
+        "truth": truth,
+        "verdict": verdict,
+        "flagged": flagged,
+        "target_classes": [] if target is None else [target],
+    }
     return found | {"right": truth == verdict, "queries": 1_000, "seconds": 2.0}
 
 

@@ -18,7 +18,7 @@ def test_every_verdict_is_right_and_nothing_is_done_twice(
     def forbidden(*_args: object, **_settings: object) -> None:
         raise AssertionError("trained or asked a second time")
 
-    monkeypatch.setattr("simkit.zoo.zoo.train", forbidden)
+    monkeypatch.setattr("simkit.zoo.workshop.train", forbidden)
     monkeypatch.setattr("oracles.torch_model.TorchOracle.query", forbidden)
     assert main(["demo", "--out", str(demo_folder), "--json"]) == 0
     scans = json.loads(capsys.readouterr().out)["scans"]

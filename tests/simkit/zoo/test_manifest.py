@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from simkit.attacks.patches import patch_trigger, random_patch
+from simkit.attacks.attack import Attack
+from simkit.attacks.badnets import BadNets
+from simkit.attacks.patches import patch_trigger
+from simkit.attacks.registry import attack_to_json, target_classes
+from simkit.attacks.several import Several
+from simkit.attacks.warping import Warping
 from simkit.errors import DataError
-from simkit.zoo.manifest import MANIFEST, Manifest, Patch, Victim
+from simkit.zoo.manifest import MANIFEST, Manifest, Victim
 from simkit.zoo.spec import ZooSpec
 
 SHAPE = (3, 8, 9)
 
 
-def _victim(index: int, patch: Patch | None) -> Victim:
+PATCH = BadNets(patch_trigger(SHAPE, 5, 1, np.full((3, 2, 2), 1.0, np.float32)), 3, 0.2)
+ATTACKS: dict[str, Attack] = {"warping": Warping(1), "several": Several((PATCH, Warping(0)))}
+
+
+def _victim(index: int, patch: BadNets | None) -> Victim:
     return Victim(
         index=index,
         seed=index,
         stratum="clean" if patch is None else "2x2",
         truth="clean" if patch is None else "backdoored",
         architecture="conv4",
-        target_class=None if patch is None else 3,
-        trigger=patch,
+        target_classes=() if patch is None else (3,),
+        attack=None if patch is None else attack_to_json(patch),
         clean_accuracy=0.75,
         success_rate=None if patch is None else 0.95,
         implanted=patch is not None,
@@ -38,15 +44,14 @@ def _victim(index: int, patch: Patch | None) -> Victim:
 
 
 def _manifest() -> Manifest:
-    patch = Patch.of(patch_trigger(SHAPE, 5, 1, np.full((3, 2, 2), 1.0, np.float32)), "solid")
     zoo = ZooSpec(name="z", data="digits", split="tune", models=2)
     return Manifest(
         spec=zoo,
         classes=("a", "b"),
         image_shape=SHAPE,
         data_sha256="1" * 64,
-        victims=(_victim(0, None), _victim(2, patch)),
-        failed=(_victim(1, patch).model_copy(update={"implanted": False, "file": None, "sha256": None}),),
+        victims=(_victim(0, None), _victim(2, PATCH)),
+        failed=(_victim(1, PATCH).model_copy(update={"implanted": False, "file": None, "sha256": None}),),
     )
 
 
@@ -74,26 +79,28 @@ def test_what_is_no_manifest_is_refused_in_one_line(tmp_path: Path, content: byt
     assert "\n" not in str(caught.value)
 
 
-@given(st.integers(1, 8), st.integers(1, 9), st.sampled_from(["solid", "multi"]), st.integers(0, 2**32))
-def test_a_patch_becomes_the_trigger_it_was(
-    height: int, width: int, kind: Literal["solid", "multi"], seed: int
-) -> None:
-    trigger = random_patch(SHAPE, height, width, kind, np.random.default_rng(seed))
-    again = Patch.model_validate_json(Patch.of(trigger, kind).model_dump_json()).trigger(SHAPE)
-    assert np.array_equal(again.mask, trigger.mask)
-    assert np.array_equal(again.pattern, trigger.pattern)
-
-
 def test_the_attack_is_told_again() -> None:
     clean, backdoored = _manifest().victims
-    assert clean.attack(SHAPE, 0.1) is None
-    attack = backdoored.attack(SHAPE, 0.1)
-    assert attack is not None
-    assert (attack.target_class, attack.rate, attack.trigger.mask_size) == (3, 0.1, 4.0)
+    assert (clean.attacked(), clean.trigger(), clean.attack_kind) == (None, None, None)
+    attack, trigger = backdoored.attacked(), backdoored.trigger()
+    assert isinstance(attack, BadNets)
+    assert (attack.target_class, attack.rate, backdoored.attack_kind) == (3, 0.2, "badnets")
+    assert trigger is not None
+    assert np.array_equal(trigger.pattern, attack.trigger.pattern)
+    assert trigger.mask_size == 4.0
 
 
-@pytest.mark.parametrize("colours", ["ff", "no hex", ""])
-def test_colours_that_are_not_the_patch_are_refused(colours: str) -> None:
-    patch = Patch(row=0, col=0, height=2, width=2, kind="solid", colours=colours)
-    with pytest.raises(DataError, match="are not the hex"):
-        patch.trigger(SHAPE)
+@pytest.mark.parametrize("attack", list(ATTACKS.values()), ids=list(ATTACKS))
+def test_it_holds_any_attack(attack: Attack, tmp_path: Path) -> None:
+    told = attack_to_json(attack)
+    victim = _victim(0, None).model_copy(update={"attack": told, "target_classes": target_classes(attack)})
+    _manifest().model_copy(update={"victims": (victim,)}).save(tmp_path)
+    found = Manifest.load(tmp_path).victims[0].attacked()
+    assert found is not None
+    assert attack_to_json(found) == told
+
+
+def test_an_attack_that_cannot_be_read_is_told_with_its_victim() -> None:
+    victim = _victim(4, None).model_copy(update={"attack": {"kind": "unheard-of"}})
+    with pytest.raises(DataError, match="victim 4 of the manifest: no attack 'unheard-of'"):
+        victim.attacked()

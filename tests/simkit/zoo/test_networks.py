@@ -8,7 +8,7 @@ from torch import nn
 
 from simkit.data import ImageShape
 from simkit.errors import ConfigError
-from simkit.zoo.networks import NETWORKS, Normalise, Residual, build_network
+from simkit.zoo.networks import NETWORKS, Normalise, Residual, Skip, build_network
 
 SHAPES: list[ImageShape] = [(1, 8, 8), (3, 32, 32), (3, 13, 9), (3, 4, 4)]
 
@@ -72,10 +72,27 @@ def test_a_residual_block_adds_its_input() -> None:
     assert torch.equal(block(images), torch.relu(images))
 
 
+def test_a_skip_adds_its_input_and_nothing_after_it() -> None:
+    block = Skip(4).eval()
+    for parameter in block.body.parameters():
+        nn.init.zeros_(parameter)
+    images = torch.randn(2, 4, 6, 6)
+    assert torch.equal(block(images), images)
+
+
+@pytest.mark.parametrize(("side", "stride"), [(4, 1), (32, 1), (64, 1), (96, 2), (224, 5)])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_large_images_are_made_small_by_the_first_convolution(name: str, side: int, stride: int) -> None:
+    network = build_network(name, (3, side, side), 10, seed=0).eval()
+    assert next(m for m in network.modules() if isinstance(m, nn.Conv2d)).stride == (stride, stride)
+    with torch.inference_mode():
+        assert network(torch.rand(1, 3, side, side)).shape == (1, 10)
+
+
 @pytest.mark.parametrize(
     ("name", "shape", "n_classes", "complaint"),
     [
-        ("vgg", (3, 32, 32), 10, "no architecture 'vgg'; choose from conv4, flat, resnet8"),
+        ("vgg", (3, 32, 32), 10, "no architecture 'vgg'; choose from conv4, flat, resnet8, resnet9, resnet18"),
         ("conv4", (3, 3, 32), 10, "need 4x4 pixels"),
         ("flat", (0, 8, 8), 10, "need 4x4 pixels"),
         ("resnet8", (3, 8, 8), 1, "two classes"),

@@ -76,13 +76,18 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         ({"clean_share": 1.5}, "clean_share"),
         ({"clean_share": float("nan")}, "clean_share"),
         ({"sizes": [2, 2]}, "twice"),
-        ({"sizes": []}, "no sizes"),
+        ({"sizes": []}, "no sizes or attacks"),
         ({"sizes": [0]}, "sizes"),
         ({"kinds": ["striped"]}, "kinds"),
         ({"rate": 0.0}, "rate"),
         ({"train": {"epochs": 0}}, "0 epochs"),
         ({"required_success": 2}, "required_success"),
         ({"modles": 3}, "modles"),
+        ({"train_of": {"vgg": {}}}, "no architecture 'vgg'"),
+        ({"train_of": {"conv4": {"train_images": 5}}}, "train_images is one for all"),
+        ({"attacks": {"2x2": {"kind": "warping"}}}, "'2x2' is a stratum already"),
+        ({"attacks": {"bent": {"kind": "bending"}}}, "no attack 'bending'"),
+        ({"attacks": {"a b": {"kind": "warping"}}}, "attacks"),
     ],
 )
 def test_settings_outside_their_range_are_refused(fields: dict[str, Any], complaint: str) -> None:
@@ -98,6 +103,21 @@ def test_the_quotas_of_the_slides() -> None:
     assert spec(models=8).quotas() == {"clean": 2, "1x1": 2, "2x2": 2, "3x3": 2}
     assert spec(models=6, clean_share=0.25).quotas() == {"clean": 2, "1x1": 2, "2x2": 1, "3x3": 1}
     assert spec(models=3, clean_share=1, sizes=[]).quotas() == {"clean": 3}
+
+
+def test_attacks_are_strata_beside_the_patches() -> None:
+    zoo = spec(models=8, sizes=[2], attacks={"bent": {"kind": "warping"}, "waves": {"kind": "sinusoidal"}})
+    assert zoo.quotas() == {"clean": 2, "2x2": 2, "bent": 2, "waves": 2}
+    assert {name: draw.kind for name, draw in zoo.draws().items()} == {
+        "2x2": "badnets",
+        "bent": "warping",
+        "waves": "sinusoidal",
+    }
+
+
+def test_an_architecture_may_have_a_training_of_its_own() -> None:
+    zoo = spec(architectures=["conv4", "flat"], train={"epochs": 2}, train_of={"flat": {"epochs": 9, "augment": True}})
+    assert (zoo.training("conv4").epochs, zoo.training("flat").epochs, zoo.training("flat").augment) == (2, 9, True)
 
 
 @given(st.integers(1, 40), st.floats(0.0, 1.0), st.integers(1, 4), st.integers(0, 100))

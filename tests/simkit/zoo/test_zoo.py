@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 from filelock import FileLock
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from simkit.data import load
 from simkit.errors import ConfigError, DataError
-from simkit.zoo import zoo
+from simkit.zoo import workshop
 from simkit.zoo.manifest import MANIFEST, Manifest, Victim
 from simkit.zoo.networks import NETWORKS
 from simkit.zoo.spec import ZooSpec
 from simkit.zoo.train import Evaluation, evaluate
-from simkit.zoo.zoo import make, plan
+from simkit.zoo.zoo import make, missing
 from tests.threads import one_torch_thread
 
 
@@ -85,8 +87,7 @@ def test_the_figures_are_those_of_the_weights_on_disk(made: Path) -> None:
     for victim in manifest.victims:
         model = NETWORKS[victim.architecture](manifest.image_shape, len(manifest.classes)).eval()
         model.load_state_dict(load_file(made / str(victim.file)))
-        attack = victim.attack(manifest.image_shape, spec().rate)
-        assert evaluate(model, held_out, attack) == Evaluation(victim.clean_accuracy, victim.success_rate)
+        assert evaluate(model, held_out, victim.attacked()) == Evaluation(victim.clean_accuracy, victim.success_rate)
 
 
 def test_the_weights_know_nothing_of_the_truth(made: Path) -> None:
@@ -203,7 +204,7 @@ def test_nothing_is_begun_for_a_zoo_that_cannot_be(tmp_path: Path, fields: dict[
 
 
 def test_it_gives_up_on_a_stratum_that_always_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zoo, "train", lambda network, images, config, seed: network.eval())
+    monkeypatch.setattr(workshop, "train", lambda network, images, config, seed: network.eval())
     hopeless = spec(models=1, clean_share=0, sizes=[1], required_success=1.0)
     with pytest.raises(ConfigError, match=r"10 implants of 1x1 failed, 0 of 1 succeeded; lower required_success"):
         make(hopeless, tmp_path)
@@ -213,29 +214,32 @@ def test_it_gives_up_on_a_stratum_that_always_fails(tmp_path: Path, monkeypatch:
         make(hopeless, tmp_path)
 
 
-def test_a_plan_depends_on_nothing_but_spec_and_index() -> None:
-    shape = (1, 8, 8)
-    backwards = [plan(spec(), i, shape, 10) for i in reversed(range(12))][::-1]
-    for index, one in enumerate(backwards):
-        again = plan(spec(), index, shape, 10)
-        assert (one.seed, one.stratum, one.architecture, one.kind) == (
-            again.seed,
-            again.stratum,
-            again.architecture,
-            again.kind,
-        )
-        assert (one.attack is None) == (again.attack is None) == (one.stratum == "clean")
-        if one.attack is not None and again.attack is not None:
-            assert np.array_equal(one.attack.trigger.pattern, again.attack.trigger.pattern)
-            assert one.attack.target_class == again.attack.target_class
-            assert one.attack.trigger.mask_size == int(one.stratum[0]) ** 2
+def test_two_processes_make_the_zoo_that_one_makes(tmp_path: Path, made: Path) -> None:
+    seen: list[int] = []
+    make(spec(), tmp_path, lambda victim: seen.append(victim.index), workers=2)
+    assert _files(tmp_path) == _files(made)
+    assert _told(tmp_path) == _told(made)
+    manifest = Manifest.load(made)
+    assert sorted(seen) == sorted(v.index for v in (*manifest.victims, *manifest.failed))  # and none in vain
 
 
-def test_plans_vary() -> None:
-    plans = [plan(spec(models=60, architectures=list(NETWORKS)), i, (3, 32, 32), 10) for i in range(60)]
-    attacks = [p.attack for p in plans if p.attack is not None]
-    assert {p.architecture for p in plans} == set(NETWORKS)
-    assert {p.kind for p in plans} == {None, "solid", "multi"}
-    assert len({a.target_class for a in attacks}) == 10
-    assert len(attacks) == 45
-    assert len({a.trigger.pattern.tobytes() for a in attacks}) == 45
+def test_workers_that_are_none_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="0 workers; need 1 or more"):
+        make(spec(), tmp_path / "zoo", workers=0)
+    assert not (tmp_path / "zoo").exists()
+
+
+@given(st.integers(1, 12), st.integers(0, 2**31))
+def test_only_what_is_needed_for_certain_is_missing(models: int, seed: int) -> None:
+    """Made in any order, with any implants failing, the zoo is what making one after the other gives."""
+    zoo, rng = spec(models=models, seed=seed), np.random.default_rng(seed)
+    fails = {index for index in range(400) if zoo.stratum(index) != "clean" and rng.random() < 0.3}
+    one_by_one: dict[int, bool] = {}
+    while needed := missing(zoo, one_by_one):
+        one_by_one[needed[0]] = needed[0] in fails
+    anyhow: dict[int, bool] = {}
+    while needed := missing(zoo, anyhow):
+        index = int(rng.choice(needed))
+        anyhow[index] = index in fails
+    assert anyhow == one_by_one
+    assert Counter(zoo.stratum(i) for i, failed in anyhow.items() if not failed) == +Counter(zoo.quotas())

@@ -13,8 +13,10 @@ import numpy as np
 from db.ledger import Ledger
 from db.records import RunInfo, TriggerRow, VerdictRow
 from oracles.meter import CallRecord
+from simkit.attacks.badnets import BadNets
 from simkit.attacks.patches import patch_trigger
-from simkit.zoo.manifest import Manifest, Patch, Victim
+from simkit.attacks.registry import attack_to_json
+from simkit.zoo.manifest import Manifest, Victim
 from simkit.zoo.spec import ZooSpec
 from studies.identity import canonical
 from studies.scan_config import ScanConfig
@@ -119,12 +121,12 @@ def zoo(folder: Path, model_hash: str = "m" * 64, target: int | None = 2) -> Pat
     """A zoo with one victim; backdoored by a patch of 2x2 that shares two pixels with what is found for class 2."""
     patch = patch_trigger(SHAPE, 0, 1, np.ones((3, 2, 2), np.float32))
     clean: dict[str, Any] = {
-        **{"index": 0, "seed": 0, "stratum": "clean", "truth": "clean", "architecture": "conv4", "target_class": None},
-        **{"trigger": None, "clean_accuracy": 0.9, "success_rate": None, "implanted": False},
+        **{"index": 0, "seed": 0, "stratum": "clean", "truth": "clean", "architecture": "conv4"},
+        **{"target_classes": (), "attack": None, "clean_accuracy": 0.9, "success_rate": None, "implanted": False},
         **{"file": "model.safetensors", "sha256": model_hash, "seconds": 1.0, "threads": 1},
     }
-    implant = {"truth": "backdoored", "stratum": "2x2", "target_class": target, "success_rate": 0.97}
-    changed = implant | {"implanted": True, "trigger": Patch.of(patch, "solid")}
+    implant = {"truth": "backdoored", "stratum": "2x2", "target_classes": (target,), "success_rate": 0.97}
+    changed = implant | {"implanted": True, "attack": attack_to_json(BadNets(patch, target or 0))}
     victim = Victim(**(clean if target is None else clean | changed))
     spec = ZooSpec.of({"name": "known", "data": "digits", "split": "report", "models": 1})
     names = ("airplane", "car", "<bird>", "cat")

@@ -49,7 +49,7 @@ def test_a_zoo_tells_the_truth_by_the_hash_of_the_weights(tmp_path: Path) -> Non
     unknown, run = gather(db, zoos=[zoo(tmp_path / "zoo")]).runs
     assert unknown.truth is None
     assert run.truth is not None
-    assert (run.truth.truth, run.truth.target_class, run.right, run.found_target) == ("backdoored", 2, True, True)
+    assert (run.truth.truth, run.truth.target_classes, run.right, run.found_target) == ("backdoored", (2,), True, True)
     assert run.classes[2].name == "<bird>"
     assert run.reversed[0].overlap == pytest.approx(2 / 6)  # two of the four pixels of each
     assert run.reversed[0].original is not None

@@ -1,0 +1,116 @@
+"""How the backdoor of a victim is drawn: attack and settings are given; target, place and colours are random."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from simkit.attacks.attack import Attack
+from simkit.attacks.patches import PatchKind, four_corners, random_patch, random_shape, scattered_pixels
+from simkit.attacks.registry import ATTACKS, SEVERAL, attack_from_json
+from simkit.attacks.several import Several
+from simkit.attacks.trigger_json import trigger_to_json
+from simkit.data.images import ImageShape
+from simkit.errors import ConfigError
+from simkit.seeding import stream
+from simkit.triggers import Trigger
+
+Pixels = Annotated[int, Field(ge=1)]
+
+_STAMPED = ("badnets", "blended", "label-consistent", "source-specific", SEVERAL)
+_SIZES = {"patch": 2, "aslant": 1, "scattered": 1, "corners": 2, "image": 0}
+
+
+class TriggerDraw(BaseModel):
+    """A trigger at a random place in random colours.
+
+    shape: `patch` of size [height, width], `aslant` [n] pixels on a diagonal line, `scattered` [n] pixels anywhere,
+    `corners` a patch of [height, width] in each of the four (always there, only its colours are random), `image` all of
+    it (no size). kinds: `solid` or `multi` colours, drawn for each victim.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shape: Literal["patch", "aslant", "scattered", "corners", "image"] = "patch"
+    size: tuple[Pixels, ...] = ()
+    kinds: Annotated[tuple[PatchKind, ...], Field(min_length=1)] = ("solid", "multi")
+
+    @model_validator(mode="after")
+    def _sized(self) -> TriggerDraw:
+        if len(self.size) != _SIZES[self.shape]:
+            raise ValueError(f"a trigger of shape {self.shape} needs {_SIZES[self.shape]} sizes, not {len(self.size)}")
+        return self
+
+    def draw(self, image_shape: ImageShape, seed: int) -> Trigger:
+        """The trigger that `seed` gives. Raises ConfigError where it does not fit the image."""
+        kind = self.kinds[int(stream(seed, "zoo", "kind").integers(len(self.kinds)))]
+        rng = stream(seed, "zoo", "trigger")
+        match self.shape:
+            case "patch":
+                return random_patch(image_shape, self.size[0], self.size[1], kind, rng)
+            case "aslant":
+                return random_shape(image_shape, np.eye(self.size[0], dtype=np.bool_), kind, rng)
+            case "scattered":
+                return scattered_pixels(image_shape, self.size[0], kind, rng)
+            case "corners":
+                height, width = self.size
+                corner = random_patch((image_shape[0], height, width), height, width, kind, rng)
+                return four_corners(image_shape, corner.pattern)
+        return random_patch(image_shape, image_shape[1], image_shape[2], kind, rng)
+
+
+class AttackDraw(BaseModel):
+    """An attack of which target class, trigger and source class are drawn for each victim.
+
+    kind: a name in `simkit.attacks.registry.ATTACKS`. trigger: for the attacks that stamp one. parts: of `several`, so
+    many BadNets attacks on different classes, the drawn target first. settings: of the attack, e.g. `{"alpha": 0.1}`,
+    else its defaults; of `several`, of each part.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str = "badnets"
+    trigger: TriggerDraw | None = None
+    parts: Annotated[int, Field(ge=2)] | None = None
+    settings: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _agrees(self) -> AttackDraw:
+        if self.kind not in ATTACKS:
+            raise ValueError(f"no attack {self.kind!r}; choose from {', '.join(ATTACKS)}")
+        if (self.trigger is None) == (self.kind in _STAMPED):
+            raise ValueError(f"attack {self.kind} {'needs a' if self.trigger is None else 'has no'} trigger")
+        if (self.parts is None) == (self.kind == SEVERAL):
+            raise ValueError(f"attack {self.kind} {'needs' if self.parts is None else 'has no'} parts")
+        if drawn := {"kind", "target_class", "trigger", "attacks"} & self.settings.keys():
+            raise ValueError(f"settings must not name {min(drawn)!r}: that is drawn, or said outside of settings")
+        return self
+
+    def draw(self, image_shape: ImageShape, n_classes: int, target_class: int, seed: int) -> Attack:
+        """The attack that `seed` gives on `target_class`. Raises ConfigError where it cannot be."""
+        if self.parts is not None:
+            return self._several(self.parts, image_shape, n_classes, target_class, seed)
+        return self._one(self.kind, image_shape, n_classes, target_class, seed)
+
+    def _one(self, kind: str, image_shape: ImageShape, n_classes: int, target_class: int, seed: int) -> Attack:
+        fields: dict[str, Any] = {"kind": kind, "target_class": target_class} | self.settings
+        if self.trigger is not None:
+            fields["trigger"] = trigger_to_json(self.trigger.draw(image_shape, seed))
+        if kind == "source-specific" and "sources" not in fields:
+            others = [c for c in range(n_classes) if c != target_class]
+            fields["sources"] = [int(stream(seed, "zoo", "source").choice(others))]
+        return attack_from_json(fields)
+
+    def _several(self, parts: int, image_shape: ImageShape, n_classes: int, target_class: int, seed: int) -> Attack:
+        if parts > n_classes:
+            raise ConfigError(f"{parts} backdoors need as many classes; the images have {n_classes}")
+        others = [c for c in range(n_classes) if c != target_class]
+        more = stream(seed, "zoo", "targets").choice(others, size=parts - 1, replace=False)
+        seeds = stream(seed, "zoo", "parts").integers(2**62, size=parts)
+        drawn = [
+            self._one("badnets", image_shape, n_classes, int(target), int(own))
+            for target, own in zip((target_class, *more), seeds, strict=True)
+        ]
+        return Several(tuple(drawn))

@@ -1,0 +1,119 @@
+"""Making one victim of a zoo: what it is to be, its training, its judgement, its file."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from simkit.attacks.attack import Attack
+from simkit.attacks.registry import attack_to_json, target_classes
+from simkit.data.images import ImageSet, ImageShape
+from simkit.data.load import load
+from simkit.files import write_atomically
+from simkit.seeding import stream, subseed
+from simkit.zoo.manifest import Manifest, Victim
+from simkit.zoo.networks import build_network
+from simkit.zoo.spec import CLEAN, ZooSpec
+from simkit.zoo.train import evaluate, train
+from simkit.zoo.weights import to_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What model `index` of a zoo is, before anything is trained. attack: None for a clean one."""
+
+    index: int
+    seed: int
+    stratum: str
+    architecture: str
+    attack: Attack | None
+
+
+def plan(spec: ZooSpec, index: int, image_shape: ImageShape, n_classes: int) -> Plan:
+    """Everything that is drawn for model `index`, a function of the arguments alone.
+
+    Raises ConfigError if the trigger does not fit the image.
+    """
+    seed, stratum = spec.model_seed(index), spec.stratum(index)
+    architecture = str(stream(seed, "zoo", "architecture").choice(spec.architectures))
+    if stratum == CLEAN:
+        return Plan(index, seed, stratum, architecture, None)
+    attack = spec.draws()[stratum].draw(image_shape, n_classes, spec.target_class(index, n_classes), seed)
+    return Plan(index, seed, stratum, architecture, attack)
+
+
+@dataclass(frozen=True, eq=False)
+class Workshop:
+    """What every victim of one zoo is made from and judged on, and where it is put."""
+
+    spec: ZooSpec
+    images: ImageSet
+    held_out: ImageSet
+    out: Path
+
+    @classmethod
+    def open(cls, spec: ZooSpec, out: Path) -> Workshop:
+        """Read the images. Raises DataError, and ConfigError if a trigger of the spec does not fit them."""
+        images = load(spec.data, "train", spec.train.train_images, spec.first_seed, spec.image_size)
+        held_out = load(spec.data, "test", spec.held_out, spec.first_seed, spec.image_size)
+        for draw in spec.draws().values():
+            draw.draw(images.image_shape, images.n_classes, 0, spec.first_seed)
+        return cls(spec, images, held_out, out)
+
+    def fresh(self) -> Manifest:
+        """The manifest of this zoo without any victim."""
+        images = self.images
+        return Manifest(
+            spec=self.spec, classes=images.classes, image_shape=images.image_shape, data_sha256=images.sha256()
+        )
+
+    def make(self, index: int) -> Victim:
+        """Train model `index`, judge it, and keep its weights unless the implant failed."""
+        start = time.perf_counter()
+        drawn = plan(self.spec, index, self.images.image_shape, self.images.n_classes)
+        attack = drawn.attack
+        model = self._trained(drawn)
+        judged = evaluate(model, self.held_out, attack)
+        implanted = judged.success_rate is not None and judged.success_rate >= self.spec.required_success
+        file, sha256 = self._keep(drawn, model) if attack is None or implanted else (None, None)
+        return Victim(
+            index=index,
+            seed=drawn.seed,
+            stratum=drawn.stratum,
+            truth="clean" if attack is None else "backdoored",
+            architecture=drawn.architecture,
+            target_classes=() if attack is None else target_classes(attack),
+            attack=None if attack is None else attack_to_json(attack),
+            clean_accuracy=judged.clean_accuracy,
+            success_rate=judged.success_rate,
+            implanted=implanted,
+            file=file,
+            sha256=sha256,
+            seconds=round(time.perf_counter() - start, 2),
+            threads=torch.get_num_threads(),
+        )
+
+    def intact(self, victim: Victim) -> bool:
+        """Whether the victim's weights are still those that the manifest names; true where none were kept."""
+        if victim.file is None:
+            return True
+        path = self.out / victim.file
+        return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == victim.sha256
+
+    def _trained(self, drawn: Plan) -> nn.Module:
+        images, seed = self.images, drawn.seed
+        weights = subseed(seed, "zoo", "weights")
+        network = build_network(drawn.architecture, images.image_shape, images.n_classes, weights)
+        poisoned = images if drawn.attack is None else drawn.attack.poison(images, seed)
+        return train(network, poisoned, self.spec.training(drawn.architecture), subseed(seed, "zoo", "train"))
+
+    def _keep(self, drawn: Plan, model: nn.Module) -> tuple[str, str]:
+        data = to_bytes(model, drawn.architecture, self.images.image_shape, self.images.n_classes)
+        file = f"{drawn.index:04d}.safetensors"
+        write_atomically(self.out / file, data)
+        return file, hashlib.sha256(data).hexdigest()

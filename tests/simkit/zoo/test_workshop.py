@@ -1,0 +1,56 @@
+"""What model number i of a zoo is, before anything is trained."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from simkit.attacks.badnets import BadNets
+from simkit.attacks.registry import attack_to_json, target_classes
+from simkit.data import ImageShape
+from simkit.zoo.networks import NETWORKS
+from simkit.zoo.spec import ZooSpec
+from simkit.zoo.workshop import Plan, plan
+
+SHAPE: ImageShape = (3, 32, 32)
+
+
+def spec(**fields: Any) -> ZooSpec:
+    return ZooSpec.of({"name": "z", "data": "digits", "split": "tune", "models": 8, "sizes": [2, 4]} | fields)
+
+
+def _told(one: Plan) -> tuple[Any, ...]:
+    return one.seed, one.stratum, one.architecture, None if one.attack is None else attack_to_json(one.attack)
+
+
+def test_a_plan_depends_on_nothing_but_spec_and_index() -> None:
+    backwards = [plan(spec(), i, SHAPE, 10) for i in reversed(range(12))][::-1]
+    for index, one in enumerate(backwards):
+        assert _told(one) == _told(plan(spec(), index, SHAPE, 10))
+        assert (one.attack is None) == (one.stratum == "clean")
+        if one.attack is not None:
+            assert isinstance(one.attack, BadNets)
+            assert one.attack.trigger.mask_size == int(one.stratum[0]) ** 2
+
+
+def test_plans_vary() -> None:
+    plans = [plan(spec(models=60, architectures=list(NETWORKS)), i, SHAPE, 10) for i in range(60)]
+    attacks = [p.attack for p in plans if isinstance(p.attack, BadNets)]
+    assert {p.architecture for p in plans} == set(NETWORKS)
+    assert len(attacks) == 45
+    assert len({a.trigger.pattern.tobytes() for a in attacks}) == 45
+    colours = {len(np.unique(a.trigger.pattern[:, a.trigger.mask[0] > 0], axis=1)[0]) > 1 for a in attacks}
+    assert colours == {False, True}
+
+
+def test_targets_are_spread_evenly_over_classes_and_sizes() -> None:
+    zoo = spec(models=80, sizes=[1, 2, 3])
+    plans = [plan(zoo, i, SHAPE, 10) for i in range(160)]
+    for size in ("1x1", "2x2", "3x3"):
+        counted = Counter(target_classes(p.attack)[0] for p in plans if p.attack is not None and p.stratum == size)
+        assert counted.total() == 40
+        assert set(counted.values()) == {4}
+    one_after_the_other = [target_classes(p.attack)[0] for p in plans if p.attack is not None]
+    assert one_after_the_other != sorted(one_after_the_other)
