@@ -26,7 +26,10 @@ Probabilities: TypeAlias = NDArray[np.float64]
 Combined: TypeAlias = Literal["least", "mean"]
 
 THRESHOLD = 0.5
-"""In nats: the value of one unofficial implementation; nothing here fitted it."""
+"""In nats: the value of one unofficial implementation; nothing here fitted it.
+
+Too low where scores are noisy: no two answers are alike then, and most triggered inputs score above it.
+"""
 
 _BLOCK = 64
 """Images that are asked about in one call, each also under every trigger."""

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from studies.commands import bench, data, db, demo, importing, replay, report, scan, study, zoo
+from studies.commands import bench, data, db, demo, importing, mitigate, replay, report, scan, study, zoo
 
 DONE, BUG, USAGE, UNDECIDED, BAD_INPUT, STORAGE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 """How a command ends: 3, no verdict before the budget ended or the service refused; 4, bad model or data; 5, ledger."""
@@ -33,6 +33,7 @@ app.command("demo")(demo.show_demo)
 app.command("report")(report.write_report)
 app.command("replay")(replay.replay_run)
 app.command("scan")(scan.scan_model)
+app.command("mitigate")(mitigate.mitigate_run)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(study.app, name="study")
 app.add_typer(data.app, name="data")

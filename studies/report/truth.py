@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from db.records import RunInfo
+from simkit.attacks.attack import Attack
 from simkit.errors import DataError
 from simkit.triggers import Trigger
 from simkit.zoo.manifest import MANIFEST, Manifest, Victim
@@ -23,6 +24,15 @@ class Truths:
 
     def of(self, info: RunInfo) -> Truth | None:
         """The truth about a run's model, None where no zoo knows its hash."""
+        known = self._known(info)
+        return None if known is None else _truth(*known)
+
+    def attack_on(self, info: RunInfo) -> Attack | None:
+        """The attack that a run's model was trained under; None for a clean one, or where no zoo knows its hash."""
+        known = self._known(info)
+        return None if known is None else known[1].attacked()
+
+    def _known(self, info: RunInfo) -> tuple[Manifest, Victim] | None:
         beside = Path(info.model).parent
         if beside not in self._zoos:
             self._zoos[beside] = _manifest(beside)
@@ -30,7 +40,7 @@ class Truths:
             for victim in manifest.victims if manifest is not None else ():
                 if victim.sha256 is not None and victim.sha256 == info.model_hash:
                     assert manifest is not None
-                    return _truth(manifest, victim)
+                    return manifest, victim
         return None
 
 
