@@ -14,7 +14,7 @@ from simkit.data.source import Source, Split
 from simkit.data.vision import PREFIX, open_torchvision
 from simkit.errors import DataError
 
-KINDS = "`digits`, torchvision:cifar10, torchvision:gtsrb, a .npz file, or a folder of images or of Parquet files"
+KINDS = "`digits`, torchvision:cifar10 (gtsrb, imagenette), a .npz file, or a folder of images or of Parquet files"
 
 
 def load(
@@ -26,10 +26,11 @@ def load(
 ) -> ImageSet:
     """The images of one split.
 
-    data: `digits`, `torchvision:cifar10` or `torchvision:gtsrb`, a `.npz` file, a folder of images (with a folder a
-    class, or loose and without labels), or a folder of Parquet files. limit: so many images, chosen at random by
-    `seed`; the others are not decoded. image_size: (height, width) that image files are stretched to; None takes them
-    as they are, all of one size. Raises DataError in one line that names the file, the column and the row.
+    data: `digits`, `torchvision:cifar10`, `torchvision:gtsrb` or `torchvision:imagenette`, a `.npz` file, a folder of
+    images (with a folder a class, or loose and without labels), or a folder of Parquet files. limit: so many images,
+    chosen at random by `seed`; the others are not decoded. image_size: (height, width) that image files are stretched
+    to; None takes them as they are, all of one size. Raises DataError in one line that names the file, the column and
+    the row.
     """
     if split not in ("train", "test"):
         raise DataError(f"no split {split!r}; choose train or test")

@@ -1,4 +1,4 @@
-"""torchvision's CIFAR10 and GTSRB, downloaded where there is a network; needs the extra `vision`."""
+"""torchvision's CIFAR10, GTSRB and Imagenette, downloaded where there is a network; needs the extra `vision`."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ from simkit.errors import DataError
 from simkit.home import home
 
 PREFIX = "torchvision:"
-_SIZES = {"cifar10": (32, 32), "gtsrb": (32, 32)}
+_SIZES = {"cifar10": (32, 32), "gtsrb": (32, 32), "imagenette": (96, 96)}
 _GTSRB_CLASSES = 43
 
 
 @dataclass(frozen=True)
 class TorchvisionSource:
-    """`cifar10` (50,000 and 10,000 images) or `gtsrb` (26,640 and 12,630), in colour, 32x32 unless `image_size` is set.
+    """`cifar10` (50,000 and 10,000 images), `gtsrb` (26,640 and 12,630) or `imagenette` (9,469 and 3,925), in colour.
+
+    image_size: (height, width); by default 32x32, and 96x96 for imagenette, read from its files of 160 pixels a side.
 
     root: where torchvision keeps the files. CIFAR10 comes as pickles: torchvision compares each file's MD5 with the one
-    it knows before it unpickles any. GTSRB's images differ in size and are stretched, see `simkit.data.decode`.
+    it knows before it unpickles any. Images that differ in size are stretched, see `simkit.data.decode`.
     """
 
     name: str
@@ -62,13 +64,20 @@ class TorchvisionSource:
         return ImageSet(images, labels, self._classes(dataset), f"{self.name}/{split}")
 
     def _classes(self, dataset: Any) -> tuple[str, ...]:
-        return tuple(getattr(dataset, "classes", None) or map(str, range(_GTSRB_CLASSES)))
+        names = getattr(dataset, "classes", None) or map(str, range(_GTSRB_CLASSES))
+        return tuple(name if isinstance(name, str) else name[0] for name in names)  # imagenette has several a class
 
     def _open(self, split: Split) -> Any:
         datasets = _torchvision_datasets()
         makers: dict[str, Callable[[], Any]] = {
             "cifar10": lambda: datasets.CIFAR10(self.root, train=split == "train", download=True),
             "gtsrb": lambda: datasets.GTSRB(self.root, split=split, download=True),
+            "imagenette": lambda: datasets.Imagenette(
+                self.root,
+                split={"train": "train", "test": "val"}[split],
+                size="160px",
+                download=not (self.root / "imagenette2-160").is_dir(),  # some versions refuse to find it there
+            ),
         }
         try:
             with contextlib.redirect_stdout(sys.stderr):  # stdout may be one JSON object

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from simkit.errors import ConfigError
 from simkit.home import home
 from studies.output import Progress, print_json, print_table, progress_bar
 from studies.settings import with_settings
@@ -54,14 +56,33 @@ COLUMNS = (
 
 
 @app.command("make")
-def make_zoo(spec: SpecFile = None, out: OutFolder = None, settings: Settings = None, as_json: AsJson = False) -> None:
+def make_zoo(  # noqa: PLR0913 - one parameter an option
+    spec: SpecFile = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Instead of SPEC: cifar10, gtsrb or imagenette.", show_default=False)
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Of the preset: tune, calibrate or report.", show_default=False)
+    ] = None,
+    models: Annotated[int | None, typer.Option(help="Victims, instead of the preset's.", show_default=False)] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Images, a folder or what else simkit takes; a preset downloads by default.", metavar="PATH"),
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Of the preset: small, or paper (ResNet-18 on CUDA).")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that train, each with its own images in memory.")] = 1,
+    out: OutFolder = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
     """Train the victims of a zoo. The same command goes on with a zoo that is not finished."""
     from simkit.zoo.zoo import make
 
-    wanted = zoo_spec(spec, out, settings or [])
+    chosen = _Chosen(spec, preset, split, models, data, size)
+    wanted = zoo_spec(chosen, out, settings or [])
     folder = out or home() / "zoos" / wanted.name
     with progress_bar(f"zoo {wanted.name}", quiet=as_json) as progress:
-        manifest = make(wanted, folder, _counted(progress, _finished(folder), wanted.models))
+        manifest = make(wanted, folder, _counted(progress, _finished(folder), wanted.models), workers)
     _show(folder, manifest, as_json)
 
 
@@ -73,18 +94,47 @@ def list_zoo(folder: ZooFolder, as_json: AsJson = False) -> None:
     _show(folder, Manifest.load(folder), as_json)
 
 
-def zoo_spec(file: Path | None, out: Path | None, settings: list[str]) -> ZooSpec:
-    """The spec in `file` with the settings over it; without a file, named after the folder unless a setting names it.
+@dataclass(frozen=True)
+class _Chosen:
+    """Where a spec comes from: a file, or a preset and what goes with it."""
+
+    file: Path | None
+    preset: str | None
+    split: str | None
+    models: int | None
+    data: str | None
+    size: str | None
+
+    def fields(self, out: Path | None) -> dict[str, Any]:
+        """The spec's fields before any setting. Raises ConfigError."""
+        from simkit.zoo.presets import zoo_preset
+        from simkit.zoo.spec import ZooSpec
+
+        if self.preset is not None:
+            if self.file is not None:
+                raise ConfigError("a preset and a spec file; give one of them")
+            if self.split is None:
+                raise ConfigError("a preset needs --split tune, calibrate or report: their victims never mix")
+            split, size = cast(Any, self.split), cast(Any, self.size or "small")
+            return zoo_preset(self.preset, split, self.models, self.data, size).model_dump(mode="json")
+        if self.size is not None:
+            raise ConfigError("--size is of a preset; name one by --preset")
+        if self.file is not None:
+            fields = ZooSpec.load(self.file).model_dump(mode="json")
+        else:
+            fields = {} if out is None else {"name": out.resolve().name}
+        given = {"split": self.split, "models": self.models, "data": self.data}
+        return fields | {name: value for name, value in given.items() if value is not None}
+
+
+def zoo_spec(chosen: _Chosen, out: Path | None, settings: list[str]) -> ZooSpec:
+    """The chosen spec with the settings over it; without file and preset, named after the folder unless a setting does.
 
     Raises ConfigError.
     """
     from simkit.zoo.spec import ZooSpec
 
-    if file is not None:
-        fields: dict[str, Any] = ZooSpec.load(file).model_dump(mode="json")
-    else:
-        fields = {} if out is None else {"name": out.resolve().name}
-    return ZooSpec.of(with_settings(fields, settings))
+    return ZooSpec.of(with_settings(chosen.fields(out), settings))
 
 
 def _finished(folder: Path) -> int:

@@ -54,13 +54,32 @@ class GTSRB(_Dataset):
         super().__init__(root, split, download)
 
 
+class Imagenette(_Dataset):
+    classes = [(f"c{i}", "another name") for i in range(10)]  # noqa: RUF012 (as there)
+    sizes = ((160, 213), (200, 160))
+
+    def __init__(self, root: Path, split: str, size: str, download: bool) -> None:
+        super().__init__(root, split, size, download)
+
+
 @pytest.fixture
 def datasets(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     package, module = ModuleType("torchvision"), ModuleType("torchvision.datasets")
     module.CIFAR10, module.GTSRB, package.datasets = CIFAR10, GTSRB, module  # type: ignore[attr-defined]
+    module.Imagenette = Imagenette  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torchvision", package)
     monkeypatch.setitem(sys.modules, "torchvision.datasets", module)
     return module
+
+
+@pytest.mark.usefixtures("datasets")
+def test_imagenette_is_fetched_once_and_made_small(tmp_path: Path) -> None:
+    images = load(f"torchvision:imagenette@{tmp_path}", "test", limit=3)
+    assert (images.image_shape, images.classes[0], images.name) == ((3, 96, 96), "c0", "imagenette/test")
+    assert Imagenette.asked == (tmp_path, "val", "160px", True)
+    (tmp_path / "imagenette2-160").mkdir()
+    load(f"torchvision:imagenette@{tmp_path}", "train", limit=3)
+    assert Imagenette.asked == (tmp_path, "train", "160px", False)
 
 
 @pytest.mark.usefixtures("datasets")

@@ -61,6 +61,15 @@ def test_another_zoo_in_the_same_folder_is_refused(zoo: Path, capsys: pytest.Cap
     assert "another" in capsys.readouterr().err
 
 
+def test_a_preset_is_made_of_other_images_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["--preset", "cifar10", "--split", "tune", "--models", "2", "--data", "digits", "--out", str(tmp_path)]
+    few = [*TRAINING, "train_of={}", "held_out=50", "required_success=0"]
+    assert main(["zoo", "make", *args, "--json", *flags(few)]) == 0
+    manifest = json.loads(capsys.readouterr().out)
+    assert (manifest["spec"]["name"], manifest["spec"]["sizes"]) == ("cifar10-tune", [1, 2, 3])
+    assert len(manifest["victims"]) == 2
+
+
 def test_settings_go_over_a_spec_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -77,6 +86,14 @@ def test_settings_go_over_a_spec_file(
     ("args", "code", "told"),
     [
         (["zoo", "make", "--set", "models"], 2, "KEY=VALUE"),
+        (["zoo", "make", "--preset", "mnist", "--split", "tune"], 2, "no zoo preset 'mnist'; choose from cifar10"),
+        (["zoo", "make", "--preset", "cifar10"], 2, "needs --split"),
+        (["zoo", "make", "--preset", "cifar10", "--split", "all"], 2, "no split 'all'"),
+        (["zoo", "make", "--preset", "cifar10", "--split", "tune", "--size", "big"], 2, "no size 'big'"),
+        (["zoo", "make", "--preset", "cifar10", "--split", "tune", "--data", "no/such"], 4, "no such data"),
+        (["zoo", "make", "spec.toml", "--preset", "cifar10"], 2, "give one of them"),
+        (["zoo", "make", "--size", "paper", *flags(["name=x", *SETTINGS])], 2, "--size is of a preset"),
+        (["zoo", "make", "--workers", "0", *flags(["name=x", *SETTINGS])], 2, "0 workers"),
         (["zoo", "make", "--set", "no_such_setting=1", *flags(["name=x", *SETTINGS])], 2, "no_such_setting"),
         (["zoo", "make", "nothing.toml"], 2, "nothing.toml"),
         (["zoo", "make", "--set", "name=x", *flags([*SETTINGS, "data=nothing.npz"])], 4, "nothing.npz"),
