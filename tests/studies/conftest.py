@@ -1,9 +1,12 @@
-"""The demo's folder, made once: two victims of the digits, and where it is asked for a ledger of eight scans."""
+"""The demo's folder, made once: two victims of the digits, and where asked for a ledger of eight scans; a browser."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +14,9 @@ from simkit.zoo.zoo import make
 from studies.cli import main
 from studies.demo import SPEC
 from tests.threads import one_torch_thread
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,3 +38,17 @@ def demo_victims(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def demo_folder(demo_victims: Path) -> Path:
     assert main(["demo", "--out", str(demo_victims)]) == 0
     return demo_victims
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, for tests that carry the mark `browser`; skips where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+    program = os.environ.get("SIMKIT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium: install one, or set SIMKIT_CHROMIUM to its path")
+    with playwright.sync_playwright() as driver:
+        # the page is our own, and containers allow Chromium no sandbox
+        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()

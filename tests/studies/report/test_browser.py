@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,29 +10,17 @@ import pytest
 
 from studies.report.gather import gather
 from studies.report.render import render
+from tests.studies.pages import opened
 from tests.studies.report.ledgers import Kept, write, zoo
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.browser
 
 EVERY = [Kept(), *(Kept(verdict=verdict) for verdict in ("clean", "undecided", "invalid", None))]
 NAME = "a-very-long-name-of-a-model-without-any-break-" * 4
 LONG = Kept(model=NAME, notes="x" * 300, verdict="invalid", reason="y" * 200)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
-    program = os.environ.get("SIMKIT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium: install one, or set SIMKIT_CHROMIUM to its path")
-    with playwright.sync_playwright() as driver:
-        # the page is our own, and containers allow Chromium no sandbox
-        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module", params=["few", "many"])
@@ -45,19 +30,6 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     page = folder / "page.html"
     page.write_text(render(gather(write(folder / "a.db", *runs), zoos=[zoo(folder / "zoo")])), encoding="utf-8")
     return page.as_uri()
-
-
-def opened(browser: Browser, address: str, width: int) -> tuple[Page, list[str], list[str]]:
-    """The page with everything unfolded, what its console said, and what it asked for besides itself."""
-    page = browser.new_page(viewport={"width": width, "height": 800})
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(address)
-    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    return page, said, [url for url in asked if not url.startswith("data:") and url != address]
 
 
 @pytest.mark.parametrize("width", [1280, 390, 320])

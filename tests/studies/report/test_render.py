@@ -4,34 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 from studies.report.gather import gather
 from studies.report.render import render
+from tests.studies.pages import Elements
 from tests.studies.report.ledgers import Kept, write, zoo
 
-VOID = {"meta", "link", "img", "rect", "line", "path", "polyline"}
 EVERY = [Kept(), *(Kept(verdict=verdict) for verdict in ("clean", "undecided", "invalid", None))]
-
-
-class Elements(HTMLParser):
-    """Every element, and those left open at the end."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop() == tag, f"{tag} closed at {self.getpos()}"
 
 
 def page_of(tmp_path: Path, *kept: Kept) -> str:
