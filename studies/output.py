@@ -6,9 +6,12 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 class Progress(Protocol):
@@ -28,15 +31,36 @@ def print_json(value: object) -> None:
 
 def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
     """The rows as a table with these columns; an absent or None value is shown as `-`, a float with six digits."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
+
+    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(_table(rows, columns))
+
+
+def table_text(rows: Sequence[Mapping[str, object]], columns: Sequence[str], width: int) -> str:
+    """The table of `print_table` in that many columns, without colours; what does not fit goes on in the next line."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    console = Console(file=StringIO(), width=width, color_system=None, highlight=False)
+    with console.capture() as said:
+        table = _table(rows, columns)
+        table.padding = (0, 1, 0, 0)
+        for column in table.columns:
+            column.overflow = "fold"
+        console.print(table)
+    return "\n".join(line.rstrip() for line in said.get().splitlines()).strip("\n")
+
+
+def _table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> Table:
+    from rich import box
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(*(Column(Text(name)) for name in columns), box=box.SIMPLE_HEAD, pad_edge=False)
     for row in rows:
         table.add_row(*(Text(_cell(row.get(name))) for name in columns))  # Text: a name in [] is no markup
-    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
+    return table
 
 
 def _cell(value: object) -> str:

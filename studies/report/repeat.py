@@ -52,7 +52,7 @@ def settings_of(info: RunInfo) -> tuple[Setting, ...]:
         changed = _changed(stored_config(info))
     except ConfigError:
         changed = {}
-    return tuple(Setting(name, json.dumps(value), name in changed) for name, value in _leaves(_object(info.config)))
+    return tuple(Setting(name, json.dumps(value), name in changed) for name, value in leaves(_object(info.config)))
 
 
 def detector_of(info: RunInfo) -> str:
@@ -66,7 +66,12 @@ def detector_of(info: RunInfo) -> str:
 
 def oracle_in_words(info: RunInfo) -> str:
     """What the service tells: `scores`, `label`, `top3`, or what it withholds."""
-    spec = {name: value for name, value in _object(info.oracle).items() if value is not None and value is not False}
+    return service_in_words(_object(info.oracle))
+
+
+def service_in_words(oracle: Mapping[str, Any]) -> str:
+    """The same, of the plain values of an `OracleSpec`."""
+    spec = {name: value for name, value in oracle.items() if value is not None and value is not False}
     try:
         if not (short := _oracle(OracleSpec(**spec))).startswith("{"):
             return short
@@ -78,13 +83,14 @@ def oracle_in_words(info: RunInfo) -> str:
 def _changed(config: ScanConfig) -> dict[str, Any]:
     """By its dotted name what is not as the preset or the default has it, but for what every command says."""
     told = config.model_dump(mode="json", exclude_defaults=True, exclude=set(_SAID))
-    return {name: value for name, value in _leaves(told) if value != {}}
+    return {name: value for name, value in leaves(told) if value != {}}
 
 
-def _leaves(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value in nested tables by its dotted name."""
     for name, value in table.items():
         if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{above}{name}.")
+            yield from leaves(value, f"{above}{name}.")
         else:
             yield f"{above}{name}", value
 

@@ -1,0 +1,30 @@
+"""A table as one HTML page that needs nothing but itself, in the style of a report."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+from studies.table import words
+from studies.table.data import Table
+from studies.table.sections import Shown, sections
+
+
+def page(table: Table) -> str:
+    """The page. Equal records give equal text: no date, no random name."""
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader("studies.table"), PackageLoader("studies.report")]),  # the style is there
+        autoescape=True,  # names of zoos and detectors come from users
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.tests["shown"] = lambda cell: isinstance(cell, Shown)
+    return environment.get_template("table.html.j2").render(
+        table=table,
+        sections=sections(table),
+        reading=words.READING,
+        left_out=words.left_out_words(table),
+        version=version("b3d-simkit"),
+    )

@@ -1,0 +1,37 @@
+"""Where a table goes and in which form: checked before a line is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from db.errors import StorageError
+from simkit.errors import ConfigError
+
+Format: TypeAlias = Literal["text", "csv", "json", "html"]
+
+_FORMATS: Mapping[str, Format] = MappingProxyType({".txt": "text", ".csv": "csv", ".json": "json", ".html": "html"})
+"""By how a file's name ends."""
+
+
+def format_of(out: Path | None) -> Format:
+    """`csv`, `json` or `html` where the name ends so, else `text`."""
+    return "text" if out is None else _FORMATS.get(out.suffix.lower(), "text")
+
+
+def checked_place(out: Path, files: Sequence[Path]) -> Path:
+    """`out`; a table that is there is replaced, and nothing else is. Raises ConfigError, StorageError."""
+    if out.resolve() in [file.resolve() for file in files]:
+        raise ConfigError(f"--out {out}: the lines are read from there; name another file")
+    if out.is_dir():
+        raise StorageError(f"{out}: a folder; name a file for the table")
+    if out.exists() and out.suffix.lower() not in _FORMATS:
+        raise StorageError(f"{out}: there already; name a file that ends in {', '.join(_FORMATS)}, or take it away")
+    if not out.parent.is_dir():
+        raise StorageError(f"{out}: there is no folder {out.parent}; make it, or name another file")
+    if not os.access(out.parent, os.W_OK):
+        raise StorageError(f"{out}: {out.parent} may not be written; name another file")
+    return out

@@ -1,0 +1,148 @@
+"""What a table says in words: shares with their intervals, amounts, victims, and what to know before believing it."""
+
+from __future__ import annotations
+
+from studies.shares import Share
+from studies.table.data import By, Calls, Cost, Fleet, Method, Pair, Table, Tries
+from studies.table.statistics import RESAMPLES, Ranking, Spread
+
+NONE = "-"
+
+_SETTINGS = 3
+"""Settings of a method that are named."""
+
+TITLES: dict[By, str] = {"size": "trigger size (stratum)", "attack": "attack", "architecture": "architecture"}
+"""What a breakdown is by."""
+
+READING = (
+    "In brackets the Wilson interval (95 %). A verdict `undecided` or `invalid` counts as wrong, and as no accusation:"
+    " it lowers accuracy and TPR, never FPR.",
+    "FPR is of the clean victims alone: with 20 of them no false alarm still leaves 0 to 16 %, with 50 it leaves 0 to"
+    " 7 %.",
+    "AUROC is of the continuous score, whatever the verdict; a tie counts half, and a victim without a score lies below"
+    f" all scores. Its interval (95 %) is a bootstrap over victims, {RESAMPLES:,} draws; where the score parts the two"
+    " kinds wholly there is none, since no draw could differ.",
+    "Targets are of the victims caught: the verdict flags a target class, and no class that is none.",
+    "Queries are those paid for; p90 is the smallest amount that nine of ten scans kept to. A white box pays in images"
+    " through the model, forward and backward.",
+    "McNemar's test is exact, two-sided, over the victims that both methods were tried on, and is not corrected for the"
+    " number of pairs.",
+)
+"""How to read the figures."""
+
+
+def right_words(value: Share) -> str:
+    """`58/60 96.7% (89-99)`."""
+    if value.rate is None:
+        return NONE
+    percent = f"{100 * value.rate:.1f}".removesuffix(".0")
+    return f"{value.hits}/{value.trials} {percent}% {bounds(value)}"
+
+
+def share_words(value: Share) -> str:
+    """`44/45 (88-100)`."""
+    return NONE if value.rate is None else f"{value.hits}/{value.trials} {bounds(value)}"
+
+
+def counted(value: Share) -> str:
+    """`44/45`."""
+    return f"{value.hits}/{value.trials}" if value.trials else NONE
+
+
+def bounds(value: Share) -> str:
+    """The interval in percent, `(88-100)`."""
+    return "" if value.low is None or value.high is None else f"({100 * value.low:.0f}-{100 * value.high:.0f})"
+
+
+def ranking_words(value: Ranking) -> str:
+    """`0.97 (0.92-0.99)`; a perfect parting has no interval."""
+    if value.auroc is None:
+        return NONE
+    interval = "" if value.low is None or value.high is None else f" ({value.low:.2f}-{value.high:.2f})"
+    return f"{value.auroc:.2f}{interval}"
+
+
+def amount(value: float | None) -> str:
+    """Three digits and a letter: `984`, `41.2k`, `1.25M`."""
+    if value is None:
+        return NONE
+    for letter, unit in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= 0.9995 * unit:
+            return f"{value / unit:.{_decimals(value / unit)}f}{letter}"
+    return f"{value:.{0 if value == int(value) else _decimals(value)}f}"
+
+
+def _decimals(value: float) -> int:
+    return 2 if value < 9.995 else 1 if value < 99.95 else 0
+
+
+def spread_words(value: Spread) -> str:
+    """Median and p90, `41.2k / 98.3k`."""
+    return NONE if value.median is None else f"{amount(value.median)} / {amount(value.p90)}"
+
+
+def cost_words(value: Cost) -> tuple[str, ...]:
+    """Backdoored, clean, all, and the sum."""
+    return (*map(spread_words, (value.backdoored, value.clean, value.all)), amount(value.all.total))
+
+
+def calls_words(value: Calls) -> str:
+    """Caught of the backdoored and accused of the clean, `14/15, 0/5`; one of them where the other has no victims."""
+    told = [counted(part) for part in (value.caught, value.accused) if part.trials]
+    return ", ".join(told) or NONE
+
+
+def pair_words(value: Pair) -> str:
+    """The discordant victims, `26:3`, and below them the p value."""
+    return f"{value.only_first}:{value.only_second}\n{p_words(value)}"
+
+
+def p_words(value: Pair) -> str:
+    """`0.125`, or `8e-07` below a thousandth."""
+    return f"{value.p:.3f}" if value.p >= 0.001 else f"{value.p:.0e}"
+
+
+def fleet_words(value: Fleet) -> str:
+    """Who the victims are, in one sentence."""
+    several = 1 < len(value.attacks) < len(value.strata)  # else the strata are the attacks, or all are of one
+    kinds = [_counts(value.strata)] + ([_counts(value.attacks)] if several else [])
+    backdoored = f"{value.backdoored} backdoored" + (f" ({'; '.join(kinds)})" if value.backdoored else "")
+    low, high = value.clean_accuracy
+    parts = [f"{value.clean} clean", _counts(value.architectures), f"clean accuracy {_percents(low, high)}"]
+    if value.implant_success is not None:
+        parts.append(f"implants succeed in {_percents(*value.implant_success)}")
+    return f"{value.victims} victims: {backdoored}, {'; '.join(parts)}."
+
+
+def _counts(pairs: tuple[tuple[str, int], ...]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in pairs)
+
+
+def _percents(low: float, high: float) -> str:
+    return f"{100 * low:.0f} %" if round(100 * low) == round(100 * high) else f"{100 * low:.0f} to {100 * high:.0f} %"
+
+
+def tries_words(value: Tries) -> str:
+    """How many configurations were ever tried, in one sentence."""
+    kinds = ", ".join(f"{name} {count}" for name, count in value.families)
+    read = f"these lines and {value.ledgers} ledgers" if value.ledgers else "these lines alone"
+    one = value.configurations == 1
+    return (
+        f"{value.configurations} {'configuration was' if one else 'configurations were'} ever tried on this zoo,"
+        f" as {read} tell ({kinds})."
+    )
+
+
+def changed_words(value: Method) -> str:
+    """The first settings that set a method apart, `search.steps=120`, and how many more; empty for none."""
+    told = [f"{name}={setting}" for name, setting in value.changed[:_SETTINGS]]
+    more = len(value.changed) - len(told)
+    return ", ".join(told + ([f"and {more} more"] if more else []))
+
+
+def left_out_words(value: Table) -> str:
+    """The lines of other splits, in one sentence; empty for none."""
+    if not value.left_out:
+        return ""
+    told = ", ".join(f"{count} of {split}" for split, count in value.left_out)
+    return f"Shown is the split {value.split} alone. Lines left out: {told} (--split shows them)."

@@ -1,0 +1,52 @@
+"""How many configurations a zoo has seen: of its lines, and of ledgers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from simkit.errors import DataError
+from studies.table.tries import ledgers_in, runs_of, tries
+from tests.studies.report.ledgers import Kept, write
+from tests.studies.table.made import config, line
+
+
+def test_configurations_are_counted_once_and_by_kind() -> None:
+    steps = [line(0, config=config(steps=n)) for n in (1, 2, 2)]
+    other = [line(1, detector="rp", config=config(kind="RandomPatchConfig")), line(3, detector="own", config={})]
+    found = tries([*steps, *other])
+    assert (found.configurations, found.ledgers) == (4, 0)
+    assert found.families == (("B3DConfig", 2), ("RandomPatchConfig", 1), ("own", 1))
+
+
+def test_a_preset_is_a_name_and_no_setting() -> None:
+    named = [line(0, detector=name, config=config() | {"preset": name}) for name in ("efficient", "mine")]
+    assert tries([*named, line(1)]).families == (("B3DConfig", 1),)
+
+
+def test_another_class_of_detector_is_another_kind() -> None:
+    told = [line(0, config={"detector": {"kind": f"simkit.detectors.{name}"}}) for name in ("a.LabelNoise", "b.Aeva")]
+    assert dict(tries(told).families) == {"LabelNoise": 1, "Aeva": 1}
+
+
+def test_ledgers_tell_of_tries_that_left_no_line(tmp_path: Path) -> None:
+    below = tmp_path / "ledgers" / "zoo"
+    below.mkdir(parents=True)
+    kept = [Kept(model_hash="model 0", settings={"seed": seed}) for seed in (0, 1)]
+    write(below / "a.db", *kept, replace(kept[1], model_hash="of another zoo", settings={"seed": 2}))
+    write(below / "b.db", Kept(model_hash="model 1", settings={"seed": 1}, verdict=None))
+    ledgers = ledgers_in(tmp_path / "ledgers")
+    runs = list(runs_of(ledgers))
+    assert len(runs) == 4
+    known = {name: value for name, value in runs[0][1].items() if name != "preset"}
+    found = tries([line(0, config=dict(known)), line(1, config=dict(known))], runs, len(ledgers))
+    assert (found.configurations, found.ledgers) == (2, 2)
+    assert json.dumps(known)
+
+
+def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--ledgers names"):
+        ledgers_in(tmp_path / "none")

@@ -1,0 +1,99 @@
+"""Figures in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from studies.shares import share
+from studies.table import words
+from studies.table.data import Calls, Fleet, Method, Pair, Table, Tries
+from studies.table.slides import slides_table
+from studies.table.statistics import Ranking, Spread, spread
+
+METHOD = Method("b3d", "b3d", "c", "scores", None, ())
+
+
+def test_shares_with_their_intervals() -> None:
+    assert words.right_words(share(16, 16)) == "16/16 100% (81-100)"
+    assert words.right_words(share(191, 200)) == "191/200 95.5% (92-98)"
+    assert words.share_words(share(0, 20)) == "0/20 (0-16)"
+    assert (words.share_words(share(0, 0)), words.counted(share(0, 0)), words.counted(share(2, 3))) == ("-", "-", "2/3")
+
+
+def test_the_slides_percentages_come_out_as_printed() -> None:
+    told = {name: [100 * (s.rate or 0) for s in row.values()] for name, row in slides_table().items()}
+    assert told == {
+        "Neural Cleanse": [95.0, 100.0, 96.0],
+        "TABOR": [95.5, 100.0, 95.0],
+        "B3D": [97.5, 100.0, 96.0],
+        "B3D-SS": [97.5, 100.0, 95.5],
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0, "0"),
+        (984, "984"),
+        (0.4, "0.40"),
+        (12.34, "12.3"),
+        (999.5, "1.00k"),
+        (41_184, "41.2k"),
+        (99_960, "100k"),
+        (999_499, "999k"),
+        (999_500, "1.00M"),
+        (1_403_032, "1.40M"),
+        (2.5e10, "25.0G"),
+        (None, "-"),
+    ],
+)
+def test_amounts_have_three_digits(value: float | None, said: str) -> None:
+    assert words.amount(value) == said
+
+
+def test_rankings_and_spreads() -> None:
+    assert words.ranking_words(Ranking(0.971, 0.92, 0.994, 3)) == "0.97 (0.92-0.99)"
+    assert words.ranking_words(Ranking(1.0, None, None, 0)) == "1.00"
+    assert words.ranking_words(Ranking(None, None, None, 0)) == "-"
+    assert words.spread_words(spread([1000, 3000])) == "2.00k / 3.00k"
+    assert words.spread_words(Spread(0, None, None, 0)) == "-"
+
+
+def test_calls_of_one_kind_or_both() -> None:
+    assert words.calls_words(Calls(share(14, 15), share(0, 5))) == "14/15, 0/5"
+    assert words.calls_words(Calls(share(0, 0), share(1, 5))) == "1/5"
+    assert words.calls_words(Calls(share(0, 0), share(0, 0))) == "-"
+
+
+@pytest.mark.parametrize(("p", "said"), [(1.0, "1.000"), (0.0625, "0.062"), (0.001, "0.001"), (8e-7, "8e-07")])
+def test_p_values(p: float, said: str) -> None:
+    pair = Pair(METHOD, METHOD, 60, 30, 26, 3, p)
+    assert (words.p_words(pair), words.pair_words(pair)) == (said, f"26:3\n{said}")
+    assert pair.neither == 1
+
+
+def test_a_fleet_in_one_sentence() -> None:
+    patches = (("1x1", 2), ("2x2", 1))
+    fleet = Fleet(4, 1, patches, (("badnets", 3),), (("conv4", 4),), (0.701, 0.76), (0.9, 0.901))
+    said = "4 victims: 3 backdoored (2 1x1, 1 2x2), 1 clean; 4 conv4; clean accuracy 70 to 76 %"
+    assert words.fleet_words(fleet) == f"{said}; implants succeed in 90 %."
+    clean = Fleet(1, 1, (), (), (("conv4", 1),), (0.7, 0.7), None)
+    assert words.fleet_words(clean) == "1 victims: 0 backdoored, 1 clean; 1 conv4; clean accuracy 70 %."
+    mixed = Fleet(3, 0, (*patches, ("warping", 1)), (("badnets", 3), ("warping", 1)), (("conv4", 4),), (0.7, 0.7), None)
+    assert "(2 1x1, 1 2x2, 1 warping; 3 badnets, 1 warping)" in words.fleet_words(mixed)
+
+
+def test_tries_in_one_sentence() -> None:
+    one = "1 configuration was ever tried on this zoo, as these lines alone tell (B3DConfig 1)."
+    assert words.tries_words(Tries((("B3DConfig", 1),), 1, 0)) == one
+    many = "3 configurations were ever tried on this zoo, as these lines and 9 ledgers tell (A 2, B 1)."
+    assert words.tries_words(Tries((("A", 2), ("B", 1)), 3, 9)) == many
+
+
+def test_settings_and_lines_left_out() -> None:
+    changed = tuple((name, "1") for name in "abcde")
+    assert words.changed_words(Method("b3d", "b3d", "c", "", None, changed)) == "a=1, b=1, c=1, and 2 more"
+    assert words.changed_words(METHOD) == ""
+    assert words.left_out_words(Table("report", (), ())) == ""
+    said = "Shown is the split report alone. Lines left out: 3 of tune (--split shows them)."
+    assert words.left_out_words(Table("report", (), (("tune", 3),))) == said
