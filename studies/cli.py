@@ -15,7 +15,20 @@ from typing import Annotated
 
 import typer
 
-from studies.commands import bench, data, db, demo, importing, mitigate, replay, report, scan, study, zoo
+from studies.commands import (
+    bench,
+    data,
+    db,
+    demo,
+    detectors,
+    importing,
+    mitigate,
+    replay,
+    report,
+    scan,
+    study,
+    zoo,
+)
 
 DONE, BUG, USAGE, UNDECIDED, BAD_INPUT, STORAGE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 """How a command ends: 3, no verdict before the budget ended or the service refused; 4, bad model or data; 5, ledger."""
@@ -30,6 +43,7 @@ app = typer.Typer(
 )
 app.command("bench")(bench.measure)
 app.command("demo")(demo.show_demo)
+app.command("detectors")(detectors.list_detectors)
 app.command("report")(report.write_report)
 app.command("replay")(replay.replay_run)
 app.command("scan")(scan.scan_model)

@@ -15,7 +15,7 @@ import torch
 from db import reads
 from db.errors import StorageError
 from db.ledger import Ledger, Run
-from db.records import RunInfo
+from db.records import RunInfo, VerdictRow
 from oracles.budget import Budget
 from oracles.errors import Refused
 from oracles.guard import ServiceClock
@@ -80,7 +80,7 @@ class _Trial:
         budget, model = Budget(self.config.budget), self.config.restricted(self.model.oracle, 0)
         oracle = build(self.config.oracle, model, budget, late, clock=clock)
         try:
-            verdict = self.detector.detect(QueryDataAccess(oracle, _joined(self.images), self.config.budget, late))
+            verdict = self.detector.detect(QueryDataAccess(oracle, joined(self.images), self.config.budget, late))
         except Refused as error:
             stopped: Stopped = "budget" if error.reason == "budget" else "refused"
             verdict = Verdict("undecided", stopped, (), None, (), None, str(error))
@@ -105,13 +105,16 @@ def _finished(trial: _Trial, ledger: Ledger, info: RunInfo) -> Run:
         return late.run
     started, clock = time.perf_counter(), ServiceClock(trial.config.oracle.real_time)
     verdict = trial.verdict(late, clock)
-    rule = Rule(type(trial.detector).__name__, math.nan, "the detector's own", lambda _c, _t: Decision((), 0.0))
     seconds = time.perf_counter() - started
-    row = verdict_row(
-        verdict, rule, Bill.of(trial.config.oracle, late.run.spent, late.run.refused, seconds, clock.seconds)
-    )
-    late.run.finish(replace(row, threshold=None), trigger_rows(verdict))
+    bill = Bill.of(trial.config.oracle, late.run.spent, late.run.refused, seconds, clock.seconds)
+    late.run.finish(own_verdict_row(trial.detector, verdict, bill), trigger_rows(verdict))
     return late.run
+
+
+def own_verdict_row(detector: object, verdict: Verdict, bill: Bill) -> VerdictRow:
+    """The verdict of a detector that has no rule beside itself, as a ledger keeps it."""
+    rule = Rule(type(detector).__name__, math.nan, "the detector's own", lambda _c, _t: Decision((), 0.0))
+    return replace(verdict_row(verdict, rule, bill), threshold=None)
 
 
 def _checked(verdict: Verdict, n_classes: int) -> Verdict:
@@ -129,7 +132,7 @@ def _checked(verdict: Verdict, n_classes: int) -> Verdict:
     return verdict
 
 
-def _joined(images: ScanImages) -> ImageSet:
+def joined(images: ScanImages) -> ImageSet:
     """All images of a scan in one set, search images first."""
     first, second = images.search, images.verify
     labels = np.concatenate([first.labels, second.labels])

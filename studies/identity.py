@@ -29,9 +29,9 @@ def run_info(
     threads and the versions of simkit, torch, numpy and what else the model runs on: whatever may change an answer.
     """
     data_hash = hash_of(images)
-    settings = config.identity() if detector is None else config.service() | {"detector": detector}
+    settings = settings_of(config, detector)
     identity = {
-        "config": settings,
+        "config": {name: value for name, value in settings.items() if name != "preset"},
         "model": model.sha256,
         "data": data_hash,
         "threads": torch.get_num_threads(),
@@ -47,11 +47,21 @@ def run_info(
         data=config.data or images.search.name,
         data_hash=data_hash,
         oracle=config.oracle.to_json(),
-        config=canonical(settings if detector else {"preset": config.preset_name} | settings),
+        config=canonical(settings),
         seed=config.seed,
         budget=config.budget,
         environment=canonical(environment() | dict(model.libraries)),
     )
+
+
+def settings_of(config: ScanConfig, detector: dict[str, Any] | None = None) -> dict[str, Any]:
+    """All settings of a run as its ledger says them. detector: as in `run_info`; without one the preset is named too.
+
+    The preset's name is for people and no part of the run's key: another name for the same settings is the same run.
+    """
+    if detector is None:
+        return {"preset": config.preset_name} | config.identity()
+    return config.service() | {"detector": detector}
 
 
 def hash_of(images: ScanImages) -> str:

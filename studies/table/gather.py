@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from types import MappingProxyType
 
 from simkit.errors import ConfigError
 from simkit.zoo.spec import ZooSplit
@@ -17,8 +16,7 @@ from studies.table.data import By, Fleet, Key, Method, Table, ZooTable
 from studies.table.lines import read_lines
 from studies.table.methods import key_of, methods
 from studies.table.tries import Config, ledgers_in, runs_of, tries
-
-TITLES: Mapping[str, str] = MappingProxyType({})
+from studies.zoo_scan.titles import TITLES
 
 
 @dataclass(frozen=True)

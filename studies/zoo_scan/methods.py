@@ -1,0 +1,99 @@
+"""The detectors that a study knows by name, and how each is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from simkit.detectors.access import Detector, QueryAccess, QueryDataAccess, WeightAccess
+from simkit.detectors.blackbox.label_noise import LabelNoise
+from simkit.detectors.blackbox.trigger_search import TriggerSearch
+from simkit.detectors.whitebox import neural_cleanse, tabor
+from simkit.errors import ConfigError
+from simkit.search.presets import PRESETS, Preset
+from studies.extensions import described, is_reference, qualified_name, referred
+from studies.identity import settings_of
+from studies.scan_config import ScanConfig
+from studies.zoo_scan.titles import TITLES
+
+_SERVICE = ("budget", "oracle", "restriction")
+"""What a white box has no use for, so that it makes no difference to which scan is which."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A detector by its name on the command line and its title in tables.
+
+    preset: how `studies.scan` runs it, so that a killed scan goes on; None for a detector that begins anew.
+    """
+
+    name: str
+    title: str
+    detector: Detector[Any]
+    preset: str | Preset | None = None
+
+    @property
+    def access(self) -> type:
+        """The access type that it takes. Raises ConfigError if it names none."""
+        return access_of(self.detector)
+
+    @property
+    def white_box(self) -> bool:
+        """Whether it sees the weights, and so asks nothing."""
+        return self.access is WeightAccess
+
+    def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Of the `ScanConfig` fields given, those that concern this detector; with its preset, if it has one."""
+        own = {} if self.preset is None else {"preset": self.preset}
+        return {name: value for name, value in given.items() if not (self.white_box and name in _SERVICE)} | own
+
+    def config(self, given: Mapping[str, Any]) -> ScanConfig:
+        """The scan's config. Raises ConfigError, InvalidSpec, also on a setting that only a preset has."""
+        taken = {"preset"} if self.preset is not None else {"preset", "search", "driver", "rule"}
+        if unused := taken & given.keys():
+            raise ConfigError(f"{self.name} has no setting {min(unused)}; leave it out, or to a command of its own")
+        return ScanConfig.of(self.settings(given))
+
+    def identity(self, config: ScanConfig) -> dict[str, Any]:
+        """All its settings as its ledger says them."""
+        return settings_of(config, None if self.preset is not None else described(self.detector, "detect"))
+
+
+def access_of(detector: Detector[Any]) -> type:
+    """The access type in the signature of `detector.detect`. Raises ConfigError if there is none."""
+    taken = next(iter(get_type_hints(detector.detect).values()), None)
+    kinds: list[type] = [kind for kind in (QueryAccess, QueryDataAccess, WeightAccess) if kind is taken]
+    if kinds:
+        return kinds[0]
+    known = "QueryAccess, QueryDataAccess or WeightAccess"
+    raise ConfigError(f"{qualified_name(detector)}.detect does not say what it takes; annotate access: {known}")
+
+
+def methods() -> dict[str, Method]:
+    """Every detector that comes with simkit, by name, in the order of the titles."""
+    detectors: dict[str, Detector[Any]] = {"label-noise": LabelNoise()}
+    detectors |= {f"neural-cleanse-{schedule}": detector for schedule, detector in neural_cleanse.PRESETS.items()}
+    detectors |= {f"tabor-{schedule}": detector for schedule, detector in tabor.PRESETS.items()}
+    every = [Method(name, TITLES.get(name, name), detector) for name, detector in detectors.items()]
+    every += [_scanned(name, TITLES.get(name, name), preset) for name, preset in PRESETS.items()]
+    ranks = {name: rank for rank, name in enumerate(TITLES)}
+    return {method.name: method for method in sorted(every, key=lambda method: ranks.get(method.name, len(ranks)))}
+
+
+def method(name: str) -> Method:
+    """The detector of that name, or one of the user's own, `module:NAME`. Raises ConfigError if there is none."""
+    known = methods()
+    if name in known:
+        return known[name]
+    if not is_reference(name):
+        raise ConfigError(f"no detector {name!r}; choose from {', '.join(known)}, or your own as module:NAME")
+    own = referred(name)
+    if isinstance(own, Preset):
+        return _scanned(name, name, own)
+    described(own, "detect")
+    return Method(name, name, own)
+
+
+def _scanned(name: str, title: str, preset: Preset) -> Method:
+    return Method(name, title, TriggerSearch(preset), preset if is_reference(name) else name)

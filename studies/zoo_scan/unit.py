@@ -1,0 +1,172 @@
+"""One detector on one victim: from its ledger to its line of results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import traceback
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
+
+from db.errors import StorageBusy, StorageError
+from db.ledger import Ledger
+from db.stored import StoredRun
+from oracles.errors import OracleError
+from simkit.errors import DataError, SimkitError
+from simkit.verdict import Kind, Stopped
+from simkit.zoo.manifest import Victim
+from simkit.zoo.spec import ZooSplit
+from studies.detect import detect
+from studies.identity import canonical, environment
+from studies.result_file import append_line, read_lines
+from studies.result_line import ClassLine, ResultLine
+from studies.scan import prepare, run_scan
+from studies.scan_result import ScanResult
+from studies.white_box import cost_of, inspect_model
+from studies.zoo_scan.ledgers import claimed
+from studies.zoo_scan.methods import Method, method
+
+State: TypeAlias = Literal["scanned", "there", "busy", "failed"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One zoo, the places of its scans, and the settings that they share: fields of `ScanConfig`."""
+
+    zoo: Path
+    name: str
+    split: ZooSplit
+    out: Path
+    ledgers: Path
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One detector, by its name, on one victim. Plain data: it is sent to worker processes."""
+
+    study: Study
+    victim: Victim
+    detector: str
+    config_hash: str
+    data_hash: str
+
+    @property
+    def key(self) -> tuple[str, str, int, str, str, str]:
+        """See `ResultLine.unit`."""
+        victim = self.victim
+        known = self.study.name, self.study.split, victim.index, str(victim.sha256)
+        return *known, self.detector, self.config_hash
+
+    @property
+    def stem(self) -> str:
+        """What its ledger is called: another one for other images, versions, or numbers of threads."""
+        told = environment()
+        here = [told[name] for name in ("threads", "simkit", "torch", "numpy")]
+        digest = hashlib.sha256(canonical([*self.key, self.data_hash, *here]).encode()).hexdigest()
+        detector = re.sub(r"[^A-Za-z0-9-]+", "_", self.detector)
+        return f"{self.study.name}-{self.victim.index:04d}-{detector}-{digest[:12]}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a unit. state: `there` and `busy`, somebody else has done it, or is at it. said: error, warnings."""
+
+    unit: Unit
+    state: State
+    line: ResultLine | None = None
+    said: tuple[str, ...] = ()
+
+
+def scan_unit(unit: Unit) -> Outcome:
+    """Scan, or go on, and append the line; an error is told, not raised: it concerns this unit alone."""
+    with warnings.catch_warnings(record=True) as warned:
+        try:
+            line = _scanned(unit)
+            state: State = "there" if line is None else "scanned"
+        except StorageBusy:
+            return Outcome(unit, "busy")
+        except Exception as error:
+            if os.environ.get("SIMKIT_DEBUG"):
+                traceback.print_exception(error)
+            return Outcome(unit, "failed", said=(_told(error),))
+    return Outcome(unit, state, line, tuple(dict.fromkeys(" ".join(str(w.message).split()) for w in warned)))
+
+
+def _scanned(unit: Unit) -> ResultLine | None:
+    """The line, appended to the file; None if another process was faster."""
+    chosen, study = method(unit.detector), unit.study
+    with claimed(study.ledgers, unit.stem, goes_on=chosen.preset is not None) as claim:
+        if any(line.unit == unit.key for line in read_lines(study.out)):
+            return None
+        result = _result(unit, chosen, _weights(unit), claim.ledger)
+        line = _line(unit, result, claim.broken)
+        return line if append_line(study.out, line) else None
+
+
+def _weights(unit: Unit) -> Path:
+    """The victim's file. Raises DataError unless it is the one that the manifest tells the truth about."""
+    path = unit.study.zoo / str(unit.victim.file)
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); make the zoo again") from error
+    if digest != unit.victim.sha256:
+        raise DataError(f"{path}: other weights than those in the manifest; make the zoo again")
+    return path
+
+
+def _result(unit: Unit, chosen: Method, model: Path, ledger: Ledger) -> ScanResult:
+    config = chosen.config(unit.study.settings)
+    if chosen.preset is not None:
+        return run_scan(prepare(model, config), ledger)
+    if chosen.white_box:
+        return inspect_model(chosen.detector, model, config, ledger)
+    return detect(chosen.detector, model, db=ledger, **chosen.settings(unit.study.settings))
+
+
+def _line(unit: Unit, result: ScanResult, broken: str) -> ResultLine:
+    """What the ledger has of the run, beside the truth of the manifest."""
+    assert result.db is not None
+    victim, run = unit.victim, StoredRun.read(result.db, result.run)
+    cost = cost_of(run) if method(unit.detector).white_box else {}
+    return ResultLine(
+        zoo=unit.study.name,
+        split=unit.study.split,
+        index=victim.index,
+        model_hash=run.info.model_hash,
+        detector=unit.detector,
+        config_hash=unit.config_hash,
+        config=json.loads(run.info.config),
+        data_hash=run.info.data_hash,
+        environment=json.loads(run.info.environment),
+        truth=victim.truth,
+        stratum=victim.stratum,
+        attack=victim.attack_kind,
+        architecture=victim.architecture,
+        target_classes=victim.target_classes,
+        clean_accuracy=victim.clean_accuracy,
+        implant_success=victim.success_rate,
+        verdict=cast(Kind, result.verdict),
+        stopped=cast(Stopped, result.stopped),
+        flagged=result.flagged,
+        score=result.score,
+        queries=result.spent,
+        forward_passes=cost.get("forward_passes"),
+        backward_passes=cost.get("backward_passes"),
+        seconds=result.seconds,
+        classes=tuple(ClassLine(**{name: getattr(c, name) for name in ClassLine.model_fields}) for c in result.classes),
+        notes="; ".join(filter(None, (broken, result.notes))),
+    )
+
+
+def _told(error: Exception) -> str:
+    """An error in one line; of one that nobody foresaw, its kind too."""
+    said = " ".join(str(error).split())
+    foreseen = isinstance(error, SimkitError | OracleError | StorageError)
+    return said if foreseen else f"unexpected {type(error).__name__}: {said} (a bug: SIMKIT_DEBUG=1 shows where)"
