@@ -132,10 +132,11 @@ def run_rows(file: Path) -> list[dict[str, Any]]:
     Raises StorageError where `file` is no ledger.
     """
     from db import reads
+    from studies.report.repeat import searched_by
 
     own = ["run", "verdict", "stopped", "score", "flagged", "seconds", "api_seconds", "cost"]
     frame = reads.runs(file).merge(reads.verdicts(file)[own], on="run", how="left")
-    frame["preset"] = [json.loads(config).get("preset") for config in frame["config"]]
+    frame["preset"] = [searched_by(json.loads(config)) for config in frame["config"]]
     rows: list[dict[str, Any]] = json.loads(frame[list(COLUMNS)].to_json(orient="records"))
     for row in rows:
         row["oracle"] = _limits(row["oracle"])

@@ -57,11 +57,16 @@ def settings_of(info: RunInfo) -> tuple[Setting, ...]:
 
 def detector_of(info: RunInfo) -> str:
     """The preset of a scan, or the name of another detector."""
-    config = _object(info.config)
+    return searched_by(_object(info.config)) or "unknown"
+
+
+def searched_by(config: Mapping[str, Any]) -> str | None:
+    """The preset or the detector in a run's config; None where it names neither."""
     detector = config.get("detector")
     if isinstance(detector, dict):
         return str(detector.get("kind", "unknown")).rpartition(".")[2]
-    return str(config.get("preset", "unknown"))
+    preset = config.get("preset")
+    return None if preset is None else str(preset)
 
 
 def oracle_in_words(info: RunInfo) -> str:

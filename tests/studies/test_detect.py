@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -151,7 +152,7 @@ def test_a_class_may_be_flagged_without_a_trigger(tmp_path: Path, capsys: pytest
     assert check.check(db) == []
     for command in (["db", "runs", str(db)], ["db", "runs", str(db), "--json"], ["report", str(db)]):
         assert main(command) == 0
-    assert "backdoored" in capsys.readouterr().out
+    assert re.search(r"Asks .* backdoored +1 ", capsys.readouterr().out)
     page = (tmp_path / "asks.db.html").read_text()
     assert "Asks flags class 1 and has no trigger to show." in page
 
