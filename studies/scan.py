@@ -26,6 +26,7 @@ from oracles.torch_model import Output, TorchOracle
 from simkit.data import ImageSet, load, unlabelled
 from simkit.errors import ConfigError, DataError
 from simkit.home import home
+from simkit.search.annealing import AnnealingConfig
 from simkit.search.contract import Search, Task
 from simkit.search.driver import Driver
 from simkit.search.evaluator import Evaluator
@@ -118,9 +119,11 @@ def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> P
 
 
 def _warn_of_large_patches(config: ScanConfig, images: ImageSet) -> None:
-    """Random patches are judged by their size in pixels; on small images they hide what the class is seen by."""
+    """Patches are judged by their size in pixels; on small images they hide what the class is seen by."""
     search, (_, height, width) = config.resolved().search, images.image_shape
-    if isinstance(search, RandomPatchConfig) and search.largest_side**2 / (height * width) > _LARGE_SHARE:
+    if not isinstance(search, RandomPatchConfig | AnnealingConfig):
+        return
+    if search.largest_side**2 / (height * width) > _LARGE_SHARE:
         warnings.warn(
             f"patches of {search.largest_side}x{search.largest_side} cover much of an image of {height}x{width}: clean "
             "models may be flagged; lower search.largest_side and rule.threshold, or raise search.required_success",

@@ -72,6 +72,12 @@ class PatchPool:
         return ClassResult(target, trigger, trigger.mask_size, rate, censored=not works)
 
 
+def untried(target: int, image_shape: tuple[int, int, int]) -> ClassResult:
+    """What is told of a class before any patch was tried: an empty trigger."""
+    mask, pattern = (np.zeros((channels, *image_shape[1:]), np.float32) for channels in (1, image_shape[0]))
+    return ClassResult(target, Trigger(mask, pattern), 0.0, None, censored=True)
+
+
 def margins(score: FloatArray) -> NDArray[np.float64]:
     """Each class's score less the best of the others, (N, T), cut to `MARGIN`."""
     second, first = np.partition(score, -2, axis=1)[:, -2:].T[:, :, None]

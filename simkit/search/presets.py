@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from simkit.errors import ConfigError
+from simkit.search.annealing import AnnealingConfig
 from simkit.search.b3d_config import B3DConfig
 from simkit.search.contract import SearchConfig
 from simkit.search.driver import DriverConfig
@@ -69,12 +70,21 @@ _EFFICIENT_LABELS = replace(
     sparsity=replace(_EFFICIENT.sparsity, weight=1e-3, least=1e-4, most=0.03),
 )
 
+_ANNEALING = AnnealingConfig()
+
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         # the slides' estimators; the constants are the defaults of B3DConfig, which names their sources
         "slides": Preset(B3DConfig(), "below_median"),
         "efficient": Preset(_EFFICIENT, "below_median", labels=_EFFICIENT_LABELS),
         "random-patch": Preset(RandomPatchConfig(), "small_patch", DriverConfig(first_look=10, look_every=5)),
+        "annealing": Preset(
+            _ANNEALING,
+            "small_patch",
+            DriverConfig(first_look=10, look_every=5),
+            # a margin of labels is 1 or -1, and so steep an objective is the mean hit
+            labels=replace(_ANNEALING, steepness=20.0),
+        ),
     }
 )
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from simkit.errors import ConfigError
 from simkit.search.contract import AskTell, BoolArray, Evidence, Proposal, Search, Task
-from simkit.search.patches import PatchPool, margins, random_patch
+from simkit.search.patches import PatchPool, margins, random_patch, untried
 from simkit.seeding import stream
-from simkit.triggers import IntArray, Trigger, Triggers
+from simkit.triggers import IntArray, Triggers
 from simkit.verdict import ClassResult
 
 PRIOR_WEIGHT = 4.0
@@ -122,10 +122,7 @@ class RandomPatch:
             row = int(self._ranks(self._pool)[:, target].argmax())
             if self._pool.trials[row, target]:
                 return self._pool.result(target, row, bool(self._works(self._pool)[row, target]))
-        blank = Trigger(
-            *(np.zeros((c, *self._task.image_shape[1:]), np.float32) for c in (1, self._task.image_shape[0]))
-        )
-        return ClassResult(target, blank, 0.0, None, censored=True)
+        return untried(target, self._task.image_shape)
 
     def _works(self, pool: PatchPool) -> BoolArray:
         return (pool.trials >= self._config.required_trials) & (self._rates(pool) >= self._config.required_success)

@@ -46,7 +46,10 @@ OracleOption = Annotated[
     typer.Option("--oracle", metavar="SPEC", help="What the service tells: scores, top3, label, noisy, a file, JSON."),
 ]
 PresetOption = Annotated[
-    str, typer.Option("--preset", metavar="NAME", help="efficient, slides, random-patch, or your own as MODULE:NAME.")
+    str,
+    typer.Option(
+        "--preset", metavar="NAME", help="efficient, slides, random-patch, annealing, or your own as MODULE:NAME."
+    ),
 ]
 RestrictionOption = Annotated[
     str | None,
@@ -153,12 +156,16 @@ def show(result: ScanResult, prepared: Prepared) -> None:
 
 def _reason(result: ScanResult, prepared: Prepared) -> str:
     """The verdict's words; where it is clean, what was looked at, and where not even the check was paid, its price."""
+    from simkit.search.annealing import AnnealingConfig
     from simkit.search.random_patch import RandomPatchConfig
 
     preset = prepared.config.resolved()
-    if result.verdict == "clean" and isinstance(preset.search, RandomPatchConfig):
-        side = preset.search.largest_side
-        return f"no random patch of up to {side}x{side} pixels stands out; other triggers were not looked for"
+    if result.verdict == "clean" and isinstance(preset.search, RandomPatchConfig | AnnealingConfig):
+        kind, side = (
+            "random" if isinstance(preset.search, RandomPatchConfig) else "annealed",
+            preset.search.largest_side,
+        )
+        return f"no {kind} patch of up to {side}x{side} pixels stands out; other triggers were not looked for"
     price = _check_price(prepared.images, preset.driver)
     if result.verdict == "undecided" and result.budget is not None and result.budget < price:
         return f"the budget does not pay the first check; give --budget {price} at least"

@@ -215,9 +215,10 @@ def test_a_result_is_what_the_ledger_says(tmp_path: Path) -> None:
     assert [path.name.endswith("class1.png") for path in result.triggers.png] == [True]
 
 
+@pytest.mark.parametrize("preset", ["random-patch", "annealing"])
 @pytest.mark.parametrize(("side", "warned"), [(4, True), (3, False)])
-def test_patches_that_are_large_for_the_image_are_warned_of(side: int, warned: bool) -> None:
-    settings = {"data": "digits", "preset": "random-patch", "search": {"largest_side": side}}
+def test_patches_that_are_large_for_the_image_are_warned_of(side: int, warned: bool, preset: str) -> None:
+    settings = {"data": "digits", "preset": preset, "search": {"largest_side": side}}
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         prepare(build_network("conv4", (1, 8, 8), 10, 0), ScanConfig.of(settings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from simkit.search.annealing import Annealing, AnnealingConfig
 from simkit.search.b3d import B3D
 from simkit.search.b3d_config import B3DConfig
 from simkit.search.contract import Search, Task
@@ -25,6 +26,8 @@ EFFICIENT = B3DConfig(
 )
 PATCHES = RandomPatchConfig(fresh=8, retests=6, rounds=12, required_trials=2, most_trials=6, keep=5)
 
+ANNEALING = AnnealingConfig(images=3, draws=3, steps=4, chains=3, required_success=0.6)
+
 
 class TestB3DAsOnTheSlides(SearchContract):
     def make(self, task: Task, seed: int) -> Search:
@@ -39,3 +42,8 @@ class TestB3DEfficient(SearchContract):
 class TestRandomPatch(SearchContract):
     def make(self, task: Task, seed: int) -> Search:
         return RandomPatch(PATCHES, task, seed)
+
+
+class TestAnnealing(SearchContract):
+    def make(self, task: Task, seed: int) -> Search:
+        return Annealing(ANNEALING, task, seed)

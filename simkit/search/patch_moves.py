@@ -1,0 +1,119 @@
+"""Rectangular patches as annealing moves them: a place, a size, one colour or one for every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+
+from simkit.triggers import FloatArray, Trigger
+
+SHIFT = 2
+"""Pixels that a shift moves a patch at most, in either direction (ours)."""
+
+COLOUR_NOISE = 0.25
+"""Deviation of what a new tint adds to the colours (our prototype race of patches)."""
+
+PIXEL_NOISE = 0.375
+"""Deviation of what new pixels add to about half of them (our prototype race of patches)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """A rectangle on an image.
+
+    top, left, height, width: in pixels. colours: float32 in [0, 1], (C, 1, 1) for one colour, or (C, S, S) with S the
+    largest side there may be, of which the first height x width show: a patch that grows again has its old colours.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    colours: FloatArray
+
+    def trigger(self, image_shape: tuple[int, int, int]) -> Trigger:
+        """The patch as a trigger for images of this shape, (C, H, W); it must lie inside."""
+        mask = np.zeros((1, *image_shape[1:]), dtype=np.float32)
+        pattern = np.zeros(image_shape, dtype=np.float32)
+        rows, columns = slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+        mask[:, rows, columns] = 1.0
+        pattern[:, rows, columns] = self.colours[:, : self.height, : self.width]
+        return Trigger(mask, pattern)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Where patches may lie: image_shape (C, H, W), and sides of 1..largest_side pixels."""
+
+    image_shape: tuple[int, int, int]
+    largest_side: int
+
+    def random(self, rng: np.random.Generator) -> Patch:
+        """A patch of any size anywhere, of one colour or of many with equal chances."""
+        _, height, width = self.image_shape
+        tall, wide = (int(rng.integers(1, min(self.largest_side, side) + 1)) for side in (height, width))
+        top, left = int(rng.integers(height - tall + 1)), int(rng.integers(width - wide + 1))
+        return Patch(top, left, tall, wide, self._colours(rng))
+
+    def neighbour(self, patch: Patch, rng: np.random.Generator) -> Patch:
+        """`patch` after one move, drawn by the chances of `MOVES`."""
+        names = list(MOVES)
+        move = str(rng.choice(names, p=[MOVES[name] for name in names]))
+        moves: dict[str, Callable[[Patch, np.random.Generator], Patch]] = {
+            "shift": self._shifted,
+            "jump": self._elsewhere,
+            "resize": self._resized,
+            "tint": _tinted,
+            "pixels": self._repainted,
+            "template": lambda old, draws: replace(old, colours=self._colours(draws)),
+        }
+        return moves[move](patch, rng)
+
+    def _shifted(self, patch: Patch, rng: np.random.Generator) -> Patch:
+        down, right = (int(d) for d in rng.integers(-SHIFT, SHIFT + 1, 2))
+        return self._inside(replace(patch, top=patch.top + down, left=patch.left + right))
+
+    def _elsewhere(self, patch: Patch, rng: np.random.Generator) -> Patch:
+        _, height, width = self.image_shape
+        top, left = (int(rng.integers(n + 1)) for n in (height - patch.height, width - patch.width))
+        return replace(patch, top=top, left=left)
+
+    def _resized(self, patch: Patch, rng: np.random.Generator) -> Patch:
+        """One side longer or shorter by a pixel."""
+        _, height, width = self.image_shape
+        by = 1 if rng.random() < 0.5 else -1
+        if rng.random() < 0.5:
+            tall = min(max(patch.height + by, 1), self.largest_side, height)
+            return self._inside(replace(patch, height=tall))
+        return self._inside(replace(patch, width=min(max(patch.width + by, 1), self.largest_side, width)))
+
+    def _inside(self, patch: Patch) -> Patch:
+        _, height, width = self.image_shape
+        top, left = min(max(patch.top, 0), height - patch.height), min(max(patch.left, 0), width - patch.width)
+        return replace(patch, top=top, left=left)
+
+    def _repainted(self, patch: Patch, rng: np.random.Generator) -> Patch:
+        """About half of the pixels in other colours; a patch of one colour has many from now on."""
+        shape = (len(patch.colours), self.largest_side, self.largest_side)
+        noise = rng.normal(0.0, PIXEL_NOISE, shape) * (rng.random(shape[1:]) < 0.5)
+        return _with_colours(patch, patch.colours + noise)
+
+    def _colours(self, rng: np.random.Generator) -> FloatArray:
+        side = 1 if rng.random() < 0.5 else self.largest_side
+        return rng.random((self.image_shape[0], side, side), dtype=np.float32)
+
+
+def _tinted(patch: Patch, rng: np.random.Generator) -> Patch:
+    """All colours moved by one and the same."""
+    return _with_colours(patch, patch.colours + rng.normal(0.0, COLOUR_NOISE, (len(patch.colours), 1, 1)))
+
+
+def _with_colours(patch: Patch, colours: np.ndarray) -> Patch:
+    return replace(patch, colours=np.clip(colours, 0.0, 1.0).astype(np.float32))
+
+
+MOVES = MappingProxyType({"shift": 0.25, "jump": 0.1, "resize": 0.2, "tint": 0.2, "pixels": 0.2, "template": 0.05})
+"""Chances of the moves (ours)."""
