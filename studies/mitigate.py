@@ -36,6 +36,7 @@ from studies.scan import choose_images
 from studies.scan_config import ScanConfig
 from studies.scan_result import Bill
 
+_KIND = "simkit.mitigation.Screener"
 _OF_A_SEARCH = frozenset({"preset", "search", "driver", "rule", "restriction"})
 
 
@@ -86,6 +87,12 @@ def mitigate(
         return _conducted(screening, ledger, verdict)
 
 
+def is_screening(info: RunInfo) -> bool:
+    """Whether a run is a mitigation's, whose verdict and triggers are those of the scan that it goes by."""
+    config = json.loads(info.config)
+    return isinstance(config, dict) and isinstance(kind := config.get("detector"), dict) and kind.get("kind") == _KIND
+
+
 @dataclass(frozen=True, eq=False)
 class _Screening:
     """Everything that is known before the first query. triggered: None where nobody knows the attack."""
@@ -104,7 +111,7 @@ class _Screening:
         digest = hashlib.sha256()
         for row in self.triggers:
             digest.update(row.mask.tobytes() + row.pattern.tobytes())
-        kind = {"kind": "simkit.mitigation.Screener", "scan": self.stored.info.key, "triggers": digest.hexdigest()}
+        kind = {"kind": _KIND, "scan": self.stored.info.key, "triggers": digest.hexdigest()}
         images = ScanImages(self.clean, self.clean if self.triggered is None else self.triggered)
         return run_info(self.model, images, self.service, kind)
 

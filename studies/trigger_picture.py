@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,34 +20,67 @@ if TYPE_CHECKING:
 _BACKGROUND = np.array([0.75, 0.85, 1.0], np.float32)[:, None, None]
 
 
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One column of a row: two images (C, H, W) below a title; None leaves the place empty."""
+
+    title: str
+    upper: FloatArray | None = None
+    lower: FloatArray | None = None
+
+
 def compare_triggers(path: Path, triggers: Mapping[str, Trigger], image: FloatArray) -> None:
     """Write a PNG with a column for each trigger: what it paints, on its own and on `image`.
 
     triggers: by title. image: float32 (C, H, W) in [0, 1]. Where a mask is 0 the upper picture is blue. Raises
     StorageError where the file cannot be written.
     """
+    draw_panels(path, [[trigger_panel(title, trigger, image) for title, trigger in triggers.items()]])
+
+
+def trigger_panel(title: str, trigger: Trigger, image: FloatArray) -> Panel:
+    """What a trigger paints, on its own and on an image (C, H, W)."""
+    on_image = stamped(image, trigger.mask, trigger.pattern)
+    pixels = f"{trigger.mask_size:.0f} {'pixel' if trigger.mask_size == 1 else 'pixels'}"
+    return Panel(f"{title}\n{pixels}", _alone(trigger), on_image)
+
+
+def draw_panels(path: Path, rows: Sequence[Sequence[Panel]], labels: Sequence[str] = (), title: str = "") -> None:
+    """Write a PNG of rows of panels, all of one length or filled up with empty ones.
+
+    labels: of the rows, to their left. title: above all. Raises StorageError where the file cannot be written.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(1.8 * len(triggers), 4.2), layout="constrained")  # no pyplot: it keeps global state
+    columns = max(map(len, rows))
+    figure = Figure(figsize=(1.8 * columns, 4.2 * len(rows)), layout="constrained")  # no pyplot: it keeps global state
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, len(triggers), squeeze=False)
-    for column, (title, trigger) in enumerate(triggers.items()):
-        _show(axes[0, column], _alone(trigger), f"{title}\n{trigger.mask_size:.0f} pixels")
-        _show(axes[1, column], coloured(stamped(image, trigger.mask, trigger.pattern)), "")
-    axes[0, 0].set_ylabel("trigger")
-    axes[1, 0].set_ylabel("on an image")
+    axes = figure.subplots(2 * len(rows), columns, squeeze=False)
+    for number, row in enumerate(rows):
+        upper, lower = axes[2 * number], axes[2 * number + 1]
+        for column, panel in enumerate([*row, *[Panel("")] * (columns - len(row))]):
+            _show(upper[column], panel.upper, panel.title)
+            _show(lower[column], panel.lower, "")
+        label = f"{labels[number]}: " if labels else ""
+        upper[0].set_ylabel(f"{label}trigger")
+        lower[0].set_ylabel("on an image")
+    if title:
+        figure.suptitle(title)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=120, metadata={"Software": None})
     make_folder(path.parent)
     write_atomically(path, stream.getvalue())
 
 
-def _show(axes: Axes, image: FloatArray, title: str) -> None:
-    axes.imshow(image.transpose(1, 2, 0), vmin=0.0, vmax=1.0, interpolation="nearest")
+def _show(axes: Axes, image: FloatArray | None, title: str) -> None:
     axes.set_title(title, fontsize=10)
     axes.set_xticks([])
     axes.set_yticks([])
+    if image is None:
+        axes.set_frame_on(False)
+    else:
+        axes.imshow(coloured(image).transpose(1, 2, 0), vmin=0.0, vmax=1.0, interpolation="nearest")
 
 
 def _alone(trigger: Trigger) -> FloatArray:

@@ -17,11 +17,12 @@ Pixels: TypeAlias = NDArray[np.uint8]
 BOTH, ORIGINAL, FOUND, NEITHER = (0, 158, 115), (0, 114, 178), (230, 159, 0), (225, 225, 225)
 """Colours of the overlap (Okabe and Ito, told apart by the colour-blind too)."""
 
+_MOST_TIMES = 50.0
+
 
 def on_grey(trigger: Trigger) -> Pixels:
     """uint8 (H, W, 3): the pattern where the mask is, on grey; other than three channels are averaged."""
-    painted = trigger.mask * trigger.pattern + (1.0 - trigger.mask) * np.float32(0.5)
-    return _pixels(painted if len(painted) == 3 else np.repeat(painted.mean(axis=0, keepdims=True), 3, axis=0))
+    return photo(trigger.mask * trigger.pattern + (1.0 - trigger.mask) * np.float32(0.5))
 
 
 def mask_of(trigger: Trigger) -> Pixels:
@@ -35,6 +36,21 @@ def overlap_of(original: Trigger, found: Trigger) -> Pixels:
     colours = np.array([NEITHER, ORIGINAL, FOUND, BOTH], np.uint8)
     chosen: Pixels = colours[first.astype(np.int64) + 2 * second]
     return chosen
+
+
+def photo(image: FloatArray) -> Pixels:
+    """uint8 (H, W, 3) of an image (C, H, W); other than three channels are averaged to grey."""
+    return _pixels(image if len(image) == 3 else np.repeat(image.mean(axis=0, keepdims=True), 3, axis=0))
+
+
+def difference(plain: FloatArray, changed: FloatArray) -> tuple[FloatArray, float]:
+    """What was added to an image, on grey: (C, H, W) in [0, 1], and how many times it is amplified.
+
+    So that the largest change is black or white, but 50 times at most; equal images are plain grey.
+    """
+    added = changed - plain
+    times = min(_MOST_TIMES, 0.5 / max(float(np.abs(added).max()), 1e-9))
+    return np.clip(0.5 + times * added, 0.0, 1.0).astype(np.float32), times
 
 
 def data_uri(pixels: Pixels) -> str:

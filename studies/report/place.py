@@ -22,6 +22,14 @@ def checked_place(db: Path, out: Path | None) -> Path:
     page = db.with_name(f"{db.name}.html") if out is None else out
     if page.resolve() in [db.resolve().with_name(db.resolve().name + suffix) for suffix in _BESIDE]:
         raise ConfigError(f"--out {page}: that is the ledger; name another file")
+    return checked_page(page)
+
+
+def checked_page(page: Path) -> Path:
+    """`page`, if a page may be written there; one that is there is replaced, and nothing else is.
+
+    Raises StorageError.
+    """
     if page.is_dir():
         raise StorageError(f"{page}: a folder; name a file for the report")
     if page.exists() and not _is_page(page):

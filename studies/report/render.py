@@ -1,8 +1,8 @@
-"""A report's records as one HTML page that needs nothing but itself."""
+"""Records as one HTML page that needs nothing but itself: a report's, a gallery's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from studies.report import figures, pictures, words
 from studies.report.data import ReportData
+from studies.report.gallery import ShownZoo
 
 _OPEN_RUNS = 4
 """With more runs than this, each one is folded."""
@@ -18,6 +19,7 @@ _OPEN_RUNS = 4
 _FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "number": words.number,
+        "pixels": lambda size: f"{words.number(size)} {'pixel' if size == 1 else 'pixels'}",
         "percent": words.percent,
         "interval": words.interval,
         "moment": words.moment,
@@ -36,6 +38,9 @@ _FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "figure": figures.figure,
         "on_grey": lambda trigger: pictures.data_uri(pictures.on_grey(trigger)),
         "mask": lambda trigger: pictures.data_uri(pictures.mask_of(trigger)),
+        "photo": lambda image: pictures.data_uri(pictures.photo(image)),
+        "added": lambda backdoor: pictures.difference(backdoor.plain, backdoor.triggered)[0],
+        "times": lambda backdoor: f"x{pictures.difference(backdoor.plain, backdoor.triggered)[1]:.1f}",
         "overlap": lambda pair: pictures.data_uri(pictures.overlap_of(pair.original, pair.found)),
     }
 )
@@ -43,6 +48,16 @@ _FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
 
 def render(data: ReportData) -> str:
     """The page. Equal records give equal text: no date of its own, no random name."""
+    folded, summary = len(data.runs) > _OPEN_RUNS, words.summary(data.runs)
+    return _page("report.html.j2", data=data, folded=folded, summary=summary)
+
+
+def render_gallery(zoos: Sequence[ShownZoo], each: int) -> str:
+    """The gallery's page. each: victims of a stratum that were chosen. Equal records give equal text."""
+    return _page("gallery.html.j2", zoos=zoos, each=each)
+
+
+def _page(template: str, **told: object) -> str:
     environment = Environment(
         loader=PackageLoader("studies.report"),
         autoescape=True,  # names and notes come from users
@@ -51,7 +66,4 @@ def render(data: ReportData) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(_FILTERS)
-    page = environment.get_template("report.html.j2")
-    return page.render(
-        data=data, folded=len(data.runs) > _OPEN_RUNS, summary=words.summary(data.runs), version=version("b3d-simkit")
-    )
+    return environment.get_template(template).render(**told, version=version("b3d-simkit"))

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from studies.report.gallery import ZooSource, gather_gallery
 from studies.report.gather import gather
-from studies.report.render import render
+from studies.report.render import render, render_gallery
 from tests.studies.pages import opened
+from tests.studies.report.galleries import images, scanned, zoo_of
 from tests.studies.report.ledgers import Kept, write, zoo
 
 if TYPE_CHECKING:
@@ -30,6 +32,25 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     page = folder / "page.html"
     page.write_text(render(gather(write(folder / "a.db", *runs), zoos=[zoo(folder / "zoo")])), encoding="utf-8")
     return page.as_uri()
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("gallery")
+    zoo, ledgers = zoo_of(folder / "zoo", images(folder / "images.npz")), scanned(folder / "ledgers", "2x2-0")
+    page = folder / "gallery.html"
+    page.write_text(render_gallery(gather_gallery([ZooSource(zoo)], [ledgers]), 3), encoding="utf-8")
+    return page.as_uri()
+
+
+@pytest.mark.parametrize("width", [1280, 390, 320])
+def test_a_gallery_fits_asks_for_nothing_and_has_no_errors(browser: Browser, gallery: str, width: int) -> None:
+    page, said, asked = opened(browser, gallery, width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert (said, asked) == ([], [])
+    assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    assert min(page.evaluate("[...document.images].map(i => i.getBoundingClientRect().width)")) > 40
+    page.close()
 
 
 @pytest.mark.parametrize("width", [1280, 390, 320])

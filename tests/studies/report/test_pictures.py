@@ -10,7 +10,18 @@ import pytest
 from PIL import Image
 
 from simkit.triggers import Trigger
-from studies.report.pictures import BOTH, FOUND, NEITHER, ORIGINAL, data_uri, mask_of, on_grey, overlap_of
+from studies.report.pictures import (
+    BOTH,
+    FOUND,
+    NEITHER,
+    ORIGINAL,
+    data_uri,
+    difference,
+    mask_of,
+    on_grey,
+    overlap_of,
+    photo,
+)
 
 
 def trigger(*on: tuple[int, int], channels: int = 3) -> Trigger:
@@ -33,6 +44,26 @@ def test_the_overlap_tells_three_kinds_of_pixels() -> None:
     pixels = overlap_of(trigger((0, 0), (0, 1)), trigger((0, 1), (1, 2)))
     told = [[tuple(pixel) for pixel in row] for row in pixels.tolist()]
     assert told == [[ORIGINAL, BOTH, NEITHER], [NEITHER, NEITHER, FOUND]]
+
+
+def test_a_difference_is_amplified_until_the_largest_is_black_or_white() -> None:
+    plain = np.full((3, 2, 2), 0.5, np.float32)
+    changed = plain.copy()
+    changed[0, 0, 0], changed[1, 1, 1] = 0.6, 0.45
+    shown, times = difference(plain, changed)
+    assert times == pytest.approx(5.0)
+    assert shown[:, 0, 0] == pytest.approx([1.0, 0.5, 0.5])
+    assert shown[:, 1, 1] == pytest.approx([0.5, 0.25, 0.5])
+    same, most = difference(plain, plain)
+    assert (same == 0.5).all()
+    assert most == 50.0
+
+
+def test_a_photo_is_the_image_and_grey_ones_stay_grey() -> None:
+    image = np.zeros((3, 1, 2), np.float32)
+    image[2, 0, 1] = 1.0
+    assert photo(image).tolist() == [[[0, 0, 0], [0, 0, 255]]]
+    assert photo(image[2:]).tolist() == [[[0, 0, 0], [255, 255, 255]]]
 
 
 def test_a_data_uri_is_the_picture() -> None:
