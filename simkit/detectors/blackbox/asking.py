@@ -1,4 +1,4 @@
-"""What detectors of labels share: asking with purposes, images that the model recognises, and how such a test ends."""
+"""What detectors without triggers share: asking with purposes, recognised images, and how such a test ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
-from oracles.answers import is_finite, top_label
+from oracles.answers import Answer, is_finite, top_label
 from oracles.errors import Refused
 from oracles.oracle import Tag
 from simkit.data import ImageSet
@@ -24,7 +24,7 @@ _CHECKED = 64
 
 
 class Asker:
-    """Asks an oracle for labels alone, whatever else it tells; every call is a step where somebody keeps steps."""
+    """Asks an oracle; every call is a step where somebody keeps steps."""
 
     def __init__(self, access: QueryDataAccess) -> None:
         self.images, self.n_classes = access.images, access.oracle.n_classes
@@ -32,7 +32,11 @@ class Asker:
         self._steps = self.queries = 0
 
     def labels(self, pixels: torch.Tensor, rows: IntArray, purpose: str) -> IntArray:
-        """The best class of each image, int32 (N,), -1 for none. rows: int32 (N, 2), image and candidate.
+        """The best class of each image, int32 (N,), -1 for none, whatever else is told; else as `answer`."""
+        return top_label(self.answer(pixels, rows, purpose))
+
+    def answer(self, pixels: torch.Tensor, rows: IntArray, purpose: str) -> Answer:
+        """All that the service tells of the images. rows: int32 (N, 2), image and candidate.
 
         Raises Refused, NotFinite.
         """
@@ -43,7 +47,7 @@ class Asker:
         self.queries += len(pixels)
         if not is_finite(answer):
             raise NotFinite("the model answered NaN or infinity; is it trained, and its input scaled?")
-        return top_label(answer)
+        return answer
 
     def affords(self, queries: int) -> bool:
         """Whether the limit, if anybody told one, leaves so many queries."""
@@ -76,9 +80,8 @@ def recognised(asker: Asker, per_class: int) -> Recognised:
 
     Raises DataError on a label that is no class of the model, before any query; Refused, NotFinite.
     """
+    check_labels(asker)
     images, told = asker.images, np.empty(0, np.int32)
-    if images.labels.max() >= asker.n_classes:
-        raise DataError(f"{images.name}: label {images.labels.max()}, but the model has {asker.n_classes} classes")
     while len(told) < len(images):
         some = np.arange(len(told), min(len(told) + _CHECKED, len(images)), dtype=np.int32)
         rows = np.column_stack([some, np.full_like(some, -1)])
@@ -87,6 +90,13 @@ def recognised(asker: Asker, per_class: int) -> Recognised:
         if min(map(len, found.indices)) >= per_class or unseen(found, images, asker.n_classes):
             break
     return found
+
+
+def check_labels(asker: Asker) -> None:
+    """Raise DataError if an image has a label that is no class of the model."""
+    images = asker.images
+    if images.labels.max() >= asker.n_classes:
+        raise DataError(f"{images.name}: label {images.labels.max()}, but the model has {asker.n_classes} classes")
 
 
 def sorted_by_class(told: IntArray, images: ImageSet, n_classes: int) -> Recognised:
@@ -112,15 +122,25 @@ def concluded(access: QueryDataAccess, per_class: int, judge: Judge) -> Verdict:
         found = recognised(asker, per_class)
         accuracy = found.correct / found.asked if access.images.labelled else None
         if unseen(found, access.images, asker.n_classes):
-            why = "clean accuracy is at chance; check the input range and the normalisation"
-            return Verdict("invalid", "decided", (), None, (), accuracy, why)
+            return at_chance(accuracy)
         told = judge(asker, found)
-    except NotFinite as error:
-        return Verdict("invalid", "decided", (), None, (), accuracy, str(error))
-    except Refused as error:
-        stopped: Stopped = "budget" if error.reason == "budget" else "refused"
-        return Verdict("undecided", stopped, (), None, (), accuracy, str(error))
+    except (NotFinite, Refused) as error:
+        return broken_off(error, accuracy)
     return replace(told, clean_accuracy=accuracy)
+
+
+def at_chance(accuracy: float | None) -> Verdict:
+    """The verdict on a model that does not know the images."""
+    why = "clean accuracy is at chance; check the input range and the normalisation"
+    return Verdict("invalid", "decided", (), None, (), accuracy, why)
+
+
+def broken_off(error: NotFinite | Refused, accuracy: float | None) -> Verdict:
+    """The verdict of a test that `error` ended: `invalid` of NaN, else `undecided`, with nothing known."""
+    if isinstance(error, NotFinite):
+        return Verdict("invalid", "decided", (), None, (), accuracy, str(error))
+    stopped: Stopped = "budget" if error.reason == "budget" else "refused"
+    return Verdict("undecided", stopped, (), None, (), accuracy, str(error))
 
 
 def too_dear(queries: int) -> Verdict:
