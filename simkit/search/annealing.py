@@ -36,9 +36,10 @@ class AnnealingConfig:
     that must be hit for a patch to count.
     """
 
-    # Images, draws, steps and chains: of eight settings on the zoo `cifar10-tune`, the one that needed fewest queries
-    # among those that missed none of its six backdoored victims, in six scans of each. The rest is ours, unvaried or
-    # (steepness, temperatures) without clear effect there.
+    # Chosen on the zoo `cifar10-tune`: of five settings of images, draws and steps the one with the fewest queries
+    # among those that missed none of its six backdoored victims in three scans of each. In three more scans all were
+    # found within 22,000 queries, hence three chains: 24,000 for ten classes. Steepness and temperatures had no clear
+    # effect there; required_success was not varied.
     images: int = 8
     draws: int = 50
     steps: int = 50

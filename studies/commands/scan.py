@@ -161,10 +161,8 @@ def _reason(result: ScanResult, prepared: Prepared) -> str:
 
     preset = prepared.config.resolved()
     if result.verdict == "clean" and isinstance(preset.search, RandomPatchConfig | AnnealingConfig):
-        kind, side = (
-            "random" if isinstance(preset.search, RandomPatchConfig) else "annealed",
-            preset.search.largest_side,
-        )
+        side = preset.search.largest_side
+        kind = "random" if isinstance(preset.search, RandomPatchConfig) else "annealed"
         return f"no {kind} patch of up to {side}x{side} pixels stands out; other triggers were not looked for"
     price = _check_price(prepared.images, preset.driver)
     if result.verdict == "undecided" and result.budget is not None and result.budget < price:
