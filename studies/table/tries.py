@@ -19,6 +19,9 @@ Config: TypeAlias = Mapping[str, Any]
 _NAMES = frozenset({"preset"})
 """Entries of a config that name its settings: the same settings under two names are one configuration."""
 
+_SCREENER = "simkit.mitigation.Screener"
+"""The kind of runs in ledgers that screen inputs with a verdict that is there, and tell nothing of the model."""
+
 _PARTS = ("search", "detector")
 """Where a config says what kind of searcher or detector it is of."""
 
@@ -31,7 +34,7 @@ def tries(lines: Sequence[ResultLine], ledgers: Sequence[tuple[str, Config]] = (
     """
     victims = {line.model_hash for line in lines}
     told: list[tuple[str, Config]] = [(_family(line.config, line.detector), line.config) for line in lines]
-    told += [(_family(config, "another"), config) for model, config in ledgers if model in victims]
+    told += [(_family(config, "another"), config) for model, config in ledgers if model in victims and _detects(config)]
     different = {(family, _known(config)) for family, config in told}
     families = Counter(family for family, _ in different)
     return Tries(tuple(sorted(families.items(), key=lambda one: (-one[1], one[0]))), len(different), files)
@@ -59,6 +62,11 @@ def _family(config: Config, otherwise: str) -> str:
         if isinstance(inner, Mapping) and isinstance(inner.get("kind"), str):
             return str(inner["kind"]).rpartition(".")[2]
     return otherwise
+
+
+def _detects(config: Config) -> bool:
+    detector = config.get("detector")
+    return not (isinstance(detector, Mapping) and detector.get("kind") == _SCREENER)
 
 
 def _known(config: Config) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +43,11 @@ def test_ledgers_tell_of_tries_that_left_no_line(tmp_path: Path) -> None:
     known = {name: value for name, value in runs[0][1].items() if name != "preset"}
     found = tries([line(0, config=dict(known)), line(1, config=dict(known))], runs, len(ledgers))
     assert (found.configurations, found.ledgers) == (2, 2)
-    assert json.dumps(known)
+
+
+def test_screening_inputs_is_no_try() -> None:
+    runs = [("model 0", {"detector": {"kind": f"simkit.{name}"}}) for name in ("mitigation.Screener", "Other")]
+    assert dict(tries([line(0)], runs, 1).families) == {"B3DConfig": 1, "Other": 1}
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
