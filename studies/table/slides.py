@@ -7,9 +7,9 @@ from types import MappingProxyType
 from studies.shares import Share, share
 
 CONTEXT = (
-    "Context only: as the slides of B3D's authors print it (Dong et al., ICCV 2021), for other victims, trained on the"
-    " whole of other data. Nothing here reproduces it. The intervals are ours, of their percentages and their numbers"
-    " of models."
+    "Context only: what the slides of B3D's authors print (Dong et al., ICCV 2021) for other victims, on other data and"
+    " at other budgets. Nothing here reproduces it. The intervals are ours, of their percentages and their numbers of"
+    " models."
 )
 
 MODELS = MappingProxyType({"CIFAR-10": 200, "GTSRB": 172, "ImageNet": 200})
