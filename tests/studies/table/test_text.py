@@ -94,8 +94,8 @@ def test_the_slides_stand_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_no_width_cuts_anything_off(tmp_path: Path, width: int) -> None:
-    long = attacked(detector="neural-cleanse-reference", config=config(budget=1))
-    given = [*attacked(), *long, *attacked(detector="neural-cleanse-reference")]
+    long = attacked(detector="neural-cleanse-elsewhere", config=config(budget=1))
+    given = [*attacked(), *long, *attacked(detector="neural-cleanse-elsewhere")]
     table = gather([write(tmp_path / "a.jsonl", given)])
     said = text(table, width)
     assert max(map(len, said.splitlines())) <= width
