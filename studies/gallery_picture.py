@@ -20,7 +20,7 @@ def draw_zoo(path: Path, zoo: ShownZoo) -> str | None:
     told = Counter(shown.detector for victim in _victims(zoo) for shown in victim.backdoors[0].found)
     detector = min(told, key=lambda name: (-told[name], name)) if told else None
     rows = [[panel for victim in stratum.shown for panel in _panels(victim, detector)] for stratum in zoo.strata]
-    title = f"{zoo.name}: originals, and what was reversed{f' ({detector})' if detector else ''}"
+    title = f"{zoo.name}\noriginal, and reversed by\n{detector}" if detector else zoo.name
     draw_panels(path, rows, [stratum.name for stratum in zoo.strata], title)
     return detector
 

@@ -66,7 +66,7 @@ def draw_panels(path: Path, rows: Sequence[Sequence[Panel]], labels: Sequence[st
         upper[0].set_ylabel(f"{label}trigger")
         lower[0].set_ylabel("on an image")
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, fontsize=11)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=120, metadata={"Software": None})
     make_folder(path.parent)
