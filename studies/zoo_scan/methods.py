@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from simkit.detectors.access import Detector, QueryAccess, QueryDataAccess, WeightAccess
+from simkit.detectors.blackbox.aeva import Aeva
 from simkit.detectors.blackbox.k_arm import KArm
 from simkit.detectors.blackbox.label_noise import LabelNoise
 from simkit.detectors.blackbox.trigger_search import TriggerSearch
@@ -73,7 +74,7 @@ def access_of(detector: Detector[Any]) -> type:
 
 def methods() -> dict[str, Method]:
     """Every detector that comes with simkit, by name, in the order of the titles."""
-    detectors: dict[str, Detector[Any]] = {"label-noise": LabelNoise(), "k-arm": KArm()}
+    detectors: dict[str, Detector[Any]] = {"label-noise": LabelNoise(), "k-arm": KArm(), "aeva": Aeva()}
     detectors |= {f"neural-cleanse-{schedule}": detector for schedule, detector in neural_cleanse.PRESETS.items()}
     detectors |= {f"tabor-{schedule}": detector for schedule, detector in tabor.PRESETS.items()}
     every = [Method(name, TITLES.get(name, name), detector) for name, detector in detectors.items()]
