@@ -42,8 +42,8 @@ class WalkConfig:
     distance at 3,072 pixel values). tries: of a step, each half as long as the one before (released code: no end).
     """
 
-    iterations: int = 10
-    samples: int = 40
+    iterations: int = 14
+    samples: int = 45
     halvings: int = 8
     tries: int = 6
 

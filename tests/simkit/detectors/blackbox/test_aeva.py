@@ -140,6 +140,13 @@ def test_in_a_ledger_it_is_paid_and_known_by_its_settings() -> None:
 
 def test_the_reference_asks_what_the_released_code_does() -> None:
     assert REFERENCE.walk.least_queries == pytest.approx(24_900, rel=0.03)
+    pairs = pairs_of(known(*[list(range(40))] * 10), REFERENCE.images, REFERENCE.source_classes)
+    assert len(pairs) * REFERENCE.walk.least_queries == pytest.approx(9.0e7, rel=0.03)
+
+
+def test_the_default_fits_a_budget_of_a_hundred_thousand() -> None:
+    pairs = pairs_of(known(*[[0]] * 10), Aeva().images, Aeva().source_classes)
+    assert 50_000 < len(pairs) * Aeva().walk.least_queries < 100_000
 
 
 @pytest.mark.parametrize(
