@@ -17,10 +17,11 @@ AccessT_contra = TypeVar("AccessT_contra", contravariant=True)
 
 @dataclass(frozen=True, eq=False)
 class QueryAccess:
-    """Queries alone. limit: how many may be asked, None where nobody says."""
+    """Queries alone; the oracle states the shape of its images and how many classes it has. limit, steps: see below."""
 
     oracle: Oracle
     limit: int | None = None
+    steps: Steps | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from simkit.errors import ConfigError
 from simkit.search.confirm import Confirmer, unconfirmed
 from simkit.search.contract import Search
 from simkit.search.evaluator import Evaluator, NotFinite
-from simkit.search.images import ScanImages, ask_labels, class_of_all, crowding
+from simkit.search.images import ScanImages, ask_labels, class_of_all, crowding, how_made, make_images
 from simkit.verdict import ClassResult, Decision, Kind, Rule, SequentialTest, Stopped, Verdict, is_chance
 
 
@@ -55,7 +55,8 @@ Begin: TypeAlias = Callable[[ImageSet], Search]
 class Driver:
     """Drains one search on an evaluator under a rule; `limit` is the cap on its queries, None for none.
 
-    Unlabelled images are asked about first, all of them; the model's own answers are their labels.
+    Images of which none are given are made first. Unlabelled images are asked about first, all of them; the model's own
+    answers are their labels.
     """
 
     def __init__(self, begin: Begin, images: ScanImages, rule: Rule, config: DriverConfig, limit: int | None) -> None:
@@ -86,7 +87,7 @@ class Driver:
         confirmer = self._confirmer(evaluator)
         try:
             if not self._images.search.labelled:
-                self._ask_labels(evaluator)
+                yield from self._ask_images(evaluator)
                 confirmer = self._confirmer(evaluator)
             elif self._sees_nothing(evaluator, self._images.search):
                 return self._invalid("clean accuracy is at chance; check the input range, --mean and --std")
@@ -99,9 +100,17 @@ class Driver:
     def _confirmer(self, evaluator: Evaluator) -> Confirmer:
         return Confirmer(evaluator, self._images.verify, self._config.confirmation, self._config.confirm_batch)
 
-    def _ask_labels(self, evaluator: Evaluator) -> None:
-        self._images = ask_labels(evaluator, self._images)
-        self._notes = crowding(self._images)
+    def _ask_images(self, evaluator: Evaluator) -> Generator[Checkpoint, None, None]:
+        """Labels for the images, or images with labels where there are none; then the search begins on them."""
+        if self._images.synthesis is None:
+            self._images = ask_labels(evaluator, self._images)
+        else:
+            before = evaluator.queries
+            for images in make_images(evaluator, self._images, self._images.synthesis):
+                self._images = images
+                yield Checkpoint(evaluator.queries, 0)
+            self._note(how_made(self._images, evaluator.queries - before))
+        self._note(crowding(self._images))
         self._search = self._begin(self._images.search)
 
     def _sees_nothing(self, evaluator: Evaluator, images: ImageSet) -> bool:

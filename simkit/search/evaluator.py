@@ -33,6 +33,11 @@ class Evaluator:
         self._steps = 0
         self.queries = 0
 
+    @property
+    def n_classes(self) -> int:
+        """How many classes the service states that it has."""
+        return self._oracle.n_classes
+
     def evaluate(self, images: ImageSet, proposal: Proposal, purpose: str, state: str = "{}") -> Evidence:
         """Evidence for every pair of the proposal, (N, T). Raises Refused, NotFinite."""
         masks, patterns = torch.from_numpy(proposal.triggers.masks), torch.from_numpy(proposal.triggers.patterns)
@@ -49,6 +54,10 @@ class Evaluator:
         """Evidence of the images as they are; their candidate is -1 in the ledger."""
         rows = np.column_stack([indices, np.full_like(indices, -1)])
         return evidence_of(self._ask(images.pixels[indices], rows, purpose, "{}"), images.labels[indices])
+
+    def unlabelled(self, pixels: torch.Tensor, rows: IntArray, purpose: str, state: str) -> Evidence:
+        """Evidence of images that belong to no set, (N, T); rows: image and candidate as the ledger is to have them."""
+        return evidence_of(self._ask(pixels, rows, purpose, state), np.full(len(rows), -1, dtype=np.int32))
 
     def _ask(self, pixels: torch.Tensor, rows: IntArray, purpose: str, state: str) -> Answer:
         step = None if self._opened is None else self._opened.open_step(self._steps, purpose, state)

@@ -1,15 +1,17 @@
-"""The images that a scan uses, and their classes where only the model can tell them."""
+"""The images of a scan: their classes where only the model can tell them, and themselves where none are given."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from simkit.data import ImageSet
+from simkit.data import ImageSet, ImageShape
 from simkit.errors import DataError
 from simkit.search.evaluator import Evaluator
+from simkit.search.synthesis import Synthesis
 from simkit.triggers import IntArray
 
 CROWDED = 0.9
@@ -18,10 +20,19 @@ CROWDED = 0.9
 
 @dataclass(frozen=True, eq=False)
 class ScanImages:
-    """Disjoint images of one test split: `search` for the search and the first check, `verify` to try triggers on."""
+    """Disjoint images of one test split: `search` for the search and the first check, `verify` to try triggers on.
+
+    synthesis: how they are made, where none are given; until then `search` and `verify` are blank.
+    """
 
     search: ImageSet
     verify: ImageSet
+    synthesis: Synthesis | None = None
+
+    @classmethod
+    def to_be_made(cls, synthesis: Synthesis, image_shape: ImageShape, search: int, verify: int) -> ScanImages:
+        """So many blank images for each use, and how they are made."""
+        return cls(synthesis.blank(search, image_shape), synthesis.blank(verify, image_shape), synthesis)
 
 
 def halves(images: ImageSet) -> ScanImages:
@@ -47,6 +58,27 @@ def ask_labels(evaluator: Evaluator, images: ScanImages) -> ScanImages:
     return ScanImages(search.with_labels(told[0], n_classes), verify.with_labels(told[1], n_classes))
 
 
+def make_images(evaluator: Evaluator, images: ScanImages, synthesis: Synthesis) -> Iterator[ScanImages]:
+    """The images as they stand after every call: blank, and at last as they were made. Raises Refused, NotFinite."""
+    searched, shape = len(images.search), images.search.image_shape
+    for made in synthesis.made(evaluator, searched + len(images.verify), shape):
+        if made is None:
+            yield images
+        else:
+            first, rest = np.split(np.arange(len(made)), [searched])
+            yield ScanImages(made.take(first), made.take(rest), synthesis)
+
+
+def how_made(images: ScanImages, queries: int) -> str:
+    """What is to be said of images that were made by asking."""
+    labels = np.concatenate([images.search.labels, images.verify.labels])
+    classes = len(np.unique(labels[labels >= 0]))
+    return (
+        f"{len(labels)} images of {classes} of {images.search.n_classes} classes were made with {queries:,} queries; "
+        "nothing is known of the accuracy on real ones"
+    )
+
+
 def class_of_all(images: ImageSet) -> int | None:
     """The class to which every image belongs, if there is one: it cannot be searched, nothing turns into itself."""
     first = int(images.labels[0])
@@ -63,6 +95,9 @@ def crowding(images: ScanImages) -> str:
     count = int((labels == largest).sum())
     if count < CROWDED * len(labels):
         return ""
-    found = f"the model gives class {largest} to {count} of the {len(labels)} unlabelled images"
+    kind = "unlabelled" if images.synthesis is None else "made"
+    found = f"the model gives class {largest} to {count} of the {len(labels)} {kind} images"
     left_out = ", so that this class was not searched" if class_of_all(images.search) == largest else ""
+    if images.synthesis is not None:
+        return f"{found}{left_out}; raise synthesis.draws, give images, or check --mean and --std"
     return f"{found}{left_out}; give images of more classes, or check the input range, --mean and --std"

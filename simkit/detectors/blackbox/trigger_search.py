@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from simkit.data import ImageSet
-from simkit.detectors.access import QueryDataAccess
+from simkit.detectors.access import QueryAccess, QueryDataAccess
 from simkit.search.contract import Search, Task
 from simkit.search.driver import Driver
 from simkit.search.evaluator import Evaluator
-from simkit.search.images import halves
+from simkit.search.images import ScanImages, halves
 from simkit.search.presets import Preset, preset
 from simkit.verdict import Verdict
 
@@ -26,13 +26,17 @@ class TriggerSearch:
 
     def detect(self, access: QueryDataAccess) -> Verdict:
         """See `Detector.detect`. Raises DataError on fewer than two images, ConfigError if they cannot be searched."""
-        images = halves(access.images)
+        return searched(self.preset, self.seed, halves(access.images), access)
 
-        def begin(searched: ImageSet) -> Search:
-            task = Task(searched.image_shape, access.oracle.n_classes, searched.labels)
-            return self.preset.search.search(task, self.seed)
 
-        driver = Driver(begin, images, self.preset.decision_rule(), self.preset.driver, access.limit)
-        *_, last = driver.run(Evaluator(access.oracle, access.steps))
-        assert last.verdict is not None  # the driver's last checkpoint carries it
-        return last.verdict
+def searched(preset: Preset, seed: int, images: ScanImages, access: QueryAccess | QueryDataAccess) -> Verdict:
+    """The verdict of one search on these images, asked through `access`. Raises ConfigError if it cannot be."""
+
+    def begin(part: ImageSet) -> Search:
+        task = Task(part.image_shape, access.oracle.n_classes, part.labels)
+        return preset.search.search(task, seed)
+
+    driver = Driver(begin, images, preset.decision_rule(), preset.driver, access.limit)
+    *_, last = driver.run(Evaluator(access.oracle, access.steps))
+    assert last.verdict is not None  # the driver's last checkpoint carries it
+    return last.verdict

@@ -10,6 +10,7 @@ from torch import nn
 
 from simkit.detectors import access
 from simkit.detectors.access import QueryAccess, QueryDataAccess, WeightAccess
+from simkit.detectors.blackbox.data_free import DataFreeSearch
 from simkit.detectors.blackbox.trigger_search import TriggerSearch
 from tests.fakes import PlantedOracle, planted_images
 
@@ -25,7 +26,20 @@ if TYPE_CHECKING:
     def right_pairing(detector: TriggerSearch) -> access.Detector[QueryDataAccess]:
         return detector
 
+    def wrong_pairings_without_data(detector: DataFreeSearch, with_data: TriggerSearch) -> None:
+        detector.detect(QueryDataAccess(PlantedOracle(), planted_images(4)))  # type: ignore[arg-type]
+        detector.detect(WeightAccess(nn.Identity(), planted_images(4)))  # type: ignore[arg-type]
+        needs_no_data: access.Detector[QueryAccess] = with_data  # type: ignore[assignment]
+        del needs_no_data
+
+    def right_pairing_without_data(detector: DataFreeSearch) -> access.Detector[QueryAccess]:
+        return detector
+
 
 @pytest.mark.parametrize("kind", [QueryAccess, QueryDataAccess])
 def test_no_black_box_access_holds_a_model(kind: type[QueryAccess]) -> None:
     assert "model" not in {f.name for f in fields(kind)}
+
+
+def test_access_without_data_holds_no_images() -> None:
+    assert {f.name for f in fields(QueryAccess)} == {"oracle", "limit", "steps"}
