@@ -137,6 +137,16 @@ def spend(path: Path) -> pd.DataFrame:
     return sql(path, "SELECT * FROM spend ORDER BY run, purpose")
 
 
+def image_queries(path: Path, run: int) -> int:
+    """Of the queries that `run` paid for, those that went into making images: their steps' states say `synthesis`."""
+    statement = """
+        SELECT coalesce(sum(c.charged), 0) FROM calls AS c JOIN steps AS s ON s.id = c.step_id
+        WHERE c.run_id = ? AND s.purpose = 'check' AND json_extract(s.state, '$.synthesis') IS NOT NULL
+    """
+    with reading(path) as connection:
+        return int(connection.exec_driver_sql(statement, (run,)).scalar_one())
+
+
 def verdicts(path: Path) -> pd.DataFrame:
     """One row a finished run: its verdict beside its model, data, seed and budget. `flagged` is a JSON list."""
     with reading(path) as connection:

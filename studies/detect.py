@@ -7,7 +7,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
@@ -19,25 +19,27 @@ from db.records import RunInfo, VerdictRow
 from oracles.budget import Budget
 from oracles.errors import Refused
 from oracles.guard import ServiceClock
+from oracles.oracle import Oracle
 from oracles.spec import build
 from simkit.data import ImageSet
-from simkit.detectors.access import Detector, QueryDataAccess
+from simkit.detectors.access import Detector, QueryAccess, QueryDataAccess
 from simkit.errors import ConfigError, ContractError
 from simkit.search.images import ScanImages
 from simkit.verdict import Decision, Rule, Stopped, Verdict
 from studies.extensions import described
 from studies.identity import run_info, with_output
 from studies.models import Model, OpenedModel, open_model
+from studies.no_images import no_images, shaped
 from studies.runs import LateRun, opened
 from studies.scan import choose_images
 from studies.scan_config import ScanConfig
 from studies.scan_result import Bill, ScanResult, scan_result, trigger_rows, verdict_row
 
-_OF_A_SCAN = ("preset", "search", "driver", "rule")
+_OF_A_SCAN = ("preset", "search", "driver", "rule", "synthesis")
 
 
 def detect(
-    detector: Detector[QueryDataAccess],
+    detector: Detector[QueryDataAccess] | Detector[QueryAccess],
     model: Model,
     *,
     images: ImageSet | None = None,
@@ -47,17 +49,22 @@ def detect(
     """What `detector` says of `model`; every query it sends is paid from the budget and kept in the ledger.
 
     detector: a frozen dataclass. It gets search_images + verify_images test images, and an oracle behind the service
-    that the settings describe. settings: the fields of `ScanConfig` but for preset, search, driver and rule. db: see
-    `scan`; a finished run answers without a query. A run that was broken off does not go on: nobody knows what the
-    detector had learnt. It may flag a class of which it has no trigger. Raises what `scan` raises; StorageError on a
-    run that was broken off; ContractError on a verdict that contradicts itself.
+    that the settings describe; one that takes `QueryAccess` gets no images. settings: the fields of `ScanConfig` but
+    for preset, search, driver, rule and synthesis. db: see `scan`; a finished run answers without a query. A run that
+    was broken off does not go on: nobody knows what the detector had learnt. It may flag a class of which it has no
+    trigger. Raises what `scan` raises; StorageError on a run that was broken off; ContractError on a verdict that
+    contradicts itself.
     """
     if unused := settings.keys() & set(_OF_A_SCAN):
         raise ConfigError(f"{min(unused)} is a setting of a scan; a detector has its own, in its fields")
-    config = ScanConfig.of(settings)
-    chosen = choose_images(config, images)
+    config, known = ScanConfig.of(settings), described(detector, "detect")
+    if takes_no_images(detector):
+        config = shaped(config, model)
+        chosen = no_images(config, given=images is not None)
+    else:
+        chosen = choose_images(config, images)
     trial = _Trial(detector, open_model(model, chosen.search, config), chosen, config)
-    info = run_info(trial.model, chosen, config, described(detector, "detect"))
+    info = run_info(trial.model, chosen, config, known)
     if db is None:
         with tempfile.TemporaryDirectory(prefix="simkit-") as folder:
             return replace(_in_ledger(trial, Path(folder) / "detect.db", info), run=None, db=None)
@@ -66,11 +73,19 @@ def detect(
     return _in_ledger(trial, db if isinstance(db, Ledger) else Path(db), info)
 
 
+def takes_no_images(detector: Detector[Any]) -> bool:
+    """Whether `detector.detect` is annotated to take `QueryAccess`."""
+    try:
+        return QueryAccess in get_type_hints(detector.detect).values()
+    except NameError:  # of a name that its module imports for the type checker alone
+        return False
+
+
 @dataclass(frozen=True, eq=False)
 class _Trial:
     """A detector, and all that its one run needs."""
 
-    detector: Detector[QueryDataAccess]
+    detector: Detector[Any]
     model: OpenedModel
     images: ScanImages
     config: ScanConfig
@@ -80,11 +95,16 @@ class _Trial:
         budget, model = Budget(self.config.budget), self.config.restricted(self.model.oracle, 0)
         oracle = build(self.config.oracle, model, budget, late, clock=clock)
         try:
-            verdict = self.detector.detect(QueryDataAccess(oracle, joined(self.images), self.config.budget, late))
+            verdict = self.detector.detect(self._access(oracle, late))
         except Refused as error:
             stopped: Stopped = "budget" if error.reason == "budget" else "refused"
             verdict = Verdict("undecided", stopped, (), None, (), None, str(error))
         return _checked(verdict, oracle.n_classes)
+
+    def _access(self, oracle: Oracle, late: LateRun) -> QueryAccess | QueryDataAccess:
+        if takes_no_images(self.detector):
+            return QueryAccess(oracle, self.config.budget, late)
+        return QueryDataAccess(oracle, joined(self.images), self.config.budget, late)
 
 
 def _in_ledger(trial: _Trial, db: Path | Ledger, info: RunInfo) -> ScanResult:

@@ -37,7 +37,7 @@ from studies.scan_config import ScanConfig
 from studies.scan_result import Bill
 
 _KIND = "simkit.mitigation.Screener"
-_OF_A_SEARCH = frozenset({"preset", "search", "driver", "rule", "restriction"})
+_OF_A_SEARCH = frozenset({"preset", "search", "driver", "rule", "synthesis", "image_shape", "restriction"})
 
 
 @dataclass(frozen=True, eq=False)

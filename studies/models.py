@@ -20,6 +20,7 @@ from oracles.callable_model import callable_oracle
 from oracles.errors import InvalidSpec, ModelError
 from oracles.foreign import Answering
 from oracles.model_files import Description, load_model
+from oracles.model_files.description import described
 from oracles.model_files.weights import safetensors_metadata
 from oracles.oracle import ImageShape, Oracle
 from oracles.torch_model import TorchOptions, TorchOracle
@@ -32,6 +33,9 @@ from studies.scan_config import ScanConfig
 Model: TypeAlias = nn.Module | Oracle | Answering | Path | str
 
 _ENTRY = re.compile(r"(.+):(\d+)")
+_SHAPED = (".onnx", ".pt2")
+"""Files of graphs, most of which fix the size of their images."""
+
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _OF_TORCH = frozenset(vars(nn.Module())) | {"_initializing"}
 
@@ -70,6 +74,21 @@ def open_model(model: Model, images: ImageSet, config: ScanConfig) -> OpenedMode
             f"{opened.name}: answers {opened.oracle.n_classes} classes, not {config.n_classes}: see n_classes"
         )
     return opened
+
+
+def stated_shape(model: Model) -> ImageShape | None:
+    """(C, H, W) of the images that a model takes, where it says so itself; None where it does not.
+
+    An oracle says it, and a file of ONNX, of torch.export or of safetensors may. Raises ModelError, DataError.
+    """
+    if isinstance(model, str) and model.startswith(PREFIX):
+        model = import_model(model)
+    if not isinstance(model, str | Path):
+        return model.image_shape if _is_oracle(model) else None
+    path = model_path(model)
+    if path.suffix.lower() in _SHAPED:
+        return load_model(path, NETWORKS).image_shape
+    return described(path, safetensors_metadata(path)).image_shape
 
 
 def _open_object(model: nn.Module | Oracle | Answering, images: ImageSet, config: ScanConfig) -> OpenedModel:

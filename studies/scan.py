@@ -35,6 +35,7 @@ from simkit.search.random_patch import RandomPatchConfig
 from simkit.seeding import stream
 from studies.identity import run_info, with_output
 from studies.models import Model, OpenedModel, open_model
+from studies.no_images import shaped, to_be_made
 from studies.runs import LateRun, opened, warn_of_others
 from studies.scan_config import ScanConfig
 from studies.scan_result import Bill, ScanResult, scan_result, trigger_rows, verdict_row
@@ -72,7 +73,8 @@ def scan(
 ) -> ScanResult:
     """Whether `model` carries a backdoor, found by asking it; settings are the fields of `ScanConfig`.
 
-    `scan(model, data="cifar10/", budget=100_000, oracle="top3", db="run.db").verdict` is all it takes.
+    `scan(model, data="cifar10/", budget=100_000, oracle="top3", db="run.db").verdict` is all it takes; with
+    `preset="b3d-ss"` no data.
 
     model: a torch module, a file, `DIR:7` for an entry of a zoo, an Oracle, or a function (see `callable_oracle`).
     images: instead of `data`, test images; a tensor or an array of them has no labels, then the model's own answers,
@@ -109,7 +111,11 @@ class Prepared:
 
 
 def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> Prepared:
-    """Read and check everything that a scan needs, without a query and without a ledger. Raises as `scan` does."""
+    """Read and check everything that a scan needs, without a query and without a ledger. Raises as `scan` does.
+
+    The config of the result has the model's image shape where images are to be made.
+    """
+    config = config if config.resolved().synthesis is None else shaped(config, model)
     chosen = choose_images(config, images)
     prepared = Prepared(open_model(model, chosen.search, config), chosen, config, model)
     prepared.search(chosen.search)
@@ -132,11 +138,21 @@ def _warn_of_large_patches(config: ScanConfig, images: ImageSet) -> None:
 
 
 def choose_images(config: ScanConfig, images: Images | None) -> ScanImages:
-    """Disjoint search and verification images of the test split, drawn by the seed. Raises DataError, ConfigError."""
+    """Disjoint search and verification images of the test split, drawn by the seed; blank where they are to be made.
+
+    Raises DataError, ConfigError.
+    """
+    if config.resolved().synthesis is not None:
+        return to_be_made(config, given=images is not None)
     wanted = config.search_images + config.verify_images
+    if config.image_shape is not None:
+        raise ConfigError(f"image_shape is for presets that make images, {config.preset_name} does not; leave it out")
     if images is None:
         if not config.data:
-            raise ConfigError("no images to scan with; give data, for example data='digits', or images")
+            raise ConfigError(
+                "no images to scan with; give data, for example data='digits', or images, or choose preset b3d-ss, "
+                "which needs none"
+            )
         images = load(config.data, "test", wanted, config.seed, config.image_size)
     elif config.data or config.image_size:
         raise ConfigError("images are given, and data or image_size too; give either images or data")

@@ -39,8 +39,9 @@ class ScanConfig(BaseModel):
     data: see `simkit.data.load`; empty where images are given. image_size: (height, width) that image files are
     stretched to; one number for both, None for as they are. budget: queries; None for no limit. oracle: a spec, or
     what `oracles.spec.load` takes. restriction: of your own, right around the model: see `oracles.oracle.Restriction`.
-    preset: a name in PRESETS, or a `Preset` of your own; search, driver, rule: settings put over it, e.g.
-    {"samples": 50}; rule takes `name` and `threshold`. seed: of images and search. search_images, verify_images:
+    preset: a name in PRESETS, or a `Preset` of your own; search, driver, rule, synthesis: settings put over it, e.g.
+    {"samples": 50}; rule takes `name` and `threshold`. image_shape: (channels, height, width) of the model's images,
+    where a preset makes its own and the model does not say. seed: of images and search. search_images, verify_images:
     disjoint test images to search on and to try triggers on. output (None: as the file says, else found out), mean,
     std, precision, chunk, device: see `TorchOptions`. batch_limit: images a call of a function; None for no limit.
     n_classes: of the model, where images without labels do not say it.
@@ -52,6 +53,7 @@ class ScanConfig(BaseModel):
 
     data: str = ""
     image_size: ImageSize | None = None
+    image_shape: tuple[Positive, Positive, Positive] | None = None
     budget: Positive | None = None
     oracle: OracleSpec = OracleSpec()
     restriction: Any = None
@@ -72,6 +74,7 @@ class ScanConfig(BaseModel):
     search: dict[str, Any] = {}
     driver: dict[str, Any] = {}
     rule: dict[str, Any] = {}
+    synthesis: dict[str, Any] = {}
 
     @field_validator("preset", mode="before")
     @classmethod
@@ -109,8 +112,14 @@ class ScanConfig(BaseModel):
     def resolved(self) -> Preset:
         """The preset with the settings put over it."""
         chosen = self._preset().for_answers(labels_only=self.oracle.label_only)
-        search = with_fields(chosen.search, self.search, "search")
-        return replace(chosen, search=search, driver=with_fields(chosen.driver, self.driver, "driver"))
+        if self.synthesis and chosen.synthesis is None:
+            raise ConfigError(f"preset {self.preset_name} makes no images; leave out synthesis, or choose b3d-ss")
+        return replace(
+            chosen,
+            search=with_fields(chosen.search, self.search, "search"),
+            driver=with_fields(chosen.driver, self.driver, "driver"),
+            synthesis=with_fields(chosen.synthesis, self.synthesis, "synthesis"),
+        )
 
     def resolved_rule(self) -> Rule:
         """The decision rule; a threshold that is set here says so in its source."""
@@ -149,17 +158,19 @@ class ScanConfig(BaseModel):
     def identity(self) -> dict[str, Any]:
         """What of this config makes a run what it is, every preset written out, as plain values for JSON."""
         resolved = self.resolved()
+        made = {} if resolved.synthesis is None else {"synthesis": asdict(resolved.synthesis)}
         return self.service() | {
             "search": described(resolved.search, "search"),
             "driver": asdict(resolved.driver),
             "rule": described_rule(self.resolved_rule()),
+            **made,
         }
 
     def service(self) -> dict[str, Any]:
         """The identity without the search and its rule: the service, the model's options, the budget and the images."""
-        own = self.model_dump(
-            mode="json", exclude={"data", "name", "search", "driver", "rule", "preset", "restriction"}
-        )
+        left_out = {"data", "name", "search", "driver", "rule", "synthesis", "preset", "restriction"}
+        # a shape that nobody needs is in no run's key
+        own = self.model_dump(mode="json", exclude=left_out | (set() if self.image_shape else {"image_shape"}))
         return own | {"restriction": None if self.restriction is None else described(self.restriction, "wrap")}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from db import reads
 from db.records import RunInfo, TriggerRow, VerdictRow
 from oracles.spec import OracleSpec
 from simkit.triggers import Trigger
@@ -25,9 +26,10 @@ class ScanResult:
     """The verdict on one model and what it cost.
 
     verdict: backdoored, clean, undecided or invalid. stopped: decided, budget, converged or refused. flagged: classes.
-    score: higher is more suspicious. budget, spent, refused: queries. seconds: of the process that reached the verdict.
-    cost: of the queries spent, None where the oracle states no price. api_seconds: what the calls would have taken at
-    the service, over all processes, None where the oracle states neither times nor a rate limit.
+    score: higher is more suspicious. budget, spent, refused: queries; image_queries: of those spent, for making images.
+    seconds: of the process that reached the verdict. cost: of the queries spent, None where the oracle states no price.
+    api_seconds: what the calls would have taken at the service, over all processes, None where the oracle states no
+    times and no rate limit.
     classes: one result a class, in order, success rates on unseen images. run, db: where it is kept, None for nowhere.
     triggers: the files with the triggers found, None where none were asked for.
     """
@@ -42,6 +44,7 @@ class ScanResult:
     budget: int | None
     spent: int
     refused: int
+    image_queries: int
     seconds: float
     clean_accuracy: float | None
     notes: str
@@ -77,7 +80,12 @@ class ScanResult:
                 "score_threshold": self.score_threshold,
                 "source": self.threshold_source,
             },
-            "queries": {"budget": self.budget, "spent": self.spent, "refused": self.refused},
+            "queries": {
+                "budget": self.budget,
+                "spent": self.spent,
+                "refused": self.refused,
+                "images": self.image_queries,
+            },
             "seconds": self.seconds,
             "cost": self.cost,
             "api_seconds": self.api_seconds,
@@ -100,6 +108,7 @@ def scan_result(row: VerdictRow, triggers: Sequence[TriggerRow], info: RunInfo, 
     return ScanResult(
         **vars(row),
         budget=info.budget,
+        image_queries=reads.image_queries(db, run),
         classes=tuple(_class_result(t) for t in triggers),
         run=run,
         db=db,

@@ -17,7 +17,7 @@ from studies.extensions import qualified_name
 from studies.scan_config import ScanConfig
 
 _ABSENT = object()
-_WRITTEN_OUT = ("search", "driver", "rule", "restriction")
+_WRITTEN_OUT = ("search", "driver", "rule", "synthesis", "restriction")
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class OwnCode:
 def stored_config(info: RunInfo, own: OwnCode = OwnCode()) -> ScanConfig:
     """The settings of a stored run: a scan with them has the same run key, given the same model, images and versions.
 
-    `search`, `driver` and `rule` hold only what differs from the preset. `name` is not stored: `info.model` is it, or
-    the path. Raises ConfigError where this simkit does not know the searcher or one of its settings.
+    `search`, `driver`, `rule` and `synthesis` hold only what differs from the preset. `name` is not stored:
+    `info.model` is it, or the path. Raises ConfigError where this simkit does not know the searcher or one of its
+    settings.
     """
     told = _of_a_scan(info)
     try:
@@ -79,6 +80,8 @@ def _config(info: RunInfo, told: Mapping[str, Any], own: OwnCode) -> ScanConfig:
     if (known := qualified_name(preset.search)) != kind:
         raise ConfigError(f"preset {plain.preset_name} searches with {known}, the run with {kind}")
     changed = {"search": _changed(preset.search, told["search"]), "driver": _changed(preset.driver, told["driver"])}
+    if preset.synthesis is not None:
+        changed["synthesis"] = _changed(preset.synthesis, told["synthesis"])
     return ScanConfig.of(settings | changed | {"rule": _changed_rule(plain, told["rule"])})
 
 

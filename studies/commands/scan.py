@@ -37,7 +37,9 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="DATA",
-        help="digits, torchvision:cifar10, torchvision:gtsrb, a .npz file, or a folder of images or Parquet files.",
+        help="digits, torchvision:cifar10, torchvision:gtsrb, a .npz file, or a folder of images or Parquet files; "
+        "none for b3d-ss.",
+        show_default=False,
     ),
 ]
 BudgetOption = Annotated[int, typer.Option("--budget", metavar="N", help="Queries that may be spent.")]
@@ -48,7 +50,9 @@ OracleOption = Annotated[
 PresetOption = Annotated[
     str,
     typer.Option(
-        "--preset", metavar="NAME", help="efficient, slides, random-patch, annealing, or your own as MODULE:NAME."
+        "--preset",
+        metavar="NAME",
+        help="efficient, b3d-ss, slides, random-patch, annealing, or your own as MODULE:NAME.",
     ),
 ]
 RestrictionOption = Annotated[
@@ -82,8 +86,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, how
 
 def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanConfig holds them)
     model: ModelName,
-    data: Data,
     budget: BudgetOption,
+    data: Data = "",
     oracle: OracleOption = "scores",
     preset: PresetOption = "efficient",
     restriction: RestrictionOption = None,
@@ -166,13 +170,16 @@ def _reason(result: ScanResult, prepared: Prepared) -> str:
         return f"no {kind} patch of up to {side}x{side} pixels stands out; other triggers were not looked for"
     price = _check_price(prepared.images, preset.driver)
     if result.verdict == "undecided" and result.budget is not None and result.budget < price:
-        return f"the budget does not pay the first check; give --budget {price} at least"
+        what = "images" if prepared.images.synthesis else "first check"
+        return f"the budget does not pay the {what}; give --budget {price} at least"
     return _WORDS[result.verdict]
 
 
 def _check_price(images: ScanImages, driver: DriverConfig) -> int:
-    """Queries of the first check: some labelled images, or all of them where the model is to label them."""
+    """Queries of the first check: some labelled images, or all of them where the model is to label or make them."""
     searched = len(images.search)
+    if images.synthesis is not None:
+        return images.synthesis.config.most_queries(searched + len(images.verify))
     return min(driver.check_images, searched) if images.search.labelled else searched + len(images.verify)
 
 

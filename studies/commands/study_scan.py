@@ -80,7 +80,8 @@ def scan_zoo(  # noqa: PLR0913 (the options are the command's interface)
     manifest = Manifest.load(zoo)
     _check_complete(manifest, only_complete)
     spec, methods = manifest.spec, [method(name) for name in dict.fromkeys(detector)]
-    told = {"data": data or spec.data, "image_size": spec.image_size, "budget": budget, "oracle": oracle}
+    of_images = {"data": data or spec.data, "image_size": spec.image_size, "image_shape": manifest.image_shape}
+    told = of_images | {"budget": budget, "oracle": oracle}
     shared = with_settings(told, settings or [])
     study = Study(zoo, spec.name, spec.split, out, ledgers or ledgers_of(home(), spec.name), shared)
     outcomes = _worked(plan(study, chosen(manifest, indices, limit), methods), workers, threads, as_json)

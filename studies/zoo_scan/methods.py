@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 from simkit.detectors.access import Detector, QueryAccess, QueryDataAccess, WeightAccess
 from simkit.detectors.blackbox.aeva import Aeva
+from simkit.detectors.blackbox.data_free import DataFreeSearch
 from simkit.detectors.blackbox.k_arm import KArm
 from simkit.detectors.blackbox.label_noise import LabelNoise
 from simkit.detectors.blackbox.trigger_search import TriggerSearch
@@ -21,6 +22,9 @@ from studies.zoo_scan.titles import TITLES
 
 _SERVICE = ("budget", "oracle", "restriction")
 """What a white box has no use for, so that it makes no difference to which scan is which."""
+
+_OF_IMAGES, _SHAPE = ("data", "image_size"), ("image_shape",)
+"""What has no use for a detector without images, and for one with them."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ class Method:
     def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Of the `ScanConfig` fields given, those that concern this detector; with its preset, if it has one."""
         own = {} if self.preset is None else {"preset": self.preset}
-        return {name: value for name, value in given.items() if not (self.white_box and name in _SERVICE)} | own
+        unused = _OF_IMAGES if self.access is QueryAccess else _SHAPE + (_SERVICE if self.white_box else ())
+        return {name: value for name, value in given.items() if name not in unused} | own
 
     def config(self, given: Mapping[str, Any]) -> ScanConfig:
         """The scan's config. Raises ConfigError, InvalidSpec, also on a setting that only a preset has."""
@@ -98,4 +103,5 @@ def method(name: str) -> Method:
 
 
 def _scanned(name: str, title: str, preset: Preset) -> Method:
-    return Method(name, title, TriggerSearch(preset), preset if is_reference(name) else name)
+    detector = TriggerSearch(preset) if preset.synthesis is None else DataFreeSearch(preset)
+    return Method(name, title, detector, preset if is_reference(name) else name)

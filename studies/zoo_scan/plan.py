@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from simkit.detectors.access import QueryAccess
 from simkit.errors import ConfigError
 from simkit.zoo.manifest import Manifest, Victim
 from simkit.zoo.zoo import missing
 from studies.identity import canonical, hash_of
+from studies.no_images import no_images
 from studies.result_file import read_lines
 from studies.scan import choose_images
 from studies.zoo_scan.methods import Method
@@ -49,7 +51,8 @@ def _task(study: Study, method: Method) -> tuple[str, str, str]:
     """Name, hash of the settings, and hash of the images."""
     config = method.config(study.settings)
     digest = hashlib.sha256(canonical(method.identity(config)).encode()).hexdigest()
-    return method.name, digest, hash_of(choose_images(config, None))
+    none = method.access is QueryAccess and method.preset is None  # a preset's images are blank until they are made
+    return method.name, digest, hash_of(no_images(config, given=False) if none else choose_images(config, None))
 
 
 def chosen(manifest: Manifest, indices: str | None = None, limit: int | None = None) -> list[Victim]:

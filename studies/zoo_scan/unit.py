@@ -157,6 +157,7 @@ def _line(unit: Unit, result: ScanResult, broken: str) -> ResultLine:
         flagged=result.flagged,
         score=result.score,
         queries=result.spent,
+        image_queries=result.image_queries,
         forward_passes=cost.get("forward_passes"),
         backward_passes=cost.get("backward_passes"),
         seconds=result.seconds,

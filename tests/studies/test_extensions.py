@@ -170,9 +170,9 @@ def test_a_name_of_nothing_is_told(name: str) -> None:
 
 def test_the_command_takes_both_by_their_names(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="own_code_of_nobody:P: cannot import"):
-        scan_model("model.pt", "digits", 10, preset="own_code_of_nobody:P")
+        scan_model("model.pt", 10, "digits", preset="own_code_of_nobody:P")
     with pytest.raises(ConfigError, match="own_code_of_nobody:R: cannot import"):
-        scan_model("model.pt", "digits", 10, restriction="own_code_of_nobody:R")
+        scan_model("model.pt", 10, "digits", restriction="own_code_of_nobody:R")
 
 
 def test_the_command_finds_code_in_the_folder_where_the_user_stands(tmp_path: Path) -> None:

@@ -72,6 +72,29 @@ def test_a_backdoor_by_its_entry_in_the_zoo(run: Program, tmp_path: Path) -> Non
     assert again == told
 
 
+def test_without_data_the_weights_tell_the_shape_and_images_are_made(run: Program) -> None:
+    told = run(f"{run.zoo}:0", "--preset", "b3d-ss", "--budget", "200", "--set", "synthesis.draws=120", code=3)
+    assert (told["verdict"], told["clean_accuracy"]) == ("undecided", None)
+    assert told["queries"] == {"budget": 200, "spent": 0, "refused": 250, "images": 0}
+    small = ["--set", "search_images=20", "--set", "verify_images=20", "--set", "synthesis.draws=60"]
+    told = run(f"{run.zoo}:0", "--preset", "b3d-ss", "--budget", "900", *small, code=3)
+    assert 60 < told["queries"]["images"] <= 60 + 40 * 21
+    assert "40 images of" in told["notes"]
+
+
+def test_a_budget_that_does_not_pay_the_images_is_told_with_their_price(
+    run: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--set", "search_images=20", "--set", "verify_images=20", "--set", "synthesis.draws=60"]
+    assert main(["scan", f"{run.zoo}:0", "--preset", "b3d-ss", "--budget", "100", *small]) == 3
+    assert "the budget does not pay the images; give --budget 900 at least" in capsys.readouterr().out
+
+
+def test_without_data_another_preset_is_a_usage_error(run: Program) -> None:
+    told = run(f"{run.zoo}:0", "--budget", "200", code=2)
+    assert "give data" in told["error"]
+
+
 def test_a_clean_victim_in_the_ledger_of_its_own(run: Program, tmp_path: Path) -> None:
     told = run(f"{run.zoo}:1", *digits(5_000), code=0)
     assert (told["verdict"], told["flagged"]) == ("clean", [])

@@ -51,6 +51,15 @@ def test_budget_and_service_are_part_of_a_black_box() -> None:
     assert chosen.config({"data": "digits", "search": {"rounds": 3}}).search == {"rounds": 3}
 
 
+def test_what_makes_its_images_takes_no_data_and_others_no_shape() -> None:
+    given = {"data": "digits", "image_size": 8, "image_shape": (1, 8, 8), "budget": 10}
+    made, searched, white = (method(name) for name in ("b3d-ss", "efficient", "neural-cleanse-quick"))
+    assert made.access is QueryAccess
+    assert (made.config(given).data, made.config(given).image_shape) == ("", (1, 8, 8))
+    for other in (searched, white):
+        assert (other.config(given).data, other.config(given).image_shape) == ("digits", None)
+
+
 def test_a_detector_of_ones_own() -> None:
     own = method(f"{HERE}:ASKS")
     assert (own.name, own.detector, own.preset) == (f"{HERE}:ASKS", ASKS, None)

@@ -55,6 +55,17 @@ def test_a_scan_leaves_its_line_and_its_ledger(zoo: Path, tmp_path: Path) -> Non
         assert line.forward_passes is None
 
 
+def test_a_scan_that_makes_its_images_has_no_use_for_the_data(zoo: Path, tmp_path: Path) -> None:
+    few = {"search": {"steps": 1}, "synthesis": {"draws": 70, "steps": 1}, "image_shape": (1, 8, 8)}
+    study = study_of(zoo, tmp_path, **few)
+    first, second = lines_of([scan_unit(unit) for unit in units(study, "b3d-ss")])
+    assert first.data_hash == second.data_hash
+    assert first.config["image_shape"] == [1, 8, 8]
+    for line in (first, second):
+        assert 70 < line.image_queries <= 70 + 64 * 11 < line.queries
+    assert units(study, "b3d-ss") == ()
+
+
 def test_what_is_done_is_not_done_again(zoo: Path, tmp_path: Path) -> None:
     study = study_of(zoo, tmp_path)
     (first, second) = units(study, f"{HERE}:ASKS")
