@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from studies.result_line import ResultLine
 from studies.shares import Share, share
-from studies.table.data import Breakdown, BreakdownRow, By, Calls, Cell, Cost, Key, Method, Pair
+from studies.table.data import Breakdown, BreakdownRow, By, Cell, Cost, Key, Method, Pair, Rates
 from studies.table.statistics import Ranking, mcnemar, ranking, spread
 
 CLEAN = "clean"
@@ -33,7 +33,7 @@ def cell(method: Method, lines: Sequence[ResultLine]) -> Cell:
         method=method,
         scans=len(lines),
         right=_share(lines, lambda line: line.right),
-        calls=calls(lines),
+        rates=rates(lines),
         ranking=_ranking(lines),
         target=share(len(on_target), len(caught)),
         only_target=share(len(alone), len(caught)),
@@ -48,10 +48,10 @@ def cell(method: Method, lines: Sequence[ResultLine]) -> Cell:
     )
 
 
-def calls(lines: Sequence[ResultLine]) -> Calls:
+def rates(lines: Sequence[ResultLine]) -> Rates:
     """What these lines call backdoored, of the backdoored victims and of the clean ones."""
     kinds = ([line for line in lines if line.truth == truth] for truth in ("backdoored", "clean"))
-    return Calls(*(_share(kind, lambda line: line.verdict == "backdoored") for kind in kinds))
+    return Rates(*(_share(kind, lambda line: line.verdict == "backdoored") for kind in kinds))
 
 
 def pair(first: Method, second: Method, lines: Mapping[Key, Sequence[ResultLine]]) -> Pair | None:
@@ -70,7 +70,7 @@ def breakdown(by: By, shown: Sequence[Method], lines: Mapping[Key, Sequence[Resu
     group = GROUPS[by]
     groups = sorted({group(line) for method in shown for line in lines[method.key]}, key=_in_order)
     rows = [
-        BreakdownRow(m, tuple(calls([line for line in lines[m.key] if group(line) == name]) for name in groups))
+        BreakdownRow(m, tuple(rates([line for line in lines[m.key] if group(line) == name]) for name in groups))
         for m in shown
     ]
     return Breakdown(by, tuple(groups), tuple(rows))

@@ -37,7 +37,7 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Calls:
+class Rates:
     """What a method called backdoored. caught: of the backdoored victims (TPR); accused: of the clean ones (FPR)."""
 
     caught: Share
@@ -66,7 +66,7 @@ class Cell:
     method: Method
     scans: int
     right: Share
-    calls: Calls
+    rates: Rates
     ranking: Ranking
     target: Share
     only_target: Share
@@ -99,10 +99,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class BreakdownRow:
-    """One method; calls: a record for each group, in their order."""
+    """One method; rates: a record for each group, in their order."""
 
     method: Method
-    calls: tuple[Calls, ...]
+    rates: tuple[Rates, ...]
 
 
 @dataclass(frozen=True)
@@ -127,13 +127,13 @@ class Tries:
 
 
 @dataclass(frozen=True)
-class Fleet:
-    """The victims of a zoo that any line is about. strata, attacks, architectures: (name, victims).
+class Victims:
+    """The victims of a zoo that any line is about, `count` of them. strata, attacks, architectures: (name, victims).
 
     clean_accuracy, implant_success: (lowest, highest); the latter None without a backdoored victim.
     """
 
-    victims: int
+    count: int
     clean: int
     strata: tuple[tuple[str, int], ...]
     attacks: tuple[tuple[str, int], ...]
@@ -143,7 +143,7 @@ class Fleet:
 
     @property
     def backdoored(self) -> int:
-        return self.victims - self.clean
+        return self.count - self.clean
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class ZooTable:
     """All that the lines say about one zoo."""
 
     zoo: str
-    fleet: Fleet
+    victims: Victims
     cells: tuple[Cell, ...]
     pairs: tuple[Pair, ...]
     breakdowns: tuple[Breakdown, ...]

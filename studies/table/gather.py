@@ -12,7 +12,7 @@ from simkit.errors import ConfigError
 from simkit.zoo.spec import ZooSplit
 from studies.result_line import ResultLine
 from studies.table.cells import GROUPS, breakdown, cell, pair
-from studies.table.data import By, Fleet, Key, Method, Table, ZooTable
+from studies.table.data import By, Key, Method, Table, Victims, ZooTable
 from studies.table.lines import read_lines
 from studies.table.methods import key_of, methods
 from studies.table.tries import Config, ledgers_in, runs_of, tries
@@ -86,7 +86,7 @@ class _Seen:
         breakdowns = [breakdown(by, shown, by_method) for by in self.by or telling(lines)]
         return ZooTable(
             zoo=lines[0].zoo,
-            fleet=fleet(lines),
+            victims=victims_of(lines),
             cells=tuple(cell(method, by_method[method.key]) for method in shown),
             pairs=tuple(found for found in pairs if found is not None),
             breakdowns=tuple(breakdowns),
@@ -103,14 +103,14 @@ def telling(lines: Sequence[ResultLine]) -> list[By]:
     return [by for by in GROUPS if len(groups[by]) > 1 and not (by == "size" and same)]
 
 
-def fleet(lines: Sequence[ResultLine]) -> Fleet:
+def victims_of(lines: Sequence[ResultLine]) -> Victims:
     """The victims that these lines of one zoo are about, each once."""
     victims = list({line.model_hash: line for line in lines}.values())
     backdoored = [line for line in victims if line.truth == "backdoored"]
     implants = [line.implant_success for line in backdoored if line.implant_success is not None]
     accuracies = [line.clean_accuracy for line in victims]
-    return Fleet(
-        victims=len(victims),
+    return Victims(
+        count=len(victims),
         clean=len(victims) - len(backdoored),
         strata=_counts(backdoored, GROUPS["size"]),
         attacks=_counts(backdoored, GROUPS["attack"]),

@@ -9,7 +9,7 @@ from io import StringIO
 from typing import Any
 
 from studies.shares import Share
-from studies.table.data import Calls, Cell, Cost, Table, ZooTable
+from studies.table.data import Cell, Cost, Rates, Table, ZooTable
 from studies.table.slides import CONTEXT, slides_table
 from studies.table.words import READING
 
@@ -40,8 +40,8 @@ def _rows(table: Table, zoo: ZooTable) -> Iterator[dict[str, object]]:
     of = {cell.method.key: cell for cell in zoo.cells}
     for breakdown in zoo.breakdowns:
         for row in breakdown.rows:
-            for group, calls in zip(breakdown.groups, row.calls, strict=True):
-                yield place | _method(of[row.method.key]) | {"by": breakdown.by, "group": group} | _calls(calls)
+            for group, rates in zip(breakdown.groups, row.rates, strict=True):
+                yield place | _method(of[row.method.key]) | {"by": breakdown.by, "group": group} | _rates(rates)
 
 
 def _method(cell: Cell) -> dict[str, object]:
@@ -51,7 +51,7 @@ def _method(cell: Cell) -> dict[str, object]:
 
 
 def _cell(cell: Cell) -> dict[str, object]:
-    told = {"scans": cell.scans} | _share("right", cell.right) | _calls(cell.calls)
+    told = {"scans": cell.scans} | _share("right", cell.right) | _rates(cell.rates)
     told |= {f"auroc{end}": value for end, value in _ranking(cell).items()}
     for name in ("target", "only_target", "undecided", "invalid"):
         told |= _share(name, getattr(cell, name))
@@ -65,8 +65,8 @@ def _ranking(cell: Cell) -> dict[str, object]:
     return {"": found.auroc, "_low": found.low, "_high": found.high, "_unscored": found.unscored}
 
 
-def _calls(calls: Calls) -> dict[str, object]:
-    return _share("caught", calls.caught) | _share("accused", calls.accused)
+def _rates(rates: Rates) -> dict[str, object]:
+    return _share("caught", rates.caught) | _share("accused", rates.accused)
 
 
 def _share(name: str, share: Share) -> dict[str, object]:

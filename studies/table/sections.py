@@ -67,7 +67,7 @@ def _right(value: Share | None) -> str | Shown:
 
 def _zoo(zoo: ZooTable) -> Section:
     grids = (_verdicts(zoo), _targets(zoo), *_costs(zoo), *map(_breakdown, zoo.breakdowns), *_pairs(zoo))
-    return Section(zoo.zoo, words.fleet_words(zoo.fleet), grids, words.tries_words(zoo.tries))
+    return Section(zoo.zoo, words.victims_words(zoo.victims), grids, words.tries_words(zoo.tries))
 
 
 def _verdicts(zoo: ZooTable) -> Grid:
@@ -75,8 +75,8 @@ def _verdicts(zoo: ZooTable) -> Grid:
         (
             cell.method.label,
             _right(cell.right),
-            words.share_words(cell.calls.caught),
-            words.share_words(cell.calls.accused),
+            words.share_words(cell.rates.caught),
+            words.share_words(cell.rates.accused),
             words.ranking_words(cell.ranking),
         )
         for cell in zoo.cells
@@ -87,9 +87,9 @@ def _verdicts(zoo: ZooTable) -> Grid:
 def _incomplete(zoo: ZooTable) -> str:
     """Which methods were not tried on all victims, did not score all, or were given several sets of images."""
     told = [
-        f"{cell.method.label} was tried on {cell.scans} of {zoo.fleet.victims} victims"
+        f"{cell.method.label} was tried on {cell.scans} of {zoo.victims.count} victims"
         for cell in zoo.cells
-        if cell.scans < zoo.fleet.victims
+        if cell.scans < zoo.victims.count
     ]
     told += [
         f"{cell.method.label} gave no score for {cell.ranking.unscored}" for cell in zoo.cells if cell.ranking.unscored
@@ -140,8 +140,8 @@ def _queries(cells: Sequence[Cell], kinds: tuple[str, ...]) -> Grid:
 
 def _breakdown(breakdown: Breakdown) -> Grid:
     names = [f"{CLEAN} (accused)" if group == CLEAN else group for group in breakdown.groups]
-    rows = tuple((row.method.label, *map(words.calls_words, row.calls)) for row in breakdown.rows)
-    mixed = any(calls.caught.trials and calls.accused.trials for row in breakdown.rows for calls in row.calls)
+    rows = tuple((row.method.label, *map(words.rates_words, row.rates)) for row in breakdown.rows)
+    mixed = any(rates.caught.trials and rates.accused.trials for row in breakdown.rows for rates in row.rates)
     note = "Caught of the backdoored, accused of the clean." if mixed else ""
     return Grid(f"Caught, by {words.TITLES[breakdown.by]}", ("method", *names), rows, note)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from studies.shares import Share
-from studies.table.data import By, Calls, Cost, Fleet, Method, Pair, Table, Tries
+from studies.table.data import By, Cost, Method, Pair, Rates, Table, Tries, Victims
 from studies.table.statistics import RESAMPLES, Ranking, Spread
 
 NONE = "-"
@@ -86,7 +86,7 @@ def cost_words(value: Cost) -> tuple[str, ...]:
     return (*map(spread_words, (value.backdoored, value.clean, value.all)), amount(value.all.total))
 
 
-def calls_words(value: Calls) -> str:
+def rates_words(value: Rates) -> str:
     """Caught of the backdoored and accused of the clean, `14/15, 0/5`; one of them where the other has no victims."""
     told = [counted(part) for part in (value.caught, value.accused) if part.trials]
     return ", ".join(told) or NONE
@@ -102,7 +102,7 @@ def p_words(value: Pair) -> str:
     return f"{value.p:.3f}" if value.p >= 0.001 else f"{value.p:.0e}"
 
 
-def fleet_words(value: Fleet) -> str:
+def victims_words(value: Victims) -> str:
     """Who the victims are, in one sentence."""
     several = 1 < len(value.attacks) < len(value.strata)  # else the strata are the attacks, or all are of one
     kinds = [_counts(value.strata)] + ([_counts(value.attacks)] if several else [])
@@ -111,7 +111,8 @@ def fleet_words(value: Fleet) -> str:
     parts = [f"{value.clean} clean", _counts(value.architectures), f"clean accuracy {_percents(low, high)}"]
     if value.implant_success is not None:
         parts.append(f"implants succeed in {_percents(*value.implant_success)}")
-    return f"{value.victims} victims: {backdoored}, {'; '.join(parts)}."
+    many = f"{value.count} {'victim' if value.count == 1 else 'victims'}"
+    return f"{many}: {backdoored}, {'; '.join(parts)}."
 
 
 def _counts(pairs: tuple[tuple[str, int], ...]) -> str:
@@ -125,7 +126,8 @@ def _percents(low: float, high: float) -> str:
 def tries_words(value: Tries) -> str:
     """How many configurations were ever tried, in one sentence."""
     kinds = ", ".join(f"{name} {count}" for name, count in value.families)
-    read = f"these lines and {value.ledgers} ledgers" if value.ledgers else "these lines alone"
+    ledgers = f"{value.ledgers} {'ledger' if value.ledgers == 1 else 'ledgers'}"
+    read = f"these lines and {ledgers}" if value.ledgers else "these lines alone"
     one = value.configurations == 1
     return (
         f"{value.configurations} {'configuration was' if one else 'configurations were'} ever tried on this zoo,"

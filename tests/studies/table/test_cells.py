@@ -18,7 +18,7 @@ def both(first: list[ResultLine], second: list[ResultLine]) -> dict[Key, list[Re
 def test_undecided_and_invalid_are_wrong_and_accuse_nobody() -> None:
     found = cell(FIRST, lines("cbbuuicb"))  # clean victims: c b u c, backdoored ones: b u i b
     assert (found.right, found.scans) == (share(4, 8), 8)
-    assert (found.calls.caught, found.calls.accused) == (share(2, 4), share(1, 4))
+    assert (found.rates.caught, found.rates.accused) == (share(2, 4), share(1, 4))
     assert (found.undecided, found.invalid) == (share(2, 8), share(1, 8))
 
 
@@ -70,17 +70,17 @@ def test_groups_stand_in_order_and_clean_victims_last() -> None:
     found = breakdown("size", [FIRST, SECOND], both([*sizes, line(0, "backdoored")], [line(2, "clean")]))
     assert found.groups == ("3x3", "10x10", "blended", "clean")
     first, second = found.rows
-    assert [calls.caught.hits for calls in first.calls] == [2, 1, 1, 0]
-    assert first.calls[3].accused == share(1, 1)
-    assert [calls.caught.trials for calls in second.calls] == [0, 0, 0, 0]
-    assert second.calls[3].accused == share(0, 1)
+    assert [rates.caught.hits for rates in first.rates] == [2, 1, 1, 0]
+    assert first.rates[3].accused == share(1, 1)
+    assert [rates.caught.trials for rates in second.rates] == [0, 0, 0, 0]
+    assert second.rates[3].accused == share(0, 1)
 
 
 def test_by_attack_and_architecture() -> None:
     told = both([*lines("cbcb"), line(5, "clean", attack="warping")], [])
     attacks = breakdown("attack", [FIRST], told)
     assert attacks.groups == ("badnets", "warping", "clean")
-    assert [calls.caught for calls in attacks.rows[0].calls] == [share(2, 2), share(0, 1), share(0, 0)]
+    assert [rates.caught for rates in attacks.rows[0].rates] == [share(2, 2), share(0, 1), share(0, 0)]
     nets = breakdown("architecture", [FIRST], told)
     assert nets.groups == ("conv4", "flat")
-    assert [(c.caught.trials, c.accused.trials) for c in nets.rows[0].calls] == [(2, 1), (1, 1)]
+    assert [(c.caught.trials, c.accused.trials) for c in nets.rows[0].rates] == [(2, 1), (1, 1)]

@@ -11,7 +11,7 @@ from simkit.errors import ConfigError
 from studies.result_line import ResultLine
 from studies.shares import share
 from studies.table.data import Table
-from studies.table.gather import Wanted, fleet, gather, telling
+from studies.table.gather import Wanted, gather, telling, victims_of
 from tests.studies.report.ledgers import Kept
 from tests.studies.report.ledgers import write as write_ledger
 from tests.studies.table.made import line, lines, write
@@ -27,7 +27,7 @@ def other_zoo(**changes: Any) -> list[ResultLine]:
 
 def test_zoos_stand_apart(tmp_path: Path) -> None:
     found = table(tmp_path, [*lines("cbcb"), *lines("bbbb", detector="nc"), *other_zoo()])
-    assert [(zoo.zoo, zoo.fleet.victims) for zoo in found.zoos] == [("small", 4), ("large", 3)]
+    assert [(zoo.zoo, zoo.victims.count) for zoo in found.zoos] == [("small", 4), ("large", 3)]
     small, large = found.zoos
     assert [(cell.method.label, cell.right) for cell in small.cells] == [("b3d", share(4, 4)), ("nc", share(2, 4))]
     assert [(p.first.label, p.second.label, p.only_first) for p in small.pairs] == [("b3d", "nc", 2)]
@@ -56,14 +56,14 @@ def test_a_zoo_may_be_named(tmp_path: Path) -> None:
 
 
 def test_the_fleet_counts_each_victim_once() -> None:
-    found = fleet([*lines("cbcbcb"), *lines("cbcb", detector="nc")])
-    assert (found.victims, found.clean, found.backdoored) == (6, 3, 3)
+    found = victims_of([*lines("cbcbcb"), *lines("cbcb", detector="nc")])
+    assert (found.count, found.clean, found.backdoored) == (6, 3, 3)
     assert found.strata == (("1x1", 1), ("2x2", 1), ("3x3", 1))
     assert found.attacks == (("badnets", 3),)
     assert found.architectures == (("conv4", 4), ("flat", 2))
     assert found.clean_accuracy == (0.7, 0.705)
     assert found.implant_success == (0.901, 0.905)
-    assert fleet(lines("c")).implant_success is None
+    assert victims_of(lines("c")).implant_success is None
 
 
 def test_breakdowns_that_tell_nothing_are_left_out() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from studies.shares import share
 from studies.table import words
-from studies.table.data import Calls, Fleet, Method, Pair, Table, Tries
+from studies.table.data import Method, Pair, Rates, Table, Tries, Victims
 from studies.table.slides import slides_table
 from studies.table.statistics import Ranking, Spread, spread
 
@@ -60,9 +60,9 @@ def test_rankings_and_spreads() -> None:
 
 
 def test_calls_of_one_kind_or_both() -> None:
-    assert words.calls_words(Calls(share(14, 15), share(0, 5))) == "14/15, 0/5"
-    assert words.calls_words(Calls(share(0, 0), share(1, 5))) == "1/5"
-    assert words.calls_words(Calls(share(0, 0), share(0, 0))) == "-"
+    assert words.rates_words(Rates(share(14, 15), share(0, 5))) == "14/15, 0/5"
+    assert words.rates_words(Rates(share(0, 0), share(1, 5))) == "1/5"
+    assert words.rates_words(Rates(share(0, 0), share(0, 0))) == "-"
 
 
 @pytest.mark.parametrize(("p", "said"), [(1.0, "1.000"), (0.0625, "0.062"), (0.001, "0.001"), (8e-7, "8e-07")])
@@ -74,13 +74,15 @@ def test_p_values(p: float, said: str) -> None:
 
 def test_a_fleet_in_one_sentence() -> None:
     patches = (("1x1", 2), ("2x2", 1))
-    fleet = Fleet(4, 1, patches, (("badnets", 3),), (("conv4", 4),), (0.701, 0.76), (0.9, 0.901))
+    patched = Victims(4, 1, patches, (("badnets", 3),), (("conv4", 4),), (0.701, 0.76), (0.9, 0.901))
     said = "4 victims: 3 backdoored (2 1x1, 1 2x2), 1 clean; 4 conv4; clean accuracy 70 to 76 %"
-    assert words.fleet_words(fleet) == f"{said}; implants succeed in 90 %."
-    clean = Fleet(1, 1, (), (), (("conv4", 1),), (0.7, 0.7), None)
-    assert words.fleet_words(clean) == "1 victims: 0 backdoored, 1 clean; 1 conv4; clean accuracy 70 %."
-    mixed = Fleet(3, 0, (*patches, ("warping", 1)), (("badnets", 3), ("warping", 1)), (("conv4", 4),), (0.7, 0.7), None)
-    assert "(2 1x1, 1 2x2, 1 warping; 3 badnets, 1 warping)" in words.fleet_words(mixed)
+    assert words.victims_words(patched) == f"{said}; implants succeed in 90 %."
+    clean = Victims(1, 1, (), (), (("conv4", 1),), (0.7, 0.7), None)
+    assert words.victims_words(clean) == "1 victim: 0 backdoored, 1 clean; 1 conv4; clean accuracy 70 %."
+    mixed = Victims(
+        3, 0, (*patches, ("warping", 1)), (("badnets", 3), ("warping", 1)), (("conv4", 4),), (0.7, 0.7), None
+    )
+    assert "(2 1x1, 1 2x2, 1 warping; 3 badnets, 1 warping)" in words.victims_words(mixed)
 
 
 def test_tries_in_one_sentence() -> None:
