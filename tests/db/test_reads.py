@@ -56,6 +56,18 @@ def test_frames_of_a_known_ledger(ledger_path: Path) -> None:
     assert reads.triggers(ledger_path, 1) == []
 
 
+def test_queries_for_images_are_told_by_their_steps(path: Path, make_run: MakeRun, make_call: MakeCall) -> None:
+    with Ledger.open(path) as ledger:
+        for count, name in ((5, "made"), (0, "given")):
+            run = ledger.begin(make_run(name))
+            run.record(make_call(run.open_step(0, "check", "{}"), queries=2))
+            run.record(make_call(run.open_step(1, "search", '{"synthesis":"no check"}'), queries=3))
+            if count:
+                run.record(make_call(run.open_step(2, "check", '{"synthesis":"draw"}'), queries=4))
+                run.record(make_call(run.open_step(3, "check", '{"synthesis":"label"}'), queries=1))
+            assert reads.image_queries(path, run.id) == count
+
+
 def test_one_row_a_query_in_order(ledger_path: Path, make_call: MakeCall) -> None:
     frame = reads.queries(ledger_path, run=1)
     assert frame["query"].tolist() == list(range(10))
