@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
+import os
 import signal
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -22,10 +24,11 @@ ToMake: TypeAlias = Callable[[], tuple[int, ...]]
 """The indices that are still to be made; asked again after each victim."""
 
 
-def made_by_processes(workshop: Workshop, to_make: ToMake, workers: int) -> Iterator[Victim]:
+def made_by_processes(workshop: Workshop, to_make: ToMake, workers: int) -> Generator[Victim, None, None]:
     """Victims as they are finished. Each process has as many torch threads as this one, and reads the images itself.
 
-    Raises what making one raises, and ConfigError where a process died.
+    Raises what making one or `to_make` raises, once the victims that others were at are handed over; and ConfigError
+    where a process died.
     """
     begun = functools.partial(_begin, torch.get_num_threads())
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), begun)
@@ -36,18 +39,39 @@ def made_by_processes(workshop: Workshop, to_make: ToMake, workers: int) -> Iter
                 running[pool.submit(_make, workshop.spec, workshop.out, index)] = index
             if not running:
                 return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                del running[future]
-                yield future.result()
+            done = wait(running, return_when=FIRST_COMPLETED).done
+            running = {future: index for future, index in running.items() if future not in done}
+            yield from _good(done)
+            for future in done:
+                future.result()
     except BrokenProcessPool as error:
-        raise ConfigError("a process that made victims died; is there memory for so many workers?") from error
+        raise ConfigError(
+            "a process that made victims died; is there memory for so many workers? "
+            'A script of your own must make zoos under `if __name__ == "__main__":`'
+        ) from error
+    except Exception:
+        yield from _good(wait(running).done)  # minutes of work each, and nothing is wrong with them
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _good(done: Iterable[Future[Victim]]) -> Iterator[Victim]:
+    return (future.result() for future in done if future.exception() is None)
+
+
 def _begin(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all processes of a terminal; only one need speak
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot tell its workers to end, and nobody would ever hear of the victims they make."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _make(spec: ZooSpec, out: Path, index: int) -> Victim:

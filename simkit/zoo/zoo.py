@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -79,16 +80,18 @@ def _fill(workshop: Workshop, progress: Progress | None, workers: int) -> Manife
     def to_make() -> tuple[int, ...]:
         return missing(workshop.spec, {index: victim.failed for index, victim in known.items()})
 
-    for victim in _made(workshop, to_make) if workers == 1 else made_by_processes(workshop, to_make, workers):
-        known[victim.index] = victim
-        manifest = _noted(manifest, known)
-        manifest.save(workshop.out)
-        if progress is not None:
-            progress(victim)
+    making = _made(workshop, to_make) if workers == 1 else made_by_processes(workshop, to_make, workers)
+    with closing(making):  # while the folder is locked, no process is left at work in it
+        for victim in making:
+            known[victim.index] = victim
+            manifest = _noted(manifest, known)
+            manifest.save(workshop.out)
+            if progress is not None:
+                progress(victim)
     return manifest
 
 
-def _made(workshop: Workshop, to_make: ToMake) -> Iterator[Victim]:
+def _made(workshop: Workshop, to_make: ToMake) -> Generator[Victim, None, None]:
     while needed := to_make():
         yield workshop.make(needed[0])
 
