@@ -10,12 +10,13 @@ from pathlib import Path
 
 from simkit.errors import ConfigError
 from simkit.zoo.spec import ZooSplit
+from studies.ledger_files import ledgers_in
 from studies.result_line import ResultLine
 from studies.table.cells import GROUPS, breakdown, cell, pair
 from studies.table.data import By, Key, Method, Table, Victims, ZooTable
 from studies.table.lines import read_lines
 from studies.table.methods import key_of, methods
-from studies.table.tries import Config, ledgers_in, runs_of, tries
+from studies.table.tries import Config, runs_of, tries
 from studies.zoo_scan.titles import TITLES
 
 

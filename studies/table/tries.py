@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from db import reads
-from simkit.errors import DataError
 from studies.identity import canonical
 from studies.result_line import ResultLine
 from studies.table.data import Tries
@@ -38,13 +37,6 @@ def tries(lines: Sequence[ResultLine], ledgers: Sequence[tuple[str, Config]] = (
     different = {(family, _known(config)) for family, config in told}
     families = Counter(family for family, _ in different)
     return Tries(tuple(sorted(families.items(), key=lambda one: (-one[1], one[0]))), len(different), files)
-
-
-def ledgers_in(folder: Path) -> list[Path]:
-    """The ledgers in a folder and those below it. Raises DataError where there is no folder."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no folder; --ledgers names the one that holds the scans' ledgers")
-    return sorted(folder.rglob("*.db"))
 
 
 def runs_of(ledgers: Sequence[Path]) -> Iterator[tuple[str, Config]]:

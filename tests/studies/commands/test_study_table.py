@@ -59,7 +59,7 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
         ([str(results), "--split", "calibrate"], 2, "try --split report, --split tune"),
         ([str(results), "--zoo", "none"], 2, "there are small"),
         ([str(results), "--by", "colour"], 2, "--by"),
-        ([str(results), "--ledgers", str(tmp_path / "none")], 4, "no folder"),
+        ([str(results), "--ledgers", str(tmp_path / "none")], 5, "no folder of ledgers"),
         ([str(results), "--out", str(results)], 2, "the lines are read from there"),
         ([str(results), "--out", str(other)], 5, "there already"),
         ([str(results), "--out", str(tmp_path)], 5, "a folder"),

@@ -55,7 +55,7 @@ def test_a_zoo_may_be_named(tmp_path: Path) -> None:
         table(tmp_path, told, Wanted(zoos=("none",)))
 
 
-def test_the_fleet_counts_each_victim_once() -> None:
+def test_victims_are_counted_once() -> None:
     found = victims_of([*lines("cbcbcb"), *lines("cbcb", detector="nc")])
     assert (found.count, found.clean, found.backdoored) == (6, 3, 3)
     assert found.strata == (("1x1", 1), ("2x2", 1), ("3x3", 1))

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
-from simkit.errors import DataError
-from studies.table.tries import ledgers_in, runs_of, tries
+from studies.ledger_files import ledgers_in
+from studies.table.tries import runs_of, tries
 from tests.studies.report.ledgers import Kept, write
 from tests.studies.table.made import config, line
 
@@ -48,8 +46,3 @@ def test_ledgers_tell_of_tries_that_left_no_line(tmp_path: Path) -> None:
 def test_screening_inputs_is_no_try() -> None:
     runs = [("model 0", {"detector": {"kind": f"simkit.{name}"}}) for name in ("mitigation.Screener", "Other")]
     assert dict(tries([line(0)], runs, 1).families) == {"B3DConfig": 1, "Other": 1}
-
-
-def test_a_missing_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="--ledgers names"):
-        ledgers_in(tmp_path / "none")

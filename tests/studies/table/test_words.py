@@ -72,7 +72,7 @@ def test_p_values(p: float, said: str) -> None:
     assert pair.neither == 1
 
 
-def test_a_fleet_in_one_sentence() -> None:
+def test_victims_in_one_sentence() -> None:
     patches = (("1x1", 2), ("2x2", 1))
     patched = Victims(4, 1, patches, (("badnets", 3),), (("conv4", 4),), (0.701, 0.76), (0.9, 0.901))
     said = "4 victims: 3 backdoored (2 1x1, 1 2x2), 1 clean; 4 conv4; clean accuracy 70 to 76 %"
