@@ -16,6 +16,9 @@ import torch
 from oracles.answers import Answer, Scores
 from oracles.oracle import ImageShape, Tag
 from oracles.torch_model import TorchOracle
+from simkit.detectors.blackbox.aeva import Aeva
+from simkit.detectors.blackbox.boundary import WalkConfig
+from simkit.detectors.blackbox.k_arm import KArm
 from simkit.detectors.blackbox.label_noise import LabelNoise
 from studies.detect import detect
 from studies.scan import scan
@@ -42,6 +45,22 @@ def random_patches(model: Any) -> ScanResult:
 
 def label_noise(model: Any) -> ScanResult:
     return detect(LabelNoise(copies=64), model, **COUNTS)
+
+
+def annealing(model: Any) -> ScanResult:
+    return scan(model, preset="annealing", search={"draws": 10, "steps": 10, "chains": 1}, **COUNTS)
+
+
+def aeva(model: Any) -> ScanResult:
+    return detect(Aeva(source_classes=1, walk=WalkConfig(iterations=2, samples=10)), model, **COUNTS)
+
+
+def k_arm(model: Any) -> ScanResult:
+    return detect(KArm(), model, **COUNTS)
+
+
+def b3d_without_data(model: Any) -> ScanResult:
+    return scan(model, preset="b3d-ss", budget=4_000, name="victim", search_images=32, verify_images=16)
 
 
 class Remote:
@@ -98,10 +117,11 @@ def test_a_black_box_says_the_same_of_a_victim_in_another_process(
 ) -> None:
     weights, only = tmp_path / "victim.pt", tmp_path / "only.pt"
     torch.save(TemplateNet(target).state_dict(), weights)
-    says: tuple[Say, ...] = (b3d, b3d_by_labels, random_patches, label_noise)
+    says: tuple[Say, ...] = (b3d, b3d_by_labels, random_patches, label_noise, annealing, aeva, k_arm, b3d_without_data)
     with served(Path(shutil.copy(weights, only))) as remote:
         there = [say(remote) for say in says]
     assert [there[0].verdict, there[2].verdict] == [verdict, verdict]
+    assert min(result.spent for result in there) > 100
     assert remote.queries == sum(result.spent for result in there)
     here = [say(victim(weights)) for say in says]
     assert [told(result) for result in there] == [told(result) for result in here]
