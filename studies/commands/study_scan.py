@@ -114,10 +114,16 @@ def _worked(work: Plan, workers: int, threads: int, as_json: bool) -> list[Outco
     count = {state: sum(o.state == state for o in outcomes) for state in ("scanned", "there", "busy", "failed")}
     count["there"] += work.done
     if as_json:
-        print_json(count | {"lines": [o.line.model_dump(mode="json") for o in outcomes if o.line is not None]})
+        lines = [o.line.model_dump(mode="json") for o in outcomes if o.line is not None]
+        print_json(count | {"lines": lines, "failures": [_failure(o) for o in outcomes if o.state == "failed"]})
     else:
         typer.echo(", ".join(f"{number} {_STATES[state]}" for state, number in count.items() if number) or "no scans")
     return outcomes
+
+
+def _failure(outcome: Outcome) -> dict[str, object]:
+    unit = outcome.unit
+    return {"index": unit.victim.index, "detector": unit.detector, "error": "; ".join(outcome.said)}
 
 
 def _name(outcome: Outcome) -> str:

@@ -72,6 +72,14 @@ def test_scans_that_fail_are_told_at_the_end(zoo: str, capsys: pytest.CaptureFix
     assert {line.detector for line in read_lines(Path("r.jsonl"))} == {f"{HERE}:ASKS"}
 
 
+def test_programs_are_told_what_failed(zoo: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("fail").touch()
+    assert study(zoo, "--limit", "1", "--json", detector="FAILS") == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["failed"], told["lines"]) == (1, [])
+    assert told["failures"] == [{"index": 0, "detector": f"{HERE}:FAILS", "error": "this detector fails"}]
+
+
 def test_what_a_scan_warns_of_is_told_once(zoo: str, capsys: pytest.CaptureFixture[str]) -> None:
     args = ["study", "scan", zoo, "--detector", "random-patch", "--out", "r.jsonl", "--budget", "500", *IMAGES]
     assert main(args) == 0
