@@ -5,13 +5,15 @@ Which victims are shown is a rule that was there before the pictures: the first 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
-from db.errors import NotALedger, StorageError
+from db.errors import NotALedger
 from db.survey import SurveyedRun, survey
 from simkit.attacks.attack import Attack
 from simkit.attacks.registry import original_trigger, target_classes
@@ -20,14 +22,20 @@ from simkit.data import ImageSet, load
 from simkit.errors import ConfigError, DataError
 from simkit.triggers import FloatArray, Trigger
 from simkit.zoo.manifest import Manifest, Victim
+from studies.identity import canonical
+from studies.ledger_files import ledgers_in
 from studies.mitigate import is_screening
 from studies.report.repeat import detector_of, oracle_in_words
 from studies.report.truth import overlap
 from studies.shares import Share, share
 from studies.trigger_files import stamped
+from studies.zoo_scan.methods import Method, described_methods
 
 _IMAGES = 64
 """Test images that pictures are chosen from; attacks on one source class may need many."""
+
+_Scan: TypeAlias = tuple[str, SurveyedRun]
+"""A run, and what its detector and service are called."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,8 @@ class Both:
 class Shown:
     """What one scan said of a victim, and what it reversed for the backdoor's target.
 
-    detector: its preset or class, and what the service told. trigger, stamped (C, H, W): None where it has none
-    for that class. overlap, both: None too where the original has no mask to compare with.
+    detector: its name, and what the service told; of a white box the name alone. trigger, stamped (C, H, W): None where
+    it has none for that class. overlap, both: None too where the original has no mask to compare with.
     """
 
     detector: str
@@ -148,34 +156,31 @@ def _groups(manifest: Manifest, most: int | None = None) -> dict[str, list[Victi
     return {name: group[:most] for name, group in groups.items() if group}
 
 
-def _scans(
-    folders: Sequence[Path], hashes: Collection[str], detectors: Collection[str]
-) -> Mapping[str, list[SurveyedRun]]:
+def _scans(folders: Sequence[Path], hashes: Collection[str], detectors: Collection[str]) -> Mapping[str, list[_Scan]]:
     """By the hash of the model, the newest finished run of each detector behind each service, by their names."""
     newest: dict[tuple[str, str], SurveyedRun] = {}
-    for path in [path for folder in folders for path in _ledgers(folder)]:
+    known = described_methods()
+    for path in [path for folder in folders for path in ledgers_in(folder)]:
         try:
             for run in survey(path):
-                wanted = not detectors or detector_of(run.info) in detectors
+                name, full = _named(run, known)
+                wanted = not detectors or name in detectors
                 if run.info.model_hash in hashes and run.verdict is not None and wanted and not is_screening(run.info):
-                    key = run.info.model_hash, _detector(run)
+                    key = run.info.model_hash, full
                     newest[key] = max(newest.get(key, run), run, key=lambda r: r.at)
         except NotALedger:
             continue  # another database in the folder
-    return {sha256: [run for (of, _), run in sorted(newest.items()) if of == sha256] for sha256 in hashes}
+    return {sha256: [(name, newest[of, name]) for of, name in sorted(newest) if of == sha256] for sha256 in hashes}
 
 
-def _ledgers(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise StorageError(f"{folder}: no folder of ledgers; name the one that the scans were kept in")
-    return sorted(folder.rglob("*.db"))
+def _named(run: SurveyedRun, known: Mapping[str, Method]) -> tuple[str, str]:
+    """What `simkit study scan` calls the run's detector, and that with its service; a white box has none."""
+    method = known.get(canonical(json.loads(run.info.config).get("detector")))
+    name = detector_of(run.info) if method is None else method.name
+    return name, name if method is not None and method.white_box else f"{name}, {oracle_in_words(run.info)}"
 
 
-def _detector(run: SurveyedRun) -> str:
-    return f"{detector_of(run.info)}, {oracle_in_words(run.info)}"
-
-
-def _zoo(zoo: ZooSource, manifest: Manifest, scans: Mapping[str, list[SurveyedRun]], config: GalleryConfig) -> ShownZoo:
+def _zoo(zoo: ZooSource, manifest: Manifest, scans: Mapping[str, list[_Scan]], config: GalleryConfig) -> ShownZoo:
     spec, data = manifest.spec, zoo.data or manifest.spec.data
     images = load(data, "test", _IMAGES, config.seed, spec.image_size)
     if images.image_shape != manifest.image_shape:
@@ -189,9 +194,7 @@ def _zoo(zoo: ZooSource, manifest: Manifest, scans: Mapping[str, list[SurveyedRu
     return ShownZoo(spec.name, spec.split, data, manifest.image_shape, clean, strata)
 
 
-def _victim(
-    victim: Victim, manifest: Manifest, images: ImageSet, scans: Mapping[str, list[SurveyedRun]]
-) -> ShownVictim:
+def _victim(victim: Victim, manifest: Manifest, images: ImageSet, scans: Mapping[str, list[_Scan]]) -> ShownVictim:
     attack = victim.attacked()
     assert attack is not None
     parts = attack.attacks if isinstance(attack, Several) else (attack,)
@@ -206,7 +209,7 @@ def _turned(images: ImageSet, by: int) -> ImageSet:
     return images.take(np.roll(np.arange(len(images)), -by))
 
 
-def _backdoor(attack: Attack, manifest: Manifest, images: ImageSet, runs: Sequence[SurveyedRun]) -> Backdoor:
+def _backdoor(attack: Attack, manifest: Manifest, images: ImageSet, runs: Sequence[_Scan]) -> Backdoor:
     (target,), original = target_classes(attack), original_trigger(attack)
     plain, triggered = _example(attack, images)
     name = manifest.classes[target] if target < len(manifest.classes) else ""
@@ -226,9 +229,10 @@ def _example(attack: Attack, images: ImageSet) -> tuple[FloatArray, FloatArray]:
     raise DataError(f"{images.name}: none of {len(images)} test images is one that the attack is for")
 
 
-def _shown(run: SurveyedRun, target: int, original: Trigger | None, plain: FloatArray) -> Shown:
+def _shown(scan: _Scan, target: int, original: Trigger | None, plain: FloatArray) -> Shown:
+    detector, run = scan
     assert run.verdict is not None
-    told = _detector(run), run.verdict.verdict, run.verdict.flagged, run.spent
+    told = detector, run.verdict.verdict, run.verdict.flagged, run.spent
     row = next((row for row in run.triggers if row.target_class == target and row.mask_size > 0), None)
     if row is None:
         return Shown(*told, None, None, share(0, 0), None, None)

@@ -16,7 +16,7 @@ from simkit.detectors.whitebox import neural_cleanse, tabor
 from simkit.errors import ConfigError
 from simkit.search.presets import PRESETS, Preset
 from studies.extensions import described, is_reference, qualified_name, referred
-from studies.identity import settings_of
+from studies.identity import canonical, settings_of
 from studies.scan_config import ScanConfig
 from studies.zoo_scan.titles import TITLES
 
@@ -86,6 +86,11 @@ def methods() -> dict[str, Method]:
     every += [_scanned(name, TITLES.get(name, name), preset) for name, preset in PRESETS.items()]
     ranks = {name: rank for rank, name in enumerate(TITLES)}
     return {method.name: method for method in sorted(every, key=lambda method: ranks.get(method.name, len(ranks)))}
+
+
+def described_methods() -> dict[str, Method]:
+    """The detectors without a preset, by what a run's config says of them, as canonical JSON."""
+    return {canonical(described(m.detector, "detect")): m for m in methods().values() if m.preset is None}
 
 
 def method(name: str) -> Method:

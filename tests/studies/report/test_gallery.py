@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,21 @@ import pytest
 from PIL import Image
 
 from db.errors import StorageError
+from db.ledger import Ledger
+from db.records import VerdictRow
 from simkit.errors import ConfigError, DataError
 from studies.cli import main
+from studies.extensions import described
 from studies.gallery_picture import draw_zoo
+from studies.identity import canonical
 from studies.mitigate import is_screening
 from studies.report.gallery import Backdoor, GalleryConfig, ShownZoo, ZooSource, gather_gallery
 from studies.report.render import render_gallery
+from studies.zoo_scan.methods import method
 from tests.studies.report.galleries import ATTACKS, OTHER, PATCH, images, scanned, zoo_of
 from tests.studies.report.ledgers import Kept, info_of, write
+
+VERDICT = VerdictRow("clean", "decided", (), None, "own", None, "own", 0, 0, 0.1, None, "")
 
 FEW = {name: ATTACKS[name] for name in ("2x2", "sinusoidal")}
 
@@ -106,6 +114,27 @@ def test_of_one_detector_behind_one_service_the_newest_finished_scan_is_shown(tm
     ]
     (none,) = gather_gallery([ZooSource(zoo)], [ledgers], GalleryConfig(detectors=("slides",)))
     assert backdoor(none, "2x2").found == ()
+
+
+def test_detectors_are_called_as_study_scan_calls_them_and_a_white_box_has_no_service(
+    tmp_path: Path, data: str
+) -> None:
+    ledgers = tmp_path / "ledgers"
+    ledgers.mkdir()
+    detectors = {
+        name: described(method(name).detector, "detect") for name in ("tabor-quick", "tabor-reference", "aeva")
+    }
+    detectors["own"] = {"kind": "mine.Own"}
+    for name, known in detectors.items():
+        info = info_of(Kept(model_hash="2x2-0"))
+        with Ledger.open(ledgers / f"{name}.db") as ledger:
+            ledger.begin(replace(info, config=canonical({"detector": known}))).finish(VERDICT, [])
+    zoo = ZooSource(zoo_of(tmp_path / "zoo", data))
+    (shown,) = gather_gallery([zoo], [ledgers])
+    told = [found.detector for found in backdoor(shown, "2x2").found]
+    assert told == ["Own, scores", "aeva, scores", "tabor-quick", "tabor-reference"]
+    (one,) = gather_gallery([zoo], [ledgers], GalleryConfig(detectors=("tabor-quick",)))
+    assert [found.detector for found in backdoor(one, "2x2").found] == ["tabor-quick"]
 
 
 def test_a_mitigation_is_no_scan() -> None:
