@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -106,8 +107,8 @@ class Synthesis:
     def made(self, evaluator: Evaluator, images: int, image_shape: ImageShape) -> Iterator[ImageSet | None]:
         """None after every call, and then so many images in random order, with the model's own answers for labels.
 
-        The purpose of their queries is `check`, and the state of each such step says `synthesis`. Raises Refused,
-        NotFinite.
+        The purpose of their queries is `check`; the state of each such step says `synthesis`, and has a checksum of the
+        images, which are all that was known. Raises Refused, NotFinite.
         """
         making = yield from self._begun(evaluator, images, image_shape)
         for step in range(self.config.steps):
@@ -195,7 +196,8 @@ def spoken_for(scores: FloatArray, images: int) -> tuple[IntArray, IntArray]:
 
 
 def _asked(evaluator: Evaluator, pixels: FloatArray, rows: IntArray, state: dict[str, str | int]) -> Evidence:
-    return evaluator.unlabelled(torch.from_numpy(pixels), rows, "check", json.dumps(state))
+    told = state | {"digest": zlib.crc32(pixels.tobytes())}
+    return evaluator.unlabelled(torch.from_numpy(pixels), rows, "check", json.dumps(told))
 
 
 def _labels(evidence: Evidence) -> IntArray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -24,7 +26,10 @@ _CHECKED = 64
 
 
 class Asker:
-    """Asks an oracle; every call is a step where somebody keeps steps."""
+    """Asks an oracle; every call is a step where somebody keeps steps, and its state a checksum of the images.
+
+    So nobody goes on with stored answers to other images, which other code or hardware may make of the same ones.
+    """
 
     def __init__(self, access: QueryDataAccess) -> None:
         self.images, self.n_classes = access.images, access.oracle.n_classes
@@ -41,7 +46,8 @@ class Asker:
         Raises Refused, NotFinite.
         """
         steps = self._access.steps
-        step = None if steps is None else steps.open_step(self._steps, purpose, "{}")
+        state = {"digest": zlib.crc32(pixels.numpy().tobytes())}
+        step = None if steps is None else steps.open_step(self._steps, purpose, json.dumps(state))
         self._steps += 1  # a refused step keeps its number
         answer = self._access.oracle.query(pixels, None if step is None else Tag(step, rows))
         self.queries += len(pixels)

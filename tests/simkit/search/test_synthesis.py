@@ -162,6 +162,7 @@ def test_every_query_is_paid_and_says_what_it_was_for() -> None:
     made(SMALL, scan, images=30)
     assert scan.recorded == scan.budget.spent == SMALL.most_queries(30) == 80 + 30 * 17
     told = [state["synthesis"] for state in states(scan.recorder)]
+    assert len({state["digest"] for state in states(scan.recorder)}) == len(told), "each about images of its own"
     assert told == sorted(told, key=["draw", "descend", "label"].index)
     rows = {kind: np.concatenate([c.rows for c, k in zip(scan.recorder.calls, told, strict=True) if k == kind])
             for kind in set(told)}  # fmt: skip

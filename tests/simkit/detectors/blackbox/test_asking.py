@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -100,5 +103,7 @@ def test_every_call_is_a_step_where_steps_are_kept() -> None:
     asker = Asker(access)
     recognised(asker, 26)
     assert [(number, purpose) for number, purpose, _ in recorder.steps] == [(0, "check"), (1, "check")]
+    digests = [zlib.crc32(part.numpy().tobytes()) for part in (IMAGES.pixels[:64], IMAGES.pixels[64:])]
+    assert [json.loads(state) for _, _, state in recorder.steps] == [{"digest": digest} for digest in digests]
     assert [list(call.rows[0]) for call in recorder.calls] == [[0, -1], [64, -1]]
     assert (asker.affords(1), asker.affords(2)) == (True, False)
