@@ -15,8 +15,9 @@ def among_best(scores: FloatArray, k: int) -> BoolArray:
     scores: float32 (N, T), probabilities or anything that grows with them. Who shares the last place with others is not
     among the best: that is how a service leaves it where scores are rounded or cut.
     """
-    rivals = (scores[:, None, :] >= scores[:, :, None]).sum(axis=2)  # itself among them
-    best: BoolArray = rivals <= k
+    if k >= scores.shape[1]:
+        return np.ones_like(scores, dtype=np.bool_)
+    best: BoolArray = scores > np.partition(scores, -k - 1, axis=1)[:, -k - 1, None]  # the first that is left out
     return best
 
 

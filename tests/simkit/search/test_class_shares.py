@@ -22,6 +22,7 @@ def test_who_shares_the_last_place_is_not_among_the_best() -> None:
     cut = np.array([[1.0, 0.0, 0.0, 0.0], [0.4, 0.3, 0.3, 0.0]], dtype=np.float32)
     assert_array_equal(among_best(cut, 2), [[1, 0, 0, 0], [1, 0, 0, 0]])
     assert_array_equal(among_best(cut, 3), [[1, 0, 0, 0], [1, 1, 1, 0]])
+    assert_array_equal(among_best(cut, 4), np.ones((2, 4)))
 
 
 def test_images_of_the_class_itself_do_not_count() -> None:
