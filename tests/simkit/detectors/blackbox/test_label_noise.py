@@ -90,6 +90,13 @@ def test_running_out_is_undecided() -> None:
     assert (verdict.verdict, verdict.stopped, verdict.flagged) == ("undecided", "budget", ())
 
 
+def test_images_of_one_class_say_nothing_since_the_largest_share_is_their_own() -> None:
+    oracle, alone = PlantedOracle(), IMAGES.take(np.flatnonzero(IMAGES.labels == 1))
+    verdict = LabelNoise(sigma=0.01, copies=10).detect(QueryDataAccess(oracle, alone))
+    assert (verdict.verdict, verdict.flagged, oracle.images_seen) == ("undecided", (), len(alone))
+    assert "needs 2 or more" in verdict.notes
+
+
 def test_in_a_ledger_it_names_the_class() -> None:
     settings: dict[str, Any] = {"search_images": 32, "verify_images": 32, "oracle": "label", "budget": 2000}
     result = detect(STRONG, TemplateNet(), images=SCANNED, **settings)
