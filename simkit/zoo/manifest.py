@@ -24,7 +24,7 @@ class Victim(BaseModel):
     attack: as of `simkit.attacks.registry.attack_to_json`. target_classes: those that a detector ought to flag.
     file, sha256: of the weights, None where a failed implant was not kept. clean_accuracy, success_rate: on held-out
     images, in [0, 1]. implanted: whether success_rate reached what the zoo requires. seconds: of making it, by
-    `threads` torch threads; a zoo made again with as many threads differs in nothing but the seconds.
+    `threads` torch threads; a zoo made again with as many threads, on CPUs, differs in nothing but the seconds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -18,9 +18,9 @@ ZooSize: TypeAlias = Literal["small", "paper"]
 class ZooPreset:
     """What a preset's zoos have in common.
 
-    data: where the images come from when nobody says. fields: of the `ZooSpec`. models: victims by split, small and
-    for `report` in the paper's size (as the slides count them). train: of the architectures in `fields`; they were
-    chosen by clean accuracy and time alone, before any victim was scanned. epochs: of the paper-sized network.
+    data: where the images come from when nobody says. models: victims by split. fields: of the `ZooSpec`; how the
+    architectures are trained was chosen by clean accuracy and time alone, before any victim was scanned. paper_models:
+    of `report` in the paper's size, as the slides count them. paper: how its network is trained, of a `TrainConfig`.
     """
 
     data: str

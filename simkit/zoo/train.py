@@ -1,4 +1,4 @@
-"""Training and judging one victim: a pure function of images, config, seed and the number of torch threads."""
+"""Training and judging one victim: on the CPU a pure function of images, config, seed and number of torch threads."""
 
 from __future__ import annotations
 
@@ -78,9 +78,11 @@ def train(
     """A trained copy of `network` in eval mode; the one given is not changed.
 
     network: images (N, C, H, W) to logits (N, n_classes). progress: called with (epochs done, epochs). Equal arguments
-    and torch threads give equal weights. Raises ConfigError if the loss stops being finite, DataError if the network
-    does not fit the images.
+    and torch threads give equal weights on the CPU; an accelerator promises none. Raises ConfigError if the loss stops
+    being finite or there is no such device, DataError on one image or if the network does not fit the images.
     """
+    if len(images) < 2:
+        raise DataError(f"{images.name}: one image; training takes two or more")
     model = copy.deepcopy(network).train()
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
     _check_fit(model, images)

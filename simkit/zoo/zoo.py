@@ -27,9 +27,9 @@ def make(spec: ZooSpec, out: str | Path, progress: Progress | None = None, worke
 
     progress: called with each victim as it is finished, failed implants included. workers: processes, each with as many
     torch threads as this one; how many makes no difference to what they make. Resuming gives the same weights as an
-    unbroken run with as many torch threads; a file that is missing or was changed is made again. Raises DataError if
-    the data cannot be read; ConfigError if `out` holds something else, another process is at it, or implants keep
-    failing; StorageError if it cannot be written.
+    unbroken run with as many torch threads on the CPU; a file that is missing or was changed is made again. Raises
+    DataError if the data cannot be read; ConfigError if `out` holds something else, another process is at it, or
+    implants keep failing; StorageError if it cannot be written.
     """
     if workers < 1:
         raise ConfigError(f"{workers} workers; need 1 or more")

@@ -89,6 +89,11 @@ def test_a_last_batch_of_one_image_is_left_out(digits: ImageSet) -> None:
     assert all(bool(torch.isfinite(value).all()) for value in model.state_dict().values())
 
 
+def test_one_image_is_too_few(digits: ImageSet) -> None:
+    with pytest.raises(DataError, match="one image; training takes two or more"):
+        train(_network(), digits.take([0]), TrainConfig(epochs=1), seed=0)
+
+
 def test_a_loss_that_explodes_is_told(digits: ImageSet) -> None:
     with pytest.raises(ConfigError, match="lower learning_rate"):
         train(_network(), digits, TrainConfig(epochs=3, learning_rate=1e30, precision="float32"), seed=0)
