@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -71,12 +72,17 @@ def test_every_stratum_gets_its_quota_and_every_victim_its_file(made: Path) -> N
     assert [v.index for v in manifest.victims] == sorted(v.index for v in manifest.victims)
 
 
-def test_failed_implants_are_listed_and_replaced(made: Path) -> None:
-    manifest = Manifest.load(made)
-    assert all(v.implanted for v in manifest.victims if v.truth == "backdoored")
+def test_failed_implants_are_listed_and_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first two fall short of 0.6, and every other just reaches it."""
+    rates = itertools.chain([0.59, 0.0], itertools.repeat(0.6))
+    monkeypatch.setattr(workshop, "train", lambda network, images, config, seed: network.eval())
+    monkeypatch.setattr(workshop, "evaluate", lambda model, images, attack: Evaluation(0.8, attack and next(rates)))
+    manifest = make(spec(), tmp_path)
+    assert [v.success_rate for v in manifest.failed] == [0.59, 0.0]
+    assert Counter(v.stratum for v in manifest.victims) == spec().quotas()
+    assert {v.success_rate for v in manifest.victims} == {0.6, None}
+    assert set(_files(tmp_path)) == {v.file for v in manifest.victims}
     for failed in manifest.failed:
-        assert failed.success_rate is not None
-        assert failed.success_rate < 0.6
         assert (failed.file, failed.sha256, failed.implanted) == (None, None, False)
         assert any(v.stratum == failed.stratum and v.index > failed.index for v in manifest.victims)
 
