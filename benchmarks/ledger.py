@@ -38,7 +38,7 @@ from studies.report.render import render
 
 CALL, CLASSES, SIDE = 200, 10, 32
 SCAN = 500_000
-"""Queries a run, at most: some more than the longest scan of `results/cifar10-report.jsonl` took."""
+"""Queries a run, at most: some more than the longest scan of `results/cifar10.jsonl` took."""
 
 _BLOCKS = 64
 """Different blocks of planted answers; drawing them all would be measured too."""

@@ -14,10 +14,11 @@ from studies.trigger_picture import Panel, draw_panels, trigger_panel
 def draw_zoo(path: Path, zoo: ShownZoo) -> str | None:
     """Write the PNG: two columns a victim, two rows a stratum. Of several backdoors in one victim the first is drawn.
 
-    Returns the detector whose triggers are drawn, the one that most of these victims were scanned with; None where
+    Returns the detector whose triggers are drawn, the one that has some for most of these victims; None where
     there was no scan. Raises StorageError where the file cannot be written.
     """
-    told = Counter(shown.detector for victim in _victims(zoo) for shown in victim.backdoors[0].found)
+    found = (shown for victim in _victims(zoo) for shown in victim.backdoors[0].found)
+    told = Counter(shown.detector for shown in found if shown.trigger is not None)
     detector = min(told, key=lambda name: (-told[name], name)) if told else None
     rows = [[panel for victim in stratum.shown for panel in _panels(victim, detector)] for stratum in zoo.strata]
     title = f"{zoo.name}\noriginal, and reversed by\n{detector}" if detector else zoo.name

@@ -24,6 +24,7 @@ from simkit.data import ImageSet, load
 from simkit.errors import ConfigError, DataError
 from simkit.mitigation import Screened, Screener
 from simkit.search.images import ScanImages
+from simkit.search.synthesis import SYNTHETIC
 from simkit.seeding import stream
 from simkit.triggers import Trigger, Triggers
 from studies.identity import run_info, with_output
@@ -151,6 +152,8 @@ def _service(stored: StoredRun, asked: Asked) -> ScanConfig:
         raise ConfigError(f"run {stored.id} asked behind the restriction {kind}; give it")
     kept = {name: told[name] for name in told.keys() & ScanConfig.model_fields.keys() - _OF_A_SEARCH}
     output = json.loads(info.environment).get("output", "auto")
+    if asked.data is None and info.data == SYNTHETIC:
+        raise ConfigError(f"run {stored.id} was given no data, and screening needs labelled images; give data")
     given: dict[str, Any] = {"data": asked.data or info.data, "restriction": asked.restriction}
     given |= {} if asked.oracle is None else {"oracle": asked.oracle}
     return ScanConfig.of(kept | ({} if output == "auto" else {"output": output}) | given)

@@ -135,7 +135,8 @@ def _words(line: ResultLine) -> str:
     flagged = f" (class {', '.join(map(str, line.flagged))})" if line.flagged else ""
     cost = f"{line.queries:,} queries" if line.forward_passes is None else f"{line.forward_passes:,} images forward"
     known = f"{line.index:4d}  {line.stratum}  {line.detector}: {line.verdict}{flagged}"
-    return f"{known}, {'right' if line.right else 'wrong'}, {cost}, {line.seconds:.1f} s"
+    why = f" ({line.notes})" if line.notes and line.verdict in ("undecided", "invalid") else ""
+    return f"{known}, {'right' if line.right else 'wrong'}, {cost}, {line.seconds:.1f} s{why}"
 
 
 def _complaints(outcomes: Sequence[Outcome]) -> Iterator[str]:

@@ -55,6 +55,9 @@ COLUMNS = (
 )
 
 
+FAILED_COLUMNS = ("index", "stratum", "architecture", "target_classes", "clean_accuracy", "success_rate")
+
+
 @app.command("make")
 def make_zoo(  # noqa: PLR0913 - one parameter an option
     spec: SpecFile = None,
@@ -105,7 +108,7 @@ class _Chosen:
     data: str | None
     size: str | None
 
-    def fields(self, out: Path | None) -> dict[str, Any]:
+    def fields(self, out: Path | None, settings: list[str]) -> dict[str, Any]:
         """The spec's fields before any setting. Raises ConfigError."""
         from simkit.zoo.presets import zoo_preset
         from simkit.zoo.spec import ZooSpec
@@ -121,6 +124,8 @@ class _Chosen:
             raise ConfigError("--size is of a preset; name one by --preset")
         if self.file is not None:
             fields = ZooSpec.load(self.file).model_dump(mode="json")
+        elif out is None and not settings:
+            raise ConfigError("which zoo? Give a SPEC, or --preset cifar10 --split tune")
         else:
             fields = {} if out is None else {"name": out.resolve().name}
         given = {"split": self.split, "models": self.models, "data": self.data}
@@ -134,7 +139,7 @@ def zoo_spec(chosen: _Chosen, out: Path | None, settings: list[str]) -> ZooSpec:
     """
     from simkit.zoo.spec import ZooSpec
 
-    return ZooSpec.of(with_settings(chosen.fields(out), settings))
+    return ZooSpec.of(with_settings(chosen.fields(out, settings), settings))
 
 
 def _finished(folder: Path) -> int:
@@ -161,4 +166,5 @@ def _show(folder: Path, manifest: Manifest, as_json: bool) -> None:
     print_table([victim.model_dump() for victim in manifest.victims], COLUMNS)
     typer.echo(f"{folder}: {len(manifest.victims)} of {manifest.spec.models} victims of zoo {manifest.spec.name}")
     if manifest.failed:
-        typer.echo(f"{len(manifest.failed)} more did not take their backdoor and were replaced")
+        typer.echo("these did not take their backdoor, and the next model of their stratum is to replace each:")
+        print_table([victim.model_dump() for victim in manifest.failed], FAILED_COLUMNS)

@@ -64,9 +64,12 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def ranking(backdoored: Sequence[float | None], clean: Sequence[float | None]) -> Ranking:
-    """The area under the ROC curve; a tie counts half. None, no score, lies below every score: it accuses nobody."""
+    """The area under the ROC curve; a tie counts half. None, no score, lies below every score: it accuses nobody.
+
+    No area where one kind is missing, or nobody has a score.
+    """
     unscored = sum(score is None for score in (*backdoored, *clean))
-    if not backdoored or not clean:
+    if not backdoored or not clean or unscored == len(backdoored) + len(clean):
         return Ranking(None, None, None, unscored)
     wins = _wins(backdoored, clean)
     value = float(wins.mean())

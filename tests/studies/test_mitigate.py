@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from db import check, reads
+from db.stored import StoredRun
 from oracles.spec import load
 from simkit.errors import ConfigError, DataError
+from simkit.search.synthesis import SYNTHETIC
 from simkit.zoo.manifest import MANIFEST
 from studies.cli import main
 from studies.demo import SETTINGS
@@ -137,6 +140,15 @@ def test_what_cannot_be_done_says_so_and_asks_nothing(scan_db: Path, demo_victim
     with pytest.raises(DataError, match="no such data"):
         mitigate(scan_db, 1, Asked(data=str(other)), CONFIG, db)
     assert not db.exists()
+
+
+def test_a_scan_without_data_needs_some(scan_db: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stored = StoredRun.read(scan_db, 1)
+    blank = dataclasses.replace(stored, info=dataclasses.replace(stored.info, data=SYNTHETIC))
+    monkeypatch.setattr(StoredRun, "read", lambda *_: blank)
+    with pytest.raises(ConfigError, match="run 1 was given no data, and screening needs labelled images; give data"):
+        mitigate(scan_db, 1, db=tmp_path / "none.db")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command(scan_db: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from simkit.zoo.manifest import Manifest
 from studies.cli import main
 
 SETTINGS = [
@@ -49,6 +50,16 @@ def test_the_list_is_a_table_of_the_victims(zoo: Path, capsys: pytest.CaptureFix
     assert "2 of 2 victims of zoo tiny" in out
 
 
+def test_failed_implants_are_listed(tmp_path: Path, zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = Manifest.load(zoo)
+    backdoored = next(victim for victim in manifest.victims if victim.truth == "backdoored")
+    failed = backdoored.model_copy(update={"index": 17, "implanted": False, "success_rate": 0.25})
+    manifest.model_copy(update={"failed": (failed,)}).save(tmp_path)
+    assert main(["zoo", "list", str(tmp_path)]) == 0
+    said = capsys.readouterr().out.partition("did not take their backdoor")[2]
+    assert any(line.split()[0] == "17" and "0.25" in line for line in said.splitlines() if line.strip())
+
+
 def test_making_it_again_trains_nothing(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (zoo / "manifest.json").read_bytes()
     assert main(["zoo", "make", "--out", str(zoo), "--json", *flags(SETTINGS + TRAINING)]) == 0
@@ -86,6 +97,7 @@ def test_settings_go_over_a_spec_file(
     ("args", "code", "told"),
     [
         (["zoo", "make", "--set", "models"], 2, "KEY=VALUE"),
+        (["zoo", "make"], 2, "which zoo? Give a SPEC, or --preset"),
         (["zoo", "make", "--preset", "mnist", "--split", "tune"], 2, "no zoo preset 'mnist'; choose from cifar10"),
         (["zoo", "make", "--preset", "cifar10"], 2, "needs --split"),
         (["zoo", "make", "--preset", "cifar10", "--split", "all"], 2, "no split 'all'"),

@@ -43,7 +43,8 @@ def test_auroc_is_the_share_of_pairs_in_order(backdoored: list[float], clean: li
 def test_no_score_accuses_nobody() -> None:
     assert ranking([2.0, None], [1.0, 0.0]).auroc == pytest.approx(0.5)
     assert ranking([2.0, 2.0], [1.0, None]).auroc == 1.0
-    assert ranking([None], [None]).auroc == 0.5
+    assert ranking([None, 1.0], [None]).auroc == 0.75
+    assert ranking([None], [None]).auroc is None
     assert ranking([None, 3.0], [1.0, None]).unscored == 2
 
 
