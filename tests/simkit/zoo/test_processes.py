@@ -110,4 +110,5 @@ def test_a_worker_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, str(script)], cwd=root, env=environment) as parent:
         awaited(tmp_path / "begun")
         parent.send_signal(signal.SIGKILL)
-    FileLock(tmp_path / "alive").acquire(timeout=PATIENCE).lock.release()  # the system frees it when the worker ends
+    with FileLock(tmp_path / "alive").acquire(timeout=PATIENCE) as alive:  # the system frees it when the worker ends
+        assert alive.is_locked
