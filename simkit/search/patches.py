@@ -1,14 +1,15 @@
-"""Random patches, and what a race remembers of them: what every answer said of each pair of patch and class."""
+"""Random patches, and what a race remembers of its candidates: what each answer said of every class."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simkit.search.contract import BoolArray, Evidence, Task
-from simkit.triggers import FloatArray, IntArray, Trigger, Triggers
+from simkit.triggers import FloatArray, IntArray, Trigger
 from simkit.verdict import ClassResult
 
 MARGIN = (-6.0, 3.0)
@@ -20,39 +21,40 @@ COLOURS = (0.6, 0.2, 0.1, 0.1)
 
 @dataclass(frozen=True, eq=False)
 class PatchPool:
-    """K patches of T classes on I images.
+    """K candidates of T classes on I images.
 
-    masks, patterns: as in `Triggers`. trials, hits (K, T): answers that speak about the class, and those that named it.
-    sums (K, T): of the margins above the image's baseline. seen (K, I): the images a patch was tried on.
+    candidates (K,): objects, whatever the search makes triggers of. trials, hits (K, T): answers that speak about the
+    class, and those that named it. sums (K, T): of the margins above the image's baseline. seen (K, I): the images a
+    candidate was tried on.
     """
 
-    masks: FloatArray
-    patterns: FloatArray
+    candidates: NDArray[np.object_]
     trials: NDArray[np.int64]
     hits: NDArray[np.int64]
     sums: NDArray[np.float64]
     seen: BoolArray
 
     @classmethod
-    def untried(cls, triggers: Triggers, task: Task) -> PatchPool:
-        k, t, i = len(triggers), task.n_classes, len(task.image_classes)
+    def untried(cls, candidates: Sequence[object], task: Task) -> PatchPool:
+        k, t, i = len(candidates), task.n_classes, len(task.image_classes)
+        held = np.empty(k, dtype=np.object_)
+        held[:] = candidates
         counts = np.zeros((2, k, t), dtype=np.int64)
-        seen = np.zeros((k, i), dtype=np.bool_)
-        return cls(triggers.masks, triggers.patterns, counts[0], counts[1], np.zeros((k, t)), seen)
+        return cls(held, counts[0], counts[1], np.zeros((k, t)), np.zeros((k, i), dtype=np.bool_))
 
     def __len__(self) -> int:
-        return len(self.masks)
+        return len(self.candidates)
 
     def joined(self, other: PatchPool) -> PatchPool:
-        """Both, this one's patches first; copies."""
+        """Both, this one's candidates first; copies."""
         return PatchPool(*(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
 
     def take(self, rows: NDArray[np.intp]) -> PatchPool:
-        """The patches at `rows`, copied."""
+        """The candidates at `rows`, their counts copied."""
         return PatchPool(*(getattr(self, f.name)[rows] for f in fields(self)))
 
     def told(self, asked: IntArray, evidence: Evidence, gains: NDArray[np.float64]) -> PatchPool:
-        """With the answers to `asked` (N, 2), patch and image; gains (N, T): margins above the image's baseline."""
+        """With the answers to `asked` (N, 2), candidate and image; gains (N, T): margins above the image's baseline."""
         rows, images = asked.T
         new = self.take(np.arange(len(self)))
         np.add.at(new.trials, rows, evidence.valid)
@@ -61,15 +63,37 @@ class PatchPool:
         new.seen[rows, images] = True
         return new
 
-    def values(self) -> NDArray[np.float64]:
-        """sum / (trials + 1), which shrinks lucky single answers; -inf where nothing was answered."""
-        return np.where(self.trials > 0, self.sums / (self.trials + 1), -np.inf)
+    def values(self, shrinkage: float = 1.0) -> NDArray[np.float64]:
+        """sum / (trials + shrinkage), which shrinks lucky single answers; -inf where nothing was answered."""
+        return np.where(self.trials > 0, self.sums / (self.trials + shrinkage), -np.inf)
 
-    def result(self, target: int, row: int, works: bool) -> ClassResult:
-        """Patch `row` as the result of a class, copied."""
-        trigger = Trigger(self.masks[row].copy(), self.patterns[row].copy())
+    def rates(self) -> NDArray[np.float64]:
+        """(hits + 0.5) / (trials + 1)."""
+        rates: NDArray[np.float64] = (self.hits + 0.5) / (self.trials + 1)
+        return rates
+
+    def result(self, target: int, row: int, trigger: Trigger, works: bool) -> ClassResult:
+        """Candidate `row` as the result of a class; its trigger is copied."""
+        copied = Trigger(trigger.mask.copy(), trigger.pattern.copy())
         rate = float(self.hits[row, target] / self.trials[row, target])
-        return ClassResult(target, trigger, trigger.mask_size, rate, censored=not works)
+        return ClassResult(target, copied, copied.mask_size, rate, censored=not works)
+
+
+class Baselines:
+    """The mean margin of every image and class so far, shrunk to the class's mean over all images."""
+
+    def __init__(self, task: Task, prior_weight: float) -> None:
+        self._prior_weight = prior_weight
+        self._trials, self._sums = np.zeros((2, len(task.image_classes), task.n_classes))
+
+    def told(self, images: IntArray, found: NDArray[np.float64], valid: BoolArray) -> NDArray[np.float64]:
+        """Note margins (N, T) of `images` and tell each one's mean so far, (N, T)."""
+        np.add.at(self._trials, images, valid)
+        np.add.at(self._sums, images, np.where(valid, found, 0.0))
+        mean = self._sums.sum(axis=0) / np.maximum(self._trials.sum(axis=0), 1.0)
+        means = (self._sums + self._prior_weight * mean) / (self._trials + self._prior_weight)
+        chosen: NDArray[np.float64] = means[images]
+        return chosen
 
 
 def untried(target: int, image_shape: tuple[int, int, int]) -> ClassResult:

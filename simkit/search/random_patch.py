@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from simkit.errors import ConfigError
 from simkit.search.contract import AskTell, BoolArray, Evidence, Proposal, Search, Task
-from simkit.search.patches import PatchPool, margins, random_patch, untried
+from simkit.search.patches import Baselines, PatchPool, margins, random_patch, untried
 from simkit.seeding import stream
-from simkit.triggers import IntArray, Triggers
+from simkit.triggers import IntArray, Trigger, Triggers
 from simkit.verdict import ClassResult
 
 PRIOR_WEIGHT = 4.0
@@ -65,7 +65,7 @@ class RandomPatch:
         self._guard = AskTell(task.n_classes, len(task.image_classes))
         self._pool: PatchPool | None = None
         self._open: tuple[PatchPool, IntArray] | None = None
-        self._image_trials, self._image_sums = np.zeros((2, len(task.image_classes), task.n_classes))
+        self._baselines = Baselines(task, PRIOR_WEIGHT)
 
     @property
     def rounds(self) -> int:
@@ -85,7 +85,7 @@ class RandomPatch:
             pool = self._pool.joined(pool)
         rows, candidates = np.unique(asked[:, 0], return_inverse=True)
         pairs = np.column_stack([candidates, asked[:, 1]]).astype(np.int32)
-        proposal = self._guard.asked(Proposal(Triggers(pool.masks[rows], pool.patterns[rows]), pairs))
+        proposal = self._guard.asked(Proposal(Triggers.of(list(pool.candidates[rows])), pairs))
         self._open = pool, asked
         return proposal
 
@@ -94,7 +94,7 @@ class RandomPatch:
         assert self._open is not None
         pool, asked = self._open
         gains = margins(evidence.score)
-        gains -= self._baseline(asked[:, 1], gains, evidence.valid)
+        gains -= self._baselines.told(asked[:, 1], gains, evidence.valid)
         pool = pool.told(asked, evidence, gains)
         self._pool, self._open = pool.take(self._kept(pool)), None
         self._rounds += 1
@@ -114,23 +114,19 @@ class RandomPatch:
     def _best(self, pool: PatchPool) -> dict[str, float]:
         ranks = self._ranks(pool)
         row, target = divmod(int(ranks.argmax()), ranks.shape[1])
-        size, rate = pool.masks[row].sum(dtype=np.float64), self._rates(pool)[row, target]
+        size, rate = pool.candidates[row].mask_size, pool.rates()[row, target]
         return {"best_class": target, "best_patch_size": float(size), "best_success_rate": float(rate)}
 
     def _result(self, target: int) -> ClassResult:
         if self._pool is not None:
             row = int(self._ranks(self._pool)[:, target].argmax())
             if self._pool.trials[row, target]:
-                return self._pool.result(target, row, bool(self._works(self._pool)[row, target]))
+                works = bool(self._works(self._pool)[row, target])
+                return self._pool.result(target, row, self._pool.candidates[row], works)
         return untried(target, self._task.image_shape)
 
     def _works(self, pool: PatchPool) -> BoolArray:
-        return (pool.trials >= self._config.required_trials) & (self._rates(pool) >= self._config.required_success)
-
-    @staticmethod
-    def _rates(pool: PatchPool) -> NDArray[np.float64]:
-        rates: NDArray[np.float64] = (pool.hits + 0.5) / (pool.trials + 1)
-        return rates
+        return (pool.trials >= self._config.required_trials) & (pool.rates() >= self._config.required_success)
 
     def _ranks(self, pool: PatchPool) -> NDArray[np.float64]:
         """Values with every pair that works before every one that does not: margins lie within 9 of each other."""
@@ -156,16 +152,6 @@ class RandomPatch:
         pairs = [(row, image) for row, images in asked.items() for image in images]
         return np.array(pairs, dtype=np.int32).reshape(-1, 2)
 
-    def _baseline(self, images: IntArray, found: NDArray[np.float64], valid: BoolArray) -> NDArray[np.float64]:
-        """Note margins (N, T) and tell each image's mean so far, shrunk to the class's mean."""
-        np.add.at(self._image_trials, images, valid)
-        np.add.at(self._image_sums, images, np.where(valid, found, 0.0))
-        mean = self._image_sums.sum(axis=0) / np.maximum(self._image_trials.sum(axis=0), 1.0)
-        baseline = (self._image_sums + PRIOR_WEIGHT * mean) / (self._image_trials + PRIOR_WEIGHT)
-        chosen: NDArray[np.float64] = baseline[images]
-        return chosen
-
-    def _fresh(self, rng: np.random.Generator) -> Triggers:
-        return Triggers.of(
-            [random_patch(rng, self._task.image_shape, self._config.largest_side) for _ in range(self._config.fresh)]
-        )
+    def _fresh(self, rng: np.random.Generator) -> list[Trigger]:
+        shape, side = self._task.image_shape, self._config.largest_side
+        return [random_patch(rng, shape, side) for _ in range(self._config.fresh)]
