@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,8 @@ def make_zoo(  # noqa: PLR0913 - one parameter an option
     wanted = zoo_spec(chosen, out, settings or [])
     folder = out or home() / "zoos" / wanted.name
     with progress_bar(f"zoo {wanted.name}", quiet=as_json) as progress:
-        manifest = make(wanted, folder, _counted(progress, _finished(folder), wanted.models), workers)
+        finished = _counted(progress, _finished(folder), wanted.models, quiet=as_json)
+        manifest = make(wanted, folder, finished, workers)
     _show(folder, manifest, as_json)
 
 
@@ -148,15 +150,27 @@ def _finished(folder: Path) -> int:
     return len(Manifest.load(folder).victims) if (folder / MANIFEST).exists() else 0
 
 
-def _counted(progress: Progress, done: int, total: int) -> Callable[[Victim], None]:
+def _counted(progress: Progress, done: int, total: int, *, quiet: bool) -> Callable[[Victim], None]:
+    """Tells the bar of each victim; where there is none to watch, a log gets a line a victim."""
+    plain = not quiet and not sys.stderr.isatty()
     progress(done, total)
 
     def finished(victim: Victim) -> None:
         nonlocal done
         done += not victim.failed
         progress(done, total)
+        if plain:
+            typer.echo(f"{_words(victim)} ({done} of {total})", err=True)
 
     return finished
+
+
+def _words(victim: Victim) -> str:
+    """A victim in one line."""
+    known = f"{victim.index:4d}  {victim.stratum}  {victim.architecture}: clean accuracy {victim.clean_accuracy:.1%}"
+    success = "" if victim.success_rate is None else f", implant succeeds on {victim.success_rate:.1%}"
+    failed = ", too few: the next model of its stratum is to replace it" if victim.failed else ""
+    return f"{known}{success}{failed}, {victim.seconds:.1f} s"
 
 
 def _show(folder: Path, manifest: Manifest, as_json: bool) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from simkit.zoo.manifest import Manifest
+from simkit.zoo.manifest import Manifest, Victim
 from studies.cli import main
 
 SETTINGS = [
@@ -58,6 +59,38 @@ def test_failed_implants_are_listed(tmp_path: Path, zoo: Path, capsys: pytest.Ca
     assert main(["zoo", "list", str(tmp_path)]) == 0
     said = capsys.readouterr().out.partition("did not take their backdoor")[2]
     assert any(line.split()[0] == "17" and "0.25" in line for line in said.splitlines() if line.strip())
+
+
+@pytest.mark.parametrize(("asked", "lines"), [([], 2), (["--json"], 0)])
+def test_a_log_is_told_of_each_victim_as_it_is_done(
+    asked: list[str],
+    lines: int,
+    zoo: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    manifest = Manifest.load(zoo)
+    victims = {victim.truth: victim for victim in manifest.victims}
+    failed = victims["backdoored"].model_copy(update={"index": 17, "implanted": False, "success_rate": 0.25})
+    told: list[str] = []
+
+    def make(_spec: object, _out: Path, progress: Callable[[Victim], None], _workers: int) -> Manifest:
+        for victim in (failed, victims["clean"]):
+            progress(victim)
+            told.append(capsys.readouterr().err)
+        return manifest
+
+    monkeypatch.setattr("simkit.zoo.zoo.make", make)
+    assert main(["zoo", "make", "--out", str(tmp_path), *asked, *flags(SETTINGS + TRAINING)]) == 0
+    assert [len(said.splitlines()) for said in told] == [lines // 2] * 2
+    if lines:
+        assert "17  2x2" in told[0]
+        assert "25.0%, too few" in told[0]
+        assert "(0 of 2)" in told[0]
+        assert "clean accuracy" in told[1]
+        assert "implant" not in told[1]
+        assert "(1 of 2)" in told[1]
 
 
 def test_making_it_again_trains_nothing(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
