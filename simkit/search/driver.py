@@ -23,8 +23,9 @@ class DriverConfig:
     """How a search is driven, whatever it is.
 
     check_images: clean images that show whether the model sees them as it should. verify_images: unseen images on which
-    each class's final trigger is tried. first_look: rounds before the rule is consulted, look_every: rounds between
-    looks. confirmation: the test a flagged trigger must pass, in batches of confirm_batch unseen images.
+    each class's final trigger is tried; 0 where only a flagged one is. first_look: rounds before the rule is consulted,
+    look_every: rounds between looks. confirmation: the test a flagged trigger must pass, in batches of confirm_batch
+    unseen images.
     """
 
     check_images: int = 64
@@ -35,8 +36,9 @@ class DriverConfig:
     confirm_batch: int = 8
 
     def __post_init__(self) -> None:
-        if min(self.check_images, self.verify_images, self.first_look, self.look_every, self.confirm_batch) < 1:
-            raise ConfigError("images, looks and batches of the driver must be 1 or more")
+        counts = (self.check_images, self.first_look, self.look_every, self.confirm_batch)
+        if min(counts) < 1 or self.verify_images < 0:
+            raise ConfigError("images, looks and batches of the driver must be 1 or more, verify_images 0 or more")
 
 
 @dataclass(frozen=True, eq=False)

@@ -118,16 +118,16 @@ def random_patch(rng: np.random.Generator, image_shape: tuple[int, int, int], la
     mask = np.zeros((1, height, width), dtype=np.float32)
     pattern = np.zeros(image_shape, dtype=np.float32)
     mask[:, top : top + side, left : left + side] = 1.0
-    pattern[:, top : top + side, left : left + side] = _colours(rng, channels, side)
+    pattern[:, top : top + side, left : left + side] = patch_colours(rng, channels, side, side)
     return Trigger(mask, pattern)
 
 
-def _colours(rng: np.random.Generator, channels: int, side: int) -> FloatArray:
-    """float32 (C, side, side), or what broadcasts to it."""
+def patch_colours(rng: np.random.Generator, channels: int, height: int, width: int) -> FloatArray:
+    """Colours of one of the four kinds of `COLOURS`, float32 (C, height, width), or what broadcasts to it."""
     kind = int(rng.choice(len(COLOURS), p=COLOURS))
     if kind == 1:
-        return rng.random((channels, side, side), dtype=np.float32)
+        return rng.random((channels, height, width), dtype=np.float32)
     first, second = rng.random((2, channels, 1, 1), dtype=np.float32)
-    light = rng.integers(0, 2, (1, side, side)).astype(np.float32)
+    light = rng.integers(0, 2, (1, height, width)).astype(np.float32)
     colours: FloatArray = first if kind == 0 else light if kind == 2 else light * first + (1 - light) * second
     return colours

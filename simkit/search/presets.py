@@ -11,6 +11,7 @@ from simkit.search.annealing import AnnealingConfig
 from simkit.search.b3d_config import B3DConfig
 from simkit.search.contract import SearchConfig
 from simkit.search.driver import DriverConfig
+from simkit.search.race_config import RaceConfig
 from simkit.search.random_patch import RandomPatchConfig
 from simkit.search.sparsity import SparsityConfig
 from simkit.search.synthesis import SynthesisConfig
@@ -98,6 +99,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "efficient": Preset(_EFFICIENT, "below_median", labels=_EFFICIENT_LABELS),
         # B3D-SS: the same search on images that it makes itself
         "b3d-ss": Preset(_EFFICIENT, "below_median", labels=_EFFICIENT_LABELS, synthesis=_SYNTHESIS),
+        # every round is looked at: a patch that passed the race's own test goes to unseen images at once
+        "race": Preset(
+            RaceConfig(),
+            "small_patch",
+            DriverConfig(check_images=32, verify_images=0, first_look=1, look_every=1, confirm_batch=4),
+        ),
         "random-patch": Preset(RandomPatchConfig(), "small_patch", DriverConfig(first_look=10, look_every=5)),
         "annealing": Preset(
             _ANNEALING,

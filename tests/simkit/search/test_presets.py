@@ -9,6 +9,7 @@ from simkit.search.annealing import Annealing
 from simkit.search.b3d import B3D
 from simkit.search.b3d_config import B3DConfig
 from simkit.search.presets import PRESETS, preset
+from simkit.search.race import Race
 from simkit.search.random_patch import RandomPatch
 from simkit.verdict import RULES
 from tests.simkit.search.scans import TASK
@@ -18,7 +19,7 @@ from tests.simkit.search.scans import TASK
 def test_a_preset_builds_a_search_and_names_a_rule(name: str) -> None:
     chosen = preset(name)
     search = chosen.search.search(TASK, seed=0)
-    assert isinstance(search, {"random-patch": RandomPatch, "annealing": Annealing}.get(name, B3D))
+    assert isinstance(search, {"race": Race, "random-patch": RandomPatch, "annealing": Annealing}.get(name, B3D))
     assert search.ask() is not None
     assert chosen.rule in RULES
 

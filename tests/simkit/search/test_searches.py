@@ -6,6 +6,8 @@ from simkit.search.annealing import Annealing, AnnealingConfig
 from simkit.search.b3d import B3D
 from simkit.search.b3d_config import B3DConfig
 from simkit.search.contract import Search, Task
+from simkit.search.race import Race
+from simkit.search.race_config import RaceConfig
 from simkit.search.random_patch import RandomPatch, RandomPatchConfig
 from tests.contracts.search import SearchContract
 
@@ -25,7 +27,7 @@ EFFICIENT = B3DConfig(
     required_success=0.4,
 )
 PATCHES = RandomPatchConfig(fresh=8, retests=6, rounds=12, required_trials=2, most_trials=6, keep=5)
-
+RACE = RaceConfig(first=8, fresh=3, children=4, keep=20, queries=400, restart=150, required_trials=2, test_batch=2)
 ANNEALING = AnnealingConfig(images=3, draws=3, steps=4, chains=3, required_success=0.6)
 
 
@@ -42,6 +44,11 @@ class TestB3DEfficient(SearchContract):
 class TestRandomPatch(SearchContract):
     def make(self, task: Task, seed: int) -> Search:
         return RandomPatch(PATCHES, task, seed)
+
+
+class TestRace(SearchContract):
+    def make(self, task: Task, seed: int) -> Search:
+        return Race(RACE, task, seed)
 
 
 class TestAnnealing(SearchContract):

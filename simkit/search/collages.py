@@ -1,0 +1,140 @@
+"""Collages: several small patches on one image, and how a race draws, changes and halves them.
+
+One query of a collage asks about all its patches. A patch that reminds the model of the trigger shows in the class's
+margin, whichever of them it is; halves of a promising collage tell which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from simkit.search.patch_moves import Patch
+from simkit.search.patches import patch_colours
+from simkit.search.race_config import RaceConfig
+from simkit.triggers import FloatArray, Trigger
+
+OBLONG = 0.2
+"""Chance of a fresh patch that its width is drawn apart from its height (ours)."""
+
+RESIZE, SHIFT = 0.2, 0.3
+"""Chances that a child's patch grows or shrinks by a pixel, and that it moves by one (prototype)."""
+
+RECOLOUR = (0.35, 0.25, 0.2, 0.2)
+"""Chances of: another tint, noise on half the pixels, half the pixels of another parent if there is one, else and
+otherwise two new pixels (prototype)."""
+
+ALONGSIDE = 0.3
+"""Chance of each other patch of a collage to change with the one that does (ours)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Collage:
+    """Patches that are stamped together, the later over the earlier; their colours are float32 (C, height, width)."""
+
+    patches: tuple[Patch, ...]
+
+    @cached_property
+    def area(self) -> int:
+        """The sum of the patches' areas, in pixels: what they cover, or more where they overlap."""
+        return sum(patch.height * patch.width for patch in self.patches)
+
+    def trigger(self, image_shape: tuple[int, int, int]) -> Trigger:
+        """The collage as one trigger for images of this shape, (C, H, W)."""
+        mask = np.zeros((1, *image_shape[1:]), dtype=np.float32)
+        pattern = np.zeros(image_shape, dtype=np.float32)
+        for patch in self.patches:
+            rows = slice(patch.top, patch.top + patch.height)
+            columns = slice(patch.left, patch.left + patch.width)
+            mask[:, rows, columns], pattern[:, rows, columns] = 1.0, patch.colours
+        return Trigger(mask, pattern)
+
+
+@dataclass(frozen=True)
+class Breeder:
+    """Draws collages for images of one shape, (C, H, W)."""
+
+    config: RaceConfig
+    image_shape: tuple[int, int, int]
+
+    def fresh(self, rng: np.random.Generator) -> Collage:
+        """Random patches at random places."""
+        return Collage(tuple(self._patch(rng) for _ in range(self.config.patches)))
+
+    def child(self, parent: Collage, mates: Sequence[Collage], rng: np.random.Generator) -> Collage:
+        """A random half of the parent's patches, or all of them with one or more changed.
+
+        mates: other parents for the same class, whose colours may be taken.
+        """
+        count = len(parent.patches)
+        if count > 1 and rng.random() < self.config.part:
+            kept = rng.permutation(count)[: (count + 1) // 2]
+            return Collage(tuple(parent.patches[i] for i in kept))
+        mate = self._any_patch(mates, rng)
+        chosen = int(rng.integers(count))
+        changed = (i == chosen or rng.random() < ALONGSIDE for i in range(count))
+        pairs = zip(parent.patches, changed, strict=True)
+        return Collage(tuple(self._mutant(patch, mate, rng) if change else patch for patch, change in pairs))
+
+    @staticmethod
+    def _any_patch(mates: Sequence[Collage], rng: np.random.Generator) -> Patch | None:
+        if not mates:
+            return None
+        mate = mates[int(rng.integers(len(mates)))]
+        return mate.patches[int(rng.integers(len(mate.patches)))]
+
+    def _sides(self, rng: np.random.Generator) -> tuple[int, int]:
+        _, height, width = self.image_shape
+        tall = wide = int(rng.integers(1, self.config.largest_side + 1))
+        if rng.random() < OBLONG:
+            wide = int(rng.integers(1, self.config.largest_side + 1))
+        return min(tall, height), min(wide, width)
+
+    def _patch(self, rng: np.random.Generator) -> Patch:
+        channels, height, width = self.image_shape
+        tall, wide = self._sides(rng)
+        top, left = int(rng.integers(height - tall + 1)), int(rng.integers(width - wide + 1))
+        colours = np.broadcast_to(patch_colours(rng, channels, tall, wide), (channels, tall, wide))
+        return Patch(top, left, tall, wide, colours.astype(np.float32))
+
+    def _mutant(self, patch: Patch, mate: Patch | None, rng: np.random.Generator) -> Patch:
+        if rng.random() < RESIZE:
+            patch = self._resized(patch, rng)
+        shift = rng.integers(-1, 2, size=2) if rng.random() < SHIFT else (0, 0)
+        return replace(self._inside(patch, *map(int, shift)), colours=self._recoloured(patch, mate, rng))
+
+    def _resized(self, patch: Patch, rng: np.random.Generator) -> Patch:
+        """One pixel more or less on a side: mostly on both, lest squares fray."""
+        _, height, width = self.image_shape
+        by, most = (1 if rng.random() < 0.5 else -1), self.config.largest_side
+        tall = patch.height if rng.random() < OBLONG else min(max(patch.height + by, 1), most, height)
+        wide = min(max(patch.width + by, 1), most, width)
+        return replace(patch, height=tall, width=wide, colours=_tiled(patch.colours, tall, wide))
+
+    def _inside(self, patch: Patch, down: int, right: int) -> Patch:
+        _, height, width = self.image_shape
+        top = min(max(patch.top + down, 0), height - patch.height)
+        return replace(patch, top=top, left=min(max(patch.left + right, 0), width - patch.width))
+
+    def _recoloured(self, patch: Patch, mate: Patch | None, rng: np.random.Generator) -> FloatArray:
+        old, (channels, tall, wide) = patch.colours.astype(np.float64), patch.colours.shape
+        match int(rng.choice(len(RECOLOUR), p=RECOLOUR)):
+            case 0:
+                new = old + rng.normal(0.0, self.config.tint_noise, (channels, 1, 1))
+            case 1:
+                new = old + rng.normal(0.0, self.config.pixel_noise, old.shape) * (rng.random((1, tall, wide)) < 0.5)
+            case 2 if mate is not None:
+                new = np.where(rng.random((1, tall, wide)) < 0.5, _tiled(mate.colours, tall, wide), old)
+            case _:
+                new = np.where(rng.random((1, tall, wide)) < 2 / (tall * wide), rng.random(old.shape), old)
+        return np.clip(new, 0.0, 1.0).astype(np.float32)
+
+
+def _tiled(colours: FloatArray, tall: int, wide: int) -> FloatArray:
+    """Colours (C, h, w) cut or repeated to (C, tall, wide)."""
+    _, height, width = colours.shape
+    tiled: FloatArray = colours[:, np.arange(tall) % height][:, :, np.arange(wide) % width]
+    return tiled
