@@ -31,6 +31,14 @@ def with_settings(fields: Mapping[str, Any], settings: Sequence[str]) -> dict[st
     return merged
 
 
+def whole_numbers(option: str, text: str | None) -> tuple[int, ...]:
+    """The numbers of an option such as `1000,3000`; none where it is not given. Raises ConfigError."""
+    try:
+        return tuple(int(number) for number in text.split(",")) if text else ()
+    except ValueError:
+        raise ConfigError(f"{option} {text!r}: write numbers of queries, for example 1000,3000,10000") from None
+
+
 def _parse(value: str) -> Any:
     if value == "none":
         return None

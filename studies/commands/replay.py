@@ -98,8 +98,9 @@ def _check_alone(model: str | None, sample: int | None) -> None:
 
 def _read(db: Path, run: int | None, wanted: tuple[list[str], str | None], given: Given, as_json: bool) -> None:
     from studies.replay_rules import replayed
+    from studies.settings import whole_numbers
 
-    rules, at = [_rule(text) for text in wanted[0]], _budgets(wanted[1])
+    rules, at = [_rule(text) for text in wanted[0]], whole_numbers("--at", wanted[1])
     with progress_bar(f"read {db.name}", quiet=as_json) as progress:
         readings = replayed(db, run, rules, at, given, progress)
     if as_json:
@@ -136,15 +137,6 @@ def _rule(text: str) -> Rule:
     if not math.isfinite(threshold):
         raise ConfigError(f"--rule {text!r}: write NAME=THRESHOLD, for example below_median=0.25")
     return replace(chosen, threshold=threshold, source="set for this replay")
-
-
-def _budgets(text: str | None) -> list[int]:
-    from simkit.errors import ConfigError
-
-    try:
-        return [int(number) for number in text.split(",")] if text else []
-    except ValueError:
-        raise ConfigError(f"--at {text!r}: write numbers of queries, for example 1000,3000,10000") from None
 
 
 def _own_code(preset: str | None, restriction: str | None) -> OwnCode:

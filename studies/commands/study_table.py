@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from studies.table.data import Table
 
-_WIDTH = 100
+WIDTH = 100
 """Columns of a table where no terminal says how many there are."""
 
 
@@ -63,7 +63,7 @@ def show_table(  # noqa: PLR0913 (the options are the command's interface)
     if place is None:
         typer.echo(said, nl=False)
     else:
-        _write(place, said)
+        write_out(place, said.encode())
 
 
 def _told(table: Table, form: Format, place: Path | None) -> str:
@@ -75,11 +75,12 @@ def _told(table: Table, form: Format, place: Path | None) -> str:
         return plain.to_csv(table)
     if form == "json":
         return json.dumps(plain.to_json(table), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    return text.text(table, shutil.get_terminal_size((_WIDTH, 0)).columns if place is None else _WIDTH)
+    return text.text(table, shutil.get_terminal_size((WIDTH, 0)).columns if place is None else WIDTH)
 
 
-def _write(place: Path, said: str) -> None:
+def write_out(place: Path, said: bytes, *, aside: bool = False) -> None:
+    """Write it, whole or not at all, and say so; aside: on stderr. Raises StorageError."""
     from simkit.files import write_atomically
 
-    write_atomically(place, said.encode())
-    typer.echo(f"{place}: written")
+    write_atomically(place, said)
+    typer.echo(f"{place}: written", err=aside)

@@ -59,7 +59,7 @@ def figure(plot: Plot) -> Figure:
         return Stroke(line.label, points, line.colour, line.emphasis)
 
     strokes = tuple(map(stroke, plot.lines))
-    across = tuple(Tick(100.0 * x / right, _short(x)) for x in _ticks(0.0, right) if x <= right)
+    across = tuple(Tick(100.0 * x / right, short(x)) for x in _ticks(0.0, right) if x <= right)
     ups = tuple(Tick(100.0 * up(y) / SIDE, f"{y:,g}") for y in marks)
     return Figure(plot.title, plot.unit, plot.log, strokes, across, ups, _alt(plot))
 
@@ -95,7 +95,8 @@ def _ticks(low: float, high: float) -> list[float]:
     return [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
 
 
-def _short(queries: float) -> str:
+def short(queries: float) -> str:
+    """`300`, `1.5k`, `2M`."""
     return f"{queries / 1e6:g}M" if queries >= 1e6 else f"{queries / 1e3:g}k" if queries >= 1e3 else f"{queries:g}"
 
 

@@ -42,14 +42,15 @@ def gather(files: Sequence[Path], wanted: Wanted | None = None) -> Table:
     """
     wanted = wanted or Wanted()
     lines = read_lines(files)
-    shown = _chosen(lines, wanted)
+    shown = chosen(lines, wanted)
     left_out = Counter(line.split for line in lines if line.split != wanted.split)
     ledgers = [] if wanted.ledgers is None else ledgers_in(wanted.ledgers)
     seen = _Seen(methods(shown, TITLES), tuple(runs_of(ledgers)), len(ledgers), wanted.by)
     return Table(wanted.split, tuple(seen.zoo(own) for own in _grouped(shown).values()), tuple(left_out.items()))
 
 
-def _chosen(lines: Sequence[ResultLine], wanted: Wanted) -> list[ResultLine]:
+def chosen(lines: Sequence[ResultLine], wanted: Wanted) -> list[ResultLine]:
+    """The lines of that split and of those zoos. Raises ConfigError where there are none."""
     there = [line for line in lines if line.split == wanted.split]
     if not there:
         others = ", ".join(f"--split {split}" for split in {line.split: 0 for line in lines})

@@ -13,18 +13,28 @@ from studies.table.sections import Shown, sections
 
 def page(table: Table) -> str:
     """The page. Equal records give equal text: no date, no random name."""
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader("studies.table"), PackageLoader("studies.report")]),  # the style is there
+    return (
+        environment()
+        .get_template("table.html.j2")
+        .render(
+            table=table,
+            sections=sections(table),
+            reading=words.READING,
+            left_out=words.left_out_words(table.split, table.left_out),
+            version=version("b3d-simkit"),
+        )
+    )
+
+
+def environment(*packages: str) -> Environment:
+    """What pages of tables are made in, with the templates of these packages besides."""
+    places = [*packages, "studies.table", "studies.report"]  # the style is of reports
+    made = Environment(
+        loader=ChoiceLoader(list(map(PackageLoader, places))),
         autoescape=True,  # names of zoos and detectors come from users
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.tests["shown"] = lambda cell: isinstance(cell, Shown)
-    return environment.get_template("table.html.j2").render(
-        table=table,
-        sections=sections(table),
-        reading=words.READING,
-        left_out=words.left_out_words(table),
-        version=version("b3d-simkit"),
-    )
+    made.tests["shown"] = lambda cell: isinstance(cell, Shown)
+    return made

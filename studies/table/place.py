@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias
@@ -22,14 +22,17 @@ def format_of(out: Path | None) -> Format:
     return "text" if out is None else _FORMATS.get(out.suffix.lower(), "text")
 
 
-def checked_place(out: Path, files: Sequence[Path]) -> Path:
-    """`out`; a table that is there is replaced, and nothing else is. Raises ConfigError, StorageError."""
+def checked_place(out: Path, files: Sequence[Path], endings: Collection[str] = _FORMATS) -> Path:
+    """`out`; one that is there and has one of these endings is replaced, and nothing else is.
+
+    Raises ConfigError where the lines are read from it, StorageError.
+    """
     if out.resolve() in [file.resolve() for file in files]:
         raise ConfigError(f"--out {out}: the lines are read from there; name another file")
     if out.is_dir():
-        raise StorageError(f"{out}: a folder; name a file for the table")
-    if out.exists() and out.suffix.lower() not in _FORMATS:
-        raise StorageError(f"{out}: there already; name a file that ends in {', '.join(_FORMATS)}, or take it away")
+        raise StorageError(f"{out}: a folder; name a file in it")
+    if out.exists() and out.suffix.lower() not in endings:
+        raise StorageError(f"{out}: there already; name a file that ends in {', '.join(endings)}, or take it away")
     if not out.parent.is_dir():
         raise StorageError(f"{out}: there is no folder {out.parent}; make it, or name another file")
     if not os.access(out.parent, os.W_OK):

@@ -181,7 +181,7 @@ def _methods(table: Table) -> Section:
             m.service or "weights",
             _budget(m),
             m.config_hash[:8],
-            words.changed_words(m) or words.NONE,
+            words.changed_words(m.changed) or words.NONE,
         )
         for m in found.values()
     )

@@ -16,18 +16,29 @@ _LONG = 10
 
 def text(table: Table, width: int) -> str:
     """The whole table, `width` columns wide at most."""
-    blocks = [block for section in sections(table) for block in _section(section, width)]
-    notes = [textwrap.fill(note, width, initial_indent="* ", subsequent_indent="  ") for note in words.READING]
-    left_out = _filled(words.left_out_words(table), width)
-    return "\n\n".join(filter(None, [*blocks, "\n".join(notes), left_out])) + "\n"
+    blocks = [block for section in sections(table) for block in section_blocks(section, width)]
+    return joined(
+        [*blocks, notes(words.READING, width), filled(words.left_out_words(table.split, table.left_out), width)]
+    )
 
 
-def _section(section: Section, width: int) -> Iterator[str]:
+def joined(blocks: Sequence[str]) -> str:
+    """Blocks with a line between them; empty ones are left out."""
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def notes(said: Sequence[str], width: int) -> str:
+    """A list with a star before each."""
+    return "\n".join(textwrap.fill(note, width, initial_indent="* ", subsequent_indent="  ") for note in said)
+
+
+def section_blocks(section: Section, width: int) -> Iterator[str]:
+    """Its title, its paragraphs and its grids, each a block; an empty one is nothing."""
     yield f"{section.title}\n{'=' * min(len(section.title), width)}"
-    yield _filled(section.intro, width)
+    yield filled(section.intro, width)
     for grid in section.grids:
         yield _grid(grid, width)
-    yield _filled(section.outro, width)
+    yield filled(section.outro, width)
 
 
 def _grid(grid: Grid, width: int) -> str:
@@ -37,7 +48,7 @@ def _grid(grid: Grid, width: int) -> str:
         columns = list(map(_broken, columns))
         rows = [[_broken(name), *rest] for name, *rest in rows]
     drawn = table_text([dict(zip(columns, row, strict=True)) for row in rows], columns, width)
-    return "\n".join(filter(None, [grid.title, drawn, _filled(grid.note, width)]))
+    return "\n".join(filter(None, [grid.title, drawn, filled(grid.note, width)]))
 
 
 def _broken(name: str) -> str:
@@ -49,5 +60,6 @@ def _natural_width(rows: Sequence[Sequence[str]]) -> int:
     return sum(2 + max(len(line) for cell in column for line in cell.split("\n")) for column in zip(*rows, strict=True))
 
 
-def _filled(paragraph: str, width: int) -> str:
+def filled(paragraph: str, width: int) -> str:
+    """A paragraph in lines of that width."""
     return textwrap.fill(paragraph, width)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from studies.shares import Share
-from studies.table.data import By, Cost, Method, Pair, Rates, Table, Tries, Victims
+from studies.table.data import By, Cost, Pair, Rates, Tries, Victims
 from studies.table.statistics import RESAMPLES, Ranking, Spread
 
 NONE = "-"
@@ -135,16 +137,16 @@ def tries_words(value: Tries) -> str:
     )
 
 
-def changed_words(value: Method) -> str:
+def changed_words(changed: Sequence[tuple[str, str]]) -> str:
     """The first settings that set a method apart, `search.steps=120`, and how many more; empty for none."""
-    told = [f"{name}={setting}" for name, setting in value.changed[:_SETTINGS]]
-    more = len(value.changed) - len(told)
+    told = [f"{name}={setting}" for name, setting in changed[:_SETTINGS]]
+    more = len(changed) - len(told)
     return ", ".join(told + ([f"and {more} more"] if more else []))
 
 
-def left_out_words(value: Table) -> str:
-    """The lines of other splits, in one sentence; empty for none."""
-    if not value.left_out:
+def left_out_words(split: str, left_out: Sequence[tuple[str, int]]) -> str:
+    """The lines of other splits, (split, lines), in one sentence; empty for none."""
+    if not left_out:
         return ""
-    told = ", ".join(f"{count} of {split}" for split, count in value.left_out)
-    return f"Shown is the split {value.split} alone. Lines left out: {told} (--split shows them)."
+    told = ", ".join(f"{count} of {other}" for other, count in left_out)
+    return f"Shown is the split {split} alone. Lines left out: {told} (--split shows them)."

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simkit.errors import ConfigError
-from studies.settings import with_settings
+from studies.settings import whole_numbers, with_settings
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,10 @@ def test_what_is_no_setting_is_refused(setting: str) -> None:
 @given(st.text(st.characters(exclude_characters="=.")).filter(bool), st.text())
 def test_any_text_sets_one_key_or_is_refused(key: str, value: str) -> None:
     assert list(with_settings({}, [f"{key}={value}"])) == [key]
+
+
+def test_several_whole_numbers() -> None:
+    assert whole_numbers("--at", "1000,30") == (1000, 30)
+    assert whole_numbers("--at", None) == ()
+    with pytest.raises(ConfigError, match="--at '1k': write numbers of queries, for example 1000,3000"):
+        whole_numbers("--at", "1k")

@@ -6,7 +6,7 @@ import pytest
 
 from studies.shares import share
 from studies.table import words
-from studies.table.data import Method, Pair, Rates, Table, Tries, Victims
+from studies.table.data import Method, Pair, Rates, Tries, Victims
 from studies.table.slides import slides_table
 from studies.table.statistics import Ranking, Spread, spread
 
@@ -94,8 +94,8 @@ def test_tries_in_one_sentence() -> None:
 
 def test_settings_and_lines_left_out() -> None:
     changed = tuple((name, "1") for name in "abcde")
-    assert words.changed_words(Method("b3d", "b3d", "c", "", None, changed)) == "a=1, b=1, c=1, and 2 more"
-    assert words.changed_words(METHOD) == ""
-    assert words.left_out_words(Table("report", (), ())) == ""
+    assert words.changed_words(changed) == "a=1, b=1, c=1, and 2 more"
+    assert words.changed_words(()) == ""
+    assert words.left_out_words("report", ()) == ""
     said = "Shown is the split report alone. Lines left out: 3 of tune (--split shows them)."
-    assert words.left_out_words(Table("report", (), (("tune", 3),))) == said
+    assert words.left_out_words("report", (("tune", 3),)) == said

@@ -1,0 +1,144 @@
+"""The curves as one picture: a row a panel, and in it accuracy, TPR and FPR over the budget, on a logarithmic axis."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from simkit.errors import ConfigError
+from studies.budget import words
+from studies.budget.data import BudgetStudy, Curve, Panel, Point
+from studies.report.figures import short
+from studies.table.place import checked_place
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Form: TypeAlias = Literal["png", "svg"]
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Of Okabe and Ito, told apart by the colour-blind; with the lines below 28 curves look different."""
+
+_LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+
+_WIDTH, _HEIGHT, _ROW = 11.0, 3.1, 0.24
+"""In inches: of the picture, of a panel, of a row of the legend."""
+
+_SETTINGS: dict[Any, Any] = {"text.parse_math": False, "svg.hashsalt": "simkit", "svg.fonttype": "path"}
+"""A `$` in a name is no formula; equal curves give equal files; the same letters wherever it is shown."""
+
+
+def checked_figure(path: Path, files: Sequence[Path]) -> tuple[Path, Form]:
+    """The path, and its form by how it ends. Raises ConfigError on another end, and as `checked_place`."""
+    forms: dict[str, Form] = {".png": "png", ".svg": "svg"}
+    form = forms.get(path.suffix.lower())
+    if form is None:
+        raise ConfigError(f"--figure {path}: name a file that ends in {' or '.join(forms)}")
+    return checked_place(path, files, forms), form
+
+
+def draw(study: BudgetStudy, form: Form) -> bytes:
+    """The picture as a file of that form; equal records give equal bytes on one machine."""
+    from matplotlib import rc_context  # slow to import
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with rc_context(_SETTINGS):
+        legend = _looks(study)
+        lines = -(-len(legend) // _columns(legend))
+        figure = Figure(figsize=(_WIDTH, 0.9 + _HEIGHT * len(study.panels) + _ROW * lines), layout="constrained")
+        FigureCanvasAgg(figure)  # no pyplot: it keeps global state
+        axes = figure.subplots(len(study.panels), len(words.MEASURES), squeeze=False, sharex=True, sharey=True)
+        for row, panel in zip(axes, study.panels, strict=True):
+            _draw_panel(list(row), study, panel, legend)
+        for lowest in axes[-1]:
+            lowest.set_xlabel("query budget a victim")
+        _finish(figure, study, legend)
+        stream = io.BytesIO()
+        figure.savefig(stream, format=form, dpi=150, metadata={"Date": None} if form == "svg" else {"Software": None})
+    return stream.getvalue()
+
+
+def _looks(study: BudgetStudy) -> dict[str, dict[str, Any]]:
+    """How each curve is drawn, by its label: one look over all panels."""
+    labels = dict.fromkeys(curve.label for panel in study.panels for curve in panel.curves)
+    return {
+        label: {"color": COLOURS[number % len(COLOURS)], "linestyle": _LINES[number % len(_LINES)], "linewidth": 1.8}
+        for number, label in enumerate(labels)
+    }
+
+
+def _columns(legend: dict[str, dict[str, Any]]) -> int:
+    """As many as fit beside each other."""
+    return max(1, min(4, len(legend), 130 // (max(map(len, legend)) + 8)))
+
+
+def _finish(figure: Figure, study: BudgetStudy, legend: dict[str, dict[str, Any]]) -> None:
+    from matplotlib.lines import Line2D
+
+    figure.suptitle(f"{words.title(study)}\n{words.counted(study)}", fontsize=10.5)
+    handles: list[Artist] = [Line2D([], [], **look) for look in legend.values()]
+    labels = [f" {label}" for label in legend]  # one that begins with _ would be left out
+    figure.legend(handles, labels, loc="outside lower center", ncols=_columns(legend), fontsize=9, frameon=False)
+
+
+def _draw_panel(row: Sequence[Axes], study: BudgetStudy, panel: Panel, legend: dict[str, dict[str, Any]]) -> None:
+    victims = panel.victims
+    told = {"Verdicts right": victims.count, "Caught (TPR)": victims.backdoored, "Accused (FPR)": victims.clean}
+    for axes, name in zip(row, words.MEASURES, strict=True):
+        _scale(axes, study.span)
+        axes.set_title(f"{name}, of {told[name]}", fontsize=10)
+        for curve in panel.curves:
+            _draw_curve(axes, study, curve, name, legend[curve.label])
+    row[0].set_ylabel(f"{words.panel_title(panel)}, %")
+
+
+def _draw_curve(axes: Axes, study: BudgetStudy, curve: Curve, name: str, look: dict[str, Any]) -> None:
+    known = list(_known(curve.steps, name))
+    if not known:
+        return
+    budgets, rates, lows, highs = map(list, zip(*known, strict=True))
+    if curve.stands:
+        decided = [point.undecided.hits < point.victims for point in curve.steps for _ in _known([point], name)]
+        band = {"where": decided, "step": "post", "color": look["color"], "alpha": 0.1, "linewidth": 0}
+        axes.fill_between(budgets, lows, highs, **band)  # before the first verdict all bands would be one blot
+        axes.plot(budgets, rates, drawstyle="steps-post", solid_capstyle="butt", **look)
+        if curve.end is not None and curve.end <= study.span[1]:
+            axes.plot(budgets[-1:], rates[-1:], marker="|", markersize=11, color=look["color"])
+    else:
+        spans = [
+            [r - low for r, low in zip(rates, lows, strict=True)],
+            [h - r for r, h in zip(rates, highs, strict=True)],
+        ]
+        axes.errorbar(budgets, rates, yerr=spans, fmt="o", color=look["color"], capsize=3)
+
+
+def _known(points: Sequence[Point], name: str) -> Iterator[tuple[float, ...]]:
+    """Budget, rate and interval, in percent, wherever there is a rate."""
+    for point in points:
+        share = words.MEASURES[name](point)
+        if share.rate is not None and share.low is not None and share.high is not None:
+            yield point.budget, 100 * share.rate, 100 * share.low, 100 * share.high
+
+
+def _scale(axes: Axes, span: tuple[int, int]) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    least, most = span
+    steps = (1, 3) if most >= 30 * least else (1, 2, 3, 5)
+    marks = [s * 10**decade for decade in range(len(str(most))) for s in steps if least <= s * 10**decade <= most]
+    axes.set_xscale("log")
+    axes.set_xlim(least, most)
+    axes.set_ylim(-3, 103)
+    axes.xaxis.set_major_locator(FixedLocator(marks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    axes.tick_params(labelsize=9)
+    axes.grid(color="#e4e8ec", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)

@@ -1,0 +1,72 @@
+"""Which verdict stands at which budget: all that turns lines of finished scans into curves over budgets is here.
+
+**A verdict stands from its queries on.** A line of q queries has its verdict at every budget of at least q, and at a
+smaller one the scan had not decided: it is undecided there. That holds where the course of a scan does not depend on
+its budget. A search by ask and tell never sees a budget; label-noise, AEVA and k-arm know it, but only begin a test
+that they can pay for, and half a test is none. All that come with simkit are thus of this kind. A user's own detector
+is told its limit and may plan by it: it has a point at each budget that was run, and no curve.
+
+**What is not exact.** A search looks at its triggers every few rounds, and when its budget ends it looks once more. So
+between two looks a scan with that smaller budget might have flagged a class that these lines have as undecided: TPR and
+FPR are what is certain, and may rise a little further left. `simkit replay LEDGER --at Q` tells of one scan exactly. A
+search also sets aside what trying every class's trigger on unseen images can cost, and where it needs less of that,
+the budget it needs is larger than q by the rest.
+
+**Several budgets.** Of several lines about one victim the one of the smallest budget that is at least as large speaks;
+before its verdict was there, the next smaller scan that came to one. A line that ended because its budget did tells
+nothing of larger budgets, so a curve ends at the least budget at which the last scan of any victim ran out: beyond it
+some victims are unknown, and leaving them out would flatter. A refusal by the service, or a test that has no answer,
+ends a scan at any budget: that is undecided for good.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from simkit.verdict import Kind
+from studies.result_line import ResultLine
+
+WHOLE_TESTS = frozenset({"label-noise", "aeva", "k-arm"})
+"""Detectors, by name, that do their whole test or none of it."""
+
+
+def limit_of(line: ResultLine) -> int | None:
+    """The budget of a scan, None for no limit."""
+    budget = line.config.get("budget")
+    return budget if isinstance(budget, int) else None
+
+
+def asks(line: ResultLine) -> bool:
+    """Whether a line is about queries; a white box reports passes, and a user's own not even those."""
+    return line.forward_passes is None and (line.queries > 0 or limit_of(line) is not None)
+
+
+def stands(line: ResultLine) -> bool:
+    """Whether the course of this scan does not depend on its budget."""
+    return isinstance(line.config.get("search"), Mapping) or line.detector in WHOLE_TESTS
+
+
+def verdict_at(lines: Sequence[ResultLine], budget: int) -> Kind:
+    """The verdict on a victim that stands at `budget`, of its lines, one or more; `undecided` where none does.
+
+    Meant for budgets up to `known_until`: beyond it `undecided` would be a guess.
+    """
+    there = [line for line in lines if line.stopped != "budget" and line.queries <= budget]
+    if not there:
+        return "undecided"
+    enough = [line for line in there if _cap(line) >= budget]
+    return (min(enough, key=_cap) if enough else max(there, key=_cap)).verdict
+
+
+def known_until(lines: Sequence[ResultLine]) -> int | None:
+    """The largest budget of which the lines about one victim tell; None where they tell of all."""
+    if any(line.stopped != "budget" for line in lines):
+        return None
+    caps = [limit for line in lines if (limit := limit_of(line)) is not None]
+    return max(caps) if len(caps) == len(lines) else None
+
+
+def _cap(line: ResultLine) -> float:
+    limit = limit_of(line)
+    return math.inf if limit is None else limit

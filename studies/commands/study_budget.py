@@ -1,0 +1,82 @@
+"""`simkit study budget`: lines of results as curves over the query budget."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+import typer
+
+from studies.commands.study_table import WIDTH, Files, Format, FormatOption, OutFile, SplitOption, Zoos, write_out
+
+if TYPE_CHECKING:
+    from studies.budget.data import BudgetStudy
+
+Undecided: TypeAlias = Literal["wrong", "clean"]
+
+Detectors = Annotated[
+    list[str] | None, typer.Option("--detector", metavar="NAME", help="Only this one; may be given again.")
+]
+Budgets = Annotated[
+    str | None,
+    typer.Option("--budgets", metavar="Q,Q,...", help="Rows of the table; by default 1, 2, 3, 5 of every decade."),
+]
+Pool = Annotated[bool, typer.Option("--pool", help="All zoos as one; else each has curves of its own.")]
+UndecidedAs = Annotated[
+    Undecided,
+    typer.Option("--undecided-as", help="What a scan counts as that has no verdict within the budget."),
+]
+FigureFile = Annotated[
+    Path | None, typer.Option("--figure", metavar="PATH", help="Draw the curves here: .png or .svg.")
+]
+
+
+def show_budget(  # noqa: PLR0913 (the options are the command's interface)
+    files: Files,
+    wanted: FormatOption = None,
+    out: OutFile = None,
+    zoos: Zoos = None,
+    split: SplitOption = "report",
+    detectors: Detectors = None,
+    budgets: Budgets = None,
+    pool: Pool = False,
+    undecided_as: UndecidedAs = "wrong",
+    figure: FigureFile = None,
+) -> None:
+    """Tell how many queries buy which verdict: accuracy, TPR and FPR by budget, of each detector and service.
+
+    A verdict stands at every budget of at least the queries that it took; at a smaller one the scan was undecided. So
+    one study of scans with a large budget tells of all smaller ones. Reads lines, never a model.
+    """
+    from studies.budget.figure import checked_figure, draw
+    from studies.budget.gather import BudgetConfig, gather_budget
+    from studies.settings import whole_numbers
+    from studies.table.place import checked_place, format_of
+
+    form = wanted or format_of(out)
+    place = None if out is None else checked_place(out, files)
+    picture = None if figure is None else checked_figure(figure, files)
+    asked = whole_numbers("--budgets", budgets)
+    config = BudgetConfig(split, tuple(zoos or ()), tuple(detectors or ()), asked, pool, undecided_as)
+    study = gather_budget(files, config)
+    said = _told(study, form, place)
+    if picture is not None:
+        write_out(picture[0], draw(study, picture[1]), aside=place is None)  # stdout may be JSON
+    if place is None:
+        typer.echo(said, nl=False)
+    else:
+        write_out(place, said.encode())
+
+
+def _told(study: BudgetStudy, form: Format, place: Path | None) -> str:
+    from studies.budget import page, plain, text
+
+    if form == "html":
+        return page.page(study)
+    if form == "csv":
+        return plain.to_csv(study)
+    if form == "json":
+        return json.dumps(plain.to_json(study), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return text.text(study, shutil.get_terminal_size((WIDTH, 0)).columns if place is None else WIDTH)

@@ -1,0 +1,99 @@
+"""A study of budgets as text, CSV, JSON and a page."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from studies.budget.data import BudgetStudy
+from studies.budget.gather import BudgetConfig, gather_budget
+from studies.budget.page import page
+from studies.budget.plain import to_csv, to_json
+from studies.budget.text import text
+from studies.shares import share
+from tests.studies.pages import Elements, opened
+from tests.studies.table.made import config, line, lines, write
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+EVIL = "<script>alert(1)</script>\"'&"
+
+
+def study(folder: Path, **wanted: Any) -> BudgetStudy:
+    ran_out = [line(i, "undecided", detector="sa", stopped="budget", queries=990, config=config(1000)) for i in (0, 1)]
+    white = lines("cb", detector="nc", forward_passes=9, backward_passes=3, queries=0)
+    told = [*lines("cbbc"), *ran_out, *white, *lines("cb", zoo="large", detector=EVIL)]
+    told = [one.model_copy(update={"index": i}) if one.zoo == "large" else one for i, one in enumerate(told)]
+    return gather_budget([write(folder / "a.jsonl", told)], BudgetConfig(**wanted))
+
+
+def test_text_tells_every_figure(tmp_path: Path) -> None:
+    said = text(study(tmp_path, budgets=(500, 1000, 2000, 4000)), 100)
+    rows = [re.split(r"\s{2,}", row.strip()) for row in said.splitlines()]
+    assert ["b3d", "0", "25", "50", "50"] in rows
+    assert ["sa", "0", "0", "-", "-"] in rows
+    assert ["2,000", "2/4 50% (15-85)", "1/2 (9-91)", "0/2 (0-66)", "2/4"] in rows
+    flat = " ".join(said.split())
+    assert "counts as wrong, and as no accusation" in flat
+    assert "sa ends at 1,000 queries, where the scans of 2 victims ran out." in flat
+    assert "white boxes ask nothing: nc." in flat
+    assert "(--undecided-as clean)" in text(study(tmp_path, undecided_as="clean"), 100)
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_no_width_is_exceeded(tmp_path: Path, width: int) -> None:
+    said = text(study(tmp_path), width)
+    assert max(map(len, said.splitlines())) <= width
+
+
+def test_csv_has_a_row_a_curve_and_budget(tmp_path: Path) -> None:
+    rows = list(csv.DictReader(StringIO(to_csv(study(tmp_path, budgets=(1000, 2000))))))
+    assert [(r["zoo"], r["curve"], r["budget"]) for r in rows][:3] == [
+        ("small", "b3d", "1000"),
+        ("small", "b3d", "2000"),
+        ("small", "sa", "1000"),
+    ]
+    known = share(1, 2)
+    told = {name: rows[1][name] for name in ("victims", "tpr", "tpr_hits", "tpr_low", "tpr_high", "undecided")}
+    assert told == {"victims": "4", "tpr": "0.5", "tpr_hits": "1", "undecided": "0.5"} | {
+        "tpr_low": str(known.low),
+        "tpr_high": str(known.high),
+    }
+
+
+def test_json_has_everything(tmp_path: Path) -> None:
+    told = json.loads(json.dumps(to_json(study(tmp_path, budgets=(2000,))), allow_nan=False))
+    (point,) = told["panels"][0]["curves"][0]["points"]
+    assert (point["budget"], point["backdoored"], point["tpr"]["hits"]) == (2000, 2, 1)
+    assert told["undecided_as"] == "wrong"
+
+
+def test_the_page_is_whole_and_names_are_no_markup(tmp_path: Path) -> None:
+    said = page(study(tmp_path))
+    elements = Elements(said)
+    assert elements.open == []
+    assert "<script" not in said
+    assert "&lt;script&gt;" in said
+    (image,) = (attributes for tag, attributes in elements.found if tag == "img")
+    assert str(image["src"]).startswith("data:image/svg+xml;base64,")
+    assert "http" not in said.replace("http-equiv", "")
+    assert said == page(study(tmp_path))
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_fits_and_asks_for_nothing(browser: Browser, tmp_path: Path, width: int) -> None:
+    file = tmp_path / "page.html"
+    file.write_text(page(study(tmp_path)), encoding="utf-8")
+    shown, said, asked = opened(browser, file.as_uri(), width)
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    assert shown.evaluate("document.querySelector('.curves img').naturalWidth") > 600
+    assert (said, asked) == ([], [])
+    shown.close()

@@ -1,0 +1,131 @@
+"""From files of lines to curves: known answers, zoos apart or pooled, what has no place on the axis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simkit.errors import ConfigError
+from studies.budget.data import BudgetStudy, Curve
+from studies.budget.gather import BudgetConfig, gather_budget
+from studies.budget.grid import LEAST, covering
+from studies.result_line import ResultLine
+from studies.shares import share
+from tests.studies.table.made import ORACLE, config, line, lines, write
+
+
+def study(folder: Path, told: list[ResultLine], **wanted: Any) -> BudgetStudy:
+    return gather_budget([write(folder / "a.jsonl", told)], BudgetConfig(**wanted))
+
+
+def of(told: BudgetStudy) -> dict[str, Curve]:
+    (panel,) = told.panels
+    return {curve.label: curve for curve in panel.curves}
+
+
+def four() -> list[ResultLine]:
+    """Verdicts after 1,000 (clean, right), 2,000 (backdoored, right), 3,000 (clean victim accused), 4,000 (missed)."""
+    return lines("cbbc")
+
+
+def test_known_figures(tmp_path: Path) -> None:
+    curve = of(study(tmp_path, four(), budgets=(500, 1000, 2999, 4000)))["b3d"]
+    told = [(p.budget, p.accuracy, p.tpr, p.fpr, p.undecided) for p in curve.points]
+    assert told == [
+        (500, share(0, 4), share(0, 2), share(0, 2), share(4, 4)),
+        (1000, share(1, 4), share(0, 2), share(0, 2), share(3, 4)),
+        (2999, share(2, 4), share(1, 2), share(0, 2), share(2, 4)),
+        (4000, share(2, 4), share(1, 2), share(1, 2), share(0, 4)),
+    ]
+    assert {(p.victims, p.backdoored, p.clean) for p in curve.points} == {(4, 2, 2)}
+    assert [p.budget for p in curve.steps] == [300, 1000, 2000, 3000, 4000, 20_000]
+
+
+def test_undecided_may_count_as_clean(tmp_path: Path) -> None:
+    curve = of(study(tmp_path, four(), budgets=(500, 4000), undecided_as="clean"))["b3d"]
+    told = [(p.accuracy, p.tpr, p.fpr, p.undecided) for p in curve.points]
+    assert told[0] == (share(2, 4), share(0, 2), share(0, 2), share(4, 4))
+    assert told[1] == (share(2, 4), share(1, 2), share(1, 2), share(0, 4))
+    invalid = of(study(tmp_path, lines("i"), budgets=(5000,), undecided_as="clean"))["b3d"]
+    assert invalid.points[0].accuracy == share(0, 1)
+
+
+def test_budgets_of_one_method_are_one_curve(tmp_path: Path) -> None:
+    small = [line(i, "undecided", stopped="budget", queries=990, config=config(1000)) for i in range(4)]
+    (curve,) = of(study(tmp_path, [*small, *four()], budgets=(1000, 4000))).values()
+    assert (curve.budgets, curve.victims, curve.end, curve.label) == ((1000, 300_000), 4, None, "b3d")
+    assert [p.undecided.hits for p in curve.points] == [3, 0]
+
+
+def test_a_curve_ends_where_somebody_is_unknown(tmp_path: Path) -> None:
+    some = [line(i, "undecided", stopped="budget", queries=990, config=config(1000)) for i in (5, 7)]
+    curve = of(study(tmp_path, [*four(), *some], budgets=(500, 1000, 2000)))["b3d"]
+    assert (curve.end, curve.ran_out) == (1000, 2)
+    assert [p.budget for p in curve.points] == [500, 1000]
+    assert max(p.budget for p in curve.steps) == 1000
+
+
+def test_settings_and_services_stand_apart(tmp_path: Path) -> None:
+    labels = config() | {"oracle": ORACLE | {"label_only": True}}
+    rounded = config() | {"oracle": ORACLE | {"decimals": 2}}
+    told = [*four(), *lines("cb", config=labels), *lines("cb", config=rounded), *lines("cb", config=config(steps=9))]
+    found = of(study(tmp_path, told))
+    assert {curve.service for curve in found.values()} == {"scores", "label", "decimals 2"}
+    assert len(found) == 4
+    assert sum(bool(curve.changed) for curve in found.values()) == 4
+
+
+def test_one_s_own_detector_has_points_where_it_was_run(tmp_path: Path) -> None:
+    def own(budget: int, verdicts: str) -> list[ResultLine]:
+        return lines(verdicts, detector="own:D", config={"budget": budget, "oracle": ORACLE, "detector": {"kind": "D"}})
+
+    told = study(tmp_path, [*own(700, "cccc"), *own(9000, "cbcb")])
+    (curve,) = of(told).values()
+    assert (curve.stands, curve.end) == (False, None)
+    assert [(p.budget, p.accuracy) for p in curve.points] == [(700, share(2, 4)), (9000, share(4, 4))]
+    assert {700, 9000} < set(told.budgets)
+
+
+def test_white_boxes_have_no_place(tmp_path: Path) -> None:
+    white = lines("cb", detector="nc", forward_passes=9, backward_passes=3, queries=0)
+    (panel,) = study(tmp_path, [*four(), *white]).panels
+    assert ([curve.label for curve in panel.curves], panel.left_out) == (["b3d"], ("nc",))
+    with pytest.raises(ConfigError, match="no line with queries: nc looks at weights; add lines of a black box"):
+        study(tmp_path, white)
+
+
+def test_zoos_are_pooled_on_demand_alone(tmp_path: Path) -> None:
+    other = [line(i, "clean", zoo="large", model_hash=f"large {i}", config=config(7000)) for i in range(3)]
+    apart = study(tmp_path, [*four(), *other])
+    assert [(panel.zoos, panel.curves[0].victims) for panel in apart.panels] == [(("small",), 4), (("large",), 3)]
+    (panel,) = study(tmp_path, [*four(), *other], pool=True).panels
+    assert (panel.zoos, panel.victims.count, [c.victims for c in panel.curves]) == (("small", "large"), 7, [7])
+    assert panel.curves[0].points[-1].accuracy == share(4, 7)
+
+
+def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+    tuned = [one.model_copy(update={"split": "tune"}) for one in four()]
+    assert study(tmp_path, [*lines("cb", detector="nc"), *tuned]).left_out == (("tune", 4),)
+    with pytest.raises(ConfigError, match="--split tune"):
+        study(tmp_path, tuned, split="report")
+    with pytest.raises(ConfigError, match="--detector none: no line of it; there are b3d"):
+        study(tmp_path, four(), detectors=("b3d", "none"))
+    with pytest.raises(ConfigError, match="0 queries; give 1 or more"):
+        BudgetConfig(budgets=(100, 0))
+
+
+def test_a_detector_may_be_named(tmp_path: Path) -> None:
+    assert list(of(study(tmp_path, [*four(), *lines("cb", detector="nc")], detectors=("nc",)))) == ["nc"]
+
+
+def test_round_budgets_cover_the_data() -> None:
+    assert covering({256, 128_529})[:2] == (200, 300)
+    assert covering({256, 128_529})[-2:] == (100_000, 200_000)
+    assert covering({10_304}) == (2000, 3000, 5000, 10_000, 20_000, 30_000, 50_000, 100_000)
+    assert covering({1}) == (1, 2, 3, 5, 10, 20, 30, 50)
+    for amount in (1, 7, 30, 999, 10**9):
+        told = covering({amount})
+        assert told[0] <= amount <= told[-1]
+        assert len(told) >= LEAST
