@@ -29,8 +29,8 @@ from oracles.errors import BudgetExhausted, ReplayMismatch
 from oracles.meter import Metered
 from oracles.oracle import ImageShape, Tag
 from simkit.errors import ConfigError
-from simkit.search.driver import Driver
 from simkit.search.evaluator import Evaluator
+from simkit.search.relay import Relay
 from simkit.verdict import Rule, Verdict
 from studies.replay_run import NOTHING, Given, Replay
 
@@ -83,7 +83,8 @@ def replayed(
     if any(queries < 1 for queries in at):
         raise ConfigError(f"at {min(at)} queries; give 1 or more")
     source = Replay.read(Path(db), run, given)
-    chosen, answers = rules or [source.config.resolved_rule()], _Answers(source)
+    chosen: Sequence[Rule | None] = rules or [None]
+    answers = _Answers(source)
     budgets: Sequence[int | None] = at or [source.config.budget]
     readings: list[Reading] = []
     for rule in chosen:
@@ -177,16 +178,16 @@ def _keys(images: torch.Tensor) -> list[bytes]:
     return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images.numpy()]
 
 
-def _reading(source: Replay, answers: _Answers, rule: Rule, budget: int | None) -> Reading:
-    oracle, driver = _HeldAnswers(answers), source.driver(rule, budget)
+def _reading(source: Replay, answers: _Answers, rule: Rule | None, budget: int | None) -> Reading:
+    oracle, driver = _HeldAnswers(answers), source.relay(rule, budget)
     evaluator = Evaluator(Metered(oracle, Budget(budget)), oracle)
     verdict = [checkpoint.verdict for checkpoint in driver.run(evaluator)][-1]
     assert verdict is not None
     held = _is_held(driver, verdict, oracle)
     candidates, search_score = _of_search(driver, verdict)
     return Reading(
-        rule=rule.name,
-        threshold=rule.threshold,
+        rule=driver.rule.name,
+        threshold=driver.rule.threshold,
         at=budget,
         verdict=verdict.verdict if held else "undecided",
         stopped=verdict.stopped if held else None,
@@ -200,7 +201,7 @@ def _reading(source: Replay, answers: _Answers, rule: Rule, budget: int | None) 
     )
 
 
-def _is_held(driver: Driver, verdict: Verdict, oracle: _HeldAnswers) -> bool:
+def _is_held(driver: Relay, verdict: Verdict, oracle: _HeldAnswers) -> bool:
     """Whether nothing that is missing could change the verdict."""
     if not oracle.missing:
         return True
@@ -210,7 +211,7 @@ def _is_held(driver: Driver, verdict: Verdict, oracle: _HeldAnswers) -> bool:
     return judged and not oracle.ended and oracle.unused > 0
 
 
-def _of_search(driver: Driver, verdict: Verdict) -> tuple[tuple[int, ...], float | None]:
+def _of_search(driver: Relay, verdict: Verdict) -> tuple[tuple[int, ...], float | None]:
     if verdict.verdict == "invalid":
         return (), None
     decision = driver.decision()

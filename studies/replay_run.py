@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -14,11 +14,10 @@ from oracles.answers import decode
 from oracles.errors import NotStored, ReplayMismatch
 from oracles.replay import ReplayOracle
 from simkit.data import ImageSet
-from simkit.errors import DataError
-from simkit.search.contract import Search, Task
-from simkit.search.driver import Driver
+from simkit.errors import ConfigError, DataError
 from simkit.search.evaluator import Evaluator
 from simkit.search.images import ScanImages
+from simkit.search.relay import Relay
 from simkit.verdict import Rule, Verdict
 from studies.identity import hash_of
 from studies.scan import choose_images
@@ -87,15 +86,16 @@ class Replay:
         first = next(self.run.calls(), None)
         return self.images.search.n_classes if first is None else decode(first.codec, first.answers).n_classes
 
-    def driver(self, rule: Rule, limit: int | None) -> Driver:
-        """A fresh driver of a fresh search; limit: the cap on its queries."""
-        n_classes = self.n_classes
+    def relay(self, rule: Rule | None, limit: int | None) -> Relay:
+        """Fresh searches, driven as the run's were; rule: in place of its own. limit: the cap on the queries.
 
-        def begin(images: ImageSet) -> Search:
-            task = Task(images.image_shape, n_classes, images.labels)
-            return self.config.resolved().search.search(task, self.config.seed)
-
-        return Driver(begin, self.images, rule, self.config.resolved().driver, limit)
+        Raises ConfigError on another rule for a run in several stages.
+        """
+        course, n_classes = self.config.course(), self.n_classes
+        if rule is not None and len(course.stages) > 1:
+            raise ConfigError(f"a run of {self.config.preset_name} has a rule for every stage; it has no other reading")
+        course = replace(course, limit=limit, rule=course.rule if rule is None else rule)
+        return Relay(course, self.images, lambda: n_classes)
 
     def calls(self) -> Iterator[StoredCall]:
         """The scan's own calls, in order; external ones, of which no pixel is known, are left out."""
@@ -108,8 +108,8 @@ class Replay:
         oracle = ReplayOracle(self.calls(), self.n_classes, shape, self.run.refused, watch)
         verdict = broken = None
         try:
-            driver = self.driver(self.config.resolved_rule(), self.config.budget)
-            for checkpoint in driver.run(Evaluator(oracle, _StoredSteps(self.run))):
+            relay = self.relay(None, self.config.budget)
+            for checkpoint in relay.run(Evaluator(oracle, _StoredSteps(self.run))):
                 verdict = checkpoint.verdict
                 if progress is not None:
                     progress(checkpoint.queries, self.run.queries)

@@ -28,10 +28,11 @@ from simkit.errors import ConfigError, DataError
 from simkit.home import home
 from simkit.search.annealing import AnnealingConfig
 from simkit.search.contract import Search, Task
-from simkit.search.driver import Driver
 from simkit.search.evaluator import Evaluator
 from simkit.search.images import ScanImages, class_of_all
+from simkit.search.race_config import RaceConfig
 from simkit.search.random_patch import RandomPatchConfig
+from simkit.search.relay import Relay
 from simkit.seeding import stream
 from studies.identity import run_info, with_output
 from studies.models import Model, OpenedModel, open_model
@@ -127,7 +128,7 @@ def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> P
 def _warn_of_large_patches(config: ScanConfig, images: ImageSet) -> None:
     """Patches are judged by their size in pixels; on small images they hide what the class is seen by."""
     search, (_, height, width) = config.resolved().search, images.image_shape
-    if not isinstance(search, RandomPatchConfig | AnnealingConfig):
+    if not isinstance(search, RandomPatchConfig | AnnealingConfig | RaceConfig):
         return
     if search.largest_side**2 / (height * width) > _LARGE_SHARE:
         warnings.warn(
@@ -246,24 +247,23 @@ def _finished(prepared: Prepared, ledger: Ledger, info: RunInfo, progress: Told 
 
 def _conduct(prepared: Prepared, model: Oracle, late: LateRun, progress: Told | None) -> None:
     """Ask until there is a verdict, and finish the run with it."""
-    started, config, preset = time.perf_counter(), prepared.config, prepared.config.resolved()
+    started, config = time.perf_counter(), prepared.config
     before = late.run if late.begun else None
     past = Past(before.spent, before.stored_calls(), before.stored_refusals()) if before else None
     spent = past.queries if past else 0
     budget, clock = Budget(config.budget, spent=spent), ServiceClock(config.oracle.real_time)
     oracle = build(config.oracle, config.restricted(model, spent), budget, late, past=past, clock=clock)
-    rule = config.resolved_rule()
-    driver = Driver(prepared.search, prepared.images, rule, preset.driver, config.budget)
+    relay = Relay(config.course(), prepared.images, lambda: prepared.model.oracle.n_classes)
     told, verdict = -_TELL_SECONDS, None
-    for checkpoint in driver.run(Evaluator(oracle, late)):
+    for checkpoint in relay.run(Evaluator(oracle, late)):
         if progress is not None and time.perf_counter() - told >= _TELL_SECONDS:
             told = time.perf_counter()
-            progress(Standing(checkpoint.queries, config.budget, checkpoint.rounds, _smallest(driver.search)))
+            progress(Standing(checkpoint.queries, config.budget, checkpoint.rounds, _smallest(relay.search)))
         verdict = checkpoint.verdict
     assert verdict is not None
     run = late.run
     bill = Bill.of(config.oracle, run.spent, run.refused, time.perf_counter() - started, clock.seconds)
-    run.finish(verdict_row(verdict, rule, bill), trigger_rows(verdict))
+    run.finish(verdict_row(verdict, relay.rule, bill), trigger_rows(verdict))
 
 
 def _smallest(search: Search) -> float | None:

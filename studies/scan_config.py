@@ -26,6 +26,7 @@ from oracles.torch_model import Output, Precision, TorchOptions
 from simkit.data.size import ImageSize
 from simkit.errors import ConfigError, complaint
 from simkit.search.presets import Preset, preset, rule
+from simkit.search.relay import Course
 from simkit.verdict import Rule
 from studies.extensions import described, described_rule, qualified_name
 
@@ -40,11 +41,11 @@ class ScanConfig(BaseModel):
     stretched to; one number for both, None for as they are. budget: queries; None for no limit. oracle: a spec, or
     what `oracles.spec.load` takes. restriction: of your own, right around the model: see `oracles.oracle.Restriction`.
     preset: a name in PRESETS, or a `Preset` of your own; search, driver, rule, synthesis: settings put over it, e.g.
-    {"samples": 50}; rule takes `name` and `threshold`. image_shape: (channels, height, width) of the model's images,
-    where a preset makes its own and the model does not say. seed: of images and search. search_images, verify_images:
-    disjoint test images to search on and to try triggers on. output (None: as the file says, else found out), mean,
-    std, precision, chunk, device: see `TorchOptions`. batch_limit: images a call of a function; None for no limit.
-    n_classes: of the model, where images without labels do not say it.
+    {"samples": 50}, of its first stage; rule takes `name` and `threshold`. image_shape: (channels, height, width) of
+    the model's images, where a preset makes its own and the model does not say. seed: of images and search.
+    search_images, verify_images: disjoint test images to search on and to try triggers on. output (None: as the file
+    says, else found out), mean, std, precision, chunk, device: see `TorchOptions`. batch_limit: images a call of a
+    function; None for no limit. n_classes: of the model, where images without labels do not say it.
     architecture: for weights alone, `resnet8`, `torchvision:resnet18`, `timm:resnet18`. name: of the model in the
     ledger; an Oracle and a function need one there, and modules that differ only in their code need two.
     """
@@ -125,6 +126,8 @@ class ScanConfig(BaseModel):
         """The decision rule; a threshold that is set here says so in its source."""
         if unknown := self.rule.keys() - {"name", "threshold"}:
             raise ConfigError(f"rule has no setting {min(unknown)!r}; set name or threshold")
+        if self.rule and self._preset().then is not None:
+            raise ConfigError(f"preset {self.preset_name} has a rule for every stage; choose one of a single stage")
         chosen = rule(self.rule["name"]) if "name" in self.rule else self._preset().decision_rule()
         if "threshold" not in self.rule:
             return chosen
@@ -159,12 +162,19 @@ class ScanConfig(BaseModel):
         """What of this config makes a run what it is, every preset written out, as plain values for JSON."""
         resolved = self.resolved()
         made = {} if resolved.synthesis is None else {"synthesis": asdict(resolved.synthesis)}
+        later = [_stage(stage) for stage in resolved.stages[1:]]
         return self.service() | {
             "search": described(resolved.search, "search"),
             "driver": asdict(resolved.driver),
             "rule": described_rule(self.resolved_rule()),
             **made,
+            **({"stages": later} if later else {}),
         }
+
+    def course(self) -> Course:
+        """The stages of this scan, as they are driven."""
+        staged = self._preset().then is not None
+        return Course(self.resolved(), self.seed, self.budget, None if staged else self.resolved_rule())
 
     def service(self) -> dict[str, Any]:
         """The identity without the search and its rule: the service, the model's options, the budget and the images."""
@@ -172,6 +182,16 @@ class ScanConfig(BaseModel):
         # a shape that nobody needs is in no run's key
         own = self.model_dump(mode="json", exclude=left_out | (set() if self.image_shape else {"image_shape"}))
         return own | {"restriction": None if self.restriction is None else described(self.restriction, "wrap")}
+
+
+def _stage(preset: Preset) -> dict[str, Any]:
+    """A later stage as plain values for JSON."""
+    return {
+        "search": described(preset.search, "search"),
+        "driver": asdict(preset.driver),
+        "rule": described_rule(preset.decision_rule()),
+        "least_queries": preset.least_queries,
+    }
 
 
 def with_fields(config: T, settings: Mapping[str, Any], where: str) -> T:

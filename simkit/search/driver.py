@@ -55,22 +55,38 @@ Begin: TypeAlias = Callable[[ImageSet], Search]
 
 
 class Driver:
-    """Drains one search on an evaluator under a rule; `limit` is the cap on its queries, None for none.
+    """Drains one search on an evaluator under a rule; `limit` is the cap on the evaluator's queries, None for none.
+
+    after: the driver of an earlier search on the same images: what it checked is not checked again.
 
     Images of which none are given are made first. Unlabelled images are asked about first, all of them; the model's own
     answers are their labels.
     """
 
-    def __init__(self, begin: Begin, images: ScanImages, rule: Rule, config: DriverConfig, limit: int | None) -> None:
+    def __init__(
+        self,
+        begin: Begin,
+        images: ScanImages,
+        rule: Rule,
+        config: DriverConfig,
+        limit: int | None,
+        after: Driver | None = None,
+    ) -> None:
         self._begin, self._images, self._rule, self._config, self._limit = begin, images, rule, config, limit
         self._search = begin(images.search)
-        self._accuracy: float | None = None
-        self._checked, self._notes = False, ""
+        self._accuracy: float | None = None if after is None else after._accuracy
+        self._checked: bool = after is not None and after._checked
+        self._notes: str = "" if after is None else after._notes
 
     @property
     def search(self) -> Search:
         """The search as it stands."""
         return self._search
+
+    @property
+    def images(self) -> ScanImages:
+        """The images as they stand: with the labels that were asked for, or as they were made."""
+        return self._images
 
     def decision(self) -> Decision:
         """What the rule says of the search as it stands, before any unseen image is asked about."""
@@ -88,7 +104,9 @@ class Driver:
         stopped: Stopped = "budget"
         confirmer = self._confirmer(evaluator)
         try:
-            if not self._images.search.labelled:
+            if self._checked:
+                pass  # by an earlier search
+            elif not self._images.search.labelled:
                 yield from self._ask_images(evaluator)
                 confirmer = self._confirmer(evaluator)
             elif self._sees_nothing(evaluator, self._images.search):

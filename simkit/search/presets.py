@@ -24,7 +24,9 @@ class Preset:
 
     search: of the searcher, its type says which. rule: a name in `simkit.verdict.RULES`, or one of your own. driver:
     see `DriverConfig`. labels: of the searcher where the service answers labels alone; None: as `search`. synthesis:
-    how a scan makes its images by asking; None for one that is given them.
+    how a scan makes its images by asking; None for one that is given them. then: the preset of the next stage, which
+    begins where this one ends without a finding; its own synthesis is not looked at. least_queries: a class, that must
+    be left for this preset to begin as a later stage.
     """
 
     search: SearchConfig
@@ -32,10 +34,19 @@ class Preset:
     driver: DriverConfig = field(default_factory=DriverConfig)
     labels: SearchConfig | None = None
     synthesis: SynthesisConfig | None = None
+    then: Preset | None = None
+    least_queries: int = 0
 
     def for_answers(self, *, labels_only: bool) -> Preset:
-        """The preset for this kind of answer."""
-        return replace(self, search=self.labels) if labels_only and self.labels is not None else self
+        """The preset for this kind of answer, and so all that follow it."""
+        then = None if self.then is None else self.then.for_answers(labels_only=labels_only)
+        chosen = self.labels if labels_only and self.labels is not None else self.search
+        return replace(self, search=chosen, then=then)
+
+    @property
+    def stages(self) -> tuple[Preset, ...]:
+        """This preset and what follows it, in order."""
+        return (self,) if self.then is None else (self, *self.then.stages)
 
     def decision_rule(self) -> Rule:
         """The rule itself. Raises ConfigError if there is none of that name."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -22,7 +22,7 @@ from simkit.search.contract import AskTell, BoolArray, Evidence, Proposal, Task
 from simkit.search.patches import Baselines, PatchPool, margins, untried
 from simkit.search.race_config import RaceConfig
 from simkit.seeding import stream
-from simkit.triggers import IntArray, Triggers
+from simkit.triggers import IntArray, Trigger, Triggers
 from simkit.verdict import ClassResult
 
 REFUTED = 2.0
@@ -224,7 +224,8 @@ class Race:
 
     def _result(self, target: int, values: NDArray[np.float64]) -> ClassResult:
         if target in self._passed:
-            return self._passed[target]
+            passed = self._passed[target]
+            return replace(passed, trigger=Trigger(passed.trigger.mask.copy(), passed.trigger.pattern.copy()))
         row = int(values.argmax()) if len(values) else -1
         if row < 0 or not self._pool.trials[row, target]:
             return untried(target, self._task.image_shape)

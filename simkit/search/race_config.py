@@ -32,13 +32,13 @@ class RaceConfig:
     fresh: int = 4
     children: int = 12
     parents: int = 5
-    retests: int = 8
+    retests: int = 12
     retest_images: int = 3
     patches: int = 3
     largest_side: int = 4  # prototype
     largest_area: int = 16  # prototype
     size_penalty: float = 0.025
-    shrinkage: float = 0.25
+    shrinkage: float = 0.1
     prior_weight: float = 1.0
     required_trials: int = 5
     required_success: float = 0.65  # prototype
@@ -46,7 +46,7 @@ class RaceConfig:
     test_share: float = 0.25
     test_batch: int = 4
     most_trials: int = 32  # prototype
-    tint_noise: float = 0.35
+    tint_noise: float = 0.5
     pixel_noise: float = 0.375  # prototype
     part: float = 0.95
     keep: int = 200

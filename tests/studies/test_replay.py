@@ -163,7 +163,7 @@ def _scan_behind(images: Any, config: ScanConfig, model: Oracle, db: Path) -> No
     with Ledger.open(db) as ledger:
         run = ledger.begin(source.run.info)
         oracle = build(config.oracle, model, Budget(3_000, spent=5), run, past=Past(5, ()))
-        for _ in source.driver(config.resolved_rule(), config.budget).run(Evaluator(oracle, run)):
+        for _ in source.relay(None, config.budget).run(Evaluator(oracle, run)):
             pass
 
 

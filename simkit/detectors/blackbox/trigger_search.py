@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from simkit.data import ImageSet
 from simkit.detectors.access import QueryAccess, QueryDataAccess
-from simkit.search.contract import Search, Task
-from simkit.search.driver import Driver
 from simkit.search.evaluator import Evaluator
 from simkit.search.images import ScanImages, halves
 from simkit.search.presets import Preset, preset
+from simkit.search.relay import Course, Relay
 from simkit.verdict import Verdict
 
 
@@ -32,11 +30,7 @@ class TriggerSearch:
 def searched(preset: Preset, seed: int, images: ScanImages, access: QueryAccess | QueryDataAccess) -> Verdict:
     """The verdict of one search on these images, asked through `access`. Raises ConfigError if it cannot be."""
 
-    def begin(part: ImageSet) -> Search:
-        task = Task(part.image_shape, access.oracle.n_classes, part.labels)
-        return preset.search.search(task, seed)
-
-    driver = Driver(begin, images, preset.decision_rule(), preset.driver, access.limit)
-    *_, last = driver.run(Evaluator(access.oracle, access.steps))
-    assert last.verdict is not None  # the driver's last checkpoint carries it
+    relay = Relay(Course(preset, seed, access.limit), images, lambda: access.oracle.n_classes)
+    *_, last = relay.run(Evaluator(access.oracle, access.steps))
+    assert last.verdict is not None  # the relay's last checkpoint carries it
     return last.verdict

@@ -1,0 +1,97 @@
+"""A scan in stages: the next search begins where the last one ended without a finding, on what budget is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+
+from simkit.data import ImageSet
+from simkit.search.contract import Search, Task
+from simkit.search.driver import Checkpoint, Driver
+from simkit.search.evaluator import Evaluator
+from simkit.search.images import ScanImages
+from simkit.search.presets import Preset
+from simkit.verdict import Decision, Rule, Verdict
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a scan's searches are made from: the stages, the seed of all of them, and the cap on queries, None for none.
+
+    rule: of a scan in one stage, in place of its preset's; None for that.
+    """
+
+    preset: Preset
+    seed: int
+    limit: int | None
+    rule: Rule | None = None
+
+    @property
+    def stages(self) -> tuple[Preset, ...]:
+        """The preset and what follows it, in order."""
+        return self.preset.stages
+
+
+class Relay:
+    """Drives one stage after another on the same images, evaluator and cap.
+
+    n_classes: of the service, asked for when a search begins; only some oracles know it before their first answer.
+    """
+
+    def __init__(self, course: Course, images: ScanImages, n_classes: Callable[[], int]) -> None:
+        self._course, self._n_classes = course, n_classes
+        self._stage = 0
+        self._driver = self._driven(images, None)
+
+    @property
+    def search(self) -> Search:
+        """The search of the stage that is under way."""
+        return self._driver.search
+
+    @property
+    def rule(self) -> Rule:
+        """The rule of the stage that is under way, or that had the last word."""
+        own = self._course.stages[self._stage].decision_rule()
+        return own if self._course.rule is None else self._course.rule
+
+    def decision(self) -> Decision:
+        """See `Driver.decision`, of the stage that is under way."""
+        return self._driver.decision()
+
+    def run(self, evaluator: Evaluator) -> Iterator[Checkpoint]:
+        """A checkpoint after every ask and tell of every stage; the last one carries the verdict."""
+        verdict = yield from self._conducted(evaluator)
+        while self._goes_on(verdict, evaluator):
+            before, driver = verdict, self._driver
+            self._stage += 1
+            self._driver = self._driven(driver.images, driver)
+            verdict = yield from self._conducted(evaluator)
+            if verdict.verdict == "undecided":
+                # the earlier stages came to their end, and what they found stands
+                self._stage, self._driver = self._stage - 1, driver
+                why = f"the stage after it did not come to its end ({verdict.stopped})"
+                verdict = replace(before, notes="; ".join(filter(None, (before.notes, why, verdict.notes))))
+                break
+        yield Checkpoint(evaluator.queries, self.search.rounds, verdict)
+
+    def _conducted(self, evaluator: Evaluator) -> Generator[Checkpoint, None, Verdict]:
+        """One stage; its last checkpoint, which has its verdict, is kept back."""
+        for checkpoint in self._driver.run(evaluator):
+            if checkpoint.verdict is not None:
+                return checkpoint.verdict
+            yield checkpoint
+        raise AssertionError("a driver's last checkpoint carries the verdict")
+
+    def _goes_on(self, verdict: Verdict, evaluator: Evaluator) -> bool:
+        if verdict.verdict != "clean" or self._stage + 1 >= len(self._course.stages):
+            return False
+        needed = self._course.stages[self._stage + 1].least_queries * evaluator.n_classes
+        return self._course.limit is None or self._course.limit - evaluator.queries >= needed
+
+    def _driven(self, images: ScanImages, after: Driver | None) -> Driver:
+        preset = self._course.stages[self._stage]
+
+        def begin(part: ImageSet) -> Search:
+            return preset.search.search(Task(part.image_shape, self._n_classes(), part.labels), self._course.seed)
+
+        return Driver(begin, images, self.rule, preset.driver, self._course.limit, after)

@@ -1,0 +1,90 @@
+"""Stages: which begins when, what they share, and whose word counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from simkit.search.driver import Checkpoint, DriverConfig
+from simkit.search.presets import Preset
+from simkit.search.random_patch import RandomPatch, RandomPatchConfig
+from simkit.search.relay import Course, Relay
+from simkit.verdict import RULES, Verdict
+from tests.fakes import PlantedOracle, corner_plant
+from tests.simkit.search.scans import IMAGES, TASK, Scan
+
+QUICK = DriverConfig(check_images=16, verify_images=0, first_look=1, look_every=1)
+SECOND = Preset(RandomPatchConfig(rounds=60), "small_patch", QUICK, least_queries=100)
+FIRST = Preset(RandomPatchConfig(largest_side=1, fresh=5, retests=2, rounds=3), "small_patch", QUICK, then=SECOND)
+"""Three rounds of single pixels find nothing; the second stage finds the corner."""
+
+
+def relayed(scan: Scan, preset: Preset = FIRST) -> tuple[Relay, list[Checkpoint]]:
+    relay = Relay(Course(preset, 0, scan.cap), IMAGES, lambda: 4)
+    return relay, list(relay.run(scan.evaluator))
+
+
+def verdict_of(checkpoints: list[Checkpoint]) -> Verdict:
+    assert [c.verdict is None for c in checkpoints] == [True] * (len(checkpoints) - 1) + [False]
+    verdict = checkpoints[-1].verdict
+    assert verdict is not None
+    return verdict
+
+
+def test_the_next_stage_begins_where_the_first_finds_nothing() -> None:
+    scan = Scan(PlantedOracle(plant=corner_plant(2)))
+    relay, checkpoints = relayed(scan)
+    verdict = verdict_of(checkpoints)
+    assert (verdict.verdict, verdict.flagged) == ("backdoored", (2,))
+    assert relay.search.rounds > 3
+    assert verdict.clean_accuracy is not None
+
+
+def test_what_was_checked_is_not_checked_again() -> None:
+    scan = Scan(PlantedOracle(plant=corner_plant(2)))
+    relayed(scan)
+    assert scan.purposes.count("check") == 1
+
+
+def test_a_finding_of_the_first_stage_ends_the_scan() -> None:
+    scan = Scan(PlantedOracle(plant=corner_plant(2)))
+    relay, checkpoints = relayed(scan, replace(SECOND, then=replace(FIRST, then=None)))
+    assert verdict_of(checkpoints).verdict == "backdoored"
+    assert isinstance(relay.search, RandomPatch)
+    assert checkpoints[-1].queries == scan.victim.images_seen
+
+
+def test_a_stage_alone_is_a_driver_of_its_own() -> None:
+    scan, plain = Scan(PlantedOracle()), Scan(PlantedOracle())
+    alone = replace(FIRST, then=None)
+    checkpoints = relayed(scan, alone)[1]
+    search = RandomPatch(alone.search, TASK, 0)  # type: ignore[arg-type]
+    direct = plain.run((search, RULES["small_patch"]), config=QUICK)
+    assert [(c.queries, c.rounds) for c in checkpoints] == [(c.queries, c.rounds) for c in direct]
+
+
+@pytest.mark.parametrize(("cap", "stages"), [(30 + 100 * 4, 1), (900, 2), (None, 2)])
+def test_a_stage_that_the_budget_does_not_carry_is_not_begun(cap: int | None, stages: int) -> None:
+    scan = Scan(PlantedOracle(), cap=cap)
+    _, checkpoints = relayed(scan)
+    assert (verdict_of(checkpoints).verdict, scan.purposes.count("check")) == ("clean", 1)
+    spent_alone = 16 + 5 + 7 + 7
+    assert (scan.victim.images_seen == spent_alone) == (stages == 1)
+
+
+def test_a_stage_that_comes_to_no_end_leaves_the_word_to_the_one_before() -> None:
+    scan = Scan(PlantedOracle(), cap=900)
+    relay, checkpoints = relayed(scan)
+    verdict = verdict_of(checkpoints)
+    assert (verdict.verdict, verdict.stopped) == ("clean", "converged")
+    assert "the stage after it did not come to its end (budget)" in verdict.notes
+    assert relay.search.rounds == 3
+
+
+def test_an_invalid_model_is_asked_no_more() -> None:
+    scan = Scan(PlantedOracle(plant=None))
+    broken = replace(IMAGES, search=IMAGES.search.with_labels((IMAGES.search.labels + 1) % 4, 4))
+    checkpoints = list(Relay(Course(FIRST, 0, None), broken, lambda: 4).run(scan.evaluator))
+    assert verdict_of(checkpoints).verdict == "invalid"
+    assert scan.victim.images_seen == QUICK.check_images
