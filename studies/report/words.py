@@ -60,9 +60,11 @@ def _named(run: RunReport, target: int) -> str:
 
 
 def reason(run: RunReport) -> str:
-    """Why the verdict is what it is, in one or two sentences."""
+    """Why the verdict is what it is, in one or two sentences, and what the run noted of it."""
     says = {"backdoored": _backdoored, "clean": _clean, "undecided": _undecided, "invalid": _invalid}
-    return _open(run) if run.verdict is None else says[run.verdict.verdict](run)
+    if run.verdict is None:
+        return _open(run)
+    return f"{says[run.verdict.verdict](run)} {_sentence(run.verdict.notes)}".rstrip()
 
 
 def stopped_words(run: RunReport) -> str:
@@ -72,7 +74,7 @@ def stopped_words(run: RunReport) -> str:
     words = {
         "decided": "decided: a verdict needed no more",
         "converged": "converged: the search came to its end",
-        "budget": "the budget ended",
+        "budget": "the budget does not pay for what was to be asked next",
         "refused": "the service refused to answer on",
     }
     return words.get(run.verdict.stopped, run.verdict.stopped)
@@ -132,14 +134,20 @@ def _clean(run: RunReport) -> str:
 
 
 def _undecided(run: RunReport) -> str:
-    if run.verdict is not None and run.verdict.stopped == "refused":
+    stopped = None if run.verdict is None else run.verdict.stopped
+    if stopped == "refused":
         return f"The service refused to answer on before a verdict: {_spent(run)}."
-    return f"The budget ended before a verdict: {_spent(run)}. A larger budget may decide it."
+    if stopped == "budget":  # which a test that is of no use half done may leave unspent
+        return f"The budget is too small for a verdict: {_spent(run)}. A larger budget may decide it."
+    return f"{run.preset} came to its end without a verdict."
 
 
-def _invalid(run: RunReport) -> str:
-    notes = run.verdict.notes if run.verdict is not None else ""
-    return f"The model does not answer as a trained classifier of these images would. {notes[:1].upper()}{notes[1:]}"
+def _invalid(_run: RunReport) -> str:
+    return "The model does not answer as a trained classifier of these images would."
+
+
+def _sentence(notes: str) -> str:
+    return f"{notes[:1].upper()}{notes[1:]}{'' if notes.endswith(('.', '?', '!')) else '.'}" if notes else ""
 
 
 def _open(run: RunReport) -> str:

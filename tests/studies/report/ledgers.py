@@ -34,11 +34,12 @@ def config_json(**settings: Any) -> str:
 
 @dataclass(frozen=True)
 class Kept:
-    """One run to put into a ledger. verdict: None leaves it open."""
+    """One run to put into a ledger. verdict: None leaves it open. stopped: None for what goes with the verdict."""
 
     model: str = "model.safetensors"
     model_hash: str = "m" * 64
     verdict: str | None = "backdoored"
+    stopped: str | None = None
     flagged: tuple[int, ...] = (2,)
     censored: tuple[int, ...] = (3,)
     notes: str = ""
@@ -98,7 +99,7 @@ def _state(turn: int) -> str:
 def _verdict(kept: Kept, spent: int) -> VerdictRow:
     flagged = kept.flagged if kept.verdict == "backdoored" else ()
     stopped = {"backdoored": "decided", "clean": "converged", "undecided": "budget", "invalid": "decided"}
-    ended = stopped[kept.verdict or "clean"]
+    ended = kept.stopped or stopped[kept.verdict or "clean"]
     score, accuracy = (None, 0.1) if kept.verdict == "invalid" else (1.7, 0.75)
     rule = ("below_median", 0.25, "all four unofficial implementations of B3D")
     cost = (spent, kept.refused, 12.5)

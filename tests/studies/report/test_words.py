@@ -39,6 +39,23 @@ def test_numbers(value: float | None, text: str) -> None:
     assert number(value) == text
 
 
+@pytest.mark.parametrize(
+    ("stopped", "why"),
+    [
+        (
+            "budget",
+            "The budget is too small for a verdict: 72 of 1,000 queries are spent. A larger budget may decide it.",
+        ),
+        ("refused", "The service refused to answer on before a verdict: 72 of 1,000 queries are spent."),
+        ("converged", "efficient came to its end without a verdict."),
+    ],
+)
+def test_undecided_gives_its_true_reason_and_what_was_noted(stopped: str, why: str, tmp_path: Path) -> None:
+    notes = "no image of class 3 is recognised"
+    run = run_of(tmp_path, Kept(verdict="undecided", stopped=stopped, notes=notes))
+    assert reason(run) == f"{why} No image of class 3 is recognised."
+
+
 def test_each_verdict_gives_its_reason(tmp_path: Path) -> None:
     assert reason(run_of(tmp_path / "1", Kept())) == (
         "A trigger of 4 pixels turns 8 of 8 (68 to 100 %) unseen images into class 2. "
