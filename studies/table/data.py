@@ -118,10 +118,10 @@ class Breakdown:
 class Tries:
     """How many configurations were ever tried on a zoo: the more, the more the best of them owes to luck.
 
-    families: (kind of detector, configurations), presets of one searcher together. ledgers: files read besides lines.
+    detectors: (name as in the lines, configurations). ledgers: files read besides lines.
     """
 
-    families: tuple[tuple[str, int], ...]
+    detectors: tuple[tuple[str, int], ...]
     configurations: int
     ledgers: int
 

@@ -10,8 +10,10 @@ from typing import Any, TypeAlias
 
 from db import reads
 from studies.identity import canonical
+from studies.report.repeat import searched_by
 from studies.result_line import ResultLine
 from studies.table.data import Tries
+from studies.zoo_scan.methods import Method, described_methods
 
 Config: TypeAlias = Mapping[str, Any]
 
@@ -21,9 +23,6 @@ _NAMES = frozenset({"preset"})
 _SCREENER = "simkit.mitigation.Screener"
 """The kind of runs in ledgers that screen inputs with a verdict that is there, and tell nothing of the model."""
 
-_PARTS = ("search", "detector")
-"""Where a config says what kind of searcher or detector it is of."""
-
 
 def tries(lines: Sequence[ResultLine], ledgers: Sequence[tuple[str, Config]] = (), files: int = 0) -> Tries:
     """The different configurations of one zoo's lines and of the runs in ledgers.
@@ -31,12 +30,15 @@ def tries(lines: Sequence[ResultLine], ledgers: Sequence[tuple[str, Config]] = (
     ledgers: (model_hash, config) of the runs, of any model; those of other zoos' victims do not count. files: how many
     ledgers they are from.
     """
-    victims = {line.model_hash for line in lines}
-    told: list[tuple[str, Config]] = [(_family(line.config, line.detector), line.config) for line in lines]
-    told += [(_family(config, "another"), config) for model, config in ledgers if model in victims and _detects(config)]
-    different = {(family, _known(config)) for family, config in told}
-    families = Counter(family for family, _ in different)
-    return Tries(tuple(sorted(families.items(), key=lambda one: (-one[1], one[0]))), len(different), files)
+    names: dict[str, str] = {}
+    for line in lines:
+        names.setdefault(_known(line.config), line.detector)
+    victims, coming = {line.model_hash for line in lines}, described_methods() if ledgers else {}
+    for model, config in ledgers:
+        if model in victims and _detects(config):
+            names.setdefault(_known(config), _named(config, coming))
+    detectors = Counter(names.values())
+    return Tries(tuple(sorted(detectors.items(), key=lambda one: (-one[1], one[0]))), len(names), files)
 
 
 def runs_of(ledgers: Sequence[Path]) -> Iterator[tuple[str, Config]]:
@@ -47,13 +49,10 @@ def runs_of(ledgers: Sequence[Path]) -> Iterator[tuple[str, Config]]:
             yield str(model), json.loads(config)
 
 
-def _family(config: Config, otherwise: str) -> str:
-    """`B3DConfig` or another kind of searcher or detector, whatever its presets are called."""
-    for part in _PARTS:
-        inner = config.get(part)
-        if isinstance(inner, Mapping) and isinstance(inner.get("kind"), str):
-            return str(inner["kind"]).rpartition(".")[2]
-    return otherwise
+def _named(config: Config, coming: Mapping[str, Method]) -> str:
+    """As a line would name it: a detector that comes with simkit, a preset, or else the class."""
+    method = coming.get(canonical(config.get("detector")))
+    return (method.name if method else searched_by(config)) or "another"
 
 
 def _detects(config: Config) -> bool:

@@ -127,7 +127,7 @@ def _percents(low: float, high: float) -> str:
 
 def tries_words(value: Tries) -> str:
     """How many configurations were ever tried, in one sentence."""
-    kinds = ", ".join(f"{name} {count}" for name, count in value.families)
+    kinds = ", ".join(f"{name} {count}" for name, count in value.detectors)
     ledgers = f"{value.ledgers} {'ledger' if value.ledgers == 1 else 'ledgers'}"
     read = f"these lines and {ledgers}" if value.ledgers else "these lines alone"
     one = value.configurations == 1

@@ -5,28 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from simkit.detectors.blackbox.k_arm import KArm
+from studies.extensions import described
 from studies.ledger_files import ledgers_in
-from studies.table.tries import runs_of, tries
+from studies.table.tries import Config, runs_of, tries
 from tests.studies.report.ledgers import Kept, write
 from tests.studies.table.made import config, line
 
 
-def test_configurations_are_counted_once_and_by_kind() -> None:
+def test_configurations_are_counted_once_and_by_the_detectors_name() -> None:
     steps = [line(0, config=config(steps=n)) for n in (1, 2, 2)]
-    other = [line(1, detector="rp", config=config(kind="RandomPatchConfig")), line(3, detector="own", config={})]
+    other = [line(1, detector="b3d-ss", config=config(steps=3)), line(3, detector="own", config={})]
     found = tries([*steps, *other])
     assert (found.configurations, found.ledgers) == (4, 0)
-    assert found.families == (("B3DConfig", 2), ("RandomPatchConfig", 1), ("own", 1))
+    assert found.detectors == (("b3d", 2), ("b3d-ss", 1), ("own", 1))
 
 
 def test_a_preset_is_a_name_and_no_setting() -> None:
     named = [line(0, detector=name, config=config() | {"preset": name}) for name in ("efficient", "mine")]
-    assert tries([*named, line(1)]).families == (("B3DConfig", 1),)
-
-
-def test_another_class_of_detector_is_another_kind() -> None:
-    told = [line(0, config={"detector": {"kind": f"simkit.detectors.{name}"}}) for name in ("a.LabelNoise", "b.Aeva")]
-    assert dict(tries(told).families) == {"LabelNoise": 1, "Aeva": 1}
+    assert tries([*named, line(1)]).detectors == (("efficient", 1),)
 
 
 def test_ledgers_tell_of_tries_that_left_no_line(tmp_path: Path) -> None:
@@ -43,6 +40,9 @@ def test_ledgers_tell_of_tries_that_left_no_line(tmp_path: Path) -> None:
     assert (found.configurations, found.ledgers) == (2, 2)
 
 
-def test_screening_inputs_is_no_try() -> None:
-    runs = [("model 0", {"detector": {"kind": f"simkit.{name}"}}) for name in ("mitigation.Screener", "Other")]
-    assert dict(tries([line(0)], runs, 1).families) == {"B3DConfig": 1, "Other": 1}
+def test_screening_inputs_is_no_try_and_a_detector_goes_by_its_name() -> None:
+    kinds: list[dict[str, object]] = [{"kind": f"simkit.{name}"} for name in ("mitigation.Screener", "Other")]
+    runs: list[tuple[str, Config]] = [("model 0", {"detector": told}) for told in (*kinds, described(KArm(), "detect"))]
+    runs += [("model 0", {"preset": "annealing", "seed": seed}) for seed in (0, 1)]
+    found = tries([line(0, config={"preset": "annealing", "seed": 0}, detector="mine")], runs, 1)
+    assert dict(found.detectors) == {"mine": 1, "annealing": 1, "Other": 1, "k-arm": 1}
