@@ -28,8 +28,9 @@ class ResultLine(BaseModel):
     written out, with budget and oracle; config_hash: SHA-256 of those. data_hash: of the images it was given.
     environment: versions, machine, threads. truth, stratum, attack (a kind of attack, None for clean), architecture,
     target_classes, clean_accuracy, implant_success: of the manifest. score: higher is more suspicious, None where it
-    said nothing. queries: paid for; image_queries: those of them that went into making images. forward_passes,
-    backward_passes: images through the model, None for a black box. seconds: of the scan.
+    said nothing. queries: paid for; image_queries: those of them that went into making images. white_box: whether it
+    got the weights. forward_passes, backward_passes: images through the model, None for a black box, and for a white
+    box that does not count. seconds: of the scan.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -56,6 +57,7 @@ class ResultLine(BaseModel):
     score: float | None
     queries: int
     image_queries: int = 0
+    white_box: bool = False
     forward_passes: int | None = None
     backward_passes: int | None = None
     seconds: float
@@ -66,6 +68,11 @@ class ResultLine(BaseModel):
     def unit(self) -> tuple[str, str, int, str, str, str]:
         """What a line is known by: the same unit is not scanned twice."""
         return self.zoo, self.split, self.index, self.model_hash, self.detector, self.config_hash
+
+    @property
+    def asks(self) -> bool:
+        """Whether it had queries alone to go by; a line from before `white_box` tells by its passes."""
+        return not self.white_box and self.forward_passes is None
 
     @property
     def right(self) -> bool:

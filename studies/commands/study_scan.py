@@ -133,7 +133,8 @@ def _name(outcome: Outcome) -> str:
 def _words(line: ResultLine) -> str:
     """A scan in one line, and whether it is right."""
     flagged = f" (class {', '.join(map(str, line.flagged))})" if line.flagged else ""
-    cost = f"{line.queries:,} queries" if line.forward_passes is None else f"{line.forward_passes:,} images forward"
+    passes = "weights" if line.forward_passes is None else f"{line.forward_passes:,} images forward"
+    cost = f"{line.queries:,} queries" if line.asks else passes
     known = f"{line.index:4d}  {line.stratum}  {line.detector}: {line.verdict}{flagged}"
     why = f" ({line.notes})" if line.notes and line.verdict in ("undecided", "invalid") else ""
     return f"{known}, {'right' if line.right else 'wrong'}, {cost}, {line.seconds:.1f} s{why}"

@@ -87,7 +87,7 @@ def _ranking(lines: Sequence[ResultLine]) -> Ranking:
 
 
 def _passes(lines: Sequence[ResultLine], amount: Callable[[ResultLine], int | None]) -> Cost | None:
-    """None where any line has none: a black box."""
+    """None where any line has none: a black box, or a white one that does not count."""
     return None if any(amount(line) is None for line in lines) else _cost(lines, lambda line: amount(line) or 0)
 
 

@@ -63,12 +63,12 @@ def _label(key: Key, forms: Mapping[Key, Sequence[str]], zoos: Iterable[set[Key]
 
 def _service(line: ResultLine) -> str:
     oracle = line.config.get("oracle")
-    return service_in_words(oracle) if line.forward_passes is None and isinstance(oracle, dict) else ""
+    return service_in_words(oracle) if line.asks and isinstance(oracle, dict) else ""
 
 
 def _budget(line: ResultLine) -> int | None:
     budget = line.config.get("budget")
-    return budget if line.forward_passes is None and isinstance(budget, int) else None
+    return budget if line.asks and isinstance(budget, int) else None
 
 
 def _changed(firsts: Mapping[Key, ResultLine]) -> dict[Key, tuple[tuple[str, str], ...]]:

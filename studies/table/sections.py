@@ -114,7 +114,7 @@ def _targets(zoo: ZooTable) -> Grid:
 
 def _costs(zoo: ZooTable) -> Iterator[Grid]:
     kinds = ("backdoored", "clean", "all", "in all")
-    asked = [cell for cell in zoo.cells if cell.forward is None]
+    asked = [cell for cell in zoo.cells if cell.method.service]
     if asked:
         yield _queries(asked, kinds)
     passed = [

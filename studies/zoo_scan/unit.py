@@ -134,7 +134,8 @@ def _line(unit: Unit, result: ScanResult, broken: str) -> ResultLine:
     """What the ledger has of the run, beside the truth of the manifest."""
     assert result.db is not None
     victim, run = unit.victim, StoredRun.read(result.db, result.run)
-    cost = cost_of(run) if method(unit.detector).white_box else {}
+    white_box = method(unit.detector).white_box
+    cost = cost_of(run) if white_box else {}
     return ResultLine(
         zoo=unit.study.name,
         split=unit.study.split,
@@ -158,6 +159,7 @@ def _line(unit: Unit, result: ScanResult, broken: str) -> ResultLine:
         score=result.score,
         queries=result.spent,
         image_queries=result.image_queries,
+        white_box=white_box,
         forward_passes=cost.get("forward_passes"),
         backward_passes=cost.get("backward_passes"),
         seconds=result.seconds,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from studies.result_line import ResultLine
 from studies.table.methods import methods
 from tests.studies.table.made import config, line
@@ -43,8 +45,9 @@ def test_titles_give_names_and_order() -> None:
     assert told == ["Neural Cleanse", "B3D", "own"]
 
 
-def test_a_white_box_asks_nothing() -> None:
-    (white,) = methods([line(0, forward_passes=5, backward_passes=5)], {}).values()
+@pytest.mark.parametrize("told", [{"white_box": True}, {"forward_passes": 5, "backward_passes": 5}])
+def test_a_white_box_asks_nothing(told: dict[str, Any]) -> None:
+    (white,) = methods([line(0, **told)], {}).values()
     assert (white.service, white.budget) == ("", None)
     two = [line(0, forward_passes=5, backward_passes=5, config=config(steps=n)) for n in (1, 2)]
     assert labels(*two) == [f"b3d, #{one.config_hash[:8]}" for one in two]

@@ -78,6 +78,12 @@ def test_white_boxes_are_paid_in_passes(tmp_path: Path) -> None:
     assert "for images" not in told(tmp_path, lines("cb"))
 
 
+def test_a_white_box_that_does_not_count_is_no_black_box(tmp_path: Path) -> None:
+    said = told(tmp_path, [*lines("cb", detector="own", white_box=True, queries=0), *lines("cb")])
+    assert cells(said, "own")[-1][2:4] == ["weights", "-"]
+    assert "own" not in said.partition("Queries a victim")[2].partition("queries in all")[0]
+
+
 def test_with_many_methods_pairs_are_a_matrix(tmp_path: Path) -> None:
     given = [one for n in range(5) for one in lines("cbcb" if n else "ubcb", detector=f"d{n}")]
     said = told(tmp_path, given)

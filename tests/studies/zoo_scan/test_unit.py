@@ -52,7 +52,7 @@ def test_a_scan_leaves_its_line_and_its_ledger(zoo: Path, tmp_path: Path) -> Non
         assert (line.attack, line.target_classes) == (victim.attack_kind, victim.target_classes)
         assert [c.target_class for c in line.classes] == list(range(10))
         assert line.environment["threads"] == 1
-        assert line.forward_passes is None
+        assert (line.asks, line.white_box, line.forward_passes) == (True, False, None)
 
 
 def test_a_scan_that_makes_its_images_has_no_use_for_the_data(zoo: Path, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_white_box_of_ones_own_gets_weights_and_all_images(zoo: Path, tmp_path
     (first, _) = lines_of([scan_unit(unit) for unit in units(study, f"{HERE}:LOOKS")])
     assert (first.score or 0) > 1_000
     assert first.notes == "64 images"
-    assert (first.forward_passes, first.backward_passes) == (None, None)
+    assert (first.white_box, first.asks, first.forward_passes, first.backward_passes) == (True, False, None, None)
 
 
 def test_other_weights_than_the_manifests_are_not_scanned(zoo: Path, tmp_path: Path) -> None:
