@@ -27,12 +27,12 @@ from studies.zoo_scan.titles import TITLES
 class BudgetConfig:
     """Which curves are wanted, and how they count.
 
-    split: the only one; splits are never pooled. zoos, detectors: their names, none for all. budgets: of the table, in
+    split: the only one, see `studies.table.gather.Wanted`. zoos, detectors: their names, none for all. budgets: of the table, in
     queries, 1 or more; none for round ones that cover the data. pool: all zoos as one. undecided_as: what no verdict
     counts as.
     """
 
-    split: ZooSplit = "report"
+    split: ZooSplit | None = None
     zoos: tuple[str, ...] = ()
     detectors: tuple[str, ...] = ()
     budgets: tuple[int, ...] = ()
@@ -59,8 +59,9 @@ def gather_budget(files: Sequence[Path], config: BudgetConfig | None = None) -> 
     budgets, span = _budgets(shown, config)
     scale = Scale(budgets, span, config.undecided_as)
     panels = tuple(_panel(own, scale) for own in _grouped(shown, pool=config.pool))
-    left_out = Counter(line.split for line in lines if line.split != config.split)
-    return BudgetStudy(config.split, config.undecided_as, budgets, span, panels, tuple(left_out.items()))
+    split = shown[0].split
+    left_out = Counter(line.split for line in lines if line.split != split)
+    return BudgetStudy(split, config.undecided_as, budgets, span, panels, tuple(left_out.items()))
 
 
 def _of_detectors(lines: Sequence[ResultLine], config: BudgetConfig) -> list[ResultLine]:

@@ -38,8 +38,8 @@ def limit_of(line: ResultLine) -> int | None:
 
 
 def asks(line: ResultLine) -> bool:
-    """Whether a line is about queries; a white box reports passes, and a user's own not even those."""
-    return line.forward_passes is None and (line.queries > 0 or limit_of(line) is not None)
+    """Whether a line is about queries; a white box's is not."""
+    return line.asks and (line.queries > 0 or limit_of(line) is not None)
 
 
 def stands(line: ResultLine) -> bool:

@@ -38,7 +38,7 @@ def show_budget(  # noqa: PLR0913 (the options are the command's interface)
     wanted: FormatOption = None,
     out: OutFile = None,
     zoos: Zoos = None,
-    split: SplitOption = "report",
+    split: SplitOption = None,
     detectors: Detectors = None,
     budgets: Budgets = None,
     pool: Pool = False,

@@ -28,7 +28,12 @@ FormatOption = Annotated[
 ]
 OutFile = Annotated[Path | None, typer.Option("--out", metavar="PATH", help="Write it here: .txt, .csv, .json, .html.")]
 Zoos = Annotated[list[str] | None, typer.Option("--zoo", metavar="NAME", help="Only this zoo; may be given again.")]
-SplitOption = Annotated[Split, typer.Option("--split", help="The lines to show; splits are never pooled.")]
+SplitOption = Annotated[
+    Split | None,
+    typer.Option(
+        "--split", help="Only its lines, never pooled; by default report, or the one there is.", show_default=False
+    ),
+]
 Breakdown = Annotated[
     By | None,
     typer.Option("--by", help="Only this breakdown, by default those with several groups.", show_default=False),
@@ -44,7 +49,7 @@ def show_table(  # noqa: PLR0913 (the options are the command's interface)
     wanted: FormatOption = None,
     out: OutFile = None,
     zoos: Zoos = None,
-    split: SplitOption = "report",
+    split: SplitOption = None,
     by: Breakdown = None,
     ledgers: Ledgers = None,
 ) -> None:

@@ -59,8 +59,8 @@ class Cell:
 
     scans: victims it was tried on. right: verdicts that are the truth; `undecided` and `invalid` never are. target: of
     the backdoored victims it caught, those where it flags a target class; only_target: and no class that is none.
-    image_queries: those of all queries that went into making images. forward, backward: None where it counts none, as a black box.
-    seconds: of the scans. image_sets: different sets of images that it was given.
+    image_queries: those of all queries that went into making images. forward, backward: None where none are counted,
+    as for a black box. seconds: of the scans. image_sets: different sets of images that it was given.
     """
 
     method: Method

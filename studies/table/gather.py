@@ -24,11 +24,12 @@ from studies.zoo_scan.titles import TITLES
 class Wanted:
     """Which part of the lines a table shows.
 
-    split: the only one; splits are never pooled. zoos: their names, none for all. by: the breakdowns, none for those
+    split: the only one, since splits are never pooled; None for `report`, or where all lines are of another, that one.
+    zoos: their names, none for all. by: the breakdowns, none for those
     that tell something, see `telling`. ledgers: a folder whose ledgers count among what was tried.
     """
 
-    split: ZooSplit = "report"
+    split: ZooSplit | None = None
     zoos: tuple[str, ...] = ()
     by: tuple[By, ...] = ()
     ledgers: Path | None = None
@@ -43,23 +44,30 @@ def gather(files: Sequence[Path], wanted: Wanted | None = None) -> Table:
     wanted = wanted or Wanted()
     lines = read_lines(files)
     shown = chosen(lines, wanted)
-    left_out = Counter(line.split for line in lines if line.split != wanted.split)
+    split = shown[0].split
+    left_out = Counter(line.split for line in lines if line.split != split)
     ledgers = [] if wanted.ledgers is None else ledgers_in(wanted.ledgers)
     seen = _Seen(methods(shown, TITLES), tuple(runs_of(ledgers)), len(ledgers), wanted.by)
-    return Table(wanted.split, tuple(seen.zoo(own) for own in _grouped(shown).values()), tuple(left_out.items()))
+    return Table(split, tuple(seen.zoo(own) for own in _grouped(shown).values()), tuple(left_out.items()))
 
 
 def chosen(lines: Sequence[ResultLine], wanted: Wanted) -> list[ResultLine]:
-    """The lines of that split and of those zoos. Raises ConfigError where there are none."""
-    there = [line for line in lines if line.split == wanted.split]
+    """The lines of that split and of those zoos, at least one. Raises ConfigError where there are none."""
+    split = wanted.split or _only_split(lines)
+    there = [line for line in lines if line.split == split]
     if not there:
-        others = ", ".join(f"--split {split}" for split in {line.split: 0 for line in lines})
-        raise ConfigError(f"no line of the split {wanted.split}" + (f"; try {others}" if others else ""))
+        others = ", ".join(f"--split {other}" for other in {line.split: 0 for line in lines})
+        raise ConfigError(f"no line of the split {split}" + (f"; try {others}" if others else ""))
     names = list(dict.fromkeys(line.zoo for line in there))
     for zoo in wanted.zoos:
         if zoo not in names:
-            raise ConfigError(f"--zoo {zoo}: no line of the split {wanted.split}; there are {', '.join(names)}")
+            raise ConfigError(f"--zoo {zoo}: no line of the split {split}; there are {', '.join(names)}")
     return [line for line in there if not wanted.zoos or line.zoo in wanted.zoos]
+
+
+def _only_split(lines: Sequence[ResultLine]) -> ZooSplit:
+    splits = {line.split for line in lines}
+    return splits.pop() if len(splits) == 1 else "report"
 
 
 def _grouped(lines: Sequence[ResultLine]) -> dict[str, list[ResultLine]]:

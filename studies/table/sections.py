@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from simkit.zoo.spec import ZooSplit
 from studies.report.words import number
 from studies.shares import Share
 from studies.table import words
@@ -49,7 +50,7 @@ class Section:
 def sections(table: Table) -> list[Section]:
     """All of a table in the order to read it."""
     about = [_overview(table)] if len(table.zoos) > 1 else []
-    return [*about, *map(_zoo, table.zoos), _methods(table), _slides()]
+    return [*about, *(_zoo(zoo, table.split) for zoo in table.zoos), _methods(table), _slides()]
 
 
 def _overview(table: Table) -> Section:
@@ -65,9 +66,10 @@ def _right(value: Share | None) -> str | Shown:
     return words.NONE if value is None else Shown(value, words.right_words(value))
 
 
-def _zoo(zoo: ZooTable) -> Section:
+def _zoo(zoo: ZooTable, split: ZooSplit) -> Section:
     grids = (_verdicts(zoo), _targets(zoo), *_costs(zoo), *map(_breakdown, zoo.breakdowns), *_pairs(zoo))
-    return Section(zoo.zoo, words.victims_words(zoo.victims), grids, words.tries_words(zoo.tries))
+    title = zoo.zoo if split == "report" else f"{zoo.zoo}, split {split}"  # figures are quoted on `report`
+    return Section(title, words.victims_words(zoo.victims), grids, words.tries_words(zoo.tries))
 
 
 def _verdicts(zoo: ZooTable) -> Grid:

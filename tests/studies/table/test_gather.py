@@ -12,6 +12,7 @@ from studies.result_line import ResultLine
 from studies.shares import share
 from studies.table.data import Table
 from studies.table.gather import Wanted, gather, telling, victims_of
+from studies.table.sections import sections
 from tests.studies.report.ledgers import Kept
 from tests.studies.report.ledgers import write as write_ledger
 from tests.studies.table.made import line, lines, write
@@ -43,9 +44,19 @@ def test_splits_are_never_pooled(tmp_path: Path) -> None:
     assert found.zoos[0].tries.configurations == 1
     assert table(tmp_path, told, Wanted(split="tune")).zoos[0].cells[0].undecided == share(3, 3)
     with pytest.raises(ConfigError, match="no line of the split report; try --split tune"):
-        table(tmp_path, tuned)
+        table(tmp_path, tuned, Wanted(split="report"))
+    two = [one.model_copy(update={"split": "calibrate", "zoo": "large"}) for one in tuned]
+    with pytest.raises(ConfigError, match="no line of the split report; try --split tune, --split calibrate"):
+        table(tmp_path, [*tuned, *two])
     with pytest.raises(ConfigError, match=r"no line of the split report$"):
         table(tmp_path, [])
+
+
+def test_the_only_split_there_is_needs_no_name(tmp_path: Path) -> None:
+    found = table(tmp_path, [one.model_copy(update={"split": "tune"}) for one in lines("cb")])
+    assert (found.split, found.left_out) == ("tune", ())
+    assert sections(found)[0].title == "small, split tune"
+    assert sections(table(tmp_path, lines("cb")))[0].title == "small"
 
 
 def test_a_zoo_may_be_named(tmp_path: Path) -> None:
