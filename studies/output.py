@@ -36,18 +36,19 @@ def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) ->
     Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(_table(rows, columns))
 
 
-def table_text(rows: Sequence[Mapping[str, object]], columns: Sequence[str], width: int) -> str:
-    """The table of `print_table` in that many columns, without colours; what does not fit goes on in the next line."""
+def table_text(rows: Sequence[Sequence[str]], columns: Mapping[str, int]) -> str:
+    """The rows under named columns of these widths, without colours; what does not fit goes on in the next line."""
     from io import StringIO
 
     from rich.console import Console
 
+    width = sum(columns.values()) + 2 * len(columns)
     console = Console(file=StringIO(), width=width, color_system=None, highlight=False)
     with console.capture() as said:
-        table = _table(rows, columns)
+        table = _table([dict(zip(columns, row, strict=True)) for row in rows], list(columns))
         table.padding = (0, 1, 0, 0)
-        for column in table.columns:
-            column.overflow = "fold"
+        for column, width in zip(table.columns, columns.values(), strict=True):
+            column.width, column.overflow = width, "fold"
         console.print(table)
     return "\n".join(line.rstrip() for line in said.get().splitlines()).strip("\n")
 

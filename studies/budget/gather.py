@@ -27,9 +27,9 @@ from studies.zoo_scan.titles import TITLES
 class BudgetConfig:
     """Which curves are wanted, and how they count.
 
-    split: the only one, see `studies.table.gather.Wanted`. zoos, detectors: their names, none for all. budgets: of the table, in
-    queries, 1 or more; none for round ones that cover the data. pool: all zoos as one. undecided_as: what no verdict
-    counts as.
+    split: the only one, see `studies.table.gather.Wanted`. zoos, detectors: their names, none for all. budgets: of the
+    table, in queries, 1 or more; none for round ones that cover the data. pool: all zoos as one. undecided_as: what no
+    verdict counts as.
     """
 
     split: ZooSplit | None = None
