@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from simkit.verdict import Kind
 from studies.budget.data import Curve, Point, UndecidedAs
-from studies.budget.standing import known_until, limit_of, stands, verdict_at
+from studies.budget.standing import known_until, limit_of, staged, stands, verdict_at
 from studies.result_line import ResultLine
 from studies.shares import share
 from studies.table.data import Method
@@ -76,7 +76,8 @@ def curve(method: Method, lines: Sequence[ResultLine], scale: Scale) -> Curve:
         budgets=tuple(sorted(run, key=lambda budget: (budget is None, budget))),
         stands=whole,
         end=end,
-        ran_out=ends.count(end) if end is not None else 0,
+        silent=ends.count(end) if end is not None else 0,
+        staged=any(map(staged, lines)),
         points=scale.points(scale.budgets, standing if whole else as_run),
         steps=scale.points(
             sorted(budget for budget in changes if budget is not None and least <= budget <= most),

@@ -38,8 +38,9 @@ class Curve:
     label: unlike that of any other curve of its panel. service: what the oracle tells, in words. changed: settings, by
     dotted name, that set it apart from others of that detector. budgets: those that were run, None for no limit.
     stands: whether its verdicts stand at larger budgets; else it has points where it was run and nothing between. end:
-    the largest budget that the lines tell of, None for no end; ran_out: victims whose last scan ran out there. points:
-    at the budgets asked for, as far as they are known. steps: wherever anything changes, to be drawn.
+    the largest budget that the lines tell of, None for no end; silent: victims of which they tell nothing beyond.
+    staged: whether accuracy is a lower bound, see `standing`. points: at the budgets asked for, as far as they are
+    known. steps: wherever anything changes, to be drawn.
     """
 
     label: str
@@ -50,7 +51,8 @@ class Curve:
     budgets: tuple[int | None, ...]
     stands: bool
     end: int | None
-    ran_out: int
+    silent: int
+    staged: bool
     points: tuple[Point, ...]
     steps: tuple[Point, ...]
 

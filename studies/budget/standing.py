@@ -12,9 +12,15 @@ FPR are what is certain, and may rise a little further left. `simkit replay LEDG
 search also sets aside what trying every class's trigger on unseen images can cost, and where it needs less of that,
 the budget it needs is larger than q by the rest.
 
+**Scans in stages.** A stage begins only when it can be paid for, and when it does not come to its end, `clean` of the
+stage before stands. So at a smaller budget such a scan may say `clean` where these lines, which do not tell when a
+stage ended, have it as undecided: TPR and FPR are as above, and so is accuracy where undecided counts as clean; where
+it counts as wrong, accuracy is a lower bound. And `clean` at some budget may be the word of an early stage, which a
+larger budget would have heard out: it tells nothing of larger budgets.
+
 **Several budgets.** Of several lines about one victim the one of the smallest budget that is at least as large speaks;
 before its verdict was there, the next smaller scan that came to one. A line that ended because its budget did tells
-nothing of larger budgets, so a curve ends at the least budget at which the last scan of any victim ran out: beyond it
+nothing of larger budgets, so a curve ends at the least budget beyond which any victim's lines are silent: there
 some victims are unknown, and leaving them out would flatter. A refusal by the service, or a test that has no answer,
 ends a scan at any budget: that is undecided for good.
 """
@@ -47,6 +53,11 @@ def stands(line: ResultLine) -> bool:
     return isinstance(line.config.get("search"), Mapping) or line.detector in WHOLE_TESTS
 
 
+def staged(line: ResultLine) -> bool:
+    """Whether the scan goes on with another search where one ended without a finding."""
+    return bool(line.config.get("stages"))
+
+
 def verdict_at(lines: Sequence[ResultLine], budget: int) -> Kind:
     """The verdict on a victim that stands at `budget`, of its lines, one or more; `undecided` where none does.
 
@@ -61,7 +72,7 @@ def verdict_at(lines: Sequence[ResultLine], budget: int) -> Kind:
 
 def known_until(lines: Sequence[ResultLine]) -> int | None:
     """The largest budget of which the lines about one victim tell; None where they tell of all."""
-    if any(line.stopped != "budget" for line in lines):
+    if any(line.stopped != "budget" and not (staged(line) and line.verdict == "clean") for line in lines):
         return None
     caps = [limit for line in lines if (limit := limit_of(line)) is not None]
     return max(caps) if len(caps) == len(lines) else None

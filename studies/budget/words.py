@@ -118,8 +118,13 @@ def _curves(panel: Panel) -> Grid:
 def _notes(panel: Panel) -> Iterator[str]:
     for curve in panel.curves:
         if curve.end is not None:
-            many = f"{curve.ran_out} {'victim' if curve.ran_out == 1 else 'victims'}"
-            yield f"{curve.label} ends at {number(curve.end)} queries, where the scans of {many} ran out."
+            many = f"{curve.silent} {'victim' if curve.silent == 1 else 'victims'}"
+            yield f"{curve.label} ends at {number(curve.end)} queries: its scans tell nothing of {many} beyond."
+        if curve.staged:
+            yield (
+                f"{curve.label} scans in stages: at a smaller budget an early stage may have said clean already, so"
+                " that its accuracy is a lower bound where undecided counts as wrong."
+            )
         if not curve.stands:
             unlimited = "; a run without a limit has none" if None in curve.budgets else ""
             yield f"{curve.label} has points alone, at budgets that were run{unlimited}."

@@ -42,9 +42,16 @@ def test_text_tells_every_figure(tmp_path: Path) -> None:
     assert ["2,000", "2/4 50% (15-85)", "1/2 (9-91)", "0/2 (0-66)", "2/4"] in rows
     flat = " ".join(said.split())
     assert "counts as wrong, and as no accusation" in flat
-    assert "sa ends at 1,000 queries, where the scans of 2 victims ran out." in flat
+    assert "sa ends at 1,000 queries: its scans tell nothing of 2 victims beyond." in flat
     assert "white boxes ask nothing: nc." in flat
     assert "(--undecided-as clean)" in text(study(tmp_path, undecided_as="clean"), 100)
+
+
+def test_a_scan_in_stages_says_what_its_accuracy_is(tmp_path: Path) -> None:
+    staged = config() | {"stages": [{"search": {}}]}
+    given = write(tmp_path / "a.jsonl", lines("cb", config=staged))
+    flat = " ".join(text(gather_budget([given]), 100).split())
+    assert "b3d ends at 300,000 queries: its scans tell nothing of 1 victim beyond. b3d scans in stages" in flat
 
 
 @pytest.mark.parametrize("width", [80, 100])

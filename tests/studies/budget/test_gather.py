@@ -62,7 +62,7 @@ def test_budgets_of_one_method_are_one_curve(tmp_path: Path) -> None:
 def test_a_curve_ends_where_somebody_is_unknown(tmp_path: Path) -> None:
     some = [line(i, "undecided", stopped="budget", queries=990, config=config(1000)) for i in (5, 7)]
     curve = of(study(tmp_path, [*four(), *some], budgets=(500, 1000, 2000)))["b3d"]
-    assert (curve.end, curve.ran_out) == (1000, 2)
+    assert (curve.end, curve.silent) == (1000, 2)
     assert [p.budget for p in curve.points] == [500, 1000]
     assert max(p.budget for p in curve.steps) == 1000
 
