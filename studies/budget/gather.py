@@ -13,7 +13,7 @@ from simkit.zoo.spec import ZooSplit
 from studies.budget.curves import Scale, curve
 from studies.budget.data import BudgetStudy, Panel, UndecidedAs
 from studies.budget.grid import covering
-from studies.budget.standing import asks, limit_of, stands
+from studies.budget.standing import limit_of, stands
 from studies.identity import canonical
 from studies.result_line import ResultLine
 from studies.table.data import Key
@@ -53,7 +53,7 @@ def gather_budget(files: Sequence[Path], config: BudgetConfig | None = None) -> 
     config = config or BudgetConfig()
     lines = read_lines(files)
     shown = _of_detectors(chosen(lines, Wanted(config.split, config.zoos)), config)
-    if not any(map(asks, shown)):
+    if not any(line.asks for line in shown):
         names = ", ".join(dict.fromkeys(line.detector for line in shown))
         raise ConfigError(f"no line with queries: {names} looks at weights; add lines of a black box")
     budgets, span = _budgets(shown, config)
@@ -81,7 +81,7 @@ def _grouped(lines: Sequence[ResultLine], *, pool: bool) -> list[list[ResultLine
 
 def _budgets(lines: Sequence[ResultLine], config: BudgetConfig) -> tuple[tuple[int, ...], tuple[int, int]]:
     """Those of the table, and the least and the largest that are drawn."""
-    asked = [line for line in lines if asks(line)]
+    asked = [line for line in lines if line.asks]
     run = {limit for line in asked if not stands(line) and (limit := limit_of(line)) is not None}
     ends = {limit for line in asked if line.stopped == "budget" and (limit := limit_of(line)) is not None}
     round_ones = covering({max(1, line.queries) for line in asked} | run | ends)
@@ -96,7 +96,7 @@ def _panel(lines: Sequence[ResultLine], scale: Scale) -> Panel:
     for line, same in zip(lines, together, strict=True):
         by_key[key_of(same)].append(line)
     found = methods(together, TITLES)
-    asked = {key: own for key in found if (own := list(filter(asks, by_key[key])))}
+    asked = {key: own for key in found if (own := [line for line in by_key[key] if line.asks])}
     return Panel(
         zoos=zoos,
         victims=victims_of(lines),

@@ -43,11 +43,6 @@ def limit_of(line: ResultLine) -> int | None:
     return budget if isinstance(budget, int) else None
 
 
-def asks(line: ResultLine) -> bool:
-    """Whether a line is about queries; a white box's is not."""
-    return line.asks and (line.queries > 0 or limit_of(line) is not None)
-
-
 def stands(line: ResultLine) -> bool:
     """Whether the course of this scan does not depend on its budget."""
     return isinstance(line.config.get("search"), Mapping) or line.detector in WHOLE_TESTS

@@ -92,6 +92,8 @@ def test_white_boxes_have_no_place(tmp_path: Path) -> None:
     white = lines("cb", detector="nc", forward_passes=9, backward_passes=3, queries=0)
     (panel,) = study(tmp_path, [*four(), *white]).panels
     assert ([curve.label for curve in panel.curves], panel.left_out) == (["b3d"], ("nc",))
+    own = lines("cb", detector="own:W", white_box=True, queries=0)
+    assert study(tmp_path, [*four(), *own]).panels[0].left_out == ("own:W",)
     with pytest.raises(ConfigError, match="no line with queries: nc looks at weights; add lines of a black box"):
         study(tmp_path, white)
 
@@ -108,6 +110,7 @@ def test_zoos_are_pooled_on_demand_alone(tmp_path: Path) -> None:
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     tuned = [one.model_copy(update={"split": "tune"}) for one in four()]
     assert study(tmp_path, [*lines("cb", detector="nc"), *tuned]).left_out == (("tune", 4),)
+    assert study(tmp_path, tuned).split == "tune"
     with pytest.raises(ConfigError, match="--split tune"):
         study(tmp_path, tuned, split="report")
     with pytest.raises(ConfigError, match="--detector none: no line of it; there are b3d"):

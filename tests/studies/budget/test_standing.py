@@ -13,7 +13,7 @@ from oracles.meter import Metered
 from simkit.detectors.access import QueryAccess, QueryDataAccess, WeightAccess
 from simkit.verdict import Kind, Verdict
 from studies.budget.curves import Scale, curve
-from studies.budget.standing import WHOLE_TESTS, asks, known_until, stands, verdict_at
+from studies.budget.standing import WHOLE_TESTS, known_until, stands, verdict_at
 from studies.result_line import ResultLine
 from studies.table.data import Method
 from studies.zoo_scan.methods import Method as Detecting
@@ -69,13 +69,6 @@ def test_of_several_budgets_the_least_that_is_enough_speaks() -> None:
         assert at(told, 899, 900, 2999, 3000, 9000) == ["undecided", "clean", "clean", "backdoored", "backdoored"]
     ran_out = scanned(1000, 1000, "undecided")
     assert at([ran_out, large], 1000, 2999, 3000) == ["undecided", "undecided", "backdoored"]
-
-
-def test_what_is_about_queries() -> None:
-    assert asks(line(1))
-    assert not asks(line(1, forward_passes=5, queries=0))
-    assert not asks(scanned(None, 0))  # a white box of one's own, which reports no passes
-    assert asks(scanned(1000, 0))  # too dear a test
 
 
 def test_whose_course_depends_on_the_budget() -> None:
