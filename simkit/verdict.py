@@ -156,7 +156,18 @@ def small_patch_limit(_sizes: Sequence[float], largest: float) -> float:
 
 def small_patch(classes: Sequence[ClassResult], largest: float) -> Decision:
     """Flag every class with a working trigger of at most `largest` pixels; score the best success rate among them."""
-    small = [c for c in classes if c.mask_size <= largest]
+    return _working([c for c in classes if c.mask_size <= largest])
+
+
+def small_share(classes: Sequence[ClassResult], largest: float) -> Decision:
+    """Flag every class with a working trigger of at most `largest` of the image; score the best success rate of those.
+
+    A pixel is always small enough.
+    """
+    return _working([c for c in classes if c.mask_size <= max(largest * c.trigger.mask.size, 1.0)])
+
+
+def _working(small: Sequence[ClassResult]) -> Decision:
     flagged = tuple(c.target_class for c in small if not c.censored)
     return Decision(flagged, max((c.success_rate for c in small if c.success_rate is not None), default=0.0))
 
@@ -173,6 +184,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "small_patch": Rule(
             *("small_patch", 16.0, "the default: 4x4 pixels, the largest patch of the prototype race"),
             *(small_patch, None, small_patch_limit),
+        ),
+        "small_share": Rule(
+            "small_share", 1 / 64, "the default: 4x4 of 32x32 pixels, as the prototype race", small_share
         ),
     }
 )

@@ -30,7 +30,6 @@ from simkit.search.annealing import AnnealingConfig
 from simkit.search.contract import Search, Task
 from simkit.search.evaluator import Evaluator
 from simkit.search.images import ScanImages, class_of_all
-from simkit.search.race_config import RaceConfig
 from simkit.search.random_patch import RandomPatchConfig
 from simkit.search.relay import Relay
 from simkit.seeding import stream
@@ -128,7 +127,7 @@ def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> P
 def _warn_of_large_patches(config: ScanConfig, images: ImageSet) -> None:
     """Patches are judged by their size in pixels; on small images they hide what the class is seen by."""
     search, (_, height, width) = config.resolved().search, images.image_shape
-    if not isinstance(search, RandomPatchConfig | AnnealingConfig | RaceConfig):
+    if not isinstance(search, RandomPatchConfig | AnnealingConfig):
         return
     if search.largest_side**2 / (height * width) > _LARGE_SHARE:
         warnings.warn(

@@ -163,11 +163,13 @@ class ScanConfig(BaseModel):
         resolved = self.resolved()
         made = {} if resolved.synthesis is None else {"synthesis": asdict(resolved.synthesis)}
         later = [_stage(stage) for stage in resolved.stages[1:]]
+        refined = {} if resolved.refine is None else {"refine": asdict(resolved.refine)}
         return self.service() | {
             "search": described(resolved.search, "search"),
             "driver": asdict(resolved.driver),
             "rule": described_rule(self.resolved_rule()),
             **made,
+            **refined,
             **({"stages": later} if later else {}),
         }
 
@@ -191,6 +193,7 @@ def _stage(preset: Preset) -> dict[str, Any]:
         "driver": asdict(preset.driver),
         "rule": described_rule(preset.decision_rule()),
         "least_queries": preset.least_queries,
+        **({} if preset.refine is None else {"refine": asdict(preset.refine)}),
     }
 
 

@@ -41,16 +41,27 @@ class ClassDistribution:
         tiles = (-(-height // self._tile), -(-width // self._tile))
         self._mask = torch.full(tiles, config.mask_init, dtype=torch.float32)
         self._pattern = torch.zeros((channels, height, width), dtype=torch.float32)
+        self._window: FloatArray | None = None
         self._adam = torch.optim.Adam([self._mask, self._pattern], lr=config.learning_rate)
         self.sparsity = Sparsity(config.sparsity.weight)
         self.best: Best | None = None
         self.largest_failure: Best | None = None
         self.loss: float | None = None  # mean cross entropy of the last step's samples
 
+    def begin_at(self, mask: FloatArray, pattern: FloatArray, window: FloatArray) -> None:
+        """Set both means, theta_m (h, w) on the grid and theta_p (C, H, W), before the first update.
+
+        window: (h, w) in {0, 1}; where it is 0 the mask is 0 for good.
+        """
+        self._mask.copy_(torch.from_numpy(mask))
+        self._pattern.copy_(torch.from_numpy(pattern))
+        self._window = window
+
     @property
     def probabilities(self) -> FloatArray:
-        """g(theta_m) on the grid."""
-        return squash(self._mask.numpy())
+        """g(theta_m) on the grid, 0 outside the window if there is one."""
+        inside = squash(self._mask.numpy())
+        return inside if self._window is None else inside * self._window
 
     @property
     def expected_mask_size(self) -> float:

@@ -60,6 +60,11 @@ class Breeder:
     config: RaceConfig
     image_shape: tuple[int, int, int]
 
+    @cached_property
+    def largest_side(self) -> int:
+        """Of a patch, in pixels."""
+        return self.config.largest_side(self.image_shape)
+
     def fresh(self, rng: np.random.Generator) -> Collage:
         """Random patches at random places."""
         return Collage(tuple(self._patch(rng) for _ in range(self.config.patches)))
@@ -88,9 +93,9 @@ class Breeder:
 
     def _sides(self, rng: np.random.Generator) -> tuple[int, int]:
         _, height, width = self.image_shape
-        tall = wide = int(rng.integers(1, self.config.largest_side + 1))
+        tall = wide = int(rng.integers(1, self.largest_side + 1))
         if rng.random() < OBLONG:
-            wide = int(rng.integers(1, self.config.largest_side + 1))
+            wide = int(rng.integers(1, self.largest_side + 1))
         return min(tall, height), min(wide, width)
 
     def _patch(self, rng: np.random.Generator) -> Patch:
@@ -109,7 +114,7 @@ class Breeder:
     def _resized(self, patch: Patch, rng: np.random.Generator) -> Patch:
         """One pixel more or less on a side: mostly on both, lest squares fray."""
         _, height, width = self.image_shape
-        by, most = (1 if rng.random() < 0.5 else -1), self.config.largest_side
+        by, most = (1 if rng.random() < 0.5 else -1), self.largest_side
         tall = patch.height if rng.random() < OBLONG else min(max(patch.height + by, 1), most, height)
         wide = min(max(patch.width + by, 1), most, width)
         return replace(patch, height=tall, width=wide, colours=_tiled(patch.colours, tall, wide))

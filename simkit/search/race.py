@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -27,6 +28,9 @@ from simkit.verdict import ClassResult
 
 REFUTED = 2.0
 """What a failed test takes from the value of a pair, in nats: its children may race on, from further behind (ours)."""
+
+_KNOWN = 3
+"""Answers from which a pair's mean gain counts as known."""
 
 Pair: TypeAlias = tuple[int, int]
 """A row of the pool, and a class."""
@@ -58,11 +62,13 @@ class Race:
         self._guard = AskTell(task.n_classes, images)
         self._baselines = Baselines(task, config.prior_weight)
         self._breeder = Breeder(config, task.image_shape)
+        self._largest_area = config.largest_area(task.image_shape)
         self._passed: dict[int, ClassResult] = {}
         self._rounds = self._queries = self._since_restart = 0
         self._pool, self._settled = self._begun()
         self._open: tuple[PatchPool, IntArray] | None = None
         self._test: _Test | None = None
+        self._peaks: deque[float] = deque(maxlen=config.clean_rounds)
 
     @property
     def rounds(self) -> int:
@@ -72,7 +78,7 @@ class Race:
         """A few images of the pair under test; else the best pairs again, their children, and fresh collages."""
         if self._test is not None:
             return self._guard.asked(self._of_test(self._test))
-        if self._queries >= self._config.queries:
+        if self._queries >= self._config.queries or self._is_hopeless():
             return None
         rng = stream(self._seed, "race", self._rounds)
         new = PatchPool.untried(self._fresh(rng) + self._children(rng), self._task)
@@ -99,6 +105,7 @@ class Race:
             self._test = self._next_test()
         if self._test is None and self._since_restart >= self._config.restart:
             self._since_restart = 0
+            self._peaks.clear()
             self._pool, self._settled = self._begun()
 
     def results(self) -> tuple[ClassResult, ...]:
@@ -135,11 +142,21 @@ class Race:
         settled[: len(self._settled)] = self._settled
         kept = np.sort(np.argsort(-self._values(pool, settled).max(axis=1), kind="stable")[: self._config.keep])
         self._pool, self._settled = pool.take(kept), settled[kept]
+        known = self._pool.values()[self._pool.trials >= _KNOWN]
+        if len(known):
+            self._peaks.append(float(known.max()))
+
+    def _is_hopeless(self) -> bool:
+        """Whether the best pairs of the last rounds stand no higher than a clean model's do."""
+        if self._config.clean_from is None or self._queries < self._config.clean_from:
+            return False
+        seen, needed = len(self._peaks), self._config.clean_rounds
+        return seen == needed and float(np.mean(self._peaks)) < self._config.clean_value
 
     def _values(self, pool: PatchPool, settled: BoolArray) -> NDArray[np.float64]:
         """What a pair is ranked by, (K, T): its mean gain, less for pixels beyond what may pass and a failed test."""
         areas = np.array([collage.area for collage in pool.candidates], dtype=np.float64)
-        excess = np.maximum(areas - self._config.largest_area, 0.0)[:, None]
+        excess = np.maximum(areas / self._largest_area - 1.0, 0.0)[:, None]
         values = pool.values(self._config.shrinkage) - self._config.size_penalty * excess - REFUTED * settled
         return np.asarray(values)
 
@@ -194,7 +211,7 @@ class Race:
     def _next_test(self) -> _Test | None:
         """The best pair that is small enough, has hit often enough, and was not judged yet."""
         config, pool = self._config, self._pool
-        small = np.array([collage.area <= config.largest_area for collage in pool.candidates], dtype=np.bool_)
+        small = np.array([collage.area <= self._largest_area for collage in pool.candidates], dtype=np.bool_)
         ripe = (pool.trials >= config.required_trials) & (pool.rates() >= config.required_success)
         ripe &= small[:, None] & ~self._settled
         ripe[:, [not self._speaks_for(self._testing, c).any() for c in range(ripe.shape[1])]] = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from simkit.errors import ConfigError
@@ -15,19 +16,24 @@ class RaceConfig:
 
     first: fresh collages at the start, each on one image. fresh, children: new collages a round, children of the best
     `parents` pairs of collage and class. retests: further queries a round for the best pairs, at most `retest_images`
-    for each. patches: in a fresh collage. largest_side: of a patch, in pixels. largest_area: of a collage that may
-    pass, in pixels; size_penalty: what each pixel more takes from the value of a larger one, in nats. shrinkage:
-    answers of value 0 that a value is shrunk by. prior_weight: answers of the class's mean in the baseline of an image.
+    for each. patches: in a fresh collage. largest_share: of the image's pixels, that a collage may cover to pass, and
+    the largest square patch; size_penalty: what each such area more takes from the value of a larger one, in nats.
+    shrinkage: answers of value 0 that a value is shrunk by. prior_weight: answers of the class's mean in the baseline
+    of an image.
     required_trials, required_success: answers and rate (hits + 0.5) / (trials + 1) of a pair before it is tested.
     test: on the `test_share` of the search images that ranks nothing, `test_batch` a round; what passes is reported,
     and goes on to the driver's own images. most_trials: answers after which a pair is ranked no further. tint_noise,
     pixel_noise: deviations of what mutation adds to colours in [0, 1]. part: chance that the child of a collage of
     several patches is one half of it. keep: collages remembered. restart: queries after which the collages are
-    forgotten, the baselines not. queries: after so many the race is over.
+    forgotten, the baselines not. queries: after so many the race is over. clean_from, clean_value, clean_rounds: it is
+    over from clean_from queries on where the best pair's mean gain, in nats of at least three answers and one of 0, was
+    below clean_value on average over the last clean_rounds rounds of this population; None for no such end.
     """
 
     # Chosen on tune victims (the zoos cifar10-tune, gtsrb-tune and cifar10-wide-tune) among some sixty settings by the
-    # mean of queries; those marked are the prototype's.
+    # mean of queries, where many were alike; those marked are the prototype's. The end for clean models was chosen on
+    # the same victims and the clean ones of cifar10-clean-calibrate: of 87 finds of backdoors, patches of up to 6x6
+    # pixels, it would have ended one too early; of 84 scans of clean models 74 before the cap, half of them by 1,224.
     first: int = 100
     fresh: int = 4
     children: int = 12
@@ -35,9 +41,8 @@ class RaceConfig:
     retests: int = 12
     retest_images: int = 3
     patches: int = 3
-    largest_side: int = 4  # prototype
-    largest_area: int = 16  # prototype
-    size_penalty: float = 0.025
+    largest_share: float = 1 / 64  # the prototype's 4x4 pixels, of 32x32
+    size_penalty: float = 0.4
     shrinkage: float = 0.1
     prior_weight: float = 1.0
     required_trials: int = 5
@@ -52,14 +57,21 @@ class RaceConfig:
     keep: int = 200
     restart: int = 1500  # prototype
     queries: int = 3000  # prototype
+    clean_from: int | None = 1200
+    clean_value: float = 1.8
+    clean_rounds: int = 15
 
     def __post_init__(self) -> None:
-        least_one = (self.first, self.children, self.parents, self.retest_images, self.patches, self.largest_side)
-        others = (self.largest_area, self.required_trials, self.test_batch, self.keep, self.restart, self.queries)
+        least_one = (self.first, self.children, self.parents, self.retest_images, self.patches)
+        others = (self.required_trials, self.test_batch, self.keep, self.restart, self.queries)
         if min(*least_one, *others) < 1 or min(self.fresh, self.retests) < 0:
-            raise ConfigError("counts, sides and areas of a race must be 1 or more, fresh and retests 0 or more")
+            raise ConfigError("counts of a race must be 1 or more, fresh and retests 0 or more")
+        if not 0 < self.largest_share <= 1:
+            raise ConfigError(f"largest_share {self.largest_share}; a patch covers a share in (0, 1] of the image")
         if self.most_trials < self.required_trials:
             raise ConfigError(f"most_trials {self.most_trials} lie below required_trials {self.required_trials}")
+        if self.clean_rounds < 1 or (self.clean_from is not None and self.clean_from < 1):
+            raise ConfigError("clean_rounds and clean_from of a race must be 1 or more, clean_from may be None")
         if not 0 < self.required_success < 1 or not 0 < self.test_share < 1 or not 0 <= self.part <= 1:
             raise ConfigError("required_success and test_share of a race must lie in (0, 1), part in [0, 1]")
         if min(self.size_penalty, self.prior_weight, self.tint_noise, self.pixel_noise) < 0 or self.shrinkage <= 0:
@@ -70,3 +82,11 @@ class RaceConfig:
         from simkit.search.race import Race  # it is built from these settings: at the top the import would be a circle
 
         return Race(self, task, seed)
+
+    def largest_area(self, image_shape: tuple[int, int, int]) -> int:
+        """Pixels of an image of this shape, (C, H, W), that a collage may cover to pass."""
+        return max(1, int(self.largest_share * image_shape[1] * image_shape[2]))
+
+    def largest_side(self, image_shape: tuple[int, int, int]) -> int:
+        """Pixels along the side of the largest patch."""
+        return math.isqrt(self.largest_area(image_shape))

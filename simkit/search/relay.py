@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 
+from oracles.errors import Refused
 from simkit.data import ImageSet
 from simkit.search.contract import Search, Task
 from simkit.search.driver import Checkpoint, Driver
 from simkit.search.evaluator import Evaluator
 from simkit.search.images import ScanImages
 from simkit.search.presets import Preset
+from simkit.search.refinement import Refinement
 from simkit.verdict import Decision, Rule, Verdict
 
 
@@ -72,7 +74,24 @@ class Relay:
                 why = f"the stage after it did not come to its end ({verdict.stopped})"
                 verdict = replace(before, notes="; ".join(filter(None, (before.notes, why, verdict.notes))))
                 break
+        if verdict.verdict == "backdoored":
+            verdict = yield from self._refined(verdict, evaluator)
         yield Checkpoint(evaluator.queries, self.search.rounds, verdict)
+
+    def _refined(self, verdict: Verdict, evaluator: Evaluator) -> Generator[Checkpoint, None, Verdict]:
+        """The verdict with better triggers for its classes, as far as the budget goes; nothing else of it changes."""
+        config, classes = self._course.stages[self._stage].refine, list(verdict.classes)
+        for position, found in enumerate(verdict.classes):
+            if config is None or found.target_class not in verdict.flagged:
+                continue
+            try:
+                refinement = Refinement(config, found, self._driver.images, self._course.seed)
+                classes[position] = yield from refinement.run(evaluator, self._course.limit)
+                note = f"class {found.target_class} refined from {found.mask_size:.0f} pixels"
+            except Refused as error:
+                note = f"class {found.target_class} was not refined to the end: {error}"
+            verdict = replace(verdict, notes="; ".join(filter(None, (verdict.notes, note))))
+        return replace(verdict, classes=tuple(classes))
 
     def _conducted(self, evaluator: Evaluator) -> Generator[Checkpoint, None, Verdict]:
         """One stage; its last checkpoint, which has its verdict, is kept back."""

@@ -56,7 +56,7 @@ def test_below_a_quarter_of_the_median(
     assert decision.score == pytest.approx(score)
 
 
-@given(st.lists(st.integers(0, 1000), min_size=1, max_size=12), st.sampled_from(sorted(RULES)))
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=12), st.sampled_from(sorted(RULES.keys() - {"small_share"})))
 def test_a_class_is_flagged_below_the_limit_of_its_size(counts: list[int], name: str) -> None:
     rule, sizes = RULES[name], [float(count) for count in counts]
     limit = rule.size_limit(sizes)
@@ -162,6 +162,7 @@ def test_the_rules_carry_their_thresholds() -> None:
         "below_median": 0.25,
         "anomaly_index": 2.0,
         "small_patch": 16.0,
+        "small_share": 1 / 64,
     }
     assert all(rule.name == name and rule.source for name, rule in RULES.items())
 
@@ -204,3 +205,19 @@ def test_an_impossible_test_is_refused(change: dict[str, float]) -> None:
 def test_chance_accuracy(correct: int, images: int, n_classes: int, chance: bool) -> None:
     # (2, 2, 10): 1 in 100 guesses so well, which is just not below the level; (3, 3, 10): 1 in 1000.
     assert is_chance(correct, images, n_classes) is chance
+
+
+def test_a_small_share_is_of_the_image_and_never_less_than_a_pixel() -> None:
+    def found(size: int, side: int, *, censored: bool = False) -> ClassResult:
+        mask = np.zeros((1, side, side), np.float32)
+        mask.reshape(-1)[:size] = 1.0
+        return ClassResult(0, Trigger(mask, np.zeros((3, side, side), np.float32)), float(size), 0.9, censored)
+
+    rule = RULES["small_share"]
+    assert rule([found(16, 32)]).flagged == (0,)
+    assert rule([found(17, 32)]).flagged == ()
+    assert rule([found(144, 96)]).flagged == (0,)
+    assert rule([found(1, 4)]).flagged == (0,)
+    assert rule([found(2, 4)]).flagged == ()
+    assert rule([found(1, 32, censored=True)]).flagged == ()
+    assert rule.size_limit([4.0]) is None

@@ -13,7 +13,9 @@ from simkit.search.race_config import RaceConfig
 from simkit.seeding import stream
 
 SHAPE = (3, 9, 12)
-CONFIG = RaceConfig(part=0.5)
+CONFIG = RaceConfig(part=0.5, largest_share=0.15)
+SIDE = 4
+"""Of the largest patch."""
 
 
 def patch(top: int, left: int, side: int, value: float) -> Patch:
@@ -32,7 +34,7 @@ def test_generations_of_collages_stay_on_the_image_and_in_range(seed: int, shape
         assert 1 <= trigger.mask_size <= collage.area
         assert 0.0 <= trigger.pattern.min() <= trigger.pattern.max() <= 1.0
         for one in collage.patches:
-            assert max(one.height, one.width) <= CONFIG.largest_side
+            assert max(one.height, one.width) <= SIDE
             assert one.colours.shape == (3, one.height, one.width)
             assert one.colours.dtype == np.float32
 
@@ -46,7 +48,7 @@ def test_the_later_patch_lies_over_the_earlier() -> None:
 
 
 def test_a_part_is_half_of_the_patches_unchanged() -> None:
-    breeder = Breeder(RaceConfig(part=1.0, patches=5), SHAPE)
+    breeder = Breeder(RaceConfig(largest_share=0.15, part=1.0, patches=5), SHAPE)
     parent = breeder.fresh(stream(0, "test"))
     for seed in range(20):
         child = breeder.child(parent, (), stream(seed, "child"))
@@ -55,7 +57,7 @@ def test_a_part_is_half_of_the_patches_unchanged() -> None:
 
 
 def test_a_single_patch_is_changed_not_halved() -> None:
-    breeder, parent = Breeder(RaceConfig(part=1.0), SHAPE), Collage((patch(3, 3, 2, 0.5),))
+    breeder, parent = Breeder(RaceConfig(largest_share=0.15, part=1.0), SHAPE), Collage((patch(3, 3, 2, 0.5),))
     children = [breeder.child(parent, (), stream(seed, "child")) for seed in range(60)]
     assert {len(child.patches) for child in children} == {1}
     heights = {child.patches[0].height for child in children}
@@ -64,7 +66,7 @@ def test_a_single_patch_is_changed_not_halved() -> None:
 
 
 def test_colours_of_a_mate_are_taken() -> None:
-    breeder = Breeder(RaceConfig(part=0.0, tint_noise=0.0, pixel_noise=0.0), SHAPE)
+    breeder = Breeder(RaceConfig(largest_share=0.15, part=0.0, tint_noise=0.0, pixel_noise=0.0), SHAPE)
     parent, mate = Collage((patch(3, 3, 2, 0.25),)), Collage((patch(0, 0, 2, 0.75),))
     found = [breeder.child(parent, [mate], stream(seed, "child")).trigger(SHAPE).pattern for seed in range(60)]
     assert any((pattern == 0.75).any() for pattern in found)

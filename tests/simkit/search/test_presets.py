@@ -14,14 +14,17 @@ from simkit.search.random_patch import RandomPatch
 from simkit.verdict import RULES
 from tests.simkit.search.scans import TASK
 
+RACES = {"race": Race, "race-wide": Race, "auto": Race}
+KINDS: dict[str, type] = RACES | {"random-patch": RandomPatch, "annealing": Annealing}
+
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_builds_a_search_and_names_a_rule(name: str) -> None:
     chosen = preset(name)
     search = chosen.search.search(TASK, seed=0)
-    assert isinstance(search, {"race": Race, "random-patch": RandomPatch, "annealing": Annealing}.get(name, B3D))
+    assert isinstance(search, KINDS.get(name, B3D))
     assert search.ask() is not None
-    assert chosen.rule in RULES
+    assert chosen.decision_rule().name in RULES
 
 
 def test_slides_are_the_plain_estimators_with_their_constants() -> None:
@@ -36,3 +39,13 @@ def test_slides_are_the_plain_estimators_with_their_constants() -> None:
 def test_an_unknown_preset_is_told_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match=r"'fast'.*slides"):
         preset("fast")
+
+
+def test_auto_races_twice_and_ends_with_b3d() -> None:
+    kinds = [type(stage.search.search(TASK, 0)) for stage in preset("auto").stages]
+    assert kinds == [Race, Race, B3D]
+
+
+def test_labels_alone_reach_every_stage() -> None:
+    last = preset("auto").for_answers(labels_only=True).stages[-1]
+    assert last.search == preset("efficient").labels != preset("efficient").search

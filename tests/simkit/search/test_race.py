@@ -19,7 +19,9 @@ TASK = Task((3, 16, 16), 3, (np.arange(40) % 3).astype(np.int32))
 TESTED = range(30, 40)
 """A quarter of the images, which rank nothing."""
 
-CONFIG = RaceConfig(first=40, queries=1200, restart=600)
+CONFIG = RaceConfig(first=40, queries=1200, restart=600, largest_share=1 / 16, clean_from=None)
+LARGEST = 16
+"""Pixels, of 16x16: patches of up to 4x4."""
 
 
 def reddish(triggers: Triggers) -> BoolArray:
@@ -52,7 +54,7 @@ def raced(config: RaceConfig = CONFIG, target: int | None = 1, seed: int = 0) ->
 def test_what_turns_every_image_is_found_small_and_for_its_class_alone(seed: int) -> None:
     first, target, last = raced(seed=seed)[0].results()
     assert (target.censored, target.success_rate) == (False, 1.0)
-    assert 0 < target.mask_size <= CONFIG.largest_area
+    assert 0 < target.mask_size <= LARGEST
     assert reddish(Triggers.of([target.trigger])).all()
     assert first.censored
     assert last.censored
@@ -60,6 +62,27 @@ def test_what_turns_every_image_is_found_small_and_for_its_class_alone(seed: int
 
 def test_no_class_of_a_clean_victim_passes() -> None:
     assert all(result.censored for result in raced(target=None)[0].results())
+
+
+def test_a_clean_victim_ends_it_early() -> None:
+    search, asked = raced(replace(CONFIG, clean_from=200, clean_rounds=4), target=None)
+    spent = sum(len(proposal.pairs) for proposal in asked)
+    assert 200 <= spent < 300
+    assert all(result.censored for result in search.results())
+
+
+def test_what_races_on_well_is_not_ended_early() -> None:
+    """The patch is large enough to win the race, never small enough for the test."""
+    config = replace(CONFIG, clean_from=200, clean_rounds=4, largest_share=1 / 256, patches=4)
+    spent = sum(len(proposal.pairs) for proposal in raced(config)[1])
+    assert spent >= CONFIG.queries
+
+
+def test_areas_follow_the_image() -> None:
+    config = RaceConfig(largest_share=1 / 64)
+    shapes = [(3, 32, 32), (3, 96, 96), (1, 8, 8), (1, 2, 2)]
+    assert [config.largest_area(shape) for shape in shapes] == [16, 144, 1, 1]
+    assert [config.largest_side(shape) for shape in shapes] == [4, 12, 1, 1]
 
 
 def test_the_race_ends_after_its_queries() -> None:
@@ -73,7 +96,7 @@ def test_it_begins_with_collages_of_three_on_one_image_each() -> None:
     proposal = raced(target=None)[1][0]
     assert len(proposal.triggers) == len(proposal.pairs) == CONFIG.first
     sizes = proposal.triggers.masks.sum(axis=(1, 2, 3))
-    assert CONFIG.largest_area < sizes.max() <= 3 * CONFIG.largest_side**2
+    assert LARGEST < sizes.max() <= 3 * LARGEST
 
 
 def test_images_that_test_rank_nothing_and_test_small_patches_alone() -> None:
@@ -85,7 +108,7 @@ def test_images_that_test_rank_nothing_and_test_small_patches_alone() -> None:
             tests += 1
             assert len(proposal.triggers) == 1
             assert len(proposal.pairs) <= CONFIG.test_batch
-            assert proposal.triggers.masks.sum() <= CONFIG.largest_area
+            assert proposal.triggers.masks.sum() <= LARGEST
     assert tests
 
 
@@ -162,6 +185,8 @@ def test_one_search_image_is_not_enough() -> None:
         {"test_share": 0.0},
         {"part": 1.1},
         {"size_penalty": -0.1},
+        {"largest_share": 0.0},
+        {"clean_rounds": 0},
         {"shrinkage": 0.0},
     ],
 )

@@ -27,7 +27,9 @@ EFFICIENT = B3DConfig(
     required_success=0.4,
 )
 PATCHES = RandomPatchConfig(fresh=8, retests=6, rounds=12, required_trials=2, most_trials=6, keep=5)
-RACE = RaceConfig(first=8, fresh=3, children=4, keep=20, queries=400, restart=150, required_trials=2, test_batch=2)
+RACE = RaceConfig(
+    largest_share=0.2, first=8, fresh=3, children=4, keep=20, queries=400, restart=150, required_trials=2, test_batch=2
+)
 ANNEALING = AnnealingConfig(images=3, draws=3, steps=4, chains=3, required_success=0.6)
 
 

@@ -1,0 +1,160 @@
+"""Refinement: from a patch that works to a trigger of fewer pixels that works better, by B3D begun at the patch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import ndimage
+
+from simkit.errors import ConfigError
+from simkit.search.b3d_class import ClassDistribution, Samples
+from simkit.search.b3d_config import B3DConfig
+from simkit.search.contract import AskTell, Evidence, Proposal, Task
+from simkit.search.sparsity import SparsityConfig
+from simkit.seeding import stream
+from simkit.triggers import FloatArray, IntArray, Trigger, Triggers
+from simkit.verdict import ClassResult
+
+_B3D = B3DConfig(
+    samples=50,
+    images=2,
+    sigma=1.0,
+    learning_rate=0.2,
+    baseline="leave_one_out",
+    joint=True,
+    antithetic=True,
+    exact_sparsity=True,
+    check_every=10,
+    check_images=40,
+    mask_limit=3.0,
+    sparsity=SparsityConfig(
+        weight=5e-3,
+        mode="proportional",
+        raise_by=1.22,
+        lower_by=1.22,
+        required_success=0.97,
+        smoothing=0.6,
+        least=2.5e-4,
+        most=5e-2,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class RefineConfig:
+    """How a trigger that was found is made better.
+
+    b3d: the steps, samples and looks; its `steps`, `grid` and `mask_init` are not used. grow: pixels by which the mask
+    may grow in every direction. first: |theta_m| at the start, above 0 inside the patch and below around it. queries:
+    for all steps and looks together. verify_images: unseen images that the refined trigger is tried on.
+    """
+
+    # Chosen on 22 triggers that a race found on tune victims: of seven settings one of two with which all turned 95 %
+    # or more of the unseen images; before, five did.
+    b3d: B3DConfig = field(default=_B3D)
+    grow: int = 2
+    first: float = 1.0
+    queries: int = 4000
+    verify_images: int = 64
+
+    def __post_init__(self) -> None:
+        if self.grow < 0 or self.first <= 0 or min(self.queries, self.verify_images) < 1:
+            raise ConfigError("refinement needs grow >= 0, first > 0, queries and verify_images of 1 or more")
+        if not self.b3d.joint:
+            raise ConfigError("refinement samples mask and pattern together; set b3d.joint")
+
+
+class Refine:
+    """Refines the trigger of one class; satisfies `Search`, its results are of that class alone.
+
+    found: what to begin at, with a mask of one pixel or more.
+    """
+
+    def __init__(self, config: RefineConfig, task: Task, found: ClassResult, seed: int) -> None:
+        self._config, self._task, self._seed, self._found = config, task, seed, found
+        self._usable = np.flatnonzero(task.image_classes != found.target_class).astype(np.int32)
+        self._distribution = ClassDistribution(config.b3d, task.image_shape)
+        self._distribution.begin_at(*_start(found.trigger, config))
+        self._guard = AskTell(task.n_classes, len(task.image_classes))
+        self._rounds = self._queries = 0
+        self._turn: tuple[Samples, int, Trigger | None] | None = None
+        self._best: ClassResult | None = None
+
+    @property
+    def rounds(self) -> int:
+        return self._rounds
+
+    def ask(self) -> Proposal | None:
+        """One step's samples, and now and then the binarised trigger on more images."""
+        if self._queries >= self._config.queries:
+            return None
+        b3d, rng = self._config.b3d, stream(self._seed, "refine", self._found.target_class, self._rounds)
+        samples = self._distribution.sample(rng)
+        triggers, images = self._distribution.candidates(samples), self._pick(rng, b3d.images)
+        first = np.repeat(np.arange(len(triggers), dtype=np.int32), len(images))
+        pairs, checked = np.column_stack([first, np.tile(images, len(triggers))]), None
+        if (self._rounds + 1) % b3d.check_every == 0:
+            checked = self._distribution.binarised()
+            look = self._pick(rng, b3d.check_images)
+            pairs = np.concatenate([pairs, np.column_stack([np.full_like(look, len(triggers)), look])])
+            masks, patterns = (triggers.masks, checked.mask[None]), (triggers.patterns, checked.pattern[None])
+            triggers = Triggers(np.concatenate(masks), np.concatenate(patterns))
+        self._turn = samples, len(images), checked
+        return self._guard.asked(Proposal(triggers, pairs.astype(np.int32)))
+
+    def tell(self, evidence: Evidence) -> None:
+        self._guard.told(evidence)
+        assert self._turn is not None
+        (samples, images, checked), target = self._turn, self._found.target_class
+        count = len(samples.masks) * images
+        losses = -evidence.score[:count, target].reshape(-1, images).mean(axis=1)
+        if checked is not None:
+            self._look(checked, float(evidence.hit[count:, target].mean()))
+        self._distribution.update(samples, losses, float(evidence.hit[:count, target].mean()))
+        self._rounds += 1
+        self._queries += len(evidence.hit)
+
+    def results(self) -> tuple[ClassResult, ...]:
+        """The best trigger so far, what it began at before any look."""
+        best = self._best or self._found
+        trigger = Trigger(best.trigger.mask.copy(), best.trigger.pattern.copy())
+        return (ClassResult(best.target_class, trigger, best.mask_size, best.success_rate, best.censored),)
+
+    def state(self) -> str:
+        """The round, the class, the expected and best mask size, and a checksum of the means."""
+        best = None if self._best is None else self._best.mask_size
+        known = {"refined_class": self._found.target_class, "round": self._rounds, "best_mask_size": best}
+        size = self._distribution.expected_mask_size
+        return json.dumps(known | {"expected_mask_size": size, "digest": self._distribution.digest()})
+
+    def _pick(self, rng: np.random.Generator, count: int) -> IntArray:
+        return rng.choice(self._usable, size=min(count, len(self._usable)), replace=False)
+
+    def _look(self, trigger: Trigger, rate: float) -> None:
+        """Keep the smallest that works, or else what works most often."""
+        required = self._config.b3d.required_success
+        seen = ClassResult(self._found.target_class, trigger, trigger.mask_size, rate, censored=rate < required)
+        if seen.mask_size > 0 and (self._best is None or _rank(seen) > _rank(self._best)):
+            self._best = seen
+
+
+def _rank(result: ClassResult) -> tuple[bool, float]:
+    rate = result.success_rate or 0.0
+    return not result.censored, rate if result.censored else -result.mask_size
+
+
+def _start(trigger: Trigger, config: RefineConfig) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """theta_m (H, W), theta_p (C, H, W), and the window (H, W) in {0, 1} that the mask must stay in.
+
+    Around the patch the pattern begins at the patch's mean colour.
+    """
+    inside = trigger.mask[0] > 0.0
+    square = np.ones((3, 3), dtype=np.bool_)
+    window = ndimage.binary_dilation(inside, square, iterations=config.grow) if config.grow else inside
+    mask = np.where(inside, config.first, -config.first).astype(np.float32)
+    mean = (trigger.pattern * trigger.mask).sum(axis=(1, 2)) / trigger.mask_size
+    colours = np.where(inside, trigger.pattern, mean[:, None, None])
+    pattern = np.arctanh(np.clip(2.0 * colours - 1.0, -0.96, 0.96)).astype(np.float32)
+    return mask, pattern, window.astype(np.float32)

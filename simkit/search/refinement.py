@@ -1,0 +1,60 @@
+"""One trigger refined by asking: the search, what it may spend, and whether unseen images like the result better."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from simkit.search.contract import Proposal, Task
+from simkit.search.driver import Checkpoint
+from simkit.search.evaluator import Evaluator
+from simkit.search.images import ScanImages
+from simkit.search.refine import Refine, RefineConfig
+from simkit.triggers import Triggers
+from simkit.verdict import ClassResult
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """Refines what was found for a class, on these images; seed: of its draws."""
+
+    config: RefineConfig
+    found: ClassResult
+    images: ScanImages
+    seed: int
+
+    def run(self, evaluator: Evaluator, limit: int | None) -> Generator[Checkpoint, None, ClassResult]:
+        """The refined class, or `found` where unseen images like it better; limit: on the evaluator's queries.
+
+        Both triggers are tried on unseen images, at most `verify_images`; so many queries are kept for that. Raises
+        Refused where the service does.
+        """
+        search_images = self.images.search
+        task = Task(search_images.image_shape, evaluator.n_classes, search_images.labels)
+        search, kept = Refine(self.config, task, self.found, self.seed), 2 * self.config.verify_images
+        while (proposal := search.ask()) is not None:
+            if limit is not None and evaluator.queries + len(proposal.pairs) + kept > limit:
+                break
+            search.tell(evaluator.evaluate(search_images, proposal, "search", search.state()))
+            yield Checkpoint(evaluator.queries, search.rounds)
+        refined = search.results()[0]
+        if search.rounds < self.config.b3d.check_every or (limit is not None and evaluator.queries + kept > limit):
+            return self.found
+        return max(self._tried(self.found, evaluator), self._tried(refined, evaluator), key=self._rank)
+
+    def _tried(self, result: ClassResult, evaluator: Evaluator) -> ClassResult:
+        """With the success rate on unseen images."""
+        images = np.flatnonzero(self.images.verify.labels != result.target_class)[: self.config.verify_images]
+        pairs = np.column_stack([np.zeros_like(images), images]).astype(np.int32)
+        proposal = Proposal(Triggers.of([result.trigger]), pairs)
+        evidence = evaluator.evaluate(self.images.verify, proposal, "verify")
+        rate = float(evidence.hit[:, result.target_class].mean())
+        return replace(result, success_rate=rate, trials=len(images), censored=False)
+
+    def _rank(self, result: ClassResult) -> tuple[bool, float]:
+        """Among those that work, the smaller; else what works more often."""
+        rate = result.success_rate or 0.0
+        works = rate >= self.config.b3d.required_success
+        return works, -result.mask_size if works else rate
