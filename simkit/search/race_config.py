@@ -56,7 +56,7 @@ class RaceConfig:
     part: float = 0.95
     keep: int = 200
     restart: int = 1500  # prototype
-    queries: int = 3000  # prototype
+    queries: int = 2800  # with what is checked and confirmed besides, the prototype's 3,000
     clean_from: int | None = 1200
     clean_value: float = 1.8
     clean_rounds: int = 15
