@@ -109,7 +109,9 @@ _SYNTHESIS = SynthesisConfig(
 # Every round is looked at: a patch that passed the race's own test goes to unseen images at once.
 _LOOKS = DriverConfig(check_images=32, verify_images=0, first_look=1, look_every=1, confirm_batch=4)
 
-_RACE = Preset(RaceConfig(), "small_share", _LOOKS)
+# A margin of labels is 1 or -1. Of 84 finds from the labels of tune victims the end for clean models would have ended
+# one too early; of 84 scans of clean models 62 before the cap, half of them by 1,224 queries.
+_RACE = Preset(RaceConfig(), "small_share", _LOOKS, labels=RaceConfig(clean_value=0.5, queries=4700))
 
 # Large patches remind clean models of classes, too: what they must do to pass is harder. Chosen on tune victims with
 # patches of 5x5 to 8x8 (11 of 12 scans found) and on clean ones of cifar10-clean-calibrate (none of 12 flagged).
