@@ -58,7 +58,7 @@ class ScanConfig(BaseModel):
     budget: Positive | None = None
     oracle: OracleSpec = OracleSpec()
     restriction: Any = None
-    preset: Annotated[str | InstanceOf[Preset], WithJsonSchema({"type": "string"})] = "efficient"
+    preset: Annotated[str | InstanceOf[Preset], WithJsonSchema({"type": "string"})] = "auto"
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     search_images: Positive = 128
     verify_images: Positive = 128

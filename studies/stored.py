@@ -17,7 +17,7 @@ from studies.extensions import qualified_name
 from studies.scan_config import ScanConfig
 
 _ABSENT = object()
-_WRITTEN_OUT = ("search", "driver", "rule", "synthesis", "restriction")
+_WRITTEN_OUT = ("search", "driver", "rule", "synthesis", "refine", "stages", "restriction")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ def _config(info: RunInfo, told: Mapping[str, Any], own: OwnCode) -> ScanConfig:
     changed = {"search": _changed(preset.search, told["search"]), "driver": _changed(preset.driver, told["driver"])}
     if preset.synthesis is not None:
         changed["synthesis"] = _changed(preset.synthesis, told["synthesis"])
-    return ScanConfig.of(settings | changed | {"rule": _changed_rule(plain, told["rule"])})
+    if preset.then is None:  # a scan in stages has the rules of its preset
+        changed["rule"] = _changed_rule(plain, told["rule"])
+    return ScanConfig.of(settings | changed)
 
 
 def _changed(base: object, told: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,8 @@ PresetOption = Annotated[
     typer.Option(
         "--preset",
         metavar="NAME",
-        help="efficient, b3d-ss, slides, random-patch, annealing, or your own as MODULE:NAME.",
+        help="auto (race, race-wide, efficient, one after the other), race, race-wide, efficient, b3d-ss, slides, "
+        "random-patch, annealing, or your own as MODULE:NAME.",
     ),
 ]
 RestrictionOption = Annotated[
@@ -89,7 +90,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     budget: BudgetOption,
     data: Data = "",
     oracle: OracleOption = "scores",
-    preset: PresetOption = "efficient",
+    preset: PresetOption = "auto",
     restriction: RestrictionOption = None,
     seed: Seed = 0,
     output: OutputOption = None,

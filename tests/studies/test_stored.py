@@ -26,8 +26,16 @@ CHANGED: list[dict[str, Any]] = [
     {"preset": "efficient", "oracle": "label", "search": {"mask_limit": None}, "rule": {"threshold": 0.25}},
     {"preset": "random-patch", "driver": {"confirmation": {"works": 0.9}, "first_look": 3}, "seed": 2**63 - 1},
     {"oracle": {"decimals": 2, "top_k": 3, "score_noise": 0.05, "seed": 3}, "budget": 2**60},
-    {"rule": {"name": "anomaly_index", "threshold": 3}, "mean": 0.5, "std": 0.25, "output": "logits", "chunk": 7},
-    {"rule": {"name": "small_patch"}, "precision": "bfloat16", "search_images": 60},
+    {"preset": "auto", "seed": 5},
+    {
+        "preset": "efficient",
+        "rule": {"name": "anomaly_index", "threshold": 3},
+        "mean": 0.5,
+        "std": 0.25,
+        "output": "logits",
+        "chunk": 7,
+    },
+    {"preset": "race", "rule": {"name": "small_patch"}, "precision": "bfloat16", "search_images": 60},
 ]
 
 

@@ -16,10 +16,10 @@ from simkit.verdict import Verdict
 class TriggerSearch:
     """Searches on the first half of the images and confirms on the second; satisfies `Detector[QueryDataAccess]`.
 
-    preset: by default `efficient`, B3D as it needs few queries. seed: of the search.
+    preset: by default `auto`, the race and, where that is silent, B3D. seed: of the search.
     """
 
-    preset: Preset = field(default_factory=lambda: preset("efficient"))
+    preset: Preset = field(default_factory=lambda: preset("auto"))
     seed: int = 0
 
     def detect(self, access: QueryDataAccess) -> Verdict:

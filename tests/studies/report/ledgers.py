@@ -25,10 +25,12 @@ SHAPE = (3, 8, 8)
 SIZES = (20.0, 24.0, 4.0, 28.0)
 """Mask sizes of the classes; the median is 22, and class 2 lies under a quarter of it."""
 
+PLAIN: dict[str, Any] = {"data": "digits", "budget": 1000, "preset": "efficient"}
+
 
 def config_json(**settings: Any) -> str:
     """The config of a run as a scan keeps it."""
-    config = ScanConfig.of({"data": "digits", "budget": 1000} | settings)
+    config = ScanConfig.of(PLAIN | settings)
     return canonical({"preset": config.preset_name} | config.identity())
 
 
@@ -50,7 +52,7 @@ class Kept:
 
 
 def info_of(kept: Kept, number: int = 0) -> RunInfo:
-    config = ScanConfig.of({"data": "digits", "budget": 1000} | kept.settings)
+    config = ScanConfig.of(PLAIN | kept.settings)
     return RunInfo(
         key=hashlib.sha256(f"{number}".encode()).hexdigest(),
         model=kept.model,

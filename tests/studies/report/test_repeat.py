@@ -35,6 +35,7 @@ def parsed(command: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ScanConf
 
 SETTINGS: list[dict[str, Any]] = [
     {},
+    {"preset": "auto"},
     {"preset": "random-patch", "oracle": "top3", "seed": 7},
     {"oracle": "label", "search": {"steps": 90, "sparsity": {"weight": 2e-3, "mode": "patience", "patience": 3}}},
     {"oracle": "noisy", "budget": None, "precision": "bfloat16", "chunk": 32},
