@@ -62,10 +62,12 @@ class RaceConfig:
     clean_rounds: int = 15
 
     def __post_init__(self) -> None:
-        least_one = (self.first, self.children, self.parents, self.retest_images, self.patches)
+        least_one = (self.first, self.parents, self.retest_images, self.patches)
         others = (self.required_trials, self.test_batch, self.keep, self.restart, self.queries)
-        if min(*least_one, *others) < 1 or min(self.fresh, self.retests) < 0:
-            raise ConfigError("counts of a race must be 1 or more, fresh and retests 0 or more")
+        if min(*least_one, *others) < 1 or min(self.fresh, self.children, self.retests) < 0:
+            raise ConfigError("counts of a race must be 1 or more; fresh, children and retests 0 or more")
+        if self.fresh + self.children < 1:
+            raise ConfigError("a race needs new collages in every round: fresh or children")
         if not 0 < self.largest_share <= 1:
             raise ConfigError(f"largest_share {self.largest_share}; a patch covers a share in (0, 1] of the image")
         if self.most_trials < self.required_trials:

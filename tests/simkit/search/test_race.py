@@ -180,6 +180,7 @@ def test_one_search_image_is_not_enough() -> None:
     [
         {"first": 0},
         {"fresh": -1},
+        {"fresh": 0, "children": 0},
         {"most_trials": 4},
         {"required_success": 1.0},
         {"test_share": 0.0},

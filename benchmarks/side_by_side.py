@@ -1,0 +1,84 @@
+"""Every detector that asks, on one victim, one after the other: queries, seconds, verdict, and the bare oracle's speed.
+
+python benchmarks/side_by_side.py ZOO:3 --data PATH --out results/side_by_side.jsonl
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from oracles.oracle import Oracle
+from simkit.files import make_folder
+from studies.detect import detect
+from studies.identity import environment
+from studies.models import open_model
+from studies.output import print_table
+from studies.scan import choose_images, prepare, run_scan
+from studies.scan_config import ScanConfig
+from studies.zoo_scan.methods import Method, methods
+
+COLUMNS = ("detector", "verdict", "flagged", "queries", "seconds", "models a minute", "share of oracle")
+BATCH = 512
+"""Images a call of the bare oracle."""
+
+
+def main(
+    victim: Annotated[str, typer.Argument(help="Of a zoo: DIR:7.")],
+    data: Annotated[str, typer.Option(help="What the zoo was trained on.")],
+    budget: Annotated[int, typer.Option(help="Queries a scan.")] = 300_000,
+    oracle: Annotated[str, typer.Option(help="As of simkit scan.")] = "scores",
+    rounds: Annotated[int, typer.Option(help="Of timing the bare oracle; the best counts.")] = 5,
+    only: Annotated[list[str] | None, typer.Option(help="These detectors alone.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets one more line.")] = None,
+) -> None:
+    settings = {"data": data, "budget": budget, "oracle": oracle}
+    chosen = [m for m in methods().values() if not m.white_box and (not only or m.name in only)]
+    speed = images_a_second(settings, victim, rounds)
+    rows = [row(method, victim, settings, speed) for method in chosen]
+    typer.echo(f"the bare oracle answers {speed:,.0f} images a second")
+    print_table(rows, COLUMNS)
+    if out is not None:
+        make_folder(out.parent)
+        told = {"victim": Path(victim).name, "budget": budget, "oracle": oracle, "images a second": round(speed)}
+        with out.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(told | {"detectors": rows, "environment": environment()}) + "\n")
+
+
+def row(method: Method, victim: str, settings: dict[str, Any], speed: float) -> dict[str, Any]:
+    """What one detector says and takes; the time is of the scan alone, without opening model and data."""
+    if method.preset is not None:
+        result = run_scan(prepare(victim, method.config(settings)))
+    else:
+        result = detect(method.detector, victim, **method.settings(settings))
+    told = {"detector": method.name, "verdict": result.verdict, "flagged": list(result.flagged)}
+    return told | {
+        "queries": result.spent,
+        "seconds": round(result.seconds, 2),
+        "models a minute": round(60 / max(result.seconds, 1e-3), 1),
+        "share of oracle": round(result.spent / max(result.seconds, 1e-3) / speed, 2),
+    }
+
+
+def images_a_second(settings: dict[str, Any], victim: str, rounds: int) -> float:
+    """Of the bare oracle, on stamped images' shape, at its best."""
+    config = ScanConfig.of(settings | {"preset": "race"})
+    images = choose_images(config, None).search
+    oracle = open_model(victim, images, config).oracle
+    batch = images.pixels.repeat(-(-BATCH // len(images)), 1, 1, 1)[:BATCH]
+    return BATCH / min(seconds(oracle, batch) for _ in range(rounds + 1))
+
+
+def seconds(oracle: Oracle, batch: torch.Tensor) -> float:
+    started = time.perf_counter()
+    oracle.query(batch)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    typer.run(main)
