@@ -8,6 +8,7 @@ collages of several patches that are halved, a sequential test on images that ra
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections import deque
 from collections.abc import Iterable
@@ -150,8 +151,8 @@ class Race:
         """Whether the best pairs of the last rounds stand no higher than a clean model's do."""
         if self._config.clean_from is None or self._queries < self._config.clean_from:
             return False
-        seen, needed = len(self._peaks), self._config.clean_rounds
-        return seen == needed and float(np.mean(self._peaks)) < self._config.clean_value
+        needed = self._config.clean_value * math.log(self._task.n_classes)
+        return len(self._peaks) == self._config.clean_rounds and float(np.mean(self._peaks)) < needed
 
     def _values(self, pool: PatchPool, settled: BoolArray) -> NDArray[np.float64]:
         """What a pair is ranked by, (K, T): its mean gain, less for pixels beyond what may pass and a failed test."""

@@ -27,13 +27,15 @@ class RaceConfig:
     several patches is one half of it. keep: collages remembered. restart: queries after which the collages are
     forgotten, the baselines not. queries: after so many the race is over. clean_from, clean_value, clean_rounds: it is
     over from clean_from queries on where the best pair's mean gain, in nats of at least three answers and one of 0, was
-    below clean_value on average over the last clean_rounds rounds of this population; None for no such end.
+    below clean_value * ln(classes) on average over the last clean_rounds rounds of this population: the best of more
+    classes is better by chance; None for no such end.
     """
 
     # Chosen on tune victims (the zoos cifar10-tune, gtsrb-tune and cifar10-wide-tune) among some sixty settings by the
     # mean of queries, where many were alike; those marked are the prototype's. The end for clean models was chosen on
-    # the same victims and the clean ones of cifar10-clean-calibrate: of 87 finds of backdoors, patches of up to 6x6
-    # pixels, it would have ended one too early; of 84 scans of clean models 74 before the cap, half of them by 1,224.
+    # the same victims and the clean ones of cifar10-clean-calibrate and gtsrb-clean-calibrate. Ten classes: of 87 finds
+    # of backdoors, patches of up to 6x6 pixels, it would have ended one too early; of 84 scans of clean models 74
+    # before the cap, half of them by 1,224 queries. 43 classes: none of 29; half of 28 by 1,224.
     first: int = 100
     fresh: int = 4
     children: int = 12
@@ -58,7 +60,7 @@ class RaceConfig:
     restart: int = 1500  # prototype
     queries: int = 2800  # with what is checked and confirmed besides, the prototype's 3,000
     clean_from: int | None = 1200
-    clean_value: float = 1.8
+    clean_value: float = 0.8
     clean_rounds: int = 15
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from simkit.errors import ConfigError
 from simkit.search.contract import BoolArray, Evidence, Proposal, Task
 from simkit.search.race import Race
 from simkit.search.race_config import RaceConfig
+from simkit.seeding import stream
 from simkit.triggers import Triggers
 from simkit.verdict import SequentialTest
 
@@ -69,6 +70,22 @@ def test_a_clean_victim_ends_it_early() -> None:
     spent = sum(len(proposal.pairs) for proposal in asked)
     assert 200 <= spent < 300
     assert all(result.censored for result in search.results())
+
+
+def test_more_classes_end_it_at_higher_peaks() -> None:
+    """The same answers of no pair, once of three classes and once of many that are never named."""
+
+    def spent(classes: int) -> int:
+        task = Task(TASK.image_shape, classes, TASK.image_classes)
+        search, asked = Race(replace(CONFIG, clean_from=200, clean_rounds=4, clean_value=1.2), task, 0), 0
+        while (proposal := search.ask()) is not None:
+            asked += len(proposal.pairs)
+            score = stream(0, "noise", asked).uniform(-3.0, -0.1, (len(proposal.pairs), classes)).astype(np.float32)
+            hit = score.argmax(axis=1)[:, None] == np.arange(classes)
+            search.tell(Evidence(score, hit, np.ones_like(hit)))
+        return asked
+
+    assert spent(40) < spent(3)
 
 
 def test_what_races_on_well_is_not_ended_early() -> None:
