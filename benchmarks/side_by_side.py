@@ -27,19 +27,21 @@ COLUMNS = ("detector", "verdict", "flagged", "queries", "seconds", "models a min
 BATCH = 512
 """Images a call of the bare oracle."""
 
+ROUNDS = 6
+"""Of timing it; the best counts."""
+
 
 def main(
     victim: Annotated[str, typer.Argument(help="Of a zoo: DIR:7.")],
     data: Annotated[str, typer.Option(help="What the zoo was trained on.")],
     budget: Annotated[int, typer.Option(help="Queries a scan.")] = 300_000,
     oracle: Annotated[str, typer.Option(help="As of simkit scan.")] = "scores",
-    rounds: Annotated[int, typer.Option(help="Of timing the bare oracle; the best counts.")] = 5,
     only: Annotated[list[str] | None, typer.Option(help="These detectors alone.")] = None,
     out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets one more line.")] = None,
 ) -> None:
     settings = {"data": data, "budget": budget, "oracle": oracle}
     chosen = [m for m in methods().values() if not m.white_box and (not only or m.name in only)]
-    speed = images_a_second(settings, victim, rounds)
+    speed = images_a_second(settings, victim)
     rows = [row(method, victim, settings, speed) for method in chosen]
     typer.echo(f"the bare oracle answers {speed:,.0f} images a second")
     print_table(rows, COLUMNS)
@@ -65,13 +67,13 @@ def row(method: Method, victim: str, settings: dict[str, Any], speed: float) -> 
     }
 
 
-def images_a_second(settings: dict[str, Any], victim: str, rounds: int) -> float:
+def images_a_second(settings: dict[str, Any], victim: str) -> float:
     """Of the bare oracle, on stamped images' shape, at its best."""
     config = ScanConfig.of(settings | {"preset": "race"})
     images = choose_images(config, None).search
     oracle = open_model(victim, images, config).oracle
     batch = images.pixels.repeat(-(-BATCH // len(images)), 1, 1, 1)[:BATCH]
-    return BATCH / min(seconds(oracle, batch) for _ in range(rounds + 1))
+    return BATCH / min(seconds(oracle, batch) for _ in range(ROUNDS))
 
 
 def seconds(oracle: Oracle, batch: torch.Tensor) -> float:

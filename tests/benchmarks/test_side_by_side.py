@@ -18,7 +18,7 @@ def test_a_row_for_each_detector_that_asks(tmp_path: Path, capsys: pytest.Captur
     make(ZooSpec.of(spec | {"train": {"epochs": 1, "train_images": 200}}), tmp_path / "zoo")
     out = tmp_path / "results" / "side.jsonl"
     only = ["race", "random-patch", "k-arm"]
-    side_by_side.main(f"{tmp_path / 'zoo'}:0", data="digits", budget=600, rounds=1, only=only, out=out)
+    side_by_side.main(f"{tmp_path / 'zoo'}:0", data="digits", budget=600, only=only, out=out)
     (line,) = map(json.loads, out.read_text().splitlines())
     assert {row["detector"] for row in line["detectors"]} == set(only)
     assert all(0 < row["queries"] <= 600 and row["seconds"] >= 0 for row in line["detectors"])
