@@ -1,0 +1,103 @@
+"""A scan in stages, from its ledger: broken off anywhere it goes on, and it can be replayed, read and checked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.check import check
+from db.stored import StoredRun
+from simkit.errors import ConfigError
+from simkit.search.presets import Preset, preset
+from simkit.search.race_config import RaceConfig
+from simkit.search.refine import RefineConfig
+from simkit.verdict import RULES
+from studies.replay import Again, replay
+from studies.replay_rules import replayed
+from studies.replay_run import Given
+from studies.scan import scan
+from studies.scan_result import ScanResult
+from studies.stored import OwnCode
+from tests.fakes import corner_plant
+from tests.studies.scans import IMAGES, arrays, told
+from tests.studies.test_runs import Stopping
+
+AUTO = preset("auto")
+LATE = Preset(
+    RaceConfig(largest_share=0.12, patches=2, first=60, queries=4_000, restart=2_000, clean_from=None),
+    replace(RULES["small_share"], threshold=0.12),
+    AUTO.driver,
+    refine=RefineConfig(queries=400, verify_images=16),
+)
+STAGED = Preset(
+    RaceConfig(largest_share=1e-3, first=20, queries=200, restart=90, clean_from=None),
+    "small_share",
+    AUTO.driver,
+    then=LATE,
+)
+"""Two hundred queries of single pixels, which find nothing; then squares, which find the corner; then refinement."""
+
+
+def scanned_in_stages(db: Path, model: Any = None, budget: int = 6_000, **settings: Any) -> ScanResult:
+    told_of: dict[str, Any] = {
+        "search_images": 64,
+        "verify_images": 48,
+        "name": "victim",
+        "preset": STAGED,
+        "budget": budget,
+    }
+    return scan(model or Stopping(plant=corner_plant(3)), images=IMAGES, db=db, **(told_of | settings))
+
+
+def test_each_stage_finds_what_the_one_before_could_not(tmp_path: Path) -> None:
+    result = scanned_in_stages(tmp_path / "scan.db")
+    assert (result.verdict, result.flagged, result.rule) == ("backdoored", (3,), "small_share")
+    assert result.threshold == 0.12
+    assert "class 3 refined from" in result.notes
+    assert result.classes[3].trials == 16
+    assert check(tmp_path / "scan.db") == []
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 9, 14, 22, 30])
+def test_broken_off_anywhere_it_goes_on_to_the_same(stop_at: int, tmp_path: Path) -> None:
+    whole, model = scanned_in_stages(tmp_path / "whole.db"), Stopping(plant=corner_plant(3))
+    model.stop_at = stop_at
+    with pytest.raises(KeyboardInterrupt):
+        scanned_in_stages(tmp_path / "broken.db", model)
+    result = scanned_in_stages(tmp_path / "broken.db", model)
+    assert told(result) == told(whole)
+    assert arrays(result) == arrays(whole)
+    assert StoredRun.read(tmp_path / "broken.db").queries == whole.spent
+
+
+@pytest.mark.parametrize("oracle", ["scores", "label", "noisy"])
+def test_every_query_of_every_stage_is_rebuilt(oracle: str, tmp_path: Path) -> None:
+    db = tmp_path / "scan.db"
+    result = scanned_in_stages(db, oracle=oracle)
+    again = replay(db, 1, Again(Stopping(plant=corner_plant(3))), Given(images=IMAGES, own=OwnCode(STAGED)))
+    assert (again.stored, again.compared.equal, again.holds) == (result.spent, result.spent, True)
+
+
+def test_a_smaller_budget_is_read_off_and_another_rule_is_not(tmp_path: Path) -> None:
+    db, given = tmp_path / "scan.db", Given(images=IMAGES, own=OwnCode(STAGED))
+    result = scanned_in_stages(db)
+    early, late = replayed(db, 1, at=[60, 6_000], given=given)
+    assert (early.verdict, late.verdict, late.spent) == ("undecided", "backdoored", result.spent)
+    with pytest.raises(ConfigError, match="rule for every stage"):
+        replayed(db, 1, rules=[RULES["small_patch"]], given=given)
+
+
+@pytest.mark.parametrize("budget", [40, 150, 500, 1_000, 1_500])
+def test_no_budget_is_overspent(budget: int, tmp_path: Path) -> None:
+    model = Stopping(plant=corner_plant(3))
+    result = scanned_in_stages(tmp_path / "scan.db", model, budget=budget)
+    assert result.spent == model.images_seen <= budget
+    assert check(tmp_path / "scan.db") == []
+
+
+def test_a_rule_is_set_for_scans_of_one_stage_alone() -> None:
+    with pytest.raises(ConfigError, match="rule for every stage"):
+        scan(Stopping(), images=IMAGES, name="victim", preset="auto", rule={"threshold": 0.1})
