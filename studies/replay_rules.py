@@ -30,6 +30,7 @@ from oracles.meter import Metered
 from oracles.oracle import ImageShape, Tag
 from simkit.errors import ConfigError
 from simkit.search.evaluator import Evaluator
+from simkit.search.refine import is_refinement
 from simkit.search.relay import Relay
 from simkit.verdict import Rule, Verdict
 from studies.replay_run import NOTHING, Given, Replay
@@ -44,8 +45,9 @@ class Reading:
 
     at: the budget, None for none. held: whether the ledger holds all that the verdict hangs on; where it does not,
     the verdict is `undecided`, stopped None, and `notes` say why. flagged: confirmed classes. score, spent: as of the
-    scan, None where confirmations are missing that only they hang on. candidates, search_score: what the rule says of
-    the triggers at the end of the search, before unseen images; None and empty where the run is invalid.
+    scan, None where confirmations, or steps of a refinement, are missing that only they hang on. candidates,
+    search_score: what the rule says of the triggers at the end of the search, before unseen images; None and empty
+    where the run is invalid.
     """
 
     rule: str
@@ -102,6 +104,7 @@ class _Answers:
         self.image_shape, self.n_classes = source.images.search.image_shape, source.n_classes
         self.steps = {step.id: step for step in source.run.steps.values()}
         self.ordered: list[StoredCall] = []
+        self.refined: list[StoredCall] = []
         self.confirmed: dict[bytes, tuple[str, bytes]] = {}
         rebuilt = source.rebuild(self._keep)
         if rebuilt.broken is not None:
@@ -109,8 +112,9 @@ class _Answers:
 
     def _keep(self, images: torch.Tensor, call: StoredCall) -> None:
         assert call.step is not None
-        if self.steps[call.step].purpose != "verify":
-            self.ordered.append(call)
+        step = self.steps[call.step]
+        if step.purpose != "verify":
+            (self.refined if is_refinement(step.state) else self.ordered).append(call)
             return
         size = len(call.answers) // len(call.rows)
         for row, key in enumerate(_keys(images)):
@@ -120,12 +124,14 @@ class _Answers:
 class _HeldAnswers:
     """An oracle of a scan that never was, and its steps; what the ledger does not hold is refused like a budget's end.
 
-    ended: something of the search was missing. missing: anything was.
+    ended: something of the search was missing. missing: anything was that a verdict may hang on. unrefined: something
+    of a refinement was, which begins when the verdict stands.
     """
 
     def __init__(self, answers: _Answers) -> None:
         self._answers, self._asked, self._open = answers, 0, ("", "")
-        self.ended = self.missing = False
+        self._refined: list[StoredCall] | None = None
+        self.ended = self.missing = self.unrefined = False
 
     @property
     def n_classes(self) -> int:
@@ -148,7 +154,9 @@ class _HeldAnswers:
     def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
         """See `Oracle.query`. Raises BudgetExhausted where the ledger has no answer."""
         assert tag is not None
-        return self._confirmation(images) if self._open[0] == "verify" else self._next(tag, len(images))
+        if self._open[0] == "verify":
+            return self._confirmation(images)
+        return self._refinement(tag, len(images)) if is_refinement(self._open[1]) else self._next(tag, len(images))
 
     def _confirmation(self, images: torch.Tensor) -> Answer:
         found = [self._answers.confirmed.get(key) for key in _keys(images)]
@@ -169,7 +177,19 @@ class _HeldAnswers:
         self._asked += 1
         return decode(call.codec, call.answers)
 
+    def _refinement(self, tag: Tag, queries: int) -> Answer:
+        """The next stored answer of a refinement; another rule or budget may refine something else."""
+        left = self._answers.refined.copy() if self._refined is None else self._refined
+        self._refined = left[1:]
+        step = self._answers.steps[left[0].step] if left and left[0].step is not None else None
+        if step is None or step.state != self._open[1] or not np.array_equal(left[0].rows, tag.rows):
+            raise self._refusal(queries)
+        return decode(left[0].codec, left[0].answers)
+
     def _refusal(self, queries: int) -> BudgetExhausted:
+        if self._refined is not None:
+            self.unrefined = True
+            return BudgetExhausted("ledger", queries, 0)
         self.missing = True
         return BudgetExhausted("ledger", queries, 0)
 
@@ -194,7 +214,7 @@ def _reading(source: Replay, answers: _Answers, rule: Rule | None, budget: int |
         held=held,
         flagged=verdict.flagged if held else (),
         score=None if oracle.missing else verdict.score,
-        spent=None if oracle.missing else evaluator.queries,
+        spent=None if oracle.missing or oracle.unrefined else evaluator.queries,
         candidates=candidates,
         search_score=search_score,
         notes=verdict.notes if held else _ENDS if oracle.ended else _NOT_HELD,

@@ -30,6 +30,7 @@ from simkit.search.annealing import AnnealingConfig
 from simkit.search.contract import Search, Task
 from simkit.search.evaluator import Evaluator
 from simkit.search.images import ScanImages, class_of_all
+from simkit.search.presets import Preset
 from simkit.search.random_patch import RandomPatchConfig
 from simkit.search.relay import Relay
 from simkit.seeding import stream
@@ -96,10 +97,10 @@ class Prepared:
     config: ScanConfig
     source: Model
 
-    def search(self, images: ImageSet) -> Search:
-        """A fresh search on these images; every process that goes on with a run begins with one."""
+    def search(self, images: ImageSet, stage: Preset) -> Search:
+        """A fresh search of this stage on these images. Raises ConfigError if it cannot be."""
         task = Task(images.image_shape, self.model.oracle.n_classes, images.labels)
-        return self.config.resolved().search.search(task, self.config.seed)
+        return stage.search.search(task, self.config.seed)
 
     def oracle(self, output: Output) -> Oracle:
         """The model to ask. output: what an earlier process found that its rows are; `auto` if nobody asked yet."""
@@ -118,7 +119,8 @@ def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> P
     config = config if config.resolved().synthesis is None else shaped(config, model)
     chosen = choose_images(config, images)
     prepared = Prepared(open_model(model, chosen.search, config), chosen, config, model)
-    prepared.search(chosen.search)
+    for stage in config.resolved().stages:
+        prepared.search(chosen.search, stage)
     build(config.oracle, config.restricted(prepared.model.oracle, 0), Budget(0))
     _warn_of_large_patches(config, chosen.search)
     return prepared

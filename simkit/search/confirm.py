@@ -29,7 +29,7 @@ def unconfirmed(result: ClassResult, trial: Trial) -> str:
     if not trial.trials:
         return f"{found} was not tried on unseen images"
     turned = f"{found} turned {100 * trial.hits / trial.trials:.0f} % of {trial.trials} unseen images"
-    return f"{turned}, too few to confirm it" if trial.works is False else f"{turned}, which does not decide it"
+    return f"{turned}, " + ("too few to confirm it" if trial.works is False else "which does not decide it")
 
 
 class Confirmer:

@@ -188,7 +188,9 @@ class Driver:
                 self._note(unconfirmed(results[c], confirmer.trial(results[c])))
         classes = tuple(self._known(c, confirmer) for c in results)
         whole = stopped not in ("budget", "refused") and class_of_all(self._images.search) is None
-        kind: Kind = "backdoored" if flagged else "clean" if whole else "undecided"
+        # too few unseen images to tell whether a small trigger works are no reason to call a model clean
+        open_ones = any(confirmer.trial(results[c]).works is None for c in singled_out)
+        kind: Kind = "backdoored" if flagged else "clean" if whole and not open_ones else "undecided"
         score = self._decide(classes).score
         return Verdict(kind, "decided" if flagged else stopped, flagged, score, classes, self._accuracy, self._notes)
 

@@ -28,7 +28,7 @@ from simkit.triggers import IntArray, Trigger, Triggers
 from simkit.verdict import ClassResult
 
 REFUTED = 2.0
-"""What a failed test takes from the value of a pair, in nats: its children may race on, from further behind (ours)."""
+"""What its test takes from the value of a pair, in nats: its children may race on, from further behind (ours)."""
 
 _KNOWN = 3
 """Answers from which a pair's mean gain counts as known."""
@@ -64,6 +64,9 @@ class Race:
         self._baselines = Baselines(task, config.prior_weight)
         self._breeder = Breeder(config, task.image_shape)
         self._largest_area = config.largest_area(task.image_shape)
+        # where fewer images speak for a class, all of them must have
+        speaking = [self._speaks_for(self._ranking, c).sum() for c in range(task.n_classes)]
+        self._required_trials = np.clip(speaking, 1, config.required_trials)
         self._passed: dict[int, ClassResult] = {}
         self._rounds = self._queries = self._since_restart = 0
         self._pool, self._settled = self._begun()
@@ -155,7 +158,7 @@ class Race:
         return len(self._peaks) == self._config.clean_rounds and float(np.mean(self._peaks)) < needed
 
     def _values(self, pool: PatchPool, settled: BoolArray) -> NDArray[np.float64]:
-        """What a pair is ranked by, (K, T): its mean gain, less for pixels beyond what may pass and a failed test."""
+        """What a pair is ranked by, (K, T): its mean gain, less for pixels beyond what may pass, and once tested."""
         areas = np.array([collage.area for collage in pool.candidates], dtype=np.float64)
         excess = np.maximum(areas / self._largest_area - 1.0, 0.0)[:, None]
         values = pool.values(self._config.shrinkage) - self._config.size_penalty * excess - REFUTED * settled
@@ -213,7 +216,7 @@ class Race:
         """The best pair that is small enough, has hit often enough, and was not judged yet."""
         config, pool = self._config, self._pool
         small = np.array([collage.area <= self._largest_area for collage in pool.candidates], dtype=np.bool_)
-        ripe = (pool.trials >= config.required_trials) & (pool.rates() >= config.required_success)
+        ripe = (pool.trials >= self._required_trials) & (pool.rates() >= config.required_success)
         ripe &= small[:, None] & ~self._settled
         ripe[:, [not self._speaks_for(self._testing, c).any() for c in range(ripe.shape[1])]] = False
         if not ripe.any():

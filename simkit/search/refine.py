@@ -17,6 +17,9 @@ from simkit.seeding import stream
 from simkit.triggers import FloatArray, IntArray, Trigger, Triggers
 from simkit.verdict import ClassResult
 
+_CLASS = "refined_class"
+"""Of a step's state, first."""
+
 _B3D = B3DConfig(
     samples=50,
     images=2,
@@ -65,6 +68,11 @@ class RefineConfig:
         if not self.b3d.joint:
             raise ConfigError("refinement samples mask and pattern together; set b3d.joint")
 
+    @property
+    def least_queries(self) -> int:
+        """Queries to the end of the first look."""
+        return self.b3d.check_every * self.b3d.samples * self.b3d.images + self.b3d.check_images
+
 
 class Refine:
     """Refines the trigger of one class; satisfies `Search`, its results are of that class alone.
@@ -85,6 +93,11 @@ class Refine:
     @property
     def rounds(self) -> int:
         return self._rounds
+
+    @property
+    def best(self) -> ClassResult | None:
+        """What the looks so far liked best, None before one of a mask that is not empty."""
+        return self._best
 
     def ask(self) -> Proposal | None:
         """One step's samples, and now and then the binarised trigger on more images."""
@@ -125,7 +138,7 @@ class Refine:
     def state(self) -> str:
         """The round, the class, the expected and best mask size, and a checksum of the means."""
         best = None if self._best is None else self._best.mask_size
-        known = {"refined_class": self._found.target_class, "round": self._rounds, "best_mask_size": best}
+        known = {_CLASS: self._found.target_class, "round": self._rounds, "best_mask_size": best}
         size = self._distribution.expected_mask_size
         return json.dumps(known | {"expected_mask_size": size, "digest": self._distribution.digest()})
 
@@ -138,6 +151,11 @@ class Refine:
         seen = ClassResult(self._found.target_class, trigger, trigger.mask_size, rate, censored=rate < required)
         if seen.mask_size > 0 and (self._best is None or _rank(seen) > _rank(self._best)):
             self._best = seen
+
+
+def is_refinement(state: str) -> bool:
+    """Whether the step that knew `state`, see `Refine.state`, was one of a refinement."""
+    return state.startswith(f'{{"{_CLASS}"')
 
 
 def _rank(result: ClassResult) -> tuple[bool, float]:

@@ -34,15 +34,16 @@ class Refinement:
         search_images = self.images.search
         task = Task(search_images.image_shape, evaluator.n_classes, search_images.labels)
         search, kept = Refine(self.config, task, self.found, self.seed), 2 * self.config.verify_images
+        if limit is not None and evaluator.queries + self.config.least_queries + kept > limit:
+            return self.found
         while (proposal := search.ask()) is not None:
             if limit is not None and evaluator.queries + len(proposal.pairs) + kept > limit:
                 break
             search.tell(evaluator.evaluate(search_images, proposal, "search", search.state()))
             yield Checkpoint(evaluator.queries, search.rounds)
-        refined = search.results()[0]
-        if search.rounds < self.config.b3d.check_every or (limit is not None and evaluator.queries + kept > limit):
+        if search.best is None:
             return self.found
-        return max(self._tried(self.found, evaluator), self._tried(refined, evaluator), key=self._rank)
+        return max(self._tried(self.found, evaluator), self._tried(search.best, evaluator), key=self._rank)
 
     def _tried(self, result: ClassResult, evaluator: Evaluator) -> ClassResult:
         """With the success rate on unseen images."""

@@ -9,7 +9,7 @@ from oracles.errors import Refused
 from simkit.data import ImageSet
 from simkit.search.contract import Search, Task
 from simkit.search.driver import Checkpoint, Driver
-from simkit.search.evaluator import Evaluator
+from simkit.search.evaluator import Evaluator, NotFinite
 from simkit.search.images import ScanImages
 from simkit.search.presets import Preset
 from simkit.search.refinement import Refinement
@@ -43,6 +43,7 @@ class Relay:
     def __init__(self, course: Course, images: ScanImages, n_classes: Callable[[], int]) -> None:
         self._course, self._n_classes = course, n_classes
         self._stage = 0
+        self._drivers: list[Driver] = []
         self._driver = self._driven(images, None)
 
     @property
@@ -62,18 +63,18 @@ class Relay:
 
     def run(self, evaluator: Evaluator) -> Iterator[Checkpoint]:
         """A checkpoint after every ask and tell of every stage; the last one carries the verdict."""
-        verdict = yield from self._conducted(evaluator)
+        verdict, decided_by = (yield from self._conducted(evaluator)), self._driver
         while self._goes_on(verdict, evaluator):
-            before, driver = verdict, self._driver
             self._stage += 1
-            self._driver = self._driven(driver.images, driver)
-            verdict = yield from self._conducted(evaluator)
-            if verdict.verdict == "undecided":
-                # the earlier stages came to their end, and what they found stands
-                self._stage, self._driver = self._stage - 1, driver
-                why = f"the stage after it did not come to its end ({verdict.stopped})"
-                verdict = replace(before, notes="; ".join(filter(None, (before.notes, why, verdict.notes))))
+            self._driver = self._driven(decided_by.images, self._driver)
+            later = yield from self._conducted(evaluator)
+            if _has_the_word(later, verdict):
+                verdict, decided_by = later, self._driver
+            else:
+                verdict = replace(verdict, notes=_joined(later.notes, _unfinished(later)))
+            if later.stopped != "converged":
                 break
+        self._stage, self._driver = self._drivers.index(decided_by), decided_by
         if verdict.verdict == "backdoored":
             verdict = yield from self._refined(verdict, evaluator)
         yield Checkpoint(evaluator.queries, self.search.rounds, verdict)
@@ -84,13 +85,15 @@ class Relay:
         for position, found in enumerate(verdict.classes):
             if config is None or found.target_class not in verdict.flagged:
                 continue
+            note = ""
             try:
                 refinement = Refinement(config, found, self._driver.images, self._course.seed)
                 classes[position] = yield from refinement.run(evaluator, self._course.limit)
-                note = f"class {found.target_class} refined from {found.mask_size:.0f} pixels"
-            except Refused as error:
+                if classes[position].trigger is not found.trigger:
+                    note = f"class {found.target_class} refined from {found.mask_size:.0f} pixels"
+            except (Refused, NotFinite) as error:  # the verdict stands without it
                 note = f"class {found.target_class} was not refined to the end: {error}"
-            verdict = replace(verdict, notes="; ".join(filter(None, (verdict.notes, note))))
+            verdict = replace(verdict, notes=_joined(verdict.notes, note))
         return replace(verdict, classes=tuple(classes))
 
     def _conducted(self, evaluator: Evaluator) -> Generator[Checkpoint, None, Verdict]:
@@ -102,7 +105,11 @@ class Relay:
         raise AssertionError("a driver's last checkpoint carries the verdict")
 
     def _goes_on(self, verdict: Verdict, evaluator: Evaluator) -> bool:
-        if verdict.verdict != "clean" or self._stage + 1 >= len(self._course.stages):
+        if (
+            verdict.verdict == "invalid"
+            or verdict.stopped != "converged"
+            or self._stage + 1 >= len(self._course.stages)
+        ):
             return False
         needed = self._course.stages[self._stage + 1].least_queries * evaluator.n_classes
         return self._course.limit is None or self._course.limit - evaluator.queries >= needed
@@ -113,4 +120,24 @@ class Relay:
         def begin(part: ImageSet) -> Search:
             return preset.search.search(Task(part.image_shape, self._n_classes(), part.labels), self._course.seed)
 
-        return Driver(begin, images, self.rule, preset.driver, self._course.limit, after)
+        driver = Driver(begin, images, self.rule, preset.driver, self._course.limit, after)
+        self._drivers.append(driver)
+        return driver
+
+
+def _has_the_word(later: Verdict, earlier: Verdict) -> bool:
+    """Whether a later stage is believed: a finding always, else only one that came to its end and leaves nothing open
+    that an earlier one did."""
+    if later.verdict in ("backdoored", "invalid"):
+        return True
+    return later.stopped == "converged" and (later.verdict, earlier.verdict) != ("clean", "undecided")
+
+
+def _unfinished(later: Verdict) -> str:
+    if later.stopped == "converged":
+        return ""
+    return f"the stage after it did not come to its end ({later.stopped})"
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))

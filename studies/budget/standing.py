@@ -8,7 +8,8 @@ is told its limit and may plan by it: it has a point at each budget that was run
 
 **What is not exact.** A search looks at its triggers every few rounds, and when its budget ends it looks once more. So
 between two looks a scan with that smaller budget might have flagged a class that these lines have as undecided: TPR and
-FPR are what is certain, and may rise a little further left. `simkit replay LEDGER --at Q` tells of one scan exactly. A
+FPR are what is certain, and may rise a little further left; where a preset refines its findings, by the queries of the
+refinement, which come after the verdict and are counted with the others. `simkit replay LEDGER --at Q` tells of one scan exactly. A
 search also sets aside what trying every class's trigger on unseen images can cost, and where it needs less of that,
 the budget it needs is larger than q by the rest.
 

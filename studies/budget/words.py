@@ -34,7 +34,8 @@ READING = (
     "Bands and brackets are Wilson intervals (95 %).",
     "A verdict stands at every budget of at least the queries that it took; at a smaller one the scan had not decided."
     " A scan whose budget ends looks once more at what it has, so that TPR and FPR may rise a little earlier than told"
-    " here: `simkit replay LEDGER --at` tells it of one scan.",
+    " here, and those of a preset that refines its findings (`auto`, `race-wide`) by some 4,100 queries, which a line"
+    " counts with the others: `simkit replay LEDGER --at` tells it of one scan.",
     "A detector of one's own that knows its budget may use it otherwise, and has a point at each budget that was run.",
 )
 """How to read the figures."""

@@ -30,7 +30,7 @@ LATE = Preset(
     RaceConfig(largest_share=0.12, patches=2, first=60, queries=4_000, restart=2_000, clean_from=None),
     replace(RULES["small_share"], threshold=0.12),
     AUTO.driver,
-    refine=RefineConfig(queries=400, verify_images=16),
+    refine=RefineConfig(queries=1_300, verify_images=16),
 )
 STAGED = Preset(
     RaceConfig(largest_share=1e-3, first=20, queries=200, restart=90, clean_from=None),
@@ -88,6 +88,25 @@ def test_a_smaller_budget_is_read_off_and_another_rule_is_not(tmp_path: Path) ->
     assert (early.verdict, late.verdict, late.spent) == ("undecided", "backdoored", result.spent)
     with pytest.raises(ConfigError, match="rule for every stage"):
         replayed(db, 1, rules=[RULES["small_patch"]], given=given)
+
+
+def test_other_rules_are_read_off_a_run_that_was_refined(tmp_path: Path) -> None:
+    db, given = tmp_path / "scan.db", Given(images=IMAGES, own=OwnCode(LATE))
+    result = scanned_in_stages(db, preset=LATE)
+    assert "refined" in result.notes
+    none = replace(RULES["small_share"], threshold=1e-9)
+    same, other = replayed(db, 1, rules=[RULES["small_patch"], none], given=given)
+    assert (same.verdict, same.held) == ("backdoored", True)
+    assert (other.verdict, other.held) == ("undecided", False)
+
+
+def test_a_verdict_stands_whatever_of_its_refinement_the_ledger_lacks(tmp_path: Path) -> None:
+    db, given = tmp_path / "scan.db", Given(images=IMAGES, own=OwnCode(LATE))
+    whole = scanned_in_stages(tmp_path / "whole.db", preset=LATE)
+    short = scanned_in_stages(db, preset=LATE, budget=whole.spent - 150)
+    assert short.verdict == "backdoored"
+    (larger,) = replayed(db, 1, at=[9_000], given=given)
+    assert (larger.verdict, larger.held, larger.spent) == ("backdoored", True, None)
 
 
 @pytest.mark.parametrize("budget", [40, 150, 500, 1_000, 1_500])

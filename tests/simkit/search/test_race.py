@@ -187,6 +187,19 @@ def test_where_test_images_run_out_the_likelier_is_taken() -> None:
     assert not raced()[0].results()[1].censored
 
 
+def test_few_images_are_enough_where_all_of_them_turn() -> None:
+    """Four images rank and two test: no pair can have the five answers that are asked for elsewhere."""
+    task = Task(TASK.image_shape, 3, np.array([0, 0, 2, 2, 0, 2], dtype=np.int32))
+    search = Race(CONFIG, task, 0)
+    while (proposal := search.ask()) is not None:
+        own = task.image_classes[proposal.pairs[:, 1]]
+        named = np.where(reddish(proposal.triggers)[proposal.pairs[:, 0]], 1, own)
+        hit = named[:, None] == np.arange(3)
+        score = np.where(hit, -0.1, -4.0).astype(np.float32)
+        search.tell(Evidence(score, hit, own[:, None] != np.arange(3)))
+    assert [result.censored for result in search.results()] == [True, False, True]
+
+
 def test_one_search_image_is_not_enough() -> None:
     with pytest.raises(ConfigError, match="two search images"):
         Race(CONFIG, Task((3, 8, 8), 2, np.zeros(1, dtype=np.int32)), 0)

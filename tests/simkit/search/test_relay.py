@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from simkit.search.driver import Checkpoint, DriverConfig
 from simkit.search.presets import Preset
 from simkit.search.random_patch import RandomPatch, RandomPatchConfig
+from simkit.search.refine import RefineConfig
 from simkit.search.relay import Course, Relay
 from simkit.verdict import RULES, Verdict
-from tests.fakes import PlantedOracle, corner_plant
+from tests.fakes import NotANumberOracle, PlantedOracle, corner_plant
 from tests.simkit.search.scans import IMAGES, TASK, Scan
 
 QUICK = DriverConfig(check_images=16, verify_images=0, first_look=1, look_every=1)
@@ -80,6 +82,28 @@ def test_a_stage_that_comes_to_no_end_leaves_the_word_to_the_one_before() -> Non
     assert (verdict.verdict, verdict.stopped) == ("clean", "converged")
     assert "the stage after it did not come to its end (budget)" in verdict.notes
     assert relay.search.rounds == 3
+
+
+def test_what_a_stage_leaves_open_a_clean_one_after_it_does_not_close() -> None:
+    """A rule that flags what unseen images cannot decide: they are too few."""
+    few = replace(IMAGES, verify=IMAGES.verify.take(np.arange(4)))
+    first = replace(SECOND, then=replace(FIRST, then=None))
+    scan = Scan(PlantedOracle(plant=corner_plant(2)))
+    checkpoints = list(Relay(Course(first, 0, None), few, lambda: 4).run(scan.evaluator))
+    verdict = verdict_of(checkpoints)
+    assert (verdict.verdict, verdict.stopped) == ("undecided", "converged")
+    assert "which does not decide it" in verdict.notes
+
+
+def test_nan_in_a_refinement_leaves_the_verdict() -> None:
+    preset = replace(SECOND, refine=RefineConfig(queries=1_300, verify_images=8))
+    plain = Scan(PlantedOracle(plant=corner_plant(2)))
+    decided = relayed(plain, replace(SECOND, refine=None))[1][-1].queries
+    victim = NotANumberOracle(plant=corner_plant(2))
+    victim.after = decided + 150
+    verdict = verdict_of(relayed(Scan(victim), preset)[1])
+    assert (verdict.verdict, verdict.flagged) == ("backdoored", (2,))
+    assert "was not refined to the end" in verdict.notes
 
 
 def test_an_invalid_model_is_asked_no_more() -> None:
