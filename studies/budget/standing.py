@@ -10,8 +10,8 @@ is told its limit and may plan by it: it has a point at each budget that was run
 between two looks a scan with that smaller budget might have flagged a class that these lines have as undecided: TPR and
 FPR are what is certain, and may rise a little further left; where a preset refines its findings, by the queries of the
 refinement, which come after the verdict and are counted with the others. `simkit replay LEDGER --at Q` tells of one
-scan exactly. A search also sets aside what trying every class's trigger on unseen images can cost, and where it needs less of that,
-the budget it needs is larger than q by the rest.
+scan exactly. A search also sets aside what trying every class's trigger on unseen images can cost, and where it needs
+less of that, the budget it needs is larger than q by the rest.
 
 **Scans in stages.** A stage begins only when it can be paid for, and when it does not come to its end, `clean` of the
 stage before stands. So at a smaller budget such a scan may say `clean` where these lines, which do not tell when a
