@@ -31,6 +31,7 @@ from simkit.search.contract import Search, Task
 from simkit.search.evaluator import Evaluator
 from simkit.search.images import ScanImages, class_of_all
 from simkit.search.presets import Preset
+from simkit.search.race_config import RaceConfig
 from simkit.search.random_patch import RandomPatchConfig
 from simkit.search.relay import Relay
 from simkit.seeding import stream
@@ -44,6 +45,9 @@ from studies.trigger_files import check_folder, file_stem, save_triggers
 
 _LARGE_SHARE = 0.2
 """Of an image: 4x4 patches on 8x8 pixels, a quarter, flagged clean models; 3x3, a seventh, did not."""
+
+_FEW_PIXELS = 4
+"""A race for smaller patches than 2x2 says so."""
 
 _TELL_SECONDS = 0.2
 """How often progress is told, at most."""
@@ -128,7 +132,14 @@ def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> P
 
 def _warn_of_large_patches(config: ScanConfig, images: ImageSet) -> None:
     """Patches are judged by their size in pixels; on small images they hide what the class is seen by."""
-    search, (_, height, width) = config.resolved().search, images.image_shape
+    preset, (_, height, width) = config.resolved(), images.image_shape
+    search = preset.search
+    if isinstance(search, RaceConfig) and preset.then is None and search.largest_area(images.image_shape) < _FEW_PIXELS:
+        warnings.warn(
+            f"on images of {height}x{width} this race looks for patches of {search.largest_area(images.image_shape)} "
+            "pixels at most; raise search.largest_share and rule.threshold, or choose preset auto",
+            stacklevel=2,
+        )
     if not isinstance(search, RandomPatchConfig | AnnealingConfig):
         return
     if search.largest_side**2 / (height * width) > _LARGE_SHARE:

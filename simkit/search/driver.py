@@ -75,6 +75,8 @@ class Driver:
         self._begin, self._images, self._rule, self._config, self._limit = begin, images, rule, config, limit
         self._search = begin(images.search)
         self._accuracy: float | None = None if after is None else after._accuracy
+        self.stopped: Stopped | None = None
+        """Why the scan ended, None before."""
         self._checked: bool = after is not None and after._checked
         self._notes: str = "" if after is None else after._notes
 
@@ -115,6 +117,7 @@ class Driver:
             stopped = yield from self._search_on(evaluator, self._images, confirmer)
         except Refused as error:
             stopped = self._refused(error)  # an outcome: concluded from what is known
+        self.stopped = stopped
         return self._conclude(stopped, confirmer)
 
     def _confirmer(self, evaluator: Evaluator) -> Confirmer:

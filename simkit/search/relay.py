@@ -13,7 +13,7 @@ from simkit.search.evaluator import Evaluator, NotFinite
 from simkit.search.images import ScanImages
 from simkit.search.presets import Preset
 from simkit.search.refinement import Refinement
-from simkit.verdict import Decision, Rule, Verdict
+from simkit.verdict import ClassResult, Decision, Rule, Verdict
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class Relay:
                 verdict = replace(verdict, notes=_joined(later.notes, _unfinished(later)))
             if later.stopped != "converged":
                 break
+        verdict = replace(verdict, notes=_joined(verdict.notes, self._left_out(verdict, evaluator)))
         self._stage, self._driver = self._drivers.index(decided_by), decided_by
         if verdict.verdict == "backdoored":
             verdict = yield from self._refined(verdict, evaluator)
@@ -89,8 +90,7 @@ class Relay:
             try:
                 refinement = Refinement(config, found, self._driver.images, self._course.seed)
                 classes[position] = yield from refinement.run(evaluator, self._course.limit)
-                if classes[position].trigger is not found.trigger:
-                    note = f"class {found.target_class} refined from {found.mask_size:.0f} pixels"
+                note = _refinement(found, classes[position])
             except (Refused, NotFinite) as error:  # the verdict stands without it
                 note = f"class {found.target_class} was not refined to the end: {error}"
             verdict = replace(verdict, notes=_joined(verdict.notes, note))
@@ -111,8 +111,19 @@ class Relay:
             or self._stage + 1 >= len(self._course.stages)
         ):
             return False
-        needed = self._course.stages[self._stage + 1].least_queries * evaluator.n_classes
-        return self._course.limit is None or self._course.limit - evaluator.queries >= needed
+        return self._course.limit is None or self._course.limit - evaluator.queries >= self._needed(evaluator)
+
+    def _needed(self, evaluator: Evaluator) -> int:
+        """Queries that must be left for the next stage to begin."""
+        return self._course.stages[self._stage + 1].least_queries * evaluator.n_classes
+
+    def _left_out(self, verdict: Verdict, evaluator: Evaluator) -> str:
+        """What is to be said where the budget did not pay for a stage after one that came to its end."""
+        ended = verdict.verdict in ("clean", "undecided") and self._drivers[-1].stopped == "converged"
+        if not ended or self._stage + 1 >= len(self._course.stages) or self._course.limit is None:
+            return ""
+        count, needed = len(self._course.stages), evaluator.queries + self._needed(evaluator)
+        return f"stages {self._stage + 2} to {count} of {count} were not begun: the next needs a budget of {needed:,}"
 
     def _driven(self, images: ScanImages, after: Driver | None) -> Driver:
         preset = self._course.stages[self._stage]
@@ -131,6 +142,13 @@ def _has_the_word(later: Verdict, earlier: Verdict) -> bool:
     if later.verdict in ("backdoored", "invalid"):
         return True
     return later.stopped == "converged" and (later.verdict, earlier.verdict) != ("clean", "undecided")
+
+
+def _refinement(found: ClassResult, refined: ClassResult) -> str:
+    """What is to be said of a refinement that ended."""
+    if refined.trigger is found.trigger:
+        return f"class {found.target_class}: refinement found nothing better"
+    return f"class {found.target_class} refined from {found.mask_size:.0f} to {refined.mask_size:.0f} pixels"
 
 
 def _unfinished(later: Verdict) -> str:

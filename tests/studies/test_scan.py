@@ -215,6 +215,14 @@ def test_a_result_is_what_the_ledger_says(tmp_path: Path) -> None:
     assert [path.name.endswith("class1.png") for path in result.triggers.png] == [True]
 
 
+@pytest.mark.parametrize(("preset", "warned"), [("race", True), ("race-wide", False), ("auto", False)])
+def test_a_race_for_single_pixels_is_warned_of_where_nothing_follows_it(preset: str, warned: bool) -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        prepare(build_network("conv4", (1, 8, 8), 10, 0), ScanConfig.of({"data": "digits", "preset": preset}))
+    assert any("patches of 1 pixels at most" in str(w.message) for w in told) is warned
+
+
 @pytest.mark.parametrize("preset", ["random-patch", "annealing"])
 @pytest.mark.parametrize(("side", "warned"), [(4, True), (3, False)])
 def test_patches_that_are_large_for_the_image_are_warned_of(side: int, warned: bool, preset: str) -> None:
