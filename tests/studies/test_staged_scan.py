@@ -56,7 +56,7 @@ def test_each_stage_finds_what_the_one_before_could_not(tmp_path: Path) -> None:
     result = scanned_in_stages(tmp_path / "scan.db")
     assert (result.verdict, result.flagged, result.rule) == ("backdoored", (3,), "small_share")
     assert result.threshold == 0.12
-    assert "class 3 refined from" in result.notes or "nothing better" in result.notes
+    assert "class 3 refined from" in result.notes
     assert result.classes[3].trials == 16
     assert check(tmp_path / "scan.db") == []
 
@@ -93,7 +93,7 @@ def test_a_smaller_budget_is_read_off_and_another_rule_is_not(tmp_path: Path) ->
 def test_other_rules_are_read_off_a_run_that_was_refined(tmp_path: Path) -> None:
     db, given = tmp_path / "scan.db", Given(images=IMAGES, own=OwnCode(LATE))
     result = scanned_in_stages(db, preset=LATE)
-    assert "refine" in result.notes
+    assert "class 3 refined from" in result.notes
     none = replace(RULES["small_share"], threshold=1e-9)
     same, other = replayed(db, 1, rules=[RULES["small_patch"], none], given=given)
     assert (same.verdict, same.held) == ("backdoored", True)

@@ -248,3 +248,9 @@ def test_verdicts_come_from_whole_rounds() -> None:
 def test_settings_out_of_range_are_refused(field: str) -> None:
     with pytest.raises(ConfigError):
         replace(DriverConfig(), **{field: 0})  # type: ignore[arg-type]
+
+
+def test_verify_images_may_be_none_but_not_fewer() -> None:
+    assert replace(DriverConfig(), verify_images=0).verify_images == 0
+    with pytest.raises(ConfigError, match="verify_images"):
+        replace(DriverConfig(), verify_images=-1)
