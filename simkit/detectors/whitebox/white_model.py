@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from oracles.errors import ModelError, one_line
+from oracles.fold import prepare
 from simkit.search.evaluator import NotFinite
 
 _SMALLEST = 1e-12
@@ -15,7 +16,7 @@ _SMALLEST = 1e-12
 
 
 class WhiteModel:
-    """A private copy of a model in eval mode; the caller's module is never changed.
+    """A private copy of a model in eval mode, its batch norms folded; the caller's module is never changed.
 
     forward_passes, backward_passes: images sent through it either way, the cost of a white-box detector. Raises
     ModelError if it cannot be copied.
@@ -28,6 +29,7 @@ class WhiteModel:
             raise ModelError(f"cannot make a private copy of the model: {one_line(error)}") from error
         tensors = (*self._model.parameters(), *self._model.buffers())
         self.device = tensors[0].device if tensors else torch.device("cpu")
+        self._fast = self._folded()
         self.forward_passes, self.backward_passes = 0, 0
         self._probabilities: bool | None = None
 
@@ -49,11 +51,29 @@ class WhiteModel:
             self._probabilities = _are_probabilities(rows)
         return rows.clamp(min=_SMALLEST).log() if self._probabilities else rows.log_softmax(dim=1)
 
+    def _folded(self) -> nn.Module | None:
+        """The same function, two to three times as fast on a CPU; None for TorchScript, which folds its own."""
+        return (
+            None
+            if isinstance(self._model, torch.jit.ScriptModule)
+            else prepare(self._model, self.device, torch.float32).module
+        )
+
     def _rows(self, images: torch.Tensor) -> torch.Tensor:
+        images = images.to(self.device)
+        if self._fast is not None:
+            try:
+                return self._checked(images, self._fast(images.contiguous(memory_format=torch.channels_last)))
+            except Exception:
+                self._fast = None  # code that wants another layout; the model as it came has the last word
         try:
-            rows = self._model(images.to(self.device))
+            rows = self._model(images)
         except Exception as error:
             raise ModelError(f"the model failed on images {tuple(images.shape)}: {one_line(error)}") from error
+        return self._checked(images, rows)
+
+    @staticmethod
+    def _checked(images: torch.Tensor, rows: object) -> torch.Tensor:
         if not isinstance(rows, torch.Tensor) or rows.ndim != 2 or len(rows) != len(images) or rows.shape[1] < 2:
             raise ModelError(f"the model must answer {len(images)} images with a tensor ({len(images)}, classes)")
         return rows.float()

@@ -87,3 +87,31 @@ def test_not_a_number_is_no_answer() -> None:
 def test_a_model_that_cannot_be_copied_is_refused() -> None:
     with pytest.raises(ModelError, match="private copy"):
         WhiteModel(_Answers(Lock()))
+
+
+def test_folded_batch_norms_change_neither_answers_nor_gradients() -> None:
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(3)
+    norm.load_state_dict(norm.state_dict() | {"running_mean": torch.rand(3), "running_var": torch.rand(3) + 0.5})
+    module = nn.Sequential(nn.Conv2d(1, 3, 1), norm, nn.ReLU(), nn.Flatten(), nn.Linear(12, 3)).eval()
+    own, theirs = IMAGES.clone().requires_grad_(), IMAGES.clone().requires_grad_()
+    answers, expected = WhiteModel(module).log_probabilities(own), module(theirs).log_softmax(dim=1)
+    answers[:, 0].sum().backward()  # type: ignore[no-untyped-call]
+    expected[:, 0].sum().backward()
+    assert own.grad is not None
+    assert theirs.grad is not None
+    assert torch.allclose(answers, expected, atol=1e-6)
+    assert torch.allclose(own.grad, theirs.grad, atol=1e-6)
+
+
+class _Views(nn.Module):
+    """Wants its images in one piece."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.view(len(images), -1)[:, :3] + 0.0
+
+
+def test_code_that_wants_another_layout_has_it() -> None:
+    images = torch.rand(2, 3, 4, 4).requires_grad_()
+    rows = WhiteModel(_Views()).log_probabilities(images)
+    assert torch.allclose(rows, images.view(2, -1)[:, :3].log_softmax(dim=1))
