@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from simkit.detectors.access import QueryAccess
@@ -15,9 +15,11 @@ from simkit.zoo.zoo import missing
 from studies.identity import canonical, hash_of
 from studies.no_images import no_images
 from studies.result_file import read_lines
+from studies.result_line import ResultLine
 from studies.scan import choose_images
+from studies.scan_config import ScanConfig
 from studies.zoo_scan.methods import Method
-from studies.zoo_scan.unit import Study, Unit
+from studies.zoo_scan.unit import Study, Unit, UnitKey
 
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
@@ -30,29 +32,62 @@ class Plan:
     done: int
 
 
+class ImageHashes:
+    """The hash of the images that a config chooses; of equal choices, the images are read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def of(self, config: ScanConfig, *, none: bool) -> str:
+        """none: the detector takes no images. Raises DataError, ConfigError."""
+        made = config.resolved().synthesis
+        counts = config.search_images, config.verify_images, config.seed
+        choice = canonical([config.data, config.image_size, config.image_shape, *counts, none, made and asdict(made)])
+        if choice not in self._known:
+            self._known[choice] = hash_of(no_images(config, given=False) if none else choose_images(config, None))
+        return self._known[choice]
+
+
 def plan(study: Study, victims: Sequence[Victim], methods: Sequence[Method]) -> Plan:
     """What is left of scanning every victim with every detector; everything is checked, and nothing asked.
 
     Raises ConfigError, InvalidSpec, DataError; ConfigError too where the file of results has one of these scans on
     other images, which no line may be compared with.
     """
-    tasks = [_task(study, method) for method in methods]
-    units = [Unit(study, victim, *task) for victim in victims for task in tasks]
-    there = {line.unit: line.data_hash for line in read_lines(study.out)}
-    for unit in units:
-        if there.get(unit.key, unit.data_hash) != unit.data_hash:
-            what = f"{unit.detector} on victim {unit.victim.index}"
-            raise ConfigError(f"{study.out}: has {what} with other images; give the same --data, or another --out")
-    todo = tuple(unit for unit in units if unit.key not in there)
+    units = units_of(study, victims, methods, ImageHashes())
+    done = done_of(units, study.out)
+    todo = tuple(unit for unit in units if unit.key not in done)
     return Plan(todo, len(units) - len(todo))
 
 
-def _task(study: Study, method: Method) -> tuple[str, str, str]:
+def units_of(
+    study: Study, victims: Sequence[Victim], methods: Sequence[Method], images: ImageHashes
+) -> tuple[Unit, ...]:
+    """Every detector on every victim, victim by victim. Raises ConfigError, InvalidSpec, DataError."""
+    tasks = [_task(study, method, images) for method in methods]
+    return tuple(Unit(study, victim, *task) for victim in victims for task in tasks)
+
+
+def done_of(units: Iterable[Unit], out: Path) -> dict[UnitKey, ResultLine]:
+    """The lines of `out` that are of these units. Raises ConfigError for one on other images, and as `read_lines`."""
+    there = {line.unit: line for line in read_lines(out)}
+    done: dict[UnitKey, ResultLine] = {}
+    for unit in units:
+        line = there.get(unit.key)
+        if line is not None and line.data_hash != unit.data_hash:
+            what = f"{unit.detector} on victim {unit.victim.index}"
+            raise ConfigError(f"{out}: has {what} with other images; scan with the same data, or into another file")
+        if line is not None:
+            done[unit.key] = line
+    return done
+
+
+def _task(study: Study, method: Method, images: ImageHashes) -> tuple[str, str, str]:
     """Name, hash of the settings, and hash of the images."""
     config = method.config(study.settings)
     digest = hashlib.sha256(canonical(method.identity(config)).encode()).hexdigest()
     none = method.access is QueryAccess and method.preset is None  # a preset's images are blank until they are made
-    return method.name, digest, hash_of(no_images(config, given=False) if none else choose_images(config, None))
+    return method.name, digest, images.of(config, none=none)
 
 
 def chosen(manifest: Manifest, indices: str | None = None, limit: int | None = None) -> list[Victim]:

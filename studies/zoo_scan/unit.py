@@ -31,6 +31,9 @@ from studies.white_box import cost_of, inspect_model
 from studies.zoo_scan.ledgers import claimed
 from studies.zoo_scan.methods import Method, method
 
+UnitKey: TypeAlias = tuple[str, str, int, str, str, str]
+"""See `ResultLine.unit`."""
+
 State: TypeAlias = Literal["scanned", "there", "busy", "failed"]
 
 
@@ -57,8 +60,8 @@ class Unit:
     data_hash: str
 
     @property
-    def key(self) -> tuple[str, str, int, str, str, str]:
-        """See `ResultLine.unit`."""
+    def key(self) -> UnitKey:
+        """What its line is known by."""
         victim = self.victim
         known = self.study.name, self.study.split, victim.index, str(victim.sha256)
         return *known, self.detector, self.config_hash

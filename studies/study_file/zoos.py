@@ -1,0 +1,57 @@
+"""The zoos that a study file names: found, of the right split, with the victims that are wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simkit.data.vision import PREFIX
+from simkit.errors import ConfigError, DataError
+from simkit.zoo.manifest import MANIFEST, Manifest, Victim
+from simkit.zoo.spec import ZooSplit
+from studies.study_file.config import ZooEntry
+from studies.zoo_scan.plan import chosen
+
+
+@dataclass(frozen=True, eq=False)
+class Zoo:
+    """A zoo of the study: its folder, its images as of `simkit.data.load`, its manifest, the victims to be scanned."""
+
+    folder: Path
+    data: str
+    manifest: Manifest
+    victims: tuple[Victim, ...]
+
+    @classmethod
+    def of(cls, base: Path, entry: ZooEntry, split: ZooSplit) -> Zoo:
+        """base: what its paths are relative to. Raises ConfigError where it is not there, or of another split."""
+        folder = base / entry.folder
+        try:
+            manifest = _manifest(folder)
+            if manifest.spec.split != split:
+                raise ConfigError(
+                    f"is of split {manifest.spec.split!r}, and the study of {split!r}; name zoos of one split, the "
+                    "others in a file of their own"
+                )
+            victims = chosen(manifest, entry.indices, entry.limit)
+        except (ConfigError, DataError) as error:
+            raise ConfigError(f"zoos[{entry.folder}]: {error}") from error
+        data = manifest.spec.data if entry.data is None else _data(base, entry.data)
+        return cls(folder, data, manifest, tuple(victims))
+
+    def settings(self) -> dict[str, Any]:
+        """The fields of `ScanConfig` that a zoo decides."""
+        spec = self.manifest.spec
+        return {"data": self.data, "image_size": spec.image_size, "image_shape": self.manifest.image_shape}
+
+
+def _manifest(folder: Path) -> Manifest:
+    if not (folder / MANIFEST).is_file():
+        raise ConfigError(f"there is no zoo in {folder}, for want of a {MANIFEST}; make it, or correct the folder")
+    return Manifest.load(folder)
+
+
+def _data(base: Path, data: str) -> str:
+    """A path as it is from here; a name as it is."""
+    return data if data == "digits" or data.startswith(PREFIX) else str(base / data)
