@@ -21,6 +21,7 @@ from studies.commands import (
     db,
     demo,
     detectors,
+    env,
     importing,
     mitigate,
     replay,
@@ -50,6 +51,7 @@ app.command("scan")(scan.scan_model)
 app.command("mitigate")(mitigate.mitigate_run)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(study.app, name="study")
+app.add_typer(env.app, name="env")
 app.add_typer(data.app, name="data")
 app.add_typer(db.app, name="db")
 app.add_typer(importing.app, name="import")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,13 +27,16 @@ class _Turn:
 
 
 class B3D:
-    """Classes take turns, one step each, so that their masks can be compared after every round. Satisfies `Search`."""
+    """Classes take turns, one step each, so that their masks can be compared after every round. Satisfies `Search`.
 
-    def __init__(self, config: B3DConfig, task: Task, seed: int) -> None:
+    only: the classes to be searched, None for all; what is drawn for one does not depend on which others there are.
+    """
+
+    def __init__(self, config: B3DConfig, task: Task, seed: int, only: Collection[int] | None = None) -> None:
         self._config, self._task, self._seed = config, task, seed
         self._classes = [ClassDistribution(config, task.image_shape) for _ in range(task.n_classes)]
         self._usable = [np.flatnonzero(task.image_classes != c).astype(np.int32) for c in range(task.n_classes)]
-        self._searched = [c for c in range(task.n_classes) if len(self._usable[c])]
+        self._searched = [c for c in (range(task.n_classes) if only is None else only) if len(self._usable[c])]
         self._guard = AskTell(task.n_classes, len(task.image_classes))
         self._turns_done = 0
         self._turn: _Turn | None = None

@@ -78,11 +78,16 @@ class Race:
     def rounds(self) -> int:
         return self._rounds
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be asked."""
+        return self._test is None and (self._queries >= self._config.queries or self._is_hopeless())
+
     def ask(self) -> Proposal | None:
         """A few images of the pair under test; else the best pairs again, their children, and fresh collages."""
         if self._test is not None:
             return self._guard.asked(self._of_test(self._test))
-        if self._queries >= self._config.queries or self._is_hopeless():
+        if self.over:
             return None
         rng = stream(self._seed, "race", self._rounds)
         new = PatchPool.untried(self._fresh(rng) + self._children(rng), self._task)
@@ -115,6 +120,11 @@ class Race:
     def results(self) -> tuple[ClassResult, ...]:
         values = self._values(self._pool, self._settled)
         return tuple(self._result(c, values[:, c]) for c in range(self._task.n_classes))
+
+    def gains(self) -> NDArray[np.float64]:
+        """The best mean gain of each class, (T,), in nats: of pairs of three answers or more, and one of 0; or -inf."""
+        values = np.where(self._pool.trials >= _KNOWN, self._pool.values(), -np.inf)
+        return np.asarray(values.max(axis=0, initial=-np.inf))
 
     def state(self) -> str:
         """The round, how many collages are remembered, the best pair's class, patch size in pixels and success rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,3 +109,15 @@ class Manifest(BaseModel):
     def save(self, folder: Path) -> None:
         """Write it, or leave the one before: a kill in between loses nothing. Raises StorageError."""
         write_atomically(folder / MANIFEST, (self.model_dump_json(indent=1) + "\n").encode())
+
+
+def checked_weights(folder: Path, victim: Victim) -> Path:
+    """The victim's file. Raises DataError unless it is the one that the manifest tells the truth about."""
+    path = folder / str(victim.file)
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); make the zoo again") from error
+    if digest != victim.sha256:
+        raise DataError(f"{path}: other weights than those in the manifest; make the zoo again")
+    return path

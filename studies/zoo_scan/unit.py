@@ -17,9 +17,9 @@ from db.errors import StorageBusy, StorageError
 from db.ledger import Ledger
 from db.stored import StoredRun
 from oracles.errors import OracleError
-from simkit.errors import DataError, SimkitError
+from simkit.errors import SimkitError
 from simkit.verdict import Kind, Stopped
-from simkit.zoo.manifest import Victim
+from simkit.zoo.manifest import Victim, checked_weights
 from simkit.zoo.spec import ZooSplit
 from studies.detect import detect
 from studies.identity import canonical, environment
@@ -107,21 +107,9 @@ def _scanned(unit: Unit) -> ResultLine | None:
     with claimed(study.ledgers, unit.stem, goes_on=chosen.preset is not None) as claim:
         if any(line.unit == unit.key for line in read_lines(study.out)):
             return None
-        result = _result(unit, chosen, _weights(unit), claim.ledger)
+        result = _result(unit, chosen, checked_weights(study.zoo, unit.victim), claim.ledger)
         line = _line(unit, result, claim.broken)
         return line if append_line(study.out, line) else None
-
-
-def _weights(unit: Unit) -> Path:
-    """The victim's file. Raises DataError unless it is the one that the manifest tells the truth about."""
-    path = unit.study.zoo / str(unit.victim.file)
-    try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); make the zoo again") from error
-    if digest != unit.victim.sha256:
-        raise DataError(f"{path}: other weights than those in the manifest; make the zoo again")
-    return path
 
 
 def _result(unit: Unit, chosen: Method, model: Path, ledger: Ledger) -> ScanResult:
