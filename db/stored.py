@@ -5,7 +5,7 @@ Nothing here locks, checkpoints or changes the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -89,6 +89,15 @@ class StoredRun:
                 if left > 0:  # later calls came since
                     yield call
                 left -= len(call.rows)
+
+    def spent_before(self, steps: Collection[int]) -> int | None:
+        """The queries charged before the first call of any of these steps, by id; None where none was answered."""
+        named = ", ".join(str(int(step)) for step in steps) or "NULL"
+        first = f"SELECT min(first) FROM calls WHERE run_id = ? AND step_id IN ({named})"
+        sql = f"SELECT sum(charged * (first < ({first}))) FROM calls WHERE run_id = ?"
+        with reading(self.path) as connection:
+            (spent,) = connection.exec_driver_sql(sql, (self.id, self.id)).one()
+        return None if spent is None else int(spent)
 
 
 def _chosen(path: Path, ids: list[int], run: int | None) -> int:

@@ -14,7 +14,7 @@ queries is not asked: what it refused the run is not held.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,19 +82,27 @@ def replayed(
     readings of how many are done. Raises as `Replay.read`, and ReplayMismatch where the answers do not lead to the
     queries that are stored.
     """
+    readings: list[Reading] = []
+    for reading in one_by_one(db, run, rules, at, given):
+        readings.append(reading)
+        if progress is not None:
+            progress(len(readings), max(len(rules), 1) * max(len(at), 1))
+    return readings
+
+
+def one_by_one(
+    db: str | Path, run: int | None = None, rules: Sequence[Rule] = (), at: Sequence[int] = (), given: Given = NOTHING
+) -> Iterator[Reading]:
+    """The readings of `replayed`, each made when it is asked for. Raises as that does."""
     if any(queries < 1 for queries in at):
         raise ConfigError(f"at {min(at)} queries; give 1 or more")
     source = Replay.read(Path(db), run, given)
-    chosen: Sequence[Rule | None] = rules or [None]
     answers = _Answers(source)
+    chosen: Sequence[Rule | None] = rules or [None]
     budgets: Sequence[int | None] = at or [source.config.budget]
-    readings: list[Reading] = []
     for rule in chosen:
         for budget in budgets:
-            readings.append(_reading(source, answers, rule, budget))
-            if progress is not None:
-                progress(len(readings), len(chosen) * len(budgets))
-    return readings
+            yield _reading(source, answers, rule, budget)
 
 
 class _Answers:

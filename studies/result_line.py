@@ -28,8 +28,9 @@ class ResultLine(BaseModel):
     written out, with budget and oracle; config_hash: SHA-256 of those. data_hash: of the images it was given.
     environment: versions, machine, threads. truth, stratum, attack (a kind of attack, None for clean), architecture,
     target_classes, clean_accuracy, implant_success: of the manifest. score: higher is more suspicious, None where it
-    said nothing. queries: paid for; image_queries: those of them that went into making images. white_box: whether it
-    got the weights. forward_passes, backward_passes: images through the model, None for a black box, and for a white
+    said nothing. queries: paid for; decision_queries: those of them when the verdict stood, before findings were
+    refined, None in lines from before this field; image_queries: those that went into making images. white_box: whether
+    it got the weights. forward_passes, backward_passes: images through the model, None for a black box, and for a white
     box that does not count. seconds: of the scan.
     """
 
@@ -56,6 +57,7 @@ class ResultLine(BaseModel):
     flagged: tuple[int, ...]
     score: float | None
     queries: int
+    decision_queries: int | None = None
     image_queries: int = 0
     white_box: bool = False
     forward_passes: int | None = None
@@ -73,6 +75,11 @@ class ResultLine(BaseModel):
     def asks(self) -> bool:
         """Whether it had queries alone to go by; a line from before `white_box` tells by its passes."""
         return not self.white_box and self.forward_passes is None
+
+    @property
+    def decided_after(self) -> int:
+        """Queries when the verdict stood, as far as the line tells."""
+        return self.queries if self.decision_queries is None else self.decision_queries
 
     @property
     def right(self) -> bool:

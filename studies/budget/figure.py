@@ -1,15 +1,15 @@
-"""The curves as one picture: a row a panel, and in it accuracy, TPR and FPR over the budget, on a logarithmic axis."""
+"""The curves as one picture over the budget, on a logarithmic axis: a row a zoo, or a panel a service."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from simkit.errors import ConfigError
 from studies.budget import words
-from studies.budget.data import BudgetStudy, Curve, Panel, Point
+from studies.budget.data import BudgetStudy, Curve, Measure, Panel, Point
 from studies.report.figures import short
 from studies.table.place import checked_place
 
@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
 Form: TypeAlias = Literal["png", "svg"]
 
+_MEASURES: tuple[Measure, ...] = ("accuracy", "tpr", "fpr")
+"""Beside each other."""
+
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Of Okabe and Ito, told apart by the colour-blind; with the lines below 28 curves look different."""
 
 _LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 
-_WIDTH, _HEIGHT, _ROW = 11.0, 3.1, 0.24
+_WIDTH, _HEIGHT, ROW = 11.0, 3.1, 0.24
 """In inches: of the picture, of a panel, of a row of the legend."""
 
 _SETTINGS: dict[Any, Any] = {"text.parse_math": False, "svg.hashsalt": "simkit", "svg.fonttype": "path"}
@@ -41,68 +44,85 @@ def checked_figure(path: Path, files: Sequence[Path]) -> tuple[Path, Form]:
     return checked_place(path, files, forms), form
 
 
-def draw(study: BudgetStudy, form: Form) -> bytes:
-    """The picture as a file of that form; equal records give equal bytes on one machine."""
+def draw(study: BudgetStudy, form: Form, measure: Measure = "accuracy") -> bytes:
+    """The picture as a file of that form; equal records give equal bytes on one machine.
+
+    measure: what a picture by service shows; the other shows three.
+    """
     from matplotlib import rc_context  # slow to import
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+
+    from studies.budget.figure_services import by_service
 
     with rc_context(_SETTINGS):
-        legend = _looks(study)
-        lines = -(-len(legend) // _columns(legend))
-        figure = Figure(figsize=(_WIDTH, 0.9 + _HEIGHT * len(study.panels) + _ROW * lines), layout="constrained")
+        figure = by_service(study, measure) if study.by_service else measures(study)
         FigureCanvasAgg(figure)  # no pyplot: it keeps global state
-        axes = figure.subplots(len(study.panels), len(words.MEASURES), squeeze=False, sharex=True, sharey=True)
-        for row, panel in zip(axes, study.panels, strict=True):
-            _draw_panel(list(row), study, panel, legend)
-        for lowest in axes[-1]:
-            lowest.set_xlabel("query budget a victim")
-        _finish(figure, study, legend)
         stream = io.BytesIO()
         figure.savefig(stream, format=form, dpi=150, metadata={"Date": None} if form == "svg" else {"Software": None})
     return stream.getvalue()
 
 
-def _looks(study: BudgetStudy) -> dict[str, dict[str, Any]]:
+def measures(study: BudgetStudy) -> Figure:
+    """A row a panel, and in it accuracy, TPR and FPR of every curve."""
+    from matplotlib.figure import Figure
+
+    legend = looks([curve.label for panel in study.panels for curve in panel.curves])
+    lines = -(-len(legend) // columns_of(legend))
+    figure = Figure(figsize=(_WIDTH, 0.9 + _HEIGHT * len(study.panels) + ROW * lines), layout="constrained")
+    axes = figure.subplots(len(study.panels), len(_MEASURES), squeeze=False, sharex=True, sharey=True)
+    for row, panel in zip(axes, study.panels, strict=True):
+        _draw_panel(list(row), study, panel, legend)
+    for lowest in axes[-1]:
+        lowest.set_xlabel("query budget a victim")
+    finish(figure, study, legend)
+    return figure
+
+
+def looks(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
     """How each curve is drawn, by its label: one look over all panels."""
-    labels = dict.fromkeys(curve.label for panel in study.panels for curve in panel.curves)
     return {
         label: {"color": COLOURS[number % len(COLOURS)], "linestyle": _LINES[number % len(_LINES)], "linewidth": 1.8}
-        for number, label in enumerate(labels)
+        for number, label in enumerate(dict.fromkeys(labels))
     }
 
 
-def _columns(legend: dict[str, dict[str, Any]]) -> int:
+def columns_of(legend: dict[str, dict[str, Any]]) -> int:
     """As many as fit beside each other."""
     return max(1, min(4, len(legend), 130 // (max(map(len, legend)) + 8)))
 
 
-def _finish(figure: Figure, study: BudgetStudy, legend: dict[str, dict[str, Any]]) -> None:
+def finish(figure: Figure, study: BudgetStudy, legend: dict[str, dict[str, Any]], size: float = 9) -> None:
+    """Title and legend. size: of the legend's letters, in points."""
     from matplotlib.lines import Line2D
 
-    figure.suptitle(f"{words.title(study)}\n{words.counted(study)}", fontsize=10.5)
+    figure.suptitle(f"{words.title(study)}\n{words.counted(study)}", fontsize=size + 1.5)
     handles: list[Artist] = [Line2D([], [], **look) for look in legend.values()]
     labels = [f" {label}" for label in legend]  # one that begins with _ would be left out
-    figure.legend(handles, labels, loc="outside lower center", ncols=_columns(legend), fontsize=9, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns_of(legend), fontsize=size, frameon=False)
 
 
 def _draw_panel(row: Sequence[Axes], study: BudgetStudy, panel: Panel, legend: dict[str, dict[str, Any]]) -> None:
     victims = panel.victims
-    told = {"Verdicts right": victims.count, "Caught (TPR)": victims.backdoored, "Accused (FPR)": victims.clean}
-    for axes, name in zip(row, words.MEASURES, strict=True):
-        _scale(axes, study.span)
-        axes.set_title(f"{name}, of {told[name]}", fontsize=10)
+    told: dict[Measure, int] = {"accuracy": victims.count, "tpr": victims.backdoored, "fpr": victims.clean}
+    for axes, name in zip(row, _MEASURES, strict=True):
+        scale(axes, study.span)
+        axes.set_title(f"{words.MEASURES[name]}, of {told[name]}", fontsize=10)
         for curve in panel.curves:
-            _draw_curve(axes, study, curve, name, legend[curve.label])
+            draw_curve(axes, study, curve, name, legend[curve.label])
     row[0].set_ylabel(f"{words.panel_title(panel)}, %")
 
 
-def _draw_curve(axes: Axes, study: BudgetStudy, curve: Curve, name: str, look: dict[str, Any]) -> None:
-    known = list(_known(curve.steps, name))
+def draw_curve(axes: Axes, study: BudgetStudy, curve: Curve, name: Measure, look: dict[str, Any]) -> None:
+    """A measure: steps with a band, points where it was run, or points joined where it is known at those alone."""
+    joined = bool(curve.exact) or name == "auroc"
+    known = list(_known(curve.points if joined else curve.steps, name))
     if not known:
         return
     budgets, rates, lows, highs = map(list, zip(*known, strict=True))
-    if curve.stands:
+    if joined and curve.stands:
+        axes.fill_between(budgets, lows, highs, color=look["color"], alpha=0.1, linewidth=0)
+        axes.plot(budgets, rates, marker="o", markersize=3.5, **look)
+    elif curve.stands:
         decided = [point.undecided.hits < point.victims for point in curve.steps for _ in _known([point], name)]
         band = {"where": decided, "step": "post", "color": look["color"], "alpha": 0.1, "linewidth": 0}
         axes.fill_between(budgets, lows, highs, **band)  # before the first verdict all bands would be one blot
@@ -117,15 +137,21 @@ def _draw_curve(axes: Axes, study: BudgetStudy, curve: Curve, name: str, look: d
         axes.errorbar(budgets, rates, yerr=spans, fmt="o", color=look["color"], capsize=3)
 
 
-def _known(points: Sequence[Point], name: str) -> Iterator[tuple[float, ...]]:
+def _known(points: Sequence[Point], name: Measure) -> Iterator[tuple[float, ...]]:
     """Budget, rate and interval, in percent, wherever there is a rate."""
     for point in points:
-        share = words.MEASURES[name](point)
-        if share.rate is not None and share.low is not None and share.high is not None:
-            yield point.budget, 100 * share.rate, 100 * share.low, 100 * share.high
+        if name == "auroc":
+            found = point.auroc
+            rate, low, high = found.auroc, found.auroc if found.low is None else found.low, found.high
+        else:
+            share = getattr(point, name)
+            rate, low, high = share.rate, share.low, share.high
+        if rate is not None and low is not None:
+            yield point.budget, 100 * rate, 100 * low, 100 * (rate if high is None else high)
 
 
-def _scale(axes: Axes, span: tuple[int, int]) -> None:
+def scale(axes: Axes, span: tuple[int, int], size: float = 9) -> None:
+    """A logarithmic axis of queries and one of percent. size: of their letters, in points."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     least, most = span
@@ -137,7 +163,7 @@ def _scale(axes: Axes, span: tuple[int, int]) -> None:
     axes.xaxis.set_major_locator(FixedLocator(marks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-    axes.tick_params(labelsize=9)
+    axes.tick_params(labelsize=size)
     axes.grid(color="#e4e8ec", linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right"):

@@ -22,7 +22,7 @@ def page(study: BudgetStudy) -> str:
             counted=words.counted(study),
             left_out=left_out_words(study.split, study.left_out),
             picture=base64.b64encode(draw(study, "svg")).decode(),
-            alt=f"{', '.join(words.MEASURES)} over the query budget, for every curve of the tables below",
+            alt="Accuracy, TPR and FPR over the query budget, for every curve of the tables below",
             sections=words.sections(study),
             reading=words.READING,
             version=version("b3d-simkit"),

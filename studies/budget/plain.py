@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, astuple, fields
 from io import StringIO
 from typing import Any
 
 from studies.budget import words
-from studies.budget.data import BudgetStudy, Point
+from studies.budget.data import BudgetStudy, Paired, Point
 
 _SHARES = ("accuracy", "tpr", "fpr", "undecided")
 
@@ -29,11 +29,23 @@ def to_csv(study: BudgetStudy) -> str:
     return said.getvalue()
 
 
+def pairs_csv(study: BudgetStudy) -> str:
+    """One row for each pair of curves and budget."""
+    said = StringIO()
+    writer = csv.writer(said, lineterminator="\n")
+    writer.writerow(("split", "zoo", "first", "second", *(field.name for field in fields(Paired))))
+    for panel in study.panels:
+        for pair in panel.pairs:
+            place = study.split, panel.title, pair.first, pair.second
+            writer.writerows((*place, *astuple(test)) for test in pair.tests)
+    return said.getvalue()
+
+
 def _rows(study: BudgetStudy) -> Iterator[dict[str, object]]:
     for panel in study.panels:
         place = {"split": study.split, "zoo": panel.title, "undecided_as": study.undecided_as}
         for curve in panel.curves:
-            known = {"curve": curve.label, "detector": curve.detector, "service": curve.service}
+            known = {"curve": curve.label, "name": curve.name, "detector": curve.detector, "service": curve.service}
             for point in curve.points:
                 yield place | known | _figures(point)
 
@@ -43,10 +55,15 @@ def _figures(point: Point) -> dict[str, object]:
     for name in _SHARES:
         share = getattr(point, name)
         told |= {name: share.rate, f"{name}_hits": share.hits, f"{name}_low": share.low, f"{name}_high": share.high}
-    return told
+    ranking, cost = point.auroc, point.cost
+    told |= {"auroc": ranking.auroc, "auroc_low": ranking.low, "auroc_high": ranking.high}
+    told |= {"spent": point.spent, "cost_mean": cost and cost.mean, "cost_most": cost and cost.most}
+    return told | {"unheld": point.unheld}
 
 
 _COLUMNS = (
-    *("split", "zoo", "undecided_as", "curve", "detector", "service", "budget", "victims", "backdoored", "clean"),
+    *("split", "zoo", "undecided_as", "curve", "name", "detector", "service"),
+    *("budget", "victims", "backdoored", "clean"),
     *(f"{name}{end}" for name in _SHARES for end in ("", "_hits", "_low", "_high")),
+    *("auroc", "auroc_low", "auroc_high", "spent", "cost_mean", "cost_most", "unheld"),
 )

@@ -8,10 +8,14 @@ is told its limit and may plan by it: it has a point at each budget that was run
 
 **What is not exact.** A search looks at its triggers every few rounds, and when its budget ends it looks once more. So
 between two looks a scan with that smaller budget might have flagged a class that these lines have as undecided: TPR and
-FPR are what is certain, and may rise a little further left; where a preset refines its findings, by the queries of the
-refinement, which come after the verdict and are counted with the others. `simkit replay LEDGER --at Q` tells of one
-scan exactly. A search also sets aside what trying every class's trigger on unseen images can cost, and where it needs
-less of that, the budget it needs is larger than q by the rest.
+FPR are what is certain, and may rise a little further left. Where a preset refines its findings, a line says when the
+verdict stood (`decision_queries`); one from before that field counts the refinement, which comes after the verdict,
+with the rest. `studies.budget.exact` reads verdict and score at a budget off the ledgers. A search also sets aside what
+trying every class's trigger on unseen images can cost, and where it needs less of that, the budget it needs is larger
+than q by the rest.
+
+**Scores.** A score is known when a scan ends, so at a smaller budget there is none yet; `studies.budget.order` says how
+victims are ordered then.
 
 **Scans in stages.** A stage begins only when it can be paid for, and when it does not come to its end, `clean` of the
 stage before stands. So at a smaller budget such a scan may say `clean` where these lines, which do not tell when a
@@ -30,12 +34,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from simkit.verdict import Kind
 from studies.result_line import ResultLine
 
 WHOLE_TESTS = frozenset({"label-noise", "aeva", "k-arm"})
 """Detectors, by name, that do their whole test or none of it."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """What is known of a victim at a budget.
+
+    kind: the verdict, `undecided` while there is none. score: higher is more suspicious. ended: whether the scan has
+    said all that it will at this budget; while it has not, there is no score. spent: queries by then. held: whether
+    the ledger that it was read off had all that the verdict hangs on.
+    """
+
+    kind: Kind
+    score: float | None
+    ended: bool
+    spent: int
+    held: bool = True
 
 
 def limit_of(line: ResultLine) -> int | None:
@@ -54,16 +75,24 @@ def staged(line: ResultLine) -> bool:
     return bool(line.config.get("stages"))
 
 
-def verdict_at(lines: Sequence[ResultLine], budget: int) -> Kind:
-    """The verdict on a victim that stands at `budget`, of its lines, one or more; `undecided` where none does.
+def word_at(lines: Sequence[ResultLine], budget: int) -> Word:
+    """What stands of a victim at `budget`, of its lines, one or more.
 
     Meant for budgets up to `known_until`: beyond it `undecided` would be a guess.
     """
-    there = [line for line in lines if line.stopped != "budget" and line.queries <= budget]
-    if not there:
-        return "undecided"
-    enough = [line for line in there if _cap(line) >= budget]
-    return (min(enough, key=_cap) if enough else max(there, key=_cap)).verdict
+    there = [line for line in lines if line.stopped != "budget" and line.decided_after <= budget]
+    if there:
+        line = speaker(there, budget)
+        return Word(line.verdict, line.score, True, min(line.queries, budget))
+    line = speaker(lines, budget)
+    ran_out = line.stopped == "budget" and _cap(line) == budget
+    return Word("undecided", line.score if ran_out else None, ran_out, min(line.queries, budget))
+
+
+def speaker(lines: Sequence[ResultLine], budget: int) -> ResultLine:
+    """Of one victim's lines the one that tells of `budget`: of the least budget that is enough, else of the largest."""
+    enough = [line for line in lines if _cap(line) >= budget]
+    return min(enough, key=_cap) if enough else max(lines, key=_cap)
 
 
 def known_until(lines: Sequence[ResultLine]) -> int | None:

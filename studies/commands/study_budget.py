@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
 from studies.commands.study_table import WIDTH, Files, Format, FormatOption, OutFile, SplitOption, Zoos, write_out
+from studies.output import progress_bar
 
 if TYPE_CHECKING:
     from studies.budget.data import BudgetStudy
@@ -28,6 +30,26 @@ UndecidedAs = Annotated[
     Undecided,
     typer.Option("--undecided-as", help="What a scan counts as that has no verdict within the budget."),
 ]
+By = Annotated[
+    Literal["service"] | None,
+    typer.Option("--by", help="Of each detector a table over services, and a panel a service in the figure."),
+]
+Price = Annotated[
+    float | None,
+    typer.Option("--price", metavar="USD", help="Of a thousand queries; by default what the services state."),
+]
+Ledgers = Annotated[
+    list[Path] | None,
+    typer.Option("--ledgers", metavar="DIR", help="Read verdicts and scores at the budgets off the scans' ledgers."),
+]
+Data = Annotated[
+    str | None, typer.Option("--data", metavar="DATA", help="The images of those scans, by default where they were.")
+]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that read ledgers.")]
+MeasureOption = Annotated[
+    Literal["accuracy", "tpr", "fpr", "undecided", "auroc"],
+    typer.Option("--measure", help="What a figure by service shows."),
+]
 FigureFile = Annotated[
     Path | None, typer.Option("--figure", metavar="PATH", help="Draw the curves here: .png or .svg.")
 ]
@@ -43,13 +65,20 @@ def show_budget(  # noqa: PLR0913 (the options are the command's interface)
     budgets: Budgets = None,
     pool: Pool = False,
     undecided_as: UndecidedAs = "wrong",
+    by: By = None,
+    price: Price = None,
+    ledgers: Ledgers = None,
+    data: Data = None,
+    workers: Workers = 1,
     figure: FigureFile = None,
+    measure: MeasureOption = "accuracy",
 ) -> None:
-    """Tell how many queries buy which verdict: accuracy, TPR and FPR by budget, of each detector and service.
+    """Tell how many queries buy which verdict: accuracy, TPR, FPR, AUROC and cost by budget, detector and service.
 
     A verdict stands at every budget of at least the queries that it took; at a smaller one the scan was undecided. So
-    one study of scans with a large budget tells of all smaller ones. Reads lines, never a model.
+    one study of scans with a large budget tells of all smaller ones. Reads lines, and ledgers if given, never a model.
     """
+    from studies.budget.exact import Ledgers as Kept
     from studies.budget.figure import checked_figure, draw
     from studies.budget.gather import BudgetConfig, gather_budget
     from studies.settings import whole_numbers
@@ -59,11 +88,14 @@ def show_budget(  # noqa: PLR0913 (the options are the command's interface)
     place = None if out is None else checked_place(out, files)
     picture = None if figure is None else checked_figure(figure, files)
     asked = whole_numbers("--budgets", budgets)
-    config = BudgetConfig(split, tuple(zoos or ()), tuple(detectors or ()), asked, pool, undecided_as)
-    study = gather_budget(files, config)
+    chosen = BudgetConfig(split, tuple(zoos or ()), tuple(detectors or ()), asked, pool, undecided_as)
+    kept = Kept(tuple(ledgers or ()), data, workers)
+    config = replace(chosen, by_service=by is not None, price=price, ledgers=kept)
+    with progress_bar("ledgers") as progress:
+        study = gather_budget(files, config, progress)
     said = _told(study, form, place)
     if picture is not None:
-        write_out(picture[0], draw(study, picture[1]), aside=place is None)  # stdout may be JSON
+        write_out(picture[0], draw(study, picture[1], measure), aside=place is None)  # stdout may be JSON
     if place is None:
         typer.echo(said, nl=False)
     else:

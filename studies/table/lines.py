@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from simkit.errors import DataError, complaint
 from studies.result_line import ResultLine
 
-_MAY_DIFFER = {"seconds", "environment"}
-"""Of two lines about one scan: where and how fast it was made again."""
+_MAY_DIFFER = {"seconds", "environment", "decision_queries"}
+"""Of two lines about one scan: where and how fast it was made again, and what an older one does not say."""
 
 
 @dataclass(frozen=True)

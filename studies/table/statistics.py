@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,9 @@ _SEED = 0
 class Ranking:
     """How well scores order backdoored victims above clean ones.
 
-    auroc: in [0, 1], None where one kind is missing. low, high: its bootstrap interval (95 %); None where the kinds are
-    parted without a tie, one way or the other, since resampling never sees anything else then. unscored: victims of
-    which the detector said nothing.
+    auroc: in [0, 1], None where one kind is missing. low, high: its bootstrap interval (95 %); None where every pair of
+    victims says the same, as when the kinds are parted without a tie, since resampling never sees anything else.
+    unscored: victims of which the detector said nothing.
     """
 
     auroc: float | None
@@ -63,6 +64,15 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
+def holm(values: Sequence[float]) -> list[float]:
+    """The p values of one family of tests, adjusted by Holm's step-down method: each in [its own, 1]."""
+    adjusted, least = [0.0] * len(values), 0.0
+    for rank, i in enumerate(sorted(range(len(values)), key=lambda i: values[i])):
+        least = max(least, min(1.0, (len(values) - rank) * values[i]))
+        adjusted[i] = least
+    return adjusted
+
+
 def ranking(backdoored: Sequence[float | None], clean: Sequence[float | None]) -> Ranking:
     """The area under the ROC curve; a tie counts half. None, no score, lies below every score: it accuses nobody.
 
@@ -71,22 +81,32 @@ def ranking(backdoored: Sequence[float | None], clean: Sequence[float | None]) -
     unscored = sum(score is None for score in (*backdoored, *clean))
     if not backdoored or not clean or unscored == len(backdoored) + len(clean):
         return Ranking(None, None, None, unscored)
-    wins = _wins(backdoored, clean)
-    value = float(wins.mean())
-    low, high = _interval(wins) if 0.0 < value < 1.0 else (None, None)
-    return Ranking(value, low, high, unscored)
+    return ranked(wins(backdoored, clean), unscored)
 
 
-def _wins(backdoored: Sequence[float | None], clean: Sequence[float | None]) -> NDArray[np.float64]:
+def ranked(won: NDArray[np.float64], unscored: int, *, interval: bool = True) -> Ranking:
+    """The area that these wins are, see `wins`; B and C 1 or more. interval: whether to draw one."""
+    low, high = _interval(won) if interval and np.ptp(won) > 0 else (None, None)
+    return Ranking(float(won.mean()), low, high, unscored)
+
+
+def wins(backdoored: Sequence[float | None], clean: Sequence[float | None]) -> NDArray[np.float64]:
     """(B, C): 1 where the backdoored victim has the higher score, one half where both have the same."""
     above, below = (np.array([-np.inf if s is None else s for s in scores]) for scores in (backdoored, clean))
     return np.where(above[:, None] == below, 0.5, (above[:, None] > below).astype(np.float64))
 
 
-def _interval(wins: NDArray[np.float64]) -> tuple[float, float]:
+def _interval(won: NDArray[np.float64]) -> tuple[float, float]:
     """The middle 95 % of the area over resampled victims, each kind by itself, so that their numbers stay."""
-    draws = stream(_SEED, "table", "auroc")
-    first, second = (draws.multinomial(n, np.full(n, 1 / n), RESAMPLES) for n in wins.shape)
-    areas = ((first @ wins) * second).sum(axis=1) / wins.size
+    first, second = _draws(*won.shape)
+    areas = ((first @ won) * second).sum(axis=1) / won.size
     low, high = np.percentile(areas, (2.5, 97.5))
     return float(low), float(high)
+
+
+@lru_cache(maxsize=8)  # a pure function of two small numbers, and dearer than what is done with it
+def _draws(backdoored: int, clean: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How often each victim of either kind is in each resample."""
+    draws = stream(_SEED, "table", "auroc")
+    first, second = (draws.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(np.float64) for n in (backdoored, clean))
+    return first, second

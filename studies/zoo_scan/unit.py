@@ -18,6 +18,7 @@ from db.ledger import Ledger
 from db.stored import StoredRun
 from oracles.errors import OracleError
 from simkit.errors import SimkitError
+from simkit.search.refine import is_refinement
 from simkit.verdict import Kind, Stopped
 from simkit.zoo.manifest import Victim, checked_weights
 from simkit.zoo.spec import ZooSplit
@@ -149,6 +150,7 @@ def _line(unit: Unit, result: ScanResult, broken: str) -> ResultLine:
         flagged=result.flagged,
         score=result.score,
         queries=result.spent,
+        decision_queries=None if white_box else decision_queries(run, result.spent),
         image_queries=result.image_queries,
         white_box=white_box,
         forward_passes=cost.get("forward_passes"),
@@ -157,6 +159,13 @@ def _line(unit: Unit, result: ScanResult, broken: str) -> ResultLine:
         classes=tuple(ClassLine(**{name: getattr(c, name) for name in ClassLine.model_fields}) for c in result.classes),
         notes="; ".join(filter(None, (broken, result.notes))),
     )
+
+
+def decision_queries(run: StoredRun, spent: int) -> int:
+    """Of the queries that a finished run spent, those before it began to refine what it had found."""
+    refining = [step.id for step in run.steps.values() if is_refinement(step.state)]
+    before = run.spent_before(refining) if refining else None
+    return spent if before is None else before
 
 
 def _told(error: Exception) -> str:

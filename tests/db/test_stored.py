@@ -42,6 +42,14 @@ def test_everything_of_one_run_in_order(filled: Path, make_call: MakeCall, make_
     assert filled.read_bytes() == before
 
 
+def test_what_was_spent_before_some_steps(filled: Path) -> None:
+    run = StoredRun.read(filled, 1)
+    check, search = (step.id for step in run.steps.values())
+    told = [run.spent_before(steps) for steps in ([check], [search], [search, check], [])]
+    assert told == [0, 3, 0, None]
+    assert run.spent_before([10**6]) is None
+
+
 def test_calls_that_come_later_are_not_read(filled: Path, make_call: MakeCall, make_run: MakeRun) -> None:
     run = StoredRun.read(filled, 1)
     with Ledger.open(filled) as ledger:

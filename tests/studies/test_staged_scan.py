@@ -21,6 +21,7 @@ from studies.replay_run import Given
 from studies.scan import scan
 from studies.scan_result import ScanResult
 from studies.stored import OwnCode
+from studies.zoo_scan.unit import decision_queries
 from tests.fakes import corner_plant
 from tests.studies.scans import IMAGES, arrays, told
 from tests.studies.test_runs import Stopping
@@ -98,6 +99,17 @@ def test_other_rules_are_read_off_a_run_that_was_refined(tmp_path: Path) -> None
     same, other = replayed(db, 1, rules=[RULES["small_patch"], none], given=given)
     assert (same.verdict, same.held) == ("backdoored", True)
     assert (other.verdict, other.held) == ("undecided", False)
+
+
+def test_the_queries_of_the_decision_are_those_before_refinement(tmp_path: Path) -> None:
+    db, given = tmp_path / "scan.db", Given(images=IMAGES, own=OwnCode(STAGED))
+    result = scanned_in_stages(db)
+    decided = decision_queries(StoredRun.read(db), result.spent)
+    assert 0 < decided < result.spent - 500
+    before, then = replayed(db, 1, at=[decided - 1, decided], given=given)
+    assert (before.verdict == "backdoored", then.verdict, then.spent) == (False, "backdoored", decided)
+    alone = scanned_in_stages(tmp_path / "alone.db", preset=replace(LATE, refine=None))
+    assert decision_queries(StoredRun.read(tmp_path / "alone.db"), alone.spent) == alone.spent
 
 
 def test_a_verdict_stands_whatever_of_its_refinement_the_ledger_lacks(tmp_path: Path) -> None:

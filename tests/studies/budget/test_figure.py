@@ -10,9 +10,10 @@ import pytest
 from matplotlib import image as pictures
 
 from simkit.errors import ConfigError
+from studies.budget.data import Measure
 from studies.budget.figure import COLOURS, checked_figure, draw
-from studies.budget.gather import gather_budget
-from tests.studies.table.made import config, line, lines, write
+from studies.budget.gather import BudgetConfig, gather_budget
+from tests.studies.table.made import ORACLE, config, line, lines, write
 
 
 def drawn(folder: Path, names: list[str]) -> bytes:
@@ -45,6 +46,19 @@ def test_points_ends_and_missing_kinds_are_drawn(tmp_path: Path) -> None:
     picture = draw(gather_budget([write(tmp_path / "a.jsonl", [*own, *ran_out])]), "png")
     (tmp_path / "a.png").write_bytes(picture)
     assert pictures.imread(tmp_path / "a.png").shape[1] > 1000
+
+
+@pytest.mark.parametrize("measure", ["accuracy", "tpr", "fpr", "undecided", "auroc"])
+def test_every_service_has_a_panel(measure: Measure, tmp_path: Path) -> None:
+    behind = [ORACLE, {"label_only": True}, {"top_k": 3}, {"decimals": 2}]
+    settings = [config() | {"oracle": oracle} for oracle in behind]
+    told = [one for given in settings for name in ("a", "b") for one in lines("cbbc", detector=name, config=given)]
+    study = gather_budget([write(tmp_path / "a.jsonl", told)], BudgetConfig(by_service=True))
+    said = draw(study, "svg", measure).decode()
+    for title in ("scores", "rounded to 2 places", "top 3", "label alone"):
+        assert f"<!-- {title} -->" in said, title
+    for colour in COLOURS[:2]:
+        assert said.count(f"stroke: {colour}") >= len(behind) + 1  # and in the legend
 
 
 def test_its_form_is_how_its_name_ends(tmp_path: Path) -> None:

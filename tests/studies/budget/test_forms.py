@@ -14,11 +14,12 @@ import pytest
 from studies.budget.data import BudgetStudy
 from studies.budget.gather import BudgetConfig, gather_budget
 from studies.budget.page import page
-from studies.budget.plain import to_csv, to_json
+from studies.budget.plain import pairs_csv, to_csv, to_json
 from studies.budget.text import text
+from studies.budget.words import service_words
 from studies.shares import share
 from tests.studies.pages import Elements, opened
-from tests.studies.table.made import config, line, lines, write
+from tests.studies.table.made import ORACLE, config, line, lines, write
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -39,7 +40,8 @@ def test_text_tells_every_figure(tmp_path: Path) -> None:
     rows = [re.split(r"\s{2,}", row.strip()) for row in said.splitlines()]
     assert ["b3d", "0", "25", "50", "50"] in rows
     assert ["sa", "0", "0", "-", "-"] in rows
-    assert ["2,000", "2/4 50% (15-85)", "1/2 (9-91)", "0/2 (0-66)", "2/4"] in rows
+    (row,) = (row for row in rows if row[:2] == ["2,000", "2/4 50% (15-85)"])
+    assert (row[2:5], row[5][:4]) == (["1/2 (9-91)", "0/2 (0-66)", "2/4"], "0.88")
     flat = " ".join(said.split())
     assert "counts as wrong, and as no accusation" in flat
     assert "sa ends at 1,000 queries: its scans tell nothing of 2 victims beyond." in flat
@@ -52,6 +54,53 @@ def test_a_scan_in_stages_says_what_its_accuracy_is(tmp_path: Path) -> None:
     given = write(tmp_path / "a.jsonl", lines("cb", config=staged))
     flat = " ".join(text(gather_budget([given]), 100).split())
     assert "b3d ends at 300,000 queries: its scans tell nothing of 1 victim beyond. b3d scans in stages" in flat
+
+
+def test_services_stand_beside_each_other(tmp_path: Path) -> None:
+    behind = {"top_k": 5, "label_only": False}, {"label_only": True, "top_k": None}, ORACLE
+    told = [one for oracle in behind for one in lines("cbbc", config=config() | {"oracle": oracle})]
+    (panel,) = (found := gather_budget([write(tmp_path / "a.jsonl", told)], BudgetConfig(by_service=True))).panels
+    assert (panel.services, {curve.name for curve in panel.curves}) == (("scores", "top5", "label"), {"b3d"})
+    said = text(found, 100).splitlines()
+    first = said.index("b3d: verdicts right, in %, by what the service tells")
+    assert [row.split("  ")[0].strip() for row in said[first + 3 : first + 6]] == ["scores", "top 5", "label alone"]
+
+
+@pytest.mark.parametrize(
+    ("service", "said"),
+    [
+        ("quantized, top_k 1", "uint8 images, top 1"),
+        ("top12", "top 12"),
+        ("decimals 2", "rounded to 2 places"),
+        ("quantized, score_noise 0.05", "uint8 images, score noise 0.05"),
+        ("quantized, label_only", "uint8 images, label alone"),
+    ],
+)
+def test_a_service_has_a_title(service: str, said: str) -> None:
+    assert service_words(service) == said
+
+
+def test_money_is_told_where_there_is_a_price(tmp_path: Path) -> None:
+    given = write(tmp_path / "a.jsonl", lines("cbbc"))
+    found = gather_budget([given], BudgetConfig(price=2.0, budgets=(500, 2500)))
+    rows = [re.split(r"\s{2,}", row.strip()) for row in text(found, 100).splitlines()]
+    after = rows.index(["Cost a victim in money, mean, by budget"])
+    assert rows[after + 3 : after + 6] == [["b3d", "1", "4"], ["at most", "1", "5"], ["2 for a thousand queries."]]
+    first, second = csv.DictReader(StringIO(to_csv(found)))
+    assert (first["cost_mean"], second["cost_mean"], second["cost_most"]) == ("1.0", "4.0", "5.0")
+    assert second["spent"] == "2000.0"
+
+
+def test_pairs_have_a_row_a_budget(tmp_path: Path) -> None:
+    given = write(tmp_path / "a.jsonl", [*lines("cbcb" * 5), *lines("cccc" * 5, detector="nc")])
+    found = gather_budget([given], BudgetConfig(budgets=(1, 30_000)))
+    rows = list(csv.DictReader(StringIO(pairs_csv(found))))
+    assert [(r["first"], r["second"], r["budget"], r["only_first"], r["only_second"]) for r in rows] == [
+        ("b3d", "nc", "1", "0", "0"),
+        ("b3d", "nc", "30000", "10", "0"),
+    ]
+    flat = " ".join(text(found, 100).split())
+    assert "b3d / nc 20 = 10:0*" in flat
 
 
 @pytest.mark.parametrize("width", [80, 100])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from simkit.errors import ConfigError
-from studies.budget.data import BudgetStudy, Curve
+from studies.budget.data import BudgetStudy, Curve, Money, Paired
 from studies.budget.gather import BudgetConfig, gather_budget
 from studies.budget.grid import LEAST, covering
 from studies.result_line import ResultLine
@@ -96,6 +97,45 @@ def test_white_boxes_have_no_place(tmp_path: Path) -> None:
     assert study(tmp_path, [*four(), *own]).panels[0].left_out == ("own:W",)
     with pytest.raises(ConfigError, match="no line with queries: nc looks at weights; add lines of a black box"):
         study(tmp_path, white)
+
+
+def test_the_spend_of_a_budget_is_what_scans_took_of_it(tmp_path: Path) -> None:
+    curve = of(study(tmp_path, four(), budgets=(500, 2500, 9000), price=3.0))["b3d"]
+    assert [p.spent for p in curve.points] == [500, (1000 + 2000 + 2500 + 2500) / 4, 2500]
+    assert [p.cost for p in curve.points] == [Money(1.5, 1.5), Money(6.0, 7.5), Money(7.5, 27.0)]
+    priced = config() | {"oracle": ORACLE | {"price_per_thousand": 2.0}}
+    stated = of(study(tmp_path, lines("cb", config=priced), budgets=(500,)))
+    assert [c.points[0].cost for c in stated.values()] == [Money(1.0, 1.0)]
+    assert curve.points[0].cost is not None
+    assert of(study(tmp_path, four()))["b3d"].points[0].cost is None
+
+
+def test_a_verdict_stands_before_what_it_found_is_refined(tmp_path: Path) -> None:
+    told = [one.model_copy(update={"decision_queries": one.queries - 900}) for one in four()]
+    curve = of(study(tmp_path, told, budgets=(100, 1100)))["b3d"]
+    assert [(p.accuracy, p.spent) for p in curve.points] == [(share(1, 4), 100), (share(2, 4), (1000 + 3 * 1100) / 4)]
+    assert [p.budget for p in curve.steps][:3] == [100, 1000, 1100]
+    older = [one.model_copy(update={"notes": "class 1 refined from 4 to 3 pixels"}) for one in four()]
+    assert (of(study(tmp_path, told))["b3d"].refined, of(study(tmp_path, older))["b3d"].refined) == (0, 4)
+
+
+def test_pairs_differ_in_the_service_or_in_the_detector(tmp_path: Path) -> None:
+    labels = config() | {"oracle": {"label_only": True}}
+    told = [*lines("cbcb"), *lines("cccc", detector="nc"), *lines("bbcb", config=labels)]
+    (panel,) = study(tmp_path, told, budgets=(10, 4000)).panels
+    assert [(pair.first, pair.second) for pair in panel.pairs] == [("b3d", "nc"), ("b3d", "b3d, label")]
+    second, first = panel.pairs
+    assert [(t.victims, t.only_first, t.only_second, t.p, t.adjusted) for t in first.tests] == [
+        (4, 0, 0, 1.0, 1.0),
+        (4, 1, 0, 1.0, 1.0),
+    ]
+    assert second.tests[1] == Paired(4000, 4, 2, 0, 0.5, 1.0)
+
+
+def test_prices_below_nothing_are_refused() -> None:
+    for price in (-1.0, math.inf, math.nan):
+        with pytest.raises(ConfigError, match="give 0 or more"):
+            BudgetConfig(price=price)
 
 
 def test_zoos_are_pooled_on_demand_alone(tmp_path: Path) -> None:

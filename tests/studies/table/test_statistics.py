@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from studies.table.statistics import mcnemar, ranking, spread
+from studies.table.statistics import holm, mcnemar, ranking, spread
 
 SCORES = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=30)
 """From few values, so that there are ties."""
@@ -73,3 +73,17 @@ def test_a_perfect_parting_has_no_interval() -> None:
     found = ranking([2.0, 3.0], [1.0, 0.0])
     assert (found.auroc, found.low, found.high) == (1.0, None, None)
     assert ranking([0.0], [1.0]).low is None
+
+
+def test_holm_known_answers() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+    assert holm([0.2]) == [0.2]
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_keeps_the_order_and_never_lowers(values: list[float]) -> None:
+    adjusted = holm(values)
+    assert all(p <= q <= 1 for p, q in zip(values, adjusted, strict=True))
+    assert [q for _, q in sorted(zip(values, adjusted, strict=True))] == sorted(adjusted)

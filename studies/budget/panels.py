@@ -1,0 +1,64 @@
+"""The curves of one zoo, or of several as one: which lines are of one method, and what it is called."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from studies.budget.curves import Course, Scale, curve
+from studies.budget.data import Panel
+from studies.budget.pairs import pairs
+from studies.identity import canonical
+from studies.result_line import ResultLine
+from studies.table.data import Key
+from studies.table.gather import victims_of
+from studies.table.methods import key_of, methods
+from studies.zoo_scan.titles import TITLES
+
+
+def panel(lines: Sequence[ResultLine], scale: Scale) -> Panel:
+    """The curves of these lines, one or more, as of one zoo."""
+    zoos = tuple(dict.fromkeys(line.zoo for line in lines))
+    together = [_without(line, " + ".join(zoos), ("budget",)) for line in lines]
+    by_key: dict[Key, list[ResultLine]] = defaultdict(list)
+    for line, same in zip(lines, together, strict=True):
+        by_key[key_of(same)].append(line)
+    found, names = methods(together, TITLES), _names(lines, together)
+    asked = {key: own for key in found if (own := [line for line in by_key[key] if line.asks])}
+    courses = {key: Course(own, scale.exact) for key, own in asked.items()}
+    curves = {key: curve(found[key], names[key], course, scale) for key, course in courses.items()}
+    return Panel(
+        zoos=zoos,
+        victims=victims_of(lines),
+        services=_services((curves[key].service, own[0]) for key, own in asked.items()),
+        curves=tuple(curves.values()),
+        pairs=tuple(pairs({one.label: (one, courses[key]) for key, one in curves.items()}, scale)),
+        left_out=tuple(method.label for key, method in found.items() if key not in asked),
+    )
+
+
+def _without(line: ResultLine, zoo: str, left_out: Sequence[str]) -> ResultLine:
+    """The same whatever these settings, so that its lines under several are of one method."""
+    config = {name: value for name, value in line.config.items() if name not in left_out}
+    digest = hashlib.sha256(canonical(config).encode()).hexdigest()
+    return line.model_copy(update={"zoo": zoo, "config": config, "config_hash": digest})
+
+
+def _names(lines: Sequence[ResultLine], together: Sequence[ResultLine]) -> dict[Key, str]:
+    """What each method is called behind every service."""
+    anywhere = [_without(line, same.zoo, ("budget", "oracle")) for line, same in zip(lines, together, strict=True)]
+    labels = methods(anywhere, TITLES)
+    return {key_of(same): labels[key_of(one)].label for same, one in zip(together, anywhere, strict=True)}
+
+
+def _services(told: Iterable[tuple[str, ResultLine]]) -> tuple[str, ...]:
+    """Each once, from all scores to the label alone."""
+    ranks: dict[str, tuple[object, ...]] = {}
+    for service, line in told:
+        oracle: Mapping[str, Any] = line.config.get("oracle") or {}
+        ranks.setdefault(
+            service, (bool(oracle.get("label_only")), -(oracle.get("top_k") or 10**6), service != "scores")
+        )
+    return tuple(sorted(ranks, key=lambda service: ranks[service]))

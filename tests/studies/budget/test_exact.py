@@ -1,0 +1,92 @@
+"""Verdicts and scores read off ledgers: what a scan with the smaller budget really says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from db.errors import StorageError
+from simkit.errors import DataError
+from studies.budget.exact import Ledgers, read, tasks
+from studies.budget.gather import BudgetConfig, gather_budget
+from studies.cli import main
+from studies.result_file import read_lines
+from studies.result_line import ResultLine
+from studies.zoo_scan.unit import scan_unit
+from tests.studies.zoo_scan.studies import study_of, units
+
+AT = (40, 150, 700, 1_500, 2_000)
+DETECTORS = ("race", "random-patch", "label-noise")
+
+
+def scanned(zoo: Path, folder: Path, budget: int, *detectors: str) -> list[ResultLine]:
+    study = study_of(zoo, folder, budget=budget)
+    assert {scan_unit(unit).state for unit in units(study, *detectors)} == {"scanned"}
+    return read_lines(study.out)
+
+
+@pytest.fixture(scope="module")
+def folder(demo_victims: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("exact")
+    scanned(demo_victims / "zoo", made, 2_000, *DETECTORS)
+    return made
+
+
+def test_a_word_is_what_a_scan_with_that_budget_says(folder: Path, demo_victims: Path, tmp_path: Path) -> None:
+    lines = read_lines(folder / "results.jsonl")
+    found = Ledgers((folder / "ledgers",)).read(lines, AT, lambda _done, _of: None)
+    assert {unit[4] for unit in found} == {"race", "random-patch"}  # the other is no scan, and whole or nothing
+    assert all(set(words) == set(AT[:-1]) for words in found.values())  # its own budget its line tells of
+    real = {b: scanned(demo_victims / "zoo", tmp_path / str(b), b, "race", "random-patch") for b in AT[:-1]}
+    held = 0
+    for line in lines:
+        for budget, word in found.get(line.unit, {}).items():
+            (scan,) = [r for r in real[budget] if (r.index, r.detector) == (line.index, line.detector)]
+            if word.held:
+                held += 1
+                assert (word.kind, word.ended) == (scan.verdict, True)
+                assert word.spent in (scan.queries, min(line.queries, budget))
+            else:
+                assert word.kind == "undecided"
+    assert held >= 12
+
+
+def test_curves_of_ledgers_are_points_and_say_so(folder: Path) -> None:
+    files = [folder / "results.jsonl"]
+    told: list[tuple[int, int]] = []
+    exact = BudgetConfig(budgets=AT, ledgers=Ledgers((folder / "ledgers",)))
+    (panel,) = gather_budget(files, exact, lambda done, of: told.append((done, of))).panels
+    curves = {curve.detector: curve for curve in panel.curves}
+    assert {name: curve.exact for name, curve in curves.items()} == {"race": 2, "random-patch": 2, "label-noise": 0}
+    assert curves["race"].steps == curves["race"].points
+    assert told == [(n, 4) for n in range(1, 5)]
+    (lines,) = gather_budget(files, BudgetConfig(budgets=AT)).panels
+    by_lines = {curve.detector: curve for curve in lines.curves}
+    for name, curve in curves.items():
+        assert curve.points[-1] == by_lines[name].points[-1]
+        for read_off, stood in zip(curve.points, by_lines[name].points, strict=True):
+            assert read_off.tpr.hits >= stood.tpr.hits
+
+
+def test_what_cannot_be_read_is_told(folder: Path, tmp_path: Path) -> None:
+    lines = read_lines(folder / "results.jsonl")
+    assert tasks(lines, [tmp_path], AT, None) == []
+    with pytest.raises(StorageError, match="no folder of ledgers"):
+        tasks(lines, [tmp_path / "none"], AT, None)
+    other = Ledgers((folder / "ledgers",), str(tmp_path / "none"))
+    with pytest.raises(DataError, match="none"):
+        other.read(lines, AT, lambda _done, _of: None)
+    (first, *_) = tasks(lines, [folder / "ledgers"], AT, str(tmp_path / "none"))
+    assert (read(first).words, bool(read(first).problem)) == ({}, True)
+
+
+def test_the_command_reads_ledgers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["study", "budget", str(folder / "results.jsonl"), "--ledgers", str(folder / "ledgers"), "--format", "json"]
+    assert main([*asked, "--budgets", "700", "--by", "service", "--price", "1"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [curve["exact"] for curve in told["panels"][0]["curves"]] == [2, 2, 0]
+    assert told["by_service"] is True
+    assert main([*asked, "--price", "-1"]) == 2
+    assert "give 0 or more" in capsys.readouterr().err
