@@ -27,7 +27,7 @@ class OfClass(IntEnum):
     what its masks lost over the last chunk, as a share of the image. TURNED: share of unseen images that the last
     trigger tried there has turned. FOUND: they confirmed one. OVER: nothing more to spend on. GAIN, in [-1, 1]: what
     the shared search has seen of the class, see `Race.gains`, over `GAIN_RANGE`. NAMED: its best pair is of this class.
-    LOSS: of the last step, over `LOSS_RANGE`.
+    LOSS: of the last step, over `LOSS_RANGE`; 1 before one.
     """
 
     SPENT = 0
@@ -94,7 +94,7 @@ class Sight:
     def __init__(self, n_classes: int, budget: int, clean_accuracy: float) -> None:
         self._n_classes, self._budget = n_classes, budget
         self._classes = np.zeros((n_classes, len(OfClass)), np.float32)
-        self._classes[:, OfClass.SIZE] = 1.0
+        self._classes[:, [OfClass.SIZE, OfClass.LOSS]] = 1.0
         self._shared = np.zeros(len(OfShared), np.float32)
         self._shared[OfShared.SIZE] = 1.0
         self._episode = np.array([1.0, clean_accuracy, min(math.log10(budget) / 10.0, 1.0)], np.float32)

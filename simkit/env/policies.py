@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -63,9 +63,11 @@ def uniform_all(observation: Observation, can: Can) -> int:
 
 
 def promise(observation: Observation) -> Costs:
-    """How much a class looks like a target, (T,), in [0, 1]: how often its best trigger works, and how small it is."""
-    classes = observation["classes"].astype(np.float64)
-    merit: Costs = classes[:, OfClass.SUCCESS] * (1.0 - np.sqrt(np.minimum(classes[:, OfClass.SIZE], 1.0)))
+    """How much a class looks like a target, (T,), in [0, 1]: how little its last samples cost, 0 before any.
+
+    On tune victims the target ranked better by this, of all that is seen of a class, than by size or success.
+    """
+    merit: Costs = 1.0 - observation["classes"][:, OfClass.LOSS].astype(np.float64)
     return merit
 
 
@@ -115,20 +117,24 @@ class Ucb:
 
 @dataclass(frozen=True)
 class RaceFirst:
-    """The shared search for `queries`, then the classes in turn, those first of which it has seen most.
+    """The shared search for `queries`; then each class once, those first of which it has seen most; then `then`.
 
-    queries: after which the race is left, to come back to where no class can be had.
+    queries: after which the race is left, to come back to where no class can be had. Of 600 to 2,800 this did best on
+    tune victims with 1,000 queries, and as well as any with 10,000.
     """
 
     queries: int = 1_200
+    then: Ucb = field(default_factory=Ucb)
 
     def __call__(self, observation: Observation, can: Can) -> int:
-        """The shared arm, or the class with the fewest queries and among those the largest gain."""
+        """The shared arm, the untried class with the largest gain, or what `then` says."""
         shared, classes = spent(observation)
         if can[-1] and (shared < self.queries or not can[:-1].any()):
             return len(can) - 1
-        gains = observation["classes"][:, OfClass.GAIN]
-        return _least(classes - gains, can)  # a gain is at most one query: it decides between equals
+        untried = can[:-1] & (classes < 1.0)
+        if untried.any():
+            return _best(observation["classes"][:, OfClass.GAIN], np.append(untried, False))
+        return self.then(observation, can)
 
 
 @dataclass(frozen=True)
@@ -162,7 +168,7 @@ def _least(values: NDArray[np.floating], can: Can) -> int:
     return int(np.where(can[:-1], values, np.inf).argmin()) if can[:-1].any() else len(can) - 1
 
 
-def _best(values: Costs, can: Can) -> int:
+def _best(values: NDArray[np.floating], can: Can) -> int:
     return _least(-values, can)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +15,7 @@ from studies.settings import with_settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from simkit.env.recording import Recording
     from studies.env_record import Recorded
 
 app = typer.Typer(help="Learn where to spend queries, on trajectories recorded once.", no_args_is_help=True)
@@ -79,3 +81,78 @@ def _tell(outcomes: Sequence[Recorded], as_json: bool) -> None:
         typer.echo(", ".join(f"{number} {state}" for state, number in count.items() if number))
     if count["failed"]:
         raise typer.Exit(1)
+
+
+Recordings = Annotated[
+    list[Path], typer.Argument(metavar="DIR...", help="Recordings to compare on.", show_default=False)
+]
+TuneFolder = Annotated[
+    list[Path], typer.Option("--tune", metavar="DIR", help="Recordings to set budgets and belief on. May come again.")
+]
+Policies = Annotated[
+    str | None, typer.Option("--policies", metavar="A,B,...", help="By name; all there are by default.")
+]
+Targets = Annotated[
+    str, typer.Option("--budget-grid", metavar="Q,Q,...", help="Mean queries a victim, as met on the tune victims.")
+]
+Baseline = Annotated[str, typer.Option("--baseline", metavar="NAME", help="What the others are compared with.")]
+LinesFile = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE.jsonl", help="A line a comparison, in place of what is there.")
+]
+
+COLUMNS = ("policy", "target", "queries", "score", "accuracy", "its queries", "its score", "its accuracy")
+DIFFERENCE = ("score difference", "95 %", "better")
+
+
+@app.command("compare")
+def compare_policies(  # noqa: PLR0913 (the options are the command's interface)
+    folders: Recordings,
+    tune: TuneFolder,
+    names: Policies = None,
+    grid: Targets = "1000,2000,5000,10000,20000",
+    baseline: Baseline = "uniform",
+    out: LinesFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell which policies beat the baseline on the recorded victims, victim by victim, for no more queries.
+
+    A policy's budget is chosen on the tune victims; the baseline is given at least the queries that the policy has
+    spent on the victims compared. What is left of a doubt is said as a bootstrap interval of the mean difference.
+    """
+    from simkit.env.policies import POLICIES
+    from simkit.files import write_atomically
+    from studies.env_compare import compare, line
+    from studies.output import print_table
+    from studies.settings import whole_numbers
+
+    victims, known = _read(folders), _read(tune)
+    chosen = names.split(",") if names else list(POLICIES)
+    compared = compare(victims, known, chosen, whole_numbers("--budget-grid", grid), baseline)
+    lines = [line(c, victims, known) for c in compared]
+    if out is not None:
+        write_atomically(out, "".join(f"{json.dumps(told)}\n" for told in lines).encode())
+    if as_json:
+        print_json(lines)
+    elif lines:
+        said = {name: lines[0][name] for name in ("victims", "clean", "split")}
+        typer.echo(
+            f"{said['victims']} victims of split {said['split']}, {said['clean']} of them clean; against {baseline}"
+        )
+        print_table([_row(told) for told in lines], COLUMNS)
+
+
+def _read(folders: Sequence[Path]) -> list[Recording]:
+    from simkit.env.recording import recordings
+
+    return [recording for folder in folders for recording in recordings(folder)]
+
+
+def _row(told: dict[str, Any]) -> dict[str, object]:
+    ours, theirs, score = told["policy"], told["baseline"], told["score_difference"]
+    row = {"policy": ours["policy"], "target": told["target"]}
+    for of, side in (("", ours), ("its ", theirs)):
+        row |= {f"{of}queries": round(side["queries"]), f"{of}score": round(side["score"], 3)}
+        row |= {f"{of}accuracy": round(side["accuracy"], 3)}
+    interval = f"{score['low']:.3f} to {score['high']:.3f}"
+    better = "yes" if told["better"] else "no"
+    return row | {"score difference": round(score["mean"], 3), "95 %": interval, "better": better}
