@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from db import reads
 from db.ledger import Ledger, Run
-from db.records import RunInfo
+from db.records import RunInfo, VerdictRow
 from oracles.budget import Budget
 from oracles.guard import ServiceClock
 from oracles.oracle import Oracle
@@ -28,6 +28,7 @@ from simkit.errors import ConfigError, DataError
 from simkit.home import home
 from simkit.search.annealing import AnnealingConfig
 from simkit.search.contract import Search, Task
+from simkit.search.driver import Checkpoint
 from simkit.search.evaluator import Evaluator
 from simkit.search.images import ScanImages, class_of_all
 from simkit.search.presets import Preset
@@ -233,49 +234,86 @@ def _in_ledger(prepared: Prepared, db: Path | Ledger, out: Path | None, progress
         check_folder(out)
     with opened(db) as ledger:
         run = _finished(prepared, ledger, info, progress)
-        row = run.result()
-        assert row is not None
-        triggers = reads.triggers(ledger.path, run.id)
-        result = scan_result(row, triggers, info, run.id, ledger.path)
+        result, triggers = result_of(run, ledger, info), reads.triggers(ledger.path, run.id)
     if out is None:
         return result
     stem = file_stem(prepared.model.name, info.key)
     return replace(result, triggers=save_triggers(out, stem, result.flagged, triggers))
 
 
+def result_of(run: Run, ledger: Ledger, info: RunInfo) -> ScanResult:
+    """What the ledger has of a finished run, without its files."""
+    row = run.result()
+    assert row is not None
+    return scan_result(row, reads.triggers(ledger.path, run.id), info, run.id, ledger.path)
+
+
+class UnderWay:
+    """A scan in an open ledger, which goes on as far as it is pulled; one that has its verdict there is not pulled.
+
+    Warns where the ledger has the same scan from another environment. Raises StorageError.
+    """
+
+    def __init__(self, prepared: Prepared, ledger: Ledger, info: RunInfo) -> None:
+        self._prepared = prepared
+        kept = reads.same_scans(ledger.path, info)
+        own = next((run for run in kept if run.key == info.key), None)
+        self._oracle = prepared.oracle(own.environment.get("output", "auto") if own else "auto")
+        self._late = LateRun(lambda: ledger.begin(with_output(info, self._oracle)))
+        self._relay = Relay(prepared.config.course(), prepared.images, lambda: prepared.model.oracle.n_classes)
+        if own is None:
+            warn_of_others(ledger.path, info, kept)
+        self.verdict: VerdictRow | None = None if own is None else self._late.run.result()
+        """What the ledger has of its end, None before."""
+
+    @property
+    def run(self) -> Run:
+        """Its run, which begins with its first answer."""
+        return self._late.run
+
+    @property
+    def search(self) -> Search:
+        """The search of the stage that is under way."""
+        return self._relay.search
+
+    @property
+    def score(self) -> float | None:
+        """The verdict's score; before there is one, what the rule says by now, before any unseen image is asked."""
+        return self._relay.decision().score if self.verdict is None else self.verdict.score
+
+    def steps(self) -> Iterator[Checkpoint]:
+        """Ask until there is a verdict, a checkpoint after every step, and finish the run with it; to be pulled once.
+
+        The queries of a checkpoint count those of earlier processes. Only time between pulls counts as the scan's.
+        """
+        began, seconds, config = time.perf_counter(), 0.0, self._prepared.config
+        before = self.run if self._late.begun else None
+        past = Past(before.spent, before.stored_calls(), before.stored_refusals()) if before else None
+        spent = past.queries if past else 0
+        budget, clock = Budget(config.budget, spent=spent), ServiceClock(config.oracle.real_time)
+        oracle = build(
+            config.oracle, config.restricted(self._oracle, spent), budget, self._late, past=past, clock=clock
+        )
+        verdict = None
+        for checkpoint in self._relay.run(Evaluator(oracle, self._late)):
+            verdict, seconds = checkpoint.verdict, seconds + time.perf_counter() - began
+            if verdict is not None:
+                bill = Bill.of(config.oracle, self.run.spent, self.run.refused, seconds, clock.seconds)
+                self.run.finish(verdict_row(verdict, self._relay.rule, bill), trigger_rows(verdict))
+                self.verdict = self.run.result()
+            yield checkpoint
+            began = time.perf_counter()
+        assert verdict is not None
+
+
 def _finished(prepared: Prepared, ledger: Ledger, info: RunInfo, progress: Told | None) -> Run:
     """The run of this scan with its verdict: as it is in the ledger, or conducted to it now."""
-    kept = reads.same_scans(ledger.path, info)
-    own = next((run for run in kept if run.key == info.key), None)
-    oracle = prepared.oracle(own.environment.get("output", "auto") if own else "auto")
-    late = LateRun(lambda: ledger.begin(with_output(info, oracle)))
-    if own is None:
-        warn_of_others(ledger.path, info, kept)
-    elif late.run.result() is not None:
-        return late.run
-    _conduct(prepared, oracle, late, progress)
-    return late.run
-
-
-def _conduct(prepared: Prepared, model: Oracle, late: LateRun, progress: Told | None) -> None:
-    """Ask until there is a verdict, and finish the run with it."""
-    started, config = time.perf_counter(), prepared.config
-    before = late.run if late.begun else None
-    past = Past(before.spent, before.stored_calls(), before.stored_refusals()) if before else None
-    spent = past.queries if past else 0
-    budget, clock = Budget(config.budget, spent=spent), ServiceClock(config.oracle.real_time)
-    oracle = build(config.oracle, config.restricted(model, spent), budget, late, past=past, clock=clock)
-    relay = Relay(config.course(), prepared.images, lambda: prepared.model.oracle.n_classes)
-    told, verdict = -_TELL_SECONDS, None
-    for checkpoint in relay.run(Evaluator(oracle, late)):
+    scan, told = UnderWay(prepared, ledger, info), -_TELL_SECONDS
+    for checkpoint in () if scan.verdict is not None else scan.steps():
         if progress is not None and time.perf_counter() - told >= _TELL_SECONDS:
             told = time.perf_counter()
-            progress(Standing(checkpoint.queries, config.budget, checkpoint.rounds, _smallest(relay.search)))
-        verdict = checkpoint.verdict
-    assert verdict is not None
-    run = late.run
-    bill = Bill.of(config.oracle, run.spent, run.refused, time.perf_counter() - started, clock.seconds)
-    run.finish(verdict_row(verdict, relay.rule, bill), trigger_rows(verdict))
+            progress(Standing(checkpoint.queries, prepared.config.budget, checkpoint.rounds, _smallest(scan.search)))
+    return scan.run
 
 
 def _smallest(search: Search) -> float | None:

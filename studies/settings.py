@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,19 +15,27 @@ def with_settings(fields: Mapping[str, Any], settings: Sequence[str]) -> dict[st
     VALUE is read as TOML (`3`, `0.5`, `true`, `[1, 2]`), as None if it is `none`, and else as text. The last of equal
     keys wins. Raises ConfigError for a setting without `=` or a key that goes into something that is no table.
     """
-    merged = copy.deepcopy(dict(fields))
+    merged = dict(fields)
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not (equals and all(key.split("."))):
             raise ConfigError(f"--set {setting!r}: write KEY=VALUE, for example models=8")
-        *path, last = key.split(".")
-        table = merged
-        for name in path:
-            table = table.setdefault(name, {})
-            if not isinstance(table, dict):
-                raise ConfigError(f"--set {setting!r}: {name} is a single value, it has no {last}")
-        table[last] = _parse(value)
+        merged = put(merged, key, _parse(value), f"--set {setting!r}")
     return merged
+
+
+def put(fields: Mapping[str, Any], key: str, value: Any, where: str) -> dict[str, Any]:
+    """A copy of `fields` with `value` under `key`; a dot in it goes into a table.
+
+    where: said first where a part of the key is no table, which raises ConfigError.
+    """
+    name, _, rest = key.partition(".")
+    if not rest:
+        return {**fields, name: value}
+    table = fields.get(name, {})
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{where}: {name} is a single value, it has no {rest.partition('.')[0]}")
+    return {**fields, name: put(table, rest, value, where)}
 
 
 def whole_numbers(option: str, text: str | None) -> tuple[int, ...]:

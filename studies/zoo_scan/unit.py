@@ -109,7 +109,7 @@ def _scanned(unit: Unit) -> ResultLine | None:
         if any(line.unit == unit.key for line in read_lines(study.out)):
             return None
         result = _result(unit, chosen, checked_weights(study.zoo, unit.victim), claim.ledger)
-        line = _line(unit, result, claim.broken)
+        line = line_of(unit, result, claim.broken)
         return line if append_line(study.out, line) else None
 
 
@@ -122,8 +122,8 @@ def _result(unit: Unit, chosen: Method, model: Path, ledger: Ledger) -> ScanResu
     return detect(chosen.detector, model, db=ledger, **chosen.settings(unit.study.settings))
 
 
-def _line(unit: Unit, result: ScanResult, broken: str) -> ResultLine:
-    """What the ledger has of the run, beside the truth of the manifest."""
+def line_of(unit: Unit, result: ScanResult, broken: str) -> ResultLine:
+    """What the ledger has of the run, beside the truth of the manifest. broken: said first in its notes."""
     assert result.db is not None
     victim, run = unit.victim, StoredRun.read(result.db, result.run)
     white_box = method(unit.detector).white_box

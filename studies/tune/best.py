@@ -1,0 +1,113 @@
+"""What a study came to: its best setting, or its front, and that as a part of a study file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from simkit.errors import DataError
+from studies.report.repeat import leaves
+from studies.study_file.cells import over
+from studies.tune.space import with_values
+from studies.tune.task import Task
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A trial as it is told. state: complete, pruned, failed or under way. values: settings by dotted name.
+
+    auroc: at the budget, of a pruned one where it was pruned. attributes: see `studies.tune.measures.summary`.
+    """
+
+    number: int
+    state: str
+    values: Mapping[str, Any]
+    auroc: float | None
+    feasible: bool
+    attributes: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "trial": self.number,
+            "state": self.state,
+            "settings": dict(self.values),
+            "auroc": self.auroc,
+            "feasible": self.feasible,
+            **self.attributes,
+        }
+
+
+_STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "under way",
+    TrialState.WAITING: "waiting",
+}
+_TOLD = ("scans", "accuracy", "tpr", "fpr", "undecided", "mean_queries", "median_queries", "ledger", "error")
+
+
+def tried(trial: FrozenTrial) -> Tried:
+    """Of a trial of any state."""
+    known = {name: trial.user_attrs.get(name) for name in _TOLD}
+    feasible = all(value <= 0 for value in trial.constraints.values())
+    area = trial.user_attrs.get("auroc")
+    return Tried(trial.number, _STATES[trial.state], dict(trial.params), area, feasible, known)
+
+
+def all_tried(study: optuna.Study) -> list[Tried]:
+    """Every trial by its number, without those that were begun in vain."""
+    return [tried(t) for t in study.get_trials(deepcopy=False) if "surplus" not in t.user_attrs]
+
+
+def best(study: optuna.Study) -> list[Tried]:
+    """The best trial, or the front by queries, of the trials that went to the end and keep the constraint.
+
+    Of equal AUROC the fewest queries are best, then the first trial. Raises DataError where there is none.
+    """
+    ended = [one for one in all_tried(study) if one.state == "complete" and one.feasible]
+    if not ended:
+        raise DataError(
+            f"study {study.study_name!r}: no trial went to its end within the allowed false alarms; try more trials"
+        )
+    ranked = sorted(ended, key=_rank)
+    return ranked[:1] if len(study.directions) == 1 else _front(ranked)
+
+
+def _rank(one: Tried) -> tuple[float, float, int]:
+    return -(one.auroc or 0.0), one.attributes["mean_queries"], one.number
+
+
+def _front(ranked: Sequence[Tried]) -> list[Tried]:
+    """Those that no other beats in one of AUROC and queries and equals in the other; of equal ones the first."""
+    front: list[Tried] = []
+    for one in ranked:
+        if not front or one.attributes["mean_queries"] < front[-1].attributes["mean_queries"]:
+            front.append(one)
+    return front[::-1]
+
+
+def snippet(task: Task, one: Tried) -> str:
+    """An entry of `[[detectors]]` that scans with the trial's settings, with a comment that says where it is from."""
+    count = sum(len(victims) for _, victims in task.zoos)
+    area = "unknown" if one.auroc is None else f"{one.auroc:.3f}"
+    settings = over(task.config.settings, with_values({}, one.values))
+    return "\n".join(
+        (
+            f"# Trial {one.number} of {task.study_name}: AUROC {area} at {task.budget:,} queries, {count} scans of",
+            "# split tune. Quote no figure of those: scan report victims with it.",
+            "[[detectors]]",
+            f"name = {json.dumps(task.config.detector)}",
+            f"budget = {task.budget}",
+            "",
+            "[detectors.settings]",
+            *(f"{name} = {json.dumps(value)}" for name, value in leaves(settings)),
+            "",
+        )
+    )

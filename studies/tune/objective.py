@@ -1,0 +1,83 @@
+"""What a trial is worth: every victim is scanned under its settings, and AUROC says how well the scores tell them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from optuna import Trial, TrialPruned
+
+from db.ledger import Ledger
+from simkit.files import write_atomically
+from studies.result_line import ResultLine
+from studies.tune.lineup import Lineup
+from studies.tune.measures import auroc, summary
+from studies.tune.space import suggested
+from studies.tune.task import Task
+from studies.tune.trial_scans import TrialScans
+
+Told: TypeAlias = Callable[[int, int, str], None]
+"""Scans that are as far as they go for now, of how many, and the trial's number in words."""
+
+FALSE_ALARMS = "false_alarms"
+"""The constraint: FPR less what is allowed, feasible at 0 and below."""
+
+
+class ScanObjective:
+    """Runs trials of a task in this process. Satisfies `Objective`.
+
+    A trial's ledger is `trial-0007.db`, its lines of results `trial-0007.jsonl`. At each checkpoint all scans have
+    asked as many queries or have their verdict; the AUROC of their scores is reported, and the pruner asked. The cap of
+    every scan is its oracle's. What a trial came to is set once, last: a value that Optuna has of a trial before it was
+    broken off would stay.
+    """
+
+    def __init__(self, task: Task, told: Told = lambda _done, _total, _trial: None) -> None:
+        self._task, self._told, self._lineup = task, told, Lineup()
+
+    def __call__(self, trial: Trial, /) -> Sequence[float]:
+        task, stem = self._task, self._task.stem(trial.number)
+        values = suggested(trial, task.config.space)
+        with Ledger.open(task.folder / f"{stem}.db") as ledger:
+            scans = TrialScans(task, values, self._lineup, ledger)
+            pruned = any(self._pruned(trial, scans, queries) for queries in task.checkpoints)
+            if not pruned:
+                self._reach(trial, scans, None)
+            area, lines = auroc(scans.scored), scans.lines()
+        write_lines(task.folder / f"{stem}.jsonl", lines)
+        self._sign(trial, area, lines)
+        if pruned:
+            raise TrialPruned
+        return (area,) if task.mode == "at" else (area, sum(line.queries for line in lines) / len(lines))
+
+    def _pruned(self, trial: Trial, scans: TrialScans, queries: int) -> bool:
+        """Whether the trial ends at this checkpoint. One that it passed before it was broken off is not asked about."""
+        self._reach(trial, scans, queries)
+        known = _reported(trial)
+        if queries not in known:
+            trial.report(auroc(scans.scored), queries)
+        return queries >= max(known, default=0) and trial.should_prune()
+
+    def _reach(self, trial: Trial, scans: TrialScans, queries: int | None) -> None:
+        where = "to the end" if queries is None else f"to {queries:,} queries"
+        for done in scans.reach(queries):
+            self._told(done, len(scans), f"trial {trial.number} {where}")
+
+    def _sign(self, trial: Trial, area: float, lines: Sequence[ResultLine]) -> None:
+        told = summary(lines)
+        for name, value in {"auroc": area, **told, "ledger": f"{self._task.stem(trial.number)}.db"}.items():
+            trial.set_user_attr(name, value)
+        allowed = self._task.config.allowed_false_alarms
+        if allowed is not None and told["fpr"] is not None and FALSE_ALARMS not in trial.constraints:
+            trial.set_constraint(FALSE_ALARMS, told["fpr"] - allowed)
+
+
+def _reported(trial: Trial) -> Sequence[int]:
+    """The checkpoints that Optuna has values of."""
+    return list(trial.storage.get_trial(trial._trial_id).intermediate_values)
+
+
+def write_lines(path: Path, lines: Sequence[ResultLine]) -> None:
+    """All lines of a trial at once. Raises StorageError."""
+    write_atomically(path, "".join(f"{line.model_dump_json()}\n" for line in lines).encode())

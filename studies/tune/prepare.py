@@ -1,0 +1,73 @@
+"""From a study file to the task of one Optuna study, with everything checked that can be before a query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from oracles.errors import InvalidSpec
+from simkit.errors import ConfigError
+from simkit.zoo.manifest import Victim
+from studies.study_file.cells import over
+from studies.study_file.file import StudyFile
+from studies.study_file.zoos import Zoo
+from studies.tune.config import TuneConfig
+from studies.tune.space import check_space
+from studies.tune.storage import check_processes, placed
+from studies.tune.task import Mode, Task
+from studies.zoo_scan.unit import Study
+
+
+def task_of(file: StudyFile, mode: Mode, budget: int | None = None, changes: Mapping[str, Any] | None = None) -> Task:
+    """What is to be tuned. budget: queries a scan; None for that of the file. changes: fields of its `[tune]` table.
+
+    A storage among the changes is a path as seen from the working folder, that of the file from the file's. Raises
+    ConfigError in one line: no `[tune]` table, another split than `tune`, one kind of victims alone, a setting that the
+    detector has not, several workers on SQLite.
+    """
+    config, beside = _config(file, dict(changes or {}))
+    default = file.results.parent / f"{file.config.name}-optuna.db"
+    try:
+        storage = placed(config.storage, beside, default)
+        check_processes(storage, config.workers)
+        asked = file.config.budget if budget is None else budget
+        zoos = tuple(_scans(file, config, zoo, seed, asked) for seed in file.config.repeats for zoo in file.zoos)
+        threads = file.config.workers.threads
+        task = Task(file.config.name, mode, asked, config, zoos, file.ledgers / "tune", storage, threads)
+        _check(task)
+    except (ConfigError, InvalidSpec) as error:
+        raise ConfigError(f"{file.path.name}: {str(error).removeprefix('scan: ')}") from error
+    return task
+
+
+def _config(file: StudyFile, changes: dict[str, Any]) -> tuple[TuneConfig, Path]:
+    """The table with the changes, and the folder that its storage is seen from."""
+    if file.config.tune is None:
+        raise ConfigError(f"{file.path.name}: has no [tune] table; an empty one tunes three settings of B3D")
+    beside = Path.cwd() if "storage" in changes else file.path.parent
+    return file.config.tune.model_copy(update=changes), beside
+
+
+def _scans(file: StudyFile, config: TuneConfig, zoo: Zoo, seed: int, budget: int) -> tuple[Study, tuple[Victim, ...]]:
+    services = file.config.services
+    told = zoo.settings() | {"budget": budget, "seed": seed, "oracle": services[config.service or next(iter(services))]}
+    settings = told | over(file.config.settings, config.settings)
+    spec = zoo.manifest.spec
+    return Study(zoo.folder, spec.name, spec.split, file.results, file.ledgers, settings), zoo.victims
+
+
+def _check(task: Task) -> None:
+    if task.method.preset is None:
+        raise ConfigError(
+            f"[tune] {task.config.detector} is no search with settings; name a preset, see simkit detectors"
+        )
+    victims = [victim for _, of_zoo in task.zoos for victim in of_zoo]
+    if len({victim.truth for victim in victims}) < 2:
+        kind = victims[0].truth
+        raise ConfigError(f"all {len(victims)} victims are {kind}; AUROC needs clean and backdoored ones")
+    if split := next((study.split for study, _ in task.zoos if study.split != "tune"), None):
+        raise ConfigError(f"settings are chosen on split 'tune', and a zoo is of {split!r}")
+    for settings in (study.settings for study, _ in task.zoos):
+        task.method.config(settings)
+        check_space(task.method, settings, task.config.space)

@@ -1,0 +1,86 @@
+"""Draws of settings that are a function of the seed, the trial's number and the trials before it, and of nothing else.
+
+A sampler of Optuna goes on with one random stream, so that a study that was broken off draws other settings than one
+that was not. Here every trial has a stream of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from simkit.seeding import subseed
+from studies.tune.config import TuneConfig, Value
+
+Make: TypeAlias = Callable[[int], BaseSampler]
+_SEEDS = 2**32
+"""numpy's generators take no larger seed."""
+
+
+class SeededSampler(BaseSampler):
+    """Asks a fresh sampler in each trial, with a seed of that trial alone. first: the values of trial 0, None for none.
+
+    make: a sampler from its seed.
+    """
+
+    def __init__(self, make: Make, seed: int, first: Mapping[str, Value] | None = None) -> None:
+        self._make, self._seed, self._first = make, seed, first
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._of(trial, "together").infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        if self._is_first(trial):
+            return {}
+        return self._of(trial, "together").sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A stream a setting too: a trial that was broken off between two of them draws the second one as before."""
+        if self._first is not None and self._is_first(trial):
+            return self._first[param_name]
+        return self._of(trial, param_name).sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self._of(trial, "before").before_trial(study, trial)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
+        self._of(trial, "after").after_trial(study, trial, state, values)
+
+    def _is_first(self, trial: FrozenTrial) -> bool:
+        return self._first is not None and trial.number == 0
+
+    def _of(self, trial: FrozenTrial, purpose: str) -> BaseSampler:
+        return self._make(subseed(self._seed, "tune", trial.number, purpose) % _SEEDS)
+
+
+def sampler(config: TuneConfig, first: Mapping[str, Value] | None) -> BaseSampler:
+    """The sampler of a study. first: the values of its first trial, None to draw them too."""
+
+    def make(seed: int) -> BaseSampler:
+        if config.sampler == "random":
+            return RandomSampler(seed)
+        if config.sampler == "nsga2":
+            return NSGAIISampler(population_size=config.population, seed=seed)
+        # where several processes tune at once, a trial under way counts as a bad one, so that they try other settings
+        return TPESampler(n_startup_trials=config.startup, multivariate=True, constant_liar=True, seed=seed)
+
+    return SeededSampler(make, config.seed, first)
+
+
+def pruner(config: TuneConfig, first_checkpoint: int | None) -> BasePruner:
+    """The pruner of a study. first_checkpoint: in queries, None where nothing is pruned."""
+    if config.pruner == "none" or first_checkpoint is None:
+        return NopPruner()
+    if config.pruner == "halving":
+        return SuccessiveHalvingPruner(min_resource=first_checkpoint, reduction_factor=2)
+    return MedianPruner(n_startup_trials=config.startup, n_warmup_steps=0)

@@ -1,0 +1,146 @@
+"""Optuna's tables: a file of their own beside the results, or a database by its URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+
+from db.errors import StorageBusy, StorageError
+from oracles.errors import one_line
+from simkit.errors import ConfigError
+from simkit.files import make_folder
+from studies.identity import canonical
+from studies.scan_config import ScanConfig
+from studies.tune.sampler import pruner, sampler
+from studies.tune.space import defaults
+from studies.tune.task import Task
+
+_FILE = "sqlite:///"
+_PASSWORD = re.compile(r"(://[^:/@]+):[^@/]*@")
+_IDENTITY = "simkit"
+"""Where a study keeps what its values depend on."""
+
+_PATIENCE = 60.0
+"""Seconds that SQLite waits for another reader, such as optuna-dashboard."""
+
+
+def placed(storage: str, beside: Path, default: Path) -> str:
+    """The URL, a file in it as seen from the folder `beside`. default: the file where no storage is named."""
+    if not storage:
+        return f"{_FILE}{default}"
+    if storage.startswith(_FILE):
+        return f"{_FILE}{beside / storage.removeprefix(_FILE)}"
+    if re.match(r"(postgres|postgresql)(\+\w+)?://", storage):
+        return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", storage)
+    raise ConfigError(f"storage {shown(storage)!r}: give sqlite:///FILE or postgresql://USER@HOST/DATABASE")
+
+
+def shown(storage: str) -> str:
+    """The URL without a password."""
+    return _PASSWORD.sub(r"\1:***@", storage)
+
+
+def file_of(storage: str) -> Path | None:
+    """The SQLite file; None for a server."""
+    return Path(storage.removeprefix(_FILE)) if storage.startswith(_FILE) else None
+
+
+def check_processes(storage: str, workers: int) -> None:
+    """Raises ConfigError for several processes on SQLite, which cannot lock a row."""
+    if workers > 1 and file_of(storage) is not None:
+        raise ConfigError(
+            f"{workers} workers need a database that many may write to, and {shown(storage)} is none; give --storage "
+            "postgresql://USER@HOST/DATABASE, or --workers 1"
+        )
+
+
+@contextmanager
+def opened(task: Task, *, make: bool) -> Iterator[optuna.Study]:
+    """The task's study, to add trials to; SQLite files are locked meanwhile. make: where it is not there yet.
+
+    Raises StorageBusy where another process has the file, StorageError; ConfigError where the study was begun with
+    other settings.
+    """
+    path = file_of(task.storage)
+    if path is not None:
+        make_folder(path.parent)
+    lock = nullcontext() if path is None else FileLock(f"{path}.lock", timeout=0)
+    try:
+        with lock:
+            yield _study(task, make=make)
+    except Timeout:
+        raise StorageBusy(
+            f"{path}: another process tunes into it, and SQLite takes one; wait for it, or give another --storage"
+        ) from None
+    except StorageInternalError as error:
+        raise StorageError(f"{shown(task.storage)}: {one_line(error.__cause__ or error)}") from error
+
+
+def read(task: Task) -> optuna.Study:
+    """The task's study, to look at. Raises StorageError where there is none yet."""
+    path = file_of(task.storage)
+    if path is not None and not path.exists():
+        raise StorageError(f"{path}: nothing was tuned yet; leave out --show, --best and --plots to begin")
+    try:
+        return _study(task, make=False)
+    except KeyError:
+        there = ", ".join(optuna.get_all_study_names(_storage(task.storage))) or "none"
+        raise StorageError(
+            f"{shown(task.storage)}: no study {task.study_name!r} in it; it has {there}: see --at, --sampler-seed"
+        ) from None
+
+
+def _study(task: Task, *, make: bool) -> optuna.Study:
+    storage = _storage(task.storage)
+    chosen: dict[str, Any] = {
+        "study_name": task.study_name,
+        "sampler": sampler(task.config, defaults(_config(task), task.config.space)),
+        "pruner": pruner(task.config, next(iter(task.checkpoints), None)),
+    }
+    if not make:
+        return optuna.load_study(storage=storage, **chosen)
+    directions = [StudyDirection.MAXIMIZE] if task.mode == "at" else [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
+    study = optuna.create_study(storage=storage, directions=directions, load_if_exists=True, **chosen)
+    _check_same(study, task)
+    return study
+
+
+def _config(task: Task) -> ScanConfig:
+    """Of a scan under nothing but what is held fixed."""
+    return task.method.config(task.zoos[0][0].settings)
+
+
+def _check_same(study: optuna.Study, task: Task) -> None:
+    """Writes down what the study's values depend on, or compares it with what was."""
+    wanted = task.identity()
+    known = study.user_attrs.get(_IDENTITY)
+    if known is None:
+        study.set_user_attr(_IDENTITY, wanted)
+    elif canonical(known) != canonical(wanted):
+        differ = [
+            name for name in wanted["tune"] if canonical(wanted["tune"][name]) != canonical(known["tune"].get(name))
+        ]
+        what = ", ".join(f"tune.{name}" for name in differ) or "the victims or their settings"
+        raise ConfigError(
+            f"study {study.study_name!r} was begun with another {what}; give the study file another name, or --storage"
+        )
+
+
+def _storage(url: str) -> RDBStorage:
+    """Raises StorageError."""
+    wait = {"connect_args": {"timeout": _PATIENCE}} if file_of(url) is not None else {}
+    try:
+        return RDBStorage(url, engine_kwargs=wait)
+    except ImportError as error:
+        raise StorageError(f"{shown(url)}: {error}; pip install 'b3d-simkit[postgres]'") from error
+    except Exception as error:  # whatever the driver has against the server, the file or the URL
+        raise StorageError(f"{shown(url)}: {one_line(error)}; see --storage") from error
