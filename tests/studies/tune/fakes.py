@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,4 +59,14 @@ class Refusing(Parabola):
         if trial.number == 2:
             trial.report(0.25, 10)
             raise TrialPruned
+        return values
+
+
+class Dying(Parabola):
+    """Takes its process with it in the sixth trial."""
+
+    def __call__(self, trial: Trial, /) -> Sequence[float]:
+        values = super().__call__(trial)
+        if trial.number == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
         return values

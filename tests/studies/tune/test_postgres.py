@@ -1,0 +1,54 @@
+"""Several processes at one study, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from db.errors import StorageError
+from simkit.errors import ConfigError
+from studies.tune.run import tune
+from studies.tune.storage import placed, read
+from tests.studies.tune.fakes import Dying, Parabola, task_of
+from tests.studies.tune.postgres import server
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with server() as found:
+        yield placed(found, Path(), Path())
+
+
+def test_four_processes_bring_two_hundred_trials_to_an_end(url: str, zoo: Path, tmp_path: Path) -> None:
+    task = task_of(zoo, tmp_path, storage=url, trials=200, workers=4, seed=1)
+    told = [trial.number for trial in tune(task, Parabola)]
+    trials = read(task).trials
+    assert Counter(trial.state for trial in trials) == {TrialState.COMPLETE: 200}
+    assert sorted(told) == [trial.number for trial in trials] == list(range(200))
+    assert len({trial.user_attrs["worker"] for trial in trials}) > 1
+    assert list(task.folder.glob("worker-*")) == []
+    assert list(tune(task, Parabola)) == []
+
+
+def test_a_process_that_dies_leaves_its_trial_to_the_others(url: str, zoo: Path, tmp_path: Path) -> None:
+    task = task_of(zoo, tmp_path, storage=url, trials=12, workers=2, seed=2)
+    with pytest.raises(ConfigError, match="a process died, for example for want of memory; the same command goes on"):
+        list(tune(task, Dying))
+    running = [trial for trial in read(task).trials if trial.state == TrialState.RUNNING]
+    assert [trial for trial in running if trial.number == 5]
+    list(tune(task, Parabola))
+    trials = read(task).trials
+    assert [trial.number for trial in trials] == list(range(12))
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+    assert all(trials[trial.number].params.items() >= trial.params.items() for trial in running)
+    assert list(task.folder.glob("worker-*")) == []
+
+
+def test_a_database_that_is_not_there_is_told(url: str, zoo: Path, tmp_path: Path) -> None:
+    task = task_of(zoo, tmp_path, storage=url.replace("/postgres?", "/none?"))
+    with pytest.raises(StorageError, match='database "none" does not exist; see --storage'):
+        list(tune(task, Parabola))
