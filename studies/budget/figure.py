@@ -31,7 +31,7 @@ _LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2
 _WIDTH, _HEIGHT, ROW = 11.0, 3.1, 0.24
 """In inches: of the picture, of a panel, of a row of the legend."""
 
-_SETTINGS: dict[Any, Any] = {"text.parse_math": False, "svg.hashsalt": "simkit", "svg.fonttype": "path"}
+SETTINGS: dict[Any, Any] = {"text.parse_math": False, "svg.hashsalt": "simkit", "svg.fonttype": "path"}
 """A `$` in a name is no formula; equal curves give equal files; the same letters wherever it is shown."""
 
 
@@ -50,15 +50,20 @@ def draw(study: BudgetStudy, form: Form, measure: Measure = "accuracy") -> bytes
     measure: what a picture by service shows; the other shows three.
     """
     from matplotlib import rc_context  # slow to import
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     from studies.budget.figure_services import by_service
 
-    with rc_context(_SETTINGS):
-        figure = by_service(study, measure) if study.by_service else measures(study)
-        FigureCanvasAgg(figure)  # no pyplot: it keeps global state
-        stream = io.BytesIO()
-        figure.savefig(stream, format=form, dpi=150, metadata={"Date": None} if form == "svg" else {"Software": None})
+    with rc_context(SETTINGS):
+        return saved(by_service(study, measure) if study.by_service else measures(study), form)
+
+
+def saved(figure: Figure, form: Form) -> bytes:
+    """The figure as a file of that form, without a date, under `SETTINGS`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)  # no pyplot: it keeps global state
+    stream = io.BytesIO()
+    figure.savefig(stream, format=form, dpi=150, metadata={"Date": None} if form == "svg" else {"Software": None})
     return stream.getvalue()
 
 

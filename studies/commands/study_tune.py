@@ -13,6 +13,7 @@ from studies.commands.study_table import write_out
 from studies.output import print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
+    from studies.study_file.file import StudyFile
     from studies.tune.best import Tried
     from studies.tune.task import Mode, Task
 
@@ -52,6 +53,10 @@ Best = Annotated[
 TrialOption = Annotated[
     int | None, typer.Option("--trial", metavar="N", min=0, help="With --best: of this trial.", show_default=False)
 ]
+Plots = Annotated[
+    Path | None,
+    typer.Option("--plots", metavar="DIR", help="Draw all that this file tuned, and try nothing.", show_default=False),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 
 
@@ -67,6 +72,7 @@ def tune_study(  # noqa: PLR0913 (the options are the command's interface)
     show: Show = False,
     best: Best = None,
     trial: TrialOption = None,
+    plots: Plots = None,
     as_json: AsJson = False,
 ) -> None:
     """Try settings of a detector on the victims of tune zoos, and keep those that tell them best for N queries.
@@ -80,12 +86,15 @@ def tune_study(  # noqa: PLR0913 (the options are the command's interface)
     mode = _mode(at, pareto)
     given = {"trials": trials, "sampler": sampler, "seed": sampler_seed, "storage": storage, "workers": workers}
     changes = {name: value for name, value in given.items() if value is not None}
-    task = task_of(StudyFile.load(file), mode, at, changes)
+    study = StudyFile.load(file)
+    task = task_of(study, mode, at, changes)
     if best is not None:
         _write_best(task, best, trial, file)
-    if not show and best is None:
-        _tune(task, quiet=as_json)
-    if show or best is None:
+    if plots is not None:
+        _draw(study, plots, storage)
+    if show or (best is None and plots is None):
+        if not show:
+            _tune(task, quiet=as_json)
         _tell(task, as_json=as_json)
 
 
@@ -157,6 +166,22 @@ def _write_best(task: Task, out: Path, number: int | None, file: Path) -> None:
     place, study = checked_place(out, [file], (".toml",)), read(task)
     one = _numbered(all_tried(study), number) if number is not None else best(study)[-1]
     write_out(place, snippet(task, one).encode(), aside=True)
+
+
+def _draw(study: StudyFile, folder: Path, storage: str | None) -> None:
+    """Each figure as PNG, SVG and CSV."""
+    from simkit.errors import DataError
+    from simkit.files import make_folder
+    from studies.tune.plots import plots
+    from studies.tune.studies import tuned
+
+    drawn = [plot for group in tuned(study, storage) for plot in plots(group)]
+    if not drawn:
+        raise DataError(f"{study.path.name}: nothing was tuned yet; leave out --plots to begin")
+    make_folder(folder)
+    for plot in drawn:
+        for ending, said in (("png", plot.png), ("svg", plot.svg), ("csv", plot.csv.encode())):
+            write_out(folder / f"{plot.name}.{ending}", said, aside=True)
 
 
 def _numbered(every: Sequence[Tried], number: int) -> Tried:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from simkit.errors import DataError
@@ -22,6 +23,7 @@ class Tried:
     """A trial as it is told. state: complete, pruned, failed or under way. values: settings by dotted name.
 
     auroc: at the budget, of a pruned one where it was pruned. attributes: see `studies.tune.measures.summary`.
+    distributions: what the values were drawn from.
     """
 
     number: int
@@ -30,6 +32,7 @@ class Tried:
     auroc: float | None
     feasible: bool
     attributes: Mapping[str, Any]
+    distributions: Mapping[str, BaseDistribution]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -58,7 +61,8 @@ def tried(trial: FrozenTrial) -> Tried:
     known = {name: trial.user_attrs.get(name) for name in _TOLD}
     feasible = all(value <= 0 for value in trial.constraints.values())
     area = trial.user_attrs.get("auroc")
-    return Tried(trial.number, _STATES[trial.state], dict(trial.params), area, feasible, known)
+    state = _STATES[trial.state]
+    return Tried(trial.number, state, dict(trial.params), area, feasible, known, dict(trial.distributions))
 
 
 def all_tried(study: optuna.Study) -> list[Tried]:
@@ -76,21 +80,23 @@ def best(study: optuna.Study) -> list[Tried]:
         raise DataError(
             f"study {study.study_name!r}: no trial went to its end within the allowed false alarms; try more trials"
         )
-    ranked = sorted(ended, key=_rank)
-    return ranked[:1] if len(study.directions) == 1 else _front(ranked)
+    return sorted(ended, key=_rank)[:1] if len(study.directions) == 1 else front(ended)
 
 
 def _rank(one: Tried) -> tuple[float, float, int]:
     return -(one.auroc or 0.0), one.attributes["mean_queries"], one.number
 
 
-def _front(ranked: Sequence[Tried]) -> list[Tried]:
-    """Those that no other beats in one of AUROC and queries and equals in the other; of equal ones the first."""
-    front: list[Tried] = []
-    for one in ranked:
-        if not front or one.attributes["mean_queries"] < front[-1].attributes["mean_queries"]:
-            front.append(one)
-    return front[::-1]
+def front(ended: Sequence[Tried]) -> list[Tried]:
+    """Those that no other beats in AUROC or queries without being beaten in the other, the cheapest first.
+
+    Of equal ones the first trial.
+    """
+    found: list[Tried] = []
+    for one in sorted(ended, key=_rank):
+        if not found or one.attributes["mean_queries"] < found[-1].attributes["mean_queries"]:
+            found.append(one)
+    return found[::-1]
 
 
 def snippet(task: Task, one: Tried) -> str:

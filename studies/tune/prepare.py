@@ -26,10 +26,9 @@ def task_of(file: StudyFile, mode: Mode, budget: int | None = None, changes: Map
     ConfigError in one line: no `[tune]` table, another split than `tune`, one kind of victims alone, a setting that the
     detector has not, several workers on SQLite.
     """
-    config, beside = _config(file, dict(changes or {}))
-    default = file.results.parent / f"{file.config.name}-optuna.db"
+    config = _config(file, dict(changes or {}))
     try:
-        storage = placed(config.storage, beside, default)
+        storage = storage_of(file, (changes or {}).get("storage"))
         check_processes(storage, config.workers)
         asked = file.config.budget if budget is None else budget
         zoos = tuple(_scans(file, config, zoo, seed, asked) for seed in file.config.repeats for zoo in file.zoos)
@@ -41,12 +40,21 @@ def task_of(file: StudyFile, mode: Mode, budget: int | None = None, changes: Map
     return task
 
 
-def _config(file: StudyFile, changes: dict[str, Any]) -> tuple[TuneConfig, Path]:
-    """The table with the changes, and the folder that its storage is seen from."""
+def storage_of(file: StudyFile, storage: str | None = None) -> str:
+    """The URL of a file's studies. storage: as given on the command line, None for that of the file.
+
+    Raises ConfigError.
+    """
+    known = _config(file, {}).storage if storage is None else storage
+    beside = file.path.parent if storage is None else Path.cwd()
+    return placed(known, beside, file.results.parent / f"{file.config.name}-optuna.db")
+
+
+def _config(file: StudyFile, changes: dict[str, Any]) -> TuneConfig:
+    """The table with the changes."""
     if file.config.tune is None:
         raise ConfigError(f"{file.path.name}: has no [tune] table; an empty one tunes three settings of B3D")
-    beside = Path.cwd() if "storage" in changes else file.path.parent
-    return file.config.tune.model_copy(update=changes), beside
+    return file.config.tune.model_copy(update=changes)
 
 
 def _scans(file: StudyFile, config: TuneConfig, zoo: Zoo, seed: int, budget: int) -> tuple[Study, tuple[Victim, ...]]:

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 
 from simkit.children import children
 from simkit.errors import ConfigError
-from studies.tune.storage import opened
+from studies.tune.storage import opened, quiet
 from studies.tune.task import Task
 from studies.tune.work import MakeObjective, work
 
@@ -26,12 +26,12 @@ def tune(task: Task, make: MakeObjective) -> Iterator[FrozenTrial]:
 
     make: the objective, in each process. Raises as `work` does, ConfigError where a process died.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # what it has to say, the command says
     if task.config.workers == 1:
         torch.set_num_threads(task.threads)
-        yield from work(task, make)
+        with quiet():
+            yield from work(task, make)
         return
-    with opened(task, make=True) as study:  # one process makes the tables
+    with quiet(), opened(task, make=True) as study:  # one process makes the tables
         before = {trial.number for trial in _ended(study)}
         context = multiprocessing.get_context("forkserver")  # a fork of this process would have threads of torch in it
         context.set_forkserver_preload([__name__])
@@ -41,9 +41,9 @@ def tune(task: Task, make: MakeObjective) -> Iterator[FrozenTrial]:
 
 
 def _drain(task: Task, make: MakeObjective) -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    for _ in work(task, make):
-        pass
+    with quiet():
+        for _ in work(task, make):
+            pass
 
 
 def _told(study: optuna.Study, futures: list[Future[None]], told: set[int]) -> Iterator[FrozenTrial]:

@@ -64,6 +64,17 @@ def check_processes(storage: str, workers: int) -> None:
 
 
 @contextmanager
+def quiet() -> Iterator[None]:
+    """Optuna tells of warnings alone: what else it has to say, commands say."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+@contextmanager
 def opened(task: Task, *, make: bool) -> Iterator[optuna.Study]:
     """The task's study, to add trials to; SQLite files are locked meanwhile. make: where it is not there yet.
 
@@ -97,6 +108,15 @@ def read(task: Task) -> optuna.Study:
         raise StorageError(
             f"{shown(task.storage)}: no study {task.study_name!r} in it; it has {there}: see --at, --sampler-seed"
         ) from None
+
+
+def every(storage: str) -> list[optuna.Study]:
+    """All studies in a storage, to look at, by name; none where there is no such file yet. Raises StorageError."""
+    path = file_of(storage)
+    if path is not None and not path.exists():
+        return []
+    known = _storage(storage)
+    return [optuna.load_study(storage=known, study_name=name) for name in sorted(optuna.get_all_study_names(known))]
 
 
 def _study(task: Task, *, make: bool) -> optuna.Study:

@@ -59,6 +59,15 @@ def test_the_best_setting_is_part_of_a_study_file(
     assert "--trial 7: there are trials 0 to 0" in capsys.readouterr().err
 
 
+def test_figures_of_all_that_was_tuned(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tune(file, "--plots", "figures") == 4
+    assert "nothing was tuned yet; leave out --plots" in capsys.readouterr().err
+    assert tune(file, "--trials", "1") == 0
+    assert tune(file, "--plots", "figures") == 0
+    names = {f"tune-at-450-slice.{ending}" for ending in ("png", "svg", "csv")}
+    assert {path.name for path in Path("figures").iterdir()} == names
+
+
 def test_two_objectives_have_a_front(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert tune(file, "--pareto", "--json", at="") == 0
     told = json.loads(capsys.readouterr().out)
