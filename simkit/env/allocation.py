@@ -43,6 +43,7 @@ class AllocationEnv(gymnasium.Env[Observation, np.int64]):
         if not self._victims:
             raise ConfigError("an environment without victims; give one or more")
         self._config = config or EnvConfig()
+        self._truth = np.array([victim.backdoored for victim in self._victims])
         self._n_classes = self._victims[0].n_classes
         self._actions = self._n_classes + 1 + len(self._config.levels)
         self.observation_space = space(self._n_classes)
@@ -54,7 +55,7 @@ class AllocationEnv(gymnasium.Env[Observation, np.int64]):
     ) -> tuple[Observation, dict[str, Any]]:
         """See `gymnasium.Env.reset`. Raises ConfigError for a victim or a budget that will not do."""
         super().reset(seed=seed)
-        drawn = int(self.np_random.integers(len(self._victims)))
+        drawn = self._draw()
         number = drawn if options is None else options.get("victim", drawn)
         if not 0 <= number < len(self._victims):
             raise ConfigError(f"no victim {number}; there are {len(self._victims)}, counted from 0")
@@ -83,6 +84,13 @@ class AllocationEnv(gymnasium.Env[Observation, np.int64]):
         self._arms[chosen], self._over[chosen] = int(pulled.row[Field.QUERIES]), bool(pulled.row[Field.OVER])
         self._sight.told(chosen, pulled)
         return self._sight.now(self._left), -self._charge(), False, False, self._info()
+
+    def _draw(self) -> int:
+        """A victim; its kind first, where there are both."""
+        among, prior = np.arange(len(self._truth)), self._config.prior
+        if prior is not None and self._truth.any() and not self._truth.all():
+            among = np.flatnonzero(self._truth == (self.np_random.random() < prior))
+        return int(self.np_random.choice(among))
 
     @property
     def _left(self) -> int:

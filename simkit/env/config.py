@@ -20,17 +20,21 @@ class EnvConfig:
 
     budget: queries an episode, the first check among them; an arm that might cost more than is left cannot be had.
     price: of a thousand queries, in units of the score, so that 10,000 cost a tenth of what a sure and right verdict
-    earns above one that knows nothing. levels: the probabilities of `backdoored` that a verdict may state, in (0, 1),
-    rising. Raises ConfigError.
+    earns above one that knows nothing. prior: chance that the victim of an episode is backdoored, where there are both
+    kinds; None draws from all victims alike. levels: the probabilities of `backdoored` that a verdict may state, in
+    (0, 1), rising. Raises ConfigError.
     """
 
     budget: int = 20_000
     price: float = 0.01
+    prior: float | None = 0.5
     levels: tuple[float, ...] = LEVELS
 
     def __post_init__(self) -> None:
         if self.budget < 1 or self.price < 0:
             raise ConfigError("budget of an episode must be 1 or more, price 0 or more")
+        if self.prior is not None and not 0 < self.prior < 1:
+            raise ConfigError(f"prior {self.prior}; give a chance in (0, 1), or None")
         if not self.levels or list(self.levels) != sorted(set(self.levels)) or not self.levels[0] > 0:
             raise ConfigError(f"levels {self.levels}; give probabilities in (0, 1), rising")
         if self.levels[-1] >= 1:

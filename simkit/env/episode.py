@@ -34,6 +34,11 @@ class Victim(Protocol):
     @property
     def n_classes(self) -> int: ...
 
+    @property
+    def backdoored(self) -> bool:
+        """The truth."""
+        ...
+
     def begin(self) -> Episode:
         """A fresh episode, the same every time."""
         ...
@@ -43,7 +48,7 @@ class LiveVictim:
     """A model that is asked as the episode goes; satisfies `Victim`. name: for whoever reads infos."""
 
     def __init__(self, name: str, bench: Bench, *, backdoored: bool) -> None:
-        self._name, self._bench, self._backdoored = name, bench, backdoored
+        self._name, self._bench, self.backdoored = name, bench, backdoored
 
     @property
     def n_classes(self) -> int:
@@ -52,7 +57,7 @@ class LiveVictim:
 
     def begin(self) -> LiveEpisode:
         """Asks the first check. Raises DataError, Refused."""
-        return LiveEpisode(self._name, self._bench, backdoored=self._backdoored)
+        return LiveEpisode(self._name, self._bench, backdoored=self.backdoored)
 
 
 class LiveEpisode:

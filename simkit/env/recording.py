@@ -76,6 +76,11 @@ class Recording:
         return self.header.n_classes
 
     @property
+    def backdoored(self) -> bool:
+        """The truth."""
+        return self.header.truth == "backdoored"
+
+    @property
     def queries(self) -> int:
         """Of the check and all arms, each to its end."""
         return self.header.check_queries + int(sum(rows[-1, Field.QUERIES] for rows in self.arms))
@@ -112,7 +117,7 @@ class Replayed:
     def __init__(self, recording: Recording) -> None:
         self._recording, header = recording, recording.header
         self._next = [0] * len(recording.arms)
-        self.backdoored = header.truth == "backdoored"
+        self.backdoored = recording.backdoored
         self.name = f"{header.zoo}-{header.index}"
         self.check_queries, self.clean_accuracy = header.check_queries, header.clean_accuracy
         self.chunks = Chunks(*header.largest_chunks)

@@ -134,11 +134,10 @@ def compare_policies(  # noqa: PLR0913 (the options are the command's interface)
     if as_json:
         print_json(lines)
     elif lines:
-        said = {name: lines[0][name] for name in ("victims", "clean", "split")}
-        typer.echo(
-            f"{said['victims']} victims of split {said['split']}, {said['clean']} of them clean; against {baseline}"
-        )
-        print_table([_row(told) for told in lines], COLUMNS)
+        first = lines[0]
+        typer.echo(f"{first['victims']} victims of split {first['split']}, {first['clean']} of them clean")
+        typer.echo(f"each policy, and {baseline} with at least as many queries")
+        print_table([_row(told) for told in lines], COLUMNS + DIFFERENCE)
 
 
 def _read(folders: Sequence[Path]) -> list[Recording]:

@@ -180,3 +180,11 @@ def test_an_action_that_is_not_there_a_budget_too_small_and_no_victims_are_refus
         AllocationEnv([recorded()], EnvConfig(budget=3)).reset()
     with pytest.raises(ConfigError, match="one or more"):
         AllocationEnv([])
+
+
+@pytest.mark.parametrize(("prior", "share"), [(None, 0.25), (0.5, 0.5), (0.9, 0.9)])
+def test_victims_are_drawn_by_the_prior(prior: float | None, share: float) -> None:
+    env = AllocationEnv([recorded(), *[recorded(None)] * 3], EnvConfig(prior=prior))
+    drawn = [env.reset(seed=seed)[1]["victim"] for seed in range(400)]
+    assert np.mean([victim == 0 for victim in drawn]) == pytest.approx(share, abs=0.08)
+    assert set(drawn) == {0, 1, 2, 3}

@@ -38,6 +38,8 @@ def test_queries_cost_their_price() -> None:
     [
         {"budget": 0},
         {"price": -0.1},
+        {"prior": 0.0},
+        {"prior": 1.0},
         {"levels": ()},
         {"levels": (0.5, 0.2)},
         {"levels": (0.0, 0.5)},
