@@ -82,6 +82,11 @@ class ResultLine(BaseModel):
         return self.queries if self.decision_queries is None else self.decision_queries
 
     @property
+    def staged(self) -> bool:
+        """Whether the scan goes on with another search where one ended without a finding."""
+        return bool(self.config.get("stages"))
+
+    @property
     def right(self) -> bool:
         """Whether the verdict is the truth; `undecided` and `invalid` never are."""
         return self.verdict == self.truth

@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import TypeAlias
 
 from studies.budget.data import Curve, Money, Point, UndecidedAs
+from studies.budget.ledgers import refinement_counted
 from studies.budget.order import order
-from studies.budget.standing import Word, known_until, limit_of, speaker, staged, stands, word_at
+from studies.budget.standing import Word, known_until, limit_of, speaker, stands, word_at
 from studies.result_line import ResultLine
 from studies.shares import share
 from studies.table.data import Method
@@ -84,7 +85,7 @@ class Course:
         """What stands of each victim, by the hash of its model; nobody where some are unknown."""
         if not self.stands:
             there = [line for line in self.lines if limit_of(line) == budget]
-            words = [Word(line.verdict, line.score, True, line.queries) for line in there]
+            words = [Word(line.verdict, line.score, True, line.queries, line.staged) for line in there]
             return {line.model_hash: (line.truth, word) for line, word in zip(there, words, strict=True)}
         if self.end is not None and budget > self.end:
             return {}
@@ -136,8 +137,8 @@ def curve(method: Method, name: str, course: Course, scale: Scale) -> Curve:
         stands=course.stands,
         end=course.end,
         silent=0 if course.end is None else list(course.ends).count(course.end),
-        staged=any(map(staged, course.lines)),
-        refined=sum("refine" in line.notes and line.decision_queries is None for line in course.lines),
+        staged=any(line.staged for line in course.lines),
+        refined=sum(map(refinement_counted, course.lines)),
         exact=course.read,
         points=told,
         steps=told if course.read else points(_changes(course, scale.span), interval=False),

@@ -2,45 +2,34 @@
 
 A scan with a smaller budget asks the same questions in the same order until it runs out, so that its verdict and its
 score follow from the answers that are kept; see `studies.replay_rules`. Budgets are read upwards, and no further than
-to the first at which the scan takes the course that its line tells of: it takes it at all larger ones. Where the ledger
-does not hold what a verdict hangs on, there is none; where a score hangs on unseen images that were not asked about,
-the rule's score before them stands in.
+to the first at which the scan takes the course that its line tells of: it takes it at all larger ones. A budget that
+surely leaves it that course is not read. Where the ledger does not hold what a verdict hangs on, there is none; where a
+score hangs on unseen images that were not asked about, the rule's score before them stands in.
 """
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
-from db import reads
-from db.errors import NotALedger, StorageError
+from db.errors import StorageError
 from oracles.errors import ReplayMismatch
 from simkit.children import children
 from simkit.errors import ConfigError, DataError
 from simkit.verdict import Kind
+from studies.budget.ledgers import Ledgers
 from studies.budget.standing import Word, limit_of
-from studies.identity import canonical
-from studies.ledger_files import ledgers_in
 from studies.replay_rules import Reading, one_by_one
 from studies.replay_run import Given
 from studies.result_line import ResultLine
 
-_RUNS = (
-    "SELECT r.id, r.model_hash, r.data_hash, r.config, r.environment, v.spent"
-    " FROM runs AS r JOIN verdicts AS v ON v.run_id = r.id"
-)
-
-_Key: TypeAlias = tuple[str, str, str]
-"""What a scan is known by, wherever it was made: model, images, and settings as canonical JSON."""
-
 
 @dataclass(frozen=True)
 class Task:
-    """A finished scan and the budgets, ascending and below its own, that it is to be read at. Plain data."""
+    """A finished scan and the budgets, ascending, at which it may not be as its line says. Plain data."""
 
     line: ResultLine
     ledger: Path
@@ -58,50 +47,33 @@ class Read:
     problem: str = ""
 
 
-@dataclass(frozen=True)
-class Ledgers:
-    """Folders whose ledgers, there and below, are to be read; none for lines alone.
+def words_of(
+    lines: Sequence[ResultLine], ledgers: Ledgers, budgets: Collection[int], told: Callable[[int, int], None]
+) -> dict[tuple[object, ...], Mapping[int, Word]]:
+    """By the unit of each line whose ledger is here, a word at each budget at which it may not be as its line says.
 
-    data: the images of the scans, None for those that a ledger names. workers: processes that read, 1 or more.
+    told: how many of how many are read. Raises StorageError where a folder or a ledger cannot be read, DataError where
+    no scan could be read off.
     """
-
-    folders: tuple[Path, ...] = ()
-    data: str | None = None
-    workers: int = 1
-
-    def read(
-        self, lines: Sequence[ResultLine], budgets: Collection[int], told: Callable[[int, int], None]
-    ) -> dict[tuple[object, ...], Mapping[int, Word]]:
-        """By the unit of each line whose ledger is here, a word at each of these budgets below its own.
-
-        Raises StorageError where a folder or a ledger cannot be read, DataError where no scan could be read off.
-        """
-        found = list(read_all(tasks(lines, self.folders, budgets, self.data), self.workers, told))
-        problems = [one.problem for one in found if one.problem]
-        if found and len(problems) == len(found):
-            raise DataError(f"{found[0].task.ledger}: {problems[0]}")
-        return {one.task.line.unit: one.words for one in found if not one.problem}
+    found = list(read_all(tasks(lines, ledgers, budgets), ledgers.workers, told))
+    problems = [one.problem for one in found if one.problem]
+    if found and len(problems) == len(found):
+        raise DataError(f"{found[0].task.ledger}: {problems[0]}")
+    return {one.task.line.unit: one.words for one in found if not one.problem}
 
 
-def tasks(
-    lines: Sequence[ResultLine], folders: Sequence[Path], budgets: Collection[int], data: str | None
-) -> list[Task]:
-    """Those of the scans by ask and tell whose ledger is in these folders or below them. Raises StorageError."""
-    wanted = {_known(line.model_hash, line.data_hash, line.config): line for line in lines if "search" in line.config}
-    found: dict[_Key, tuple[Path, int]] = {}
-    for path, run, key, told in _runs(folders, {line.model_hash for line in lines}):
-        line = wanted.get(key)
-        if line is not None and told["spent"] == line.queries:
-            mine = told["environment"] == line.environment
-            if mine or key not in found:  # of two that went the same way, the one that the line is of
-                found[key] = path, run
-    made = [(wanted[key], *place) for key, place in found.items()]
-    tasks = [Task(line, path, run, _below(line, budgets), data) for line, path, run in made]
-    return [task for task in tasks if task.budgets]
+def tasks(lines: Sequence[ResultLine], ledgers: Ledgers, budgets: Collection[int]) -> list[Task]:
+    """Those of the scans by ask and tell that have a ledger here. Raises StorageError."""
+    searched = [line for line in lines if "search" in line.config]
+    return [
+        Task(one.line, one.ledger, one.run, _below(one.line, budgets), ledgers.data) for one in ledgers.found(searched)
+    ]
 
 
 def read(task: Task) -> Read:
     """Its words; an error is told, and not raised: it concerns this scan alone."""
+    if not task.budgets:
+        return Read(task, {})
     words: dict[int, Word] = {}
     left = iter(task.budgets)
     try:
@@ -131,32 +103,34 @@ def read_all(tasks: Sequence[Task], workers: int, told: Callable[[int, int], Non
             told(number, len(tasks))
 
 
-def _runs(folders: Sequence[Path], models: Collection[str]) -> Iterator[tuple[Path, int, _Key, Mapping[str, Any]]]:
-    """Of every finished run of these models: its ledger, its id, what it is known by, its spend and environment."""
-    for path in [path for folder in folders for path in ledgers_in(folder)]:
-        try:
-            rows = reads.sql(path, _RUNS)
-        except NotALedger:
-            continue  # another database in the folder
-        for run, model, data, config, environment, spent in rows.itertuples(index=False):
-            if model in models:
-                told = {"spent": int(spent), "environment": json.loads(environment)}
-                yield path, int(run), _known(model, data, json.loads(config)), told
-
-
-def _known(model: str, data: str, config: Mapping[str, object]) -> _Key:
-    return model, data, canonical(config)
-
-
 def _below(line: ResultLine, budgets: Collection[int]) -> tuple[int, ...]:
-    cap = limit_of(line)
-    return tuple(sorted(budget for budget in budgets if cap is None or budget < cap))
+    """Those that another course may be taken at, ascending."""
+    caps = [cap for cap in (limit_of(line), _enough(line)) if cap is not None]
+    return tuple(sorted(budget for budget in budgets if all(budget < cap for cap in caps)))
+
+
+def _enough(line: ResultLine) -> int | None:
+    """A budget that surely leaves the scan its course, None for unknown: its queries, and all that any of its stages
+    keeps for later, for unseen images, for the next stage to begin, and for the end of a refinement."""
+    if line.stopped == "budget":
+        return None
+    later = line.config.get("stages")
+    stages = [line.config, *(later if isinstance(later, list) else ())]
+    classes = len(line.classes)
+    kept = [classes * (_number(s, "driver", "verify_images") + int(s.get("least_queries") or 0)) for s in stages]
+    return line.queries + max(kept) + max(2 * _number(s, "refine", "verify_images") for s in stages)
+
+
+def _number(config: Mapping[str, Any], table: str, name: str) -> int:
+    """A setting of one of its tables, 0 where there is none."""
+    found = config.get(table)
+    return int(found.get(name, 0)) if isinstance(found, Mapping) else 0
 
 
 def _word(reading: Reading, line: ResultLine, budget: int) -> Word:
     score = reading.search_score if reading.score is None else reading.score
     spent = min(line.queries, budget) if reading.spent is None else reading.spent
-    return Word(cast(Kind, reading.verdict), score, True, spent, reading.held)
+    return Word(cast(Kind, reading.verdict), score, True, spent, line.staged, reading.held)
 
 
 def _whole(reading: Reading, line: ResultLine) -> bool:

@@ -79,7 +79,7 @@ def measures(study: BudgetStudy) -> Figure:
         _draw_panel(list(row), study, panel, legend)
     for lowest in axes[-1]:
         lowest.set_xlabel("query budget a victim")
-    finish(figure, study, legend)
+    finish(figure, study, legend, words.counted(study))
     return figure
 
 
@@ -96,11 +96,11 @@ def columns_of(legend: dict[str, dict[str, Any]]) -> int:
     return max(1, min(4, len(legend), 130 // (max(map(len, legend)) + 8)))
 
 
-def finish(figure: Figure, study: BudgetStudy, legend: dict[str, dict[str, Any]], size: float = 9) -> None:
-    """Title and legend. size: of the legend's letters, in points."""
+def finish(figure: Figure, study: BudgetStudy, legend: dict[str, dict[str, Any]], told: str, size: float = 9) -> None:
+    """Title, and what is told below it; legend. size: of the legend's letters, in points."""
     from matplotlib.lines import Line2D
 
-    figure.suptitle(f"{words.title(study)}\n{words.counted(study)}", fontsize=size + 1.5)
+    figure.suptitle(f"{words.title(study)}\n{told}", fontsize=size + 1.5)
     handles: list[Artist] = [Line2D([], [], **look) for look in legend.values()]
     labels = [f" {label}" for label in legend]  # one that begins with _ would be left out
     figure.legend(handles, labels, loc="outside lower center", ncols=columns_of(legend), fontsize=size, frameon=False)
@@ -119,12 +119,11 @@ def _draw_panel(row: Sequence[Axes], study: BudgetStudy, panel: Panel, legend: d
 
 def draw_curve(axes: Axes, study: BudgetStudy, curve: Curve, name: Measure, look: dict[str, Any]) -> None:
     """A measure: steps with a band, points where it was run, or points joined where it is known at those alone."""
-    joined = bool(curve.exact) or name == "auroc"
-    known = list(_known(curve.points if joined else curve.steps, name))
+    known = list(drawn(curve, name))
     if not known:
         return
     budgets, rates, lows, highs = map(list, zip(*known, strict=True))
-    if joined and curve.stands:
+    if joined(curve, name) and curve.stands:
         axes.fill_between(budgets, lows, highs, color=look["color"], alpha=0.1, linewidth=0)
         axes.plot(budgets, rates, marker="o", markersize=3.5, **look)
     elif curve.stands:
@@ -142,8 +141,17 @@ def draw_curve(axes: Axes, study: BudgetStudy, curve: Curve, name: Measure, look
         axes.errorbar(budgets, rates, yerr=spans, fmt="o", color=look["color"], capsize=3)
 
 
+def drawn(curve: Curve, measure: Measure) -> Iterator[tuple[float, ...]]:
+    """What of a curve is drawn: budget, rate and interval, in percent, wherever there is a rate."""
+    return _known(curve.points if joined(curve, measure) else curve.steps, measure)
+
+
+def joined(curve: Curve, measure: Measure) -> bool:
+    """Whether a curve is known at its points alone."""
+    return bool(curve.exact) or measure == "auroc"
+
+
 def _known(points: Sequence[Point], name: Measure) -> Iterator[tuple[float, ...]]:
-    """Budget, rate and interval, in percent, wherever there is a rate."""
     for point in points:
         if name == "auroc":
             found = point.auroc
@@ -155,12 +163,12 @@ def _known(points: Sequence[Point], name: Measure) -> Iterator[tuple[float, ...]
             yield point.budget, 100 * rate, 100 * low, 100 * (rate if high is None else high)
 
 
-def scale(axes: Axes, span: tuple[int, int], size: float = 9) -> None:
-    """A logarithmic axis of queries and one of percent. size: of their letters, in points."""
+def scale(axes: Axes, span: tuple[int, int], size: float = 9, *, sparse: bool = False) -> None:
+    """A logarithmic axis of queries and one of percent. size: of their letters, in points. sparse: few numbers."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     least, most = span
-    steps = (1, 3) if most >= 30 * least else (1, 2, 3, 5)
+    steps = (1,) if sparse and most >= 300 * least else (1, 3) if most >= 30 * least else (1, 2, 3, 5)
     marks = [s * 10**decade for decade in range(len(str(most))) for s in steps if least <= s * 10**decade <= most]
     axes.set_xscale("log")
     axes.set_xlim(least, most)

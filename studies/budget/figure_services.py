@@ -40,7 +40,7 @@ def by_service(study: BudgetStudy, measure: Measure) -> Figure:
         for axes in row[len(services) :]:
             axes.set_visible(False)
         row[0].set_ylabel(words.axis(measure, panel.victims), fontsize=_LETTERS)
-    finish(figure, study, legend, _LETTERS)
+    finish(figure, study, legend, words.told_of(measure, study), _LETTERS)
     return figure
 
 
@@ -51,7 +51,7 @@ def _rows(panel: Panel) -> Iterator[tuple[str, ...]]:
 
 def _draw(axes: Axes, study: BudgetStudy, measure: Measure, shown: tuple[Panel, str], legend: dict[str, Any]) -> None:
     panel, service = shown
-    scale(axes, study.span, _LETTERS)
+    scale(axes, study.span, _LETTERS, sparse=len(panel.services) > 1)
     several = f"{words.panel_title(panel)}: " if len(study.panels) > 1 else ""
     title = textwrap.fill(f"{several}{words.service_words(service)}", _TITLE, break_on_hyphens=False)
     axes.set_title(title, fontsize=_LETTERS + 0.5, fontweight="bold")

@@ -12,8 +12,9 @@ from simkit.errors import ConfigError
 from simkit.zoo.spec import ZooSplit
 from studies.budget.curves import Scale
 from studies.budget.data import BudgetStudy, UndecidedAs
-from studies.budget.exact import Ledgers
+from studies.budget.exact import words_of
 from studies.budget.grid import covering
+from studies.budget.ledgers import Ledgers
 from studies.budget.panels import panel
 from studies.budget.standing import limit_of, stands
 from studies.result_line import ResultLine
@@ -58,14 +59,19 @@ def gather_budget(
     told: how many ledgers of how many are read. Raises DataError on a line that cannot be used, see `read_lines`;
     ConfigError where none is of the split, zoo or detector, or none asked anything; StorageError on the ledgers.
     """
-    config = config or BudgetConfig()
-    lines = read_lines(files)
+    return curves_of(read_lines(files), config or BudgetConfig(), told)
+
+
+def curves_of(lines: Sequence[ResultLine], config: BudgetConfig, told: Callable[[int, int], None]) -> BudgetStudy:
+    """The curves of these lines, each scan once. Raises as `gather_budget`, but for the lines."""
     shown = _of_detectors(chosen(lines, Wanted(config.split, config.zoos)), config)
     if not any(line.asks for line in shown):
         names = ", ".join(dict.fromkeys(line.detector for line in shown))
         raise ConfigError(f"no line with queries: {names} looks at weights; add lines of a black box")
+    shown = config.ledgers.completed(shown)
     budgets, span = _budgets(shown, config)
-    exact = config.ledgers.read([line for line in shown if line.asks], budgets, told)
+    asked = [line for line in shown if line.asks]
+    exact = words_of(asked, config.ledgers, budgets, told) if config.ledgers.exact else {}
     scale = Scale(budgets, span, config.undecided_as, config.price, exact)
     panels = tuple(panel(own, scale) for own in _grouped(shown, pool=config.pool))
     split = shown[0].split

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +12,7 @@ from studies.budget.data import Panel
 from studies.budget.pairs import pairs
 from studies.identity import canonical
 from studies.result_line import ResultLine
-from studies.table.data import Key
+from studies.table.data import Key, Method
 from studies.table.gather import victims_of
 from studies.table.methods import key_of, methods
 from studies.zoo_scan.titles import TITLES
@@ -25,7 +25,8 @@ def panel(lines: Sequence[ResultLine], scale: Scale) -> Panel:
     by_key: dict[Key, list[ResultLine]] = defaultdict(list)
     for line, same in zip(lines, together, strict=True):
         by_key[key_of(same)].append(line)
-    found, names = methods(together, TITLES), _names(lines, together)
+    found = methods(together, TITLES)
+    names = _names(found, lines, together)
     asked = {key: own for key in found if (own := [line for line in by_key[key] if line.asks])}
     courses = {key: Course(own, scale.exact) for key, own in asked.items()}
     curves = {key: curve(found[key], names[key], course, scale) for key, course in courses.items()}
@@ -46,11 +47,18 @@ def _without(line: ResultLine, zoo: str, left_out: Sequence[str]) -> ResultLine:
     return line.model_copy(update={"zoo": zoo, "config": config, "config_hash": digest})
 
 
-def _names(lines: Sequence[ResultLine], together: Sequence[ResultLine]) -> dict[Key, str]:
-    """What each method is called behind every service."""
+def _names(found: Mapping[Key, Method], lines: Sequence[ResultLine], together: Sequence[ResultLine]) -> dict[Key, str]:
+    """What each method is called behind every service: its title, or where two share one, what tells them apart.
+
+    The settings of one preset may differ between services: a race for labels is not that for scores.
+    """
+    places = Counter((method.detector, method.service) for method in found.values())
     anywhere = [_without(line, same.zoo, ("budget", "oracle")) for line, same in zip(lines, together, strict=True)]
     labels = methods(anywhere, TITLES)
-    return {key_of(same): labels[key_of(one)].label for same, one in zip(together, anywhere, strict=True)}
+    told = {key_of(same): labels[key_of(one)].label for same, one in zip(together, anywhere, strict=True)}
+    alone = {detector for detector, _ in places if all(n == 1 for (d, _), n in places.items() if d == detector)}
+    titles = {key: TITLES.get(method.detector, method.detector) for key, method in found.items()}
+    return {key: titles[key] if method.detector in alone else told[key] for key, method in found.items()}
 
 
 def _services(told: Iterable[tuple[str, ResultLine]]) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from io import StringIO
 from typing import Any
 
 from studies.budget import words
-from studies.budget.data import BudgetStudy, Paired, Point
+from studies.budget.data import BudgetStudy, Measure, Paired, Point
+from studies.budget.figure import drawn
 
 _SHARES = ("accuracy", "tpr", "fpr", "undecided")
 
@@ -26,6 +27,19 @@ def to_csv(study: BudgetStudy) -> str:
     writer = csv.DictWriter(said, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
+    return said.getvalue()
+
+
+def drawn_csv(study: BudgetStudy, measure: Measure) -> str:
+    """What a figure of one measure draws: a row for each curve and budget where anything changes, in [0, 1]."""
+    said = StringIO()
+    writer = csv.writer(said, lineterminator="\n")
+    writer.writerow(("split", "zoo", "curve", "detector", "service", "budget", measure, "low", "high"))
+    for panel in study.panels:
+        for curve in panel.curves:
+            place = study.split, panel.title, curve.label, curve.detector, curve.service
+            for budget, *rates in drawn(curve, measure):
+                writer.writerow((*place, int(budget), *(f"{rate / 100:.6g}" for rate in rates)))
     return said.getvalue()
 
 

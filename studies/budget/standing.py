@@ -48,14 +48,16 @@ class Word:
     """What is known of a victim at a budget.
 
     kind: the verdict, `undecided` while there is none. score: higher is more suspicious. ended: whether the scan has
-    said all that it will at this budget; while it has not, there is no score. spent: queries by then. held: whether
-    the ledger that it was read off had all that the verdict hangs on.
+    said all that it will at this budget; while it has not, there is no score. spent: queries by then. staged: whether
+    the score is of one stage of several. held: whether the ledger that it was read off had all that the verdict hangs
+    on.
     """
 
     kind: Kind
     score: float | None
     ended: bool
     spent: int
+    staged: bool = False
     held: bool = True
 
 
@@ -70,11 +72,6 @@ def stands(line: ResultLine) -> bool:
     return isinstance(line.config.get("search"), Mapping) or line.detector in WHOLE_TESTS
 
 
-def staged(line: ResultLine) -> bool:
-    """Whether the scan goes on with another search where one ended without a finding."""
-    return bool(line.config.get("stages"))
-
-
 def word_at(lines: Sequence[ResultLine], budget: int) -> Word:
     """What stands of a victim at `budget`, of its lines, one or more.
 
@@ -83,10 +80,10 @@ def word_at(lines: Sequence[ResultLine], budget: int) -> Word:
     there = [line for line in lines if line.stopped != "budget" and line.decided_after <= budget]
     if there:
         line = speaker(there, budget)
-        return Word(line.verdict, line.score, True, min(line.queries, budget))
+        return Word(line.verdict, line.score, True, min(line.queries, budget), line.staged)
     line = speaker(lines, budget)
     ran_out = line.stopped == "budget" and _cap(line) == budget
-    return Word("undecided", line.score if ran_out else None, ran_out, min(line.queries, budget))
+    return Word("undecided", line.score if ran_out else None, ran_out, min(line.queries, budget), line.staged)
 
 
 def speaker(lines: Sequence[ResultLine], budget: int) -> ResultLine:
@@ -97,7 +94,7 @@ def speaker(lines: Sequence[ResultLine], budget: int) -> ResultLine:
 
 def known_until(lines: Sequence[ResultLine]) -> int | None:
     """The largest budget of which the lines about one victim tell; None where they tell of all."""
-    if any(line.stopped != "budget" and not (staged(line) and line.verdict == "clean") for line in lines):
+    if any(line.stopped != "budget" and not (line.staged and line.verdict == "clean") for line in lines):
         return None
     caps = [limit for line in lines if (limit := limit_of(line)) is not None]
     return max(caps) if len(caps) == len(lines) else None

@@ -55,7 +55,7 @@ READING = (
     "Bands and brackets are Wilson intervals (95 %).",
     "A verdict stands at every budget of at least the queries that it took; at a smaller one the scan had not decided."
     " A scan whose budget ends looks once more at what it has, so that TPR and FPR may rise a little earlier than told"
-    " here. Curves that are read off ledgers (--ledgers) are exact in this, at the budgets that were asked for.",
+    " here. Curves that are read off ledgers (--exact) are exact in this, at the budgets that were asked for.",
     "A verdict is there before a preset refines what it found (`auto`, `race-wide`); what that costs is in the queries"
     " and the money, where the budget pays for it.",
     "AUROC is of the scores of scans that have ended. One that has not stands in the middle: above every verdict clean,"
@@ -78,6 +78,12 @@ def title(study: BudgetStudy) -> str:
 def counted(study: BudgetStudy) -> str:
     """What no verdict counts as, in one sentence."""
     return _COUNTED[study.undecided_as]
+
+
+def told_of(measure: Measure, study: BudgetStudy) -> str:
+    """What to know below a figure's title."""
+    middle = "A scan without a verdict stands between those called clean and those called backdoored."
+    return middle if measure == "auroc" else counted(study)
 
 
 def panel_title(panel: Panel) -> str:
@@ -262,5 +268,5 @@ def _sources(curve: Curve) -> Iterator[str]:
     elif curve.refined:
         yield (
             f"{curve.label}: {curve.refined} lines do not tell the queries of the verdict from those of refining what"
-            " was found, so that the curve rises later than the verdicts did; --ledgers reads them off."
+            " was found, so that the curve rises later than the verdicts did; --ledgers tells them."
         )

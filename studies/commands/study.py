@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from studies.commands import study_budget, study_gallery, study_scan, study_table, study_tune
+from studies.commands import study_budget, study_gallery, study_report, study_scan, study_table, study_tune
 
 app = typer.Typer(help="Scan whole zoos, and compare what was found.", no_args_is_help=True)
 app.command("scan")(study_scan.scan_zoo)
@@ -12,6 +12,7 @@ app.command("table")(study_table.show_table)
 app.command("budget")(study_budget.show_budget)
 app.command("tune")(study_tune.tune_study)
 app.command("gallery")(study_gallery.write_gallery)
+app.command("report")(study_report.report_study)
 
 
 @app.callback()

@@ -40,7 +40,10 @@ Price = Annotated[
 ]
 Ledgers = Annotated[
     list[Path] | None,
-    typer.Option("--ledgers", metavar="DIR", help="Read verdicts and scores at the budgets off the scans' ledgers."),
+    typer.Option("--ledgers", metavar="DIR", help="Where the ledgers of the scans are, for what lines do not tell."),
+]
+Exact = Annotated[
+    bool, typer.Option("--exact", help="Read verdicts and scores at the budgets off the ledgers; takes minutes.")
 ]
 Data = Annotated[
     str | None, typer.Option("--data", metavar="DATA", help="The images of those scans, by default where they were.")
@@ -68,6 +71,7 @@ def show_budget(  # noqa: PLR0913 (the options are the command's interface)
     by: By = None,
     price: Price = None,
     ledgers: Ledgers = None,
+    exact: Exact = False,
     data: Data = None,
     workers: Workers = 1,
     figure: FigureFile = None,
@@ -78,9 +82,10 @@ def show_budget(  # noqa: PLR0913 (the options are the command's interface)
     A verdict stands at every budget of at least the queries that it took; at a smaller one the scan was undecided. So
     one study of scans with a large budget tells of all smaller ones. Reads lines, and ledgers if given, never a model.
     """
-    from studies.budget.exact import Ledgers as Kept
+    from simkit.errors import ConfigError
     from studies.budget.figure import checked_figure, draw
     from studies.budget.gather import BudgetConfig, gather_budget
+    from studies.budget.ledgers import Ledgers as Kept
     from studies.settings import whole_numbers
     from studies.table.place import checked_place, format_of
 
@@ -88,8 +93,10 @@ def show_budget(  # noqa: PLR0913 (the options are the command's interface)
     place = None if out is None else checked_place(out, files)
     picture = None if figure is None else checked_figure(figure, files)
     asked = whole_numbers("--budgets", budgets)
+    if exact and not ledgers:
+        raise ConfigError("--exact reads ledgers; name their folder with --ledgers")
     chosen = BudgetConfig(split, tuple(zoos or ()), tuple(detectors or ()), asked, pool, undecided_as)
-    kept = Kept(tuple(ledgers or ()), data, workers)
+    kept = Kept(tuple(ledgers or ()), exact, data, workers)
     config = replace(chosen, by_service=by is not None, price=price, ledgers=kept)
     with progress_bar("ledgers") as progress:
         study = gather_budget(files, config, progress)

@@ -16,7 +16,7 @@ from studies.report.gallery import ShownZoo
 _OPEN_RUNS = 4
 """With more runs than this, each one is folded."""
 
-_FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "number": words.number,
         "pixels": lambda size: f"{words.number(size)} {'pixel' if size == 1 else 'pixels'}",
@@ -44,6 +44,7 @@ _FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "overlap": lambda pair: pictures.data_uri(pictures.overlap_of(pair.original, pair.found)),
     }
 )
+"""What pages of reports and galleries make of records."""
 
 
 def render(data: ReportData) -> str:
@@ -65,5 +66,5 @@ def _page(template: str, **told: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(_FILTERS)
+    environment.filters.update(FILTERS)
     return environment.get_template(template).render(**told, version=version("b3d-simkit"))

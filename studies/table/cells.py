@@ -9,7 +9,7 @@ from types import MappingProxyType
 from studies.result_line import ResultLine
 from studies.shares import Share, share
 from studies.table.data import Breakdown, BreakdownRow, By, Cell, Cost, Key, Method, Pair, Rates
-from studies.table.statistics import Ranking, mcnemar, ranking, spread
+from studies.table.statistics import Ranking, mcnemar, ranking, spread, verdicts_first
 
 CLEAN = "clean"
 """The group of victims without an attack; the zoo's stratum of them has this name."""
@@ -82,7 +82,11 @@ def _in_order(group: str) -> tuple[object, ...]:
 
 
 def _ranking(lines: Sequence[ResultLine]) -> Ranking:
-    backdoored, clean = ([line.score for line in lines if line.truth == truth] for truth in ("backdoored", "clean"))
+    scores = [line.score for line in lines]
+    if any(line.staged for line in lines):
+        scores = verdicts_first([(line.verdict, line.score) for line in lines])
+    told = list(zip(lines, scores, strict=True))
+    backdoored, clean = ([score for line, score in told if line.truth == one] for one in ("backdoored", "clean"))
     return ranking(backdoored, clean)
 
 

@@ -41,8 +41,11 @@ def gather(files: Sequence[Path], wanted: Wanted | None = None) -> Table:
     Raises DataError on a line that cannot be used, see `read_lines`; ConfigError where none is of the split or zoo;
     NotALedger, StorageError on the ledgers.
     """
-    wanted = wanted or Wanted()
-    lines = read_lines(files)
+    return tabulated(read_lines(files), wanted or Wanted())
+
+
+def tabulated(lines: Sequence[ResultLine], wanted: Wanted) -> Table:
+    """What these lines say, each scan once. Raises as `gather`, but for the lines."""
     shown = chosen(lines, wanted)
     split = shown[0].split
     left_out = Counter(line.split for line in lines if line.split != split)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from simkit.seeding import stream
+from simkit.verdict import Kind
 
 RESAMPLES = 2000
 """Bootstrap draws behind an interval."""
 
 _SEED = 0
 """Of those draws: the same lines give the same table."""
+
+
+PLACES: Mapping[Kind, int] = MappingProxyType({"backdoored": 1, "undecided": 0, "clean": -1, "invalid": -1})
+"""Verdicts by suspicion; a detector has nothing against a model that it calls invalid."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,16 @@ def holm(values: Sequence[float]) -> list[float]:
         least = max(least, min(1.0, (len(values) - rank) * values[i]))
         adjusted[i] = least
     return adjusted
+
+
+def verdicts_first(words: Sequence[tuple[Kind, float | None]]) -> list[float | None]:
+    """Scores in the order of the verdicts, and among equal verdicts of the scores that were given; None stays None.
+
+    For scans in stages: each stage scores by a rule of its own, so that their scores are on no one scale.
+    """
+    keys = sorted({(PLACES[kind], score) for kind, score in words if score is not None})
+    ranks = {key: float(rank) for rank, key in enumerate(keys)}
+    return [None if score is None else ranks[PLACES[kind], score] for kind, score in words]
 
 
 def ranking(backdoored: Sequence[float | None], clean: Sequence[float | None]) -> Ranking:

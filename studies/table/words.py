@@ -21,9 +21,10 @@ READING = (
     " it lowers accuracy and TPR, never FPR.",
     "FPR is of the clean victims alone: with 20 of them no false alarm still leaves 0 to 16 %, with 50 it leaves 0 to"
     " 7 %.",
-    "AUROC is of the continuous score, whatever the verdict; a tie counts half, and a victim without a score lies below"
-    f" all scores. Its interval (95 %) is a bootstrap over victims, {RESAMPLES:,} draws; where the score parts the two"
-    " kinds wholly there is none, since no draw could differ.",
+    "AUROC is of the continuous score, whatever the verdict; of scans in stages, the scores of which are on no one"
+    " scale, of the verdict first and then of the score. A tie counts half, and a victim without a score lies below all"
+    f" scores. Its interval (95 %) is a bootstrap over victims, {RESAMPLES:,} draws; where it parts the two kinds"
+    " wholly there is none, since no draw could differ.",
     "Targets are of the victims caught: the verdict flags a target class, and no class that is none.",
     "Queries are those paid for; p90 is the smallest amount that nine of ten scans kept to. A white box pays in images"
     " through the model, forward and backward.",

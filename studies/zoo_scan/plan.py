@@ -82,12 +82,16 @@ def done_of(units: Iterable[Unit], out: Path) -> dict[UnitKey, ResultLine]:
     return done
 
 
+def config_hash(method: Method, config: ScanConfig) -> str:
+    """What a line of results knows the settings of its scan by."""
+    return hashlib.sha256(canonical(method.identity(config)).encode()).hexdigest()
+
+
 def _task(study: Study, method: Method, images: ImageHashes) -> tuple[str, str, str]:
     """Name, hash of the settings, and hash of the images."""
     config = method.config(study.settings)
-    digest = hashlib.sha256(canonical(method.identity(config)).encode()).hexdigest()
     none = method.access is QueryAccess and method.preset is None  # a preset's images are blank until they are made
-    return method.name, digest, images.of(config, none=none)
+    return method.name, config_hash(method, config), images.of(config, none=none)
 
 
 def chosen(manifest: Manifest, indices: str | None = None, limit: int | None = None) -> list[Victim]:

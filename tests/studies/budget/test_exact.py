@@ -9,8 +9,10 @@ import pytest
 
 from db.errors import StorageError
 from simkit.errors import DataError
-from studies.budget.exact import Ledgers, read, tasks
+from studies.budget.exact import read, tasks, words_of
 from studies.budget.gather import BudgetConfig, gather_budget
+from studies.budget.ledgers import Ledgers
+from studies.budget.standing import word_at
 from studies.cli import main
 from studies.result_file import read_lines
 from studies.result_line import ResultLine
@@ -36,13 +38,14 @@ def folder(demo_victims: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_a_word_is_what_a_scan_with_that_budget_says(folder: Path, demo_victims: Path, tmp_path: Path) -> None:
     lines = read_lines(folder / "results.jsonl")
-    found = Ledgers((folder / "ledgers",)).read(lines, AT, lambda _done, _of: None)
+    found = words_of(lines, Ledgers((folder / "ledgers",)), AT, lambda _done, _of: None)
     assert {unit[4] for unit in found} == {"race", "random-patch"}  # the other is no scan, and whole or nothing
-    assert all(set(words) == set(AT[:-1]) for words in found.values())  # its own budget its line tells of
+    assert 0 < sum(len(words) for words in found.values()) < 4 * len(AT)  # a budget that is surely enough is not read
     real = {b: scanned(demo_victims / "zoo", tmp_path / str(b), b, "race", "random-patch") for b in AT[:-1]}
     held = 0
     for line in lines:
-        for budget, word in found.get(line.unit, {}).items():
+        for budget in AT[:-1] if line.unit in found else ():
+            word = found[line.unit].get(budget) or word_at([line], budget)
             (scan,) = [r for r in real[budget] if (r.index, r.detector) == (line.index, line.detector)]
             if word.held:
                 held += 1
@@ -56,7 +59,7 @@ def test_a_word_is_what_a_scan_with_that_budget_says(folder: Path, demo_victims:
 def test_curves_of_ledgers_are_points_and_say_so(folder: Path) -> None:
     files = [folder / "results.jsonl"]
     told: list[tuple[int, int]] = []
-    exact = BudgetConfig(budgets=AT, ledgers=Ledgers((folder / "ledgers",)))
+    exact = BudgetConfig(budgets=AT, ledgers=Ledgers((folder / "ledgers",), exact=True))
     (panel,) = gather_budget(files, exact, lambda done, of: told.append((done, of))).panels
     curves = {curve.detector: curve for curve in panel.curves}
     assert {name: curve.exact for name, curve in curves.items()} == {"race": 2, "random-patch": 2, "label-noise": 0}
@@ -72,21 +75,33 @@ def test_curves_of_ledgers_are_points_and_say_so(folder: Path) -> None:
 
 def test_what_cannot_be_read_is_told(folder: Path, tmp_path: Path) -> None:
     lines = read_lines(folder / "results.jsonl")
-    assert tasks(lines, [tmp_path], AT, None) == []
+    assert tasks(lines, Ledgers((tmp_path,)), AT) == []
     with pytest.raises(StorageError, match="no folder of ledgers"):
-        tasks(lines, [tmp_path / "none"], AT, None)
-    other = Ledgers((folder / "ledgers",), str(tmp_path / "none"))
+        tasks(lines, Ledgers((tmp_path / "none",)), AT)
+    other = Ledgers((folder / "ledgers",), data=str(tmp_path / "none"))
     with pytest.raises(DataError, match="none"):
-        other.read(lines, AT, lambda _done, _of: None)
-    (first, *_) = tasks(lines, [folder / "ledgers"], AT, str(tmp_path / "none"))
+        words_of(lines, other, AT, lambda _done, _of: None)
+    (first, *_) = tasks(lines, other, AT)
     assert (read(first).words, bool(read(first).problem)) == ({}, True)
+
+
+def test_a_line_from_before_is_completed(folder: Path) -> None:
+    """What was refined is counted by the ledger; a scan that refined nothing decided with its last query."""
+    lines = read_lines(folder / "results.jsonl")
+    older = [line.model_copy(update={"decision_queries": None, "notes": "class 1 refined"}) for line in lines]
+    told = Ledgers((folder / "ledgers",)).completed(older)
+    assert [line.decision_queries for line in told] == [line.decision_queries for line in lines]
+    assert Ledgers((folder / "ledgers",)).completed(lines) == lines
+    assert Ledgers().completed(older) == older
 
 
 def test_the_command_reads_ledgers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["study", "budget", str(folder / "results.jsonl"), "--ledgers", str(folder / "ledgers"), "--format", "json"]
-    assert main([*asked, "--budgets", "700", "--by", "service", "--price", "1"]) == 0
+    assert main([*asked, "--exact", "--budgets", "700", "--by", "service", "--price", "1"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [curve["exact"] for curve in told["panels"][0]["curves"]] == [2, 2, 0]
     assert told["by_service"] is True
+    assert main(["study", "budget", str(folder / "results.jsonl"), "--exact"]) == 2
+    assert "name their folder with --ledgers" in capsys.readouterr().err
     assert main([*asked, "--price", "-1"]) == 2
     assert "give 0 or more" in capsys.readouterr().err

@@ -78,6 +78,16 @@ def test_settings_and_services_stand_apart(tmp_path: Path) -> None:
     assert sum(bool(curve.changed) for curve in found.values()) == 4
 
 
+def test_a_detector_has_one_name_behind_every_service(tmp_path: Path) -> None:
+    behind = config(steps=9) | {"oracle": {"label_only": True}}
+    alone = of(study(tmp_path, [*four(), *lines("cb", config=behind)]))
+    assert {curve.name for curve in alone.values()} == {"b3d"}
+    two = of(study(tmp_path, [*four(), *lines("cb", config=behind), *lines("cb", config=config(steps=9))]))
+    assert len({curve.name for curve in two.values()}) == 2
+    same = {curve.service: curve.name for curve in two.values() if ("search.steps", "9") in curve.changed}
+    assert len(set(same.values())) == 1
+
+
 def test_one_s_own_detector_has_points_where_it_was_run(tmp_path: Path) -> None:
     def own(budget: int, verdicts: str) -> list[ResultLine]:
         return lines(verdicts, detector="own:D", config={"budget": budget, "oracle": ORACLE, "detector": {"kind": "D"}})

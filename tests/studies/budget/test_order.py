@@ -46,6 +46,16 @@ def test_where_nothing_can_be_said() -> None:
 
 
 kinds = st.sampled_from(["backdoored", "clean", "undecided", "invalid"])
+
+
+def test_of_scans_in_stages_the_verdict_comes_first() -> None:
+    """A patch found scores its success rate, and B3D's end without a finding a ratio of sizes, which may be larger."""
+    found, cleared = Word("backdoored", 0.9, True, 10, staged=True), Word("clean", 2.4, True, 10, staged=True)
+    assert order([found], [cleared]).auroc == 1.0
+    assert order([found], [cleared, OPEN]).auroc == 1.0
+    assert order([ended("backdoored", 0.9)], [ended("clean", 2.4)]).auroc == 0.0
+
+
 words = st.builds(ended, kinds, st.integers(0, 4) | st.none())
 
 

@@ -6,7 +6,7 @@ from studies.result_line import ResultLine
 from studies.shares import share
 from studies.table.cells import breakdown, cell, pair
 from studies.table.data import Key, Method
-from tests.studies.table.made import line, lines
+from tests.studies.table.made import config, line, lines
 
 FIRST, SECOND = (Method(name, name, "c", "scores", 300_000, ()) for name in ("first", "second"))
 
@@ -84,3 +84,12 @@ def test_by_attack_and_architecture() -> None:
     nets = breakdown("architecture", [FIRST], told)
     assert nets.groups == ("conv4", "flat")
     assert [(c.caught.trials, c.accused.trials) for c in nets.rows[0].rates] == [(2, 1), (1, 1)]
+
+
+def test_the_scores_of_stages_are_on_no_one_scale() -> None:
+    staged = config() | {"stages": [{"search": {}}]}
+    told = [line(0, "clean", score=2.4, config=staged), line(1, "backdoored", score=0.9, config=staged)]
+    told += [line(2, "clean", score=0.1, config=staged), line(3, "clean", score=0.3, config=staged)]
+    assert cell(FIRST, told).ranking.auroc == 0.75
+    plain = [one.model_copy(update={"config": config()}) for one in told]
+    assert cell(FIRST, plain).ranking.auroc == 0.5

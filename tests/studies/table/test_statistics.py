@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from studies.table.statistics import holm, mcnemar, ranking, spread
+from simkit.verdict import Kind
+from studies.table.statistics import holm, mcnemar, ranking, spread, verdicts_first
 
 SCORES = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=30)
 """From few values, so that there are ties."""
@@ -87,3 +88,15 @@ def test_holm_keeps_the_order_and_never_lowers(values: list[float]) -> None:
     adjusted = holm(values)
     assert all(p <= q <= 1 for p, q in zip(values, adjusted, strict=True))
     assert [q for _, q in sorted(zip(values, adjusted, strict=True))] == sorted(adjusted)
+
+
+def test_verdicts_come_before_scores_on_demand() -> None:
+    told: list[tuple[Kind, float | None]] = [
+        ("clean", 2.0),
+        ("backdoored", 0.5),
+        ("clean", 1.0),
+        ("undecided", 0.0),
+        ("invalid", None),
+    ]
+    assert verdicts_first(told) == [1.0, 3.0, 0.0, 2.0, None]
+    assert verdicts_first([]) == []

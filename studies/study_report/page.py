@@ -1,0 +1,39 @@
+"""The report of a study as one HTML page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from studies.budget import words as curve_words
+from studies.report.render import FILTERS
+from studies.study_report import words
+from studies.study_report.data import Drawing, StudyReport
+from studies.table import words as table_words
+from studies.table.page import environment
+from studies.table.sections import sections
+
+
+def page(report: StudyReport, drawn: Sequence[Drawing]) -> str:
+    """The page. Equal records give equal text: no date, no random name."""
+    made = environment("studies.study_report")
+    made.filters.update(FILTERS)
+    made.filters["picture"] = lambda drawing: f"data:image/svg+xml;base64,{base64.b64encode(drawing.svg).decode()}"
+    return made.get_template("study.html.j2").render(
+        report=report,
+        origin=report.origin,
+        tiles=words.tiles(report),
+        drawings=drawn,
+        curves=[] if report.curves is None else curve_words.sections(report.curves),
+        counted="" if report.curves is None else curve_words.counted(report.curves),
+        table=sections(report.table),
+        cost=[words.cost(report)],
+        made=[words.made(report.origin)],
+        zoos=report.gallery,
+        each=report.each,
+        commands=words.commands(report.origin),
+        hashes=words.hashes(report.origin),
+        reading=[*words.READING, *curve_words.READING, *table_words.READING],
+        version=version("b3d-simkit"),
+    )

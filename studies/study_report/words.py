@@ -1,0 +1,85 @@
+"""What the report of a study says in words: tiles, and grids of cost, zoos, machines, and how to repeat it."""
+
+from __future__ import annotations
+
+import shlex
+
+from studies.budget.words import money_words
+from studies.report.words import number
+from studies.study_report.data import Origin, Spend, StudyReport
+from studies.table import words
+from studies.table.sections import Grid, Section
+
+_HOUR = 3600.0
+
+READING = (
+    "A report is made from the study file, its lines and its ledgers alone: no model is read and nothing is asked. The"
+    " same files give the same page.",
+    "Money is queries times the price, for the scans as they ran, and at a budget for a scan that was given no more.",
+    "Seconds are wall time on the machines below, with other work beside it: good for orders of magnitude.",
+)
+
+
+def tiles(report: StudyReport) -> list[tuple[str, str]]:
+    """The study in a few figures."""
+    origin, spends = report.origin, report.spend
+    scans = number(origin.done) if origin.done == origin.wanted else f"{number(origin.done)}/{number(origin.wanted)}"
+    money = [spend.money for spend in spends if spend.money is not None]
+    told = [
+        ("scans done", scans),
+        ("victims", number(sum(zoo.victims.count for zoo in report.table.zoos))),
+        ("queries", words.amount(sum(spend.queries.total for spend in spends))),
+        ("hours of scanning", words.amount(round(sum(spend.seconds.total for spend in spends) / _HOUR, 1))),
+    ]
+    return told + ([("money", money_words(sum(money)))] if money else [])
+
+
+def cost(report: StudyReport) -> Section:
+    """What the scans took."""
+    priced = any(spend.price is not None for spend in report.spend)
+    columns = ("method", "scans", "queries (median / p90)", "in all", "seconds (median)", "hours in all")
+    money = ("money a scan, mean", "money in all") if priced else ()
+    rows = tuple((*_spent(spend), *(_money(spend) if priced else ())) for spend in report.spend)
+    return Section("Cost", "", (Grid("What the scans took", (*columns, *money), rows),))
+
+
+def _spent(spend: Spend) -> tuple[str, ...]:
+    queries = words.spread_words(spend.queries) if spend.queries.total else words.NONE
+    total = words.amount(spend.queries.total) if spend.queries.total else words.NONE
+    seconds = spend.seconds
+    hours = words.amount(round(seconds.total / _HOUR, 2))
+    return spend.label, number(spend.scans), queries, total, words.amount(seconds.median), hours
+
+
+def _money(spend: Spend) -> tuple[str, str]:
+    if spend.money is None:
+        return words.NONE, words.NONE
+    return money_words(spend.money / spend.scans), money_words(spend.money)
+
+
+def made(origin: Origin) -> Section:
+    """Zoos and machines."""
+    zoos = tuple(
+        (zoo.name, zoo.split, f"{zoo.models}/{zoo.of}", zoo.data, zoo.manifest[:16], zoo.images[:16])
+        for zoo in origin.zoos
+    )
+    columns = ("zoo", "split", "victims", "images", "manifest SHA-256", "images SHA-256")
+    names = tuple(dict.fromkeys(name for one in origin.made for name, _ in one.told))
+    rows = tuple((number(one.scans), *(dict(one.told).get(name, words.NONE) for name in names)) for one in origin.made)
+    grids = (Grid("Zoos", columns, zoos), Grid("Scanned with", ("scans", *names), rows))
+    return Section("Zoos, machines and versions", "", grids)
+
+
+def commands(origin: Origin) -> str:
+    """The shell commands that make the study again, and this page."""
+    file = shlex.quote(origin.file)
+    return f"simkit study run {file}\nsimkit study report {file}"
+
+
+def hashes(origin: Origin) -> tuple[tuple[str, str], ...]:
+    """What the page is made of, by SHA-256."""
+    return (
+        (f"{origin.file} (the file)", origin.sha256),
+        ("what it says of scans", origin.hash),
+        ("the lines of results", origin.results),
+    )
