@@ -6,7 +6,7 @@ import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,14 @@ from oracles.spec import OracleSpec
 from simkit.search.presets import PRESETS
 from simkit.verdict import RULES
 from studies.scan_config import ScanConfig
+from studies.study_file.config import DetectorEntry, ReportEntry, StudyConfig, WorkersEntry, ZooEntry
+from studies.study_file.schema import field_sentences
+
+STUDY_TABLES: Mapping[str, type[BaseModel]] = {
+    **{"zoos": ZooEntry, "detectors": DetectorEntry},
+    **{"workers": WorkersEntry, "report": ReportEntry},
+}
+"""The tables of a study file that have keys of their own."""
 
 
 def write(folder: Path) -> None:
@@ -26,6 +34,8 @@ def write(folder: Path) -> None:
         "cli.md": commands(),
         "scan_settings.md": settings(ScanConfig),
         "oracle_spec.md": settings(OracleSpec),
+        "study_file.md": settings(StudyConfig),
+        **{f"study_file_{name}.md": settings(entry) for name, entry in STUDY_TABLES.items()},
         "presets.md": presets(),
         "schema.md": tables(),
     }
@@ -46,21 +56,6 @@ def settings(model: type[BaseModel]) -> str:
     meanings = field_sentences(model.__doc__ or "", list(model.model_fields))
     rows = [(f"`{name}`", meanings.get(name, ""), _default(field)) for name, field in model.model_fields.items()]
     return table(("setting", "meaning", "default"), rows)
-
-
-def field_sentences(docstring: str, names: list[str]) -> dict[str, str]:
-    """What a docstring says of each field: the text between `name:`, or `a, b:`, and the next one."""
-    text = " ".join(docstring.split())
-    known = "|".join(map(re.escape, names))
-    starts = list(re.finditer(rf"(?<![\w{{\"])((?:{known})(?: \([^)]*\))?(?:, (?:{known})(?: \([^)]*\))?)*): ", text))
-    ends = [match.start() for match in starts[1:]] + [len(text)]
-    found: dict[str, str] = {}
-    for match, end in zip(starts, ends, strict=True):
-        meaning = text[match.end() : end].strip().rstrip(".;")
-        for part in re.split(r", (?![^(]*\))", match[1]):
-            name, _, note = part.partition(" ")
-            found[name] = f"{meaning} {note}".strip()
-    return found
 
 
 def as_plain_text(docstring: str, names: list[str]) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from docs.generate import as_plain_text, commands, field_sentences, settings, tables
+from pydantic import BaseModel
+
+from docs.generate import STUDY_TABLES, as_plain_text, commands, settings, tables
 from oracles.spec import OracleSpec
 from studies.scan_config import ScanConfig
+from studies.study_file.config import StudyConfig
+from studies.study_file.schema import field_sentences
 
 
 def test_a_docstring_is_split_at_its_fields() -> None:
@@ -13,7 +17,8 @@ def test_a_docstring_is_split_at_its_fields() -> None:
 
 
 def test_no_setting_goes_without_a_word() -> None:
-    for model in (ScanConfig, OracleSpec):
+    models: list[type[BaseModel]] = [ScanConfig, OracleSpec, StudyConfig, *STUDY_TABLES.values()]
+    for model in models:
         rows = [line for line in settings(model).splitlines()[2:] if "|  |" in line]
         assert rows == []
 

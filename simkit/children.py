@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.connection import wait
+from multiprocessing.connection import wait as wait_for_any
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 
@@ -20,23 +22,77 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _INTERRUPT = frozenset({signal.SIGINT})
 
+_STARTING_SECONDS = 0.1
+"""How long a child that was being started may go unseen, before it is looked for again."""
+
 
 @contextmanager
-def children(workers: int, context: BaseContext, threads: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of processes in this one's folder; waited for at the end, but terminated where an exception ends the body.
+def children(workers: int, context: BaseContext, threads: int) -> Iterator[Executor]:
+    """Processes in this one's folder, a task at a time in each; waited for at the end, but terminated where an
+    exception ends the body.
 
-    context: how they are started, `spawn` or `forkserver`. threads: of torch in each.
+    One that dies takes its own task with it, whose future raises BrokenProcessPool, and no other; another process takes
+    its place. context: how they are started, `spawn` or `forkserver`. threads: of torch in each.
     """
-    before = set(multiprocessing.active_children())
-    pool = _Pool(workers, context, _begin, (threads, Path.cwd()))
+    crew = _Crew(workers, lambda: _Pool(1, context, _begin, (threads, Path.cwd())))
     try:
-        yield pool
+        yield crew
     except BaseException:
-        for child in set(multiprocessing.active_children()) - before:
-            child.terminate()
+        crew.terminate()
         raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        crew.shutdown(cancel_futures=True)
+
+
+class _Crew(Executor):
+    """Pools of one process each, so that it is known whose task a dead process was at; a thread waits for each."""
+
+    def __init__(self, workers: int, pool: Callable[[], ProcessPoolExecutor]) -> None:
+        self._before = set(multiprocessing.active_children())
+        self._new_pool = pool
+        self._pools: list[ProcessPoolExecutor] = []
+        self._own = threading.local()
+        self._threads = ThreadPoolExecutor(workers)
+        self._under_way: set[Future[Any]] = set()
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        future = self._threads.submit(self._in_child, functools.partial(fn, *args, **kwargs))
+        self._under_way.add(future)
+        future.add_done_callback(self._under_way.discard)
+        return future
+
+    def _in_child(self, task: Callable[[], _T]) -> _T:
+        try:
+            future = self._pool().submit(task)
+        except BrokenProcessPool:  # the process died between two tasks, and none was lost
+            self._own.pool = None
+            future = self._pool().submit(task)
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            self._own.pool = None
+            raise
+
+    def _pool(self) -> ProcessPoolExecutor:
+        """Of this thread."""
+        if getattr(self._own, "pool", None) is None:
+            self._own.pool = self._new_pool()
+            self._pools.append(self._own.pool)
+        return cast(ProcessPoolExecutor, self._own.pool)
+
+    def terminate(self) -> None:
+        """End every process where it is, also one that a thread is about to start."""
+        self.shutdown(wait=False, cancel_futures=True)
+        while True:
+            for child in set(multiprocessing.active_children()) - self._before:
+                child.terminate()
+            if not wait(set(self._under_way), timeout=_STARTING_SECONDS).not_done:
+                return
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._threads.shutdown(wait, cancel_futures=cancel_futures)
+        for pool in self._pools if wait else ():
+            pool.shutdown()
 
 
 class _Pool(ProcessPoolExecutor):
@@ -68,5 +124,5 @@ def _end_with_parent() -> None:
     """Waits for the command's death, also by a kill that lets it tell nobody."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    wait([parent.sentinel])
+    wait_for_any([parent.sentinel])
     os._exit(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -89,3 +89,22 @@ def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Progress]:
         yield lambda done, total, note="": bar.update(
             task, completed=done, total=total, description=f"{what} {note}".rstrip()
         )
+
+
+@contextmanager
+def stacked_bars(totals: Mapping[str, int], *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """A bar on stderr for each name, with what is done of its total; or as `progress_bar` does where nobody watches.
+
+    Called with a name, the bar of that name goes on by one. Each tells the time that is left.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield lambda _name: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks = {name: bars.add_task(name, total=total) for name, total in totals.items()}
+        yield lambda name: bars.advance(tasks[name])

@@ -37,6 +37,12 @@ def load(
     return open_source(data, image_size).read(split, limit, seed)
 
 
+def absolute(data: str, folder: Path) -> str:
+    """What `data`, said in `folder`, is from everywhere: a path as an absolute one, a name as it is."""
+    named = data in ("", "digits") or data.startswith(PREFIX)
+    return data if named else str((folder / data).absolute())
+
+
 def open_source(data: str | Path, image_size: tuple[int, int] | None = None) -> Source:
     """The source behind a name or path. Raises DataError if there is none."""
     if isinstance(data, str) and data.startswith(PREFIX):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from studies.commands.study_scan import AsJson, Data, Indices, Limit, OracleOption, Settings, Threads, ZooFolder
+from studies.commands.scanning import ThreadsOption
+from studies.commands.study_scan import AsJson, Data, Indices, Limit, OracleOption, Settings, ZooFolder
 from studies.output import print_json, progress_bar
 from studies.settings import with_settings
 
@@ -31,7 +32,7 @@ def record_zoo(  # noqa: PLR0913 (the options are the command's interface)
     data: Data = None,
     oracle: OracleOption = "scores",
     workers: Workers = 1,
-    threads: Threads = 1,
+    threads: ThreadsOption = 1,
     indices: Indices = None,
     limit: Limit = None,
     settings: Settings = None,

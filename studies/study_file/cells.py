@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,17 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What is left of a cell, and the lines of what is done."""
+    """A cell's units, and the lines of those that are done."""
 
     cell: Cell
-    todo: tuple[Unit, ...]
+    units: tuple[Unit, ...]
     done: tuple[ResultLine, ...]
+
+    @property
+    def todo(self) -> tuple[Unit, ...]:
+        """What is left."""
+        there = {line.unit for line in self.done}
+        return tuple(unit for unit in self.units if unit.key not in there)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +62,7 @@ class StudyPlan:
     """Every cell with what is left of it; no unit is in two of them."""
 
     parts: tuple[Part, ...]
+    results: Path
 
     @property
     def todo(self) -> tuple[Unit, ...]:
@@ -73,8 +80,14 @@ class StudyPlan:
 
     @property
     def cells(self) -> Mapping[UnitKey, Cell]:
-        """The cell of each unit that is left."""
-        return {unit.key: part.cell for part in self.parts for unit in part.todo}
+        """The cell of each unit."""
+        return {unit.key: part.cell for part in self.parts for unit in part.units}
+
+    def now(self) -> StudyPlan:
+        """The same with what the file of results has by now. Raises ConfigError, DataError, StorageError."""
+        done = done_of([unit for part in self.parts for unit in part.units], self.results)
+        told = {part: tuple(done[unit.key] for unit in part.units if unit.key in done) for part in self.parts}
+        return replace(self, parts=tuple(replace(part, done=lines) for part, lines in told.items()))
 
 
 def cells_of(config: StudyConfig, zoos: Sequence[Zoo], places: Places) -> tuple[Cell, ...]:
@@ -92,14 +105,12 @@ def cells_of(config: StudyConfig, zoos: Sequence[Zoo], places: Places) -> tuple[
 def plan_of(cells: Sequence[Cell], results: Path) -> StudyPlan:
     """What is left of these cells; a unit of two of them is the first one's."""
     images, taken, parts = ImageHashes(), set[UnitKey](), []
-    of_cells = [units_of(cell.study, cell.victims, [cell.method], images) for cell in cells]
-    done = done_of([unit for units in of_cells for unit in units], results)
-    for cell, units in zip(cells, of_cells, strict=True):
-        own = [unit for unit in units if unit.key not in taken]
+    for cell in cells:
+        units = units_of(cell.study, cell.victims, [cell.method], images)
+        own = tuple(unit for unit in units if unit.key not in taken)
         taken |= {unit.key for unit in own}
-        left = tuple(unit for unit in own if unit.key not in done)
-        parts.append(Part(cell, left, tuple(done[unit.key] for unit in own if unit.key in done)))
-    return StudyPlan(tuple(parts))
+        parts.append(Part(cell, own, ()))
+    return StudyPlan(tuple(parts), results).now()
 
 
 def _named(entries: Sequence[DetectorEntry]) -> dict[str, DetectorEntry]:

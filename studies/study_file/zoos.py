@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simkit.data.vision import PREFIX
+from simkit.data.load import absolute
 from simkit.errors import ConfigError, DataError
 from simkit.zoo.manifest import MANIFEST, Manifest, Victim
 from simkit.zoo.spec import ZooSplit
@@ -37,7 +37,7 @@ class Zoo:
             victims = chosen(manifest, entry.indices, entry.limit)
         except (ConfigError, DataError) as error:
             raise ConfigError(f"zoos[{entry.folder}]: {error}") from error
-        data = manifest.spec.data if entry.data is None else _data(base, entry.data)
+        data = manifest.spec.data if entry.data is None else absolute(entry.data, base)
         return cls(folder, data, manifest, tuple(victims))
 
     def settings(self) -> dict[str, Any]:
@@ -50,8 +50,3 @@ def _manifest(folder: Path) -> Manifest:
     if not (folder / MANIFEST).is_file():
         raise ConfigError(f"there is no zoo in {folder}, for want of a {MANIFEST}; make it, or correct the folder")
     return Manifest.load(folder)
-
-
-def _data(base: Path, data: str) -> str:
-    """A path as it is from here; a name as it is."""
-    return data if data == "digits" or data.startswith(PREFIX) else str(base / data)

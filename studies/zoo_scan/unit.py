@@ -9,7 +9,7 @@ import re
 import traceback
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
@@ -17,6 +17,7 @@ from db.errors import StorageBusy, StorageError
 from db.ledger import Ledger
 from db.stored import StoredRun
 from oracles.errors import OracleError
+from simkit.data.load import absolute
 from simkit.errors import SimkitError
 from simkit.search.refine import is_refinement
 from simkit.verdict import Kind, Stopped
@@ -48,6 +49,12 @@ class Study:
     out: Path
     ledgers: Path
     settings: Mapping[str, Any]
+
+    def absolute(self) -> Study:
+        """With places that are the same from every folder."""
+        settings = {**self.settings, "data": absolute(str(self.settings.get("data", "")), Path.cwd())}
+        zoo, out, ledgers = self.zoo.absolute(), self.out.absolute(), self.ledgers.absolute()
+        return replace(self, zoo=zoo, out=out, ledgers=ledgers, settings=settings)
 
 
 @dataclass(frozen=True)

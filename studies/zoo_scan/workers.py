@@ -1,40 +1,85 @@
-"""Processes that scan: each unit goes to one of them, and none of them outlives the command."""
+"""Units given to workers: each is done once, also where workers die, and none of them outlives the command."""
 
 from __future__ import annotations
 
-import multiprocessing
+import time
+from collections import Counter
 from collections.abc import Generator, Sequence
-from concurrent.futures import Future, as_completed
+from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
+from queue import SimpleQueue
 
 import torch
 
-from simkit.children import children
-from studies.zoo_scan.unit import Outcome, Unit, scan_unit
+from studies.executors import Workers, executor
+from studies.zoo_scan.unit import Outcome, Unit, UnitKey, scan_unit
 
-_DIED = "its process died, for example for want of memory; the same command goes on, with fewer --workers"
+TRIES = 5
+"""Processes that may die at one unit, before it is told as failed."""
+
+_PATIENCE = 5.0
+"""Seconds until a dead worker's ledger is free at the latest; the system closes its files one by one."""
+
+_DIED = (
+    f"{TRIES} processes died at it, for example for want of memory; the same command tries it again, with fewer "
+    "--workers if need be"
+)
 
 
-def work_through(units: Sequence[Unit], workers: int, threads: int) -> Generator[Outcome, None, None]:
-    """The outcome of every unit, as they come. threads: of torch in each process; part of every run's key.
+def work_through(units: Sequence[Unit], workers: Workers) -> Generator[Outcome, None, None]:
+    """The outcome of every unit, as they come; a dead worker's unit goes on in another one, from where its ledger ends.
 
-    One worker is this process. Otherwise an interrupt, or an end before the last outcome, ends the workers where they
-    are: their ledgers keep what was asked.
+    One process is this one. Otherwise an interrupt, or an end before the last outcome, ends the processes where they
+    are: their ledgers keep what was asked. Raises ConfigError as `executor` does.
     """
-    if workers == 1:
-        torch.set_num_threads(threads)
+    if workers.here:
+        torch.set_num_threads(workers.threads)
         yield from map(scan_unit, units)
-        return
-    context = multiprocessing.get_context("forkserver")  # a fork of this process would have threads of torch in it
-    context.set_forkserver_preload([__name__])  # torch is imported once, not once a worker
-    with children(min(workers, len(units) or 1), context, threads) as pool:
-        futures = {pool.submit(scan_unit, unit): unit for unit in units}
-        for future in as_completed(futures):
-            yield _outcome(future, futures[future])
+    elif units:
+        with executor(workers, __name__) as pool:
+            yield from _gathered(pool, units, workers)
 
 
-def _outcome(future: Future[Outcome], unit: Unit) -> Outcome:
+def scan_in_worker(unit: Unit, threads: int, patience: float) -> Outcome:
+    """`scan_unit` with as many torch threads. patience: seconds to wait for a ledger that another process has."""
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    end = time.monotonic() + patience
+    while (outcome := scan_unit(unit)).state == "busy" and time.monotonic() < end:
+        time.sleep(patience / 50)
+    return outcome
+
+
+def _gathered(pool: Executor, units: Sequence[Unit], workers: Workers) -> Generator[Outcome, None, None]:
+    finished: SimpleQueue[tuple[Unit, Future[Outcome]]] = SimpleQueue()
+    deaths: Counter[UnitKey] = Counter()
+
+    def submit(unit: Unit) -> None:
+        after_death = workers.elsewhere or unit.key in deaths  # a cluster does not say of whom it has a unit back
+        future = pool.submit(scan_in_worker, unit, workers.threads, _PATIENCE if after_death else 0.0)
+        future.add_done_callback(lambda done: finished.put((unit, done)))
+
+    for unit in units:
+        submit(unit)
+    left = len(units)
+    while left:
+        unit, future = finished.get()
+        outcome = _outcome(future, unit)
+        if outcome is None:
+            deaths[unit.key] += 1
+            if deaths[unit.key] < TRIES:
+                submit(unit)
+                continue
+        left -= 1
+        yield outcome or Outcome(unit, "failed", said=(_DIED,))
+
+
+def _outcome(future: Future[Outcome], unit: Unit) -> Outcome | None:
+    """None where the process died."""
     try:
         return future.result()
     except BrokenProcessPool:
-        return Outcome(unit, "failed", said=(_DIED,))
+        return None
+    except Exception as error:  # of a cluster: its workers died, its scheduler went, or they have other code
+        said = " ".join(str(error).split()) or "its result was lost"
+        return Outcome(unit, "failed", said=(f"{type(error).__name__}: {said}",))

@@ -44,10 +44,15 @@ class AsksSlowly:
 
 @dataclass(frozen=True)
 class Dies:
-    """Takes its process with it."""
+    """Takes its process with it; where it names a file, only until that is there."""
+
+    until: str = ""
 
     def detect(self, access: QueryDataAccess) -> Verdict:
         access.oracle.query(access.images.pixels)
+        if self.until and Path(self.until).exists():
+            return CLEAN
+        Path(self.until or os.devnull).touch()
         os._exit(3)
 
 
@@ -83,5 +88,6 @@ class Untyped:
         return CLEAN
 
 
-ASKS, SLOW, FAILS, DIES, LOOKS, COUNTS = AsksOnce(), AsksSlowly(), AsksOnce("fail"), Dies(), Looks(), Counts()
+ASKS, SLOW, FAILS, LOOKS, COUNTS = AsksOnce(), AsksSlowly(), AsksOnce("fail"), Looks(), Counts()
+DIES, DIES_ONCE = Dies(), Dies("died")
 HERE = "tests.studies.zoo_scan.detectors"

@@ -16,6 +16,7 @@ import pytest
 from db.check import check
 from db.errors import StorageBusy
 from db.ledger import Ledger
+from studies.executors import Workers
 from studies.result_file import read_lines
 from studies.result_line import ResultLine
 from studies.zoo_scan.ledgers import claimed
@@ -23,6 +24,8 @@ from studies.zoo_scan.unit import Study, scan_unit
 from studies.zoo_scan.workers import work_through
 from tests.studies.zoo_scan.detectors import HERE
 from tests.studies.zoo_scan.studies import study_of, units
+
+ALONE, TWO = Workers(1), Workers(2)
 
 DEADLINE = 100.0
 """Seconds after which something that should happen has not."""
@@ -36,8 +39,8 @@ def told(line: ResultLine) -> ResultLine:
 def test_workers_find_what_one_process_finds(demo_victims: Path, tmp_path: Path) -> None:
     alone, together = (study_of(demo_victims / "zoo", tmp_path / name) for name in ("alone", "together"))
     names = ("random-patch", f"{HERE}:ASKS")
-    list(work_through(units(alone, *names), workers=1, threads=1))
-    outcomes = list(work_through(units(together, *names), workers=2, threads=1))
+    list(work_through(units(alone, *names), ALONE))
+    outcomes = list(work_through(units(together, *names), TWO))
     assert [outcome.state for outcome in outcomes] == ["scanned"] * 4
     lines = {line.unit: told(line) for line in read_lines(together.out)}
     assert lines == {line.unit: told(line) for line in read_lines(alone.out)}
@@ -50,21 +53,21 @@ def test_one_that_fails_and_one_that_dies_are_told_and_stop_no_other(
     monkeypatch.chdir(tmp_path)
     Path("fail").touch()
     study = study_of(demo_victims / "zoo", tmp_path)
-    outcomes = list(work_through(units(study, f"{HERE}:FAILS", f"{HERE}:ASKS"), workers=2, threads=1))
+    outcomes = list(work_through(units(study, f"{HERE}:FAILS", f"{HERE}:ASKS"), TWO))
     assert sorted((o.unit.detector, o.state) for o in outcomes) == [
         *[(f"{HERE}:ASKS", "scanned")] * 2,
         *[(f"{HERE}:FAILS", "failed")] * 2,
     ]
     assert len(read_lines(study.out)) == 2
-    (dead,) = work_through(units(study, f"{HERE}:DIES")[:1], workers=2, threads=1)
-    assert (dead.state, "its process died" in dead.said[0]) == ("failed", True)
+    (dead,) = work_through(units(study, f"{HERE}:DIES")[:1], TWO)
+    assert (dead.state, "processes died at it" in dead.said[0]) == ("failed", True)
     assert units(study, f"{HERE}:DIES")
 
 
 def test_leaving_early_ends_the_workers_and_spoils_nothing(demo_victims: Path, tmp_path: Path) -> None:
     study = study_of(demo_victims / "zoo", tmp_path)
     slow = units(study, f"{HERE}:SLOW")
-    outcomes = work_through((*units(study, f"{HERE}:ASKS")[:1], *slow), workers=2, threads=1)
+    outcomes = work_through((*units(study, f"{HERE}:ASKS")[:1], *slow), TWO)
     assert next(outcomes).state == "scanned"
     began = time.monotonic()
     outcomes.close()
@@ -79,7 +82,7 @@ def test_one_victim_is_scanned_by_one_process(demo_victims: Path, tmp_path: Path
     study = study_of(demo_victims / "zoo", tmp_path)
     unit = units(study, f"{HERE}:ASKS")[0]
     with claimed(study.ledgers, unit.stem, goes_on=False):
-        (outcome,) = work_through((unit,), workers=1, threads=1)
+        (outcome,) = work_through((unit,), ALONE)
         assert (outcome.state, outcome.said) == ("busy", ())
     assert scan_unit(unit).state == "scanned"
 

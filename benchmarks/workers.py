@@ -1,0 +1,233 @@
+"""Many workers: how much faster two are than one, and whether scans whose workers are killed say what they would say.
+
+python benchmarks/workers.py ZOO --data PATH --out results/workers.jsonl
+
+First the same scans by one process and by two, with one torch thread each: the ratio of the seconds, for which nothing
+else may run. Then the scans again while workers are killed, processes and those of a Dask cluster: after so many scans,
+drawn at random, one of the workers that are at a scan, a random part of a scan's time later. Every line is held against
+that of the one process, and against the queries that its ledger has charged.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import sqlite3
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+import typer
+
+from simkit.files import make_folder
+from simkit.seeding import stream
+from simkit.zoo.manifest import Manifest
+from studies.executors import DASK, Workers
+from studies.identity import environment
+from studies.result_line import ResultLine
+from studies.zoo_scan.methods import method
+from studies.zoo_scan.plan import ImageHashes, done_of, units_of
+from studies.zoo_scan.unit import Study, Unit, UnitKey
+from studies.zoo_scan.workers import work_through
+
+COMPARED = ("verdict", "stopped", "flagged", "score", "queries", "classes")
+
+AtWork: TypeAlias = Callable[[], Sequence[int]]
+"""The process ids of the workers that are at a scan."""
+
+Crew: TypeAlias = Callable[[], AbstractContextManager[tuple[Workers, AtWork]]]
+
+_LOOK_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Task:
+    """Which scans: the first so many of all victims of a zoo, with one seed after the other."""
+
+    zoo: Path
+    detector: str
+    scans: int
+    settings: Mapping[str, Any]
+
+    def units(self, folder: Path) -> tuple[Unit, ...]:
+        """The scans, their places in `folder`."""
+        manifest, images = Manifest.load(self.zoo), ImageHashes()
+        spec, units = manifest.spec, list[Unit]()
+        of_zoo = {"data": spec.data, "image_size": spec.image_size, "image_shape": manifest.image_shape}
+        for seed in range(-(-self.scans // len(manifest.victims))):
+            settings = {**of_zoo, **self.settings, "seed": seed}
+            study = Study(self.zoo, spec.name, spec.split, folder / "results.jsonl", folder / "ledgers", settings)
+            units += units_of(study.absolute(), manifest.victims, [method(self.detector)], images)
+        return tuple(units[: self.scans])
+
+
+def main(  # noqa: PLR0913 (the options are the interface)
+    zoo: Annotated[Path, typer.Argument(help="A zoo's folder.")],
+    data: Annotated[str, typer.Option(help="What the zoo was trained on.")],
+    detector: Annotated[str, typer.Option(help="As of simkit study scan.")] = "race",
+    budget: Annotated[int, typer.Option(help="Queries a scan.")] = 3_000,
+    scans: Annotated[int, typer.Option(help="Victims times seeds.")] = 60,
+    kills: Annotated[int, typer.Option(help="Of workers.")] = 20,
+    rounds: Annotated[int, typer.Option(help="Of the timing, one and two processes in turns.")] = 3,
+    seed: Annotated[int, typer.Option(help="Of when is killed, and who.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets a line for each part.")] = None,
+) -> None:
+    task = Task(zoo, detector, scans, {"data": data, "budget": budget})
+    told = {"zoo": zoo.name, "detector": detector, "budget": budget, "scans": scans, "environment": environment()}
+    with tempfile.TemporaryDirectory(prefix="simkit-workers-") as name:
+        folder, wrong = Path(name), 0
+        for line in (measured(task, folder, rounds), *killed(task, folder, kills, seed)):
+            typer.echo(json.dumps(line))
+            wrong += line.get("differ", 0) + line.get("charged_otherwise", 0)
+            if out is not None:
+                make_folder(out.parent)
+                with out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(told | line) + "\n")
+    if wrong:
+        raise typer.Exit(1)
+
+
+def measured(task: Task, folder: Path, rounds: int) -> dict[str, Any]:
+    """Seconds of one process and of two, in turns, and the ratio of the medians."""
+    taken: dict[int, list[float]] = {1: [], 2: []}
+    for number in range(rounds):
+        for processes, seconds in taken.items():
+            units = task.units(folder / f"{processes}-{number}")
+            began = time.perf_counter()
+            scanned(units, Workers(processes))
+            seconds.append(round(time.perf_counter() - began, 2))
+    one, two = (statistics.median(seconds) for seconds in taken.values())
+    return {"measured": "two to one", "seconds_of_one": taken[1], "seconds_of_two": taken[2], "ratio": one / two}
+
+
+def killed(task: Task, folder: Path, kills: int, seed: int) -> Iterator[dict[str, Any]]:
+    """What became of the scans under kills, for each kind of worker."""
+    serial = scanned(task.units(folder / "serial"), Workers(1))
+    for name, crew in (("processes", two_processes), ("dask", two_of_dask)):
+        yield {"measured": "kills", "executor": name} | under_kills(task, folder / name, serial, (crew, kills, seed))
+
+
+def scanned(units: Sequence[Unit], workers: Workers) -> dict[UnitKey, ResultLine]:
+    """The line of every unit, by its key; what has none is told."""
+    for outcome in work_through(units, workers):
+        if outcome.state != "scanned":
+            typer.echo(f"victim {outcome.unit.victim.index}: {outcome.state} {'; '.join(outcome.said)}", err=True)
+    return done_of(units, units[0].study.out)
+
+
+def under_kills(
+    task: Task, folder: Path, serial: Mapping[UnitKey, ResultLine], kills: tuple[Crew, int, int]
+) -> dict[str, Any]:
+    """The scans while workers are killed, against those of one process. kills: of which crew, how many, their seed."""
+    crew, count, seed = kills
+    units, began = task.units(folder), time.perf_counter()
+    pace = statistics.mean(line.seconds for line in serial.values())
+    with crew() as (workers, at_work), killing(units[0].study.out, at_work, _times(len(units), count, seed, pace)) as k:
+        lines = scanned(units, workers)
+    same = [key for key, line in lines.items() if all(_of(line, name) == _of(serial[key], name) for name in COMPARED)]
+    charged = charges(units[0].study.ledgers)
+    paid = [line for line in lines.values() if charged.get((line.model_hash, line.config["seed"])) == [line.queries]]
+    found = {"scans": len(units), "kills": len(k), "lines": len(lines), "equal": len(same), "charged_once": len(paid)}
+    wrong = {"differ": len(units) - len(same), "charged_otherwise": len(units) - len(paid)}
+    return found | wrong | {"seconds": round(time.perf_counter() - began, 1)}
+
+
+def _of(line: ResultLine, name: str) -> Any:
+    return getattr(line, name)
+
+
+def charges(ledgers: Path) -> dict[tuple[str, int], list[int]]:
+    """What each run was charged, by model and seed: the sum over its calls."""
+    found: dict[tuple[str, int], list[int]] = {}
+    for path in sorted(ledgers.glob("*.db")):
+        with closing(sqlite3.connect(path)) as ledger:
+            runs = "SELECT r.model_hash, r.seed, coalesce(sum(c.charged), 0)"
+            for model, seed, charged in ledger.execute(
+                f"{runs} FROM runs AS r LEFT JOIN calls AS c ON c.run_id = r.id GROUP BY r.id"
+            ):
+                found.setdefault((model, seed), []).append(charged)
+    return found
+
+
+@dataclass(frozen=True)
+class Kill:
+    """When: so many scans are done, and a part of a scan's time later. who: which of those at work, a share."""
+
+    done: int
+    seconds: float
+    who: float
+
+
+def _times(scans: int, kills: int, seed: int, pace: float) -> list[Kill]:
+    """Drawn once, for every crew; none when only the last scans are under way. pace: seconds of a scan."""
+    rng = stream(seed, "benchmark", "kills")
+    done = np.sort(rng.integers(0, max(1, scans - 3), kills))
+    return [Kill(int(n), float(pace * rng.random()), float(rng.random())) for n in done]
+
+
+@contextmanager
+def killing(results: Path, at_work: AtWork, kills: Sequence[Kill]) -> Iterator[list[int]]:
+    """Kill workers at their times, in a thread; the list grows by each that was killed."""
+    over, dead = threading.Event(), list[int]()
+
+    def run() -> None:
+        for kill in kills:
+            while not over.is_set() and (_count(results) < kill.done or not at_work()):
+                time.sleep(_LOOK_SECONDS)
+            if over.wait(kill.seconds):
+                return
+            with suppress(ProcessLookupError, IndexError):
+                busy = sorted(at_work())
+                pid = busy[int(kill.who * len(busy))]
+                os.kill(pid, signal.SIGKILL)
+                dead.append(pid)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield dead
+    finally:
+        over.set()
+        thread.join()
+
+
+def _count(results: Path) -> int:
+    return results.read_bytes().count(b"\n") if results.exists() else 0
+
+
+@contextmanager
+def two_processes() -> Iterator[tuple[Workers, AtWork]]:
+    yield Workers(2), lambda: [child.pid for child in multiprocessing.active_children() if child.pid is not None]
+
+
+@contextmanager
+def two_of_dask() -> Iterator[tuple[Workers, AtWork]]:
+    """A cluster on this machine, as `dask scheduler` and two `dask worker --nthreads 1` would be."""
+    import dask
+    from distributed import LocalCluster
+
+    cluster_of: Any = LocalCluster
+    quiet = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.CRITICAL}
+    failures = {"distributed.scheduler.allowed-failures": 1_000}  # they are all ours
+    with dask.config.set(failures), cluster_of(**quiet, preload="studies.zoo_scan.workers") as cluster:
+
+        def at_work() -> list[int]:
+            states = dict(cluster.scheduler.workers)
+            nannies = [n for n in cluster.workers.values() if n.worker_address in states and n.pid is not None]
+            return [nanny.pid for nanny in nannies if states[nanny.worker_address].processing]
+
+        yield Workers(executor=DASK + cluster.scheduler_address.removeprefix("tcp://")), at_work
+
+
+if __name__ == "__main__":
+    typer.run(main)
