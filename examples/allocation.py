@@ -1,4 +1,4 @@
-"""A policy that is learnt: PPO on recorded victims, against the classes in turn.
+"""A policy that is learnt: PPO decides when to race, where to go on, and when to stop.
 
 Run it: python examples/allocation.py
 On recordings of `simkit env record`: python examples/allocation.py TUNE REPORT 100000
@@ -11,20 +11,20 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
+from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 
-from simkit.env import ENV_ID
-from simkit.env.belief import Belief
+from simkit.env.allocation import AllocationEnv
+from simkit.env.belief import Belief, spent
 from simkit.env.config import EnvConfig
-from simkit.env.observation import Observation
-from simkit.env.policies import policy
+from simkit.env.observation import Observation, OfClass, OfEpisode, OfShared
+from simkit.env.policies import Policy, RaceFirst, policy, promise, uniform_all
 from simkit.env.recording import Recording, recordings
 from simkit.env.rollout import Act, Outcome, play
 from simkit.triggers import FloatArray
@@ -33,31 +33,79 @@ from simkit.zoo.zoo import make
 from studies.env_record import Zoo, recorded_by
 
 CONFIG = EnvConfig(budget=20_000, price=0.01)
+CHOICES = ("race", "classes", "stop")
+"""What is learnt is which of these; which class, and which verdict, need no learning."""
 
 
-def learnt(victims: Sequence[Recording], steps: int) -> Act:
-    """PPO, undiscounted. At first a verdict is made unlikely: who answers at once never
-    sees what asking is worth.
+class Advised:
+    """From a choice to an action, and from an observation to a few numbers: classes are
+    alike, and a network that has to find that out for itself learns slowly.
     """
 
+    def __init__(self, belief: Belief) -> None:
+        self._belief = belief
+        self._classes = Policy(RaceFirst(queries=0), belief, CONFIG.budget)
+        self._stop = Policy(uniform_all, belief, budget=0)
+
+    def action(self, choice: int, observation: Observation, mask: NDArray[np.int8]) -> int:
+        """An arm that can be had, or a verdict: also where something is found."""
+        race = len(observation["classes"])
+        if CHOICES[choice] == "stop" or self._classes(observation, mask) > race:
+            return self._stop(observation, mask)
+        if CHOICES[choice] == "race" and mask[race]:
+            return race
+        return self._classes(observation, mask)
+
+    def numbers(self, observation: Observation) -> FloatArray:
+        """Float32 (7,), each in [-1, 1]."""
+        shared, classes = observation["shared"], observation["classes"]
+        tried = float((spent(observation)[1] > 1).mean())
+        told = [self._belief(observation), observation["episode"][OfEpisode.LEFT], tried]
+        told += [shared[OfShared.SPENT], shared[OfShared.GAIN], shared[OfShared.OVER]]
+        told += [promise(observation).max() if classes[:, OfClass.SPENT].any() else 0.0]
+        return np.array(told, dtype=np.float32)
+
+
+class AdvisedEnv(gymnasium.Env[FloatArray, np.int64]):
+    """The environment as `Advised` shows it."""
+
+    observation_space = spaces.Box(-1.0, 1.0, (7,))
+    action_space = spaces.Discrete(len(CHOICES))
+
+    def __init__(self, env: AllocationEnv, advised: Advised) -> None:
+        self._env, self._advised = env, advised
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[FloatArray, dict[str, Any]]:
+        self._seen, info = self._env.reset(seed=seed, options=options)
+        self._mask = info["action_mask"]
+        return self._advised.numbers(self._seen), info
+
+    def step(
+        self, action: np.int64
+    ) -> tuple[FloatArray, float, bool, bool, dict[str, Any]]:
+        arm = self._advised.action(int(action), self._seen, self._mask)
+        self._seen, reward, terminated, truncated, info = self._env.step(arm)
+        self._mask = info["action_mask"]
+        return self._advised.numbers(self._seen), reward, terminated, truncated, info
+
+
+def learnt(victims: Sequence[Recording], belief: Belief, steps: int) -> Act:
+    """PPO, undiscounted, on the victims; a function of its seed."""
+    advised = Advised(belief)
+
     def made() -> gymnasium.Env[Any, Any]:
-        return gymnasium.make(ENV_ID, victims=victims, config=CONFIG)
+        return AdvisedEnv(AllocationEnv(victims, CONFIG), advised)
 
     settings: dict[str, Any] = {"n_steps": 256, "batch_size": 256, "gamma": 1.0, "seed": 0}
     envs = make_vec_env(made, n_envs=8, seed=0)
-    model = PPO("MultiInputPolicy", envs, ent_coef=0.003, device="cpu", **settings)
-    actions = model.policy.action_net
-    assert isinstance(actions, torch.nn.Linear)
-    with torch.no_grad():
-        actions.bias[-len(CONFIG.levels) :] -= 3.0
+    model = PPO("MlpPolicy", envs, learning_rate=1e-3, device="cpu", **settings)
     model.learn(steps)
 
     def act(observation: Observation, mask: NDArray[np.int8]) -> int:
-        """The likeliest of the actions that can be had."""
-        seen, _ = model.policy.obs_to_tensor(cast(dict[str, FloatArray], observation))
-        with torch.no_grad():
-            told = model.policy.get_distribution(seen).log_prob(torch.arange(len(mask)))
-        return int(np.where(mask, told.numpy(), -np.inf).argmax())
+        choice, _ = model.predict(advised.numbers(observation), deterministic=True)
+        return advised.action(int(choice), observation, mask)
 
     return act
 
@@ -87,7 +135,7 @@ def digits(split: str, folder: Path) -> list[Recording]:
 def compare(tune: Sequence[Recording], report: Sequence[Recording], steps: int) -> None:
     """Print what three policies earn on victims that none of them has learnt from."""
     belief = Belief.fitted(tune)
-    print("PPO:", paid(play(report, learnt(tune, steps), CONFIG)))
+    print("PPO:", paid(play(report, learnt(tune, belief, steps), CONFIG)))
     for name in ("race-first", "uniform"):
         told = policy(name, belief, CONFIG.budget)
         print(f"{name}:", paid(play(report, told, CONFIG)))
@@ -99,7 +147,7 @@ def main(given: Sequence[str]) -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         tune, report = (digits(split, Path(folder)) for split in ("tune", "report"))
-        compare(tune, report, steps=4_000)
+        compare(tune, report, steps=4_096)
 
 
 if __name__ == "__main__":
