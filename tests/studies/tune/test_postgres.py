@@ -9,11 +9,16 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from db import reads
+from db.check import check
 from db.errors import StorageError
 from simkit.errors import ConfigError
+from studies.cli import main
+from studies.result_file import read_lines
 from studies.tune.run import tune
 from studies.tune.storage import placed, read
 from tests.studies.tune.fakes import Dying, Parabola, task_of
+from tests.studies.tune.files import HEAD, TUNE, written
 from tests.studies.tune.postgres import server
 
 
@@ -46,6 +51,22 @@ def test_a_process_that_dies_leaves_its_trial_to_the_others(url: str, zoo: Path,
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     assert all(trials[trial.number].params.items() >= trial.params.items() for trial in running)
     assert list(task.folder.glob("worker-*")) == []
+
+
+def test_two_processes_scan_each_into_ledgers_of_its_own(
+    url: str, zoo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, head=HEAD.replace("[0, 1]", "[0]"), tune=TUNE.replace("trials = 4", "trials = 3"))
+    assert main(["study", "tune", str(file), "--at", "450", "--storage", url, "--workers", "2"]) == 0
+    assert "simkit" not in capsys.readouterr().err
+    folder = tmp_path / "ledgers" / "tune" / "small-at-450-seed-0"
+    ledgers = sorted(folder.glob("*.db"))
+    assert [path.name for path in ledgers] == [f"trial-000{number}.db" for number in range(3)]
+    assert [check(path) for path in ledgers] == [[], [], []]
+    for path in ledgers:
+        spent = dict(zip(reads.runs(path)["model_hash"], reads.runs(path)["spent"], strict=True))
+        lines = read_lines(path.with_suffix(".jsonl"))
+        assert {line.model_hash: line.queries for line in lines}.items() <= spent.items()
 
 
 def test_a_database_that_is_not_there_is_told(url: str, zoo: Path, tmp_path: Path) -> None:
