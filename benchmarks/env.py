@@ -48,7 +48,7 @@ def main(
     }
     if live is not None:
         torch.set_num_threads(1)
-        told["pulls that agree"], told["pulls compared"] = agreement(known[:victims], live, data)
+        told["pulls that agree"], told["pulls compared"] = agreement(known, live, data, victims)
     typer.echo(json.dumps({name: value for name, value in told.items() if name != "environment"}, indent=2))
     if out is not None:
         make_folder(out.parent)
@@ -71,13 +71,14 @@ def speed(env: gymnasium.Env[Any, Any], steps: int) -> float:
     return steps / (time.perf_counter() - started)
 
 
-def agreement(known: list[Recording], folder: Path, data: str) -> tuple[int, int]:
+def agreement(known: list[Recording], folder: Path, data: str, victims: int = 1) -> tuple[int, int]:
     """Pulls of live arms that come to the recorded row, of all that were compared, arms taken in a drawn order."""
     manifest, agree, compared = Manifest.load(folder), 0, 0
-    for recording in known:
+    of_zoo = [recording for recording in known if recording.header.zoo == manifest.spec.name]
+    if not of_zoo:
+        raise ConfigError(f"no recordings of {manifest.spec.name} among these; give a zoo that they are of")
+    for recording in of_zoo[:victims]:
         header = recording.header
-        if header.zoo != manifest.spec.name:
-            raise ConfigError(f"recordings of {header.zoo}, but {folder} is {manifest.spec.name}; give that zoo")
         opened = OpenedVictim.of(zoo_of(recording, folder, data), manifest.victim(header.index))
         live = LiveVictim("live", opened.bench, backdoored=header.truth == "backdoored").begin()
         replayed, left = recording.begin(), [len(rows) for rows in recording.arms]

@@ -31,6 +31,7 @@ from simkit.triggers import FloatArray
 from simkit.zoo.spec import ZooSpec
 from simkit.zoo.zoo import make
 from studies.env_record import Zoo, recorded_by
+from studies.executors import Workers
 
 CONFIG = EnvConfig(budget=20_000, price=0.01)
 CHOICES = ("race", "classes", "stop")
@@ -128,7 +129,7 @@ def digits(split: str, folder: Path) -> list[Recording]:
     strict = {"works": 0.95, "fails": 0.75}
     arms = {"shared": shared, "classes": {"steps": 20}, "patch_test": strict}
     zoo = Zoo(folder / split, split, spec.split, folder / split, {"data": "digits"}, arms)
-    list(recorded_by(zoo, manifest.victims, workers=1, threads=1))
+    list(recorded_by(zoo, manifest.victims, Workers()))
     return recordings(folder / split)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
@@ -16,7 +15,6 @@ import torch
 from oracles.budget import Budget
 from oracles.errors import OracleError
 from oracles.spec import build
-from simkit.children import children
 from simkit.env.arms import Bench
 from simkit.env.config import ArmsConfig
 from simkit.env.recording import SUFFIX, Header, Recording, record
@@ -24,6 +22,7 @@ from simkit.errors import ConfigError, DataError, SimkitError
 from simkit.search.evaluator import Evaluator
 from simkit.zoo.manifest import Victim, checked_weights
 from simkit.zoo.spec import ZooSplit
+from studies.executors import Workers, executor
 from studies.identity import environment, hash_of
 from studies.models import open_model
 from studies.scan import choose_images
@@ -157,18 +156,17 @@ class OpenedVictim:
         )
 
 
-def recorded_by(zoo: Zoo, victims: Sequence[Victim], workers: int, threads: int) -> Generator[Recorded, None, None]:
-    """What came of every victim, as they come. One worker is this process; threads: of torch in each.
+def recorded_by(zoo: Zoo, victims: Sequence[Victim], workers: Workers) -> Generator[Recorded, None, None]:
+    """What came of every victim, as they come.
 
-    An interrupt, or an end before the last, ends the processes where they are: a file is whole or not there.
+    An interrupt, or an end before the last, ends the processes where they are: a file is whole or not there. Raises
+    ConfigError as `executor` does.
     """
-    if workers == 1:
-        torch.set_num_threads(threads)
+    if workers.here:
+        torch.set_num_threads(workers.threads)
         yield from (record_victim(zoo, victim) for victim in victims)
         return
-    context = multiprocessing.get_context("forkserver")  # a fork of this process would have threads of torch in it
-    context.set_forkserver_preload([__name__])
-    with children(min(workers, len(victims)), context, threads) as pool:
+    with executor(workers, __name__) as pool:
         futures = {pool.submit(record_victim, zoo, victim): victim for victim in victims}
         for future in as_completed(futures):
             yield _outcome(future, futures[future])

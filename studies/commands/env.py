@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Learn where to spend queries, on trajectories recorded once.", no_args_is_help=True)
 
 OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="One small file a victim; none is repeated.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that record at once.")]
+WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Processes that record at once.")]
 
 
 @app.command("record")
@@ -31,7 +31,7 @@ def record_zoo(  # noqa: PLR0913 (the options are the command's interface)
     out: OutFolder,
     data: Data = None,
     oracle: OracleOption = "scores",
-    workers: Workers = 1,
+    workers: WorkersOption = 1,
     threads: ThreadsOption = 1,
     indices: Indices = None,
     limit: Limit = None,
@@ -46,6 +46,7 @@ def record_zoo(  # noqa: PLR0913 (the options are the command's interface)
     from simkit.files import make_folder
     from simkit.zoo.manifest import Manifest
     from studies.env_record import Zoo, recorded_by
+    from studies.executors import Workers
     from studies.zoo_scan.plan import chosen
 
     manifest = Manifest.load(zoo)
@@ -58,7 +59,7 @@ def record_zoo(  # noqa: PLR0913 (the options are the command's interface)
     victims, outcomes = chosen(manifest, indices, limit), []
     with progress_bar("victims", quiet=as_json) as progress:
         progress(0, len(victims))
-        for outcome in recorded_by(work, victims, workers, threads):
+        for outcome in recorded_by(work, victims, Workers(workers, threads)):
             outcomes.append(outcome)
             progress(len(outcomes), len(victims))
             if outcome.said or not as_json:

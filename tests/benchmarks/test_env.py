@@ -11,6 +11,7 @@ from simkit.env.recording import SUFFIX, recordings
 from simkit.zoo.spec import ZooSpec
 from simkit.zoo.zoo import make
 from studies.env_record import Zoo, recorded_by
+from studies.executors import Workers
 from tests.simkit.env.planted import recorded
 from tests.threads import one_torch_thread
 
@@ -32,7 +33,7 @@ def test_live_arms_agree_with_what_was_recorded_and_differ_from_what_was_not(tmp
     arms = {"classes": {"steps": 20, "samples": 10}, "shared": {"queries": 300, "largest_share": 1 / 16}}
     settings = {"data": "digits", "search_images": 32, "verify_images": 32, "seed": 3}
     with one_torch_thread():
-        list(recorded_by(Zoo(tmp_path / "zoo", "tiny", "tune", tmp_path, settings, arms), manifest.victims, 1, 1))
+        list(recorded_by(Zoo(tmp_path / "zoo", "tiny", "tune", tmp_path, settings, arms), manifest.victims, Workers()))
         (kept,) = recordings(tmp_path)
         agree, compared = env.agreement([kept], tmp_path / "zoo", "digits")
         assert agree == compared == sum(len(rows) for rows in kept.arms)

@@ -15,6 +15,7 @@ from simkit.env.recording import Recording, recordings
 from simkit.errors import ConfigError
 from simkit.zoo.manifest import Manifest
 from studies.env_record import OpenedVictim, Zoo, path_of, record_victim, recorded_by
+from studies.executors import Workers
 
 ARMS: dict[str, Any] = {
     "classes": {"steps": 20, "samples": 20, "grid": 8, "check_images": 10},
@@ -37,9 +38,9 @@ def test_victims_are_recorded_once_whoever_does_it(demo_victims: Path, tmp_path:
     for workers, folder in enumerate(folders, start=1):
         folder.mkdir()
         zoo = zoo_in(demo_victims / "zoo", folder)
-        assert {o.state for o in recorded_by(zoo, victims, workers, threads=1)} == {"recorded"}
+        assert {o.state for o in recorded_by(zoo, victims, Workers(workers))} == {"recorded"}
         before = {path: path.read_bytes() for path in folder.iterdir()}
-        again = list(recorded_by(zoo, victims, 1, threads=1))
+        again = list(recorded_by(zoo, victims, Workers()))
         assert {o.state for o in again} == {"there"}
         assert {path: path.read_bytes() for path in folder.iterdir()} == before
     alone, together = map(recordings, folders)
@@ -95,6 +96,6 @@ def test_settings_that_will_not_do_are_refused_at_once(
 
 def test_a_victim_whose_weights_are_others_fails_alone(demo_victims: Path, tmp_path: Path) -> None:
     zoo, (first, second) = zoo_in(demo_victims / "zoo", tmp_path), Manifest.load(demo_victims / "zoo").victims
-    told = list(recorded_by(zoo, [first.model_copy(update={"sha256": "0"}), second], 1, threads=1))
+    told = list(recorded_by(zoo, [first.model_copy(update={"sha256": "0"}), second], Workers()))
     assert [o.state for o in told] == ["failed", "recorded"]
     assert "other weights" in told[0].said
