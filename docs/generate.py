@@ -19,10 +19,11 @@ from simkit.verdict import RULES
 from studies.scan_config import ScanConfig
 from studies.study_file.config import DetectorEntry, ReportEntry, StudyConfig, WorkersEntry, ZooEntry
 from studies.study_file.schema import field_sentences
+from studies.tune.config import TuneConfig
 
 STUDY_TABLES: Mapping[str, type[BaseModel]] = {
     **{"zoos": ZooEntry, "detectors": DetectorEntry},
-    **{"workers": WorkersEntry, "report": ReportEntry},
+    **{"workers": WorkersEntry, "report": ReportEntry, "tune": TuneConfig},
 }
 """The tables of a study file that have keys of their own."""
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
 from pydantic import BaseModel
 
 from docs.generate import STUDY_TABLES, as_plain_text, commands, settings, tables
 from oracles.spec import OracleSpec
 from studies.scan_config import ScanConfig
+from studies.study_file.begin import EXAMPLES, write_example
 from studies.study_file.config import StudyConfig
-from studies.study_file.schema import field_sentences
+from studies.study_file.schema import field_sentences, schema
 
 
 def test_a_docstring_is_split_at_its_fields() -> None:
@@ -33,3 +39,13 @@ def test_commands_and_tables_are_those_there_are() -> None:
     assert "## `simkit scan`" in commands()
     assert "### `calls`" in tables()
     assert "CREATE VIEW queries" in tables()
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_study_is_what_its_schema_allows(example: str, tmp_path: Path) -> None:
+    validator = pytest.importorskip("jsonschema", reason="no jsonschema: it comes with the group docs")
+    write_example(tmp_path / "study.toml", example)
+    study = tomllib.loads((tmp_path / "study.toml").read_text())
+    validator.validate(study, json.loads(schema()))
+    with pytest.raises(validator.ValidationError):
+        validator.validate(study | {"budgt": 3}, json.loads(schema()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -20,7 +21,11 @@ def cluster(address: str) -> Iterator[Executor]:
     What a worker is at when the body ends goes on. Raises ConfigError in one line: without dask, a scheduler, a worker,
     or with a worker of several threads, since a scan has its process for itself.
     """
-    with _connected(address) as client:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ConfigError("the executor dask:// needs Dask: pip install 'b3d-simkit[dask]'") from error
+    with _silent(), _connected(Client, address) as client:
         _check(client, address)
         pool: Executor = client.get_executor(pure=False)
         try:
@@ -30,13 +35,23 @@ def cluster(address: str) -> Iterator[Executor]:
             raise
 
 
-def _connected(address: str) -> Any:
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without what Dask logs of its connections, tracebacks among it: what matters is raised."""
+    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith("distributed")]
+    talking = [logger for logger in loggers if not logger.disabled]
     try:
-        from distributed import Client
-    except ImportError as error:
-        raise ConfigError("the executor dask:// needs Dask: pip install 'b3d-simkit[dask]'") from error
+        for logger in talking:
+            logger.disabled = True
+        yield
+    finally:
+        for logger in talking:
+            logger.disabled = False
+
+
+def _connected(client: Any, address: str) -> Any:
     try:
-        return Client(f"tcp://{address}", timeout=_PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
+        return client(f"tcp://{address}", timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConfigError(f"dask://{address}: no scheduler answers there; start one, dask scheduler") from error
 

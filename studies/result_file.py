@@ -19,12 +19,18 @@ def read_lines(path: Path) -> list[ResultLine]:
 
     Raises DataError naming the line that is not one of `simkit study scan`, StorageError if the file cannot be read.
     """
-    try:
-        data = path.read_bytes() if path.exists() else b""
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read ({error.strerror}); name another file") from error
-    whole = data[: data.rfind(b"\n") + 1].splitlines()
-    return [_line(f"{path}:{number}", text) for number, text in enumerate(whole, start=1)]
+    return [_line(f"{path}:{number}", text) for number, text in enumerate(_whole(path), start=1)]
+
+
+def find_line(path: Path, unit: tuple[str, str, int, str, str, str]) -> ResultLine | None:
+    """The line of this unit, see `ResultLine.unit`; others are not read. Raises as `read_lines`."""
+    hashes = [text.encode() for text in (unit[3], unit[5])]
+    for number, text in enumerate(_whole(path), start=1):
+        if all(digest in text for digest in hashes):
+            line = _line(f"{path}:{number}", text)
+            if line.unit == unit:
+                return line
+    return None
 
 
 def append_line(path: Path, line: ResultLine) -> bool:
@@ -41,6 +47,14 @@ def append_line(path: Path, line: ResultLine) -> bool:
     except OSError as error:
         raise StorageError(f"{path}: cannot be written ({error.strerror}); make room, or name another file") from error
     return True
+
+
+def _whole(path: Path) -> list[bytes]:
+    try:
+        data = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read ({error.strerror}); name another file") from error
+    return data[: data.rfind(b"\n") + 1].splitlines()
 
 
 def _line(where: str, text: bytes) -> ResultLine:

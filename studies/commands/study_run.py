@@ -98,6 +98,9 @@ def _tell(study: StudyFile, plan: StudyPlan, outcomes: list[Outcome], more: dict
         failures = [_failure(outcome, plan) for outcome in outcomes if outcome.state == "failed"]
         print_json({**known, "left": left, **ended, **more, "standings": rows, "failures": failures})
         return
+    if not rows:
+        typer.echo(f"{study.config.name}: no [[detectors]], so no scans; simkit study tune does what [tune] says")
+        return
     print_table(rows, _COLUMNS)
     words = [f"{study.config.name}: {done} scans done, {left} left"]
     words += [f"{states['scanned']} of them now"] if states["scanned"] else []

@@ -20,6 +20,7 @@ def schema() -> str:
     """The schema as it is kept in files."""
     told = StudyConfig.model_json_schema()
     told = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA} | told
+    _nest(told["$defs"])
     known = {model.__name__: model for model in _MODELS}
     for name, table in ((StudyConfig.__name__, told), *told["$defs"].items()):
         _describe(table, known.get(name))
@@ -63,3 +64,10 @@ def _without_none(prop: dict[str, Any]) -> dict[str, Any]:
 
 def _only(prop: dict[str, Any], kind: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in prop.items() if name != "anyOf"} | kind
+
+
+def _nest(defs: dict[str, Any]) -> None:
+    """What is tuned may stand in tables of tables, which pydantic is told of by a validator."""
+    ranges = defs[TuneConfig.__name__]["properties"]["space"]["additionalProperties"]
+    ranges["anyOf"].append({"$ref": "#/$defs/Nested"})
+    defs["Nested"] = {"type": "object", "additionalProperties": ranges}

@@ -25,7 +25,7 @@ from simkit.zoo.manifest import Victim, checked_weights
 from simkit.zoo.spec import ZooSplit
 from studies.detect import detect
 from studies.identity import canonical, environment
-from studies.result_file import append_line, read_lines
+from studies.result_file import append_line, find_line
 from studies.result_line import ClassLine, ResultLine
 from studies.scan import prepare, run_scan
 from studies.scan_result import ScanResult
@@ -113,7 +113,7 @@ def _scanned(unit: Unit) -> ResultLine | None:
     """The line, appended to the file; None if another process was faster."""
     chosen, study = method(unit.detector), unit.study
     with claimed(study.ledgers, unit.stem, goes_on=chosen.preset is not None) as claim:
-        if any(line.unit == unit.key for line in read_lines(study.out)):
+        if find_line(study.out, unit.key) is not None:
             return None
         result = _result(unit, chosen, checked_weights(study.zoo, unit.victim), claim.ledger)
         line = line_of(unit, result, claim.broken)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Generator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from queue import SimpleQueue
 
 import torch
 
+from simkit.errors import ConfigError
 from studies.executors import Workers, executor
 from studies.zoo_scan.unit import Outcome, Unit, UnitKey, scan_unit
 
@@ -26,11 +27,14 @@ _DIED = (
 )
 
 
+_GONE = "the scheduler of the Dask cluster went away; start it again, and the same command goes on"
+
+
 def work_through(units: Sequence[Unit], workers: Workers) -> Generator[Outcome, None, None]:
     """The outcome of every unit, as they come; a dead worker's unit goes on in another one, from where its ledger ends.
 
     One process is this one. Otherwise an interrupt, or an end before the last outcome, ends the processes where they
-    are: their ledgers keep what was asked. Raises ConfigError as `executor` does.
+    are: their ledgers keep what was asked. Raises ConfigError as `executor` does, and where a cluster goes away.
     """
     if workers.here:
         torch.set_num_threads(workers.threads)
@@ -80,6 +84,8 @@ def _outcome(future: Future[Outcome], unit: Unit) -> Outcome | None:
         return future.result()
     except BrokenProcessPool:
         return None
-    except Exception as error:  # of a cluster: its workers died, its scheduler went, or they have other code
+    except CancelledError:
+        raise ConfigError(_GONE) from None
+    except Exception as error:  # of a cluster: too many workers died at it, or they have other code
         said = " ".join(str(error).split()) or "its result was lost"
         return Outcome(unit, "failed", said=(f"{type(error).__name__}: {said}",))

@@ -9,7 +9,7 @@ import pytest
 
 from db.errors import StorageError
 from simkit.errors import DataError
-from studies.result_file import append_line, read_lines
+from studies.result_file import append_line, find_line, read_lines
 from tests.studies.table.made import line as result_line
 
 CLASS = {"target_class": 3, "mask_size": 4.0, "success_rate": None, "censored": True}
@@ -33,6 +33,16 @@ def test_a_unit_is_written_once(tmp_path: Path) -> None:
     assert [line.seconds for line in read_lines(out)] == [2.0]
     for other in ({"model_hash": "another"}, {"config_hash": "another"}, {"detector": "slides"}, {"zoo": "large"}):
         assert append_line(out, result_line(0, **other))
+
+
+def test_a_unit_is_found_among_others(tmp_path: Path) -> None:
+    out = tmp_path / "a.jsonl"
+    assert find_line(out, result_line(0).unit) is None
+    for index in (0, 1, 2):
+        append_line(out, result_line(index))
+    assert find_line(out, result_line(1).unit) == result_line(1)
+    assert find_line(out, result_line(3).unit) is None
+    assert find_line(out, result_line(1, detector="slides").unit) is None
 
 
 @pytest.mark.parametrize("cut", [1, 40])
