@@ -63,8 +63,9 @@ def words_of(
 
 
 def tasks(lines: Sequence[ResultLine], ledgers: Ledgers, budgets: Collection[int]) -> list[Task]:
-    """Those of the scans by ask and tell that have a ledger here. Raises StorageError."""
-    searched = [line for line in lines if "search" in line.config]
+    """Those of the scans that are to be read and have a ledger here. Raises StorageError."""
+    kinds = {"none": [], "staged": [line for line in lines if line.staged], "all": lines}
+    searched = [line for line in kinds[ledgers.exact] if "search" in line.config]
     return [
         Task(one.line, one.ledger, one.run, _below(one.line, budgets), ledgers.data) for one in ledgers.found(searched)
     ]

@@ -71,7 +71,7 @@ def curves_of(lines: Sequence[ResultLine], config: BudgetConfig, told: Callable[
     shown = config.ledgers.completed(shown)
     budgets, span = _budgets(shown, config)
     asked = [line for line in shown if line.asks]
-    exact = words_of(asked, config.ledgers, budgets, told) if config.ledgers.exact else {}
+    exact = words_of(asked, config.ledgers, budgets, told)
     scale = Scale(budgets, span, config.undecided_as, config.price, exact)
     panels = tuple(panel(own, scale) for own in _grouped(shown, pool=config.pool))
     split = shown[0].split

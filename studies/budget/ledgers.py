@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from db import reads
 from db.errors import NotALedger
@@ -20,6 +20,9 @@ _RUNS = (
     "SELECT r.id, r.model_hash, r.data_hash, r.config, r.environment, v.spent"
     " FROM runs AS r JOIN verdicts AS v ON v.run_id = r.id"
 )
+
+Exact: TypeAlias = Literal["none", "staged", "all"]
+"""Scans by ask and tell: none of them, those in stages, whose lines tell least of smaller budgets, or all."""
 
 _Key: TypeAlias = tuple[str, str, str]
 """What a scan is known by, wherever it was made: model, images, and settings as canonical JSON."""
@@ -38,12 +41,12 @@ class Found:
 class Ledgers:
     """Folders whose ledgers, there and below, are to be read; none for lines alone.
 
-    exact: whether verdicts and scores at budgets are read off the answers, which takes some of a scan's time. data: the
+    exact: whose verdicts and scores at budgets are read off the answers, which takes some of a scan's time. data: the
     images of the scans then, None for those that a ledger names. workers: processes that read, 1 or more.
     """
 
     folders: tuple[Path, ...] = ()
-    exact: bool = False
+    exact: Exact = "none"
     data: str | None = None
     workers: int = 1
 

@@ -249,7 +249,7 @@ def _notes(panel: Panel) -> Iterator[str]:
         if curve.staged and not curve.exact:
             yield (
                 f"{curve.label} scans in stages: at a smaller budget an early stage may have said clean already, so"
-                " that its accuracy is a lower bound where undecided counts as wrong."
+                " that its accuracy is a lower bound where undecided counts as wrong; --exact staged tells it."
             )
         if not curve.stands:
             unlimited = "; a run without a limit has none" if None in curve.budgets else ""

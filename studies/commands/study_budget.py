@@ -42,8 +42,9 @@ Ledgers = Annotated[
     list[Path] | None,
     typer.Option("--ledgers", metavar="DIR", help="Where the ledgers of the scans are, for what lines do not tell."),
 ]
-Exact = Annotated[
-    bool, typer.Option("--exact", help="Read verdicts and scores at the budgets off the ledgers; takes minutes.")
+ExactOption = Annotated[
+    Literal["none", "staged", "all"],
+    typer.Option("--exact", help="Read verdicts and scores at the budgets off these ledgers; takes seconds a scan."),
 ]
 Data = Annotated[
     str | None, typer.Option("--data", metavar="DATA", help="The images of those scans, by default where they were.")
@@ -71,7 +72,7 @@ def show_budget(  # noqa: PLR0913 (the options are the command's interface)
     by: By = None,
     price: Price = None,
     ledgers: Ledgers = None,
-    exact: Exact = False,
+    exact: ExactOption = "none",
     data: Data = None,
     workers: Workers = 1,
     figure: FigureFile = None,
@@ -93,7 +94,7 @@ def show_budget(  # noqa: PLR0913 (the options are the command's interface)
     place = None if out is None else checked_place(out, files)
     picture = None if figure is None else checked_figure(figure, files)
     asked = whole_numbers("--budgets", budgets)
-    if exact and not ledgers:
+    if exact != "none" and not ledgers:
         raise ConfigError("--exact reads ledgers; name their folder with --ledgers")
     chosen = BudgetConfig(split, tuple(zoos or ()), tuple(detectors or ()), asked, pool, undecided_as)
     kept = Kept(tuple(ledgers or ()), exact, data, workers)

@@ -86,16 +86,18 @@ class Drawing:
 
 @dataclass(frozen=True, eq=False)
 class StudyReport:
-    """All of a report. curves: None where no detector asks. gallery: empty where there is none, and why in a line.
+    """All of a report. curves: None where no detector asks; table: None where nothing was scanned but to tune.
 
-    tuned: what the tuning of the study has to show.
+    gallery: empty where there is none, and why in a line. tuned: what the tuning of the study has to show; tunings: the
+    options of `simkit study tune` that made it.
     """
 
     origin: Origin
     curves: BudgetStudy | None
-    table: Table
+    table: Table | None
     spend: tuple[Spend, ...]
     gallery: tuple[ShownZoo, ...]
     no_gallery: str
     each: int
     tuned: tuple[Drawing, ...]
+    tunings: tuple[str, ...]

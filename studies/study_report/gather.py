@@ -14,12 +14,12 @@ from simkit.errors import ConfigError, DataError
 from simkit.zoo.manifest import MANIFEST
 from studies.budget.data import BudgetStudy
 from studies.budget.gather import BudgetConfig, curves_of
-from studies.budget.ledgers import Ledgers
+from studies.budget.ledgers import Exact, Ledgers
 from studies.report.gallery import GalleryConfig, ShownZoo, ZooSource, gather_gallery
 from studies.result_line import ResultLine
 from studies.study_file.file import StudyFile
 from studies.study_file.zoos import Zoo
-from studies.study_report.data import Made, Origin, Source, Spend, StudyReport
+from studies.study_report.data import Drawing, Made, Origin, Source, Spend, StudyReport
 from studies.table.data import Key, Method
 from studies.table.gather import Wanted, tabulated
 from studies.table.lines import read_lines
@@ -31,11 +31,16 @@ from studies.zoo_scan.titles import TITLES
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """exact: whether curves are read off the ledgers. workers: that read them. each: of the gallery, see there."""
+    """What a report holds.
 
-    exact: bool = False
+    exact, workers: see `studies.budget.ledgers`. each: of the gallery, see there. storage: of
+    the trials, None for that of the study file.
+    """
+
+    exact: Exact = "none"
     workers: int = 1
     each: int = 2
+    storage: str | None = None
 
 
 def gather_report(
@@ -47,20 +52,35 @@ def gather_report(
     StorageError on ledgers that curves are to be read off.
     """
     lines, wanted = _lines(file)
-    if not lines:
+    tuned, tunings = _tuned(file, config.storage)
+    if not lines and not tunings:
         raise ConfigError(f"{file.path.name}: no scan of it is done; first simkit study run {file.path.name}")
     price = file.config.report.price_per_thousand
     gallery, why = _gallery(file, config.each)
     return StudyReport(
         origin=_origin(file, lines, wanted),
         curves=_curves(file, lines, config, told),
-        table=tabulated(lines, Wanted(file.config.split)),
+        table=tabulated(lines, Wanted(file.config.split)) if lines else None,
         spend=_spend(lines, price),
         gallery=gallery,
         no_gallery=why,
         each=config.each,
-        tuned=(),
+        tuned=tuned,
+        tunings=tunings,
     )
+
+
+def _tuned(file: StudyFile, storage: str | None) -> tuple[tuple[Drawing, ...], tuple[str, ...]]:
+    """What its tuning came to, drawn, and the options that made it. Raises StorageError on the trials."""
+    if file.config.tune is None:
+        return (), ()
+    from studies.tune.plots import plots  # optuna is slow to import
+    from studies.tune.studies import tuned
+
+    groups = tuned(file, storage)
+    modes = [(f"--at {group.budget}" if group.mode == "at" else "--pareto", group.trials) for group in groups]
+    options = tuple(f"{mode} --sampler-seed {seed}" for mode, trials in modes for seed in trials)
+    return tuple(Drawing(**vars(plot)) for group in groups for plot in plots(group)), options
 
 
 def _lines(file: StudyFile) -> tuple[list[ResultLine], int]:
@@ -80,7 +100,7 @@ def _curves(
 ) -> BudgetStudy | None:
     if not any(line.asks for line in lines):
         return None
-    folders = (file.ledgers,) if config.exact or file.ledgers.is_dir() else ()
+    folders = (file.ledgers,) if config.exact != "none" or file.ledgers.is_dir() else ()
     ledgers = Ledgers(folders, config.exact, None, config.workers)
     price = file.config.report.price_per_thousand
     budget = BudgetConfig(budgets=file.config.budgets, pool=True, by_service=True, price=price, ledgers=ledgers)

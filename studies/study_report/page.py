@@ -23,17 +23,25 @@ def page(report: StudyReport, drawn: Sequence[Drawing]) -> str:
     return made.get_template("study.html.j2").render(
         report=report,
         origin=report.origin,
+        split=report.origin.zoos[0].split,
         tiles=words.tiles(report),
         drawings=drawn,
         curves=[] if report.curves is None else curve_words.sections(report.curves),
         counted="" if report.curves is None else curve_words.counted(report.curves),
-        table=sections(report.table),
-        cost=[words.cost(report)],
+        table=[] if report.table is None else sections(report.table),
+        cost=[words.cost(report)] if report.spend else [],
         made=[words.made(report.origin)],
         zoos=report.gallery,
         each=report.each,
-        commands=words.commands(report.origin),
+        commands=words.commands(report),
         hashes=words.hashes(report.origin),
-        reading=[*words.READING, *curve_words.READING, *table_words.READING],
+        reading=_reading(report),
         version=version("b3d-simkit"),
     )
+
+
+def _reading(report: StudyReport) -> list[str]:
+    """How to read what is there."""
+    curves = () if report.curves is None else curve_words.READING
+    table = () if report.table is None else (*words.SPENT, *table_words.READING)
+    return [*words.MADE, *curves, *table]

@@ -12,12 +12,17 @@ from studies.table.sections import Grid, Section
 
 _HOUR = 3600.0
 
-READING = (
+MADE = (
     "A report is made from the study file, its lines and its ledgers alone: no model is read and nothing is asked. The"
     " same files give the same page.",
-    "Money is queries times the price, for the scans as they ran, and at a budget for a scan that was given no more.",
-    "Seconds are wall time on the machines below, with other work beside it: good for orders of magnitude.",
 )
+"""How to read any report."""
+
+SPENT = (
+    "Money is queries times the price, for the scans as they ran, and at a budget for a scan that was given no more.",
+    "Seconds are wall time on the machines named above, with other work beside it: good for orders of magnitude.",
+)
+"""How to read what scans took."""
 
 
 def tiles(report: StudyReport) -> list[tuple[str, str]]:
@@ -25,9 +30,12 @@ def tiles(report: StudyReport) -> list[tuple[str, str]]:
     origin, spends = report.origin, report.spend
     scans = number(origin.done) if origin.done == origin.wanted else f"{number(origin.done)}/{number(origin.wanted)}"
     money = [spend.money for spend in spends if spend.money is not None]
+    victims = ("victims", number(sum(zoo.models for zoo in origin.zoos)))
+    if not spends:
+        return [victims, ("tunings", number(len(report.tunings)))]
     told = [
         ("scans done", scans),
-        ("victims", number(sum(zoo.victims.count for zoo in report.table.zoos))),
+        victims,
         ("queries", words.amount(sum(spend.queries.total for spend in spends))),
         ("hours of scanning", words.amount(round(sum(spend.seconds.total for spend in spends) / _HOUR, 1))),
     ]
@@ -66,14 +74,16 @@ def made(origin: Origin) -> Section:
     columns = ("zoo", "split", "victims", "images", "manifest SHA-256", "images SHA-256")
     names = tuple(dict.fromkeys(name for one in origin.made for name, _ in one.told))
     rows = tuple((number(one.scans), *(dict(one.told).get(name, words.NONE) for name in names)) for one in origin.made)
-    grids = (Grid("Zoos", columns, zoos), Grid("Scanned with", ("scans", *names), rows))
-    return Section("Zoos, machines and versions", "", grids)
+    machines = (Grid("Scanned with", ("scans", *names), rows),) if rows else ()
+    return Section("Zoos, machines and versions", "", (Grid("Zoos", columns, zoos), *machines))
 
 
-def commands(origin: Origin) -> str:
+def commands(report: StudyReport) -> str:
     """The shell commands that make the study again, and this page."""
-    file = shlex.quote(origin.file)
-    return f"simkit study run {file}\nsimkit study report {file}"
+    file = shlex.quote(report.origin.file)
+    run = [f"simkit study run {file}"] if report.origin.wanted else []
+    tune = [f"simkit study tune {file} {options}" for options in report.tunings]
+    return "\n".join([*run, *tune, f"simkit study report {file}"])
 
 
 def hashes(origin: Origin) -> tuple[tuple[str, str], ...]:

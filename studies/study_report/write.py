@@ -56,7 +56,8 @@ def _files(report: StudyReport) -> Iterator[tuple[str, bytes]]:
     yield PAGE, page(report, drawn).encode()
     for one in drawn:
         yield from ((f"{one.name}.svg", one.svg), (f"{one.name}.png", one.png), (f"{one.name}.csv", one.csv.encode()))
-    yield "table.csv", table_csv(report.table).encode()
+    if report.table is not None:
+        yield "table.csv", table_csv(report.table).encode()
     if report.curves is not None:
         yield "curves.csv", to_csv(report.curves).encode()
         yield "pairs.csv", pairs_csv(report.curves).encode()

@@ -38,7 +38,7 @@ def folder(demo_victims: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_a_word_is_what_a_scan_with_that_budget_says(folder: Path, demo_victims: Path, tmp_path: Path) -> None:
     lines = read_lines(folder / "results.jsonl")
-    found = words_of(lines, Ledgers((folder / "ledgers",)), AT, lambda _done, _of: None)
+    found = words_of(lines, Ledgers((folder / "ledgers",), "all"), AT, lambda _done, _of: None)
     assert {unit[4] for unit in found} == {"race", "random-patch"}  # the other is no scan, and whole or nothing
     assert 0 < sum(len(words) for words in found.values()) < 4 * len(AT)  # a budget that is surely enough is not read
     real = {b: scanned(demo_victims / "zoo", tmp_path / str(b), b, "race", "random-patch") for b in AT[:-1]}
@@ -59,7 +59,7 @@ def test_a_word_is_what_a_scan_with_that_budget_says(folder: Path, demo_victims:
 def test_curves_of_ledgers_are_points_and_say_so(folder: Path) -> None:
     files = [folder / "results.jsonl"]
     told: list[tuple[int, int]] = []
-    exact = BudgetConfig(budgets=AT, ledgers=Ledgers((folder / "ledgers",), exact=True))
+    exact = BudgetConfig(budgets=AT, ledgers=Ledgers((folder / "ledgers",), exact="all"))
     (panel,) = gather_budget(files, exact, lambda done, of: told.append((done, of))).panels
     curves = {curve.detector: curve for curve in panel.curves}
     assert {name: curve.exact for name, curve in curves.items()} == {"race": 2, "random-patch": 2, "label-noise": 0}
@@ -75,10 +75,11 @@ def test_curves_of_ledgers_are_points_and_say_so(folder: Path) -> None:
 
 def test_what_cannot_be_read_is_told(folder: Path, tmp_path: Path) -> None:
     lines = read_lines(folder / "results.jsonl")
-    assert tasks(lines, Ledgers((tmp_path,)), AT) == []
+    assert tasks(lines, Ledgers((tmp_path,), "all"), AT) == []
+    assert tasks(lines, Ledgers((folder / "ledgers",), "staged"), AT) == []  # none of these is in stages
     with pytest.raises(StorageError, match="no folder of ledgers"):
-        tasks(lines, Ledgers((tmp_path / "none",)), AT)
-    other = Ledgers((folder / "ledgers",), data=str(tmp_path / "none"))
+        tasks(lines, Ledgers((tmp_path / "none",), "all"), AT)
+    other = Ledgers((folder / "ledgers",), "all", str(tmp_path / "none"))
     with pytest.raises(DataError, match="none"):
         words_of(lines, other, AT, lambda _done, _of: None)
     (first, *_) = tasks(lines, other, AT)
@@ -97,11 +98,11 @@ def test_a_line_from_before_is_completed(folder: Path) -> None:
 
 def test_the_command_reads_ledgers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["study", "budget", str(folder / "results.jsonl"), "--ledgers", str(folder / "ledgers"), "--format", "json"]
-    assert main([*asked, "--exact", "--budgets", "700", "--by", "service", "--price", "1"]) == 0
+    assert main([*asked, "--exact", "all", "--budgets", "700", "--by", "service", "--price", "1"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [curve["exact"] for curve in told["panels"][0]["curves"]] == [2, 2, 0]
     assert told["by_service"] is True
-    assert main(["study", "budget", str(folder / "results.jsonl"), "--exact"]) == 2
+    assert main(["study", "budget", str(folder / "results.jsonl"), "--exact", "staged"]) == 2
     assert "name their folder with --ledgers" in capsys.readouterr().err
     assert main([*asked, "--price", "-1"]) == 2
     assert "give 0 or more" in capsys.readouterr().err

@@ -20,9 +20,13 @@ from studies.study_report.gather import ReportConfig, gather_report
 from studies.study_report.page import page
 from studies.study_report.words import tiles
 from studies.study_report.write import checked_folder, write_report
+from studies.tune.plots import Plot
+from studies.tune.work import work
 from studies.zoo_scan.unit import scan_unit
 from tests.studies.pages import Elements, opened
 from tests.studies.table.made import lines
+from tests.studies.tune.fakes import Parabola, task_of
+from tests.studies.tune.files import tune_zoo, written
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -147,7 +151,7 @@ def test_without_ledgers_it_says_so(scanned: Path, tmp_path: Path) -> None:
 
 
 def test_curves_are_read_off_ledgers_on_demand(scanned: Path) -> None:
-    made = gather_report(StudyFile.load(scanned / "study.toml"), ReportConfig(exact=True))
+    made = gather_report(StudyFile.load(scanned / "study.toml"), ReportConfig(exact="all"))
     assert made.curves is not None
     assert [curve.exact for curve in made.curves.panels[0].curves] == [2, 2, 2]
 
@@ -169,6 +173,29 @@ def test_a_study_of_white_boxes_has_no_curves(demo_victims: Path, tmp_path: Path
     assert (made.curves, drawings(made)) == (None, [])
     assert made.spend[0].money is None
     assert Elements(page(made, [])).open == []
+
+
+def test_what_was_tuned_is_shown_without_a_scan(
+    demo_victims: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = Plot("tune-at-100-slice", "What <each> came to", "AUROC", b"<svg/>", b"PNG", "a,b\n")
+    monkeypatch.setattr("studies.tune.plots.plots", lambda group: [drawn] if group.name == "at-100" else [])
+    zoo = tune_zoo(demo_victims, tmp_path)
+    file = StudyFile.load(written(tmp_path, head='name = "fake"\nsplit = "tune"'))
+    with pytest.raises(ConfigError, match="no scan of it is done"):
+        gather_report(file, ReportConfig())
+    list(work(task_of(zoo, tmp_path, storage=f"sqlite:///{tmp_path / 'fake-optuna.db'}", seed=5), Parabola))
+    made = gather_report(file, ReportConfig())
+    assert [one.csv for one in made.tuned] == ["a,b\n"]
+    assert (made.table, made.curves, made.spend) == (None, None, ())
+    said = page(made, [*drawings(made), *made.tuned])
+    assert Elements(said).open == []
+    assert "What &lt;each&gt; came to" in said
+    assert "simkit study tune study.toml --at 100 --sampler-seed 5\nsimkit study report study.toml" in said
+    assert "simkit study run" not in said
+    names = {file.name for file in write_report(made, tmp_path / "out")}
+    assert {"report.html", "tune-at-100-slice.csv"} < names
+    assert "table.csv" not in names
 
 
 def test_what_cannot_be_done_is_told_and_leaves_nothing(scanned: Path, tmp_path: Path) -> None:
