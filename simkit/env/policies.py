@@ -157,9 +157,10 @@ class Greedy:
         by_class = self.belief.of_class[:, None, None] <= (classes[:, None] + ahead)  # (V, T, H)
         of_shared = (left.sum(axis=1) @ by_shared / ahead).max()
         of_class = ((left[:, :, None] & by_class).sum(axis=0) / ahead).max(axis=1)
-        index = np.append(of_class + 1e-9 * observation["classes"][:, OfClass.GAIN], of_shared)
-        if not index[can].max() > 0.0:  # nothing was ever found so late: what is cheapest to have tried
+        chances = np.append(of_class, of_shared)
+        if not chances[can].max() > 0.0:  # nothing was ever found so late: what is cheapest to have tried
             return uniform_all(observation, can)
+        index = chances + 1e-9 * np.append(observation["classes"][:, OfClass.GAIN], 0.0)  # of equals, the larger gain
         return int(np.where(can, index, -np.inf).argmax())
 
 

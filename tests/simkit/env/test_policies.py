@@ -93,6 +93,8 @@ def test_greed_goes_where_queries_have_found_most() -> None:
     assert Greedy(classes_alone)(seen((600, 0, 0, 0)), ALL) == 1
     nothing_left = seen((600,) * 4, shared=300)
     assert Greedy(BELIEF)(nothing_left, ALL) == uniform_all(nothing_left, ALL)
+    gained = seen((700, 600, 650, 700), gain=(0.9, 0, 0, 0.5), shared=900)
+    assert Greedy(BELIEF)(gained, ALL) == 1  # a gain is no chance of a find: the arm with the fewest queries
 
 
 @pytest.mark.parametrize(("found", "level"), [(False, 0.2), (True, 0.98)])
