@@ -13,17 +13,17 @@ from typing import Any, Literal, TypeAlias
 import torch
 
 from oracles.budget import Budget
-from oracles.errors import OracleError
 from oracles.spec import build
 from simkit.env.arms import Bench
 from simkit.env.config import ArmsConfig
 from simkit.env.recording import SUFFIX, Header, Recording, record
-from simkit.errors import ConfigError, DataError, SimkitError
+from simkit.errors import ConfigError, DataError
 from simkit.search.evaluator import Evaluator
 from simkit.zoo.manifest import Victim, checked_weights
 from simkit.zoo.spec import ZooSplit
 from studies.executors import Workers, executor
 from studies.identity import environment, hash_of
+from studies.mishaps import told
 from studies.models import open_model
 from studies.scan import choose_images
 from studies.scan_config import ScanConfig, with_fields
@@ -85,8 +85,8 @@ def record_victim(zoo: Zoo, victim: Victim) -> Recorded:
     with warnings.catch_warnings(record=True) as warned:
         try:
             state, queries = _recorded(zoo, victim)
-        except (SimkitError, OracleError) as error:
-            return Recorded(victim, "failed", said=" ".join(str(error).split()))
+        except Exception as error:
+            return Recorded(victim, "failed", said=told(error))
     return Recorded(victim, state, queries, "; ".join(dict.fromkeys(str(w.message) for w in warned)))
 
 

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import traceback
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
-from db.errors import StorageBusy, StorageError
+from db.errors import StorageBusy
 from db.ledger import Ledger
 from db.stored import StoredRun
-from oracles.errors import OracleError
 from simkit.data.load import absolute
-from simkit.errors import SimkitError
 from simkit.search.refine import is_refinement
 from simkit.verdict import Kind, Stopped
 from simkit.zoo.manifest import Victim, checked_weights
 from simkit.zoo.spec import ZooSplit
 from studies.detect import detect
 from studies.identity import canonical, environment
+from studies.mishaps import told
 from studies.result_file import append_line, find_line
 from studies.result_line import ClassLine, ResultLine
 from studies.scan import prepare, run_scan
@@ -77,8 +74,8 @@ class Unit:
     @property
     def stem(self) -> str:
         """What its ledger is called: another one for other images, versions, or numbers of threads."""
-        told = environment()
-        here = [told[name] for name in ("threads", "simkit", "torch", "numpy")]
+        ours = environment()
+        here = [ours[name] for name in ("threads", "simkit", "torch", "numpy")]
         digest = hashlib.sha256(canonical([*self.key, self.data_hash, *here]).encode()).hexdigest()
         detector = re.sub(r"[^A-Za-z0-9-]+", "_", self.detector)
         return f"{self.study.name}-{self.victim.index:04d}-{detector}-{digest[:12]}"
@@ -103,9 +100,7 @@ def scan_unit(unit: Unit) -> Outcome:
         except StorageBusy:
             return Outcome(unit, "busy")
         except Exception as error:
-            if os.environ.get("SIMKIT_DEBUG"):
-                traceback.print_exception(error)
-            return Outcome(unit, "failed", said=(_told(error),))
+            return Outcome(unit, "failed", said=(told(error),))
     return Outcome(unit, state, line, tuple(dict.fromkeys(" ".join(str(w.message).split()) for w in warned)))
 
 
@@ -173,10 +168,3 @@ def decision_queries(run: StoredRun, spent: int) -> int:
     refining = [step.id for step in run.steps.values() if is_refinement(step.state)]
     before = run.spent_before(refining) if refining else None
     return spent if before is None else before
-
-
-def _told(error: Exception) -> str:
-    """An error in one line; of one that nobody foresaw, its kind too."""
-    said = " ".join(str(error).split())
-    foreseen = isinstance(error, SimkitError | OracleError | StorageError)
-    return said if foreseen else f"unexpected {type(error).__name__}: {said} (a bug: SIMKIT_DEBUG=1 shows where)"

@@ -13,7 +13,7 @@ from simkit.env.arms import Field
 from simkit.env.episode import LiveVictim
 from simkit.env.recording import Recording, recordings
 from simkit.errors import ConfigError
-from simkit.zoo.manifest import Manifest
+from simkit.zoo.manifest import Manifest, Victim
 from studies.env_record import OpenedVictim, Zoo, path_of, record_victim, recorded_by
 from studies.executors import Workers
 
@@ -99,3 +99,20 @@ def test_a_victim_whose_weights_are_others_fails_alone(demo_victims: Path, tmp_p
     told = list(recorded_by(zoo, [first.model_copy(update={"sha256": "0"}), second], Workers()))
     assert [o.state for o in told] == ["failed", "recorded"]
     assert "other weights" in told[0].said
+
+
+def test_an_unforeseen_error_concerns_its_victim_alone(
+    demo_victims: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zoo, victims = zoo_in(demo_victims / "zoo", tmp_path), Manifest.load(demo_victims / "zoo").victims
+    opened = OpenedVictim.of
+
+    def fails_once(zoo: Zoo, victim: Victim) -> OpenedVictim:
+        if victim.index == victims[0].index:
+            raise RuntimeError("a line\nand another")
+        return opened(zoo, victim)
+
+    monkeypatch.setattr(OpenedVictim, "of", fails_once)
+    told = list(recorded_by(zoo, victims[:2], Workers()))
+    assert [o.state for o in told] == ["failed", "recorded"]
+    assert told[0].said.startswith("unexpected RuntimeError: a line and another (a bug")
