@@ -17,7 +17,7 @@ from simkit.env.policies import POLICIES, policy
 from simkit.env.recording import Recording
 from simkit.env.rollout import Outcome, play
 from simkit.errors import ConfigError
-from studies.identity import environment
+from studies.identity import canonical, environment
 
 KNOBS = 60
 """Budgets a policy is tried with on the way to a mean: as many as its steps of one chunk, about."""
@@ -122,7 +122,8 @@ def compare(
     The policy gets the largest budget with which its mean of queries on the tune victims is at most the target. The
     baseline gets the smallest budget with which its mean on the victims compared is at least what the policy has spent
     there, so that it never has less; only queries are looked at for that, no verdict. Belief is fitted on `tune`.
-    Raises ConfigError for a policy or a target that there is not, or tune victims among those compared; DataError.
+    Raises ConfigError for a policy or a target that there is not, tune victims among those compared, recordings of
+    several splits to compare, or of several services or arms; DataError.
     """
     _check_names((*policies, baseline), targets)
     _check_apart(recordings, tune)
@@ -145,6 +146,18 @@ def _check_apart(recordings: Sequence[Recording], tune: Sequence[Recording]) -> 
     classes = {r.n_classes for r in (*recordings, *tune)}
     if len(classes) > 1:
         raise ConfigError(f"victims of {min(classes)} and of {max(classes)} classes; compare within one task")
+    splits = sorted({r.header.split for r in recordings})
+    if len(splits) > 1:
+        raise ConfigError(f"victims of the splits {' and '.join(splits)}; compare on one split at a time")
+    for part in ("oracle", "arms"):
+        if len({_recorded_with(r, part) for r in (*recordings, *tune)}) > 1:
+            raise ConfigError(f"recordings with several settings of {part}; compare those of one, --tune too")
+
+
+def _recorded_with(recording: Recording, part: str) -> str:
+    """Settings as text; without the seed of an oracle's noise, since repeats are of one service."""
+    settings = recording.header.settings.get(part) or {}
+    return canonical({name: value for name, value in settings.items() if name != "seed"})
 
 
 def _compared(fields: tuple[Field, Field], name: str, target: int, baseline: str) -> Comparison:

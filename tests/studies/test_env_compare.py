@@ -21,6 +21,10 @@ def victim(target: int | None, name: str, split: str) -> Recording:
     return Recording(kept.header.model_copy(update={"model_hash": name, "split": split}), kept.arms, kept.gains)
 
 
+def with_settings(kept: Recording, **settings: dict[str, int]) -> Recording:
+    return Recording(kept.header.model_copy(update={"settings": settings}), kept.arms, kept.gains)
+
+
 TUNE = [victim(target, f"tune {target}", "tune") for target in (None, 2)]
 REPORT = [victim(target, f"report {number}", "report") for number, target in enumerate((None, 0, 1, 3))]
 
@@ -59,15 +63,25 @@ def test_recordings_of_one_victim_count_as_one() -> None:
 
 def test_what_cannot_be_compared_is_refused() -> None:
     other = REPORT[0].header.model_copy(update={"n_classes": 5})
+    labels, longer = (with_settings(REPORT[0], **{part: {"any": 1}}) for part in ("oracle", "arms"))
     for recordings, tune, policies, targets, said in (
         (REPORT, TUNE, ["best"], [1_000], "no policy"),
         (REPORT, TUNE, ["ucb"], [], "one mean"),
         (REPORT, TUNE, ["ucb"], [0], "1 or more"),
         (TUNE, TUNE, ["ucb"], [1_000], "both folders"),
         ([Recording(other, REPORT[0].arms, REPORT[0].gains)], TUNE, ["ucb"], [1_000], "4 and of 5 classes"),
+        ([*REPORT, victim(2, "calibrate 2", "calibrate")], TUNE, ["ucb"], [1_000], "splits calibrate and report"),
+        ([*REPORT[1:], labels], TUNE, ["ucb"], [1_000], "settings of oracle"),
+        ([longer], TUNE, ["ucb"], [1_000], "settings of arms"),
     ):
         with pytest.raises(ConfigError, match=said):
             compare(recordings, tune, policies, targets)
+
+
+def test_repeats_behind_one_noisy_service_are_compared() -> None:
+    seeded = [with_settings(kept, oracle={"seed": number}) for number, kept in enumerate(REPORT)]
+    tune = [with_settings(kept, oracle={"seed": 9}) for kept in TUNE]
+    assert [c.target for c in compare(seeded, tune, ["race-first"], [2_000])] == [2_000]
 
 
 def test_the_command_writes_a_line_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
