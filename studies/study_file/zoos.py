@@ -37,7 +37,7 @@ class Zoo:
             victims = chosen(manifest, entry.indices, entry.limit)
         except (ConfigError, DataError) as error:
             raise ConfigError(f"zoos[{entry.folder}]: {error}") from error
-        data = manifest.spec.data if entry.data is None else absolute(entry.data, base)
+        data = absolute(manifest.spec.data, Path.cwd()) if entry.data is None else absolute(entry.data, base)
         return cls(folder, data, manifest, tuple(victims))
 
     def settings(self) -> dict[str, Any]:

@@ -57,6 +57,17 @@ def test_paths_are_relative_to_the_file(zoo: Path, tmp_path: Path, monkeypatch: 
     assert file.zoos[0].folder.samefile(zoo)
 
 
+def test_images_that_a_zoo_names_are_the_same_from_every_folder(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = Manifest.load(zoo)
+    made = manifest.model_copy(update={"spec": manifest.spec.model_copy(update={"data": "images.npz"})})
+    monkeypatch.setattr(Manifest, "load", lambda _folder: made)
+    monkeypatch.chdir(tmp_path)
+    (opened,) = StudyFile.load(written(tmp_path, zoo, ASKS)).zoos
+    assert opened.data == str(tmp_path / "images.npz")
+
+
 def test_what_is_done_is_not_left(zoo: Path, tmp_path: Path) -> None:
     file = StudyFile.load(written(tmp_path, zoo, ASKS, LOOKS))
     first, *others = file.plan().todo
