@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
-from db.errors import NotALedger, StorageError, translated
+from db.errors import NewerLedger, NotALedger, StorageError, translated
 from db.held import apart, connect
 from db.log import check_log
 from db.tables import APPLICATION_ID, SCHEMA
@@ -38,7 +38,7 @@ def identify(path: Path) -> int | None:
     """The schema version of the ledger at `path`, or None where there is no file yet or an empty one.
 
     Reads the first 100 bytes only: whatever else the file is, it stays as it was and nothing appears beside it.
-    Raises NotALedger for other files, StorageError for a truncated one, a folder, or a log without its database.
+    Raises NotALedger for other files, NewerLedger; StorageError for a truncated one, a folder, a log without database.
     """
     with translated(path):
         if path.exists() and not path.is_file():
@@ -71,7 +71,7 @@ def _version(path: Path, header: bytes) -> int:
         raise NotALedger(f"{path}: a database of another program; name another file")
     version = int.from_bytes(header[60:64], "big")
     if version > SCHEMA:
-        raise NotALedger(f"{path}: written by a newer simkit (schema {version}, this one knows {SCHEMA}); upgrade")
+        raise NewerLedger(f"{path}: written by a newer simkit (schema {version}, this one knows {SCHEMA}); upgrade")
     return version
 
 

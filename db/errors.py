@@ -16,7 +16,11 @@ class StorageError(Exception):
 
 
 class NotALedger(StorageError):
-    """The file is not SQLite, belongs to another program, or was written by a newer simkit."""
+    """The file is not SQLite, or belongs to another program."""
+
+
+class NewerLedger(StorageError):
+    """The file was written by a newer simkit; who passes over what is no ledger must not pass over this one."""
 
 
 class UnknownRun(StorageError):

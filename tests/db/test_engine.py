@@ -11,7 +11,7 @@ import pytest
 from db import engine
 from db.check import check
 from db.engine import identify, reading, writer_engine
-from db.errors import NotALedger, StorageBusy, StorageError
+from db.errors import NewerLedger, NotALedger, StorageBusy, StorageError
 from db.ledger import CallLike, Ledger, RunInfo
 from db.tables import APPLICATION_ID, SCHEMA
 
@@ -48,7 +48,7 @@ def _stump(path: Path) -> None:
 CASES: list[tuple[Callable[[Path], None], type[StorageError], str]] = [
     (_text, NotALedger, "not an SQLite file"),
     (_foreign, NotALedger, "another program"),
-    (_newer, NotALedger, "newer simkit"),
+    (_newer, NewerLedger, "newer simkit"),
     (_truncated, StorageError, "truncated"),
     (_stump, StorageError, "truncated"),
 ]
