@@ -9,19 +9,20 @@ score hangs on unseen images that were not asked about, the rule's score before 
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from db.errors import StorageError
 from oracles.errors import ReplayMismatch
-from simkit.children import children
 from simkit.errors import ConfigError, DataError
 from simkit.verdict import Kind
 from studies.budget.ledgers import Ledgers
 from studies.budget.standing import Word, limit_of
+from studies.executors import Workers, executor
 from studies.replay_rules import Reading, one_by_one
 from studies.replay_run import Given
 from studies.result_line import ResultLine
@@ -96,12 +97,18 @@ def read_all(tasks: Sequence[Task], workers: int, told: Callable[[int, int], Non
             yield read(task)
             told(number, len(tasks))
         return
-    context = multiprocessing.get_context("forkserver")  # a fork of this process would have threads of torch in it
-    context.set_forkserver_preload([__name__])
-    with children(min(workers, len(tasks) or 1), context, 1) as pool:
-        for number, found in enumerate(pool.map(read, tasks), start=1):
-            yield found
+    with executor(Workers(min(workers, len(tasks) or 1)), __name__) as pool:
+        futures = [pool.submit(read, task) for task in tasks]
+        for number, (task, future) in enumerate(zip(tasks, futures, strict=True), start=1):
+            yield _outcome(task, future)
             told(number, len(tasks))
+
+
+def _outcome(task: Task, future: Future[Read]) -> Read:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return Read(task, {}, "its process died, for example for want of memory; read it with fewer --workers")
 
 
 def _below(line: ResultLine, budgets: Collection[int]) -> tuple[int, ...]:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from db.errors import StorageError
+from db.errors import NewerLedger, StorageError
+from db.tables import APPLICATION_ID
 from simkit.errors import DataError
-from studies.budget.exact import read, tasks, words_of
+from studies.budget.exact import read, read_all, tasks, words_of
 from studies.budget.gather import BudgetConfig, gather_budget
 from studies.budget.ledgers import Ledgers
 from studies.budget.standing import word_at
@@ -18,6 +24,14 @@ from studies.result_file import read_lines
 from studies.result_line import ResultLine
 from studies.zoo_scan.unit import scan_unit
 from tests.studies.zoo_scan.studies import study_of, units
+
+
+class Deadly:
+    """Ends the process that it is sent to."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os._exit, (1,)
+
 
 AT = (40, 150, 700, 1_500, 2_000)
 DETECTORS = ("race", "random-patch", "label-noise")
@@ -84,6 +98,29 @@ def test_what_cannot_be_read_is_told(folder: Path, tmp_path: Path) -> None:
         words_of(lines, other, AT, lambda _done, _of: None)
     (first, *_) = tasks(lines, other, AT)
     assert (read(first).words, bool(read(first).problem)) == ({}, True)
+
+
+def test_a_ledger_of_a_newer_simkit_is_told_and_another_programs_file_passed_over(folder: Path, tmp_path: Path) -> None:
+    lines = read_lines(folder / "results.jsonl")
+    for version, made_by in ((99, APPLICATION_ID), (1, 7)):
+        with closing(sqlite3.connect(tmp_path / "kept.db")) as kept:
+            kept.execute("CREATE TABLE IF NOT EXISTS notes (text TEXT)")
+            kept.execute(f"PRAGMA application_id = {made_by}")
+            kept.execute(f"PRAGMA user_version = {version}")
+        if made_by == APPLICATION_ID:
+            with pytest.raises(NewerLedger, match=r"kept\.db: written by a newer simkit .*; upgrade"):
+                Ledgers((tmp_path,)).found(lines)
+    assert Ledgers((tmp_path,)).found(lines) == []
+
+
+def test_a_reader_that_dies_costs_its_scan_alone(folder: Path) -> None:
+    found = tasks(read_lines(folder / "results.jsonl"), Ledgers((folder / "ledgers",), "all"), AT)[:2]
+    deadly = replace(found[0], data=cast(str, Deadly()))
+    told: list[int] = []
+    first, second = read_all([deadly, found[1]], 2, lambda done, _of: told.append(done))
+    assert (first.words, "process died" in first.problem) == ({}, True)
+    assert (second.problem, bool(second.words)) == ("", True)
+    assert told == [1, 2]
 
 
 def test_a_line_from_before_is_completed(folder: Path) -> None:
