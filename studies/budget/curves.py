@@ -12,6 +12,7 @@ from studies.budget.data import Curve, Money, Point, UndecidedAs
 from studies.budget.ledgers import refinement_counted
 from studies.budget.order import order
 from studies.budget.standing import Word, known_until, limit_of, speaker, stands, word_at
+from studies.identity import canonical
 from studies.result_line import ResultLine
 from studies.shares import share
 from studies.table.data import Method
@@ -54,6 +55,13 @@ class Course:
         for line in self.lines:
             found[line.model_hash].append(line)
         return found
+
+    @cached_property
+    def settings(self) -> str:
+        """Its detector and settings, without the seed that a repeat changes, and the budget."""
+        first = self.lines[0]
+        kept = {name: value for name, value in first.config.items() if name not in ("seed", "budget")}
+        return canonical([first.detector, kept])
 
     @cached_property
     def stands(self) -> bool:

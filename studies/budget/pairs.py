@@ -13,11 +13,14 @@ from studies.table.statistics import holm, mcnemar
 def pairs(courses: Mapping[str, tuple[Curve, Course]], scale: Scale) -> Iterator[Pair]:
     """Every two curves, by label, that have the service in common or the detector; with no victim in common none.
 
+    Repeats of one method, which differ in seed alone, are no rivals.
+
     p values are adjusted by Holm's method over the budgets of a pair: a pair is one question, and its budgets the many
     places to look for the answer. They are not adjusted for the number of pairs.
     """
     for (first, one), (second, other) in combinations(courses.values(), 2):
-        if (first.service == second.service) != (first.name == second.name):
+        rivals = (first.service == second.service) != (first.name == second.name)
+        if rivals and one.settings != other.settings:
             tests = tuple(_tests(one, other, scale))
             if tests:
                 yield Pair(first.label, second.label, tests)

@@ -44,12 +44,13 @@ def methods(lines: Sequence[ResultLine], titles: Mapping[str, str]) -> dict[Key,
     }
 
 
-def _forms(line: ResultLine, title: str) -> tuple[str, str, str]:
-    """What a method may be called, the shortest first."""
+def _forms(line: ResultLine, title: str) -> tuple[str, ...]:
+    """What a method may be called, the shortest first; repeats of one method are told by their seed."""
     short = ", ".join(filter(None, (title, _service(line).removeprefix("scores"))))
     budget = _budget(line)
     longer = short if budget is None else f"{short}, {number(budget)} queries"
-    return short, longer, f"{longer}, #{line.config_hash[:_HASH_SHOWN]}"
+    seed = f", seed {line.config.get('seed')}"
+    return short, longer, short + seed, longer + seed, f"{longer}, #{line.config_hash[:_HASH_SHOWN]}"
 
 
 def _label(key: Key, forms: Mapping[Key, Sequence[str]], zoos: Iterable[set[Key]]) -> str:

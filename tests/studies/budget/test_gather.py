@@ -53,6 +53,17 @@ def test_undecided_may_count_as_clean(tmp_path: Path) -> None:
     assert invalid.points[0].accuracy == share(0, 1)
 
 
+def test_repeats_are_told_by_their_seed_and_are_no_rivals(tmp_path: Path) -> None:
+    again = lines("cbbc", config=config() | {"seed": 1})
+    rival = lines("cbbc", detector="race")
+    told = study(tmp_path, [*four(), *again, *rival], budgets=(4000,))
+    assert set(of(told)) == {"Race of patches", "b3d, seed 0", "b3d, seed 1"}
+    (panel,) = told.panels
+    assert {frozenset((pair.first, pair.second)) for pair in panel.pairs} == {
+        frozenset(("Race of patches", f"b3d, seed {seed}")) for seed in (0, 1)
+    }
+
+
 def test_budgets_of_one_method_are_one_curve(tmp_path: Path) -> None:
     small = [line(i, "undecided", stopped="budget", queries=990, config=config(1000)) for i in range(4)]
     (curve,) = of(study(tmp_path, [*small, *four()], budgets=(1000, 4000))).values()
