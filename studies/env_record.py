@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import torch
+from filelock import FileLock, Timeout
 
 from oracles.budget import Budget
 from oracles.spec import build
@@ -28,7 +29,7 @@ from studies.models import open_model
 from studies.scan import choose_images
 from studies.scan_config import ScanConfig, with_fields
 
-State: TypeAlias = Literal["recorded", "there", "failed"]
+State: TypeAlias = Literal["recorded", "there", "busy", "failed"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Zoo:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What came of a victim. said: error or warnings, in one line."""
+    """What came of a victim. state: `busy`, another process records it. said: error or warnings, in one line."""
 
     victim: Victim
     state: State
@@ -91,13 +92,27 @@ def record_victim(zoo: Zoo, victim: Victim) -> Recorded:
 
 
 def _recorded(zoo: Zoo, victim: Victim) -> tuple[State, int]:
-    config = zoo.scan_config()
-    path, opened = path_of(zoo, victim, config.seed), OpenedVictim.of(zoo, victim)
+    path, opened = path_of(zoo, victim, zoo.scan_config().seed), OpenedVictim.of(zoo, victim)
     if path.exists():
-        kept = Recording.load(path)
-        if kept.header.identity != opened.header(0, 0.0).identity:
-            raise ConfigError(f"{path}: recorded with other weights, images or settings; give another --out")
-        return "there", kept.queries
+        return "there", _kept(path, opened)
+    try:
+        with FileLock(path.with_name(f"{path.name}.lock"), timeout=0):
+            if path.exists():  # by now
+                return "there", _kept(path, opened)
+            return "recorded", _record(path, opened)
+    except Timeout:
+        return "busy", 0
+
+
+def _kept(path: Path, opened: OpenedVictim) -> int:
+    """The queries of the recording that is there."""
+    kept = Recording.load(path)
+    if kept.header.identity != opened.header(0, 0.0).identity:
+        raise ConfigError(f"{path}: recorded with other weights, images or settings; give another --out")
+    return kept.queries
+
+
+def _record(path: Path, opened: OpenedVictim) -> int:
     queries, accuracy = opened.bench.check()
     arms, gains = record(opened.bench)
     recording = Recording(opened.header(queries, accuracy), arms, gains)
@@ -106,7 +121,7 @@ def _recorded(zoo: Zoo, victim: Victim) -> tuple[State, int]:
             f"{path}: {recording.queries:,} queries told, {opened.budget.spent:,} charged; please report it"
         )
     recording.save(path)
-    return "recorded", recording.queries
+    return recording.queries
 
 
 @dataclass(frozen=True, eq=False)

@@ -76,7 +76,7 @@ def _words(outcome: Recorded) -> str:
 
 
 def _tell(outcomes: Sequence[Recorded], as_json: bool) -> None:
-    count = {state: sum(o.state == state for o in outcomes) for state in ("recorded", "there", "failed")}
+    count = {state: sum(o.state == state for o in outcomes) for state in ("recorded", "there", "busy", "failed")}
     if as_json:
         print_json(count | {"queries": sum(o.queries for o in outcomes if o.state == "recorded")})
     else:

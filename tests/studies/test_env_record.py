@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from oracles.errors import InvalidSpec
 from simkit.env.arms import Field
@@ -99,6 +100,14 @@ def test_a_victim_whose_weights_are_others_fails_alone(demo_victims: Path, tmp_p
     told = list(recorded_by(zoo, [first.model_copy(update={"sha256": "0"}), second], Workers()))
     assert [o.state for o in told] == ["failed", "recorded"]
     assert "other weights" in told[0].said
+
+
+def test_a_victim_that_another_process_records_is_left_to_it(demo_victims: Path, tmp_path: Path) -> None:
+    zoo, victim = zoo_in(demo_victims / "zoo", tmp_path), Manifest.load(demo_victims / "zoo").victims[0]
+    path = path_of(zoo, victim, seed=0)
+    with FileLock(path.with_name(f"{path.name}.lock")):
+        told = record_victim(zoo, victim)
+    assert (told.state, told.queries, path.exists()) == ("busy", 0, False)
 
 
 def test_an_unforeseen_error_concerns_its_victim_alone(

@@ -22,7 +22,7 @@ def test_a_zoo_is_recorded_and_the_second_time_it_is_there(
     assert main(command) == 0
     assert "2 recorded" in capsys.readouterr().out
     assert main([*command, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"recorded": 0, "there": 2, "failed": 0, "queries": 0}
+    assert json.loads(capsys.readouterr().out) == {"recorded": 0, "there": 2, "busy": 0, "failed": 0, "queries": 0}
     assert main([*command, "-s", "arms.batch=4"]) == 1
     assert "another --out" in capsys.readouterr().err
 
