@@ -22,7 +22,7 @@ PROCESSES = "processes"
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-_SET_ELSEWHERE: Mapping[str, str] = {
+SET_ELSEWHERE: Mapping[str, str] = {
     **{"data": "data of the zoo", "image_size": "the zoo", "image_shape": "the zoo", "preset": "name of the detector"},
     **{"budget": "budget", "oracle": "services", "seed": "seeds"},
 }
@@ -132,6 +132,14 @@ class StudyConfig(BaseModel):
         _check_settings(given)
         return given
 
+    @field_validator("tune")
+    @classmethod
+    def _tunes_settings(cls, given: TuneConfig | None) -> TuneConfig | None:
+        if given is not None:
+            _check_settings(given.settings)
+            _check_settings({name.partition(".")[0]: None for name in given.space})
+        return given
+
     @field_validator("detectors")
     @classmethod
     def _each_once(cls, entries: tuple[DetectorEntry, ...]) -> tuple[DetectorEntry, ...]:
@@ -181,9 +189,9 @@ def _spec(name: object, fields: object) -> object:
 
 
 def _check_settings(given: Mapping[str, Any]) -> None:
-    if set_elsewhere := _SET_ELSEWHERE.keys() & given.keys():
+    if set_elsewhere := SET_ELSEWHERE.keys() & given.keys():
         name = min(set_elsewhere)
-        raise ValueError(f"{name} is no setting here; {_SET_ELSEWHERE[name]} says it")
+        raise ValueError(f"{name} is no setting here; {SET_ELSEWHERE[name]} says it")
 
 
 def _check_service(who: str, wanted: Any, known: Mapping[str, OracleSpec]) -> None:

@@ -128,6 +128,13 @@ class TuneConfig(BaseModel):
         """Nested tables as dotted names."""
         return dict(_leaves(space)) if isinstance(space, Mapping) else space
 
+    @model_validator(mode="after")
+    def _no_threshold(self) -> TuneConfig:
+        rule = self.settings.get("rule")
+        if "rule.threshold" in self.space or (isinstance(rule, Mapping) and "threshold" in rule):
+            raise ValueError("rule.threshold is not tuned; thresholds are chosen on split 'calibrate', leave it out")
+        return self
+
     @field_validator("checkpoints")
     @classmethod
     def _ascending(cls, shares: tuple[float, ...]) -> tuple[float, ...]:

@@ -14,6 +14,8 @@ from studies.tune.prepare import task_of
 from studies.tune.task import Mode, Task
 from tests.studies.tune.files import HEAD, TUNE, written
 
+SPAN = "{ low = 1, high = 2 }"
+
 
 def prepared(path: Path, mode: Mode = "at", budget: int | None = None, **changes: Any) -> Task:
     return task_of(StudyFile.load(path), mode, budget, changes)
@@ -53,6 +55,13 @@ def test_a_storage_is_seen_from_the_file_or_from_here(
         (TUNE, HEAD, {"storage": "mysql://x"}, "storage 'mysql://x': give sqlite:///FILE or postgresql://"),
         (TUNE.replace("random-patch", "label-noise"), HEAD, {}, "[tune] label-noise is no search with settings"),
         (TUNE.replace("random-patch", "no-such"), HEAD, {}, "no detector 'no-such'"),
+        (TUNE.replace("{ search", "{ budget = 9, search"), HEAD, {}, "tune: budget is no setting here; budget says it"),
+        (TUNE.replace("{ search", "{ oracle = {}, search"), HEAD, {}, "tune: oracle is no setting here; services"),
+        (f"{TUNE}\n[tune.space]\nseed.choices = [1, 2]", HEAD, {}, "tune: seed is no setting here; seeds says it"),
+        (f'{TUNE}\n[tune.space]\n"oracle.decimals" = {SPAN}', HEAD, {}, "tune: oracle is no setting here; services"),
+        (f'{TUNE}\n[tune.space]\n"rule.threshold" = {SPAN}', HEAD, {}, "thresholds are chosen on split 'calibrate'"),
+        (f"{TUNE}\n[tune.space.rule]\nthreshold = {SPAN}", HEAD, {}, "thresholds are chosen on split 'calibrate'"),
+        (TUNE.replace("{ search", "{ rule.threshold = 1, search"), HEAD, {}, "tune: rule.threshold is not tuned"),
         (TUNE.replace("low = 2", "low = 0"), HEAD, {}, "search.largest_side = 0: "),
         (TUNE, HEAD.replace("seeds", "zoo = 1\nseeds"), {}, "there is no key 'zoo'"),
         (TUNE, HEAD.replace('"tune"', '"report"'), {}, "[tune] needs split = 'tune', and this is 'report'"),
