@@ -89,9 +89,9 @@ B3D_SPACE: Mapping[str, Range] = MappingProxyType(
 class TuneConfig(BaseModel):
     """What is tuned, on which values, and how the search for them goes. The victims are those of the study file.
 
-    detector: a preset by its name, such as `efficient` or `race`. settings: held fixed, as with `--set`, `{search =
-    {steps = 60}}`. service: a name among the file's services; None for the first. space: setting, with dots as in
-    `--set`, to its values, in nested tables or with quoted names.
+    detector: a preset of one stage by its name, such as `efficient` or `race`. settings: held fixed, as with `--set`,
+    `{search = {steps = 60}}`. service: a name among the file's services; None for the first. space: setting, with dots
+    as in `--set`, to its values, in nested tables or with quoted names.
 
     trials: settings to try, the first of them the detector's own where they lie in the space. sampler: `tpe`, `random`,
     or `nsga2`. seed: of the sampler. startup: trials drawn at random before a sampler goes by what it saw, and before

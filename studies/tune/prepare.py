@@ -8,6 +8,7 @@ from typing import Any
 
 from oracles.errors import InvalidSpec
 from simkit.errors import ConfigError
+from simkit.search.presets import PRESETS, Preset, preset
 from simkit.zoo.manifest import Victim
 from studies.study_file.cells import over
 from studies.study_file.file import StudyFile
@@ -23,8 +24,8 @@ def task_of(file: StudyFile, mode: Mode, budget: int | None = None, changes: Map
     """What is to be tuned. budget: queries a scan; None for that of the file. changes: fields of its `[tune]` table.
 
     A storage among the changes is a path as seen from the working folder, that of the file from the file's. Raises
-    ConfigError in one line: no `[tune]` table, another split than `tune`, one kind of victims alone, a setting that the
-    detector has not, several workers on SQLite.
+    ConfigError in one line: no `[tune]` table, another split than `tune`, one kind of victims alone, a detector that
+    is no preset of one stage, a setting that it has not, several workers on SQLite.
     """
     config = _config(file, dict(changes or {}))
     try:
@@ -66,10 +67,7 @@ def _scans(file: StudyFile, config: TuneConfig, zoo: Zoo, seed: int, budget: int
 
 
 def _check(task: Task) -> None:
-    if task.method.preset is None:
-        raise ConfigError(
-            f"[tune] {task.config.detector} is no search with settings; name a preset, see simkit detectors"
-        )
+    _check_detector(task.config.detector, task.method.preset)
     victims = [victim for _, of_zoo in task.zoos for victim in of_zoo]
     if len({victim.truth for victim in victims}) < 2:
         kind = victims[0].truth
@@ -79,3 +77,12 @@ def _check(task: Task) -> None:
     for settings in (study.settings for study, _ in task.zoos):
         task.method.config(settings)
         check_space(task.method, settings, task.config.space)
+
+
+def _check_detector(name: str, known: str | Preset | None) -> None:
+    """A preset of one stage: each stage has a score of its own, so that no two stages' scores can be ranked."""
+    if known is None:
+        raise ConfigError(f"[tune] {name} is no search with settings; name a preset, see simkit detectors")
+    if (preset(known) if isinstance(known, str) else known).then is not None:
+        single = ", ".join(other for other, its in PRESETS.items() if its.then is None)
+        raise ConfigError(f"[tune] {name} has stages, whose scores do not compare; name a preset of one: {single}")

@@ -54,6 +54,7 @@ def test_a_storage_is_seen_from_the_file_or_from_here(
         (TUNE, HEAD, {"workers": 2}, "2 workers need a database that many may write to"),
         (TUNE, HEAD, {"storage": "mysql://x"}, "storage 'mysql://x': give sqlite:///FILE or postgresql://"),
         (TUNE.replace("random-patch", "label-noise"), HEAD, {}, "[tune] label-noise is no search with settings"),
+        (TUNE.replace("random-patch", "auto"), HEAD, {}, "[tune] auto has stages, whose scores do not compare; name a"),
         (TUNE.replace("random-patch", "no-such"), HEAD, {}, "no detector 'no-such'"),
         (TUNE.replace("{ search", "{ budget = 9, search"), HEAD, {}, "tune: budget is no setting here; budget says it"),
         (TUNE.replace("{ search", "{ oracle = {}, search"), HEAD, {}, "tune: oracle is no setting here; services"),
