@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from simkit.errors import DataError
 from studies.report.repeat import leaves
-from studies.study_file.cells import over
+from studies.study_file.config import SET_ELSEWHERE
 from studies.tune.space import with_values
 from studies.tune.task import Task
 
@@ -100,10 +100,14 @@ def front(ended: Sequence[Tried]) -> list[Tried]:
 
 
 def snippet(task: Task, one: Tried) -> str:
-    """An entry of `[[detectors]]` that scans with the trial's settings, with a comment that says where it is from."""
+    """An entry of `[[detectors]]` that scans as the trial did, with a comment that says where it is from.
+
+    It holds all settings that are not the detector's own, and the service by its name in the tuned study file.
+    """
     count = sum(len(victims) for _, victims in task.zoos)
     area = "unknown" if one.auroc is None else f"{one.auroc:.3f}"
-    settings = over(task.config.settings, with_values({}, one.values))
+    study, _ = task.zoos[0]  # all have the file's settings with those of the table over them
+    fixed = {name: value for name, value in study.settings.items() if name not in SET_ELSEWHERE}
     return "\n".join(
         (
             f"# Trial {one.number} of {task.study_name}: AUROC {area} at {task.budget:,} queries, {count} scans of",
@@ -111,9 +115,10 @@ def snippet(task: Task, one: Tried) -> str:
             "[[detectors]]",
             f"name = {json.dumps(task.config.detector)}",
             f"budget = {task.budget}",
+            f"services = {json.dumps([task.service])}",
             "",
             "[detectors.settings]",
-            *(f"{name} = {json.dumps(value)}" for name, value in leaves(settings)),
+            *(f"{name} = {json.dumps(value)}" for name, value in leaves(with_values(fixed, one.values))),
             "",
         )
     )

@@ -34,7 +34,8 @@ def task_of(file: StudyFile, mode: Mode, budget: int | None = None, changes: Map
         asked = file.config.budget if budget is None else budget
         zoos = tuple(_scans(file, config, zoo, seed, asked) for seed in file.config.repeats for zoo in file.zoos)
         threads = file.config.workers.threads
-        task = Task(file.config.name, mode, asked, config, zoos, file.ledgers / "tune", storage, threads)
+        service = _service(file, config)
+        task = Task(file.config.name, mode, asked, config, zoos, file.ledgers / "tune", storage, service, threads)
         _check(task)
     except (ConfigError, InvalidSpec) as error:
         raise ConfigError(f"{file.path.name}: {str(error).removeprefix('scan: ')}") from error
@@ -59,11 +60,15 @@ def _config(file: StudyFile, changes: dict[str, Any]) -> TuneConfig:
 
 
 def _scans(file: StudyFile, config: TuneConfig, zoo: Zoo, seed: int, budget: int) -> tuple[Study, tuple[Victim, ...]]:
-    services = file.config.services
-    told = zoo.settings() | {"budget": budget, "seed": seed, "oracle": services[config.service or next(iter(services))]}
+    service = file.config.services[_service(file, config)]
+    told = zoo.settings() | {"budget": budget, "seed": seed, "oracle": service}
     settings = told | over(file.config.settings, config.settings)
     spec = zoo.manifest.spec
     return Study(zoo.folder, spec.name, spec.split, file.results, file.ledgers, settings), zoo.victims
+
+
+def _service(file: StudyFile, config: TuneConfig) -> str:
+    return config.service or next(iter(file.config.services))
 
 
 def _check(task: Task) -> None:

@@ -25,7 +25,8 @@ class Task:
 
     name: of the study file. budget: queries that each scan may spend. zoos: the victims that each trial scans, of every
     zoo and with every seed; the studies hold the settings that no trial changes. root: where each Optuna study has a
-    folder. storage: URL of Optuna's tables. threads: of torch in each process.
+    folder. storage: URL of Optuna's tables. service: what the study file calls the one that is asked. threads: of torch
+    in each process.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Task:
     zoos: tuple[tuple[Study, tuple[Victim, ...]], ...]
     root: Path
     storage: str
+    service: str
     threads: int = 1
 
     @property

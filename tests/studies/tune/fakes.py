@@ -27,7 +27,7 @@ def task_of(zoo: Path, folder: Path, mode: Mode = "at", storage: str = "", **cha
     manifest = Manifest.load(zoo)
     study = Study(zoo, "demo", "tune", folder / "r.jsonl", folder, {"data": "digits", "budget": 100})
     where = storage or f"sqlite:///{folder / 'optuna.db'}"
-    return Task("fake", mode, 100, config, ((study, manifest.victims),), folder / "trials", where)
+    return Task("fake", mode, 100, config, ((study, manifest.victims),), folder / "trials", where, "scores")
 
 
 class Killed(Exception):

@@ -1,6 +1,8 @@
-"""The best of what was tried, and the front."""
+"""The best of what was tried, the front, and the study file's part that scans with it."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import optuna
 import pytest
@@ -8,7 +10,13 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from simkit.errors import DataError
-from studies.tune.best import Tried, all_tried, best, front
+from studies.study_file.file import StudyFile
+from studies.tune.best import Tried, all_tried, best, front, snippet
+from studies.tune.prepare import task_of
+from studies.tune.space import with_values
+from tests.studies.tune.files import HEAD, TUNE, written
+
+SERVICES = "[services.exact]\n[services.label]\nlabel_only = true\n"
 
 
 def tried(number: int, auroc: float, queries: float) -> Tried:
@@ -63,3 +71,18 @@ def test_two_objectives_give_the_front() -> None:
         told(study, auroc, queries)
     assert [one.number for one in best(study)] == [0, 1]
     assert {t.number for t in study.best_trials} == {0, 1}
+
+
+def test_the_part_of_a_study_file_scans_as_the_trial_did(demo_victims: Path, zoo: Path, tmp_path: Path) -> None:
+    tune = SERVICES + TUNE.replace("[tune]\n", '[tune]\nservice = "label"\n', 1)
+    task = task_of(StudyFile.load(written(tmp_path, tune=tune)), "at", 450)
+    values = {"search.largest_side": 3, "search.required_success": 0.7}
+    one = Tried(5, "complete", values, 0.8, True, {}, {})
+    head = HEAD.replace('"tune"', '"report"').replace("600", "900").split("settings")[0]
+    zoos = f'[[zoos]]\nfolder = "{demo_victims / "zoo"}"\n'
+    (tmp_path / "after.toml").write_text(f"{head}{zoos}{SERVICES}{snippet(task, one)}")
+    cells = StudyFile.load(tmp_path / "after.toml").cells()
+    assert [(cell.service, cell.seed) for cell in cells] == [("label", 0), ("label", 1)]
+    for cell, (study, _) in zip(cells, task.zoos, strict=True):
+        tried = task.method.config(with_values(study.settings, values))
+        assert cell.method.config(cell.study.settings) == tried
