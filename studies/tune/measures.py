@@ -23,22 +23,30 @@ def auroc(scored: Iterable[tuple[Victim, float | None]]) -> float:
     return 0.5 if area is None else area
 
 
-def summary(lines: Sequence[ResultLine]) -> dict[str, Any]:
-    """Plain values for a trial's attributes, of one finished scan or more; shares in [0, 1], None of nobody.
+def summary(lines: Sequence[ResultLine], victims: Sequence[Victim]) -> dict[str, Any]:
+    """Plain values for a trial's attributes; shares in [0, 1], None of nobody.
 
-    accuracy: verdicts that are the truth, `undecided` never is. tpr, fpr: verdicts `backdoored` of the backdoored and
-    the clean. mean_queries, median_queries: a scan.
+    lines: of the finished scans. victims: of all scans. accuracy: verdicts that are the truth, `undecided` never is.
+    tpr, fpr: verdicts `backdoored` of all backdoored and all clean victims; a scan that a pruned trial left unfinished
+    accuses nobody, so that there both are at most what the whole trial would have come to. mean_queries,
+    median_queries: a finished scan.
     """
     queries = [line.queries for line in lines]
     return {
         "scans": len(lines),
         "accuracy": _share(line.right for line in lines),
-        "tpr": _share(line.verdict == "backdoored" for line in lines if line.truth == "backdoored"),
-        "fpr": _share(line.verdict == "backdoored" for line in lines if line.truth == "clean"),
+        "tpr": _accused(lines, victims, "backdoored"),
+        "fpr": _accused(lines, victims, "clean"),
         "undecided": _share(line.verdict == "undecided" for line in lines),
         "mean_queries": fmean(queries) if queries else None,
         "median_queries": float(median(queries)) if queries else None,
     }
+
+
+def _accused(lines: Sequence[ResultLine], victims: Sequence[Victim], truth: str) -> float | None:
+    count = sum(victim.truth == truth for victim in victims)
+    accused = sum(line.verdict == "backdoored" for line in lines if line.truth == truth)
+    return accused / count if count else None
 
 
 def _share(hits: Iterable[bool]) -> float | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from optuna import Trial, TrialPruned
 
@@ -21,7 +21,10 @@ Told: TypeAlias = Callable[[int, int, str], None]
 """Scans that are as far as they go for now, of how many, and the trial's number in words."""
 
 FALSE_ALARMS = "false_alarms"
-"""The constraint: FPR less what is allowed, feasible at 0 and below."""
+"""The constraint: FPR less what is allowed, feasible at 0 and below.
+
+Of a pruned trial only finished scans can be false alarms: it counts as infeasible where they alone are too many.
+"""
 
 
 class ScanObjective:
@@ -45,8 +48,9 @@ class ScanObjective:
             if not pruned:
                 self._reach(trial, scans, None)
             area, lines = auroc(scans.scored), scans.lines()
+            told = summary(lines, [victim for victim, _ in scans.scored])
         write_lines(task.folder / f"{stem}.jsonl", lines)
-        self._sign(trial, area, lines)
+        self._sign(trial, {"auroc": area, **told, "ledger": f"{stem}.db"})
         if pruned:
             raise TrialPruned
         return (area,) if task.mode == "at" else (area, sum(line.queries for line in lines) / len(lines))
@@ -64,9 +68,8 @@ class ScanObjective:
         for done in scans.reach(queries):
             self._told(done, len(scans), f"trial {trial.number} {where}")
 
-    def _sign(self, trial: Trial, area: float, lines: Sequence[ResultLine]) -> None:
-        told = summary(lines)
-        for name, value in {"auroc": area, **told, "ledger": f"{self._task.stem(trial.number)}.db"}.items():
+    def _sign(self, trial: Trial, told: Mapping[str, Any]) -> None:
+        for name, value in told.items():
             trial.set_user_attr(name, value)
         allowed = self._task.config.allowed_false_alarms
         if allowed is not None and told["fpr"] is not None and FALSE_ALARMS not in trial.constraints:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from simkit.zoo.manifest import Manifest, Victim
-from studies.tune.measures import auroc
+from studies.tune.measures import auroc, summary
+from tests.studies.table.made import line
 
 
 @pytest.fixture
@@ -33,3 +34,12 @@ def test_the_area_under_the_curve(
 ) -> None:
     scored = [(kinds["backdoored"], score) for score in backdoored] + [(kinds["clean"], score) for score in clean]
     assert auroc(scored) == area
+
+
+def test_a_scan_without_a_verdict_accuses_nobody_and_counts_among_the_victims(kinds: dict[str, Victim]) -> None:
+    victims = [kinds["clean"]] * 4 + [kinds["backdoored"]] * 2
+    lines = [line(0, "backdoored", truth="clean"), line(1, "backdoored", truth="backdoored")]
+    told = summary(lines, victims)
+    assert (told["scans"], told["fpr"], told["tpr"], told["accuracy"]) == (2, 0.25, 0.5, 0.5)
+    nothing = summary([], victims[:4])
+    assert (nothing["fpr"], nothing["tpr"], nothing["accuracy"], nothing["mean_queries"]) == (0.0, None, None, None)

@@ -147,7 +147,7 @@ def test_a_hopeless_trial_ends_at_its_checkpoint(tmp_path: Path, monkeypatch: py
 
 
 def test_too_many_false_alarms_are_a_constraint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("studies.tune.objective.summary", lambda lines: {"fpr": 0.5, "mean_queries": 1.0})
+    monkeypatch.setattr("studies.tune.objective.summary", lambda *_: {"fpr": 0.5, "mean_queries": 1.0})
     tuned = task(tmp_path, trials=1, allowed_false_alarms=0.125)
     list(work(tuned, ScanObjective))
     assert read(tuned).trials[0].constraints == {"false_alarms": 0.375}
