@@ -34,8 +34,9 @@ def task_of(file: StudyFile, mode: Mode, budget: int | None = None, changes: Map
         asked = file.config.budget if budget is None else budget
         zoos = tuple(_scans(file, config, zoo, seed, asked) for seed in file.config.repeats for zoo in file.zoos)
         threads = file.config.workers.threads
-        service = _service(file, config)
-        task = Task(file.config.name, mode, asked, config, zoos, file.ledgers / "tune", storage, service, threads)
+        # not among the ledgers of scans: those of trials are nobody's results
+        service, root = _service(file, config), file.results.parent / "tune"
+        task = Task(file.config.name, mode, asked, config, zoos, root, storage, service, threads)
         _check(task)
     except (ConfigError, InvalidSpec) as error:
         raise ConfigError(f"{file.path.name}: {str(error).removeprefix('scan: ')}") from error

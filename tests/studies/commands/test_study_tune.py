@@ -37,7 +37,7 @@ def test_the_same_command_goes_on_and_tells_the_best(file: str, capsys: pytest.C
     told = json.loads(capsys.readouterr().out)
     assert [one["trial"] for one in told["trials"]] == [0, 1]
     assert told["best"] in ([0], [1])
-    assert told["folder"].endswith("ledgers/tune/small-at-450-seed-0")
+    assert told["folder"].endswith("/tune/small-at-450-seed-0")
 
 
 def test_the_best_setting_is_part_of_a_study_file(
@@ -101,4 +101,4 @@ def test_what_is_wrong_is_told_in_one_line_and_nothing_is_asked(
     assert said in err
     assert err.count("\n") == 1
     assert "secret" not in err
-    assert not Path("ledgers").exists()
+    assert not Path("tune").exists()

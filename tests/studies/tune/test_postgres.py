@@ -59,7 +59,7 @@ def test_two_processes_scan_each_into_ledgers_of_its_own(
     file = written(tmp_path, head=HEAD.replace("[0, 1]", "[0]"), tune=TUNE.replace("trials = 4", "trials = 3"))
     assert main(["study", "tune", str(file), "--at", "450", "--storage", url, "--workers", "2"]) == 0
     assert "simkit" not in capsys.readouterr().err
-    folder = tmp_path / "ledgers" / "tune" / "small-at-450-seed-0"
+    folder = tmp_path / "tune" / "small-at-450-seed-0"
     ledgers = sorted(folder.glob("*.db"))
     assert [path.name for path in ledgers] == [f"trial-000{number}.db" for number in range(3)]
     assert [check(path) for path in ledgers] == [[], [], []]

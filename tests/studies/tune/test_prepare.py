@@ -30,7 +30,7 @@ def test_a_task_scans_every_victim_with_every_seed(zoo: Path, tmp_path: Path) ->
     assert (settings["budget"], settings["oracle"].label_only, settings["search"]) == (300, True, {"rounds": 12})
     assert settings["driver"] == {"check_images": 16, "first_look": 6}
     assert task.study_name == "small-at-300-seed-3"
-    assert task.folder == tmp_path / "ledgers" / "tune" / "small-at-300-seed-3"
+    assert task.folder == tmp_path / "tune" / "small-at-300-seed-3"
     assert task.storage == f"sqlite:///{tmp_path / 'small-optuna.db'}"
     assert task.checkpoints == (75, 150, 225)
     assert prepared(file, "pareto").checkpoints == ()
@@ -76,7 +76,7 @@ def test_what_cannot_be_tuned(
         prepared(file, **changes)
     assert said in str(caught.value)
     assert str(caught.value).startswith("study.toml: ")
-    assert not (tmp_path / "ledgers").exists()
+    assert not (tmp_path / "tune").exists()
     assert list(tmp_path.glob("*.db")) == []
 
 
