@@ -75,12 +75,13 @@ class Choices(BaseModel):
 Range: TypeAlias = Span | Choices
 
 # Around the values of `efficient`, which were chosen by hand: a tenth to ten times the weight, a third to three times
-# the noise. Even numbers of samples, since its noise comes in pairs.
+# the noise. Even numbers of samples, since its noise comes in pairs, and four at least, as
+# leaving one out needs.
 B3D_SPACE: Mapping[str, Range] = MappingProxyType(
     {
         "search.sparsity.weight": Span(low=1e-3, high=1e-1, log=True),
         "search.sigma": Span(low=0.3, high=3.0, log=True),
-        "search.samples": Span(low=10, high=100, step=10),
+        "search.samples": Span(low=4, high=100, step=2),
     }
 )
 """The initial sparsity weight, sigma and samples of B3D: what is tuned where nobody says."""
@@ -97,8 +98,9 @@ class TuneConfig(BaseModel):
     or `nsga2`. seed: of the sampler. startup: trials drawn at random before a sampler goes by what it saw, and before
     anything is pruned. population: of `nsga2`.
 
-    checkpoints: shares of the budget at which a trial may be pruned. pruner: `median` ends a trial below the median of
-    the others at that checkpoint, `halving` one that is not among the best half, `none` none.
+    checkpoints: shares of the budget at which a trial may be pruned; before B3D's first look, late in a small budget,
+    all scans are equal. pruner: `median` ends a trial below the median of the others at that checkpoint, `halving` one
+    that is not among the best half, `none` none.
 
     allowed_false_alarms: FPR above which a setting counts as infeasible; None for no such constraint. storage: URL of
     Optuna's tables, `sqlite:///FILE` or `postgresql://...`; empty for a file beside the results. workers: processes
@@ -116,7 +118,7 @@ class TuneConfig(BaseModel):
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     startup: Annotated[int, Field(ge=1)] = 10
     population: Annotated[int, Field(ge=2)] = 10
-    checkpoints: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.25, 0.5, 0.75)
+    checkpoints: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.75)
     pruner: Pruner = "median"
     allowed_false_alarms: Annotated[float, Field(ge=0, le=1)] | None = None
     storage: str = ""

@@ -32,7 +32,7 @@ def test_a_task_scans_every_victim_with_every_seed(zoo: Path, tmp_path: Path) ->
     assert task.study_name == "small-at-300-seed-3"
     assert task.folder == tmp_path / "tune" / "small-at-300-seed-3"
     assert task.storage == f"sqlite:///{tmp_path / 'small-optuna.db'}"
-    assert task.checkpoints == (75, 150, 225)
+    assert task.checkpoints == (150, 225)
     assert prepared(file, "pareto").checkpoints == ()
     assert prepared(file, "pareto").budget == 600
 
