@@ -13,8 +13,8 @@ from simkit.zoo.spec import ZooSplit
 from studies.study_file.complaints import likely
 from studies.tune.config import TuneConfig
 
-Queries = Annotated[int, Field(ge=1, le=2**63 - 1)]
-Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Queries = Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]
+Seed = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
 Path = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
@@ -42,7 +42,7 @@ class ZooEntry(BaseModel):
     folder: Path
     data: Path | None = None
     indices: str | None = None
-    limit: Annotated[int, Field(ge=1)] | None = None
+    limit: Annotated[int, Field(strict=True, ge=1)] | None = None
 
 
 class DetectorEntry(BaseModel):
@@ -71,8 +71,8 @@ class WorkersEntry(BaseModel):
 
     model_config = _STRICT
 
-    processes: Annotated[int, Field(ge=1, le=4096)] = 1
-    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    processes: Annotated[int, Field(strict=True, ge=1, le=4096)] = 1
+    threads: Annotated[int, Field(strict=True, ge=1, le=1024)] = 1
     executor: Annotated[str, Field(pattern=r"^(processes|dask://.+:\d+)$")] = PROCESSES
 
 
@@ -85,7 +85,7 @@ class ReportEntry(BaseModel):
 
     model_config = _STRICT
 
-    price_per_thousand: Annotated[float, Field(ge=0.0, le=1e9)] | None = None
+    price_per_thousand: Annotated[float, Field(strict=True, ge=0.0, le=1e9)] | None = None
     folder: Path = "report"
 
 
@@ -114,7 +114,7 @@ class StudyConfig(BaseModel):
     ledgers: Path = "ledgers"
     settings: dict[str, Any] = {}
     zoos: Annotated[tuple[ZooEntry, ...], Field(min_length=1)]
-    services: dict[Name, OracleSpec] = {"scores": OracleSpec()}
+    services: Annotated[dict[Name, OracleSpec], Field(min_length=1)] = {"scores": OracleSpec()}
     detectors: tuple[DetectorEntry, ...] = ()
     workers: WorkersEntry = WorkersEntry()
     report: ReportEntry = ReportEntry()

@@ -21,6 +21,7 @@ def schema() -> str:
     told = StudyConfig.model_json_schema()
     told = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA} | told
     _nest(told["$defs"])
+    told["properties"]["services"]["additionalProperties"] = False  # pydantic tells the pattern of names, no more
     known = {model.__name__: model for model in _MODELS}
     for name, table in ((StudyConfig.__name__, told), *told["$defs"].items()):
         _describe(table, known.get(name))

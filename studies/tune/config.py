@@ -23,7 +23,7 @@ class Span(BaseModel):
     log: drawn by their logarithm, low above 0 and no step. step: only low, low + step, and so on.
     """
 
-    model_config = _STRICT
+    model_config = ConfigDict(**_STRICT, strict=True)
 
     low: int | float
     high: int | float
@@ -113,16 +113,16 @@ class TuneConfig(BaseModel):
     settings: dict[str, Any] = {}
     service: str | None = None
     space: Annotated[dict[str, Range], Field(min_length=1)] = dict(B3D_SPACE)
-    trials: Annotated[int, Field(ge=1, le=10_000)] = 40
+    trials: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 40
     sampler: Sampler = "tpe"
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
-    startup: Annotated[int, Field(ge=1)] = 10
-    population: Annotated[int, Field(ge=2)] = 10
-    checkpoints: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.75)
+    seed: Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)] = 0
+    startup: Annotated[int, Field(strict=True, ge=1)] = 10
+    population: Annotated[int, Field(strict=True, ge=2)] = 10
+    checkpoints: tuple[Annotated[float, Field(strict=True, gt=0, lt=1)], ...] = (0.5, 0.75)
     pruner: Pruner = "median"
-    allowed_false_alarms: Annotated[float, Field(ge=0, le=1)] | None = None
+    allowed_false_alarms: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
     storage: str = ""
-    workers: Annotated[int, Field(ge=1)] = 1
+    workers: Annotated[int, Field(strict=True, ge=1)] = 1
 
     @field_validator("space", mode="before")
     @classmethod

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import tomllib
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from simkit.errors import ConfigError
 from studies.study_file.begin import EXAMPLES, write_example
@@ -55,3 +57,34 @@ def test_there_is_no_other_example(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no example 'none'; choose from curve, tune"):
         write_example(tmp_path / "study.toml", "none")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "valid"),
+    [
+        ("services = {few = {top_k = 3}}", True),
+        ("services = {'two words' = {}}", False),
+        ("services = {}", False),
+        ("services = {few = {top_k = '3'}}", False),
+        ("seed = 3", True),
+        ("seed = '3'", False),
+        ("seeds = [1, '2']", False),
+        ("budget = true", False),
+        ("workers = {processes = '2'}", False),
+        ("report = {price_per_thousand = 2}", True),
+        ("report = {price_per_thousand = '2'}", False),
+        ("tune = {trials = '2'}", False),
+        ("tune = {checkpoints = [0.5, '0.75']}", False),
+        ("tune = {space = {search = {sigma = {low = 1, high = 2.5, log = true}}}}", True),
+        ("tune = {space = {search = {sigma = {low = '1', high = 2}}}}", False),
+        ("tune = {space = {search = {sigma = {low = 1, high = 2, log = 1}}}}", False),
+        ("tune = {space = {search = {baseline = {choices = ['none', 1, true]}}}}", True),
+    ],
+)
+def test_the_schema_and_the_code_agree(line: str, valid: bool) -> None:
+    checker = pytest.importorskip("jsonschema", reason="no jsonschema: it comes with the group docs")
+    head = 'name = "small"\nsplit = "tune"\n'
+    given = tomllib.loads(f'{head}{line}\n[[zoos]]\nfolder = "zoo"\n[[detectors]]\nname = "race"\n')
+    assert checker.Draft202012Validator(json.loads(schema())).is_valid(given) == valid
+    with nullcontext() if valid else pytest.raises(ValidationError):
+        StudyConfig.model_validate(given)
