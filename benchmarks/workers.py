@@ -80,13 +80,14 @@ def main(  # noqa: PLR0913 (the options are the interface)
     kills: Annotated[int, typer.Option(help="Of workers.")] = 20,
     rounds: Annotated[int, typer.Option(help="Of the timing, one and two processes in turns.")] = 3,
     seed: Annotated[int, typer.Option(help="Of when is killed, and who.")] = 0,
+    crew: Annotated[list[str] | None, typer.Option(help="Killed: processes, dask; both if none is named.")] = None,
     out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets a line for each part.")] = None,
 ) -> None:
     task = Task(zoo, detector, scans, {"data": data, "budget": budget})
     told = {"zoo": zoo.name, "detector": detector, "budget": budget, "scans": scans, "environment": environment()}
     with tempfile.TemporaryDirectory(prefix="simkit-workers-") as name:
         folder, wrong = Path(name), 0
-        for line in (measured(task, folder, rounds), *killed(task, folder, kills, seed)):
+        for line in measurements(task, folder, rounds, (crew or tuple(CREWS), kills, seed)):
             typer.echo(json.dumps(line))
             wrong += line.get("differ", 0) + line.get("charged_otherwise", 0)
             if out is not None:
@@ -110,11 +111,16 @@ def measured(task: Task, folder: Path, rounds: int) -> dict[str, Any]:
     return {"measured": "two to one", "seconds_of_one": taken[1], "seconds_of_two": taken[2], "ratio": one / two}
 
 
-def killed(task: Task, folder: Path, kills: int, seed: int) -> Iterator[dict[str, Any]]:
-    """What became of the scans under kills, for each kind of worker."""
+def measurements(
+    task: Task, folder: Path, rounds: int, kills: tuple[Sequence[str], int, int]
+) -> Iterator[dict[str, Any]]:
+    """Each part as it is done. kills: of which crews, how many, their seed."""
+    crews, count, seed = kills
+    yield measured(task, folder, rounds)
     serial = scanned(task.units(folder / "serial"), Workers(1))
-    for name, crew in (("processes", two_processes), ("dask", two_of_dask)):
-        yield {"measured": "kills", "executor": name} | under_kills(task, folder / name, serial, (crew, kills, seed))
+    for name in crews:
+        found = under_kills(task, folder / name, serial, (CREWS[name], count, seed))
+        yield {"measured": "kills", "executor": name} | found
 
 
 def scanned(units: Sequence[Unit], workers: Workers) -> dict[UnitKey, ResultLine]:
@@ -227,6 +233,10 @@ def two_of_dask() -> Iterator[tuple[Workers, AtWork]]:
             return [nanny.pid for nanny in nannies if states[nanny.worker_address].processing]
 
         yield Workers(executor=DASK + cluster.scheduler_address.removeprefix("tcp://")), at_work
+
+
+CREWS: Mapping[str, Crew] = {"processes": two_processes, "dask": two_of_dask}
+"""Whose workers are killed, by what they are called."""
 
 
 if __name__ == "__main__":

@@ -58,10 +58,12 @@ def test_what_differs_is_counted(zoo: Path, tmp_path: Path) -> None:
 
 
 def test_the_benchmark_writes_its_lines(zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "killed", lambda *_: [{"measured": "kills"}])
+    monkeypatch.setattr(benchmark, "under_kills", lambda *_: {"kills": 0})
     out = tmp_path / "results" / "workers.jsonl"
     with one_torch_thread():
-        benchmark.main(zoo, "digits", detector="random-patch", budget=500, scans=3, rounds=1, out=out)
+        benchmark.main(
+            zoo, "digits", detector="random-patch", budget=500, scans=3, rounds=1, crew=["processes"], out=out
+        )
     first, second = map(json.loads, out.read_text().splitlines())
     assert first["ratio"] == pytest.approx(first["seconds_of_one"][0] / first["seconds_of_two"][0], abs=0.01)
     assert (second["measured"], second["scans"]) == ("kills", 3)
