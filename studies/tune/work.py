@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -91,12 +91,21 @@ class _Claims:
         with FileLock(self.task.folder / "claims.lock"):
             trial = self._abandoned() or self._fresh()
             if trial is None:
+                self._tidy()
                 return None
             before = trial.user_attrs.get(_WORKER)
             trial.set_user_attr(_WORKER, self.worker)
             if before is not None:
                 _lock_of(self.task.folder, before).unlink(missing_ok=True)
             return trial
+
+    def _tidy(self) -> None:
+        """Remove the locks of processes that died and left no trial under way; nobody else would."""
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        wanted = {_lock_of(self.task.folder, str(trial.user_attrs.get(_WORKER))) for trial in running}
+        for path in set(self.task.folder.glob("worker-*.lock")) - wanted:
+            with suppress(Timeout), FileLock(path, timeout=0):
+                path.unlink(missing_ok=True)
 
     def _abandoned(self) -> Trial | None:
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))

@@ -18,7 +18,10 @@ def results(tmp_path: Path) -> Path:
     return write(tmp_path / "results.jsonl", [*lines("cbcb"), *lines("cccc", detector="nc"), *tuned])
 
 
-def test_text_is_the_default(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_is_the_default(
+    results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")  # a narrow terminal folds its cells
     assert main(["study", "budget", str(results), "--detector", "b3d", "--budgets", "4000,1000"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("Verdicts by query budget, split report\n")
