@@ -30,7 +30,8 @@ from simkit.zoo.networks import NETWORKS
 from studies.identity import environment
 from studies.models import Model, model_path, open_model
 from studies.output import print_table
-from studies.scan import choose_images, prepare, run_scan
+from studies.prepared import choose_images, prepare
+from studies.scan import run_scan
 from studies.scan_config import ScanConfig
 
 COLUMNS = ("format", "verdict", "flagged", "queries", "speed", "gap")

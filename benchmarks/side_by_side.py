@@ -19,7 +19,8 @@ from studies.detect import detect
 from studies.identity import environment
 from studies.models import open_model
 from studies.output import print_table
-from studies.scan import choose_images, prepare, run_scan
+from studies.prepared import choose_images, prepare
+from studies.scan import run_scan
 from studies.scan_config import ScanConfig
 from studies.zoo_scan.methods import Method, methods
 

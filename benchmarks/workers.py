@@ -35,8 +35,9 @@ from simkit.zoo.manifest import Manifest
 from studies.executors import DASK, Workers
 from studies.identity import environment
 from studies.result_line import ResultLine
+from studies.zoo_scan.image_hashes import ImageHashes
 from studies.zoo_scan.methods import method
-from studies.zoo_scan.plan import ImageHashes, done_of, units_of
+from studies.zoo_scan.plan import done_of, units_of
 from studies.zoo_scan.unit import Study, Unit, UnitKey
 from studies.zoo_scan.workers import work_through
 
@@ -224,8 +225,11 @@ def two_of_dask() -> Iterator[tuple[Workers, AtWork]]:
 
     cluster_of: Any = LocalCluster
     quiet = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.CRITICAL}
-    failures = {"distributed.scheduler.allowed-failures": 1_000}  # they are all ours
-    with dask.config.set(failures), cluster_of(**quiet, preload="studies.zoo_scan.workers") as cluster:
+    settings = {
+        "distributed.scheduler.allowed-failures": 1_000,  # they are all ours
+        "distributed.deploy.lost-worker-timeout": "1 day",  # it would dismiss one that is killed again 15 s later
+    }
+    with dask.config.set(settings), cluster_of(**quiet, preload="studies.zoo_scan.workers") as cluster:
 
         def at_work() -> list[int]:
             states = dict(cluster.scheduler.workers)

@@ -24,7 +24,8 @@ from oracles.torch_model import TorchOptions, TorchOracle
 from simkit.data import ImageSet, load
 from simkit.seeding import stream
 from simkit.zoo.networks import build_network
-from studies.scan import prepare, run_scan
+from studies.prepared import prepare
+from studies.scan import run_scan
 from studies.scan_config import ScanConfig
 
 _EAGER_BATCH = 512

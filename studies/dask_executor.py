@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import Any
@@ -11,15 +12,18 @@ from typing import Any
 from simkit.errors import ConfigError
 
 _PATIENCE = 30.0
-"""Seconds that scheduler and first worker are given to answer."""
+"""Seconds that scheduler and first worker are given to answer, and that a cluster may be without any worker."""
+
+GONE = "the scheduler of the Dask cluster went away; start it again, and the same command goes on"
 
 
 @contextmanager
-def cluster(address: str) -> Iterator[Executor]:
+def cluster(address: str) -> Iterator[tuple[Executor, Callable[[], None]]]:
     """The cluster whose scheduler listens at `address`, HOST:PORT; an exception in the body cancels what waits there.
 
-    What a worker is at when the body ends goes on. Raises ConfigError in one line: without dask, a scheduler, a worker,
-    or with a worker of several threads, since a scan has its process for itself.
+    The function beside it is to be called while waiting: it raises ConfigError where no worker has been there for a
+    while, or no scheduler answers. What a worker is at when the body ends goes on. Raises ConfigError in one line:
+    without dask, a scheduler, a worker, or with a worker of several threads, since a scan has its process for itself.
     """
     try:
         from distributed import Client
@@ -29,10 +33,30 @@ def cluster(address: str) -> Iterator[Executor]:
         _check(client, address)
         pool: Executor = client.get_executor(pure=False)
         try:
-            yield pool
+            yield pool, Watch(client, address)
         except BaseException:
             pool.shutdown(wait=False)
             raise
+
+
+class Watch:
+    """Knows since when a cluster has had no worker."""
+
+    def __init__(self, client: Any, address: str, now: Callable[[], float] = time.monotonic) -> None:
+        self._client, self._address, self._now, self._seen = client, address, now, now()
+
+    def __call__(self) -> None:
+        try:
+            there = bool(self._client.nthreads())
+        except (OSError, TimeoutError) as error:
+            raise ConfigError(f"dask://{self._address}: {GONE}") from error
+        if there:
+            self._seen = self._now()
+        elif self._now() - self._seen > _PATIENCE:
+            raise ConfigError(
+                f"dask://{self._address}: no worker is left; start some, dask worker {self._address} --nthreads 1, and"
+                " the same command goes on"
+            )
 
 
 @contextmanager

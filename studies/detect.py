@@ -30,8 +30,8 @@ from studies.extensions import described
 from studies.identity import run_info, with_output
 from studies.models import Model, OpenedModel, open_model
 from studies.no_images import no_images, shaped
+from studies.prepared import choose_images
 from studies.runs import LateRun, opened
-from studies.scan import choose_images
 from studies.scan_config import ScanConfig
 from studies.scan_result import Bill, ScanResult, scan_result, trigger_rows, verdict_row
 

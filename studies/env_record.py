@@ -22,11 +22,11 @@ from simkit.errors import ConfigError, DataError
 from simkit.search.evaluator import Evaluator
 from simkit.zoo.manifest import Victim, checked_weights
 from simkit.zoo.spec import ZooSplit
-from studies.executors import Workers, executor
+from studies.executors import Workers, crew
 from studies.identity import environment, hash_of
 from studies.mishaps import told
 from studies.models import open_model
-from studies.scan import choose_images
+from studies.prepared import choose_images
 from studies.scan_config import ScanConfig, with_fields
 
 State: TypeAlias = Literal["recorded", "there", "busy", "failed"]
@@ -175,14 +175,14 @@ def recorded_by(zoo: Zoo, victims: Sequence[Victim], workers: Workers) -> Genera
     """What came of every victim, as they come.
 
     An interrupt, or an end before the last, ends the processes where they are: a file is whole or not there. Raises
-    ConfigError as `executor` does.
+    ConfigError as `crew` does.
     """
     if workers.here:
         torch.set_num_threads(workers.threads)
         yield from (record_victim(zoo, victim) for victim in victims)
         return
-    with executor(workers, __name__) as pool:
-        futures = {pool.submit(record_victim, zoo, victim): victim for victim in victims}
+    with crew(workers, __name__) as at_work:
+        futures = {at_work.executor.submit(record_victim, zoo, victim): victim for victim in victims}
         for future in as_completed(futures):
             yield _outcome(future, futures[future])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,23 +37,31 @@ class Workers:
         return self.executor != PROCESSES
 
 
-@contextmanager
-def executor(workers: Workers, preload: str) -> Iterator[Executor]:
-    """What runs functions of modules; an exception in the body ends what it runs, as far as it can.
+@dataclass(frozen=True)
+class Crew:
+    """What runs functions of modules. check: to be called while waiting; raises ConfigError where nobody works."""
 
-    preload: the module of those functions, which a server that forks processes imports once. A future raises
-    BrokenProcessPool where its process died. Raises ConfigError for an executor that there is not, or that does not
-    answer.
+    executor: Executor
+    check: Callable[[], None]
+
+
+@contextmanager
+def crew(workers: Workers, preload: str) -> Iterator[Crew]:
+    """Those who work; an exception in the body ends what they are at, as far as it can.
+
+    preload: the module of the functions that they will run, which a server that forks processes imports once. A future
+    raises BrokenProcessPool where its process died. Raises ConfigError for an executor that there is not, or that does
+    not answer.
     """
     if workers.executor.startswith(DASK):
         from studies.dask_executor import cluster
 
-        with cluster(workers.executor.removeprefix(DASK)) as pool:
-            yield pool
+        with cluster(workers.executor.removeprefix(DASK)) as (pool, check):
+            yield Crew(pool, check)
     elif workers.executor == PROCESSES:
         context = multiprocessing.get_context("forkserver")  # a fork of this process would have threads of torch in it
         context.set_forkserver_preload([preload])  # torch is imported once, not once a worker
         with children(workers.processes, context, workers.threads) as pool:
-            yield pool
+            yield Crew(pool, lambda: None)  # a process that dies has another one in its place
     else:
         raise ConfigError(f"no executor {workers.executor!r}; write {PROCESSES}, or {DASK}HOST:PORT")

@@ -30,10 +30,10 @@ from simkit.triggers import Trigger, Triggers
 from studies.identity import run_info, with_output
 from studies.mitigation_result import Judged, MitigationResult, ScreenConfig, Where, result_of
 from studies.models import Model, OpenedModel, open_model
+from studies.prepared import choose_images
 from studies.python_models import PREFIX
 from studies.report.truth import Truths
 from studies.runs import LateRun, opened
-from studies.scan import choose_images
 from studies.scan_config import ScanConfig
 from studies.scan_result import Bill
 

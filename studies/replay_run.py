@@ -20,7 +20,7 @@ from simkit.search.images import ScanImages
 from simkit.search.relay import Relay
 from simkit.verdict import Rule, Verdict
 from studies.identity import hash_of
-from studies.scan import choose_images
+from studies.prepared import choose_images
 from studies.scan_config import ScanConfig
 from studies.stored import OwnCode, stored_config
 

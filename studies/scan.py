@@ -4,51 +4,25 @@ from __future__ import annotations
 
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from db import reads
 from db.ledger import Ledger, Run
-from db.records import RunInfo, VerdictRow
-from oracles.budget import Budget
-from oracles.guard import ServiceClock
-from oracles.oracle import Oracle
-from oracles.resume import Past
-from oracles.spec import build
-from oracles.torch_model import Output, TorchOracle
-from simkit.data import ImageSet, load, unlabelled
-from simkit.errors import ConfigError, DataError
+from db.records import RunInfo
+from simkit.errors import ConfigError
 from simkit.home import home
-from simkit.search.annealing import AnnealingConfig
-from simkit.search.contract import Search, Task
-from simkit.search.driver import Checkpoint
-from simkit.search.evaluator import Evaluator
-from simkit.search.images import ScanImages, class_of_all
-from simkit.search.presets import Preset
-from simkit.search.race_config import RaceConfig
-from simkit.search.random_patch import RandomPatchConfig
-from simkit.search.relay import Relay
-from simkit.seeding import stream
-from studies.identity import run_info, with_output
-from studies.models import Model, OpenedModel, open_model
-from studies.no_images import shaped, to_be_made
-from studies.runs import LateRun, opened, warn_of_others
+from simkit.search.contract import Search
+from studies.identity import run_info
+from studies.models import Model
+from studies.prepared import Images, Prepared, prepare
+from studies.runs import opened
 from studies.scan_config import ScanConfig
-from studies.scan_result import Bill, ScanResult, scan_result, trigger_rows, verdict_row
+from studies.scan_result import ScanResult, scan_result
 from studies.trigger_files import check_folder, file_stem, save_triggers
-
-_LARGE_SHARE = 0.2
-"""Of an image: 4x4 patches on 8x8 pixels, a quarter, flagged clean models; 3x3, a seventh, did not."""
-
-_FEW_PIXELS = 4
-"""A race for smaller patches than 2x2 says so."""
+from studies.under_way import UnderWay
 
 _TELL_SECONDS = 0.2
 """How often progress is told, at most."""
@@ -64,7 +38,6 @@ class Standing:
     smallest: float | None
 
 
-Images: TypeAlias = ImageSet | torch.Tensor | NDArray[Any]
 Told: TypeAlias = Callable[[Standing], None]
 
 
@@ -91,113 +64,6 @@ def scan(
     another environment.
     """
     return run_scan(prepare(model, ScanConfig.of(settings), images), db, out, progress)
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A scan that is known to be sound and has asked nothing yet. source: what `model` was opened from."""
-
-    model: OpenedModel
-    images: ScanImages
-    config: ScanConfig
-    source: Model
-
-    def search(self, images: ImageSet, stage: Preset) -> Search:
-        """A fresh search of this stage on these images. Raises ConfigError if it cannot be."""
-        task = Task(images.image_shape, self.model.oracle.n_classes, images.labels)
-        return stage.search.search(task, self.config.seed)
-
-    def oracle(self, output: Output) -> Oracle:
-        """The model to ask. output: what an earlier process found that its rows are; `auto` if nobody asked yet."""
-        oracle = self.model.oracle
-        if output == "auto" or not isinstance(oracle, TorchOracle) or oracle.output == output:
-            return oracle
-        config = self.config.model_copy(update={"output": output})
-        return open_model(self.source, self.images.search, config).oracle
-
-
-def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> Prepared:
-    """Read and check everything that a scan needs, without a query and without a ledger. Raises as `scan` does.
-
-    The config of the result has the model's image shape where images are to be made.
-    """
-    config = config if config.resolved().synthesis is None else shaped(config, model)
-    chosen = choose_images(config, images)
-    prepared = Prepared(open_model(model, chosen.search, config), chosen, config, model)
-    for stage in config.resolved().stages:
-        prepared.search(chosen.search, stage)
-    build(config.oracle, config.restricted(prepared.model.oracle, 0), Budget(0))
-    _warn_of_large_patches(config, chosen.search)
-    return prepared
-
-
-def _warn_of_large_patches(config: ScanConfig, images: ImageSet) -> None:
-    """Patches are judged by their size in pixels; on small images they hide what the class is seen by."""
-    preset, (_, height, width) = config.resolved(), images.image_shape
-    search = preset.search
-    if isinstance(search, RaceConfig) and preset.then is None and search.largest_area(images.image_shape) < _FEW_PIXELS:
-        warnings.warn(
-            f"on images of {height}x{width} this race looks for patches of {search.largest_area(images.image_shape)} "
-            "pixels at most; raise search.largest_share and rule.threshold, or choose preset auto",
-            stacklevel=2,
-        )
-    if not isinstance(search, RandomPatchConfig | AnnealingConfig):
-        return
-    if search.largest_side**2 / (height * width) > _LARGE_SHARE:
-        warnings.warn(
-            f"patches of {search.largest_side}x{search.largest_side} cover much of an image of {height}x{width}: clean "
-            "models may be flagged; lower search.largest_side and rule.threshold, or raise search.required_success",
-            stacklevel=2,
-        )
-
-
-def choose_images(config: ScanConfig, images: Images | None) -> ScanImages:
-    """Disjoint search and verification images of the test split, drawn by the seed; blank where they are to be made.
-
-    Raises DataError, ConfigError.
-    """
-    if config.resolved().synthesis is not None:
-        return to_be_made(config, given=images is not None)
-    wanted = config.search_images + config.verify_images
-    if config.image_shape is not None:
-        raise ConfigError(f"image_shape is for presets that make images, {config.preset_name} does not; leave it out")
-    if images is None:
-        if not config.data:
-            raise ConfigError(
-                "no images to scan with; give data, for example data='digits', or images, or choose preset b3d-ss, "
-                "which needs none"
-            )
-        images = load(config.data, "test", wanted, config.seed, config.image_size)
-    elif config.data or config.image_size:
-        raise ConfigError("images are given, and data or image_size too; give either images or data")
-    elif not isinstance(images, ImageSet):
-        return choose_images(config, unlabelled(images))
-    elif len(images) >= wanted:
-        images = images.take(stream(config.seed, "scan", "images").permutation(len(images))[:wanted])
-    if len(images) < wanted:
-        raise DataError(_too_few(images, config))
-    numbers = np.arange(wanted)
-    chosen = ScanImages(images.take(numbers[: config.search_images]), images.take(numbers[config.search_images :]))
-    _check_labels(images, chosen.search)
-    return chosen
-
-
-def _too_few(images: ImageSet, config: ScanConfig) -> str:
-    """What to set instead, in the same proportion."""
-    wanted, there = config.search_images + config.verify_images, len(images)
-    said = f"{images.name}: {there} images, but search_images + verify_images is {wanted}"
-    if there < 2:
-        return f"{said}; give two images or more"
-    search, verify = (max(1, n * there // wanted) for n in (config.search_images, config.verify_images))
-    return f"{said}; --set search_images={min(search, there - 1)} --set verify_images={verify} fits"
-
-
-def _check_labels(images: ImageSet, searched: ImageSet) -> None:
-    unknown = int((images.labels < 0).sum())
-    if 0 < unknown < len(images):
-        raise DataError(f"{images.name}: {unknown} of {len(images)} images have no label; give all of them, or none")
-    if (owner := class_of_all(searched)) is not None:
-        raise DataError(f"{images.name}: every search image is of class {owner}; give images of two classes or more")
 
 
 def run_scan(
@@ -246,64 +112,6 @@ def result_of(run: Run, ledger: Ledger, info: RunInfo) -> ScanResult:
     row = run.result()
     assert row is not None
     return scan_result(row, reads.triggers(ledger.path, run.id), info, run.id, ledger.path)
-
-
-class UnderWay:
-    """A scan in an open ledger, which goes on as far as it is pulled; one that has its verdict there is not pulled.
-
-    Warns where the ledger has the same scan from another environment. Raises StorageError.
-    """
-
-    def __init__(self, prepared: Prepared, ledger: Ledger, info: RunInfo) -> None:
-        self._prepared = prepared
-        kept = reads.same_scans(ledger.path, info)
-        own = next((run for run in kept if run.key == info.key), None)
-        self._oracle = prepared.oracle(own.environment.get("output", "auto") if own else "auto")
-        self._late = LateRun(lambda: ledger.begin(with_output(info, self._oracle)))
-        self._relay = Relay(prepared.config.course(), prepared.images, lambda: prepared.model.oracle.n_classes)
-        if own is None:
-            warn_of_others(ledger.path, info, kept)
-        self.verdict: VerdictRow | None = None if own is None else self._late.run.result()
-        """What the ledger has of its end, None before."""
-
-    @property
-    def run(self) -> Run:
-        """Its run, which begins with its first answer."""
-        return self._late.run
-
-    @property
-    def search(self) -> Search:
-        """The search of the stage that is under way."""
-        return self._relay.search
-
-    @property
-    def score(self) -> float | None:
-        """The verdict's score; before there is one, what the rule says by now, before any unseen image is asked."""
-        return self._relay.decision().score if self.verdict is None else self.verdict.score
-
-    def steps(self) -> Iterator[Checkpoint]:
-        """Ask until there is a verdict, a checkpoint after every step, and finish the run with it; to be pulled once.
-
-        The queries of a checkpoint count those of earlier processes. Only time between pulls counts as the scan's.
-        """
-        began, seconds, config = time.perf_counter(), 0.0, self._prepared.config
-        before = self.run if self._late.begun else None
-        past = Past(before.spent, before.stored_calls(), before.stored_refusals()) if before else None
-        spent = past.queries if past else 0
-        budget, clock = Budget(config.budget, spent=spent), ServiceClock(config.oracle.real_time)
-        oracle = build(
-            config.oracle, config.restricted(self._oracle, spent), budget, self._late, past=past, clock=clock
-        )
-        verdict = None
-        for checkpoint in self._relay.run(Evaluator(oracle, self._late)):
-            verdict, seconds = checkpoint.verdict, seconds + time.perf_counter() - began
-            if verdict is not None:
-                bill = Bill.of(config.oracle, self.run.spent, self.run.refused, seconds, clock.seconds)
-                self.run.finish(verdict_row(verdict, self._relay.rule, bill), trigger_rows(verdict))
-                self.verdict = self.run.result()
-            yield checkpoint
-            began = time.perf_counter()
-        assert verdict is not None
 
 
 def _finished(prepared: Prepared, ledger: Ledger, info: RunInfo, progress: Told | None) -> Run:

@@ -21,7 +21,7 @@ from studies.detect import joined, own_verdict_row
 from studies.extensions import described
 from studies.identity import canonical, run_info
 from studies.models import open_model
-from studies.scan import choose_images
+from studies.prepared import choose_images
 from studies.scan_config import ScanConfig
 from studies.scan_result import Bill, ScanResult, scan_result, trigger_rows
 

@@ -22,7 +22,7 @@ from simkit.errors import ConfigError, DataError
 from simkit.verdict import Kind
 from studies.budget.ledgers import Ledgers
 from studies.budget.standing import Word, limit_of
-from studies.executors import Workers, executor
+from studies.executors import Workers, crew
 from studies.replay_rules import Reading, one_by_one
 from studies.replay_run import Given
 from studies.result_line import ResultLine
@@ -97,8 +97,8 @@ def read_all(tasks: Sequence[Task], workers: int, told: Callable[[int, int], Non
             yield read(task)
             told(number, len(tasks))
         return
-    with executor(Workers(min(workers, len(tasks) or 1)), __name__) as pool:
-        futures = [pool.submit(read, task) for task in tasks]
+    with crew(Workers(min(workers, len(tasks) or 1)), __name__) as at_work:
+        futures = [at_work.executor.submit(read, task) for task in tasks]
         for number, (task, future) in enumerate(zip(tasks, futures, strict=True), start=1):
             yield _outcome(task, future)
             told(number, len(tasks))

@@ -14,7 +14,8 @@ from studies.settings import with_settings
 if TYPE_CHECKING:
     from simkit.search.driver import DriverConfig
     from simkit.search.images import ScanImages
-    from studies.scan import Prepared, Standing, Told
+    from studies.prepared import Prepared
+    from studies.scan import Standing, Told
     from studies.scan_result import ScanResult
 
 EXIT_CODES = {"undecided": 3, "invalid": 4}
@@ -113,7 +114,8 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     import torch
 
     from studies.extensions import is_reference, referred
-    from studies.scan import default_db, prepare, run_scan
+    from studies.prepared import prepare
+    from studies.scan import default_db, run_scan
     from studies.scan_config import ScanConfig
 
     torch.set_num_threads(threads or torch.get_num_threads())

@@ -14,8 +14,9 @@ from studies.report.repeat import leaves
 from studies.result_line import ResultLine
 from studies.study_file.config import DetectorEntry, StudyConfig
 from studies.study_file.zoos import Zoo
+from studies.zoo_scan.image_hashes import ImageHashes
 from studies.zoo_scan.methods import Method, method
-from studies.zoo_scan.plan import ImageHashes, done_of, units_of
+from studies.zoo_scan.plan import done_of, units_of
 from studies.zoo_scan.unit import Study, Unit, UnitKey
 
 NO_SERVICE = "weights"

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from oracles.errors import InvalidSpec
 from oracles.spec import OracleSpec
 from simkit.zoo.spec import ZooSplit
+from studies.executors import PROCESSES
 from studies.study_file.complaints import likely
 from studies.tune.config import TuneConfig
 
@@ -17,8 +18,6 @@ Queries = Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]
 Seed = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
 Path = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-
-PROCESSES = "processes"
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

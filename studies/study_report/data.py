@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from studies.budget.data import BudgetStudy
+from studies.drawing import Drawing
 from studies.report.gallery import ShownZoo
 from studies.table.data import Table
 from studies.table.statistics import Spread
@@ -70,18 +71,6 @@ class Origin:
     wanted: int
     zoos: tuple[Source, ...]
     made: tuple[Made, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Drawing:
-    """A figure in all its forms. name: of its files. alt: what it shows, in words. csv: what is drawn."""
-
-    name: str
-    title: str
-    alt: str
-    svg: bytes
-    png: bytes
-    csv: str
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,9 @@ from studies.budget import words
 from studies.budget.data import BudgetStudy, Measure
 from studies.budget.figure import COLOURS, SETTINGS, draw, saved
 from studies.budget.plain import drawn_csv
+from studies.drawing import Drawing
 from studies.report.figures import short
-from studies.study_report.data import Drawing, Spend, StudyReport
+from studies.study_report.data import Spend, StudyReport
 from studies.table.statistics import Spread
 
 if TYPE_CHECKING:

@@ -15,11 +15,12 @@ from simkit.zoo.manifest import MANIFEST
 from studies.budget.data import BudgetStudy
 from studies.budget.gather import BudgetConfig, curves_of
 from studies.budget.ledgers import Exact, Ledgers
+from studies.drawing import Drawing
 from studies.report.gallery import GalleryConfig, ShownZoo, ZooSource, gather_gallery
 from studies.result_line import ResultLine
 from studies.study_file.file import StudyFile
 from studies.study_file.zoos import Zoo
-from studies.study_report.data import Drawing, Made, Origin, Source, Spend, StudyReport
+from studies.study_report.data import Made, Origin, Source, Spend, StudyReport
 from studies.table.data import Key, Method
 from studies.table.gather import Wanted, tabulated
 from studies.table.lines import read_lines
@@ -80,7 +81,7 @@ def _tuned(file: StudyFile, storage: str | None) -> tuple[tuple[Drawing, ...], t
     groups = tuned(file, storage)
     modes = [(f"--at {group.budget}" if group.mode == "at" else "--pareto", group.trials) for group in groups]
     options = tuple(f"{mode} --sampler-seed {seed}" for mode, trials in modes for seed in trials)
-    return tuple(Drawing(**vars(plot)) for group in groups for plot in plots(group)), options
+    return tuple(plot for group in groups for plot in plots(group)), options
 
 
 def _lines(file: StudyFile) -> tuple[list[ResultLine], int]:

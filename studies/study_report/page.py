@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from studies.budget import words as curve_words
+from studies.drawing import Drawing
 from studies.report.render import FILTERS
 from studies.study_report import words
-from studies.study_report.data import Drawing, StudyReport
+from studies.study_report.data import StudyReport
 from studies.table import words as table_words
 from studies.table.page import environment
 from studies.table.sections import sections

@@ -10,7 +10,7 @@ from simkit.zoo.manifest import checked_weights
 from studies.identity import canonical, hash_of
 from studies.models import OpenedModel, open_model
 from studies.no_images import shaped
-from studies.scan import Prepared, choose_images
+from studies.prepared import Prepared, choose_images
 from studies.scan_config import ScanConfig
 from studies.zoo_scan.unit import Unit
 
@@ -31,7 +31,7 @@ class Lineup:
     def prepared(self, unit: Unit, config: ScanConfig) -> tuple[Prepared, str]:
         """The scan of the unit's victim under `config`, and the hash of its images.
 
-        Raises ConfigError, DataError, ModelError, as `studies.scan.prepare` does.
+        Raises ConfigError, DataError, ModelError, as `studies.prepared.prepare` does.
         """
         path = unit.study.zoo / str(unit.victim.file)
         config = config if config.resolved().synthesis is None else shaped(config, path)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import CategoricalDistribution
 
 from studies.budget.figure import COLOURS, SETTINGS, saved
+from studies.drawing import Drawing
 from studies.report.figures import short
 from studies.tune.best import Tried, front
 from studies.tune.studies import Tuned, importances
@@ -24,19 +24,7 @@ _COLUMNS = 3
 """Panels beside each other."""
 
 
-@dataclass(frozen=True, eq=False)
-class Plot:
-    """A figure in all its forms. name: of its files. alt: what it shows, in words. csv: what is drawn."""
-
-    name: str
-    title: str
-    alt: str
-    svg: bytes
-    png: bytes
-    csv: str
-
-
-def plots(group: Tuned) -> list[Plot]:
+def plots(group: Tuned) -> list[Drawing]:
     """Importance, slices, and of two objectives the front; without those that there is nothing to draw of.
 
     Equal trials give equal bytes on one machine.
@@ -60,12 +48,12 @@ def _all(group: Tuned) -> list[Tried]:
     return [one for of_seed in group.trials.values() for one in of_seed]
 
 
-def _plot(group: Tuned, name: str, what: str, alt: str, draw: Callable[[], Figure], text: str) -> Plot:
+def _plot(group: Tuned, name: str, what: str, alt: str, draw: Callable[[], Figure], text: str) -> Drawing:
     from matplotlib import rc_context  # slow to import
 
     with rc_context(SETTINGS):
         svg, png = saved(draw(), "svg"), saved(draw(), "png")
-    return Plot(f"tune-{group.name}-{name}", f"{what}: {group.title}", alt, svg, png, text)
+    return Drawing(f"tune-{group.name}-{name}", f"{what}: {group.title}", alt, svg, png, text)
 
 
 def _importance(shares: dict[str, float]) -> Figure:

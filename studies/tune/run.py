@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -11,8 +10,8 @@ import optuna
 import torch
 from optuna.trial import FrozenTrial
 
-from simkit.children import children
 from simkit.errors import ConfigError
+from studies.executors import Workers, crew
 from studies.tune.storage import opened, quiet
 from studies.tune.task import Task
 from studies.tune.work import MakeObjective, work
@@ -33,10 +32,8 @@ def tune(task: Task, make: MakeObjective) -> Iterator[FrozenTrial]:
         return
     with quiet(), opened(task, make=True) as study:  # one process makes the tables
         before = {trial.number for trial in _ended(study)}
-        context = multiprocessing.get_context("forkserver")  # a fork of this process would have threads of torch in it
-        context.set_forkserver_preload([__name__])
-        with children(task.config.workers, context, task.threads) as pool:
-            futures = [pool.submit(_drain, task, make) for _ in range(task.config.workers)]
+        with crew(Workers(task.config.workers, task.threads), __name__) as at_work:
+            futures = [at_work.executor.submit(_drain, task, make) for _ in range(task.config.workers)]
             yield from _told(study, futures, before)
 
 

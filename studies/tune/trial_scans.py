@@ -12,12 +12,13 @@ from simkit.errors import ConfigError
 from simkit.zoo.manifest import Victim
 from studies.identity import canonical, run_info
 from studies.result_line import ResultLine
-from studies.scan import UnderWay, result_of
+from studies.scan import result_of
 from studies.scan_config import ScanConfig
 from studies.tune.config import Value
 from studies.tune.lineup import Lineup
 from studies.tune.space import with_values
 from studies.tune.task import Task
+from studies.under_way import UnderWay
 from studies.zoo_scan.unit import Unit, line_of
 
 

@@ -95,7 +95,7 @@ class _Claims:
                 return None
             before = trial.user_attrs.get(_WORKER)
             trial.set_user_attr(_WORKER, self.worker)
-            if before is not None:
+            if before not in (None, self.worker):
                 _lock_of(self.task.folder, before).unlink(missing_ok=True)
             return trial
 
@@ -114,7 +114,7 @@ class _Claims:
 
     def _is_abandoned(self, trial: FrozenTrial) -> bool:
         worker = trial.user_attrs.get(_WORKER)
-        if worker is None:  # killed before it could sign, or at this moment on another machine
+        if worker is None:  # two machines took from the queue at once, and one was killed before it could sign
             began = trial.datetime_start
             alone = file_of(self.task.storage) is not None
             return alone or (began is not None and datetime.datetime.now() - began > _GRACE)
@@ -129,8 +129,11 @@ class _Claims:
 
     def _fresh(self) -> Trial | None:
         """A new trial. Of those that two machines begin at once the last are surplus, and end at once."""
-        if self._count(None) >= self.task.config.trials:
-            return None
+        if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            if self._count(None) >= self.task.config.trials:
+                return None
+            # in a queue a trial is signed before it begins: no kill leaves one under way that is nobody's
+            self.study.enqueue_trial({}, user_attrs={_WORKER: self.worker})
         trial = self.study.ask()
         if self._count(trial.number) < self.task.config.trials:
             return trial

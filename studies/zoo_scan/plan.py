@@ -5,19 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from simkit.detectors.access import QueryAccess
 from simkit.errors import ConfigError
 from simkit.zoo.manifest import Manifest, Victim
 from simkit.zoo.zoo import missing
-from studies.identity import canonical, hash_of
-from studies.no_images import no_images
+from studies.identity import canonical
 from studies.result_file import read_lines
 from studies.result_line import ResultLine
-from studies.scan import choose_images
 from studies.scan_config import ScanConfig
+from studies.zoo_scan.image_hashes import ImageHashes
 from studies.zoo_scan.methods import Method
 from studies.zoo_scan.unit import Study, Unit, UnitKey
 
@@ -30,22 +28,6 @@ class Plan:
 
     todo: tuple[Unit, ...]
     done: int
-
-
-class ImageHashes:
-    """The hash of the images that a config chooses; of equal choices, the images are read once."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {}
-
-    def of(self, config: ScanConfig, *, none: bool) -> str:
-        """none: the detector takes no images. Raises DataError, ConfigError."""
-        made = config.resolved().synthesis
-        counts = config.search_images, config.verify_images, config.seed
-        choice = canonical([config.data, config.image_size, config.image_shape, *counts, none, made and asdict(made)])
-        if choice not in self._known:
-            self._known[choice] = hash_of(no_images(config, given=False) if none else choose_images(config, None))
-        return self._known[choice]
 
 
 def plan(study: Study, victims: Sequence[Victim], methods: Sequence[Method]) -> Plan:
@@ -90,8 +72,7 @@ def config_hash(method: Method, config: ScanConfig) -> str:
 def _task(study: Study, method: Method, images: ImageHashes) -> tuple[str, str, str]:
     """Name, hash of the settings, and hash of the images."""
     config = method.config(study.settings)
-    none = method.access is QueryAccess and method.preset is None  # a preset's images are blank until they are made
-    return method.name, config_hash(method, config), images.of(config, none=none)
+    return method.name, config_hash(method, config), images.of(method, config)
 
 
 def chosen(manifest: Manifest, indices: str | None = None, limit: int | None = None) -> list[Victim]:

@@ -15,18 +15,21 @@ from db.errors import StorageBusy
 from db.ledger import Ledger
 from db.stored import StoredRun
 from simkit.data.load import absolute
+from simkit.errors import DataError
 from simkit.search.refine import is_refinement
 from simkit.verdict import Kind, Stopped
 from simkit.zoo.manifest import Victim, checked_weights
 from simkit.zoo.spec import ZooSplit
 from studies.detect import detect
-from studies.identity import canonical, environment
+from studies.identity import canonical, environment, hash_of
 from studies.mishaps import told
+from studies.prepared import prepare
 from studies.result_file import append_line, find_line
 from studies.result_line import ClassLine, ResultLine
-from studies.scan import prepare, run_scan
+from studies.scan import run_scan
 from studies.scan_result import ScanResult
 from studies.white_box import cost_of, inspect_model
+from studies.zoo_scan.image_hashes import ImageHashes
 from studies.zoo_scan.ledgers import claimed
 from studies.zoo_scan.methods import Method, method
 
@@ -118,10 +121,20 @@ def _scanned(unit: Unit) -> ResultLine | None:
 def _result(unit: Unit, chosen: Method, model: Path, ledger: Ledger) -> ScanResult:
     config = chosen.config(unit.study.settings)
     if chosen.preset is not None:
-        return run_scan(prepare(model, config), ledger)
+        prepared = prepare(model, config)
+        _check_images(unit, hash_of(prepared.images))
+        return run_scan(prepared, ledger)
+    _check_images(unit, ImageHashes().of(chosen, config))
     if chosen.white_box:
         return inspect_model(chosen.detector, model, config, ledger)
     return detect(chosen.detector, model, db=ledger, **chosen.settings(unit.study.settings))
+
+
+def _check_images(unit: Unit, found: str) -> None:
+    """Raise DataError where they are not those of the plan: a worker elsewhere has other data by the same name."""
+    if found != unit.data_hash:
+        data = unit.study.settings.get("data")
+        raise DataError(f"{data}: not the images that the study was planned with; give this worker the same data")
 
 
 def line_of(unit: Unit, result: ScanResult, broken: str) -> ResultLine:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Generator, Sequence
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import torch
 
 from simkit.errors import ConfigError
-from studies.executors import Workers, executor
+from studies.dask_executor import GONE
+from studies.executors import Crew, Workers, crew
 from studies.zoo_scan.unit import Outcome, Unit, UnitKey, scan_unit
 
 TRIES = 5
@@ -26,22 +27,23 @@ _DIED = (
     "--workers if need be"
 )
 
-
-_GONE = "the scheduler of the Dask cluster went away; start it again, and the same command goes on"
+_LOOK_SECONDS = 5.0
+"""How often it is asked whether anybody works, while no outcome comes."""
 
 
 def work_through(units: Sequence[Unit], workers: Workers) -> Generator[Outcome, None, None]:
     """The outcome of every unit, as they come; a dead worker's unit goes on in another one, from where its ledger ends.
 
     One process is this one. Otherwise an interrupt, or an end before the last outcome, ends the processes where they
-    are: their ledgers keep what was asked. Raises ConfigError as `executor` does, and where a cluster goes away.
+    are: their ledgers keep what was asked. Raises ConfigError as `crew` does, and where a cluster, or all of
+    its workers, go away.
     """
     if workers.here:
         torch.set_num_threads(workers.threads)
         yield from map(scan_unit, units)
     elif units:
-        with executor(workers, __name__) as pool:
-            yield from _gathered(pool, units, workers)
+        with crew(workers, __name__) as at_work:
+            yield from _gathered(at_work, units, workers)
 
 
 def scan_in_worker(unit: Unit, threads: int, patience: float) -> Outcome:
@@ -54,20 +56,24 @@ def scan_in_worker(unit: Unit, threads: int, patience: float) -> Outcome:
     return outcome
 
 
-def _gathered(pool: Executor, units: Sequence[Unit], workers: Workers) -> Generator[Outcome, None, None]:
+def _gathered(at_work: Crew, units: Sequence[Unit], workers: Workers) -> Generator[Outcome, None, None]:
     finished: SimpleQueue[tuple[Unit, Future[Outcome]]] = SimpleQueue()
     deaths: Counter[UnitKey] = Counter()
 
     def submit(unit: Unit) -> None:
         after_death = workers.elsewhere or unit.key in deaths  # a cluster does not say of whom it has a unit back
-        future = pool.submit(scan_in_worker, unit, workers.threads, _PATIENCE if after_death else 0.0)
+        future = at_work.executor.submit(scan_in_worker, unit, workers.threads, _PATIENCE if after_death else 0.0)
         future.add_done_callback(lambda done: finished.put((unit, done)))
 
     for unit in units:
         submit(unit)
     left = len(units)
     while left:
-        unit, future = finished.get()
+        try:
+            unit, future = finished.get(timeout=_LOOK_SECONDS)
+        except Empty:
+            at_work.check()
+            continue
         outcome = _outcome(future, unit)
         if outcome is None:
             deaths[unit.key] += 1
@@ -85,7 +91,7 @@ def _outcome(future: Future[Outcome], unit: Unit) -> Outcome | None:
     except BrokenProcessPool:
         return None
     except CancelledError:
-        raise ConfigError(_GONE) from None
+        raise ConfigError(GONE) from None
     except Exception as error:  # of a cluster: too many workers died at it, or they have other code
         said = " ".join(str(error).split()) or "its result was lost"
         return Outcome(unit, "failed", said=(f"{type(error).__name__}: {said}",))

@@ -23,11 +23,12 @@ from simkit.search.random_patch import RandomPatchConfig
 from studies.detect import detect
 from studies.identity import run_info
 from studies.models import stated_shape
+from studies.prepared import prepare
 from studies.replay import Again, replay
 from studies.replay_rules import replayed
 from studies.replay_run import Given
 from studies.report.repeat import command_of
-from studies.scan import prepare, run_scan, scan
+from studies.scan import run_scan, scan
 from studies.scan_config import ScanConfig
 from studies.scan_result import ScanResult
 from studies.stored import OwnCode, stored_config

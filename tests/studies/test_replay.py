@@ -23,9 +23,9 @@ from oracles.resume import Past
 from oracles.spec import build
 from simkit.errors import ConfigError, DataError
 from studies.identity import run_info
+from studies.prepared import prepare
 from studies.replay import Again, ReplayResult, replay
 from studies.replay_run import Given, Replay
-from studies.scan import prepare
 from studies.scan_config import ScanConfig
 from studies.stored import OwnCode
 from tests.fakes import NotANumberOracle, PlantedOracle, corner_plant, planted_images

@@ -14,7 +14,7 @@ from db.stored import StoredRun
 from simkit.errors import ConfigError
 from simkit.search.b3d_config import B3DConfig
 from studies.identity import run_info
-from studies.scan import prepare
+from studies.prepared import prepare
 from studies.scan_config import ScanConfig
 from studies.stored import OwnCode, stored_config
 from tests.studies.own_code import CORNER, Dimmed

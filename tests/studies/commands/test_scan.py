@@ -17,8 +17,9 @@ from safetensors.torch import load_file
 
 from studies.cli import main
 from studies.commands.scan import show
+from studies.prepared import prepare
 from studies.report.words import number
-from studies.scan import prepare, run_scan
+from studies.scan import run_scan
 from studies.scan_config import ScanConfig
 from studies.scan_result import JSON_KEYS
 from tests.studies.scans import IMAGES, SETTINGS, TemplateNet

@@ -26,7 +26,7 @@ def parsed(command: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ScanConf
         seen.append((model, config))
         raise ConfigError("enough")
 
-    monkeypatch.setattr("studies.scan.prepare", prepare)
+    monkeypatch.setattr("studies.prepared.prepare", prepare)
     program, *arguments = shlex.split(command)
     assert program == "simkit"
     assert main(arguments) == 2

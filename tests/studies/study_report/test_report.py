@@ -13,14 +13,14 @@ import pytest
 from db.errors import StorageError
 from simkit.errors import ConfigError
 from studies.cli import main
+from studies.drawing import Drawing
 from studies.study_file.file import StudyFile
-from studies.study_report.data import Drawing, StudyReport
+from studies.study_report.data import StudyReport
 from studies.study_report.drawings import drawings
 from studies.study_report.gather import ReportConfig, gather_report
 from studies.study_report.page import page
 from studies.study_report.words import tiles
 from studies.study_report.write import checked_folder, write_report
-from studies.tune.plots import Plot
 from studies.tune.work import work
 from studies.zoo_scan.unit import scan_unit
 from tests.studies.pages import Elements, opened
@@ -178,7 +178,7 @@ def test_a_study_of_white_boxes_has_no_curves(demo_victims: Path, tmp_path: Path
 def test_what_was_tuned_is_shown_without_a_scan(
     demo_victims: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = Plot("tune-at-100-slice", "What <each> came to", "AUROC", b"<svg/>", b"PNG", "a,b\n")
+    drawn = Drawing("tune-at-100-slice", "What <each> came to", "AUROC", b"<svg/>", b"PNG", "a,b\n")
     monkeypatch.setattr("studies.tune.plots.plots", lambda group: [drawn] if group.name == "at-100" else [])
     zoo = tune_zoo(demo_victims, tmp_path)
     file = StudyFile.load(written(tmp_path, head='name = "fake"\nsplit = "tune"'))

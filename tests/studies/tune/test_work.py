@@ -57,6 +57,29 @@ def test_a_trial_that_nobody_signed_is_taken_up(zoo: Path, tmp_path: Path) -> No
     assert worked(task) == whole
 
 
+@pytest.mark.parametrize("after", [False, True])
+def test_a_trial_is_signed_before_it_begins(
+    after: bool, zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = worked(task_of(zoo, tmp_path / "whole"))
+    task, ask = task_of(zoo, tmp_path / "broken"), optuna.Study.ask
+
+    def killed(study: optuna.Study) -> optuna.Trial:
+        if after:
+            ask(study)
+        raise Killed
+
+    monkeypatch.setattr(optuna.Study, "ask", killed)
+    with pytest.raises(Killed):
+        list(work(task, Parabola))
+    monkeypatch.undo()
+    (trial,) = read(task).trials
+    assert (task.folder / f"worker-{trial.user_attrs['worker']}.lock").exists()
+    monkeypatch.setattr("studies.tune.work.file_of", lambda _: None)  # as on a server, where nothing unsigned is free
+    assert worked(task) == whole
+    assert [path.name for path in task.folder.glob("worker-*")] == []
+
+
 def test_a_trial_of_a_process_that_lives_is_left_alone(zoo: Path, tmp_path: Path) -> None:
     task = task_of(zoo, tmp_path, trials=2)
     task.folder.mkdir(parents=True)

@@ -62,3 +62,26 @@ def test_without_dask_it_is_told_how_to_get_it(
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ConfigError, match=r"needs Dask: pip install 'b3d-simkit\[dask\]'"):
         list(work_through(units(study_of(demo_victims / "zoo", tmp_path), f"{HERE}:ASKS"), Workers(1, 1, "dask://h:1")))
+
+
+class Ghosts:
+    """A cluster of whose workers there are as many as `there` says, at every look one further."""
+
+    def __init__(self, *there: int | None) -> None:
+        self._there = list(there)
+
+    def nthreads(self) -> dict[str, int]:
+        there = self._there.pop(0)
+        if there is None:
+            raise TimeoutError
+        return dict.fromkeys(map(str, range(there)), 1)
+
+
+@pytest.mark.parametrize(("there", "said"), [((2, 0, 1, 0, 0), "no worker is left"), ((2, 1, None), "went away")])
+def test_a_cluster_without_workers_or_scheduler_is_told_of(there: tuple[int | None, ...], said: str) -> None:
+    seconds = iter(range(0, 1000, 20))
+    watch = dask_executor.Watch(Ghosts(*there), "host:1", lambda: float(next(seconds)))
+    for _ in there[:-1]:
+        watch()
+    with pytest.raises(ConfigError, match=said):
+        watch()

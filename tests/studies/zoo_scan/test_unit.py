@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,3 +151,13 @@ def test_an_unforeseen_error_is_told_with_its_kind(zoo: Path, tmp_path: Path, mo
     assert outcome.state == "failed"
     assert outcome.said[0].startswith("unexpected KeyError: ")
     assert "\n" not in outcome.said[0]
+
+
+@pytest.mark.parametrize("detector", ["random-patch", f"{HERE}:ASKS", "neural-cleanse-quick"])
+def test_a_worker_with_other_images_asks_nothing(detector: str, zoo: Path, tmp_path: Path) -> None:
+    study = study_of(zoo, tmp_path)
+    unit = replace(units(study, detector)[0], data_hash="of other images")
+    outcome = scan_unit(unit)
+    assert (outcome.state, "give this worker the same data" in outcome.said[0]) == ("failed", True)
+    assert rows(study.ledgers, "SELECT * FROM runs") == []
+    assert not study.out.exists()
