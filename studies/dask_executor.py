@@ -12,7 +12,10 @@ from typing import Any
 from simkit.errors import ConfigError
 
 _PATIENCE = 30.0
-"""Seconds that scheduler and first worker are given to answer, and that a cluster may be without any worker."""
+"""Seconds that scheduler and first worker are given to answer."""
+
+_BEREFT = 60.0
+"""Seconds that a cluster may be without any worker: one that dies is started again within some."""
 
 GONE = "the scheduler of the Dask cluster went away; start it again, and the same command goes on"
 
@@ -21,8 +24,8 @@ GONE = "the scheduler of the Dask cluster went away; start it again, and the sam
 def cluster(address: str) -> Iterator[tuple[Executor, Callable[[], None]]]:
     """The cluster whose scheduler listens at `address`, HOST:PORT; an exception in the body cancels what waits there.
 
-    The function beside it is to be called while waiting: it raises ConfigError where no worker has been there for a
-    while, or no scheduler answers. What a worker is at when the body ends goes on. Raises ConfigError in one line:
+    The function beside it is to be called every few seconds: it raises ConfigError where no worker has been there for a
+    minute, or no scheduler answers. What a worker is at when the body ends goes on. Raises ConfigError in one line:
     without dask, a scheduler, a worker, or with a worker of several threads, since a scan has its process for itself.
     """
     try:
@@ -40,7 +43,7 @@ def cluster(address: str) -> Iterator[tuple[Executor, Callable[[], None]]]:
 
 
 class Watch:
-    """Knows since when a cluster has had no worker."""
+    """Knows when a cluster was last seen with a worker; to be called every few seconds."""
 
     def __init__(self, client: Any, address: str, now: Callable[[], float] = time.monotonic) -> None:
         self._client, self._address, self._now, self._seen = client, address, now, now()
@@ -52,7 +55,7 @@ class Watch:
             raise ConfigError(f"dask://{self._address}: {GONE}") from error
         if there:
             self._seen = self._now()
-        elif self._now() - self._seen > _PATIENCE:
+        elif self._now() - self._seen > _BEREFT:
             raise ConfigError(
                 f"dask://{self._address}: no worker is left; start some, dask worker {self._address} --nthreads 1, and"
                 " the same command goes on"

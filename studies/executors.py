@@ -39,7 +39,9 @@ class Workers:
 
 @dataclass(frozen=True)
 class Crew:
-    """What runs functions of modules. check: to be called while waiting; raises ConfigError where nobody works."""
+    """What runs functions of modules. check: to be called every few seconds; raises ConfigError where
+    nobody has worked for a while.
+    """
 
     executor: Executor
     check: Callable[[], None]

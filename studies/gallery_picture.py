@@ -1,4 +1,4 @@
-"""A zoo of the gallery as one PNG: for each size or attack the victims' original triggers, and what a scan reversed."""
+"""A zoo of the gallery as one picture: by size or attack, the victims' original triggers, and what a scan reversed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from studies.trigger_picture import Panel, draw_panels, trigger_panel
 
 
 def draw_zoo(path: Path, zoo: ShownZoo) -> str | None:
-    """Write the PNG: two columns a victim, two rows a stratum. Of several backdoors in one victim the first is drawn.
+    """Write the picture, an SVG or a PNG by its name: two columns a victim, two rows a stratum.
 
-    Returns the detector whose triggers are drawn, the one that has some for most of these victims; None where
-    there was no scan. Raises StorageError where the file cannot be written.
+    Of several backdoors in one victim the first is drawn. Returns the detector whose triggers are drawn, the one
+    that has some for most of these victims; None where there was no scan. Raises
+    StorageError where the file cannot be written.
     """
     found = (shown for victim in _victims(zoo) for shown in victim.backdoors[0].found)
     told = Counter(shown.detector for shown in found if shown.trigger is not None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -108,3 +109,15 @@ def stacked_bars(totals: Mapping[str, int], *, quiet: bool = False) -> Iterator[
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks = {name: bars.add_task(name, total=total) for name, total in totals.items()}
         yield lambda name: bars.advance(tasks[name])
+
+
+@contextmanager
+def warnings_in_a_line() -> Iterator[None]:
+    """Warnings of the body as lines on stderr, without the code that they come from."""
+    with warnings.catch_warnings():
+        setattr(warnings, "showwarning", _say_warning)  # noqa: B010 (mypy)
+        yield
+
+
+def _say_warning(message: Warning | str, *_where: object) -> None:
+    typer.echo(f"simkit: warning: {' '.join(str(message).split())}", err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,12 @@ import numpy as np
 
 from simkit.files import make_folder, write_atomically
 from simkit.triggers import FloatArray, Trigger
+from studies.drawing import SETTINGS, saved
 from studies.trigger_files import coloured, stamped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _BACKGROUND = np.array([0.75, 0.85, 1.0], np.float32)[:, None, None]
 
@@ -46,16 +47,24 @@ def trigger_panel(title: str, trigger: Trigger, image: FloatArray) -> Panel:
 
 
 def draw_panels(path: Path, rows: Sequence[Sequence[Panel]], labels: Sequence[str] = (), title: str = "") -> None:
-    """Write a PNG of rows of panels, all of one length or filled up with empty ones.
+    """Write a picture of rows of panels, all of one length or filled up with empty ones.
 
-    labels: of the rows, to their left. title: above all. Raises StorageError where the file cannot be written.
+    path: ends in .svg for one, else a PNG is written. labels: of the rows, to their left. title: above all. Raises
+    StorageError where the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
+    from matplotlib import rc_context  # slow to import
+
+    with rc_context(SETTINGS):
+        drawn = saved(_figure(rows, labels, title), "svg" if path.suffix == ".svg" else "png")
+    make_folder(path.parent)
+    write_atomically(path, drawn)
+
+
+def _figure(rows: Sequence[Sequence[Panel]], labels: Sequence[str], title: str) -> Figure:
     from matplotlib.figure import Figure
 
     columns = max(map(len, rows))
-    figure = Figure(figsize=(1.8 * columns, 4.2 * len(rows)), layout="constrained")  # no pyplot: it keeps global state
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=(1.8 * columns, 4.2 * len(rows)), layout="constrained")
     axes = figure.subplots(2 * len(rows), columns, squeeze=False)
     for number, row in enumerate(rows):
         upper, lower = axes[2 * number], axes[2 * number + 1]
@@ -67,10 +76,7 @@ def draw_panels(path: Path, rows: Sequence[Sequence[Panel]], labels: Sequence[st
         lower[0].set_ylabel("on an image")
     if title:
         figure.suptitle(title, fontsize=11)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=120, metadata={"Software": None})
-    make_folder(path.parent)
-    write_atomically(path, stream.getvalue())
+    return figure
 
 
 def _show(axes: Axes, image: FloatArray | None, title: str) -> None:

@@ -9,6 +9,7 @@ score hangs on unseen images that were not asked about, the rule's score before 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -54,12 +55,16 @@ def words_of(
     """By the unit of each line whose ledger is here, a word at each budget at which it may not be as its line says.
 
     told: how many of how many are read. Raises StorageError where a folder or a ledger cannot be read, DataError where
-    no scan could be read off.
+    no scan could be read off; warns where some could not.
     """
     found = list(read_all(tasks(lines, ledgers, budgets), ledgers.workers, told))
     problems = [one.problem for one in found if one.problem]
-    if found and len(problems) == len(found):
-        raise DataError(f"{found[0].task.ledger}: {problems[0]}")
+    if problems:
+        unread = next(one for one in found if one.problem)
+        said = f"{unread.task.ledger}: {unread.problem}"
+        if len(problems) == len(found):
+            raise DataError(said)
+        warnings.warn(f"{len(problems)} of {len(found)} scans are as their lines say; {said}", stacklevel=2)
     return {one.task.line.unit: one.words for one in found if not one.problem}
 
 

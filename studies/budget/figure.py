@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from simkit.errors import ConfigError
 from studies.budget import words
 from studies.budget.data import BudgetStudy, Curve, Measure, Panel, Point
+from studies.drawing import COLOURS, SETTINGS, Form, saved
 from studies.report.figures import short
 from studies.table.place import checked_place
 
@@ -18,21 +18,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Form: TypeAlias = Literal["png", "svg"]
-
 _MEASURES: tuple[Measure, ...] = ("accuracy", "tpr", "fpr")
 """Beside each other."""
-
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Of Okabe and Ito, told apart by the colour-blind; with the lines below 28 curves look different."""
 
 _LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 
 _WIDTH, _HEIGHT, ROW = 11.0, 3.1, 0.24
 """In inches: of the picture, of a panel, of a row of the legend."""
-
-SETTINGS: dict[Any, Any] = {"text.parse_math": False, "svg.hashsalt": "simkit", "svg.fonttype": "path"}
-"""A `$` in a name is no formula; equal curves give equal files; the same letters wherever it is shown."""
 
 
 def checked_figure(path: Path, files: Sequence[Path]) -> tuple[Path, Form]:
@@ -55,16 +47,6 @@ def draw(study: BudgetStudy, form: Form, measure: Measure = "accuracy") -> bytes
 
     with rc_context(SETTINGS):
         return saved(by_service(study, measure) if study.by_service else measures(study), form)
-
-
-def saved(figure: Figure, form: Form) -> bytes:
-    """The figure as a file of that form, without a date, under `SETTINGS`."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)  # no pyplot: it keeps global state
-    stream = io.BytesIO()
-    figure.savefig(stream, format=form, dpi=150, metadata={"Date": None} if form == "svg" else {"Software": None})
-    return stream.getvalue()
 
 
 def measures(study: BudgetStudy) -> Figure:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.output import Progress, print_json, print_table, progress_bar
+from studies.output import Progress, print_json, print_table, progress_bar, warnings_in_a_line
 from studies.settings import with_settings
 
 if TYPE_CHECKING:
@@ -126,8 +125,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
         **{"mean": mean, "std": std, "precision": precision, "chunk": chunk, "architecture": architecture},
     }
     given = {name: value for name, value in told.items() if value is not None}
-    with warnings.catch_warnings():
-        setattr(warnings, "showwarning", _say_warning)  # noqa: B010 (mypy)
+    with warnings_in_a_line():
         prepared = prepare(model, ScanConfig.of(with_settings(given, settings or [])))
         with progress_bar(f"scan {Path(model).name}", quiet=as_json) as progress:
             result = run_scan(prepared, db or default_db(prepared), out, _telling(progress))
@@ -213,10 +211,6 @@ def _show_cost(result: ScanResult) -> None:
     if result.triggers is not None:
         typer.echo(f"triggers: {' '.join(map(str, (result.triggers.npz, *result.triggers.png)))}")
     typer.echo(f"ledger: {result.db}, run {result.run}")
-
-
-def _say_warning(message: Warning | str, *_where: object) -> None:
-    typer.echo(f"simkit: warning: {' '.join(str(message).split())}", err=True)
 
 
 def _error(result: ScanResult) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import typer
 
 from studies.commands.study_table import WIDTH, Files, Format, FormatOption, OutFile, SplitOption, Zoos, write_out
-from studies.output import progress_bar
+from studies.output import progress_bar, warnings_in_a_line
 
 if TYPE_CHECKING:
     from studies.budget.data import BudgetStudy
@@ -99,7 +99,7 @@ def show_budget(  # noqa: PLR0913 (the options are the command's interface)
     chosen = BudgetConfig(split, tuple(zoos or ()), tuple(detectors or ()), asked, pool, undecided_as)
     kept = Kept(tuple(ledgers or ()), exact, data, workers)
     config = replace(chosen, by_service=by is not None, price=price, ledgers=kept)
-    with progress_bar("ledgers") as progress:
+    with warnings_in_a_line(), progress_bar("ledgers") as progress:
         study = gather_budget(files, config, progress)
     said = _told(study, form, place)
     if picture is not None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from studies.budget import words
 from studies.budget.data import BudgetStudy, Measure
-from studies.budget.figure import COLOURS, SETTINGS, draw, saved
+from studies.budget.figure import draw
 from studies.budget.plain import drawn_csv
-from studies.drawing import Drawing
+from studies.drawing import COLOURS, SETTINGS, Drawing, saved
 from studies.report.figures import short
 from studies.study_report.data import Spend, StudyReport
 from studies.table.statistics import Spread

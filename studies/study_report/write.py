@@ -45,10 +45,10 @@ def write_report(report: StudyReport, folder: Path) -> list[Path]:
     make_folder(folder)
     for name, data in files.items():
         write_atomically(folder / name, data)
-    pictures = [folder / f"triggers-{zoo.name}.png" for zoo in report.gallery]
-    for place, zoo in zip(pictures, report.gallery, strict=True):
+    drawn = [(folder / f"triggers-{zoo.name}.{form}", zoo) for zoo in report.gallery for form in ("png", "svg")]
+    for place, zoo in drawn:
         draw_zoo(place, zoo)
-    return [*(folder / name for name in files), *pictures]
+    return [*(folder / name for name in files), *(place for place, _ in drawn)]
 
 
 def _files(report: StudyReport) -> Iterator[tuple[str, bytes]]:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import CategoricalDistribution
 
-from studies.budget.figure import COLOURS, SETTINGS, saved
-from studies.drawing import Drawing
+from studies.drawing import COLOURS, SETTINGS, Drawing, saved
 from studies.report.figures import short
 from studies.tune.best import Tried, front
 from studies.tune.studies import Tuned, importances

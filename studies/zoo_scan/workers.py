@@ -28,7 +28,7 @@ _DIED = (
 )
 
 _LOOK_SECONDS = 5.0
-"""How often it is asked whether anybody works, while no outcome comes."""
+"""How often at least it is asked whether anybody works."""
 
 
 def work_through(units: Sequence[Unit], workers: Workers) -> Generator[Outcome, None, None]:
@@ -69,10 +69,10 @@ def _gathered(at_work: Crew, units: Sequence[Unit], workers: Workers) -> Generat
         submit(unit)
     left = len(units)
     while left:
+        at_work.check()
         try:
             unit, future = finished.get(timeout=_LOOK_SECONDS)
         except Empty:
-            at_work.check()
             continue
         outcome = _outcome(future, unit)
         if outcome is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -98,6 +99,21 @@ def test_what_cannot_be_read_is_told(folder: Path, tmp_path: Path) -> None:
         words_of(lines, other, AT, lambda _done, _of: None)
     (first, *_) = tasks(lines, other, AT)
     assert (read(first).words, bool(read(first).problem)) == ({}, True)
+
+
+def test_a_scan_that_cannot_be_read_is_warned_of_and_stays_as_its_line_says(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder / "ledgers", tmp_path / "ledgers")
+    (broken, *_) = tasks(read_lines(folder / "results.jsonl"), Ledgers((tmp_path / "ledgers",), "all"), AT)
+    with closing(sqlite3.connect(broken.ledger)) as ledger, ledger:
+        ledger.execute("UPDATE runs SET data = 'nowhere'")
+    exact = ["--ledgers", str(tmp_path / "ledgers"), "--exact", "all"]
+    assert main(["study", "budget", str(folder / "results.jsonl"), *exact, "--format", "json"]) == 0
+    said = capsys.readouterr()
+    assert "simkit: warning: 1 of " in said.err
+    assert "scans are as their lines say;" in said.err
+    json.loads(said.out)
 
 
 def test_a_ledger_of_a_newer_simkit_is_told_and_another_programs_file_passed_over(folder: Path, tmp_path: Path) -> None:

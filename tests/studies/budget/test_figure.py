@@ -11,8 +11,9 @@ from matplotlib import image as pictures
 
 from simkit.errors import ConfigError
 from studies.budget.data import Measure
-from studies.budget.figure import COLOURS, checked_figure, draw
+from studies.budget.figure import checked_figure, draw
 from studies.budget.gather import BudgetConfig, gather_budget
+from studies.drawing import COLOURS
 from tests.studies.table.made import ORACLE, config, line, lines, write
 
 

@@ -124,7 +124,7 @@ def test_the_same_study_gives_the_same_bytes(scanned: Path, tmp_path: Path) -> N
         written.append({file.name: file.read_bytes() for file in files})
     assert written[0] == written[1]
     tables = {"table.csv", "curves.csv", "pairs.csv", "triggers.csv"}
-    assert tables | {"report.html", "triggers-demo.png", "queries.svg"} < set(written[0])
+    assert tables | {"report.html", "triggers-demo.png", "triggers-demo.svg", "queries.svg"} < set(written[0])
     assert checked_folder(tmp_path / "first") == tmp_path / "first"  # a report may be made again
 
 

@@ -77,7 +77,9 @@ class Ghosts:
         return dict.fromkeys(map(str, range(there)), 1)
 
 
-@pytest.mark.parametrize(("there", "said"), [((2, 0, 1, 0, 0), "no worker is left"), ((2, 1, None), "went away")])
+@pytest.mark.parametrize(
+    ("there", "said"), [((2, 0, 0, 1, 0, 0, 0, 0), "no worker is left"), ((2, 1, None), "went away")]
+)
 def test_a_cluster_without_workers_or_scheduler_is_told_of(there: tuple[int | None, ...], said: str) -> None:
     seconds = iter(range(0, 1000, 20))
     watch = dask_executor.Watch(Ghosts(*there), "host:1", lambda: float(next(seconds)))
