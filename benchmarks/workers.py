@@ -193,11 +193,8 @@ def killing(results: Path, at_work: AtWork, kills: Sequence[Kill]) -> Iterator[l
                 time.sleep(_LOOK_SECONDS)
             if over.wait(kill.seconds):
                 return
-            with suppress(ProcessLookupError, IndexError):
-                busy = sorted(at_work())
-                pid = busy[int(kill.who * len(busy))]
-                os.kill(pid, signal.SIGKILL)
-                dead.append(pid)
+            while not over.is_set() and not _killed(at_work(), kill.who, dead):
+                time.sleep(_LOOK_SECONDS)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -206,6 +203,17 @@ def killing(results: Path, at_work: AtWork, kills: Sequence[Kill]) -> Iterator[l
     finally:
         over.set()
         thread.join()
+
+
+def _killed(busy: Sequence[int], who: float, dead: list[int]) -> bool:
+    """Whether there was anybody to kill."""
+    if not busy:
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(pid := sorted(busy)[int(who * len(busy))], signal.SIGKILL)
+        dead.append(pid)
+        return True
+    return False
 
 
 def _count(results: Path) -> int:
