@@ -103,8 +103,22 @@ class _Trial:
 
     def _access(self, oracle: Oracle, late: LateRun) -> QueryAccess | QueryDataAccess:
         if takes_no_images(self.detector):
-            return QueryAccess(oracle, self.config.budget, late)
-        return QueryDataAccess(oracle, joined(self.images), self.config.budget, late)
+            return QueryAccess(oracle, self.config.budget, _StepsOf(late))
+        return QueryDataAccess(oracle, joined(self.images), self.config.budget, _StepsOf(late))
+
+
+class _StepsOf:
+    """The steps of a recorder, and no way to its rows. Satisfies `Steps`."""
+
+    def __init__(self, recorder: LateRun) -> None:
+        def opened(number: int, purpose: str, state: str) -> int:
+            return recorder.open_step(number, purpose, state)
+
+        self._opened = opened
+
+    def open_step(self, number: int, purpose: str, state: str) -> int:
+        """See `Steps.open_step`."""
+        return self._opened(number, purpose, state)
 
 
 def _in_ledger(trial: _Trial, db: Path | Ledger, info: RunInfo) -> ScanResult:

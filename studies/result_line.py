@@ -11,7 +11,7 @@ from simkit.zoo.spec import ZooSplit
 
 
 class ClassLine(BaseModel):
-    """What was found for one class; see `simkit.verdict.ClassResult`."""
+    """What was found for one class; see `simkit.verdict.ClassResult`. trials: None in lines from before this field."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -19,6 +19,7 @@ class ClassLine(BaseModel):
     mask_size: float
     success_rate: float | None
     censored: bool
+    trials: int | None = None
 
 
 class ResultLine(BaseModel):

@@ -48,6 +48,11 @@ class Several:
         return ImageSet(pixels, labels, images.classes, images.name)
 
 
+def parts_of(attack: Attack) -> tuple[Attack, ...]:
+    """The attacks of several, or the one that it is."""
+    return attack.attacks if isinstance(attack, Several) else (attack,)
+
+
 def _changed(before: ImageSet, after: ImageSet) -> NDArray[np.bool_]:
     """Which images are not what they were, in a pixel or in their label; bool (N,)."""
     pixels = (before.pixels != after.pixels).flatten(1).any(1).numpy()

@@ -19,7 +19,7 @@ from studies.budget.panels import panel
 from studies.budget.standing import limit_of, stands
 from studies.result_line import ResultLine
 from studies.table.gather import Wanted, chosen
-from studies.table.lines import read_lines
+from studies.table.lines import checked_lines
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def gather_budget(
     told: how many ledgers of how many are read. Raises DataError on a line that cannot be used, see `read_lines`;
     ConfigError where none is of the split, zoo or detector, or none asked anything; StorageError on the ledgers.
     """
-    return curves_of(read_lines(files), config or BudgetConfig(), told)
+    return curves_of(checked_lines(files), config or BudgetConfig(), told)
 
 
 def curves_of(lines: Sequence[ResultLine], config: BudgetConfig, told: Callable[[int, int], None]) -> BudgetStudy:

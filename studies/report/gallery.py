@@ -17,7 +17,7 @@ from db.errors import NotALedger
 from db.survey import SurveyedRun, survey
 from simkit.attacks.attack import Attack
 from simkit.attacks.registry import original_trigger, target_classes
-from simkit.attacks.several import Several
+from simkit.attacks.several import parts_of
 from simkit.data import ImageSet, load
 from simkit.errors import ConfigError, DataError
 from simkit.triggers import FloatArray, Trigger
@@ -31,7 +31,7 @@ from studies.shares import Share, share
 from studies.trigger_files import stamped
 from studies.zoo_scan.methods import Method, described_methods
 
-_IMAGES = 64
+_IMAGES = 512
 """Test images that pictures are chosen from; attacks on one source class may need many."""
 
 _Scan: TypeAlias = tuple[str, SurveyedRun]
@@ -197,9 +197,8 @@ def _zoo(zoo: ZooSource, manifest: Manifest, scans: Mapping[str, list[_Scan]], c
 def _victim(victim: Victim, manifest: Manifest, images: ImageSet, scans: Mapping[str, list[_Scan]]) -> ShownVictim:
     attack = victim.attacked()
     assert attack is not None
-    parts = attack.attacks if isinstance(attack, Several) else (attack,)
     runs = scans.get(victim.sha256 or "", [])
-    backdoors = tuple(_backdoor(part, manifest, _turned(images, victim.index), runs) for part in parts)
+    backdoors = tuple(_backdoor(part, manifest, _turned(images, victim.index), runs) for part in parts_of(attack))
     kind = victim.attack_kind or ""
     return ShownVictim(victim.index, victim.architecture, kind, victim.success_rate, backdoors)
 
@@ -226,7 +225,8 @@ def _example(attack: Attack, images: ImageSet) -> tuple[FloatArray, FloatArray]:
         except DataError:
             continue  # of the target class, or not of the source class
         return one.pixels[0].numpy(), triggered.pixels[0].numpy()
-    raise DataError(f"{images.name}: none of {len(images)} test images is one that the attack is for")
+    none = f"none of {len(images)} test images is one that the attack is for"
+    raise DataError(f"{images.name}: {none}; give data that has some of its source class")
 
 
 def _shown(scan: _Scan, target: int, original: Trigger | None, plain: FloatArray) -> Shown:

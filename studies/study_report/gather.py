@@ -23,7 +23,7 @@ from studies.study_file.zoos import Zoo
 from studies.study_report.data import Made, Origin, Source, Spend, StudyReport
 from studies.table.data import Key, Method
 from studies.table.gather import Wanted, tabulated
-from studies.table.lines import read_lines
+from studies.table.lines import checked_lines
 from studies.table.methods import key_of, methods
 from studies.table.statistics import spread
 from studies.zoo_scan.plan import config_hash
@@ -92,7 +92,7 @@ def _lines(file: StudyFile) -> tuple[list[ResultLine], int]:
         for digest in [config_hash(cell.method, cell.method.config(cell.study.settings))]
         for victim in cell.victims
     }
-    there = read_lines([file.results]) if file.results.exists() else []
+    there = checked_lines([file.results]) if file.results.exists() else []
     return [line for line in there if line.unit in wanted], len(wanted)
 
 

@@ -14,7 +14,7 @@ from studies.ledger_files import ledgers_in
 from studies.result_line import ResultLine
 from studies.table.cells import GROUPS, breakdown, cell, pair
 from studies.table.data import By, Key, Method, Table, Victims, ZooTable
-from studies.table.lines import read_lines
+from studies.table.lines import checked_lines
 from studies.table.methods import key_of, methods
 from studies.table.tries import Config, runs_of, tries
 from studies.zoo_scan.titles import TITLES
@@ -41,7 +41,7 @@ def gather(files: Sequence[Path], wanted: Wanted | None = None) -> Table:
     Raises DataError on a line that cannot be used, see `read_lines`; ConfigError where none is of the split or zoo;
     NotALedger, StorageError on the ledgers.
     """
-    return tabulated(read_lines(files), wanted or Wanted())
+    return tabulated(checked_lines(files), wanted or Wanted())
 
 
 def tabulated(lines: Sequence[ResultLine], wanted: Wanted) -> Table:

@@ -23,7 +23,7 @@ class _Placed:
     place: str
 
 
-def read_lines(files: Sequence[Path]) -> list[ResultLine]:
+def checked_lines(files: Sequence[Path]) -> list[ResultLine]:
     """The lines of all files, in order, each scan once: of equal lines the last counts.
 
     Raises DataError, naming file and line: for a file that cannot be read, a line that is torn or is none of results,

@@ -127,14 +127,14 @@ def _percents(low: float, high: float) -> str:
 
 
 def tries_words(value: Tries) -> str:
-    """How many configurations were ever tried, in one sentence."""
+    """How many configurations there are, in one sentence."""
     kinds = ", ".join(f"{name} {count}" for name, count in value.detectors)
     ledgers = f"{value.ledgers} {'ledger' if value.ledgers == 1 else 'ledgers'}"
-    read = f"these lines and {ledgers}" if value.ledgers else "these lines alone"
+    read = f"these lines and {ledgers}" if value.ledgers else "these lines"
     one = value.configurations == 1
     return (
-        f"{value.configurations} {'configuration was' if one else 'configurations were'} ever tried on this zoo,"
-        f" as {read} tell ({kinds})."
+        f"{value.configurations} {'configuration was' if one else 'configurations were'} tried on this zoo by {read}:"
+        f" {kinds}."
     )
 
 

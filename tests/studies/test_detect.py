@@ -6,7 +6,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,24 @@ def test_a_search_says_the_same_as_a_scan_with_its_preset() -> None:
     assert (told.verdict, told.flagged, told.spent) == (scanned.verdict, scanned.flagged, scanned.spent)
     assert (told.verdict, told.flagged) == ("backdoored", (2,))
     assert arrays(told) == arrays(scanned)
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Looks for more than steps behind what it is given to open them."""
+
+    found: list[str] = field(default_factory=list, compare=False)
+
+    def detect(self, access: QueryDataAccess) -> Verdict:
+        access.oracle.query(access.images.pixels[:1])
+        self.found.extend(name for name in dir(access.steps) if not name.startswith("_"))
+        return Verdict("clean", "decided", (), 0.5, (), None)
+
+
+def test_a_detector_can_open_steps_and_write_nothing_else() -> None:
+    detector = Looks()
+    detected(detector)
+    assert detector.found == ["open_step"]
 
 
 def test_queries_of_a_detector_of_ones_own_are_external_and_counted(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def annealing(model: Any) -> ScanResult:
 
 
 def aeva(model: Any) -> ScanResult:
-    return detect(Aeva(source_classes=1, walk=WalkConfig(iterations=2, samples=10)), model, **COUNTS)
+    return detect(Aeva(source_classes=1, walk=WalkConfig(rounds=2, samples=10)), model, **COUNTS)
 
 
 def k_arm(model: Any) -> ScanResult:

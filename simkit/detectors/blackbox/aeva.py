@@ -83,7 +83,7 @@ class Aeva:
         return peaks((nearest - sources).numpy(), self.peak_pixels)
 
 
-REFERENCE = Aeva(images=40, source_classes=None, walk=WalkConfig(iterations=50, samples=100, halvings=18, tries=30))
+REFERENCE = Aeva(images=40, source_classes=None, walk=WalkConfig(rounds=50, samples=100, halvings=18, tries=30))
 """The released code's numbers, but for the end of the tries, which it does not have."""
 
 

@@ -1,9 +1,9 @@
 """HopSkipJump towards a class by labels alone, for many pairs of images at once, so that an oracle gets large batches.
 
 After the hsja.py in AEVA's released code (constraint l2, geometric steps), with pixels in [0, 1]. Different here: a
-fixed number of halvings instead of a bound on their width, the width of the gradient's samples made from it (equal
-where the halvings reach that bound), a fixed number of tries for a step, and a pair stays where it is if they all fail,
-or if it would come out farther away.
+fixed number of halvings instead of a bound on their width, the width of the gradient's samples made from it and from
+the distance after the search for the boundary (there from the bound and the distance before it), a fixed number of
+tries for a step, and a pair stays where it is if they all fail, or if it would come out farther away.
 """
 
 from __future__ import annotations
@@ -37,29 +37,29 @@ _FIRST_WIDTH = 0.1
 class WalkConfig:
     """How far pairs walk; the defaults are ours, small enough for thousands of queries a pair and not for 25,000.
 
-    iterations: gradient, step and search, as often (released code 50). samples: of the first gradient; the j-th has
+    rounds: gradient, step and search, as often (released code 50). samples: of the first gradient; the j-th has
     sqrt(j) times as many (100). halvings: of each search for the boundary (18, with which it ends at d^-1.5 of the
     distance at 3,072 pixel values). tries: of a step, each half as long as the one before (released code: no end).
     """
 
-    iterations: int = 14
+    rounds: int = 14
     samples: int = 45
     halvings: int = 8
     tries: int = 6
 
     def __post_init__(self) -> None:
-        if min(self.iterations, self.samples, self.halvings, self.tries) < 1:
-            raise ConfigError(f"{self}; iterations, samples, halvings and tries must be 1 or more")
+        if min(self.rounds, self.samples, self.halvings, self.tries) < 1:
+            raise ConfigError(f"{self}; rounds, samples, halvings and tries must be 1 or more")
 
-    def samples_of(self, iteration: int) -> int:
-        """Samples of one gradient; iteration: 1 or more."""
-        return int(self.samples * math.sqrt(iteration))
+    def samples_of(self, number: int) -> int:
+        """Samples of the gradient of one round, 1 or more."""
+        return int(self.samples * math.sqrt(number))
 
     @property
     def least_queries(self) -> int:
         """What a pair costs at least: every first try of a step is inside."""
-        gradients = sum(self.samples_of(j) for j in range(1, self.iterations + 1))
-        return self.halvings + gradients + self.iterations * (self.halvings + 1)
+        gradients = sum(self.samples_of(j) for j in range(1, self.rounds + 1))
+        return self.halvings + gradients + self.rounds * (self.halvings + 1)
 
 
 def walk(inside: Inside, sources: torch.Tensor, starts: torch.Tensor, config: WalkConfig, seed: int) -> torch.Tensor:
@@ -68,14 +68,14 @@ def walk(inside: Inside, sources: torch.Tensor, starts: torch.Tensor, config: Wa
     sources, starts: float32 (P, C, H, W); every start is inside, no source is.
     """
     points = to_boundary(inside, sources, starts, config.halvings)
-    for iteration in range(1, config.iterations + 1):
+    for number in range(1, config.rounds + 1):
         far = distances(points, sources)
         widths = math.sqrt(points[0].numel()) * 0.5**config.halvings * far
-        if iteration == 1:
+        if number == 1:
             widths = torch.full_like(far, _FIRST_WIDTH)
-        samples = config.samples_of(iteration)
-        towards = directions(inside, points, widths, samples, (seed, iteration))
-        stepped = steps(inside, points, towards, far / math.sqrt(iteration), config.tries)
+        samples = config.samples_of(number)
+        towards = directions(inside, points, widths, samples, (seed, number))
+        stepped = steps(inside, points, towards, far / math.sqrt(number), config.tries)
         points = nearer(sources, points, to_boundary(inside, sources, stepped, config.halvings))
     return points
 
@@ -114,7 +114,7 @@ def directions(
 ) -> torch.Tensor:
     """Unit vectors that lead inside, each estimated from `samples` images at L2 distance `width` (P,) of its point.
 
-    seed: the scan's, and the iteration.
+    seed: the scan's, and the round.
     """
     at_once, parts = max(1, _BATCH // samples), []
     for first in range(0, len(points), at_once):

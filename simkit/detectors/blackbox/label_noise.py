@@ -61,9 +61,11 @@ class LabelNoise:
             return too_dear(len(images) * self.copies)
         shares = mean_shares(np.stack([self._labels(asker, int(image)) for image in images]), asker.n_classes)
         score, target = float(shares.max()), int(shares.argmax())
+        missing = sorted({*range(asker.n_classes)} - {*found.classes})
+        notes = f"no image of class {', '.join(map(str, missing))} is recognised" if missing else ""
         if score > self.threshold:
-            return Verdict("backdoored", "decided", (target,), score, (), None)
-        return Verdict("clean", "converged", (), score, (), None)
+            return Verdict("backdoored", "decided", (target,), score, (), None, notes)
+        return Verdict("clean", "converged", (), score, (), None, notes)
 
     def _labels(self, asker: Asker, image: int) -> IntArray:
         """Of every noisy copy of one image, int32 (copies,)."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -37,6 +37,20 @@ class Inspection:
     schedule: str
     forward_passes: int
     backward_passes: int
+
+
+class Seeded(Protocol):
+    """A frozen dataclass with a seed."""
+
+    @property
+    def seed(self) -> int: ...
+
+
+def schedule_name(detector: Seeded, presets: Mapping[str, Seeded]) -> str:
+    """What a detector's settings are called, whatever its seed; `custom` where they are none of these."""
+    mine = vars(detector)
+    same = (name for name, known in presets.items() if mine == vars(known) | {"seed": detector.seed})
+    return next(same, "custom")
 
 
 def inspect(access: WeightAccess, search: Invert, rule: Rule, schedule: str) -> Inspection:
@@ -83,8 +97,14 @@ def _judged(
     flagged = tuple(c for c in decision.flagged if works[c])
     open_ = tuple(c for c in decision.flagged if works[c] is None)
     kind: Kind = "backdoored" if flagged else "undecided" if open_ else "clean"
-    notes = f"too few images to confirm the trigger of class {', '.join(map(str, open_))}" if open_ else ""
-    return Verdict(kind, "decided" if flagged else "converged", flagged, decision.score, classes, accuracy, notes)
+    notes = f"too few images to confirm the trigger of {'; '.join(_told(c) for c in tried if c.target_class in open_)}"
+    return Verdict(
+        kind, "decided" if flagged else "converged", flagged, decision.score, classes, accuracy, notes if open_ else ""
+    )
+
+
+def _told(result: ClassResult) -> str:
+    return f"class {result.target_class}, which turned {result.success_rate or 0.0:.0%} of {result.trials}"
 
 
 def _works(result: ClassResult) -> bool | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import TypeAlias
 
 import numpy as np
@@ -29,10 +31,10 @@ class InversionConfig:
     steps: at most so many for each class. batches, batch: minibatches a step, and images in each; the success rate that
     the penalty's weight follows is the mean over a step. Images of the target class are left out, and fewer images than
     a step needs come again. learning_rate, betas: Adam's. sparsity: how the penalty's weight moves, and the success
-    rate a trigger needs to count. from_zero: the weight is 0 until a trigger works. stop_ratio, stop_patience: a class
-    ends when its weight went both ways and its mask has been at or above this share of its best for so many steps.
-    classes_at_once: classes in one pass of the model, which on a CPU saves little or nothing; results
-    are the same but for rounding.
+    rate a trigger needs to count. memory: steps over which that rate is the mean, so that no lucky minibatch makes a
+    trigger count. from_zero: the weight is 0 until a trigger works. stop_ratio, stop_patience: a class ends when its
+    weight went both ways and its mask has been at or above this share of its best for so many steps. classes_at_once:
+    classes in one pass of the model, which on a CPU saves little or nothing; results are the same but for rounding.
     """
 
     steps: int
@@ -41,14 +43,16 @@ class InversionConfig:
     learning_rate: float
     betas: tuple[float, float] = (0.5, 0.9)
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
+    memory: int = 1
     from_zero: bool = True
     stop_ratio: float = 1.0
     stop_patience: int = 25
     classes_at_once: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batches, self.batch, self.stop_patience, self.classes_at_once) < 1:
-            raise ConfigError("steps, batches, batch, stop_patience and classes_at_once must be 1 or more")
+        counts = self.steps, self.batches, self.batch, self.memory, self.stop_patience, self.classes_at_once
+        if min(counts) < 1:
+            raise ConfigError("steps, batches, batch, memory, stop_patience and classes_at_once must be 1 or more")
         if self.learning_rate <= 0 or not all(0 <= beta < 1 for beta in self.betas) or self.stop_ratio <= 0:
             raise ConfigError("learning_rate and stop_ratio must be above 0, Adam's betas in [0, 1)")
 
@@ -160,6 +164,7 @@ class ClassInversion:
         self._adam = torch.optim.Adam([self._mask, self._pattern], lr=config.learning_rate, betas=config.betas)
         self._penalty = PenaltyWeight.first(config.sparsity, config.from_zero)
         self._improvement = Improvement()
+        self._recent: deque[float] = deque(maxlen=config.memory)
         self._best: ClassResult | None = None
         self._largest_failure: ClassResult | None = None
         self.finished = False
@@ -189,7 +194,8 @@ class ClassInversion:
 
     def look(self, success_rate: float) -> None:
         """The end of a step: keep the smallest trigger that worked, then the rules for stopping and for the weight."""
-        config, seen = self._config, self._seen(success_rate)
+        self._recent.append(success_rate)
+        config, seen = self._config, self._seen(fmean(self._recent))
         if not seen.censored and (self._best is None or seen.mask_size < self._best.mask_size):
             self._best = seen
         if seen.censored and (self._largest_failure is None or seen.mask_size > self._largest_failure.mask_size):

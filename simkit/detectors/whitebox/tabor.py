@@ -12,13 +12,13 @@ code's objective for whoever wants it, and no yardstick; `quick` is one, with we
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import torch
 
 from simkit.detectors.access import WeightAccess
-from simkit.detectors.whitebox.inspection import Inspection, inspect
+from simkit.detectors.whitebox.inspection import Inspection, inspect, schedule_name
 from simkit.detectors.whitebox.inversion import Batch, InversionConfig, Terms, attack, invert
 from simkit.detectors.whitebox.neural_cleanse import QUICK as QUICK_SEARCH
 from simkit.detectors.whitebox.regularisers import (
@@ -100,8 +100,7 @@ class Tabor:
     @property
     def schedule(self) -> str:
         """`reference`, `quick`, or `custom` for any other settings."""
-        same = (name for name, known in PRESETS.items() if replace(self, seed=known.seed) == known)
-        return next(same, "custom")
+        return schedule_name(self, PRESETS)
 
     def detect(self, access: WeightAccess) -> Verdict:
         """The verdict alone; see `inspect`."""

@@ -11,6 +11,7 @@ from torch import nn
 
 from simkit.attacks.badnets import BadNets
 from simkit.attacks.patches import patch_trigger
+from simkit.attacks.several import Several
 from simkit.data import ImageSet, load
 from simkit.errors import ConfigError, DataError
 from simkit.zoo.networks import build_network
@@ -175,6 +176,12 @@ def test_success_is_what_the_attack_itself_says_it_is() -> None:
 
     images, _ = _planted()
     assert evaluate(_Brightest(), images, FromFirstClass()) == Evaluation(0.5, 1.0)
+
+
+def test_of_several_backdoors_the_least_success_counts() -> None:
+    images, white = _planted()
+    dead = BadNets(patch_trigger((1, 4, 4), 1, 1, np.ones((1, 1, 1), np.float32)), 1)
+    assert evaluate(_Brightest(), images, Several((white, dead))) == Evaluation(0.5, 0.0)
 
 
 def test_evaluation_keeps_the_mode() -> None:

@@ -86,9 +86,9 @@ def test_victims_in_one_sentence() -> None:
 
 
 def test_tries_in_one_sentence() -> None:
-    one = "1 configuration was ever tried on this zoo, as these lines alone tell (efficient 1)."
+    one = "1 configuration was tried on this zoo by these lines: efficient 1."
     assert words.tries_words(Tries((("efficient", 1),), 1, 0)) == one
-    many = "3 configurations were ever tried on this zoo, as these lines and 9 ledgers tell (A 2, B 1)."
+    many = "3 configurations were tried on this zoo by these lines and 9 ledgers: A 2, B 1."
     assert words.tries_words(Tries((("A", 2), ("B", 1)), 3, 9)) == many
 
 

@@ -24,7 +24,7 @@ from tests.studies.scans import IMAGES as SCANNED
 from tests.studies.scans import TemplateNet
 
 IMAGES = planted_images(64, n_classes=6)
-SHORT = Aeva(source_classes=2, walk=WalkConfig(iterations=8, samples=40, halvings=8))
+SHORT = Aeva(source_classes=2, walk=WalkConfig(rounds=8, samples=40, halvings=8))
 
 
 def victim(target: int | None) -> PlantedOracle:

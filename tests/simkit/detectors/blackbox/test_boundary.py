@@ -118,17 +118,17 @@ def test_a_walk_comes_near_the_nearest_image_of_the_class() -> None:
     inside = Linear(normal, heights + 0.3)
     starts = (normal.sign() * 0.5 + 0.5).expand(2, *SHAPE).clone()
     far = distances(starts, sources)
-    found = walk(inside, sources, starts, WalkConfig(iterations=20, samples=100, halvings=12), seed=0)
+    found = walk(inside, sources, starts, WalkConfig(rounds=20, samples=100, halvings=12), seed=0)
     assert bool(inside(found, np.arange(2, dtype=np.int32)).all())
     assert float(far.min()) > 2.9
     assert distances(found, sources).tolist() == pytest.approx([0.3, 0.3], abs=0.02)
 
 
 @given(st.integers(1, 4), st.integers(1, 9), st.integers(1, 6), st.integers(1, 4))
-def test_the_least_a_walk_costs(iterations: int, samples: int, halvings: int, tries: int) -> None:
+def test_the_least_a_walk_costs(rounds: int, samples: int, halvings: int, tries: int) -> None:
     """Where everything is inside, each step passes at once."""
     everywhere = Linear(torch.zeros(SHAPE), torch.tensor([-1.0]))
-    config = WalkConfig(iterations, samples, halvings, tries)
+    config = WalkConfig(rounds, samples, halvings, tries)
     walk(everywhere, grey(1, 0.0), grey(1, 1.0), config, seed=0)
     assert everywhere.images == config.least_queries
 
@@ -142,7 +142,7 @@ def test_pairs_share_calls() -> None:
     assert inside.largest <= 512
 
 
-@pytest.mark.parametrize("name", ["iterations", "samples", "halvings", "tries"])
+@pytest.mark.parametrize("name", ["rounds", "samples", "halvings", "tries"])
 def test_settings_below_one_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="1 or more"):
         WalkConfig(**{name: 0})

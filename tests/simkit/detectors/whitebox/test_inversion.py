@@ -141,6 +141,19 @@ def test_the_smallest_trigger_that_worked_is_kept_and_does_not_move_on() -> None
     assert kept.trigger.mask.sum() == pytest.approx(sizes[2])
 
 
+def test_a_lucky_step_makes_no_trigger_count_where_steps_are_remembered() -> None:
+    inversion = _one(config=replace(SMALL, memory=3))
+    sizes = []
+    for rate in (0.9, 1.0, 0.5, 1.0, 1.0, 1.0):  # means of three: 0.9, 0.95, 0.8, 0.83, 0.83, 1.0
+        _shrunk(inversion)
+        inversion.look(rate)
+        sizes.append(_size(inversion))
+        kept = inversion.result()
+        wanted = sizes[-1] if len(sizes) in (1, 2, 6) else sizes[1]
+        assert kept.mask_size == pytest.approx(wanted)
+    assert kept.success_rate == pytest.approx(1.0)
+
+
 def test_where_none_worked_it_is_the_largest_that_failed() -> None:
     inversion = _one()
     first = _size(inversion)
