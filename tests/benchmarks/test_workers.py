@@ -10,21 +10,10 @@ import pytest
 
 from benchmarks import workers as benchmark
 from benchmarks.workers import Crew, Task, charges, scanned, two_of_dask, two_processes, under_kills
-from simkit.zoo.train import TrainConfig
-from simkit.zoo.zoo import make
-from studies.demo import SPEC
 from studies.executors import Workers
 from tests.threads import one_torch_thread
 
 SETTINGS = {"budget": 2_500, "search_images": 32, "verify_images": 32}
-
-
-@pytest.fixture(scope="module")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two victims, trained for a moment: it makes no difference here what they are."""
-    folder = tmp_path_factory.mktemp("zoo") / "zoo"
-    make(SPEC.model_copy(update={"train": TrainConfig(epochs=1), "required_success": 0.0}), folder)
-    return folder
 
 
 @pytest.mark.parametrize(("crew", "scans", "kills"), [(two_processes, 5, 2), (two_of_dask, 3, 1)])

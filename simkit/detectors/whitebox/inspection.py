@@ -14,7 +14,7 @@ from simkit.detectors.access import WeightAccess
 from simkit.detectors.whitebox.white_model import WhiteModel
 from simkit.errors import DataError
 from simkit.search.evaluator import NotFinite
-from simkit.search.images import ScanImages, class_of_all, halves
+from simkit.search.images import class_of_all, halves
 from simkit.triggers import stamp
 from simkit.verdict import ClassResult, Kind, Rule, SequentialTest, Verdict, is_chance
 
@@ -84,13 +84,16 @@ def _verdict(model: WhiteModel, images: ImageSet, search: Invert, rule: Rule) ->
     split = halves(images if images.labelled else images.with_labels(told, n_classes))
     if class_of_all(split.search) is not None:
         raise DataError(f"{images.name}: every image to search on is of one class; give images of two or more")
-    return _judged(model, split, search(model, split.search, range(n_classes)), rule, accuracy)
+    tried = [_tried(model, result, split.verify) for result in search(model, split.search, range(n_classes))]
+    return judged(tried, rule, accuracy)
 
 
-def _judged(
-    model: WhiteModel, images: ScanImages, found: Sequence[ClassResult], rule: Rule, accuracy: float | None
-) -> Verdict:
-    tried = [_tried(model, result, images.verify) for result in found]
+def judged(tried: Sequence[ClassResult], rule: Rule, accuracy: float | None = None) -> Verdict:
+    """What a rule says of triggers that were all tried on unseen images, one a class.
+
+    A flagged class counts where the sequential test says that its trigger works; where those images are too few to say
+    so of any, and of none other, the verdict is `undecided`.
+    """
     works = {c.target_class: _works(c) for c in tried}
     classes = tuple(replace(c, censored=c.censored or works[c.target_class] is False) for c in tried)
     decision = rule(classes)

@@ -1,0 +1,69 @@
+"""What white boxes would have said of the same triggers under another rule: lines for `simkit study table`.
+
+python benchmarks/other_rule.py LINES --rule below_median --out results/cifar10-white-below-median.jsonl
+
+A white box tries every class's trigger on unseen images, and its line has the counts, so that nothing is searched
+again. The rule is half of a comparison: Neural Cleanse's own looks for outliers, B3D's for a mask far below the median.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from simkit.detectors.whitebox.inspection import judged
+from simkit.search.presets import rule as rule_of
+from simkit.triggers import Trigger
+from simkit.verdict import ClassResult, Rule
+from studies.identity import canonical
+from studies.result_file import append_line, read_lines
+from studies.result_line import ClassLine, ResultLine
+
+RULES = ("anomaly_index", "below_median")
+"""Those that go by sizes alone: a line has no triggers."""
+
+
+def main(
+    results: Annotated[Path, typer.Argument(help="Lines of `simkit study scan`.", exists=True, dir_okay=False)],
+    out: Annotated[Path, typer.Option(help="A .jsonl file that gets the lines.")],
+    rule: Annotated[str, typer.Option(help=f"{' or '.join(RULES)}.")] = "below_median",
+) -> None:
+    if rule not in RULES:
+        raise typer.BadParameter(f"{rule}: name one of {', '.join(RULES)}", param_hint="--rule")
+    lines = [line for line in read_lines(results) if line.white_box]
+    if not lines:
+        raise typer.BadParameter(f"{results}: no line of a white box", param_hint="RESULTS")
+    for line in lines:
+        append_line(out, under(line, rule_of(rule)))
+
+
+def under(line: ResultLine, rule: Rule) -> ResultLine:
+    """The line of the same search judged by another rule, its settings with that rule's name."""
+    if any(c.trials is None for c in line.classes):
+        raise typer.BadParameter(f"victim {line.index}, {line.detector}: an old line, without trials; scan it again")
+    verdict = judged([_found(c) for c in line.classes], rule)
+    config = line.config | {"detector": line.config["detector"] | {"rule": rule.name}}
+    said = {"verdict": verdict.verdict, "stopped": verdict.stopped, "flagged": verdict.flagged, "score": verdict.score}
+    digest = hashlib.sha256(canonical(config).encode()).hexdigest()
+    notes = "; ".join(filter(None, (line.notes.partition("; ")[0], verdict.notes)))
+    classes = tuple(
+        old.model_copy(update={"censored": new.censored})
+        for old, new in zip(line.classes, verdict.classes, strict=True)
+    )
+    settings = {"config": json.loads(canonical(config)), "config_hash": digest}
+    return line.model_copy(update=said | settings | {"notes": notes, "classes": classes})
+
+
+def _found(line: ClassLine) -> ClassResult:
+    """Without the trigger, which these rules do not look at."""
+    nothing = Trigger(np.zeros((1, 1, 1), np.float32), np.zeros((1, 1, 1), np.float32))
+    return ClassResult(line.target_class, nothing, line.mask_size, line.success_rate, line.censored, line.trials or 0)
+
+
+if __name__ == "__main__":
+    typer.run(main)
