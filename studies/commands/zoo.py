@@ -152,13 +152,13 @@ def _finished(folder: Path) -> int:
 
 def _counted(progress: Progress, done: int, total: int, *, quiet: bool) -> Callable[[Victim], None]:
     """Tells the bar of each victim; where there is none to watch, a log gets a line a victim."""
-    plain = not quiet and not sys.stderr.isatty()
+    plain, failed = not quiet and not sys.stderr.isatty(), 0
     progress(done, total)
 
     def finished(victim: Victim) -> None:
-        nonlocal done
-        done += not victim.failed
-        progress(done, total)
+        nonlocal done, failed
+        done, failed = done + (not victim.failed), failed + victim.failed
+        progress(done, total, f"({failed} failed implants)" if failed else "")
         if plain:
             typer.echo(f"{_words(victim)} ({done} of {total})", err=True)
 
