@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from benchmarks.command import check_only, run
 from simkit.attacks.attack import Attack
 from simkit.attacks.badnets import BadNets
 from simkit.attacks.blended import Blended
@@ -46,8 +47,9 @@ def main(
     out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets a line an attack.")] = None,
 ) -> None:
     images, held_out = load(data, "train", train_images, seed), load(data, "test", 2_000, seed)
-    config = TrainConfig(epochs=epochs)
-    chosen = {name: attack for name, attack in attacks(images.image_shape, seed).items() if not only or name in only}
+    config, known = TrainConfig(epochs=epochs), attacks(images.image_shape, seed)
+    check_only(only, known)
+    chosen = {name: attack for name, attack in known.items() if not only or name in only}
     told = {"data": Path(data).name, "train_images": len(images), "epochs": epochs, "seed": seed}
     lines = []
     for name, attack in chosen.items():
@@ -120,4 +122,4 @@ def share(value: float | None) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main, __doc__)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import typer
 
+from benchmarks.command import run
 from simkit.env import ENV_ID
 from simkit.env.allocation import AllocationEnv
 from simkit.env.arms import Field
@@ -100,4 +101,4 @@ def zoo_of(recording: Recording, folder: Path, data: str) -> Zoo:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main, __doc__)

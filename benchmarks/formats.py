@@ -22,6 +22,7 @@ import torch
 import typer
 from torch import nn
 
+from benchmarks.command import run
 from oracles.model_files import Description, load_model
 from oracles.oracle import ImageShape, Oracle
 from simkit.data import ImageSet
@@ -148,4 +149,4 @@ def differences(models: dict[str, Model], images: ImageSet, config: ScanConfig) 
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main, __doc__)

@@ -21,6 +21,7 @@ import torch
 import typer
 
 import db
+from benchmarks.command import run
 from db.check import check
 from db.export import export
 from db.ledger import Ledger
@@ -184,4 +185,4 @@ def machine() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main, __doc__)

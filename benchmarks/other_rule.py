@@ -16,6 +16,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from benchmarks.command import run
 from simkit.detectors.whitebox.inspection import judged
 from simkit.search.presets import rule as rule_of
 from simkit.triggers import Trigger
@@ -66,4 +67,4 @@ def _found(line: ClassLine) -> ClassResult:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main, __doc__)

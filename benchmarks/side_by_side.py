@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from benchmarks.command import run
 from oracles.oracle import Oracle
 from simkit.files import make_folder
 from studies.detect import detect
@@ -84,4 +85,4 @@ def seconds(oracle: Oracle, batch: torch.Tensor) -> float:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main, __doc__)

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from benchmarks.command import check_only, run
 from simkit.data import ImageSet, load
 from simkit.files import make_folder
 from simkit.seeding import subseed
@@ -62,6 +63,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Of images and weights.")] = 0,
     out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets a line a recipe.")] = None,
 ) -> None:
+    check_only(only, range(len(RECIPES)))
     torch.set_num_threads(1)
     images, held_out = load(data, "train", seed=seed), load(data, "test", seed=seed)
     lines = []
@@ -93,4 +95,4 @@ def judged(recipe: Recipe, images: ImageSet, held_out: ImageSet, seed: int) -> d
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main, __doc__)

@@ -29,6 +29,7 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 import typer
 
+from benchmarks.command import run
 from simkit.files import make_folder
 from simkit.seeding import stream
 from simkit.zoo.manifest import Manifest
@@ -252,4 +253,4 @@ CREWS: Mapping[str, Crew] = {"processes": two_processes, "dask": two_of_dask}
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main, __doc__)

@@ -70,7 +70,7 @@ def main() -> None:
     print(f"the attack succeeds on {judged.success_rate:.1%}")
     result = scan(model, data="digits", budget=150_000)
     found = f"{result.verdict} {list(result.flagged)}"
-    print(f"B3D says: {found} after {result.spent:,} queries")
+    print(f"the scan says: {found} after {result.spent:,} queries")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,8 @@ DONE, BUG, USAGE, UNDECIDED, BAD_INPUT, STORAGE, INTERRUPTED = 0, 1, 2, 3, 4, 5,
 app = typer.Typer(
     name="simkit",
     help="Tell backdoored classifiers from clean ones by asking them, for the fewest queries.",
-    epilog="Exit codes: 0 done, 2 usage, 3 undecided, 4 bad model or data, 5 storage, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 some scans of a study failed, 2 usage, 3 undecided, 4 bad model or data, 5 storage, "
+    "130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -48,7 +48,9 @@ def described(extension: Any, method: str) -> dict[str, Any]:
     kind = qualified_name(extension)
     if not callable(getattr(extension, method, None)):
         raise ConfigError(f"{kind} has no method {method}; see the how-to pages of the documentation")
-    if not is_dataclass(extension) or isinstance(extension, type) or not _is_frozen(extension):
+    if isinstance(extension, type):
+        raise ConfigError(f"{kind} is a class; name an instance of it in its module, and give that")
+    if not is_dataclass(extension) or not _is_frozen(extension):
         raise ConfigError(f"{kind} is no frozen dataclass; make it one, and give an instance, so that runs can tell it")
     known = _known(extension)
     for name, value in known.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 from studies.report.gallery import Backdoor, Shown, ShownVictim, ShownZoo
 from studies.report.pictures import difference
 from studies.trigger_picture import Panel, draw_panels, trigger_panel
+from studies.zoo_scan.titles import TITLES
 
 
 def draw_zoo(path: Path, zoo: ShownZoo) -> str | None:
@@ -20,11 +21,16 @@ def draw_zoo(path: Path, zoo: ShownZoo) -> str | None:
     """
     found = (shown for victim in _victims(zoo) for shown in victim.backdoors[0].found)
     told = Counter(shown.detector for shown in found if shown.trigger is not None)
-    detector = min(told, key=lambda name: (-told[name], name)) if told else None
+    detector = min(told, key=lambda name: (-told[name], _rank(name))) if told else None
     rows = [[panel for victim in stratum.shown for panel in _panels(victim, detector)] for stratum in zoo.strata]
     title = f"{zoo.name}\noriginal, and reversed by\n{detector}" if detector else zoo.name
     draw_panels(path, rows, [stratum.name for stratum in zoo.strata], title)
     return detector
+
+
+def _rank(detector: str) -> tuple[int, str]:
+    """In the order of the titles, which begins with simkit's own."""
+    return next((rank for rank, name in enumerate(TITLES) if detector.startswith(f"{name}, ")), len(TITLES)), detector
 
 
 def _victims(zoo: ShownZoo) -> Iterator[ShownVictim]:

@@ -28,6 +28,7 @@ from simkit.search.synthesis import SYNTHETIC
 from simkit.seeding import stream
 from simkit.triggers import Trigger, Triggers
 from studies.identity import run_info, with_output
+from studies.ledger_files import SCREENING
 from studies.mitigation_result import Judged, MitigationResult, ScreenConfig, Where, result_of
 from studies.models import Model, OpenedModel, open_model
 from studies.prepared import choose_images
@@ -81,7 +82,7 @@ def mitigate(
     stored = StoredRun.read(path, run)
     verdict, found = _reversed(stored)
     screening = _prepared(stored, found, asked, config)
-    ledger_path = path.with_suffix(".mitigation.db") if db is None else Path(db)
+    ledger_path = path.with_suffix(SCREENING) if db is None else Path(db)
     if ledger_path.resolve() == path.resolve():
         raise ConfigError(f"{path}: is the scan's own ledger, which is only read; name another file")
     with opened(ledger_path) as ledger:

@@ -44,9 +44,9 @@ def check_folder(folder: Path) -> None:
     """Raise StorageError unless `folder` is one that may be written, or can be made; nothing is made yet."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
-        raise StorageError(f"{folder}: {there} is a file; name a folder for the triggers")
+        raise StorageError(f"{folder}: {there} is a file; name another folder")
     if not os.access(there, os.W_OK):
-        raise StorageError(f"{folder}: {there} may not be written; name another folder for the triggers")
+        raise StorageError(f"{folder}: {there} may not be written; name another folder")
 
 
 def save_triggers(folder: Path, stem: str, flagged: Sequence[int], triggers: Sequence[TriggerRow]) -> TriggerFiles:

@@ -13,7 +13,7 @@ from simkit.attacks.attack import Attack
 from simkit.attacks.badnets import BadNets
 from simkit.attacks.blended import Blended
 from simkit.attacks.label_consistent import LabelConsistent
-from simkit.attacks.several import Several
+from simkit.attacks.several import Several, parts_of
 from simkit.attacks.sinusoidal import Sinusoidal
 from simkit.attacks.source_specific import SourceSpecific
 from simkit.attacks.trigger_json import trigger_to_json
@@ -106,6 +106,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Trigger):
         return trigger_to_json(value)
     return list(value) if isinstance(value, tuple) else value
+
+
+def check_fits(attack: Attack, n_classes: int) -> None:
+    """Raise ConfigError where an attack means a class that there is not."""
+    for part in parts_of(attack):
+        wanted = {*target_classes(part), *getattr(part, "sources", ())}
+        if max(wanted) >= n_classes:
+            raise ConfigError(f"class {max(wanted)}, but the classes are 0 to {n_classes - 1}")
 
 
 def _several(own: Mapping[str, Any]) -> Several:

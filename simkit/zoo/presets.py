@@ -18,12 +18,14 @@ ZooSize: TypeAlias = Literal["small", "paper"]
 class ZooPreset:
     """What a preset's zoos have in common.
 
-    data: where the images come from when nobody says. models: victims by split. fields: of the `ZooSpec`; how the
-    architectures are trained was chosen by clean accuracy and time alone, before any victim was scanned. paper_models:
-    of `report` in the paper's size, as the slides count them. paper: how its network is trained, of a `TrainConfig`.
+    data: where the images come from when nobody says. classes: of those images. models: victims by split. fields: of
+    the `ZooSpec`; how the architectures are trained was chosen by clean accuracy and time alone, before any victim was
+    scanned. paper_models: of `report` in the paper's size, as the slides count them. paper: how its network is trained,
+    of a `TrainConfig`.
     """
 
     data: str
+    classes: int
     models: Mapping[ZooSplit, int]
     fields: Mapping[str, Any]
     paper_models: int
@@ -37,6 +39,7 @@ ZOO_PRESETS: Mapping[str, ZooPreset] = MappingProxyType(
     {
         "cifar10": ZooPreset(
             data="torchvision:cifar10",
+            classes=10,
             models={"tune": 16, "calibrate": 20, "report": 60},
             fields={
                 "sizes": (1, 2, 3),
@@ -49,6 +52,7 @@ ZOO_PRESETS: Mapping[str, ZooPreset] = MappingProxyType(
         ),
         "gtsrb": ZooPreset(
             data="torchvision:gtsrb",
+            classes=43,
             models={"tune": 8, "calibrate": 8, "report": 44},
             fields={
                 "sizes": (1, 2, 3),
@@ -62,6 +66,7 @@ ZOO_PRESETS: Mapping[str, ZooPreset] = MappingProxyType(
         # The slides show a trigger of 15x15 on ImageNet: of 224 pixels that is 6 of 96; the other two are larger.
         "imagenette": ZooPreset(
             data="torchvision:imagenette",
+            classes=10,
             models={"tune": 4, "calibrate": 4, "report": 20},
             fields={
                 "image_size": 96,
@@ -106,3 +111,12 @@ def zoo_preset(
     return ZooSpec.of(
         fields | named | {"data": str(data or preset.data), "models": number if models is None else models}
     )
+
+
+def check_preset(name: str, n_classes: int) -> None:
+    """Raise ConfigError where images of so many classes cannot be those that the preset is for."""
+    if n_classes != (wanted := ZOO_PRESETS[name].classes):
+        raise ConfigError(
+            f"preset {name} is for images of {wanted} classes, these have {n_classes}; name its own data, or make a zoo"
+            " of your own from a SPEC"
+        )

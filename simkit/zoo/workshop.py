@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from simkit.attacks.attack import Attack
-from simkit.attacks.registry import attack_to_json, target_classes
+from simkit.attacks.registry import attack_to_json, check_fits, target_classes
 from simkit.data.images import ImageSet, ImageShape
 from simkit.data.load import load
+from simkit.errors import ConfigError
 from simkit.files import write_atomically
 from simkit.seeding import stream, subseed
 from simkit.zoo.manifest import Manifest, Victim
@@ -61,8 +62,11 @@ class Workshop:
         """Read the images. Raises DataError, and ConfigError if a trigger of the spec does not fit them."""
         images = load(spec.data, "train", spec.train.train_images, spec.first_seed, spec.image_size)
         held_out = load(spec.data, "test", spec.held_out, spec.first_seed, spec.image_size)
-        for draw in spec.draws().values():
-            draw.draw(images.image_shape, images.n_classes, 0, spec.first_seed)
+        for name, draw in spec.draws().items():
+            try:
+                check_fits(draw.draw(images.image_shape, images.n_classes, 0, spec.first_seed), images.n_classes)
+            except ConfigError as error:
+                raise ConfigError(f"zoo {spec.name}, stratum {name}: {error}") from error
         return cls(spec, images, held_out, out)
 
     def fresh(self) -> Manifest:

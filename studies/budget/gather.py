@@ -56,7 +56,7 @@ def gather_budget(
 ) -> BudgetStudy:
     """The curves of the lines of these files.
 
-    told: how many ledgers of how many are read. Raises DataError on a line that cannot be used, see `read_lines`;
+    told: how many ledgers of how many are read. Raises DataError on a line that cannot be used, see `checked_lines`;
     ConfigError where none is of the split, zoo or detector, or none asked anything; StorageError on the ledgers.
     """
     return curves_of(checked_lines(files), config or BudgetConfig(), told)

@@ -37,8 +37,11 @@ def worked(
     units: Sequence[Unit], workers: Workers, told: Callable[[Outcome], None], *, quiet: bool, naming: Naming
 ) -> list[Outcome]:
     """Do the work, and tell of it: each scan as it ends, then what failed and what to be warned of."""
+    from studies.trigger_files import check_folder
     from studies.zoo_scan.workers import work_through
 
+    for place in {folder for unit in units for folder in (unit.study.out.parent, unit.study.ledgers)}:
+        check_folder(place)  # before anything is paid
     outcomes: list[Outcome] = []
     for outcome in work_through(units, workers):
         outcomes.append(outcome)
@@ -84,7 +87,14 @@ def _words(line: ResultLine, name: str) -> str:
     cost = f"{line.queries:,} queries" if line.asks else passes
     known = f"{line.index:4d}  {line.stratum}  {name}: {line.verdict}{flagged}"
     why = f" ({line.notes})" if line.notes and line.verdict in ("undecided", "invalid") else ""
-    return f"{known}, {'right' if line.right else 'wrong'}, {cost}, {line.seconds:.1f} s{why}"
+    right = (
+        "wrong" if not line.right else "right" if not line.flagged or _on_target(line) else "right, for another class"
+    )
+    return f"{known}, {right}, {cost}, {line.seconds:.1f} s{why}"
+
+
+def _on_target(line: ResultLine) -> bool:
+    return not set(line.flagged).isdisjoint(line.target_classes)
 
 
 def _complaints(outcomes: Sequence[Outcome], naming: Naming) -> Iterator[str]:

@@ -90,8 +90,8 @@ def show_budget(  # noqa: PLR0913 (the options are the command's interface)
     from studies.settings import whole_numbers
     from studies.table.place import checked_place, format_of
 
-    form = wanted or format_of(out)
     place = None if out is None else checked_place(out, files)
+    form = wanted or format_of(out)
     picture = None if figure is None else checked_figure(figure, files)
     asked = whole_numbers("--budgets", budgets)
     if exact != "none" and not ledgers:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from studies.report.gallery import ShownZoo
 
 ZooFolders = Annotated[list[Path], typer.Argument(metavar="ZOO...", help="Folders of zoos.", show_default=False)]
 Ledgers = Annotated[
@@ -52,6 +55,7 @@ def write_gallery(
     named: Sequence[str | None] = data or [None] * len(zoos)
     sources = [ZooSource(zoo, of) for zoo, of in zip(zoos, named, strict=True)]
     shown = gather_gallery(sources, ledgers, GalleryConfig(each, tuple(detectors or ())))
+    _check_found(shown, detectors or [])
     write_atomically(page, render_gallery(shown, each).encode())
     typer.echo(f"{page}: {sum(len(stratum.shown) for zoo in shown for stratum in zoo.strata)} victims")
     for number, zoo in enumerate(shown):
@@ -59,3 +63,13 @@ def write_gallery(
         picture = page.with_name(f"{page.stem}-{zoo.name}{f'-{number + 1}' if twice else ''}.png")
         if zoo.strata:
             typer.echo(f"{picture}: {draw_zoo(picture, zoo) or 'no scans'}")
+
+
+def _check_found(shown: Sequence[ShownZoo], wanted: Sequence[str]) -> None:
+    """Raise ConfigError where a detector was named that no victim shown was scanned by."""
+    from simkit.errors import ConfigError
+
+    victims = [victim for zoo in shown for stratum in zoo.strata for victim in stratum.shown]
+    told = {found.detector.partition(", ")[0] for v in victims for one in v.backdoors for found in one.found}
+    if unknown := [name for name in wanted if name not in told]:
+        raise ConfigError(f"--detector {unknown[0]}: these ledgers have no finished scan by it of a victim shown here")

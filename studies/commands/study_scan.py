@@ -71,6 +71,7 @@ def scan_zoo(  # noqa: PLR0913 (the options are the command's interface)
     The same command goes on where it was stopped, and takes up victims that were made since. A scan that fails stops
     no other: it is told at the end, has no line, and the exit code is 1.
     """
+    from simkit.errors import ConfigError
     from simkit.zoo.manifest import Manifest
     from studies.executors import Workers
     from studies.zoo_scan.methods import method
@@ -80,6 +81,8 @@ def scan_zoo(  # noqa: PLR0913 (the options are the command's interface)
     manifest = Manifest.load(zoo)
     _check_complete(manifest, only_complete)
     spec, methods = manifest.spec, [method(name) for name in dict.fromkeys(detector)]
+    if oracle != "scores" and all(one.white_box for one in methods):
+        raise ConfigError(f"{detector[0]} looks at weights and asks no service; leave --oracle out")
     of_images = {"data": data or spec.data, "image_size": spec.image_size, "image_shape": manifest.image_shape}
     told = of_images | {"budget": budget, "oracle": oracle}
     shared = with_settings(told, settings or [])

@@ -61,8 +61,8 @@ def show_table(  # noqa: PLR0913 (the options are the command's interface)
     from studies.table.gather import Wanted, gather
     from studies.table.place import checked_place, format_of
 
-    form = wanted or format_of(out)
     place = None if out is None else checked_place(out, files)
+    form = wanted or format_of(out)
     chosen = Wanted(split, tuple(zoos or ()), (by,) if by else (), ledgers)
     said = _told(gather(files, chosen), form, place)
     if place is None:

@@ -66,7 +66,8 @@ def make_zoo(  # noqa: PLR0913 - one parameter an option
         str | None, typer.Option(help="Instead of SPEC: cifar10, gtsrb or imagenette.", show_default=False)
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Of the preset: tune, calibrate or report.", show_default=False)
+        str | None,
+        typer.Option(help="tune, calibrate or report; a SPEC has its own.", show_default=False),
     ] = None,
     models: Annotated[int | None, typer.Option(help="Victims, instead of the preset's.", show_default=False)] = None,
     data: Annotated[
@@ -80,10 +81,14 @@ def make_zoo(  # noqa: PLR0913 - one parameter an option
     as_json: AsJson = False,
 ) -> None:
     """Train the victims of a zoo. The same command goes on with a zoo that is not finished."""
+    from simkit.data import load
+    from simkit.zoo.presets import check_preset
     from simkit.zoo.zoo import make
 
     chosen = _Chosen(spec, preset, split, models, data, size)
     wanted = zoo_spec(chosen, out, settings or [])
+    if preset is not None and data is not None:
+        check_preset(preset, load(wanted.data, "test", 1, image_size=wanted.image_size).n_classes)
     folder = out or home() / "zoos" / wanted.name
     with progress_bar(f"zoo {wanted.name}", quiet=as_json) as progress:
         finished = _counted(progress, _finished(folder), wanted.models, quiet=as_json)
@@ -126,7 +131,7 @@ class _Chosen:
             raise ConfigError("--size is of a preset; name one by --preset")
         if self.file is not None:
             fields = ZooSpec.load(self.file).model_dump(mode="json")
-        elif out is None and not settings:
+        elif not settings:
             raise ConfigError("which zoo? Give a SPEC, or --preset cifar10 --split tune")
         else:
             fields = {} if out is None else {"name": out.resolve().name}
@@ -180,5 +185,6 @@ def _show(folder: Path, manifest: Manifest, as_json: bool) -> None:
     print_table([victim.model_dump() for victim in manifest.victims], COLUMNS)
     typer.echo(f"{folder}: {len(manifest.victims)} of {manifest.spec.models} victims of zoo {manifest.spec.name}")
     if manifest.failed:
-        typer.echo("these did not take their backdoor, and the next model of their stratum is to replace each:")
+        replaced = "replaced" if manifest.complete else "is to replace"
+        typer.echo(f"these did not take their backdoor, and the next model of their stratum {replaced} each:")
         print_table([victim.model_dump() for victim in manifest.failed], FAILED_COLUMNS)

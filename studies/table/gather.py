@@ -10,7 +10,7 @@ from pathlib import Path
 
 from simkit.errors import ConfigError
 from simkit.zoo.spec import ZooSplit
-from studies.ledger_files import ledgers_in
+from studies.ledger_files import scans_in
 from studies.result_line import ResultLine
 from studies.table.cells import GROUPS, breakdown, cell, pair
 from studies.table.data import By, Key, Method, Table, Victims, ZooTable
@@ -38,7 +38,7 @@ class Wanted:
 def gather(files: Sequence[Path], wanted: Wanted | None = None) -> Table:
     """What the lines of these files say.
 
-    Raises DataError on a line that cannot be used, see `read_lines`; ConfigError where none is of the split or zoo;
+    Raises DataError on a line that cannot be used, see `checked_lines`; ConfigError where none is of the split or zoo;
     NotALedger, StorageError on the ledgers.
     """
     return tabulated(checked_lines(files), wanted or Wanted())
@@ -49,7 +49,7 @@ def tabulated(lines: Sequence[ResultLine], wanted: Wanted) -> Table:
     shown = chosen(lines, wanted)
     split = shown[0].split
     left_out = Counter(line.split for line in lines if line.split != split)
-    ledgers = [] if wanted.ledgers is None else ledgers_in(wanted.ledgers)
+    ledgers = [] if wanted.ledgers is None else scans_in(wanted.ledgers)
     seen = _Seen(methods(shown, TITLES), tuple(runs_of(ledgers)), len(ledgers), wanted.by)
     return Table(split, tuple(seen.zoo(own) for own in _grouped(shown).values()), tuple(left_out.items()))
 

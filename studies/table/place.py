@@ -18,8 +18,11 @@ _FORMATS: Mapping[str, Format] = MappingProxyType({".txt": "text", ".csv": "csv"
 
 
 def format_of(out: Path | None) -> Format:
-    """`csv`, `json` or `html` where the name ends so, else `text`."""
-    return "text" if out is None else _FORMATS.get(out.suffix.lower(), "text")
+    """By how the name ends; `text` without a name. Raises ConfigError where it ends otherwise."""
+    form = "text" if out is None else _FORMATS.get(out.suffix.lower())
+    if form is None:
+        raise ConfigError(f"--out {out}: name a file that ends in {', '.join(_FORMATS)}, or say the --format")
+    return form
 
 
 def checked_place(out: Path, files: Sequence[Path], endings: Collection[str] = _FORMATS) -> Path:

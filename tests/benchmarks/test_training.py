@@ -6,10 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+from typer import BadParameter
 
 from benchmarks import training
 from benchmarks.training import Recipe
 from tests.threads import one_torch_thread
+
+
+def test_a_recipe_that_there_is_not_is_told() -> None:
+    with pytest.raises(BadParameter, match="99: there are 0; 1"):
+        training.main(data="digits", only=[0, 99])
 
 
 def test_each_recipe_has_its_line(

@@ -136,7 +136,7 @@ class _Reserved:
     ("settings", "said"),
     [
         (_Thawed(), "no frozen dataclass"),
-        (CornerConfig, "no frozen dataclass"),
+        (CornerConfig, "CornerConfig is a class; name an instance of it"),
         (_Arrays(), r"_Arrays\.values: .*not JSON"),
         (_Arrays(float("nan")), "_Arrays.values"),
         (_Reserved(), "field 'kind'"),

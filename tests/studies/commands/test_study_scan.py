@@ -10,8 +10,11 @@ import pytest
 
 from simkit.zoo.manifest import Manifest
 from studies.cli import main
+from studies.commands.scanning import _words
 from studies.result_file import read_lines
+from studies.zoo_scan.unit import scan_unit
 from tests.studies.zoo_scan.detectors import HERE
+from tests.studies.zoo_scan.studies import study_of, units
 
 IMAGES = ("--set", "search_images=32", "--set", "verify_images=32")
 
@@ -101,6 +104,8 @@ def test_settings_of_the_zoo_are_the_scans_and_may_be_changed(zoo: str) -> None:
         (("--set", "no_such=1"), 2, "no_such"),
         (("--set", "search.samples=3"), 2, "has no setting search"),
         (("--budget", "0"), 2, "budget"),
+        (("--out", "/dev/null/r.jsonl"), 5, "/dev/null is a file; name another folder"),
+        (("--ledgers", "/dev/null"), 5, "is a file; name another folder"),
     ],
 )
 def test_what_is_wrong_is_told_and_nothing_is_asked(
@@ -111,6 +116,22 @@ def test_what_is_wrong_is_told_and_nothing_is_asked(
     assert said in err
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_are_no_service(zoo: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    args = ["--detector", "neural-cleanse-quick", "--oracle", "label", "--out", "r.jsonl"]
+    assert main(["study", "scan", zoo, *args]) == 2
+    assert "looks at weights and asks no service; leave --oracle out" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_right_verdict_for_another_class_is_told_as_such(demo_victims: Path, tmp_path: Path) -> None:
+    unit = units(study_of(demo_victims / "zoo", tmp_path), f"{HERE}:ASKS")[1]
+    line = scan_unit(unit).line
+    assert line is not None
+    found = {"verdict": "backdoored", "truth": "backdoored", "target_classes": (1,)}
+    for flagged, said in (((1, 2), "right, 64 queries"), ((3,), "right, for another class, 64 queries")):
+        assert said in _words(line.model_copy(update=found | {"flagged": flagged}), "it")
 
 
 def test_a_zoo_in_the_making_is_scanned_unless_it_is_to_be_complete(

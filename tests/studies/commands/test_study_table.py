@@ -63,6 +63,11 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
         ([str(results), "--out", str(results)], 2, "the lines are read from there"),
         ([str(results), "--out", str(other)], 5, "there already"),
         ([str(results), "--out", str(tmp_path)], 5, "a folder"),
+        (
+            [str(results), "--out", str(tmp_path / "table.xlsx")],
+            2,
+            "ends in .txt, .csv, .json, .html, or say the --format",
+        ),
         ([str(results), "--out", str(tmp_path / "none" / "a.html")], 5, "there is no folder"),
     ]
     for args, code, said in refused:

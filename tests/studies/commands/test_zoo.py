@@ -23,6 +23,10 @@ SETTINGS = [
 TRAINING = ["train.epochs=1", "train.train_images=100", "train.precision=float32"]
 
 
+TURNCOAT = '{kind="source-specific", trigger={shape="patch", size=[2, 2]}, settings={sources=[99]}}'
+SOURCES = f"attacks={{turncoat={TURNCOAT}}}"
+
+
 def flags(settings: list[str]) -> list[str]:
     return [part for setting in settings for part in ("--set", setting)]
 
@@ -137,6 +141,9 @@ def test_settings_go_over_a_spec_file(
         (["zoo", "make", "--preset", "cifar10", "--split", "tune", "--size", "big"], 2, "no size 'big'"),
         (["zoo", "make", "--preset", "cifar10", "--split", "tune", "--data", "no/such"], 4, "no such data"),
         (["zoo", "make", "spec.toml", "--preset", "cifar10"], 2, "give one of them"),
+        (["zoo", "make", "--preset", "gtsrb", "--split", "tune", "--data", "digits"], 2, "is for images of 43 classes"),
+        (["zoo", "make", "--out", "x"], 2, "which zoo? Give a SPEC, or --preset"),
+        (["zoo", "make", *flags(["name=x", *SETTINGS, SOURCES])], 2, "zoo x, stratum turncoat: class 99, but the"),
         (["zoo", "make", "--size", "paper", *flags(["name=x", *SETTINGS])], 2, "--size is of a preset"),
         (["zoo", "make", "--workers", "0", *flags(["name=x", *SETTINGS])], 2, "0 workers"),
         (["zoo", "make", "--set", "no_such_setting=1", *flags(["name=x", *SETTINGS])], 2, "no_such_setting"),
