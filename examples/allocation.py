@@ -143,6 +143,8 @@ def compare(tune: Sequence[Recording], report: Sequence[Recording], steps: int) 
 
 
 def main(given: Sequence[str]) -> None:
+    if given and len(given) != 3:
+        raise SystemExit("give TUNE-DIR REPORT-DIR STEPS, or nothing for digits")
     if given:
         compare(recordings(given[0]), recordings(given[1]), int(given[2]))
         return

@@ -73,6 +73,13 @@ def _cell(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def say(line: str, *, err: bool = False) -> None:
+    """A line on stdout or stderr, above the bars where some are shown: `typer.echo` would write into them."""
+    stream = sys.stderr if err else sys.stdout
+    stream.write(f"{line}\n")
+    stream.flush()
+
+
 @contextmanager
 def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Progress]:
     """A bar on stderr, or a function that does nothing where `quiet` is set or stderr is no terminal.
@@ -85,7 +92,7 @@ def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    with Bar(console=Console(stderr=True), transient=True) as bar:
+    with Bar(console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total, note="": bar.update(
             task, completed=done, total=total, description=f"{what} {note}".rstrip()
@@ -106,7 +113,8 @@ def stacked_bars(totals: Mapping[str, int], *, quiet: bool = False) -> Iterator[
     from rich.progress import Progress as Bars
 
     columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+    redirected = sys.stdout.isatty()
+    with Bars(*columns, console=Console(stderr=True), transient=True, redirect_stdout=redirected) as bars:
         tasks = {name: bars.add_task(name, total=total) for name, total in totals.items()}
         yield lambda name: bars.advance(tasks[name])
 

@@ -10,7 +10,7 @@ import typer
 
 from studies.commands.scanning import ThreadsOption
 from studies.commands.study_scan import AsJson, Data, Indices, Limit, OracleOption, Settings, ZooFolder
-from studies.output import print_json, progress_bar
+from studies.output import print_json, progress_bar, say
 from studies.settings import with_settings
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def record_zoo(  # noqa: PLR0913 (the options are the command's interface)
 ) -> None:
     """Ask every arm of every victim of ZOO to its end: a search of each class alone, and the race for all classes.
 
-    The same command goes on where it was stopped. -s takes fields of a scan (seed, search_images ...), and with arms.
-    in front those of the arms (arms.classes.grid, arms.shared.queries, arms.largest_share ...).
+    The same command goes on where it was stopped. -s takes fields of a scan (seed, search_images ...) and, behind
+    `arms.`, those of the arms (arms.classes.grid, arms.shared.queries, arms.shared.largest_share ...).
     """
     from simkit.files import make_folder
     from simkit.zoo.manifest import Manifest
@@ -63,7 +63,7 @@ def record_zoo(  # noqa: PLR0913 (the options are the command's interface)
             outcomes.append(outcome)
             progress(len(outcomes), len(victims))
             if outcome.said or not as_json:
-                typer.echo(_words(outcome), err=bool(outcome.said))
+                say(_words(outcome), err=bool(outcome.said))
     _tell(outcomes, as_json)
 
 

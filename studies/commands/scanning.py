@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from studies.output import print_json
+from studies.output import print_json, say
 
 if TYPE_CHECKING:
     from studies.executors import Workers
@@ -47,9 +47,9 @@ def worked(
         outcomes.append(outcome)
         told(outcome)
         if outcome.line is not None and not quiet:
-            typer.echo(_words(outcome.line, naming(outcome.unit)))
+            say(_words(outcome.line, naming(outcome.unit)))
     for said in dict.fromkeys(_complaints(outcomes, naming)):
-        typer.echo(said, err=True)
+        say(said, err=True)
     return outcomes
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import typer
 
 from studies.commands.study_table import write_out
-from studies.output import print_json, print_table, progress_bar
+from studies.output import print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from studies.study_file.file import StudyFile
@@ -115,7 +115,7 @@ def _tune(task: Task, *, quiet: bool) -> None:
         make = ScanObjective if task.config.workers > 1 else partial(ScanObjective, told=progress)
         for trial in tune(task, make):
             if not quiet:
-                typer.echo(_words(tried(trial)))
+                say(_words(tried(trial)))
 
 
 def _words(one: Tried) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -11,6 +12,9 @@ from pydantic import BaseModel, ValidationError
 
 _SHOWN = 40
 """Characters of a value that a message still shows."""
+
+_CLASS = re.compile(r"function-\w+\[")
+"""How pydantic calls a class with a check of its own, in the path of what is wrong."""
 
 _NAMES = ("name", "folder")
 """What an entry of a list is called by."""
@@ -21,7 +25,7 @@ def complaint(error: ValidationError, model: type[BaseModel], given: Mapping[str
 
     given: as it was read, so that `detectors[race]` can be said in place of a number.
     """
-    first, *others = sorted(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
+    first, *others = sorted(_found(error), key=lambda found: found["type"] != "extra_forbidden")
     more = f" (and {len(others)} more)" if others else ""
     loc = _keys(first["loc"], given)
     if first["type"] == "extra_forbidden":
@@ -32,6 +36,16 @@ def complaint(error: ValidationError, model: type[BaseModel], given: Mapping[str
     shown = repr(first["input"])
     value = f" = {shown}" if isinstance(first["input"], str | int | float) and len(shown) <= _SHOWN else ""
     return f"{where}{value}: {message}{more}" if where else f"{message}{more}"
+
+
+def _found(error: ValidationError) -> list[Any]:
+    """What pydantic has against the file. Of the kinds that a value may be, those alone that it looks like.
+
+    A table that may be two things is told of as both; the one whose keys it has is meant.
+    """
+    found = error.errors(include_url=False)
+    named = [one for one in found if one["type"] == "value_error" and _CLASS.search(str(one["loc"]))]
+    return named or found
 
 
 def likely(name: str, known: Sequence[str]) -> str:
@@ -53,7 +67,7 @@ def _keys(loc: Sequence[Any], given: Any) -> list[Any]:
     keys = []
     for part in loc:
         inside = _inside(given, part)
-        if inside is None and isinstance(part, str) and part[:1].isupper():
+        if inside is None and isinstance(part, str) and (part[:1].isupper() or _CLASS.match(part)):
             continue
         keys.append(part)
         given = inside
@@ -86,6 +100,8 @@ def _at(model: type[BaseModel], loc: Sequence[Any]) -> type[BaseModel] | None:
     for part in loc:
         kind = _of_one(kind)
         if _is_model(kind):
+            if part not in kind.model_fields:
+                return None
             kind = kind.model_fields[part].annotation
         elif get_origin(kind) in (tuple, list, dict):
             kind = get_args(kind)[1 if get_origin(kind) is dict else 0]

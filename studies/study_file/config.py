@@ -153,6 +153,8 @@ class StudyConfig(BaseModel):
     def _different(cls, values: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
         if len(set(values)) < len(values):
             raise ValueError("give each value once")
+        if not values:
+            raise ValueError("is empty; give one or more, or leave it out")
         return tuple(sorted(values)) if info.field_name == "budgets" else values
 
     @model_validator(mode="after")

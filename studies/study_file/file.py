@@ -75,6 +75,11 @@ class StudyFile:
 
     def plan(self) -> StudyPlan:
         """What is left of the study, and the lines of what is done. Reads the images; raises ConfigError, DataError."""
+        for zoo in self.zoos:
+            try:
+                zoo.check_images()
+            except ConfigError as error:
+                raise ConfigError(f"{self.path.name}: {error}") from error
         return plan_of(self.cells(), self.results)
 
 

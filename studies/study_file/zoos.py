@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simkit.data.load import absolute
+from simkit.data.load import absolute, load
 from simkit.errors import ConfigError, DataError
 from simkit.zoo.manifest import MANIFEST, Manifest, Victim
 from simkit.zoo.spec import ZooSplit
@@ -39,6 +39,21 @@ class Zoo:
             raise ConfigError(f"zoos[{entry.folder}]: {error}") from error
         data = absolute(manifest.spec.data, Path.cwd()) if entry.data is None else absolute(entry.data, base)
         return cls(folder, data, manifest, tuple(victims))
+
+    def check_images(self) -> None:
+        """Raise ConfigError where its images cannot be read, or are not of its shape or classes."""
+        manifest, spec = self.manifest, self.manifest.spec
+        where = f"zoos[{self.folder.name}]"
+        try:
+            images = load(self.data, "test", 1, image_size=spec.image_size)
+        except DataError as error:
+            raise ConfigError(f"{where}: {error}") from error
+        if (images.image_shape, images.n_classes) != (manifest.image_shape, len(manifest.classes)):
+            theirs = f"images {images.image_shape} of {images.n_classes} classes"
+            wanted = f"{manifest.image_shape} of {len(manifest.classes)}"
+            raise ConfigError(
+                f"{where}: {self.data} has {theirs}, the zoo's are {wanted}; name the data it was made from"
+            )
 
     def settings(self) -> dict[str, Any]:
         """The fields of `ScanConfig` that a zoo decides."""

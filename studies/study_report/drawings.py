@@ -50,7 +50,7 @@ def _spend(spends: Sequence[Spend]) -> Drawing:
 
 def _spend_figure(spends: Sequence[Spend]) -> Figure:
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     figure = Figure(figsize=(9.6, 1.4 + 0.42 * len(spends)), layout="constrained")
     axes = figure.subplots()
@@ -64,6 +64,7 @@ def _spend_figure(spends: Sequence[Spend]) -> Figure:
     axes.set_yticks(range(len(spends)), [spend.label for spend in spends], fontsize=10.5)
     axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("queries a scan: median, and line to the 90th percentile", fontsize=10.5)

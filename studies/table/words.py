@@ -10,6 +10,9 @@ from studies.table.statistics import RESAMPLES, Ranking, Spread
 
 NONE = "-"
 
+_LONGEST = 40
+"""Characters of a setting that are told."""
+
 _SETTINGS = 3
 """Settings of a method that are named."""
 
@@ -138,9 +141,13 @@ def tries_words(value: Tries) -> str:
     )
 
 
+def _short(setting: str) -> str:
+    return setting if len(setting) <= _LONGEST else f"{setting[:_LONGEST].rstrip()}..."
+
+
 def changed_words(changed: Sequence[tuple[str, str]]) -> str:
     """The first settings that set a method apart, `search.steps=120`, and how many more; empty for none."""
-    told = [f"{name}={setting}" for name, setting in changed[:_SETTINGS]]
+    told = [f"{name}={_short(setting)}" for name, setting in changed[:_SETTINGS]]
     more = len(changed) - len(told)
     return ", ".join(told + ([f"and {more} more"] if more else []))
 

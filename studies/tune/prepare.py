@@ -32,6 +32,8 @@ def task_of(file: StudyFile, mode: Mode, budget: int | None = None, changes: Map
         storage = storage_of(file, (changes or {}).get("storage"))
         check_processes(storage, config.workers)
         asked = file.config.budget if budget is None else budget
+        if asked > file.config.budget:
+            raise ConfigError(f"--at {asked} is beyond the budget of the file, {file.config.budget}; raise it there")
         zoos = tuple(_scans(file, config, zoo, seed, asked) for seed in file.config.repeats for zoo in file.zoos)
         threads = file.config.workers.threads
         # not among the ledgers of scans: those of trials are nobody's results

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
+import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -52,3 +56,28 @@ def test_a_bar_only_where_someone_watches(
         progress(1, 2)
     assert ("training" in stream.getvalue()) == shown
     assert shown or stream.getvalue() == ""
+
+
+BARS = """
+from studies.output import say, stacked_bars
+
+with stacked_bars({"all": 2, "one": 2}) as advance:
+    for number in range(2):
+        advance("all")
+        say(f"line {number}")
+"""
+
+
+def test_a_line_stands_above_the_bars_and_not_in_them() -> None:
+    pty = pytest.importorskip("pty", reason="no terminals here")
+    leader, follower = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color"}
+    with subprocess.Popen([sys.executable, "-c", BARS], stdout=follower, stderr=follower, env=environment) as process:
+        os.close(follower)
+        told = b""
+        with suppress(OSError):  # Linux says so at the end
+            while part := os.read(leader, 4096):
+                told += part
+        assert process.wait() == 0
+    os.close(leader)
+    assert [bool(re.search(rb"\x1b\[2K" + line + rb"\r\n", told)) for line in (b"line 0", b"line 1")] == [True, True]

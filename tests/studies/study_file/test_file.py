@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from simkit.errors import ConfigError
@@ -13,6 +14,7 @@ from studies.study_file.file import StudyFile
 from studies.zoo_scan.unit import scan_unit
 from tests.studies.study_file.files import ASKS, HEAD, LOOKS, written
 
+SIGMA = "[tune.space.search]\nsigma ="
 SERVICES = "[services.scores]\n[services.label]\nlabel_only = true\n"
 
 
@@ -119,6 +121,11 @@ def test_the_hash_is_of_what_is_scanned(zoo: Path, tmp_path: Path) -> None:
         ("", "[tune]", "[tune] needs split = 'tune', and this is 'report'"),
         ("", "[[zoos]]\nfolder = 'nowhere'", "zoos[nowhere]: there is no zoo in "),
         ("name =", "", "cannot be read: no TOML: "),
+        ("seeds = []", "", "seeds: is empty; give one or more, or leave it out"),
+        ("", f"{SIGMA} {{ low = 3.0, high = 0.3 }}", "tune.space.search.sigma: low 3.0 must lie below high 0.3"),
+        ("", f"{SIGMA} {{ low = -1, high = 0.3, log = true }}", "search.sigma: log needs low above 0 and no step"),
+        ("", f"{SIGMA} {{ low = 0.3, hgih = 3.0 }}", "'hgih' in tune.space.search.sigma"),
+        ("", f"{SIGMA} {{ choices = [] }}", "tune.space.search.sigma"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(head: str, more: str, said: str, zoo: Path, tmp_path: Path) -> None:
@@ -130,6 +137,17 @@ def test_what_is_wrong_is_told_in_one_line(head: str, more: str, said: str, zoo:
     assert said in told
     assert "\n" not in told
     assert [entry.name for entry in tmp_path.iterdir()] == ["study.toml"]
+
+
+@pytest.mark.parametrize(("data", "said"), [("cifar", "images (3, 8, 8) of 10 classes"), ("nowhere", "no such data")])
+def test_images_that_are_not_the_zoos_stop_it_before_it_begins(data: str, said: str, zoo: Path, tmp_path: Path) -> None:
+    pixels, labels = np.zeros((20, 8, 8, 3), np.uint8), np.arange(20) % 10
+    np.savez(tmp_path / "cifar.npz", x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+    path = written(tmp_path, zoo, ASKS)
+    path.write_text(path.read_text().replace("[[detectors]]", f'data = "{data}.npz"\n[[detectors]]', 1))
+    with pytest.raises(ConfigError, match=r"^study\.toml: zoos\[zoo\]: ") as caught:
+        StudyFile.load(path).plan()
+    assert said in str(caught.value)
 
 
 def test_splits_are_not_mixed(zoo: Path, tmp_path: Path) -> None:
