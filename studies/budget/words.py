@@ -76,8 +76,14 @@ def title(study: BudgetStudy) -> str:
 
 
 def counted(study: BudgetStudy) -> str:
-    """What no verdict counts as, in one sentence."""
-    return _COUNTED[study.undecided_as]
+    """What no verdict counts as, and of which curves that makes a lower bound."""
+    curves = [curve for panel in study.panels for curve in panel.curves if curve.staged and not curve.exact]
+    said = _COUNTED[study.undecided_as]
+    if not curves or study.undecided_as == "clean":
+        return said
+    return (
+        f"{said} So {', '.join(dict.fromkeys(curve.name for curve in curves))} may be right earlier (--exact staged)."
+    )
 
 
 def told_of(measure: Measure, study: BudgetStudy) -> str:

@@ -54,6 +54,9 @@ def test_a_scan_in_stages_says_what_its_accuracy_is(tmp_path: Path) -> None:
     given = write(tmp_path / "a.jsonl", lines("cb", config=staged))
     flat = " ".join(text(gather_budget([given]), 100).split())
     assert "b3d ends at 300,000 queries: its scans tell nothing of 1 victim beyond. b3d scans in stages" in flat
+    assert "and as no accusation. So b3d may be right earlier (--exact staged)." in flat
+    clean = text(gather_budget([given], BudgetConfig(undecided_as="clean")), 100)
+    assert "may be right earlier" not in clean
 
 
 def test_services_stand_beside_each_other(tmp_path: Path) -> None:
