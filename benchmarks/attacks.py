@@ -14,7 +14,6 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks.command import check_only, run
 from simkit.attacks.attack import Attack
 from simkit.attacks.badnets import BadNets
 from simkit.attacks.blended import Blended
@@ -33,6 +32,7 @@ from simkit.zoo.networks import build_network
 from simkit.zoo.train import TrainConfig, evaluate, train
 from studies.identity import environment
 from studies.output import print_table
+from studies.scripts import check_only, run
 
 TARGET = 1
 COLUMNS = ("attack", "poisoned", "clean", "success")

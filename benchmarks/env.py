@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import typer
 
-from benchmarks.command import run
 from simkit.env import ENV_ID
 from simkit.env.allocation import AllocationEnv
 from simkit.env.arms import Field
@@ -26,6 +25,7 @@ from simkit.files import make_folder
 from simkit.zoo.manifest import Manifest
 from studies.env_record import OpenedVictim, Zoo
 from studies.identity import environment
+from studies.scripts import run
 
 ROUNDS = 3
 """Of timing; the best counts."""

@@ -22,7 +22,6 @@ import torch
 import typer
 from torch import nn
 
-from benchmarks.command import run
 from oracles.model_files import Description, load_model
 from oracles.oracle import ImageShape, Oracle
 from simkit.data import ImageSet
@@ -34,6 +33,7 @@ from studies.output import print_table
 from studies.prepared import choose_images, prepare
 from studies.scan import run_scan
 from studies.scan_config import ScanConfig
+from studies.scripts import run
 
 COLUMNS = ("format", "verdict", "flagged", "queries", "speed", "gap")
 

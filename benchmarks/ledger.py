@@ -21,7 +21,6 @@ import torch
 import typer
 
 import db
-from benchmarks.command import run
 from db.check import check
 from db.export import export
 from db.ledger import Ledger
@@ -36,6 +35,7 @@ from simkit.seeding import stream
 from studies.output import print_table
 from studies.report.gather import gather
 from studies.report.render import render
+from studies.scripts import run
 
 CALL, CLASSES, SIDE = 200, 10, 32
 SCAN = 500_000

@@ -16,7 +16,6 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from benchmarks.command import run
 from simkit.detectors.whitebox.inspection import judged
 from simkit.search.presets import rule as rule_of
 from simkit.triggers import Trigger
@@ -24,6 +23,7 @@ from simkit.verdict import ClassResult, Rule
 from studies.identity import canonical
 from studies.result_file import append_line, read_lines
 from studies.result_line import ClassLine, ResultLine
+from studies.scripts import run
 
 RULES = ("anomaly_index", "below_median")
 """Those that go by sizes alone: a line has no triggers."""

@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from benchmarks.command import run
 from oracles.oracle import Oracle
 from simkit.files import make_folder
 from studies.detect import detect
@@ -23,6 +22,7 @@ from studies.output import print_table
 from studies.prepared import choose_images, prepare
 from studies.scan import run_scan
 from studies.scan_config import ScanConfig
+from studies.scripts import run
 from studies.zoo_scan.methods import Method, methods
 
 COLUMNS = ("detector", "verdict", "flagged", "queries", "seconds", "models a minute", "share of oracle")

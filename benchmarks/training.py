@@ -16,7 +16,6 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from benchmarks.command import check_only, run
 from simkit.data import ImageSet, load
 from simkit.files import make_folder
 from simkit.seeding import subseed
@@ -24,6 +23,7 @@ from simkit.zoo.networks import build_network
 from simkit.zoo.train import TrainConfig, evaluate, train
 from studies.identity import environment
 from studies.output import print_table
+from studies.scripts import check_only, run
 
 COLUMNS = ("network", "images", "epochs", "precision", "augment", "accuracy", "cpu_seconds", "images_per_second")
 

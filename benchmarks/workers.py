@@ -29,13 +29,13 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 import typer
 
-from benchmarks.command import run
 from simkit.files import make_folder
 from simkit.seeding import stream
 from simkit.zoo.manifest import Manifest
 from studies.executors import DASK, Workers
 from studies.identity import environment
 from studies.result_line import ResultLine
+from studies.scripts import run
 from studies.zoo_scan.image_hashes import ImageHashes
 from studies.zoo_scan.methods import method
 from studies.zoo_scan.plan import done_of, units_of

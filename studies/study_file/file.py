@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from oracles.errors import InvalidSpec
+from simkit.detectors.access import QueryAccess
 from simkit.errors import ConfigError
 from studies.identity import canonical
 from studies.study_file.cells import Cell, Places, StudyPlan, cells_of, plan_of
@@ -75,12 +76,14 @@ class StudyFile:
 
     def plan(self) -> StudyPlan:
         """What is left of the study, and the lines of what is done. Reads the images; raises ConfigError, DataError."""
-        for zoo in self.zoos:
+        cells = self.cells()
+        shown = {cell.study.zoo for cell in cells if cell.method.access is not QueryAccess}
+        for zoo in (zoo for zoo in self.zoos if zoo.folder in shown):
             try:
                 zoo.check_images()
             except ConfigError as error:
                 raise ConfigError(f"{self.path.name}: {error}") from error
-        return plan_of(self.cells(), self.results)
+        return plan_of(cells, self.results)
 
 
 def _config(text: str) -> StudyConfig:

@@ -41,16 +41,20 @@ class Zoo:
         return cls(folder, data, manifest, tuple(victims))
 
     def check_images(self) -> None:
-        """Raise ConfigError where its images cannot be read, or are not of its shape or classes."""
+        """Raise ConfigError where its images cannot be read, or are not of its shape, or of other classes than it has.
+
+        Loose images name no classes, and may be of any.
+        """
         manifest, spec = self.manifest, self.manifest.spec
         where = f"zoos[{self.folder.name}]"
         try:
             images = load(self.data, "test", 1, image_size=spec.image_size)
         except DataError as error:
             raise ConfigError(f"{where}: {error}") from error
-        if (images.image_shape, images.n_classes) != (manifest.image_shape, len(manifest.classes)):
+        classes = len(manifest.classes)
+        if images.image_shape != manifest.image_shape or images.n_classes not in (0, classes):
             theirs = f"images {images.image_shape} of {images.n_classes} classes"
-            wanted = f"{manifest.image_shape} of {len(manifest.classes)}"
+            wanted = f"{manifest.image_shape} of {classes}"
             raise ConfigError(
                 f"{where}: {self.data} has {theirs}, the zoo's are {wanted}; name the data it was made from"
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from simkit.errors import ConfigError
 from simkit.zoo.manifest import Manifest
@@ -148,6 +149,16 @@ def test_images_that_are_not_the_zoos_stop_it_before_it_begins(data: str, said: 
     with pytest.raises(ConfigError, match=r"^study\.toml: zoos\[zoo\]: ") as caught:
         StudyFile.load(path).plan()
     assert said in str(caught.value)
+
+
+def test_images_are_wanted_where_a_detector_takes_some_and_need_not_name_classes(zoo: Path, tmp_path: Path) -> None:
+    (tmp_path / "loose").mkdir()
+    for number in range(64):
+        Image.fromarray(np.full((8, 8), number, np.uint8)).save(tmp_path / "loose" / f"{number}.png")
+    for data, detector in (("nowhere.npz", "b3d-ss"), ("loose", "random-patch")):
+        path = written(tmp_path, zoo, detector)
+        path.write_text(path.read_text().replace("[[detectors]]", f'data = "{data}"\n[[detectors]]', 1))
+        assert len(StudyFile.load(path).plan().todo) == 2
 
 
 def test_splits_are_not_mixed(zoo: Path, tmp_path: Path) -> None:

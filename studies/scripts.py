@@ -1,4 +1,7 @@
-"""A benchmark as a command: its help is its module's docstring, and what cannot be done is told in one line."""
+"""A script, such as a benchmark, as a command: help from its docstring, and what cannot be done in one line.
+
+Here and not beside the benchmarks, since `python benchmarks/NAME.py` finds no package of that name.
+"""
 
 from __future__ import annotations
 
