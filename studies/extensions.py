@@ -93,9 +93,13 @@ def described_rule(rule: Rule) -> dict[str, Any]:
 
 
 def qualified_name(thing: Any) -> str:
-    """The module and name of a class, or of the class of an object."""
+    """The name that run keys, ledgers and lines of results keep of a class, or of the class of an object.
+
+    It is the class's `known_as` where there is one, so that a class may move to another file and still be known.
+    """
     kind = thing if isinstance(thing, type) else type(thing)
-    return f"{kind.__module__}.{kind.__qualname__}"
+    known: str | None = vars(kind).get("known_as")
+    return f"{kind.__module__}.{kind.__qualname__}" if known is None else known
 
 
 def _is_frozen(extension: Any) -> bool:

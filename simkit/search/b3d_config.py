@@ -7,7 +7,7 @@ one of them ascribes the number to the paper's appendix; *one implementation*: a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from simkit.errors import ConfigError
 from simkit.search.contract import Search, Task
@@ -32,6 +32,8 @@ class B3DConfig:
     check_every: steps between two looks at the binarised trigger, check_images: images of such a look.
     required_success: share of those images that must be hit for a trigger to count.
     """
+
+    known_as: ClassVar[str] = "simkit.search.b3d_config.B3DConfig"  # in run keys and ledgers, wherever this class lives
 
     samples: int = 50  # implementations
     images: int = 128  # implementations: their batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from simkit.errors import ConfigError
 from simkit.search.contract import Search, Task
@@ -30,6 +31,8 @@ class RaceConfig:
     below clean_value * ln(classes) on average over the last clean_rounds rounds of this population: the best of more
     classes is better by chance; None for no such end.
     """
+
+    known_as: ClassVar[str] = "simkit.search.race_config.RaceConfig"  # in run keys and ledgers, wherever this class lives
 
     # Chosen on tune victims (the zoos cifar10-tune, gtsrb-tune and cifar10-wide-tune) among some sixty settings by the
     # mean of queries, where many were alike; those marked are the prototype's. The end for clean models was chosen on
