@@ -30,9 +30,9 @@ from simkit.seeding import stream, subseed
 from simkit.triggers import FloatArray
 from simkit.zoo.networks import build_network
 from simkit.zoo.train import TrainConfig, evaluate, train
-from studies.identity import environment
-from studies.output import print_table
-from studies.scripts import check_only, run
+from studies.cli.output import print_table
+from studies.cli.scripts import check_only, run
+from studies.scan.run_key import environment
 
 TARGET = 1
 COLUMNS = ("attack", "poisoned", "clean", "success")

@@ -23,9 +23,9 @@ from simkit.env.recording import Recording, recordings
 from simkit.errors import ConfigError
 from simkit.files import make_folder
 from simkit.zoo.manifest import Manifest
-from studies.env_record import OpenedVictim, Zoo
-from studies.identity import environment
-from studies.scripts import run
+from studies.cli.scripts import run
+from studies.env.record import OpenedVictim, Zoo
+from studies.scan.run_key import environment
 
 ROUNDS = 3
 """Of timing; the best counts."""

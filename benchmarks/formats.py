@@ -27,13 +27,13 @@ from oracles.oracle import ImageShape, Oracle
 from simkit.data import ImageSet
 from simkit.files import make_folder
 from simkit.zoo.networks import NETWORKS
-from studies.identity import environment
-from studies.models import Model, model_path, open_model
-from studies.output import print_table
-from studies.prepared import choose_images, prepare
-from studies.scan import run_scan
-from studies.scan_config import ScanConfig
-from studies.scripts import run
+from studies.cli.output import print_table
+from studies.cli.scripts import run
+from studies.scan.config import ScanConfig
+from studies.scan.models import Model, model_path, open_model
+from studies.scan.prepare import choose_images, prepare
+from studies.scan.run import run_scan
+from studies.scan.run_key import environment
 
 COLUMNS = ("format", "verdict", "flagged", "queries", "speed", "gap")
 

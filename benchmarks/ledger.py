@@ -32,10 +32,10 @@ from oracles.oracle import ImageShape, Tag
 from oracles.spec import OracleSpec, build
 from simkit.files import make_folder, write_atomically
 from simkit.seeding import stream
-from studies.output import print_table
+from studies.cli.output import print_table
+from studies.cli.scripts import run
 from studies.report.gather import gather
-from studies.report.render import render
-from studies.scripts import run
+from studies.report.page import render
 
 CALL, CLASSES, SIDE = 200, 10, 32
 SCAN = 500_000

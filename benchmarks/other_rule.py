@@ -20,10 +20,10 @@ from simkit.detectors.whitebox.inspection import judged
 from simkit.search.presets import rule as rule_of
 from simkit.triggers import Trigger
 from simkit.verdict import ClassResult, Rule
-from studies.identity import canonical
-from studies.result_file import append_line, read_lines
-from studies.result_line import ClassLine, ResultLine
-from studies.scripts import run
+from studies.cli.scripts import run
+from studies.scan.run_key import canonical
+from studies.study.result_file import append_line, read_lines
+from studies.study.result_line import ClassLine, ResultLine
 
 RULES = ("anomaly_index", "below_median")
 """Those that go by sizes alone: a line has no triggers."""

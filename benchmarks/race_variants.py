@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from simkit.search.presets import Preset, preset
-from simkit.search.race_config import RaceConfig
+from simkit.search.race import RaceConfig
 
 RACE = preset("race")
 

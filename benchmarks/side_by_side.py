@@ -15,15 +15,15 @@ import typer
 
 from oracles.oracle import Oracle
 from simkit.files import make_folder
-from studies.detect import detect
-from studies.identity import environment
-from studies.models import open_model
-from studies.output import print_table
-from studies.prepared import choose_images, prepare
-from studies.scan import run_scan
-from studies.scan_config import ScanConfig
-from studies.scripts import run
-from studies.zoo_scan.methods import Method, methods
+from studies.cli.output import print_table
+from studies.cli.scripts import run
+from studies.scan import detect
+from studies.scan.config import ScanConfig
+from studies.scan.models import open_model
+from studies.scan.prepare import choose_images, prepare
+from studies.scan.run import run_scan
+from studies.scan.run_key import environment
+from studies.study.detectors import Method, methods
 
 COLUMNS = ("detector", "verdict", "flagged", "queries", "seconds", "models a minute", "share of oracle")
 BATCH = 512

@@ -21,9 +21,9 @@ from simkit.files import make_folder
 from simkit.seeding import subseed
 from simkit.zoo.networks import build_network
 from simkit.zoo.train import TrainConfig, evaluate, train
-from studies.identity import environment
-from studies.output import print_table
-from studies.scripts import check_only, run
+from studies.cli.output import print_table
+from studies.cli.scripts import check_only, run
+from studies.scan.run_key import environment
 
 COLUMNS = ("network", "images", "epochs", "precision", "augment", "accuracy", "cpu_seconds", "images_per_second")
 

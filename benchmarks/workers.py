@@ -32,15 +32,15 @@ import typer
 from simkit.files import make_folder
 from simkit.seeding import stream
 from simkit.zoo.manifest import Manifest
-from studies.executors import DASK, Workers
-from studies.identity import environment
-from studies.result_line import ResultLine
-from studies.scripts import run
-from studies.zoo_scan.image_hashes import ImageHashes
-from studies.zoo_scan.methods import method
-from studies.zoo_scan.plan import done_of, units_of
-from studies.zoo_scan.unit import Study, Unit, UnitKey
-from studies.zoo_scan.workers import work_through
+from studies.cli.scripts import run
+from studies.scan.run_key import environment
+from studies.study.detectors import method
+from studies.study.executors import DASK, Workers
+from studies.study.image_hashes import ImageHashes
+from studies.study.plan import done_of, units_of
+from studies.study.result_line import ResultLine
+from studies.study.unit import Study, Unit, UnitKey
+from studies.study.workers import work_through
 
 COMPARED = ("verdict", "stopped", "flagged", "score", "queries", "classes")
 
@@ -238,7 +238,7 @@ def two_of_dask() -> Iterator[tuple[Workers, AtWork]]:
         "distributed.scheduler.allowed-failures": 1_000,  # they are all ours
         "distributed.deploy.lost-worker-timeout": "1 day",  # it would dismiss one that is killed again 15 s later
     }
-    with dask.config.set(settings), cluster_of(**quiet, preload="studies.zoo_scan.workers") as cluster:
+    with dask.config.set(settings), cluster_of(**quiet, preload="studies.study.workers") as cluster:
 
         def at_work() -> list[int]:
             states = dict(cluster.scheduler.workers)

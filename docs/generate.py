@@ -16,10 +16,10 @@ from db.tables import metadata, schema
 from oracles.spec import OracleSpec
 from simkit.search.presets import PRESETS
 from simkit.verdict import RULES
-from studies.scan_config import ScanConfig
-from studies.study_file.config import DetectorEntry, ReportEntry, StudyConfig, WorkersEntry, ZooEntry
-from studies.study_file.schema import field_sentences
-from studies.tune.config import TuneConfig
+from studies.scan.config import ScanConfig
+from studies.study.config import DetectorEntry, ReportEntry, StudyConfig, WorkersEntry, ZooEntry
+from studies.study.schema import field_sentences
+from studies.study.tune_config import TuneConfig
 
 STUDY_TABLES: Mapping[str, type[BaseModel]] = {
     **{"zoos": ZooEntry, "detectors": DetectorEntry},
@@ -46,7 +46,7 @@ def write(folder: Path) -> None:
 
 def commands() -> str:
     """Every command with its arguments and options, as `--help` tells them."""
-    wanted = [sys.executable, "-m", "typer", "studies.cli", "utils", "docs", "--name", "simkit"]
+    wanted = [sys.executable, "-m", "typer", "studies.cli.main", "utils", "docs", "--name", "simkit"]
     told = subprocess.run([*wanted, "--title", "Commands"], capture_output=True, text=True, check=True)
     # the lists of commands cut their sentences short; each has a section of its own below
     return re.sub(r"\*\*Commands\*\*:\n\n(?:\* .*\n)+\n", "", told.stdout)

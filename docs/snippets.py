@@ -145,7 +145,7 @@ def _folder() -> Path:
     folder = Path(tempfile.mkdtemp(dir=os.environ[SHARED]))
     command = folder / "bin" / "simkit"
     command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m studies.cli "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m studies.cli.main "$@"\n')
     command.chmod(0o755)
     return folder
 

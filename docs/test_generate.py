@@ -11,10 +11,9 @@ from pydantic import BaseModel
 
 from docs.generate import STUDY_TABLES, as_plain_text, commands, settings, tables
 from oracles.spec import OracleSpec
-from studies.scan_config import ScanConfig
-from studies.study_file.begin import EXAMPLES, write_example
-from studies.study_file.config import StudyConfig
-from studies.study_file.schema import field_sentences, schema
+from studies.scan.config import ScanConfig
+from studies.study.config import StudyConfig
+from studies.study.schema import EXAMPLES, field_sentences, schema, write_example
 
 
 def test_a_docstring_is_split_at_its_fields() -> None:

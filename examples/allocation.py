@@ -30,8 +30,8 @@ from simkit.env.rollout import Act, Outcome, play
 from simkit.triggers import FloatArray
 from simkit.zoo.spec import ZooSpec
 from simkit.zoo.zoo import make
-from studies.env_record import Zoo, recorded_by
-from studies.executors import Workers
+from studies.env.record import Zoo, recorded_by
+from studies.study.executors import Workers
 
 CONFIG = EnvConfig(budget=20_000, price=0.01)
 CHOICES = ("race", "classes", "stop")

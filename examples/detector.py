@@ -23,7 +23,7 @@ from simkit.triggers import IntArray, Trigger, stamp
 from simkit.verdict import ClassResult, Kind, Stopped, Verdict, is_chance
 from simkit.zoo.networks import build_network
 from simkit.zoo.train import TrainConfig, train
-from studies.detect import detect
+from studies.scan import detect
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
 import tomllib
+from graphlib import TopologicalSorter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -71,3 +73,38 @@ def test_no_tracked_file_names_a_folder_of_one_machine() -> None:
     machine = re.compile(rb"(?<![\w.~])/(?:home|root|Users|work|mnt)/\w")
     found = [path.relative_to(ROOT).as_posix() for path in tracked_files() if machine.search(path.read_bytes())]
     assert found == []
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def import_graph() -> dict[str, set[str]]:
+    """The modules of simkit's packages that each of them imports, wherever in its file it does."""
+    modules = {module_name(path): path for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    graph: dict[str, set[str]] = {module: set() for module in modules}
+    for module, path in modules.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                graph[module] |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                inner = {f"{node.module}.{alias.name}" for alias in node.names}
+                graph[module] |= inner if inner <= modules.keys() else {node.module, *inner}
+        graph[module] &= modules.keys() - {module}
+    return graph
+
+
+def test_no_two_modules_import_each_other() -> None:
+    TopologicalSorter(import_graph()).prepare()  # raises CycleError, which names the circle
+
+
+def test_no_wing_of_studies_stands_above_one_that_it_serves() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["id"] == "wings")
+    floor = {wing: number for number, layer in enumerate(layers) for wing in layer.split(" | ")}
+    graph = import_graph()
+    wing = {module: module.split(".")[1] for module in graph if module.startswith("studies.")}
+    assert set(wing.values()) == set(floor)
+    for module in wing:
+        for other in {wing[found] for found in graph[module] & wing.keys()} - {wing[module]}:
+            assert floor[wing[module]] < floor[other], f"{module} imports from {other}"

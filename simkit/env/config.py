@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from simkit.errors import ConfigError
-from simkit.search.b3d_config import B3DConfig
+from simkit.search.b3d import B3DConfig
 from simkit.search.presets import PRESETS
-from simkit.search.race_config import RaceConfig
+from simkit.search.race import RaceConfig
 from simkit.verdict import SequentialTest
 
 LEVELS = (0.02, 0.2, 0.5, 0.8, 0.98)

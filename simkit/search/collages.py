@@ -14,7 +14,6 @@ import numpy as np
 
 from simkit.search.patch_moves import Patch
 from simkit.search.patches import patch_colours
-from simkit.search.race_config import RaceConfig
 from simkit.triggers import FloatArray, Trigger
 
 OBLONG = 0.2
@@ -54,20 +53,30 @@ class Collage:
 
 
 @dataclass(frozen=True)
+class Breeding:
+    """How collages are drawn and changed.
+
+    patches: in a fresh collage. largest_side: of a patch, in pixels. part: chance that the child of a collage of
+    several patches is one half of it. tint_noise, pixel_noise: deviations of what mutation adds to colours in [0, 1].
+    """
+
+    patches: int
+    largest_side: int
+    part: float
+    tint_noise: float
+    pixel_noise: float
+
+
+@dataclass(frozen=True)
 class Breeder:
     """Draws collages for images of one shape, (C, H, W)."""
 
-    config: RaceConfig
+    breeding: Breeding
     image_shape: tuple[int, int, int]
-
-    @cached_property
-    def largest_side(self) -> int:
-        """Of a patch, in pixels."""
-        return self.config.largest_side(self.image_shape)
 
     def fresh(self, rng: np.random.Generator) -> Collage:
         """Random patches at random places."""
-        return Collage(tuple(self._patch(rng) for _ in range(self.config.patches)))
+        return Collage(tuple(self._patch(rng) for _ in range(self.breeding.patches)))
 
     def child(self, parent: Collage, mates: Sequence[Collage], rng: np.random.Generator) -> Collage:
         """A random half of the parent's patches, or all of them with one or more changed.
@@ -75,7 +84,7 @@ class Breeder:
         mates: other parents for the same class, whose colours may be taken.
         """
         count = len(parent.patches)
-        if count > 1 and rng.random() < self.config.part:
+        if count > 1 and rng.random() < self.breeding.part:
             kept = rng.permutation(count)[: (count + 1) // 2]
             return Collage(tuple(parent.patches[i] for i in kept))
         mate = self._any_patch(mates, rng)
@@ -93,9 +102,9 @@ class Breeder:
 
     def _sides(self, rng: np.random.Generator) -> tuple[int, int]:
         _, height, width = self.image_shape
-        tall = wide = int(rng.integers(1, self.largest_side + 1))
+        tall = wide = int(rng.integers(1, self.breeding.largest_side + 1))
         if rng.random() < OBLONG:
-            wide = int(rng.integers(1, self.largest_side + 1))
+            wide = int(rng.integers(1, self.breeding.largest_side + 1))
         return min(tall, height), min(wide, width)
 
     def _patch(self, rng: np.random.Generator) -> Patch:
@@ -114,7 +123,7 @@ class Breeder:
     def _resized(self, patch: Patch, rng: np.random.Generator) -> Patch:
         """One pixel more or less on a side: mostly on both, lest squares fray."""
         _, height, width = self.image_shape
-        by, most = (1 if rng.random() < 0.5 else -1), self.largest_side
+        by, most = (1 if rng.random() < 0.5 else -1), self.breeding.largest_side
         tall = patch.height if rng.random() < OBLONG else min(max(patch.height + by, 1), most, height)
         wide = min(max(patch.width + by, 1), most, width)
         return replace(patch, height=tall, width=wide, colours=_tiled(patch.colours, tall, wide))
@@ -128,9 +137,9 @@ class Breeder:
         old, (channels, tall, wide) = patch.colours.astype(np.float64), patch.colours.shape
         match int(rng.choice(len(RECOLOUR), p=RECOLOUR)):
             case 0:
-                new = old + rng.normal(0.0, self.config.tint_noise, (channels, 1, 1))
+                new = old + rng.normal(0.0, self.breeding.tint_noise, (channels, 1, 1))
             case 1:
-                new = old + rng.normal(0.0, self.config.pixel_noise, old.shape) * (rng.random((1, tall, wide)) < 0.5)
+                new = old + rng.normal(0.0, self.breeding.pixel_noise, old.shape) * (rng.random((1, tall, wide)) < 0.5)
             case 2 if mate is not None:
                 new = np.where(rng.random((1, tall, wide)) < 0.5, _tiled(mate.colours, tall, wide), old)
             case _:

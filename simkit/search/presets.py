@@ -8,10 +8,10 @@ from types import MappingProxyType
 
 from simkit.errors import ConfigError
 from simkit.search.annealing import AnnealingConfig
-from simkit.search.b3d_config import B3DConfig
+from simkit.search.b3d import B3DConfig
 from simkit.search.contract import SearchConfig
 from simkit.search.driver import DriverConfig
-from simkit.search.race_config import RaceConfig
+from simkit.search.race import RaceConfig
 from simkit.search.random_patch import RandomPatchConfig
 from simkit.search.refine import RefineConfig
 from simkit.search.sparsity import SparsityConfig

@@ -9,8 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from simkit.errors import ConfigError
-from simkit.search.b3d_class import ClassDistribution, Samples
-from simkit.search.b3d_config import B3DConfig
+from simkit.search.b3d import B3DConfig, ClassDistribution, Samples, all_pairs
 from simkit.search.contract import AskTell, Evidence, Proposal, Task
 from simkit.search.sparsity import SparsityConfig
 from simkit.seeding import stream
@@ -106,8 +105,7 @@ class Refine:
         b3d, rng = self._config.b3d, stream(self._seed, "refine", self._found.target_class, self._rounds)
         samples = self._distribution.sample(rng)
         triggers, images = self._distribution.candidates(samples), self._pick(rng, b3d.images)
-        first = np.repeat(np.arange(len(triggers), dtype=np.int32), len(images))
-        pairs, checked = np.column_stack([first, np.tile(images, len(triggers))]), None
+        pairs, checked = all_pairs(len(triggers), images), None
         if (self._rounds + 1) % b3d.check_every == 0:
             checked = self._distribution.binarised()
             look = self._pick(rng, b3d.check_images)
@@ -115,7 +113,7 @@ class Refine:
             masks, patterns = (triggers.masks, checked.mask[None]), (triggers.patterns, checked.pattern[None])
             triggers = Triggers(np.concatenate(masks), np.concatenate(patterns))
         self._turn = samples, len(images), checked
-        return self._guard.asked(Proposal(triggers, pairs.astype(np.int32)))
+        return self._guard.asked(Proposal(triggers, pairs.astype(np.int32, copy=False)))
 
     def tell(self, evidence: Evidence) -> None:
         self._guard.told(evidence)

@@ -12,7 +12,7 @@ from simkit.search.driver import Checkpoint, Driver
 from simkit.search.evaluator import Evaluator, NotFinite
 from simkit.search.images import ScanImages
 from simkit.search.presets import Preset
-from simkit.search.refinement import Refinement
+from simkit.search.refine_stage import Refinement
 from simkit.verdict import ClassResult, Decision, Rule, Verdict
 
 

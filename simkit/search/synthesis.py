@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from simkit.data.images import ImageSet, ImageShape
 from simkit.errors import ConfigError
-from simkit.search.b3d_config import Baseline
+from simkit.search.b3d import Baseline
 from simkit.search.contract import BoolArray, Evidence
 from simkit.search.estimators import leave_one_out, pattern_gradient
 from simkit.search.evaluator import Evaluator

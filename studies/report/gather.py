@@ -15,11 +15,11 @@ from db.survey import AskedStep, SurveyedRun, run_ids, survey
 from simkit.errors import ConfigError
 from simkit.triggers import Trigger
 from simkit.verdict import Rule, stored_rule
-from studies.report.curves import MOST_LINES, POINTS, Curves, concluded, curves, plots, smallest_first
-from studies.report.data import ClassRow, Detection, Purpose, ReportData, Reversed, RunReport, Truth
-from studies.report.repeat import command_of, detector_of, oracle_in_words, settings_of
-from studies.report.truth import Truths, overlap
-from studies.shares import Share, share
+from studies.ledgers.run_words import command_of, detector_of, oracle_in_words, settings_of
+from studies.ledgers.truth import Truth, Truths, overlap
+from studies.report.records import ClassRow, Detection, Purpose, ReportData, Reversed, RunReport
+from studies.report.search_curves import MOST_LINES, POINTS, Curves, concluded, curves, plots, smallest_first
+from studies.statistics import Share, share
 
 
 @dataclass(frozen=True)

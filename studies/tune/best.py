@@ -12,8 +12,8 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from simkit.errors import DataError
-from studies.report.repeat import leaves
-from studies.study_file.config import SET_ELSEWHERE
+from studies.scan.overrides import leaves
+from studies.study.config import SET_ELSEWHERE
 from studies.tune.space import with_values
 from studies.tune.task import Task
 
@@ -22,7 +22,7 @@ from studies.tune.task import Task
 class Tried:
     """A trial as it is told. state: complete, pruned, failed or under way. values: settings by dotted name.
 
-    auroc: at the budget, of a pruned one where it was pruned. attributes: see `studies.tune.measures.summary`.
+    auroc: at the budget, of a pruned one where it was pruned. attributes: see `studies.tune.objective.summary`.
     distributions: what the values were drawn from.
     """
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import CategoricalDistribution
 
-from studies.drawing import COLOURS, SETTINGS, Drawing, saved
-from studies.report.figures import short
+from studies.render.figures import COLOURS, SETTINGS, Drawing, saved
+from studies.render.formats import short
 from studies.tune.best import Tried, front
-from studies.tune.studies import Tuned, importances
+from studies.tune.history import Tuned, importances
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

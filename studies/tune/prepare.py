@@ -10,14 +10,14 @@ from oracles.errors import InvalidSpec
 from simkit.errors import ConfigError
 from simkit.search.presets import PRESETS, Preset, preset
 from simkit.zoo.manifest import Victim
-from studies.study_file.cells import over
-from studies.study_file.file import StudyFile
-from studies.study_file.zoos import Zoo
-from studies.tune.config import TuneConfig
+from studies.study.grid import over
+from studies.study.study_file import StudyFile
+from studies.study.tune_config import TuneConfig
+from studies.study.unit import Study
+from studies.study.zoos import Zoo
 from studies.tune.space import check_space
 from studies.tune.storage import check_processes, placed
 from studies.tune.task import Mode, Task
-from studies.zoo_scan.unit import Study
 
 
 def task_of(file: StudyFile, mode: Mode, budget: int | None = None, changes: Mapping[str, Any] | None = None) -> Task:

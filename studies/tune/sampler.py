@@ -16,7 +16,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from optuna.trial import FrozenTrial, TrialState
 
 from simkit.seeding import subseed
-from studies.tune.config import TuneConfig, Value
+from studies.study.tune_config import TuneConfig, Value
 
 Make: TypeAlias = Callable[[int], BaseSampler]
 _SEEDS = 2**32

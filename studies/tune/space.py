@@ -14,10 +14,10 @@ from optuna.distributions import (
 from optuna.trial import Trial
 
 from simkit.errors import ConfigError
-from studies.scan_config import ScanConfig
-from studies.settings import put
-from studies.tune.config import Choices, Range, Value
-from studies.zoo_scan.methods import Method
+from studies.scan.config import ScanConfig
+from studies.scan.overrides import put
+from studies.study.detectors import Method
+from studies.study.tune_config import Choices, Range, Value
 
 
 def distributions(space: Mapping[str, Range]) -> dict[str, BaseDistribution]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from simkit.zoo.manifest import Victim
-from studies.tune.config import TuneConfig
-from studies.zoo_scan.methods import Method, method
-from studies.zoo_scan.unit import Study
+from studies.study.detectors import Method, method
+from studies.study.tune_config import TuneConfig
+from studies.study.unit import Study
 
 Mode: TypeAlias = Literal["at", "pareto"]
 """`at`: the best AUROC at the budget, hopeless trials pruned. `pareto`: AUROC against queries, nothing pruned."""

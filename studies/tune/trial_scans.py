@@ -5,21 +5,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from db.ledger import Ledger
 from oracles.errors import InvalidSpec
 from simkit.errors import ConfigError
-from simkit.zoo.manifest import Victim
-from studies.identity import canonical, run_info
-from studies.result_line import ResultLine
-from studies.scan import result_of
-from studies.scan_config import ScanConfig
-from studies.tune.config import Value
-from studies.tune.lineup import Lineup
+from simkit.search.images import ScanImages
+from simkit.zoo.manifest import Victim, checked_weights
+from studies.scan.config import ScanConfig
+from studies.scan.models import OpenedModel, open_model
+from studies.scan.prepare import Prepared, choose_images, shaped
+from studies.scan.result import result_of
+from studies.scan.run import UnderWay
+from studies.scan.run_key import canonical, hash_of, run_info
+from studies.study.result_line import ResultLine
+from studies.study.tune_config import Value
+from studies.study.unit import Unit, line_of
 from studies.tune.space import with_values
 from studies.tune.task import Task
-from studies.under_way import UnderWay
-from studies.zoo_scan.unit import Unit, line_of
 
 
 class _Scan:
@@ -92,3 +96,44 @@ def _units(task: Task, values: Mapping[str, Value]) -> Iterator[tuple[Unit, Scan
         digest = hashlib.sha256(canonical(task.method.identity(config)).encode()).hexdigest()
         own = replace(study, settings=settings)
         yield from ((Unit(own, victim, task.config.detector, digest, ""), config) for victim in victims)
+
+
+_OF_A_TRIAL = {"search", "driver", "rule", "preset", "budget", "oracle", "restriction", "synthesis"}
+"""What may differ between two scans that use the same images and the same model."""
+
+_KEPT = 64
+"""Sets of images that are kept: more than any study of victims and seeds alone has."""
+
+
+class Lineup:
+    """Scans that are ready to begin, made of models and images that earlier ones used. For one process."""
+
+    def __init__(self) -> None:
+        self._images: dict[str, tuple[ScanImages, str]] = {}
+        self._models: dict[tuple[Path, str], OpenedModel] = {}
+
+    def prepared(self, unit: Unit, config: ScanConfig) -> tuple[Prepared, str]:
+        """The scan of the unit's victim under `config`, and the hash of its images.
+
+        Raises ConfigError, DataError, ModelError, as `studies.scan.prepare.prepare` does.
+        """
+        path = unit.study.zoo / str(unit.victim.file)
+        config = config if config.resolved().synthesis is None else shaped(config, path)
+        images, digest = self._chosen(config)
+        known = path, canonical(config.model_dump(mode="json", exclude=_OF_A_TRIAL))
+        if known not in self._models:
+            self._models[known] = open_model(checked_weights(unit.study.zoo, unit.victim), images.search, config)
+        prepared = Prepared(self._models[known], images, config, path)
+        for stage in config.resolved().stages:
+            prepared.search(images.search, stage)
+        return prepared, digest
+
+    def _chosen(self, config: ScanConfig) -> tuple[ScanImages, str]:
+        made: Any = config.resolved().synthesis
+        known = canonical([config.model_dump(mode="json", exclude=_OF_A_TRIAL), None if made is None else repr(made)])
+        if known not in self._images:
+            if len(self._images) >= _KEPT:
+                self._images.clear()
+            images = choose_images(config, None)
+            self._images[known] = images, hash_of(images)
+        return self._images[known]

@@ -8,7 +8,7 @@ import pytest
 
 from simkit.zoo.train import TrainConfig
 from simkit.zoo.zoo import make
-from studies.demo import SPEC
+from studies.cli.demo_scans import SPEC
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from simkit.env.arms import Field
 from simkit.env.recording import SUFFIX, recordings
 from simkit.zoo.spec import ZooSpec
 from simkit.zoo.zoo import make
-from studies.env_record import Zoo, recorded_by
-from studies.executors import Workers
+from studies.env.record import Zoo, recorded_by
+from studies.study.executors import Workers
 from tests.simkit.env.planted import recorded
 from tests.threads import one_torch_thread
 

@@ -9,11 +9,11 @@ from typer import BadParameter
 
 from benchmarks.other_rule import main, under
 from simkit.search.presets import rule
-from studies.result_file import read_lines
-from studies.result_line import ResultLine
-from studies.table.gather import gather
-from studies.zoo_scan.unit import scan_unit
-from tests.studies.zoo_scan.studies import study_of, units
+from studies.results.table.gather import gather
+from studies.study.result_file import read_lines
+from studies.study.result_line import ResultLine
+from studies.study.unit import scan_unit
+from tests.studies.study.studies import study_of, units
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import workers as benchmark
 from benchmarks.workers import Crew, Task, charges, scanned, two_of_dask, two_processes, under_kills
-from studies.executors import Workers
+from studies.study.executors import Workers
 from tests.threads import one_torch_thread
 
 SETTINGS = {"budget": 2_500, "search_images": 32, "verify_images": 32}

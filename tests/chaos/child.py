@@ -18,7 +18,14 @@ CONTEXT = get_context("forkserver")
 """Imports once and then forks: a process costs milliseconds."""
 
 CONTEXT.set_forkserver_preload(
-    ["tests.chaos.child", "tests.chaos.faults", "studies.commands.scan", "studies.scan", "studies.cli", "torch._dynamo"]
+    [
+        "tests.chaos.child",
+        "tests.chaos.faults",
+        "studies.cli.scan",
+        "studies.scan.run",
+        "studies.cli.main",
+        "torch._dynamo",
+    ]
 )
 
 KILLED = -signal.SIGKILL
@@ -50,7 +57,7 @@ def run(command: list[str], fault: Fault, notes: Path) -> Ended:
 def _child(command: list[str], fault: Fault, notes: Path) -> None:
     import torch
 
-    from studies.cli import main
+    from studies.cli.main import main
 
     torch.set_num_threads(1)
     for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
@@ -66,7 +73,7 @@ def _child(command: list[str], fault: Fault, notes: Path) -> None:
 
 def _watch(notes: Path) -> None:
     """A line in `notes` for every call that is begun (+) and for every one that was acknowledged as recorded (=)."""
-    from db.ledger import Run
+    from db.run import Run
     from oracles.torch_model import TorchOracle
 
     log = os.open(notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -23,7 +23,7 @@ AROUND = {
     "the beginning of a run": "db.ledger:Ledger.begin",
     "the end of a run": "db.ledger:Run.finish",
     "closing": "db.writer:Writer.close",
-    "writing a trigger file": "studies.trigger_files:write_atomically",
+    "writing a trigger file": "studies.scan.trigger_files:write_atomically",
 }
 POINTS: dict[str, Callable[[int], Fault]] = {
     **{f"{when} {name}": partial(KillAt, AROUND[name], when) for name in AROUND for when in ("before", "after")},

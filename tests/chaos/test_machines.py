@@ -20,7 +20,9 @@ from hypothesis.stateful import (
 )
 
 from db.check import check
-from db.ledger import Ledger, Run, RunInfo, TriggerRow, VerdictRow
+from db.ledger import Ledger
+from db.records import RunInfo, TriggerRow, VerdictRow
+from db.run import Run
 from oracles.budget import Budget
 from oracles.errors import BudgetExhausted
 from oracles.meter import CallRecord, unknown_rows

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from db.check import check
-from db.ledger import Ledger, RunInfo
+from db.ledger import Ledger
+from db.records import RunInfo
 from oracles.answers import Answer, Labels
 from oracles.budget import Budget
 from oracles.errors import BudgetExhausted

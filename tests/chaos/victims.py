@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from studies.cli import main
+from studies.cli.main import main
 from tests.fakes import planted_images, templates
 
 

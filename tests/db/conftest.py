@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from db.ledger import RunInfo, VerdictRow
-from db.records import FloatArray, IntArray
+from db.records import FloatArray, IntArray, RunInfo, VerdictRow
 
 
 @dataclass(frozen=True, eq=False)

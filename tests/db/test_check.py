@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from db.check import check
-from db.ledger import CallLike, Ledger, RunInfo, TriggerRow, VerdictRow
+from db.ledger import Ledger
+from db.records import CallLike, RunInfo, TriggerRow, VerdictRow
 from db.tables import SCHEMA
 
 MakeCall = Callable[..., CallLike]

@@ -12,7 +12,8 @@ from db import engine
 from db.check import check
 from db.engine import identify, reading, writer_engine
 from db.errors import NewerLedger, NotALedger, StorageBusy, StorageError
-from db.ledger import CallLike, Ledger, RunInfo
+from db.ledger import Ledger
+from db.records import CallLike, RunInfo
 from db.tables import APPLICATION_ID, SCHEMA
 
 

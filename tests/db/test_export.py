@@ -16,8 +16,8 @@ import pytest
 from db import pages, reads
 from db.errors import StorageError, UnknownRun
 from db.export import MANIFEST, RECORDS, export
-from db.ledger import Ledger, TriggerRow
-from db.records import FloatArray
+from db.ledger import Ledger
+from db.records import FloatArray, TriggerRow
 from oracles.answers import MISSING, Answer, Labels, Scores, TopK, encode, top_label, top_score
 from tests.db.conftest import Call, MakeRun, MakeVerdict
 

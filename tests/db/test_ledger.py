@@ -14,8 +14,8 @@ import pytest
 from db import reads
 from db.check import check
 from db.errors import StorageBusy, StorageError
-from db.ledger import CallLike, Ledger, RunInfo, TriggerRow, VerdictRow
-from db.records import FloatArray
+from db.ledger import Ledger
+from db.records import CallLike, FloatArray, RunInfo, TriggerRow, VerdictRow
 
 MakeCall = Callable[..., CallLike]
 MakeRun = Callable[..., RunInfo]

@@ -22,8 +22,9 @@ from db import reads
 from db.check import check
 from db.engine import reading
 from db.errors import NotALedger, StorageBusy, StorageError
-from db.ledger import Ledger, TriggerRow
+from db.ledger import Ledger
 from db.merge import PARTS, merge
+from db.records import TriggerRow
 from db.tables import metadata
 from tests.db.conftest import MakeCall, MakeRun, MakeVerdict, _call, _run, _verdict
 

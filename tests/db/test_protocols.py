@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from db.check import check
-from db.ledger import CallLike, Ledger, Run, RunInfo, StoredCall
+from db.ledger import Ledger
+from db.records import CallLike, RunInfo, StoredCall
+from db.run import Run
 from oracles.answers import Answer, Scores, decode
 from oracles.budget import Budget
 from oracles.errors import BudgetExhausted

@@ -14,7 +14,8 @@ import pytest
 
 import db
 from db.errors import NotALedger, StorageError
-from db.ledger import Ledger, TriggerRow
+from db.ledger import Ledger
+from db.records import TriggerRow
 from tests.db.conftest import Call, MakeCall, MakeRun, MakeVerdict
 
 WRITER = """

@@ -19,7 +19,8 @@ from db import engine, reads
 from db.check import check
 from db.engine import reading
 from db.errors import StorageBusy, StorageError
-from db.ledger import CallLike, Ledger, RunInfo, VerdictRow
+from db.ledger import Ledger
+from db.records import CallLike, RunInfo, VerdictRow
 
 MakeCall = Callable[..., CallLike]
 MakeRun = Callable[..., RunInfo]

@@ -16,8 +16,8 @@ from hypothesis.extra.numpy import arrays
 from db import reads
 from db.check import check
 from db.errors import StorageError
-from db.ledger import Ledger, RunInfo
-from db.records import FloatArray, IntArray, check_json, checksum, pack_rows, unpack_rows
+from db.ledger import Ledger
+from db.records import FloatArray, IntArray, RunInfo, check_json, checksum, pack_rows, unpack_rows
 from oracles.answers import Answer, Labels, Scores, TopK, encode, top_label, top_score
 
 INFO = RunInfo("e" * 64, "m", "h", "d", "h", "{}", "{}", 1, None, "{}")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from db.ledger import Ledger, TriggerRow
+from db.ledger import Ledger
+from db.records import TriggerRow
 from db.survey import run_ids, survey
 from tests.db.conftest import MakeCall, MakeRun, MakeVerdict
 

@@ -15,8 +15,9 @@ from db import reads
 from db.check import check
 from db.engine import identify, reading
 from db.errors import StorageError
-from db.ledger import Ledger, RunInfo
+from db.ledger import Ledger
 from db.migrations import upgrade
+from db.records import RunInfo
 from db.survey import survey
 from db.tables import SCHEMA
 from tests.db.conftest import MakeCall, MakeVerdict

@@ -18,7 +18,8 @@ import pytest
 from db import reads
 from db.check import check
 from db.errors import StorageError, StorageFull
-from db.ledger import CallLike, Ledger, RunInfo, VerdictRow
+from db.ledger import Ledger
+from db.records import CallLike, RunInfo, VerdictRow
 
 MakeCall = Callable[..., CallLike]
 MakeRun = Callable[..., RunInfo]

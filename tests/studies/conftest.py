@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from simkit.zoo.zoo import make
-from studies.cli import main
-from studies.demo import SPEC
+from studies.cli.demo_scans import SPEC
+from studies.cli.main import main
 from tests.threads import one_torch_thread
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from studies.scan import scan
-from studies.scan_result import ScanResult
+from studies.scan import ScanResult, scan
 from tests.fakes import planted_images, templates
 
 IMAGES = planted_images(112)

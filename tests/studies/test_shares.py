@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies.shares import share
+from studies.statistics import share
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ from simkit.detectors.blackbox.asking import (
     too_dear,
     unseen,
 )
+from simkit.detectors.blackbox.class_shares import among_best, class_shares, pair_shares
 from simkit.errors import ConfigError
-from simkit.search.class_shares import among_best, class_shares, pair_shares
 from simkit.search.contract import BoolArray
 from simkit.search.evaluator import NotFinite
 from simkit.triggers import FloatArray, IntArray

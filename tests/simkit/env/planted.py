@@ -12,7 +12,7 @@ from simkit.env.arms import Bench
 from simkit.env.config import ArmsConfig, EnvConfig
 from simkit.env.recording import Header, Recording, record
 from simkit.search.evaluator import Evaluator
-from simkit.search.race_config import RaceConfig
+from simkit.search.race import RaceConfig
 from simkit.verdict import SequentialTest
 from tests.fakes import PlantedOracle, corner_plant
 from tests.simkit.search.scans import B3D_SMALL, IMAGES

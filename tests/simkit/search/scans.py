@@ -9,8 +9,7 @@ from oracles.budget import Budget
 from oracles.meter import CallRecord, MemoryRecorder, Metered, Recorded
 from oracles.oracle import Oracle
 from oracles.replay import Replayed
-from simkit.search.b3d import B3D
-from simkit.search.b3d_config import B3DConfig
+from simkit.search.b3d import B3D, B3DConfig
 from simkit.search.contract import Search, Task
 from simkit.search.driver import Checkpoint, Driver, DriverConfig
 from simkit.search.evaluator import Evaluator

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from simkit.errors import ConfigError
-from simkit.search.b3d import B3D
-from simkit.search.b3d_config import B3DConfig
+from simkit.search.b3d import B3D, B3DConfig
 from simkit.search.contract import Evidence, Proposal, Task
 from simkit.triggers import FloatArray
 

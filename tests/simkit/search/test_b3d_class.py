@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simkit.search.b3d_class import ClassDistribution, Samples
-from simkit.search.b3d_config import B3DConfig
+from simkit.search.b3d import B3DConfig, ClassDistribution, Samples
 from simkit.triggers import Trigger
 
 CONFIG = B3DConfig(samples=4, joint=True, grid=3, mask_limit=2.0, learning_rate=5.0, required_success=0.9)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from simkit.errors import ConfigError
-from simkit.search.b3d_config import B3DConfig
+from simkit.search.b3d import B3DConfig
 
 
 @pytest.mark.parametrize(("side", "grid", "pixels"), [(32, 16, 2), (96, 16, 6), (8, 16, 1), (28, 16, 2), (32, None, 1)])

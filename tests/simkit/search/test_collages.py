@@ -9,7 +9,7 @@ from numpy.testing import assert_array_equal
 
 from simkit.search.collages import Breeder, Collage
 from simkit.search.patch_moves import Patch
-from simkit.search.race_config import RaceConfig
+from simkit.search.race import RaceConfig
 from simkit.seeding import stream
 
 SHAPE = (3, 9, 12)
@@ -24,7 +24,7 @@ def patch(top: int, left: int, side: int, value: float) -> Patch:
 
 @given(seed=st.integers(0, 2**32), shape=st.tuples(st.just(3), st.integers(1, 9), st.integers(1, 9)))
 def test_generations_of_collages_stay_on_the_image_and_in_range(seed: int, shape: tuple[int, int, int]) -> None:
-    breeder, rng = Breeder(CONFIG, shape), stream(seed, "test")
+    breeder, rng = Breeder(CONFIG.breeding(shape), shape), stream(seed, "test")
     line = [breeder.fresh(rng), breeder.fresh(rng)]
     for _ in range(12):
         line.append(breeder.child(line[-1], line[:2], rng))
@@ -48,7 +48,7 @@ def test_the_later_patch_lies_over_the_earlier() -> None:
 
 
 def test_a_part_is_half_of_the_patches_unchanged() -> None:
-    breeder = Breeder(RaceConfig(largest_share=0.15, part=1.0, patches=5), SHAPE)
+    breeder = Breeder(RaceConfig(largest_share=0.15, part=1.0, patches=5).breeding(SHAPE), SHAPE)
     parent = breeder.fresh(stream(0, "test"))
     for seed in range(20):
         child = breeder.child(parent, (), stream(seed, "child"))
@@ -57,7 +57,10 @@ def test_a_part_is_half_of_the_patches_unchanged() -> None:
 
 
 def test_a_single_patch_is_changed_not_halved() -> None:
-    breeder, parent = Breeder(RaceConfig(largest_share=0.15, part=1.0), SHAPE), Collage((patch(3, 3, 2, 0.5),))
+    breeder, parent = (
+        Breeder(RaceConfig(largest_share=0.15, part=1.0).breeding(SHAPE), SHAPE),
+        Collage((patch(3, 3, 2, 0.5),)),
+    )
     children = [breeder.child(parent, (), stream(seed, "child")) for seed in range(60)]
     assert {len(child.patches) for child in children} == {1}
     heights = {child.patches[0].height for child in children}
@@ -66,14 +69,18 @@ def test_a_single_patch_is_changed_not_halved() -> None:
 
 
 def test_colours_of_a_mate_are_taken() -> None:
-    breeder = Breeder(RaceConfig(largest_share=0.15, part=0.0, tint_noise=0.0, pixel_noise=0.0), SHAPE)
+    breeder = Breeder(RaceConfig(largest_share=0.15, part=0.0, tint_noise=0.0, pixel_noise=0.0).breeding(SHAPE), SHAPE)
     parent, mate = Collage((patch(3, 3, 2, 0.25),)), Collage((patch(0, 0, 2, 0.75),))
     found = [breeder.child(parent, [mate], stream(seed, "child")).trigger(SHAPE).pattern for seed in range(60)]
     assert any((pattern == 0.75).any() for pattern in found)
 
 
 def test_fresh_patches_are_squares_mostly_and_of_every_side() -> None:
-    patches = [one for seed in range(200) for one in Breeder(CONFIG, SHAPE).fresh(stream(seed, "fresh")).patches]
+    patches = [
+        one
+        for seed in range(200)
+        for one in Breeder(CONFIG.breeding(SHAPE), SHAPE).fresh(stream(seed, "fresh")).patches
+    ]
     assert {one.height for one in patches} == {1, 2, 3, 4}
     squares = sum(one.height == one.width for one in patches) / len(patches)
     assert 0.8 < squares < 0.92, "one in five draws its width apart, a quarter of them alike again"

@@ -11,7 +11,7 @@ import pytest
 from oracles.restrict import KeepTopK, LabelOnly
 from simkit.data import ImageSet
 from simkit.errors import ConfigError
-from simkit.search.b3d_config import B3DConfig
+from simkit.search.b3d import B3DConfig
 from simkit.search.contract import Evidence, Proposal, Search
 from simkit.search.driver import DriverConfig
 from simkit.search.evaluator import Evaluator

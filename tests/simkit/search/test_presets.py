@@ -6,8 +6,7 @@ import pytest
 
 from simkit.errors import ConfigError
 from simkit.search.annealing import Annealing
-from simkit.search.b3d import B3D
-from simkit.search.b3d_config import B3DConfig
+from simkit.search.b3d import B3D, B3DConfig
 from simkit.search.presets import PRESETS, preset
 from simkit.search.race import Race
 from simkit.search.random_patch import RandomPatch

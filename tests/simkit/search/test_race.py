@@ -10,8 +10,7 @@ import pytest
 
 from simkit.errors import ConfigError
 from simkit.search.contract import BoolArray, Evidence, Proposal, Task
-from simkit.search.race import Race
-from simkit.search.race_config import RaceConfig
+from simkit.search.race import Race, RaceConfig
 from simkit.seeding import stream
 from simkit.triggers import Triggers
 from simkit.verdict import SequentialTest
@@ -99,7 +98,7 @@ def test_areas_follow_the_image() -> None:
     config = RaceConfig(largest_share=1 / 64)
     shapes = [(3, 32, 32), (3, 96, 96), (1, 8, 8), (1, 2, 2)]
     assert [config.largest_area(shape) for shape in shapes] == [16, 144, 1, 1]
-    assert [config.largest_side(shape) for shape in shapes] == [4, 12, 1, 1]
+    assert [config.breeding(shape).largest_side for shape in shapes] == [4, 12, 1, 1]
 
 
 def test_the_race_ends_after_its_queries() -> None:

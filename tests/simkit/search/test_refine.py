@@ -12,7 +12,7 @@ from simkit.search.contract import Evidence, Proposal, Task
 from simkit.search.driver import Checkpoint
 from simkit.search.images import ScanImages
 from simkit.search.refine import Refine, RefineConfig
-from simkit.search.refinement import Refinement
+from simkit.search.refine_stage import Refinement
 from simkit.triggers import Trigger
 from simkit.verdict import ClassResult
 from tests.fakes import PlantedOracle, corner_plant

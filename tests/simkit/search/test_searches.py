@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from simkit.search.annealing import Annealing, AnnealingConfig
-from simkit.search.b3d import B3D
-from simkit.search.b3d_config import B3DConfig
+from simkit.search.b3d import B3D, B3DConfig
 from simkit.search.contract import Search, Task
-from simkit.search.race import Race
-from simkit.search.race_config import RaceConfig
+from simkit.search.race import Race, RaceConfig
 from simkit.search.random_patch import RandomPatch, RandomPatchConfig
 from tests.contracts.search import SearchContract
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from oracles.errors import ModelError
 from oracles.model_files import Description, load_model
-from studies.cli import main
+from studies.cli.main import main
 from studies.importers.backdoorbench import read_backdoorbench
 from studies.importers.results import write
 from studies.importers.trojanzoo import read_trojanzoo

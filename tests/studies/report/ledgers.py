@@ -18,8 +18,8 @@ from simkit.attacks.patches import patch_trigger
 from simkit.attacks.registry import attack_to_json
 from simkit.zoo.manifest import Manifest, Victim
 from simkit.zoo.spec import ZooSpec
-from studies.identity import canonical
-from studies.scan_config import ScanConfig
+from studies.scan.config import ScanConfig
+from studies.scan.run_key import canonical
 
 SHAPE = (3, 8, 8)
 SIZES = (20.0, 24.0, 4.0, 28.0)

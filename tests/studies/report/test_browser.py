@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from studies.report.gallery import ZooSource, gather_gallery
+from studies.report.gallery.gather import ZooSource, gather_gallery
 from studies.report.gather import gather
-from studies.report.render import render, render_gallery
+from studies.report.page import render, render_gallery
 from tests.studies.pages import opened
-from tests.studies.report.galleries import images, scanned, zoo_of
+from tests.studies.report.gallery.galleries import images, scanned, zoo_of
 from tests.studies.report.ledgers import Kept, write, zoo
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from optuna import Trial, TrialPruned
 
 from simkit.errors import ConfigError
 from simkit.zoo.manifest import Manifest
-from studies.tune.config import Span, TuneConfig
+from studies.study.tune_config import Span, TuneConfig
+from studies.study.unit import Study
 from studies.tune.space import suggested
 from studies.tune.task import Mode, Task
-from studies.zoo_scan.unit import Study
 
 SPACE = {"search.largest_side": Span(low=1, high=4), "search.required_success": Span(low=0.5, high=0.9)}
 

@@ -10,7 +10,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from simkit.errors import DataError
-from studies.study_file.file import StudyFile
+from studies.study.study_file import StudyFile
 from studies.tune.best import Tried, all_tried, best, front, snippet
 from studies.tune.prepare import task_of
 from studies.tune.space import with_values

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from simkit.zoo.manifest import Manifest, Victim
-from studies.tune.measures import auroc, summary
-from tests.studies.table.made import line
+from studies.tune.objective import auroc, summary
+from tests.studies.results.table.made import line
 
 
 @pytest.fixture

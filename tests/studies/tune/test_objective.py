@@ -13,15 +13,15 @@ from optuna.trial import TrialState
 from db import reads
 from db.check import check
 from simkit.errors import ConfigError
-from studies.result_file import read_lines
-from studies.result_line import ResultLine
 from studies.scan import scan
-from studies.study_file.file import StudyFile
+from studies.study.result_file import read_lines
+from studies.study.result_line import ResultLine
+from studies.study.study_file import StudyFile
 from studies.tune.objective import ScanObjective
 from studies.tune.prepare import task_of
+from studies.tune.run import work
 from studies.tune.storage import read
 from studies.tune.task import Mode, Task, trial_number
-from studies.tune.work import work
 from tests.studies.tune.fakes import Killed
 from tests.studies.tune.files import tune_zoo, written
 

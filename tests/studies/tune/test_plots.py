@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from studies.study_file.file import StudyFile
+from studies.study.study_file import StudyFile
 from studies.tune.best import Tried
+from studies.tune.history import Tuned, importances, tuned
 from studies.tune.plots import plots
-from studies.tune.studies import Tuned, importances, tuned
+from studies.tune.run import work
 from studies.tune.task import Mode
-from studies.tune.work import work
 from tests.studies.tune.fakes import Parabola, task_of
 from tests.studies.tune.files import written
 

@@ -13,8 +13,8 @@ from db import reads
 from db.check import check
 from db.errors import StorageError
 from simkit.errors import ConfigError
-from studies.cli import main
-from studies.result_file import read_lines
+from studies.cli.main import main
+from studies.study.result_file import read_lines
 from studies.tune.run import tune
 from studies.tune.storage import placed, read
 from tests.studies.tune.fakes import Dying, Parabola, task_of

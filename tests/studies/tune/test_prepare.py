@@ -9,7 +9,7 @@ import pytest
 
 from simkit.errors import ConfigError
 from simkit.zoo.manifest import Manifest
-from studies.study_file.file import StudyFile
+from studies.study.study_file import StudyFile
 from studies.tune.prepare import task_of
 from studies.tune.task import Mode, Task
 from tests.studies.tune.files import HEAD, TUNE, written

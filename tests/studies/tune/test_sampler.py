@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.trial import Trial
 
-from studies.tune.config import Range, Sampler, Span, TuneConfig
+from studies.study.tune_config import Range, Sampler, Span, TuneConfig
 from studies.tune.sampler import sampler
 from studies.tune.space import suggested
 

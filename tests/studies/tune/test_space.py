@@ -6,9 +6,9 @@ import optuna
 import pytest
 
 from simkit.errors import ConfigError
-from studies.tune.config import B3D_SPACE, Choices, Range, Span
+from studies.study.detectors import method
+from studies.study.tune_config import B3D_SPACE, Choices, Range, Span
 from studies.tune.space import check_space, defaults, suggested, with_values
-from studies.zoo_scan.methods import method
 
 EFFICIENT = method("efficient")
 DIGITS = {"data": "digits"}

@@ -12,9 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from db.errors import StorageBusy, StorageError
 from simkit.errors import ConfigError
+from studies.tune.run import work
 from studies.tune.storage import opened, placed, read, shown
 from studies.tune.task import Task
-from studies.tune.work import work
 from tests.studies.tune.fakes import Killed, Parabola, Refusing, task_of
 
 
@@ -75,7 +75,7 @@ def test_a_trial_is_signed_before_it_begins(
     monkeypatch.undo()
     (trial,) = read(task).trials
     assert (task.folder / f"worker-{trial.user_attrs['worker']}.lock").exists()
-    monkeypatch.setattr("studies.tune.work.file_of", lambda _: None)  # as on a server, where nothing unsigned is free
+    monkeypatch.setattr("studies.tune.run.file_of", lambda _: None)  # as on a server, where nothing unsigned is free
     assert worked(task) == whole
     assert [path.name for path in task.folder.glob("worker-*")] == []
 

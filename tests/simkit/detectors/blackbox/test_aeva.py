@@ -18,7 +18,7 @@ from simkit.detectors.blackbox.aeva import REFERENCE, Aeva, Pairs, pairs_of, pea
 from simkit.detectors.blackbox.asking import Recognised
 from simkit.detectors.blackbox.boundary import WalkConfig
 from simkit.errors import ConfigError
-from studies.detect import detect
+from studies.scan import detect
 from tests.fakes import PlantedOracle, corner_plant, planted_images
 from tests.studies.scans import IMAGES as SCANNED
 from tests.studies.scans import TemplateNet

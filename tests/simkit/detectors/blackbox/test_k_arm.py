@@ -18,7 +18,7 @@ from simkit.detectors.access import QueryDataAccess
 from simkit.detectors.blackbox.k_arm import KArm, score_matrix
 from simkit.errors import ConfigError, DataError
 from simkit.verdict import Verdict
-from studies.detect import detect
+from studies.scan import detect
 from tests.fakes import NotANumberOracle, PlantedOracle, planted_images
 from tests.studies.scans import IMAGES as SCANNED
 from tests.studies.scans import TemplateNet

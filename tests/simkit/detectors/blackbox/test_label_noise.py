@@ -18,7 +18,7 @@ from simkit.detectors.access import QueryDataAccess
 from simkit.detectors.blackbox.label_noise import LabelNoise, mean_shares, noisy
 from simkit.errors import ConfigError
 from simkit.seeding import stream
-from studies.detect import detect
+from studies.scan import detect
 from tests.fakes import PlantedOracle, corner_plant, planted_images
 from tests.studies.scans import IMAGES as SCANNED
 from tests.studies.scans import TemplateNet

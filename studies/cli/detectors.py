@@ -1,0 +1,27 @@
+"""`simkit detectors`: what there is, and what each may reach."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from studies.cli.output import print_json, print_table
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def list_detectors(as_json: AsJson = False) -> None:
+    """List the detectors that a study knows by name, and what each may reach.
+
+    The columns are read off the type of access that a detector takes; the type checker holds it to that.
+    """
+    from studies.study.detectors import access_rows, methods
+
+    rows = [vars(row) for row in access_rows(methods().values())]
+    if as_json:
+        print_json({"detectors": [row | {"names": list(row["names"])} for row in rows]})
+        return
+    flags = ("weights", "clean_data", "queries")
+    shown = [row | {flag: "yes" if row[flag] else "-" for flag in flags} for row in rows]
+    print_table([{"detector": row["title"], **row} for row in shown], ("detector", *flags, "names"))

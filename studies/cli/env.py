@@ -1,0 +1,159 @@
+"""`simkit env`: trajectories of a zoo's victims, recorded once, and policies compared on them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from studies.cli.options import Data, Indices, Limit, OracleOption, Settings, ThreadsOption, ZooFolder
+from studies.cli.output import print_json, progress_bar, say
+from studies.cli.study_scan import AsJson
+from studies.scan.overrides import with_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from simkit.env.recording import Recording
+    from studies.env.record import Recorded
+
+app = typer.Typer(help="Learn where to spend queries, on trajectories recorded once.", no_args_is_help=True)
+
+OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="One small file a victim; none is repeated.")]
+WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Processes that record at once.")]
+
+
+@app.command("record")
+def record_zoo(  # noqa: PLR0913 (the options are the command's interface)
+    zoo: ZooFolder,
+    out: OutFolder,
+    data: Data = None,
+    oracle: OracleOption = "scores",
+    workers: WorkersOption = 1,
+    threads: ThreadsOption = 1,
+    indices: Indices = None,
+    limit: Limit = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask every arm of every victim of ZOO to its end: a search of each class alone, and the race for all classes.
+
+    The same command goes on where it was stopped. -s takes fields of a scan (seed, search_images ...) and, behind
+    `arms.`, those of the arms (arms.classes.grid, arms.shared.queries, arms.shared.largest_share ...).
+    """
+    from simkit.files import make_folder
+    from simkit.zoo.manifest import Manifest
+    from studies.env.record import Zoo, recorded_by
+    from studies.study.executors import Workers
+    from studies.study.plan import chosen
+
+    manifest = Manifest.load(zoo)
+    spec = manifest.spec
+    shared = with_settings({"data": data or spec.data, "image_size": spec.image_size, "oracle": oracle}, settings or [])
+    arms = shared.pop("arms", {})
+    work = Zoo(zoo, spec.name, spec.split, out, shared, arms)
+    work.check()
+    make_folder(out)
+    victims, outcomes = chosen(manifest, indices, limit), []
+    with progress_bar("victims", quiet=as_json) as progress:
+        progress(0, len(victims))
+        for outcome in recorded_by(work, victims, Workers(workers, threads)):
+            outcomes.append(outcome)
+            progress(len(outcomes), len(victims))
+            if outcome.said or not as_json:
+                say(_words(outcome), err=bool(outcome.said))
+    _tell(outcomes, as_json)
+
+
+def _words(outcome: Recorded) -> str:
+    victim = outcome.victim
+    if outcome.state == "failed":
+        return f"simkit: error: victim {victim.index}: {outcome.said}"
+    told = f"{victim.index:4d}  {victim.stratum}: {outcome.state}, {outcome.queries:,} queries"
+    return f"simkit: warning: {told}: {outcome.said}" if outcome.said else told
+
+
+def _tell(outcomes: Sequence[Recorded], as_json: bool) -> None:
+    count = {state: sum(o.state == state for o in outcomes) for state in ("recorded", "there", "busy", "failed")}
+    if as_json:
+        print_json(count | {"queries": sum(o.queries for o in outcomes if o.state == "recorded")})
+    else:
+        typer.echo(", ".join(f"{number} {state}" for state, number in count.items() if number))
+    if count["failed"]:
+        raise typer.Exit(1)
+
+
+Recordings = Annotated[
+    list[Path], typer.Argument(metavar="DIR...", help="Recordings to compare on.", show_default=False)
+]
+TuneFolder = Annotated[
+    list[Path], typer.Option("--tune", metavar="DIR", help="Recordings to set budgets and belief on. May come again.")
+]
+Policies = Annotated[
+    str | None, typer.Option("--policies", metavar="A,B,...", help="By name; all there are by default.")
+]
+Targets = Annotated[
+    str, typer.Option("--budget-grid", metavar="Q,Q,...", help="Mean queries a victim, as met on the tune victims.")
+]
+Baseline = Annotated[str, typer.Option("--baseline", metavar="NAME", help="What the others are compared with.")]
+LinesFile = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE.jsonl", help="A line a comparison, in place of what is there.")
+]
+
+COLUMNS = ("policy", "target", "queries", "score", "accuracy", "its queries", "its score", "its accuracy")
+DIFFERENCE = ("score difference", "95 %", "better")
+
+
+@app.command("compare")
+def compare_policies(  # noqa: PLR0913 (the options are the command's interface)
+    folders: Recordings,
+    tune: TuneFolder,
+    names: Policies = None,
+    grid: Targets = "1000,2000,5000,10000,20000",
+    baseline: Baseline = "uniform",
+    out: LinesFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell which policies beat the baseline on the recorded victims, victim by victim, for no more queries.
+
+    A policy's budget is chosen on the tune victims; the baseline is given at least the queries that the policy has
+    spent on the victims compared. What is left of a doubt is said as a bootstrap interval of the mean difference.
+    """
+    from simkit.env.policies import POLICIES
+    from simkit.files import write_atomically
+    from studies.cli.output import print_table
+    from studies.env.compare import compare, line
+    from studies.scan.overrides import whole_numbers
+
+    victims, known = _read(folders), _read(tune)
+    chosen = names.split(",") if names else list(POLICIES)
+    compared = compare(victims, known, chosen, whole_numbers("--budget-grid", grid), baseline)
+    lines = [line(c, victims, known) for c in compared]
+    if out is not None:
+        write_atomically(out, "".join(f"{json.dumps(told)}\n" for told in lines).encode())
+    if as_json:
+        print_json(lines)
+    elif lines:
+        first = lines[0]
+        typer.echo(f"{first['victims']} victims of split {first['split']}, {first['clean']} of them clean")
+        typer.echo(f"each policy, and {baseline} with at least as many queries")
+        print_table([_row(told) for told in lines], COLUMNS + DIFFERENCE)
+
+
+def _read(folders: Sequence[Path]) -> list[Recording]:
+    from simkit.env.recording import recordings
+
+    return [recording for folder in folders for recording in recordings(folder)]
+
+
+def _row(told: dict[str, Any]) -> dict[str, object]:
+    ours, theirs, score = told["policy"], told["baseline"], told["score_difference"]
+    row = {"policy": ours["policy"], "target": told["target"]}
+    for of, side in (("", ours), ("its ", theirs)):
+        row |= {f"{of}queries": round(side["queries"]), f"{of}score": round(side["score"], 3)}
+        row |= {f"{of}accuracy": round(side["accuracy"], 3)}
+    interval = f"{score['low']:.3f} to {score['high']:.3f}"
+    better = "yes" if told["better"] else "no"
+    return row | {"score difference": round(score["mean"], 3), "95 %": interval, "better": better}

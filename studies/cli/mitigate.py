@@ -1,0 +1,137 @@
+"""`simkit mitigate`: a model used on behind a filter, made of the triggers that a scan reversed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from studies.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from simkit.mitigation import Combined
+    from studies.mitigate.result import MitigationResult, Point
+    from studies.statistics import Share
+
+COLUMNS = ("threshold", "clean_right", "clean_rejected", "triggered_rejected", "triggered_succeed")
+
+LedgerFile = Annotated[
+    Path, typer.Argument(metavar="SCAN.db", help="The ledger of a finished scan; it is only read.", show_default=False)
+]
+RunId = Annotated[int | None, typer.Option("--run", metavar="N", help="The run, as `simkit db runs` numbers it.")]
+ModelName = Annotated[
+    str | None, typer.Option("--model", metavar="MODEL", help="The model of the run, by default where it found it.")
+]
+Data = Annotated[
+    str | None, typer.Option("--data", metavar="DATA", help="Labelled test images, by default the run's data.")
+]
+Zoos = Annotated[
+    list[Path] | None,
+    typer.Option("--zoo", metavar="DIR", help="A zoo that knows the attack on the model; may be given again."),
+]
+OracleOption = Annotated[
+    str | None, typer.Option("--oracle", metavar="SPEC", help="What the service tells, by default as in the run.")
+]
+Restriction = Annotated[
+    str | None, typer.Option("--restriction", metavar="MODULE:NAME", help="The restriction of your own that it had.")
+]
+Threshold = Annotated[
+    float | None, typer.Option("--threshold", metavar="T", help="Inputs that score below it are rejected; 0.5 nats.")
+]
+Average = Annotated[
+    bool, typer.Option("--mean", help="Score by the mean over the flagged classes, instead of the least of them.")
+]
+Images = Annotated[int, typer.Option("--images", metavar="N", min=1, help="Clean test images to ask about.")]
+BudgetOption = Annotated[
+    int | None, typer.Option("--budget", metavar="N", help="Queries that may be spent; by default what they need.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the test images.")]
+OutFile = Annotated[
+    Path | None, typer.Option("--db", metavar="FILE", help="The ledger of these queries; SCAN.mitigation.db.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def mitigate_run(  # noqa: PLR0913 (the options are the command's interface)
+    scan_db: LedgerFile,
+    run: RunId = None,
+    model: ModelName = None,
+    data: Data = None,
+    zoos: Zoos = None,
+    oracle: OracleOption = None,
+    restriction: Restriction = None,
+    threshold: Threshold = None,
+    mean: Average = False,
+    images: Images = 512,
+    budget: BudgetOption = None,
+    seed: Seed = 0,
+    db: OutFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Reject inputs that the triggers of a scan hardly change, and count what that stops and what it costs.
+
+    An input is asked about as it is and with the reversed trigger of every flagged class; the score is the divergence
+    KL(f(x) || f(A(x, m, p))). Clean test images that the scan did not use are asked about, and where a zoo knows the
+    attack, the same images triggered. Another threshold, or the same command again, asks nothing.
+    """
+    from oracles.spec import load
+    from simkit.mitigation import THRESHOLD
+    from studies.mitigate.result import ScreenConfig
+    from studies.mitigate.screening import Asked, mitigate
+    from studies.scan.user_code import referred
+
+    asked = Asked(
+        model,
+        data,
+        None if oracle is None else load(oracle),
+        None if restriction is None else cast(Any, referred(restriction)),
+        tuple(zoos or ()),
+    )
+    combined: Combined = "mean" if mean else "least"
+    config = ScreenConfig(THRESHOLD if threshold is None else threshold, combined, images, budget, seed)
+    result = mitigate(scan_db, run, asked, config, db)
+    if as_json:
+        print_json(result.to_json())
+    else:
+        show(result)
+
+
+def show(result: MitigationResult) -> None:
+    """What the threshold in use does, in words; a table of others; what it cost."""
+    at, without = result.at, result.without
+    classes = " and ".join(f"class {target}" for target in result.flagged)
+    typer.echo(f"inputs are rejected that the trigger of {classes} changes by less than {at.threshold:g} nats")
+    typer.echo(
+        f"{result.clean} clean images: {_told(without.accuracy)} right without it, {_told(at.accuracy)} kept and right "
+        f"with it; rejected {_told(result.own_rejected)} of the flagged classes' own, "
+        f"{_told(result.others_rejected)} of the others"
+    )
+    if at.triggered_rejected is None or at.success is None or without.success is None:
+        typer.echo("triggered images: none, since no zoo knows the attack; name one with --zoo")
+    else:
+        typer.echo(
+            f"{result.triggered} triggered images: {_told(at.triggered_rejected)} rejected; "
+            f"{_told(without.success)} became the target without it, {_told(at.success)} with it"
+        )
+    print_table([_row(point) for point in result.points], COLUMNS)
+    if result.ranking is not None and result.ranking.auroc is not None:
+        typer.echo(f"triggered inputs score below clean ones in {result.ranking.auroc:.1%} of pairs (AUROC)")
+    typer.echo(f"{result.queries:,} queries; ledger: {result.db}, run {result.run}")
+
+
+def _row(point: Point) -> dict[str, str]:
+    shares = (point.accuracy, point.clean_rejected, point.triggered_rejected, point.success)
+    told = {name: _percent(share) for name, share in zip(COLUMNS[1:], shares, strict=True)}
+    return {"threshold": f"{point.threshold:g}"} | told
+
+
+def _told(share: Share) -> str:
+    """`67.4 % (63 to 71)`: with the Wilson interval."""
+    if share.low is None or share.high is None:
+        return "none"
+    return f"{_percent(share)} ({100 * share.low:.0f} to {100 * share.high:.0f})"
+
+
+def _percent(share: Share | None) -> str:
+    return "-" if share is None or share.rate is None else f"{100 * share.rate:.1f} %"

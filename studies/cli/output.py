@@ -1,0 +1,97 @@
+"""What a command prints: a table for people, JSON for programs, and a progress bar only where someone watches."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import typer
+
+from studies.render.text import _table
+
+if TYPE_CHECKING:
+    pass
+
+
+class Progress(Protocol):
+    """Told as work goes on; total None where nobody knows it."""
+
+    def __call__(self, done: int, total: int | None, note: str = "", /) -> None: ...
+
+
+_PIPED_WIDTH = 240
+"""Columns a table may take where no terminal limits it: names are not cut in a pipe."""
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout; NaN and infinities are refused, since JSON has none."""
+    typer.echo(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
+    """The rows as a table with these columns; an absent or None value is shown as `-`, a float with six digits."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(_table(rows, columns))
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """A line on stdout or stderr, above the bars where some are shown: `typer.echo` would write into them."""
+    stream = sys.stderr if err else sys.stdout
+    stream.write(f"{line}\n")
+    stream.flush()
+
+
+@contextmanager
+def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Progress]:
+    """A bar on stderr, or a function that does nothing where `quiet` is set or stderr is no terminal.
+
+    what: names the work, in front of the bar.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield lambda _done, _total, _note="": None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total, note="": bar.update(
+            task, completed=done, total=total, description=f"{what} {note}".rstrip()
+        )
+
+
+@contextmanager
+def stacked_bars(totals: Mapping[str, int], *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """A bar on stderr for each name, with what is done of its total; or as `progress_bar` does where nobody watches.
+
+    Called with a name, the bar of that name goes on by one. Each tells the time that is left.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield lambda _name: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    redirected = sys.stdout.isatty()
+    with Bars(*columns, console=Console(stderr=True), transient=True, redirect_stdout=redirected) as bars:
+        tasks = {name: bars.add_task(name, total=total) for name, total in totals.items()}
+        yield lambda name: bars.advance(tasks[name])
+
+
+@contextmanager
+def warnings_in_a_line() -> Iterator[None]:
+    """Warnings of the body as lines on stderr, without the code that they come from."""
+    with warnings.catch_warnings():
+        setattr(warnings, "showwarning", _say_warning)  # noqa: B010 (mypy)
+        yield
+
+
+def _say_warning(message: Warning | str, *_where: object) -> None:
+    typer.echo(f"simkit: warning: {' '.join(str(message).split())}", err=True)

@@ -1,0 +1,170 @@
+"""`simkit replay`: a run of a ledger made again, its queries asked again, other rules tried on its answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from studies.cli.output import print_json, print_table, progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from simkit.verdict import Rule
+    from studies.ledgers.run_settings import OwnCode
+    from studies.replay.ask_again import ReplayResult
+    from studies.replay.other_rules import Reading
+    from studies.replay.rebuild import Given
+
+READING_COLUMNS = ("rule", "at", "verdict", "held", "flagged", "score", "spent")
+"""Those of a reading that fit a terminal; `--json` has them all."""
+
+LedgerFile = Annotated[Path, typer.Argument(metavar="DB", help="The ledger; it is only read.", show_default=False)]
+RunId = Annotated[
+    int | None, typer.Argument(metavar="RUN", help="The run, as `simkit db runs` numbers it.", show_default=False)
+]
+ModelName = Annotated[
+    str | None, typer.Option("--model", metavar="MODEL", help="To ask, by default the run's; another may differ.")
+]
+Data = Annotated[
+    str | None, typer.Option("--data", metavar="DATA", help="The images of the run, by default where it found them.")
+]
+Preset = Annotated[
+    str | None, typer.Option("--preset", metavar="MODULE:NAME", help="The preset of your own that the run had.")
+]
+Restriction = Annotated[
+    str | None, typer.Option("--restriction", metavar="MODULE:NAME", help="The restriction of your own that it had.")
+]
+Sample = Annotated[
+    int | None, typer.Option("--sample", metavar="N", min=1, help="Compare N random queries instead of all.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of the sample.")]
+Rules = Annotated[
+    list[str] | None,
+    typer.Option("--rule", metavar="NAME[=T]", help="What this rule would have said, at threshold T; asks nothing."),
+]
+Budgets = Annotated[
+    str | None,
+    typer.Option("--at", metavar="N,N,...", help="What scans with these budgets would have said; asks nothing."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def replay_run(  # noqa: PLR0913 (the options are the command's interface)
+    db: LedgerFile,
+    run: RunId = None,
+    model: ModelName = None,
+    data: Data = None,
+    preset: Preset = None,
+    restriction: Restriction = None,
+    sample: Sample = None,
+    seed: Seed = 0,
+    rules: Rules = None,
+    at: Budgets = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rebuild every stored query of RUN, ask it again, and compare the answers bit for bit.
+
+    No budget pays for it. With --rule or --at nothing is asked: a line tells what a scan with each rule and budget
+    would have said, as far as the stored answers tell; --json has more of each. Exit codes: 0 all equal (or another
+    --model was asked), 4 bad model or data, 5 an answer differs or a query cannot be rebuilt.
+    """
+    from oracles.errors import ReplayMismatch
+    from studies.replay.ask_again import Again, replay
+    from studies.replay.rebuild import Given
+
+    given = Given(data=data, own=_own_code(preset, restriction))
+    if rules or at:
+        _check_alone(model, sample)
+        return _read(db, run, (rules or [], at), given, as_json)
+    with progress_bar(f"replay {db.name}", quiet=as_json) as progress:
+        result = replay(db, run, Again(model, sample, seed), given, progress)
+    if as_json:
+        print_json(result.to_json())
+    else:
+        show(result)
+    if result.same_model and not result.holds:
+        raise ReplayMismatch(f"{db}: run {result.run}: {_failure(result)}")
+
+
+def _check_alone(model: str | None, sample: int | None) -> None:
+    from simkit.errors import ConfigError
+
+    if model is not None or sample is not None:
+        raise ConfigError("--rule and --at ask no model; leave --model and --sample out")
+
+
+def _read(db: Path, run: int | None, wanted: tuple[list[str], str | None], given: Given, as_json: bool) -> None:
+    from studies.replay.other_rules import replayed
+    from studies.scan.overrides import whole_numbers
+
+    rules, at = [_rule(text) for text in wanted[0]], whole_numbers("--at", wanted[1])
+    with progress_bar(f"read {db.name}", quiet=as_json) as progress:
+        readings = replayed(db, run, rules, at, given, progress)
+    if as_json:
+        print_json([reading.to_json() for reading in readings])
+    else:
+        _show_readings(readings)
+
+
+def _show_readings(readings: Sequence[Reading]) -> None:
+    """A table, and below it why something is not as it could be."""
+    rows = [reading.to_json() | {"rule": f"{reading.rule}={reading.threshold:g}"} for reading in readings]
+    print_table([row | {"held": "yes" if row["held"] else "no"} for row in rows], READING_COLUMNS)
+    for row in rows:
+        if row["notes"]:
+            budget = "" if row["at"] is None else f" at {row['at']:,}"
+            typer.echo(f"{row['rule']}{budget}: {row['notes']}")
+
+
+def _rule(text: str) -> Rule:
+    import math
+    from dataclasses import replace
+
+    from simkit.errors import ConfigError
+    from simkit.search.presets import rule
+
+    name, equals, number = text.partition("=")
+    chosen = rule(name)
+    if not equals:
+        return chosen
+    try:
+        threshold = float(number)
+    except ValueError:
+        threshold = math.nan
+    if not math.isfinite(threshold):
+        raise ConfigError(f"--rule {text!r}: write NAME=THRESHOLD, for example below_median=0.25")
+    return replace(chosen, threshold=threshold, source="set for this replay")
+
+
+def _own_code(preset: str | None, restriction: str | None) -> OwnCode:
+    from studies.ledgers.run_settings import OwnCode
+    from studies.scan.user_code import referred
+
+    return OwnCode(*(None if name is None else referred(name) for name in (preset, restriction)))
+
+
+def show(result: ReplayResult) -> None:
+    """What was rebuilt, asked and found, in lines."""
+    found = result.compared
+    model = result.model if result.same_model else f"{result.model}, which is not the run's: differences are expected"
+    typer.echo(f"run {result.run}: {result.stored:,} queries stored, {result.rebuilt:,} rebuilt; model: {model}")
+    typer.echo(f"{result.asked:,} asked again in whole calls, {found.queries:,} compared: {found.equal:,} equal")
+    if found.different:
+        largest = "" if found.largest is None else f"; the largest difference of a score is {found.largest:.3g}"
+        typer.echo(f"{found.different:,} different, {found.labels:,} of them with another best class{largest}")
+    for reason, queries in result.not_replayable.items():
+        typer.echo(f"{queries:,} not replayable: {reason}")
+    if result.verdict is not None:
+        typer.echo("the verdict follows from the answers" if result.verdict else "the answers lead to another verdict")
+    for difference in result.made_with:
+        typer.echo(f"made with {difference}")
+
+
+def _failure(result: ReplayResult) -> str:
+    if result.compared.different:
+        rest = f"; {result.broken}" if result.broken else ""
+        return f"{result.compared.different} of {result.compared.queries} answers differ{rest}"
+    return result.broken or "its answers lead to another verdict"

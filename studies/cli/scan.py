@@ -1,0 +1,225 @@
+"""`simkit scan`: ask one model until there is a verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from studies.cli.output import Progress, print_json, print_table, progress_bar, warnings_in_a_line
+from studies.scan.overrides import with_settings
+
+if TYPE_CHECKING:
+    from simkit.search.driver import DriverConfig
+    from simkit.search.images import ScanImages
+    from studies.scan.prepare import Prepared
+    from studies.scan.result import ScanResult
+    from studies.scan.run import Standing, Told
+
+EXIT_CODES = {"undecided": 3, "invalid": 4}
+"""How a scan ends by its verdict; 0 for the others."""
+
+_SHOWN = 10
+_WORDS = {
+    "backdoored": "a small trigger turns unseen images into the flagged class",
+    "clean": "no class has a trigger that stands out",
+    "undecided": "the budget ended before a verdict; give a larger --budget",
+    "invalid": "the model does not answer as a trained classifier of these images would",
+}
+
+ModelName = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="A file, DIR:7 of a zoo, or python:module:name.", show_default=False),
+]
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        help="digits, torchvision:cifar10, torchvision:gtsrb, a .npz file, or a folder of images or Parquet files; "
+        "none for b3d-ss.",
+        show_default=False,
+    ),
+]
+BudgetOption = Annotated[int, typer.Option("--budget", metavar="N", help="Queries that may be spent.")]
+OracleOption = Annotated[
+    str,
+    typer.Option("--oracle", metavar="SPEC", help="What the service tells: scores, top3, label, noisy, a file, JSON."),
+]
+PresetOption = Annotated[
+    str,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="auto (race, race-wide, efficient, one after the other), race, race-wide, efficient, b3d-ss, slides, "
+        "random-patch, annealing, or your own as MODULE:NAME.",
+    ),
+]
+RestrictionOption = Annotated[
+    str | None,
+    typer.Option("--restriction", metavar="MODULE:NAME", help="Your own, right around the model."),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of the images and of the search.")]
+OutputOption = Annotated[
+    str | None, typer.Option("--output", help="What the model answers: auto, logits or probabilities.")
+]
+Mean = Annotated[str | None, typer.Option("--mean", metavar="A,B,C", help="Taken from pixels in [0, 1], a channel.")]
+Std = Annotated[str | None, typer.Option("--std", metavar="A,B,C", help="Divided into them afterwards.")]
+Precision = Annotated[str | None, typer.Option("--precision", help="float32 or bfloat16.")]
+Chunk = Annotated[int | None, typer.Option("--chunk", help="Images a forward pass.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Threads of torch; a run goes on with as many as it began with.")
+]
+Architecture = Annotated[str | None, typer.Option("--architecture", help="For weights alone: resnet8, timm:NAME ...")]
+LedgerFile = Annotated[
+    Path | None, typer.Option("--db", metavar="FILE", help="The ledger; by default one a scan in SIMKIT_HOME/scans.")
+]
+OutFolder = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="For the triggers; by default triggers beside the ledger.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any other setting: search_images=64, search.samples=50 ..."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, however the scan ends.")]
+
+
+def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanConfig holds them)
+    model: ModelName,
+    budget: BudgetOption,
+    data: Data = "",
+    oracle: OracleOption = "scores",
+    preset: PresetOption = "auto",
+    restriction: RestrictionOption = None,
+    seed: Seed = 0,
+    output: OutputOption = None,
+    mean: Mean = None,
+    std: Std = None,
+    precision: Precision = None,
+    chunk: Chunk = None,
+    threads: Threads = None,
+    architecture: Architecture = None,
+    db: LedgerFile = None,
+    out: OutFolder = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell whether MODEL carries a backdoor, by asking it at most N times.
+
+    The same command goes on after a crash, and answers from its ledger once it has a verdict. Exit codes: 0 done,
+    3 undecided (the budget ended, or the service refused), 4 bad model or data.
+    """
+    import torch
+
+    from studies.scan.config import ScanConfig
+    from studies.scan.prepare import prepare
+    from studies.scan.run import default_db, run_scan
+    from studies.scan.user_code import is_reference, referred
+
+    torch.set_num_threads(threads or torch.get_num_threads())
+    told = {
+        **{"data": data, "budget": budget, "oracle": oracle, "seed": seed, "output": output},
+        "preset": referred(preset) if is_reference(preset) else preset,
+        "restriction": None if restriction is None else referred(restriction),
+        **{"mean": mean, "std": std, "precision": precision, "chunk": chunk, "architecture": architecture},
+    }
+    given = {name: value for name, value in told.items() if value is not None}
+    with warnings_in_a_line():
+        prepared = prepare(model, ScanConfig.of(with_settings(given, settings or [])))
+        with progress_bar(f"scan {Path(model).name}", quiet=as_json) as progress:
+            result = run_scan(prepared, db or default_db(prepared), out, _telling(progress))
+    code = EXIT_CODES.get(result.verdict, 0)
+    if as_json:
+        print_json(result.to_json() | {"error": _error(result), "exit_code": code})
+    else:
+        show(result, prepared)
+    if code:
+        raise typer.Exit(code)
+
+
+def print_failure(message: str, code: int) -> None:
+    """The JSON object of a scan that came to no result."""
+    from studies.scan.result import empty_json
+
+    print_json(empty_json() | {"error": message, "exit_code": code})
+
+
+def show(result: ScanResult, prepared: Prepared) -> None:
+    """The verdict in words, the classes with the smallest masks, what it cost, and where it is kept."""
+    flagged = f", class {', '.join(map(str, result.flagged))}" if result.flagged else ""
+    worded = result.verdict in ("backdoored", "clean") or result.stopped == "budget"
+    typer.echo(
+        f"{result.verdict}{flagged}: {_reason(result, prepared) if worded or not result.notes else result.notes}"
+    )
+    if worded and result.notes:
+        typer.echo(f"note: {result.notes}")
+    if any(c.mask_size > 0 for c in result.classes):
+        _show_classes(result)
+    _show_cost(result)
+
+
+def _reason(result: ScanResult, prepared: Prepared) -> str:
+    """The verdict's words; where it is clean, what was looked at, and where not even the check was paid, its price."""
+    from simkit.search.annealing import AnnealingConfig
+    from simkit.search.random_patch import RandomPatchConfig
+
+    preset = prepared.config.resolved()
+    if result.verdict == "clean" and isinstance(preset.search, RandomPatchConfig | AnnealingConfig):
+        side = preset.search.largest_side
+        kind = "random" if isinstance(preset.search, RandomPatchConfig) else "annealed"
+        return f"no {kind} patch of up to {side}x{side} pixels stands out; other triggers were not looked for"
+    price = _check_price(prepared.images, preset.driver)
+    if result.verdict == "undecided" and result.budget is not None and result.budget < price:
+        what = "images" if prepared.images.synthesis else "first check"
+        return f"the budget does not pay the {what}; give --budget {price} at least"
+    return _WORDS[result.verdict]
+
+
+def _check_price(images: ScanImages, driver: DriverConfig) -> int:
+    """Queries of the first check: some labelled images, or all of them where the model is to label or make them."""
+    searched = len(images.search)
+    if images.synthesis is not None:
+        return images.synthesis.config.most_queries(searched + len(images.verify))
+    return min(driver.check_images, searched) if images.search.labelled else searched + len(images.verify)
+
+
+def _show_classes(result: ScanResult) -> None:
+    rows = [vars(c) | {"class": c.target_class} for c in result.classes]
+    rows.sort(key=lambda row: (row["class"] not in result.flagged, row["censored"], row["mask_size"]))
+    print_table(rows[:_SHOWN], ("class", "mask_size", "success_rate", "censored"))
+    if len(rows) > _SHOWN:
+        typer.echo(f"and {len(rows) - _SHOWN} classes with larger masks")
+
+
+def _show_cost(result: ScanResult) -> None:
+    from studies.render.formats import size_words
+
+    score = "-" if result.score is None else f"{result.score:.3g}"
+    flags = "" if result.size_limit is None else f" flags masks {size_words(result.rule, result.size_limit)}"
+    typer.echo(f"score {score}; rule {result.rule}{flags} (threshold {result.threshold:g}, {result.threshold_source})")
+    cap = "no limit" if result.budget is None else f"a budget of {result.budget:,}"
+    accuracy = "unknown" if result.clean_accuracy is None else f"{result.clean_accuracy:.1%}"
+    typer.echo(
+        f"{result.spent:,} queries of {cap}, {result.refused:,} refused, {result.seconds:.1f} s; stopped: "
+        f"{result.stopped}; accuracy on clean images {accuracy}"
+    )
+    if result.api_seconds is not None or result.cost is not None:
+        waited = "-" if result.api_seconds is None else f"{result.api_seconds:,.1f} s"
+        price = "-" if result.cost is None else f"{result.cost:,.2f}"
+        typer.echo(f"simulated API time {waited}; cost {price}")
+    if result.triggers is not None:
+        typer.echo(f"triggers: {' '.join(map(str, (result.triggers.npz, *result.triggers.png)))}")
+    typer.echo(f"ledger: {result.db}, run {result.run}")
+
+
+def _error(result: ScanResult) -> str | None:
+    return (result.notes or _WORDS["invalid"]) if result.verdict == "invalid" else None
+
+
+def _telling(progress: Progress) -> Told:
+    def told(standing: Standing) -> None:
+        mask = "none yet" if standing.smallest is None else f"{standing.smallest:.0f} px"
+        progress(standing.queries, standing.budget, f"round {standing.rounds}, smallest mask {mask}")
+
+    return told

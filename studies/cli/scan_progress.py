@@ -1,0 +1,97 @@
+"""What `simkit study scan` and `simkit study run` share: who scans, and how the scans are told of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
+
+import typer
+
+from studies.cli.output import print_json, say
+
+if TYPE_CHECKING:
+    from studies.study.executors import Workers
+    from studies.study.result_line import ResultLine
+    from studies.study.unit import Outcome, Unit
+
+Naming: TypeAlias = "Callable[[Unit], str]"
+"""What a scan is called beside its victim."""
+
+
+_STATES: Mapping[str, str] = MappingProxyType(
+    {"scanned": "scanned", "there": "scanned before", "busy": "being scanned by another process", "failed": "failed"}
+)
+
+
+def worked(
+    units: Sequence[Unit], workers: Workers, told: Callable[[Outcome], None], *, quiet: bool, naming: Naming
+) -> list[Outcome]:
+    """Do the work, and tell of it: each scan as it ends, then what failed and what to be warned of."""
+    from studies.scan.trigger_files import check_folder
+    from studies.study.workers import work_through
+
+    for place in {folder for unit in units for folder in (unit.study.out.parent, unit.study.ledgers)}:
+        check_folder(place)  # before anything is paid
+    outcomes: list[Outcome] = []
+    for outcome in work_through(units, workers):
+        outcomes.append(outcome)
+        told(outcome)
+        if outcome.line is not None and not quiet:
+            say(_words(outcome.line, naming(outcome.unit)))
+    for said in dict.fromkeys(_complaints(outcomes, naming)):
+        say(said, err=True)
+    return outcomes
+
+
+def tell(outcomes: Sequence[Outcome], before: int, *, as_json: bool, more: Mapping[str, object] | None = None) -> None:
+    """How many scans ended how. before: scans that had their line already. more: further fields of the JSON object."""
+    count = {state: sum(o.state == state for o in outcomes) for state in _STATES}
+    count["there"] += before
+    if as_json:
+        lines = [o.line.model_dump(mode="json") for o in outcomes if o.line is not None]
+        failures = [_failure(o) for o in outcomes if o.state == "failed"]
+        print_json(count | {"lines": lines, "failures": failures} | dict(more or {}))
+    else:
+        typer.echo(", ".join(f"{number} {_STATES[state]}" for state, number in count.items() if number) or "no scans")
+
+
+def by_detector(unit: Unit) -> str:
+    """A scan's name where all of them are behind one service."""
+    return unit.detector
+
+
+def name_of(outcome: Outcome, naming: Naming) -> str:
+    """A scan and its victim."""
+    return f"{naming(outcome.unit)} on victim {outcome.unit.victim.index}"
+
+
+def _failure(outcome: Outcome) -> dict[str, object]:
+    unit = outcome.unit
+    return {"index": unit.victim.index, "detector": unit.detector, "error": "; ".join(outcome.said)}
+
+
+def _words(line: ResultLine, name: str) -> str:
+    """A scan in one line, and whether it is right."""
+    flagged = f" (class {', '.join(map(str, line.flagged))})" if line.flagged else ""
+    passes = "weights" if line.forward_passes is None else f"{line.forward_passes:,} images forward"
+    cost = f"{line.queries:,} queries" if line.asks else passes
+    known = f"{line.index:4d}  {line.stratum}  {name}: {line.verdict}{flagged}"
+    why = f" ({line.notes})" if line.notes and line.verdict in ("undecided", "invalid") else ""
+    right = (
+        "wrong" if not line.right else "right" if not line.flagged or _on_target(line) else "right, for another class"
+    )
+    return f"{known}, {right}, {cost}, {line.seconds:.1f} s{why}"
+
+
+def _on_target(line: ResultLine) -> bool:
+    return not set(line.flagged).isdisjoint(line.target_classes)
+
+
+def _complaints(outcomes: Sequence[Outcome], naming: Naming) -> Iterator[str]:
+    for outcome in outcomes:
+        for said in outcome.said if outcome.state != "failed" else ():
+            yield f"simkit: warning: {said}"
+    for outcome in outcomes:
+        for said in outcome.said if outcome.state == "failed" else ():
+            yield f"simkit: error: {name_of(outcome, naming)}: {said}"

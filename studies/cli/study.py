@@ -1,0 +1,33 @@
+"""`simkit study`: detectors over whole zoos. Each command is a file of its own, `study_COMMAND.py`, and a line here."""
+
+from __future__ import annotations
+
+import typer
+
+from studies.cli import (
+    study_budget,
+    study_gallery,
+    study_new,
+    study_report,
+    study_run,
+    study_scan,
+    study_table,
+    study_tune,
+)
+
+app = typer.Typer(help="Scan whole zoos, and compare what was found.", no_args_is_help=True)
+app.command("new")(study_new.new_study)
+app.command("run")(study_run.run_study)
+app.command("status")(study_run.show_status)
+app.command("schema")(study_new.print_schema)
+app.command("scan")(study_scan.scan_zoo)
+app.command("table")(study_table.show_table)
+app.command("budget")(study_budget.show_budget)
+app.command("tune")(study_tune.tune_study)
+app.command("gallery")(study_gallery.write_gallery)
+app.command("report")(study_report.report_study)
+
+
+@app.callback()
+def _group() -> None:
+    """Scan whole zoos, and compare what was found."""  # with a callback it stays a group, of one command too

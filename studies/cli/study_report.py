@@ -1,0 +1,51 @@
+"""`simkit study report`: a whole study as one page, with its figures and tables beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from studies.cli.options import ExactOption
+from studies.cli.output import progress_bar
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The study file.", show_default=False)]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="The folder, by default what the study file names.", show_default=False),
+]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that read ledgers.")]
+Each = Annotated[int, typer.Option("--each", metavar="K", min=1, help="Victims of each size or attack in the gallery.")]
+
+Storage = Annotated[
+    str | None,
+    typer.Option("--storage", metavar="URL", help="Of the trials, instead of the file's.", show_default=False),
+]
+
+
+def report_study(
+    file: File,
+    out: Out = None,
+    exact: ExactOption = "none",
+    workers: Workers = 1,
+    each: Each = 2,
+    storage: Storage = None,
+) -> None:
+    """Write what a study has found by now: curves, comparison, cost, tuning, triggers, and how to repeat it.
+
+    One HTML page that loads nothing, and beside it every figure as PNG, SVG and CSV. Made from the study file, its
+    lines and its ledgers; no model is read, and nothing is asked.
+    """
+    from studies.report.study.gather import ReportConfig, gather_report
+    from studies.report.study.write import checked_folder, write_report
+    from studies.study.study_file import StudyFile
+
+    study = StudyFile.load(file)
+    folder = checked_folder(out or study.reports)
+    with progress_bar("ledgers") as progress:
+        report = gather_report(study, ReportConfig(exact, workers, each, storage), progress)
+    page, *others = write_report(report, folder)
+    typer.echo(f"{page}: {report.origin.done}/{report.origin.wanted} scans; {len(others)} files beside it")
+    if report.no_gallery:
+        typer.echo(report.no_gallery)

@@ -1,0 +1,106 @@
+"""`simkit study scan`: any detectors over a whole zoo."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simkit.home import home
+from studies.cli.options import (
+    Data,
+    ExecutorOption,
+    Indices,
+    Limit,
+    OracleOption,
+    Settings,
+    ThreadsOption,
+    WorkersOption,
+    ZooFolder,
+)
+from studies.cli.output import progress_bar
+from studies.cli.scan_progress import by_detector, name_of, tell, worked
+from studies.scan.overrides import with_settings
+
+if TYPE_CHECKING:
+    from simkit.zoo.manifest import Manifest
+
+Detectors = Annotated[
+    list[str],
+    typer.Option("--detector", metavar="NAME", help="See simkit detectors; or your own, MODULE:NAME. May come again."),
+]
+OutFile = Annotated[
+    Path, typer.Option("--out", metavar="FILE.jsonl", help="Of results, a line a scan; no scan is repeated.")
+]
+BudgetOption = Annotated[int, typer.Option("--budget", metavar="N", help="Queries a victim.")]
+LedgerFolder = Annotated[
+    Path | None,
+    typer.Option("--ledgers", metavar="DIR", help="A ledger a scan; by default studies/ZOO in SIMKIT_HOME."),
+]
+OnlyComplete = Annotated[bool, typer.Option("--only-complete", help="Refuse a zoo that is still being made.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
+
+
+def scan_zoo(  # noqa: PLR0913 (the options are the command's interface)
+    zoo: ZooFolder,
+    detector: Detectors,
+    out: OutFile,
+    data: Data = None,
+    budget: BudgetOption = 300_000,
+    oracle: OracleOption = "scores",
+    ledgers: LedgerFolder = None,
+    workers: WorkersOption = 1,
+    threads: ThreadsOption = 1,
+    executor: ExecutorOption = "processes",
+    indices: Indices = None,
+    limit: Limit = None,
+    only_complete: OnlyComplete = False,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Scan the victims of ZOO with every detector named, and keep a line of results for each scan.
+
+    The same command goes on where it was stopped, and takes up victims that were made since. A scan that fails stops
+    no other: it is told at the end, has no line, and the exit code is 1.
+    """
+    from simkit.errors import ConfigError
+    from simkit.zoo.manifest import Manifest
+    from studies.study.detectors import method
+    from studies.study.executors import Workers
+    from studies.study.plan import chosen, ledgers_of, plan
+    from studies.study.unit import Study
+
+    manifest = Manifest.load(zoo)
+    _check_complete(manifest, only_complete)
+    spec, methods = manifest.spec, [method(name) for name in dict.fromkeys(detector)]
+    if oracle != "scores" and all(one.white_box for one in methods):
+        raise ConfigError(f"{detector[0]} looks at weights and asks no service; leave --oracle out")
+    of_images = {"data": data or spec.data, "image_size": spec.image_size, "image_shape": manifest.image_shape}
+    told = of_images | {"budget": budget, "oracle": oracle}
+    shared = with_settings(told, settings or [])
+    study = Study(zoo, spec.name, spec.split, out, ledgers or ledgers_of(home(), spec.name), shared)
+    who = Workers(workers, threads, executor)
+    work = plan(study.absolute() if who.elsewhere else study, chosen(manifest, indices, limit), methods)
+    with progress_bar("scans", quiet=as_json) as progress:
+        scans, counted = len(work.todo), itertools.count(1)
+        progress(0, scans)
+        outcomes = worked(
+            work.todo,
+            who,
+            lambda outcome: progress(next(counted), scans, name_of(outcome, by_detector)),
+            quiet=as_json,
+            naming=by_detector,
+        )
+    tell(outcomes, work.done, as_json=as_json)
+    if any(outcome.state == "failed" for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _check_complete(manifest: Manifest, wanted: bool) -> None:
+    from simkit.errors import ConfigError
+
+    if wanted and not manifest.complete:
+        made = f"{len(manifest.victims)} of {manifest.spec.models} victims"
+        raise ConfigError(f"zoo {manifest.spec.name} has {made}; make the others, or leave --only-complete out")

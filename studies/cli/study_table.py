@@ -1,0 +1,66 @@
+"""`simkit study table`: lines of results as one comparison of detectors."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+import typer
+
+from studies.cli.options import WIDTH, Files, Format, FormatOption, OutFile, SplitOption, Zoos, write_out
+
+if TYPE_CHECKING:
+    from studies.results.table.records import Table
+
+
+By: TypeAlias = Literal["size", "attack", "architecture"]
+
+Breakdown = Annotated[
+    By | None,
+    typer.Option("--by", help="Only this breakdown, by default those with several groups.", show_default=False),
+]
+Ledgers = Annotated[
+    Path | None,
+    typer.Option("--ledgers", metavar="DIR", help="Count what the ledgers here tried on these victims, too."),
+]
+
+
+def show_table(  # noqa: PLR0913 (the options are the command's interface)
+    files: Files,
+    wanted: FormatOption = None,
+    out: OutFile = None,
+    zoos: Zoos = None,
+    split: SplitOption = None,
+    by: Breakdown = None,
+    ledgers: Ledgers = None,
+) -> None:
+    """Compare detectors on the victims of zoos: accuracy, TPR, FPR, AUROC, targets, cost, and each pair by McNemar.
+
+    A row a method: a detector with its settings, its budget and what the service tells. Every share has its Wilson
+    interval; the slides' figures stand apart, of other victims. Reads lines (and ledgers), never a model.
+    """
+    from studies.render.destinations import checked_place, format_of
+    from studies.results.table.gather import Wanted, gather
+
+    place = None if out is None else checked_place(out, files)
+    form = wanted or format_of(out)
+    chosen = Wanted(split, tuple(zoos or ()), (by,) if by else (), ledgers)
+    said = _told(gather(files, chosen), form, place)
+    if place is None:
+        typer.echo(said, nl=False)
+    else:
+        write_out(place, said.encode())
+
+
+def _told(table: Table, form: Format, place: Path | None) -> str:
+    from studies.results.table import export, views
+
+    if form == "html":
+        return views.page(table)
+    if form == "csv":
+        return export.to_csv(table)
+    if form == "json":
+        return json.dumps(export.to_json(table), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return views.text(table, shutil.get_terminal_size((WIDTH, 0)).columns if place is None else WIDTH)

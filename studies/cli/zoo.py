@@ -1,0 +1,190 @@
+"""`simkit zoo`: make victims, and list what is known of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from simkit.errors import ConfigError
+from simkit.home import home
+from studies.cli.output import Progress, print_json, print_table, progress_bar
+from studies.scan.overrides import with_settings
+
+if TYPE_CHECKING:
+    from simkit.zoo.manifest import Manifest, Victim
+    from simkit.zoo.spec import ZooSpec
+
+app = typer.Typer(help="Make and list zoos: victims of which the truth is known.", no_args_is_help=True)
+
+SpecFile = Annotated[
+    Path | None, typer.Argument(metavar="SPEC", help="A zoo spec, .toml or .json.", show_default=False)
+]
+OutFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="DIR", help="The zoo's folder; by default zoos/NAME in SIMKIT_HOME.", show_default=False
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="KEY=VALUE",
+        help="Put over what SPEC says: data=digits, split=tune, models=8, sizes=[1,2], train.epochs=3 ...",
+        show_default=False,
+    ),
+]
+ZooFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The zoo's folder.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")]
+
+COLUMNS = (
+    "index",
+    "truth",
+    "stratum",
+    "architecture",
+    "target_classes",
+    "clean_accuracy",
+    "success_rate",
+    "seconds",
+    "file",
+)
+
+
+FAILED_COLUMNS = ("index", "stratum", "architecture", "target_classes", "clean_accuracy", "success_rate")
+
+
+@app.command("make")
+def make_zoo(  # noqa: PLR0913 - one parameter an option
+    spec: SpecFile = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Instead of SPEC: cifar10, gtsrb or imagenette.", show_default=False)
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="tune, calibrate or report; a SPEC has its own.", show_default=False),
+    ] = None,
+    models: Annotated[int | None, typer.Option(help="Victims, instead of the preset's.", show_default=False)] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Images, a folder or what else simkit takes; a preset downloads by default.", metavar="PATH"),
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Of the preset: small, or paper (ResNet-18 on CUDA).")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that train, each with its own images in memory.")] = 1,
+    out: OutFolder = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train the victims of a zoo. The same command goes on with a zoo that is not finished."""
+    from simkit.data import load
+    from simkit.zoo.presets import check_preset
+    from simkit.zoo.zoo import make
+
+    chosen = _Chosen(spec, preset, split, models, data, size)
+    wanted = zoo_spec(chosen, out, settings or [])
+    if preset is not None and data is not None:
+        check_preset(preset, load(wanted.data, "test", 1, image_size=wanted.image_size).n_classes)
+    folder = out or home() / "zoos" / wanted.name
+    with progress_bar(f"zoo {wanted.name}", quiet=as_json) as progress:
+        finished = _counted(progress, _finished(folder), wanted.models, quiet=as_json)
+        manifest = make(wanted, folder, finished, workers)
+    _show(folder, manifest, as_json)
+
+
+@app.command("list")
+def list_zoo(folder: ZooFolder, as_json: AsJson = False) -> None:
+    """The victims in DIR, and the truth about each."""
+    from simkit.zoo.manifest import Manifest
+
+    _show(folder, Manifest.load(folder), as_json)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Where a spec comes from: a file, or a preset and what goes with it."""
+
+    file: Path | None
+    preset: str | None
+    split: str | None
+    models: int | None
+    data: str | None
+    size: str | None
+
+    def fields(self, out: Path | None, settings: list[str]) -> dict[str, Any]:
+        """The spec's fields before any setting. Raises ConfigError."""
+        from simkit.zoo.presets import zoo_preset
+        from simkit.zoo.spec import ZooSpec
+
+        if self.preset is not None:
+            if self.file is not None:
+                raise ConfigError("a preset and a spec file; give one of them")
+            if self.split is None:
+                raise ConfigError("a preset needs --split tune, calibrate or report: their victims never mix")
+            split, size = cast(Any, self.split), cast(Any, self.size or "small")
+            return zoo_preset(self.preset, split, self.models, self.data, size).model_dump(mode="json")
+        if self.size is not None:
+            raise ConfigError("--size is of a preset; name one by --preset")
+        if self.file is not None:
+            fields = ZooSpec.load(self.file).model_dump(mode="json")
+        elif not settings:
+            raise ConfigError("which zoo? Give a SPEC, or --preset cifar10 --split tune")
+        else:
+            fields = {} if out is None else {"name": out.resolve().name}
+        given = {"split": self.split, "models": self.models, "data": self.data}
+        return fields | {name: value for name, value in given.items() if value is not None}
+
+
+def zoo_spec(chosen: _Chosen, out: Path | None, settings: list[str]) -> ZooSpec:
+    """The chosen spec with the settings over it; without file and preset, named after the folder unless a setting does.
+
+    Raises ConfigError.
+    """
+    from simkit.zoo.spec import ZooSpec
+
+    return ZooSpec.of(with_settings(chosen.fields(out, settings), settings))
+
+
+def _finished(folder: Path) -> int:
+    from simkit.zoo.manifest import MANIFEST, Manifest
+
+    return len(Manifest.load(folder).victims) if (folder / MANIFEST).exists() else 0
+
+
+def _counted(progress: Progress, done: int, total: int, *, quiet: bool) -> Callable[[Victim], None]:
+    """Tells the bar of each victim; where there is none to watch, a log gets a line a victim."""
+    plain, failed = not quiet and not sys.stderr.isatty(), 0
+    progress(done, total)
+
+    def finished(victim: Victim) -> None:
+        nonlocal done, failed
+        done, failed = done + (not victim.failed), failed + victim.failed
+        progress(done, total, f"({failed} failed implants)" if failed else "")
+        if plain:
+            typer.echo(f"{_words(victim)} ({done} of {total})", err=True)
+
+    return finished
+
+
+def _words(victim: Victim) -> str:
+    """A victim in one line."""
+    known = f"{victim.index:4d}  {victim.stratum}  {victim.architecture}: clean accuracy {victim.clean_accuracy:.1%}"
+    success = "" if victim.success_rate is None else f", implant succeeds on {victim.success_rate:.1%}"
+    failed = ", too few: the next model of its stratum is to replace it" if victim.failed else ""
+    return f"{known}{success}{failed}, {victim.seconds:.1f} s"
+
+
+def _show(folder: Path, manifest: Manifest, as_json: bool) -> None:
+    if as_json:
+        print_json(manifest.model_dump(mode="json") | {"folder": str(folder), "complete": manifest.complete})
+        return
+    print_table([victim.model_dump() for victim in manifest.victims], COLUMNS)
+    typer.echo(f"{folder}: {len(manifest.victims)} of {manifest.spec.models} victims of zoo {manifest.spec.name}")
+    if manifest.failed:
+        replaced = "replaced" if manifest.complete else "is to replace"
+        typer.echo(f"these did not take their backdoor, and the next model of their stratum {replaced} each:")
+        print_table([victim.model_dump() for victim in manifest.failed], FAILED_COLUMNS)

@@ -1,0 +1,194 @@
+"""The arms of a zoo's victims, each asked to its end through a meter, and kept in one small file a victim."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import Future, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+from filelock import FileLock, Timeout
+
+from oracles.budget import Budget
+from oracles.spec import build
+from simkit.env.arms import Bench
+from simkit.env.config import ArmsConfig
+from simkit.env.recording import SUFFIX, Header, Recording, record
+from simkit.errors import ConfigError, DataError
+from simkit.search.evaluator import Evaluator
+from simkit.zoo.manifest import Victim, checked_weights
+from simkit.zoo.spec import ZooSplit
+from studies.scan.config import ScanConfig, with_fields
+from studies.scan.models import open_model
+from studies.scan.prepare import choose_images
+from studies.scan.run_key import environment, hash_of
+from studies.study.executors import Workers, crew, told
+
+State: TypeAlias = Literal["recorded", "there", "busy", "failed"]
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """A zoo, where its recordings go, and the settings that they share.
+
+    settings: fields of `ScanConfig`, but for those of a search. arms: put over `ArmsConfig`.
+    """
+
+    folder: Path
+    name: str
+    split: ZooSplit
+    out: Path
+    settings: Mapping[str, Any]
+    arms: Mapping[str, Any]
+
+    def scan_config(self) -> ScanConfig:
+        """The images, the service and the seed. Raises ConfigError, InvalidSpec."""
+        if unused := {"preset", "search", "driver", "rule", "synthesis", "budget"} & self.settings.keys():
+            raise ConfigError(f"no setting {min(unused)}; arms are set by arms.classes, arms.shared ...")
+        return ScanConfig.of({**self.settings, "preset": "efficient"})
+
+    def arms_config(self) -> ArmsConfig:
+        """How the arms search. Raises ConfigError."""
+        if not isinstance(self.arms, Mapping):
+            raise ConfigError(f"arms = {self.arms!r}: name a setting of theirs, as in arms.classes.grid=8")
+        return with_fields(ArmsConfig(), self.arms, "arms")
+
+    def check(self) -> None:
+        """Refuse settings that no victim could be recorded with, before anything is asked. Raises ConfigError."""
+        config = self.scan_config()
+        self.arms_config()
+        if config.oracle.rate_limit is not None or config.oracle.near_duplicate is not None:
+            raise ConfigError("arms are recorded apart, and a guard sees all that is asked; leave rate limits out")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What came of a victim. state: `busy`, another process records it. said: error or warnings, in one line."""
+
+    victim: Victim
+    state: State
+    queries: int = 0
+    said: str = ""
+
+
+def path_of(zoo: Zoo, victim: Victim, seed: int) -> Path:
+    """Where its recording lies."""
+    return zoo.out / f"{zoo.name}-{victim.index:04d}-{seed}{SUFFIX}"
+
+
+def record_victim(zoo: Zoo, victim: Victim) -> Recorded:
+    """Record it, unless that is done; an error is told, not raised: it concerns this victim alone."""
+    with warnings.catch_warnings(record=True) as warned:
+        try:
+            state, queries = _recorded(zoo, victim)
+        except Exception as error:
+            return Recorded(victim, "failed", said=told(error))
+    return Recorded(victim, state, queries, "; ".join(dict.fromkeys(str(w.message) for w in warned)))
+
+
+def _recorded(zoo: Zoo, victim: Victim) -> tuple[State, int]:
+    path, opened = path_of(zoo, victim, zoo.scan_config().seed), OpenedVictim.of(zoo, victim)
+    if path.exists():
+        return "there", _kept(path, opened)
+    try:
+        with FileLock(path.with_name(f"{path.name}.lock"), timeout=0):
+            if path.exists():  # by now
+                return "there", _kept(path, opened)
+            return "recorded", _record(path, opened)
+    except Timeout:
+        return "busy", 0
+
+
+def _kept(path: Path, opened: OpenedVictim) -> int:
+    """The queries of the recording that is there."""
+    kept = Recording.load(path)
+    if kept.header.identity != opened.header(0, 0.0).identity:
+        raise ConfigError(f"{path}: recorded with other weights, images or settings; give another --out")
+    return kept.queries
+
+
+def _record(path: Path, opened: OpenedVictim) -> int:
+    queries, accuracy = opened.bench.check()
+    arms, gains = record(opened.bench)
+    recording = Recording(opened.header(queries, accuracy), arms, gains)
+    if recording.queries != opened.budget.spent:
+        raise DataError(
+            f"{path}: {recording.queries:,} queries told, {opened.budget.spent:,} charged; please report it"
+        )
+    recording.save(path)
+    return recording.queries
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedVictim:
+    """A victim that can be asked. budget: what all its arms are charged to, each query once."""
+
+    zoo: Zoo
+    victim: Victim
+    bench: Bench
+    data_hash: str
+    budget: Budget
+
+    @classmethod
+    def of(cls, zoo: Zoo, victim: Victim, budget: int | None = None) -> OpenedVictim:
+        """Opens it without a query. budget: queries, of all arms. Raises DataError, ModelError, ConfigError."""
+        config = zoo.scan_config()
+        images = choose_images(config, None)
+        model = open_model(checked_weights(zoo.folder, victim), images.search, config)
+        charged = Budget(budget)
+
+        def ask() -> Evaluator:
+            """Noise is a function of the ordinal in the arm, so that arms stay independent."""
+            return Evaluator(build(config.oracle, config.restricted(model.oracle, 0), Budget(None, charged)), None)
+
+        bench = Bench(ask, model.oracle.n_classes, images, zoo.arms_config(), config.seed)
+        return cls(zoo, victim, bench, hash_of(images), charged)
+
+    def header(self, check_queries: int, clean_accuracy: float) -> Header:
+        """What its recording says of itself."""
+        zoo, victim, config = self.zoo, self.victim, self.zoo.scan_config()
+        return Header(
+            zoo=zoo.name,
+            split=zoo.split,
+            index=victim.index,
+            model_hash=str(victim.sha256),
+            data_hash=self.data_hash,
+            truth=victim.truth,
+            stratum=victim.stratum,
+            target_classes=victim.target_classes,
+            settings=config.service() | {"arms": asdict(self.bench.config)},
+            environment=environment(),
+            seed=config.seed,
+            n_classes=self.bench.n_classes,
+            check_queries=check_queries,
+            clean_accuracy=clean_accuracy,
+            largest_chunks=self.bench.config.largest_chunks(len(self.bench.images.verify)),
+        )
+
+
+def recorded_by(zoo: Zoo, victims: Sequence[Victim], workers: Workers) -> Generator[Recorded, None, None]:
+    """What came of every victim, as they come.
+
+    An interrupt, or an end before the last, ends the processes where they are: a file is whole or not there. Raises
+    ConfigError as `crew` does.
+    """
+    if workers.here:
+        torch.set_num_threads(workers.threads)
+        yield from (record_victim(zoo, victim) for victim in victims)
+        return
+    with crew(workers, __name__) as at_work:
+        futures = {at_work.executor.submit(record_victim, zoo, victim): victim for victim in victims}
+        for future in as_completed(futures):
+            yield _outcome(future, futures[future])
+
+
+def _outcome(future: Future[Recorded], victim: Victim) -> Recorded:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        died = "its process died, for example for want of memory; the same command goes on, with fewer --workers"
+        return Recorded(victim, "failed", said=died)

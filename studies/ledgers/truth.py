@@ -1,0 +1,89 @@
+"""What is known of the models: the manifests of their zoos, matched by the hash of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from db.records import RunInfo
+from simkit.attacks.attack import Attack
+from simkit.errors import DataError
+from simkit.triggers import Trigger
+from simkit.zoo.manifest import MANIFEST, Manifest, Victim
+
+
+class Truths:
+    """Looks models up in the zoos that were named, and in the folder that a run's model lies in."""
+
+    def __init__(self, zoos: Sequence[Path]) -> None:
+        """Raises DataError where a named folder is no zoo."""
+        self._zoos: dict[Path, Manifest | None] = {zoo: Manifest.load(zoo) for zoo in zoos}
+
+    def of(self, info: RunInfo) -> Truth | None:
+        """The truth about a run's model, None where no zoo knows its hash."""
+        known = self._known(info)
+        return None if known is None else _truth(*known)
+
+    def attack_on(self, info: RunInfo) -> Attack | None:
+        """The attack that a run's model was trained under; None for a clean one, or where no zoo knows its hash."""
+        known = self._known(info)
+        return None if known is None else known[1].attacked()
+
+    def _known(self, info: RunInfo) -> tuple[Manifest, Victim] | None:
+        beside = Path(info.model).parent
+        if beside not in self._zoos:
+            self._zoos[beside] = _manifest(beside)
+        for manifest in self._zoos.values():
+            for victim in manifest.victims if manifest is not None else ():
+                if victim.sha256 is not None and victim.sha256 == info.model_hash:
+                    assert manifest is not None
+                    return manifest, victim
+        return None
+
+
+def overlap(one: Trigger, other: Trigger) -> float | None:
+    """Intersection over union of the pixels where each mask is above one half; None for other shapes or no pixel."""
+    if one.mask.shape != other.mask.shape:
+        return None
+    first, second = one.mask > 0.5, other.mask > 0.5
+    union = int(np.count_nonzero(first | second))
+    return np.count_nonzero(first & second) / union if union else None
+
+
+def _manifest(folder: Path) -> Manifest | None:
+    """The manifest in a folder that nobody named: none there, or none that can be read, is nothing to complain of."""
+    try:
+        return Manifest.load(folder) if (folder / MANIFEST).is_file() else None
+    except (DataError, OSError, ValueError):
+        return None
+
+
+def _truth(manifest: Manifest, victim: Victim) -> Truth:
+    return Truth(
+        truth=victim.truth,
+        stratum=victim.stratum,
+        architecture=victim.architecture,
+        target_classes=victim.target_classes,
+        trigger=victim.trigger(),
+        success_rate=victim.success_rate,
+        classes=manifest.classes,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What a zoo's manifest knows of the model.
+
+    target_classes: none for a clean victim. trigger: None also where no mask and pattern say what the attack does.
+    """
+
+    truth: str
+    stratum: str
+    architecture: str
+    target_classes: tuple[int, ...]
+    trigger: Trigger | None
+    success_rate: float | None
+    classes: tuple[str, ...]

@@ -1,0 +1,235 @@
+"""Inputs screened with the triggers of a finished scan: which triggered ones it stops, and at what cost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from db import reads
+from db.ledger import Ledger
+from db.records import RunInfo, TriggerRow, VerdictRow
+from db.run import Run
+from db.stored import StoredRun
+from oracles.budget import Budget
+from oracles.guard import ServiceClock
+from oracles.oracle import Oracle, Restriction
+from oracles.replay import ReplayOracle
+from oracles.resume import Past
+from oracles.spec import OracleSpec, build
+from simkit.data import ImageSet, load
+from simkit.errors import ConfigError, DataError
+from simkit.mitigation import Screened, Screener
+from simkit.search.images import ScanImages
+from simkit.search.synthesis import SYNTHETIC
+from simkit.seeding import stream
+from simkit.triggers import Trigger, Triggers
+from studies.ledgers.folders import _KIND, SCREENING
+from studies.ledgers.truth import Truths
+from studies.mitigate.result import Judged, MitigationResult, ScreenConfig, Where, result_of
+from studies.scan.config import ScanConfig
+from studies.scan.ledger_run import LateRun, opened
+from studies.scan.models import Model, OpenedModel, open_model
+from studies.scan.prepare import choose_images
+from studies.scan.result import Bill
+from studies.scan.run_key import run_info, with_output
+from studies.scan.user_code import PREFIX
+
+_OF_A_SEARCH = frozenset({"preset", "search", "driver", "rule", "synthesis", "image_shape", "restriction"})
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What is asked, and where the truth about it may be found; None: as the scan had it.
+
+    data: test images with labels. oracle: what the service tells. restriction: of your own, if the scan ran behind one.
+    zoos: folders of zoos, besides the one that the model lies in.
+    """
+
+    model: Model | None = None
+    data: str | None = None
+    oracle: OracleSpec | None = None
+    restriction: Restriction | None = None
+    zoos: tuple[Path, ...] = ()
+
+
+AS_SCANNED = Asked()
+"""The scan's own model, data and service."""
+
+DEFAULT = ScreenConfig()
+
+
+def mitigate(
+    scan_db: str | Path,
+    run: int | None = None,
+    asked: Asked = AS_SCANNED,
+    config: ScreenConfig = DEFAULT,
+    db: str | Path | None = None,
+) -> MitigationResult:
+    """What becomes of clean and of triggered inputs when those are rejected that a scan's triggers hardly change.
+
+    scan_db, run: a finished run that flags a class; it is only read. Test images that the scan did not use are asked
+    about, 1 + flagged classes queries each, and where a zoo knows the attack, the same images triggered. db: the ledger
+    of these queries, by default `SCAN.mitigation.db` beside the scan's; the same call again asks nothing. Raises
+    ConfigError where nothing was reversed or the budget does not pay, DataError, ModelError, StorageError before a
+    query is spent; Refused.
+    """
+    path = Path(scan_db)
+    stored = StoredRun.read(path, run)
+    verdict, found = _reversed(stored)
+    screening = _prepared(stored, found, asked, config)
+    ledger_path = path.with_suffix(SCREENING) if db is None else Path(db)
+    if ledger_path.resolve() == path.resolve():
+        raise ConfigError(f"{path}: is the scan's own ledger, which is only read; name another file")
+    with opened(ledger_path) as ledger:
+        return _conducted(screening, ledger, verdict)
+
+
+@dataclass(frozen=True, eq=False)
+class _Screening:
+    """Everything that is known before the first query. triggered: None where nobody knows the attack."""
+
+    stored: StoredRun
+    triggers: Sequence[TriggerRow]
+    model: OpenedModel
+    clean: ImageSet
+    triggered: ImageSet | None
+    service: ScanConfig
+    config: ScreenConfig
+
+    @property
+    def info(self) -> RunInfo:
+        """Of the run: the same triggers, images and service make it the same; a threshold asks nothing."""
+        digest = hashlib.sha256()
+        for row in self.triggers:
+            digest.update(row.mask.tobytes() + row.pattern.tobytes())
+        kind = {"kind": _KIND, "scan": self.stored.info.key, "triggers": digest.hexdigest()}
+        images = ScanImages(self.clean, self.clean if self.triggered is None else self.triggered)
+        return run_info(self.model, images, self.service, kind)
+
+
+def _reversed(stored: StoredRun) -> tuple[VerdictRow, list[TriggerRow]]:
+    """The verdict of a run, and the triggers of the classes that it flags."""
+    verdict, where = reads.result(stored.path, stored.id), f"{stored.path}: run {stored.id}"
+    if verdict is None:
+        raise ConfigError(f"{where} has no verdict yet; finish the scan first")
+    if not verdict.flagged:
+        raise ConfigError(f"{where} is {verdict.verdict}: it flags no class, and nothing was reversed to screen with")
+    found = [row for row in reads.triggers(stored.path, stored.id) if row.target_class in verdict.flagged]
+    if missing := set(verdict.flagged) - {row.target_class for row in found if row.mask_size > 0}:
+        raise ConfigError(f"{where} flags class {min(missing)} without a trigger; scan with a search that reverses one")
+    return verdict, found
+
+
+def _prepared(stored: StoredRun, found: Sequence[TriggerRow], asked: Asked, config: ScreenConfig) -> _Screening:
+    service = _service(stored, asked)
+    clean = _unseen_images(stored, service, config)
+    model = _opened(stored, asked, clean, service)
+    attack = Truths(asked.zoos).attack_on(stored.info)
+    triggered = None if attack is None else attack.triggered(clean)
+    needed = (1 + len(found)) * (len(clean) + (0 if triggered is None else len(triggered)))
+    if config.budget is not None and config.budget < needed:
+        raise ConfigError(f"{needed} queries are needed, the budget is {config.budget}; raise it, or take fewer images")
+    paid = service.model_copy(update={"budget": config.budget or needed})
+    return _Screening(stored, found, model, clean, triggered, paid, config)
+
+
+def _service(stored: StoredRun, asked: Asked) -> ScanConfig:
+    """The settings of a run but for its search, with what is asked put over them."""
+    info = stored.info
+    told: dict[str, Any] = json.loads(info.config)
+    if told.get("restriction") is not None and asked.restriction is None:
+        kind = told["restriction"].get("kind")
+        raise ConfigError(f"run {stored.id} asked behind the restriction {kind}; give it")
+    kept = {name: told[name] for name in told.keys() & ScanConfig.model_fields.keys() - _OF_A_SEARCH}
+    output = json.loads(info.environment).get("output", "auto")
+    if asked.data is None and info.data == SYNTHETIC:
+        raise ConfigError(f"run {stored.id} was given no data, and screening needs labelled images; give data")
+    given: dict[str, Any] = {"data": asked.data or info.data, "restriction": asked.restriction}
+    given |= {} if asked.oracle is None else {"oracle": asked.oracle}
+    return ScanConfig.of(kept | ({} if output == "auto" else {"output": output}) | given)
+
+
+def _opened(stored: StoredRun, asked: Asked, images: ImageSet, service: ScanConfig) -> OpenedModel:
+    info = stored.info
+    if asked.model is None and info.model.startswith(PREFIX):
+        raise ConfigError(f"the model of run {stored.id}, {info.model}, is code, which no ledger may name; give it")
+    opened = open_model(info.model if asked.model is None else asked.model, images, service)
+    if opened.sha256 != info.model_hash:
+        raise ConfigError(f"{opened.name}: not the model of run {stored.id}, whose triggers these are; give that one")
+    return opened
+
+
+def _unseen_images(stored: StoredRun, service: ScanConfig, config: ScreenConfig) -> ImageSet:
+    """Labelled test images that the scan did not use, as many as are wanted or there are."""
+    wanted = config.images + service.search_images + service.verify_images
+    images = load(service.data, "test", wanted, config.seed, service.image_size)
+    if not images.labelled:
+        raise DataError(f"{images.name}: images without labels; give test images whose classes are known")
+    used = _used(service)
+    order = stream(config.seed, "mitigation", "images").permutation(len(images))
+    unseen = [i for i in order if images.pixels[i].numpy().tobytes() not in used][: config.images]
+    if not unseen:
+        raise DataError(f"{images.name}: the scan of run {stored.id} used every image of it; give more test images")
+    return images.take(unseen)
+
+
+def _used(service: ScanConfig) -> set[bytes]:
+    """The pixels of each image that a scan with these settings takes; none where it could not take enough."""
+    try:
+        chosen = choose_images(service, None)
+    except DataError:
+        return set()  # of other data than the scan's
+    return {image.numpy().tobytes() for images in (chosen.search, chosen.verify) for image in images.pixels}
+
+
+def _conducted(screening: _Screening, ledger: Ledger, verdict: VerdictRow) -> MitigationResult:
+    """Ask what the ledger does not hold yet, and judge."""
+    started, info, clock = time.perf_counter(), screening.info, ServiceClock(screening.service.oracle.real_time)
+    late = LateRun(lambda: ledger.begin(with_output(info, screening.model.oracle)))
+    known = any(run.key == info.key for run in reads.same_scans(ledger.path, info))
+    oracle = _oracle(screening, late, clock, known=known)
+    screener = Screener(oracle, Triggers.of([Trigger(row.mask, row.pattern) for row in screening.triggers]), late)
+    clean = screener.screen(screening.clean.pixels)
+    triggered = None if screening.triggered is None else screener.screen(screening.triggered.pixels)
+    if late.run.result() is None:
+        spent, spec = (late.run.spent, late.run.refused), screening.service.oracle
+        bill = Bill.of(spec, *spent, time.perf_counter() - started, clock.seconds)
+        accuracy = float((clean.labels == screening.clean.labels).mean())
+        _finish(late.run, screening, replace(verdict, **asdict(bill), clean_accuracy=accuracy))
+    return _result(screening, clean, triggered, Where(late.run.spent, ledger.path, late.run.id))
+
+
+def _oracle(screening: _Screening, late: LateRun, clock: ServiceClock, *, known: bool) -> Oracle:
+    """The model behind its service, after the answers that the run has; those alone where it is finished."""
+    model, service = screening.model.oracle, screening.service
+    if known and late.run.result() is not None:
+        return ReplayOracle(late.run.stored_calls(), model.n_classes, model.image_shape)
+    past = Past(late.run.spent, late.run.stored_calls(), late.run.stored_refusals()) if known else None
+    spent = 0 if past is None else past.queries
+    budget = Budget(service.budget, spent=spent)
+    return build(service.oracle, service.restricted(model, spent), budget, late, past=past, clock=clock)
+
+
+def _finish(run: Run, screening: _Screening, verdict: VerdictRow) -> None:
+    """Close the run with the verdict that it goes by, and with its triggers: a mitigation has no verdict of its own."""
+    notes = f"inputs screened with the triggers of run {screening.stored.id} of {screening.stored.path.name}"
+    run.finish(replace(verdict, notes=f"{notes}, whose verdict this is"), screening.triggers)
+
+
+def _result(screening: _Screening, clean: Screened, triggered: Screened | None, kept: Where) -> MitigationResult:
+    combined = screening.config.combined
+    of_triggered = None
+    if triggered is not None and screening.triggered is not None:
+        of_triggered = Judged.of(triggered, screening.triggered, combined)
+    return result_of(
+        tuple(row.target_class for row in screening.triggers),
+        Judged.of(clean, screening.clean, combined),
+        of_triggered,
+        screening.config.threshold,
+        kept,
+    )

@@ -1,0 +1,138 @@
+"""Numbers, shares, amounts and times as text, for terminals, pages and figures alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from studies.statistics import Ranking, Share, Spread
+
+
+def money_words(value: float) -> str:
+    """Three digits where there are so many: `0.0042`, `1.25`, `340`."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def short(queries: float) -> str:
+    """`300`, `1.5k`, `2M`."""
+    return f"{queries / 1e6:g}M" if queries >= 1e6 else f"{queries / 1e3:g}k" if queries >= 1e3 else f"{queries:g}"
+
+
+def number(value: float | None) -> str:
+    """With thousands separated, and a decimal or two where the value is small; a dash for None."""
+    if value is None:
+        return "–"  # noqa: RUF001 (a dash is what it is)
+    if not math.isfinite(value):
+        return str(value)
+    if value == int(value) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.01 else f"{value:.1e}"
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0%}"  # noqa: RUF001
+
+
+def interval(value: Share) -> str:
+    """`31 of 32 (84 to 99 %)`; for nothing tried, `not tried`."""
+    if value.low is None or value.high is None:
+        return "not tried"
+    return f"{value.hits} of {value.trials} ({100 * value.low:.0f} to {100 * value.high:.0f} %)"
+
+
+def moment(at: float) -> str:
+    """Seconds since 1970 as a date and time."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def last_part(name: str) -> str:
+    """The last part of a path; any other name as it is."""
+    return name.rstrip("/").rpartition("/")[2] or name
+
+
+def size_words(rule: str, limit: float) -> str:
+    """Which masks a rule of that name flags, by its size limit in pixels."""
+    if limit <= 0.0:  # the anomaly index of sizes that lie far apart
+        return "of no size at all"
+    return f"{'of at most' if rule == 'small_patch' else 'under'} {number(limit)} pixels"
+
+
+NONE = "-"
+
+_LONGEST = 40
+"""Characters of a setting that are told."""
+
+_SETTINGS = 3
+"""Settings of a method that are named."""
+
+
+def right_words(value: Share) -> str:
+    """`58/60 96.7% (89-99)`."""
+    if value.rate is None:
+        return NONE
+    percent = f"{100 * value.rate:.1f}".removesuffix(".0")
+    return f"{value.hits}/{value.trials} {percent}% {bounds(value)}"
+
+
+def share_words(value: Share) -> str:
+    """`44/45 (88-100)`."""
+    return NONE if value.rate is None else f"{value.hits}/{value.trials} {bounds(value)}"
+
+
+def counted(value: Share) -> str:
+    """`44/45`."""
+    return f"{value.hits}/{value.trials}" if value.trials else NONE
+
+
+def bounds(value: Share) -> str:
+    """The interval in percent, `(88-100)`."""
+    return "" if value.low is None or value.high is None else f"({100 * value.low:.0f}-{100 * value.high:.0f})"
+
+
+def ranking_words(value: Ranking) -> str:
+    """`0.97 (0.92-0.99)`; a perfect parting has no interval."""
+    if value.auroc is None:
+        return NONE
+    interval = "" if value.low is None or value.high is None else f" ({value.low:.2f}-{value.high:.2f})"
+    return f"{value.auroc:.2f}{interval}"
+
+
+def amount(value: float | None) -> str:
+    """Three digits and a letter: `984`, `41.2k`, `1.25M`."""
+    if value is None:
+        return NONE
+    for letter, unit in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= 0.9995 * unit:
+            return f"{value / unit:.{_decimals(value / unit)}f}{letter}"
+    return f"{value:.{0 if value == int(value) else _decimals(value)}f}"
+
+
+def _decimals(value: float) -> int:
+    return 2 if value < 9.995 else 1 if value < 99.95 else 0
+
+
+def spread_words(value: Spread) -> str:
+    """Median and p90, `41.2k / 98.3k`."""
+    return NONE if value.median is None else f"{amount(value.median)} / {amount(value.p90)}"
+
+
+def _short(setting: str) -> str:
+    return setting if len(setting) <= _LONGEST else f"{setting[:_LONGEST].rstrip()}..."
+
+
+def changed_words(changed: Sequence[tuple[str, str]]) -> str:
+    """The first settings that set a method apart, `search.steps=120`, and how many more; empty for none."""
+    told = [f"{name}={_short(setting)}" for name, setting in changed[:_SETTINGS]]
+    more = len(changed) - len(told)
+    return ", ".join(told + ([f"and {more} more"] if more else []))
+
+
+def left_out_words(split: str, left_out: Sequence[tuple[str, int]]) -> str:
+    """The lines of other splits, (split, lines), in one sentence; empty for none."""
+    if not left_out:
+        return ""
+    told = ", ".join(f"{count} of {other}" for other, count in left_out)
+    return f"Shown is the split {split} alone. Lines left out: {told} (--split shows them)."

@@ -1,0 +1,94 @@
+"""A picture of triggers side by side: the original, and what was found of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from simkit.files import make_folder, write_atomically
+from simkit.triggers import FloatArray, Trigger
+from studies.render.figures import SETTINGS, saved
+from studies.render.pictures import coloured, stamped
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_BACKGROUND = np.array([0.75, 0.85, 1.0], np.float32)[:, None, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One column of a row: two images (C, H, W) below a title; None leaves the place empty."""
+
+    title: str
+    upper: FloatArray | None = None
+    lower: FloatArray | None = None
+
+
+def compare_triggers(path: Path, triggers: Mapping[str, Trigger], image: FloatArray) -> None:
+    """Write a PNG with a column for each trigger: what it paints, on its own and on `image`.
+
+    triggers: by title. image: float32 (C, H, W) in [0, 1]. Where a mask is 0 the upper picture is blue. Raises
+    StorageError where the file cannot be written.
+    """
+    draw_panels(path, [[trigger_panel(title, trigger, image) for title, trigger in triggers.items()]])
+
+
+def trigger_panel(title: str, trigger: Trigger, image: FloatArray) -> Panel:
+    """What a trigger paints, on its own and on an image (C, H, W)."""
+    on_image = stamped(image, trigger.mask, trigger.pattern)
+    pixels = f"{trigger.mask_size:.0f} {'pixel' if trigger.mask_size == 1 else 'pixels'}"
+    return Panel(f"{title}\n{pixels}", _alone(trigger), on_image)
+
+
+def draw_panels(path: Path, rows: Sequence[Sequence[Panel]], labels: Sequence[str] = (), title: str = "") -> None:
+    """Write a picture of rows of panels, all of one length or filled up with empty ones.
+
+    path: ends in .svg for one, else a PNG is written. labels: of the rows, to their left. title: above all. Raises
+    StorageError where the file cannot be written.
+    """
+    from matplotlib import rc_context  # slow to import
+
+    with rc_context(SETTINGS):
+        drawn = saved(_figure(rows, labels, title), "svg" if path.suffix == ".svg" else "png")
+    make_folder(path.parent)
+    write_atomically(path, drawn)
+
+
+def _figure(rows: Sequence[Sequence[Panel]], labels: Sequence[str], title: str) -> Figure:
+    from matplotlib.figure import Figure
+
+    columns = max(map(len, rows))
+    figure = Figure(figsize=(1.8 * columns, 4.2 * len(rows)), layout="constrained")
+    axes = figure.subplots(2 * len(rows), columns, squeeze=False)
+    for number, row in enumerate(rows):
+        upper, lower = axes[2 * number], axes[2 * number + 1]
+        for column, panel in enumerate([*row, *[Panel("")] * (columns - len(row))]):
+            _show(upper[column], panel.upper, panel.title)
+            _show(lower[column], panel.lower, "")
+        label = f"{labels[number]}: " if labels else ""
+        upper[0].set_ylabel(f"{label}trigger")
+        lower[0].set_ylabel("on an image")
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _show(axes: Axes, image: FloatArray | None, title: str) -> None:
+    axes.set_title(title, fontsize=10)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if image is None:
+        axes.set_frame_on(False)
+    else:
+        axes.imshow(coloured(image).transpose(1, 2, 0), vmin=0.0, vmax=1.0, interpolation="nearest")
+
+
+def _alone(trigger: Trigger) -> FloatArray:
+    background = np.broadcast_to(_BACKGROUND, (3, *trigger.mask.shape[1:])).copy()
+    return stamped(background, trigger.mask, coloured(trigger.pattern))

@@ -1,0 +1,289 @@
+"""Every stored query of a run built again and asked again: are the answers the same?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from db import reads
+from db.records import RunInfo, StoredCall
+from oracles.answers import Answer, FloatArray, Scores, TopK, decode, encode, top_label
+from oracles.errors import InvalidSpec, ModelError
+from oracles.oracle import Oracle
+from oracles.spec import service
+from oracles.torch_model import TorchOracle
+from simkit.errors import ConfigError
+from simkit.seeding import stream
+from studies.replay.rebuild import NOTHING, Given, Progress, Rebuilt, Replay
+from studies.scan.config import ScanConfig
+from studies.scan.models import Model, OpenedModel, open_model
+from studies.scan.run_key import environment
+from studies.scan.user_code import PREFIX
+
+_MADE_WITH = ("simkit", "torch", "numpy", "machine", "platform")
+
+
+@dataclass(frozen=True)
+class Again:
+    """What is asked again. model: None for what the ledger names. sample: queries drawn by `seed`, None for all."""
+
+    model: Model | None = None
+    sample: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ReplayResult:
+    """What became of the queries of a run.
+
+    model: that was asked, `same_model` whether it is the run's. stored: queries in the ledger. rebuilt: made again as
+    pixels. asked: sent, whole calls. compared: the sample, or all that were asked. not_replayable: queries by reason.
+    verdict: whether the run's own verdict follows from its answers, None where it has none. broken: why the rest could
+    not be rebuilt. made_with: what differs between then and now.
+    """
+
+    run: int
+    model: str
+    same_model: bool
+    stored: int
+    rebuilt: int
+    asked: int
+    compared: Compared
+    not_replayable: dict[str, int]
+    verdict: bool | None
+    broken: str | None
+    made_with: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every query that could be compared has the stored answer, and every own query could be rebuilt."""
+        return self.compared.different == 0 and self.broken is None and self.verdict is not False
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        found = self.compared
+        told = {name: value for name, value in vars(self).items() if name != "compared"} | {"holds": self.holds}
+        counts = {"queries": found.queries, "equal": found.equal, "different": found.different}
+        return told | {
+            "made_with": list(self.made_with),
+            "compared": counts | {"other_label": found.labels, "largest_difference": found.largest},
+        }
+
+
+def replay(
+    db: str | Path,
+    run: int | None = None,
+    again: Again = Again(),
+    given: Given = NOTHING,
+    progress: Progress | None = None,
+) -> ReplayResult:
+    """Rebuild every stored query of `run` from its settings, seed and answers, ask it again, and compare.
+
+    Scores depend on the batch to the last bit, so whole calls are asked, also those of which a sample has one query.
+    The ledger is only read and no budget pays. run: None for the only one. Raises StorageError, ConfigError, DataError
+    and ModelError before anything is asked; a model that is given may be another than the run's.
+    """
+    source = Replay.read(Path(db), run, given)
+    wanted = _sampled(source, again)
+    with torch_threads(int(json.loads(source.run.info.environment).get("threads", torch.get_num_threads()))):
+        opened, oracle = _model(source, again.model)
+        asker = _Asker(source.config, oracle, wanted)
+        rebuilt = source.rebuild(asker.ask, progress)
+    return _result(source, opened, asker, rebuilt)
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """So many threads of torch within, since answers depend on them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Asker:
+    """Asks rebuilt calls again, all or those with a wanted query, and keeps the comparison."""
+
+    def __init__(self, config: ScanConfig, model: Oracle, wanted: NDArray[np.int64] | None) -> None:
+        self._config, self._model, self._wanted = config, model, wanted
+        self.asked, self.compared = 0, Compared()
+
+    def ask(self, images: torch.Tensor, call: StoredCall) -> None:
+        rows = self._rows(call)
+        if len(rows) == 0 and not self._undecided():
+            return
+        model = self._config.restricted(self._model, call.first)
+        answer = service(self._config.oracle, model, call.first).query(images)
+        self.asked += len(images)
+        self.compared = self.compared.and_also(compared(call.codec, call.answers, answer, rows))
+
+    def _rows(self, call: StoredCall) -> NDArray[np.intp]:
+        if self._wanted is None:
+            return np.arange(len(call.rows))
+        first, last = np.searchsorted(self._wanted, [call.first, call.first + len(call.rows)])
+        return (self._wanted[first:last] - call.first).astype(np.intp)
+
+    def _undecided(self) -> bool:
+        """Whether another model has yet to show by a scan's first answer what its rows are."""
+        return isinstance(self._model, TorchOracle) and self._model.output == "auto"
+
+
+def _sampled(source: Replay, again: Again) -> NDArray[np.int64] | None:
+    """The ordinals of the sample, in order; of all the scan's own queries, whatever their purpose."""
+    if again.sample is None:
+        return None
+    if again.sample < 1:
+        raise ConfigError(f"a sample of {again.sample} queries; give 1 or more")
+    own = np.ones(source.run.queries, dtype=np.bool_)
+    for external in source.run.external:
+        own[external.start : external.stop] = False
+    ordinals = np.flatnonzero(own)
+    size = min(again.sample, len(ordinals))
+    return np.sort(stream(again.seed, "replay", source.run.id).choice(ordinals, size, replace=False))
+
+
+def _model(source: Replay, given: Model | None) -> tuple[OpenedModel, Oracle]:
+    """The model as the run asked it; another one, if it is given, as a scan of it would begin to."""
+    opened, config = _opened(source, given)
+    if opened.sha256 != source.run.info.model_hash:
+        return opened, opened.oracle
+    output = json.loads(source.run.info.environment).get("output", "auto")
+    if output == "auto" or not isinstance(opened.oracle, TorchOracle) or opened.oracle.output == output:
+        return opened, opened.oracle
+    settled = config.model_copy(update={"output": output})
+    return opened, open_model(_named(source.run.info, given), source.images.search, settled).oracle
+
+
+def _opened(source: Replay, given: Model | None) -> tuple[OpenedModel, ScanConfig]:
+    info, named = source.run.info, source.config.model_copy(update={"name": source.run.info.model})
+    opened = _open(source, given, source.config)
+    if opened.sha256 == info.model_hash:
+        return opened, source.config
+    if (known := _open(source, given, named)).sha256 == info.model_hash:  # a module is hashed with its name
+        return known, named
+    if given is None:
+        raise ModelError(f"{info.model}: not the model of run {source.run.id} any more; give the one to ask")
+    return opened, source.config
+
+
+def _open(source: Replay, given: Model | None, config: ScanConfig) -> OpenedModel:
+    if given is None and source.run.info.model.startswith(PREFIX):
+        told = "is code, which no ledger may name to be run"
+        raise ModelError(f"the model of run {source.run.id}, {source.run.info.model}, {told}; give the model")
+    try:
+        return open_model(_named(source.run.info, given), source.images.search, config)
+    except (ModelError, InvalidSpec) as error:
+        if given is not None:
+            raise
+        raise ModelError(f"the model of run {source.run.id} cannot be opened ({error}); give the model") from error
+
+
+def _named(info: RunInfo, given: Model | None) -> Model:
+    return info.model if given is None else given
+
+
+def _result(source: Replay, opened: OpenedModel, asker: _Asker, rebuilt: Rebuilt) -> ReplayResult:
+    run = source.run
+    external = sum(map(len, run.external))
+    rest = run.queries - external - rebuilt.queries
+    lost = {"external": external, "after the answers lead elsewhere": rest}
+    broken = rebuilt.broken or (f"the run ends with {rest} queries that its answers do not lead to" if rest else None)
+    return ReplayResult(
+        run=run.id,
+        model=opened.name,
+        same_model=opened.sha256 == run.info.model_hash,
+        stored=run.queries,
+        rebuilt=rebuilt.queries,
+        asked=asker.asked,
+        compared=asker.compared,
+        not_replayable={reason: queries for reason, queries in lost.items() if queries},
+        verdict=_same_verdict(source, rebuilt),
+        broken=broken,
+        made_with=tuple(_differences(run.info)),
+    )
+
+
+def _same_verdict(source: Replay, rebuilt: Rebuilt) -> bool | None:
+    stored, now = reads.result(source.run.path, source.run.id), rebuilt.verdict
+    if stored is None or now is None:
+        return None
+    then = (stored.verdict, stored.stopped, stored.flagged, stored.score)
+    return then == (now.verdict, now.stopped, now.flagged, now.score)
+
+
+def _differences(info: RunInfo) -> Iterator[str]:
+    here, there = environment(), json.loads(info.environment)
+    for name in _MADE_WITH:
+        if there.get(name) != here[name]:
+            yield f"{name} {there.get(name)}, now {here[name]}"
+
+
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Queries whose answers were compared.
+
+    different: not the same to the last bit. labels: of them, those with another best class. largest: the largest
+    difference of one score, None where no two scores can be set beside each other.
+    """
+
+    queries: int = 0
+    different: int = 0
+    labels: int = 0
+    largest: float | None = None
+
+    @property
+    def equal(self) -> int:
+        return self.queries - self.different
+
+    def and_also(self, other: Compared) -> Compared:
+        """Both together."""
+        largest = max((v for v in (self.largest, other.largest) if v is not None), default=None)
+        return Compared(
+            self.queries + other.queries, self.different + other.different, self.labels + other.labels, largest
+        )
+
+
+def compared(codec: str, stored: bytes, answer: Answer, rows: NDArray[np.intp]) -> Compared:
+    """The stored answers of one call beside `answer` to the same images, the `rows` of them alone."""
+    before = decode(codec, stored)
+    differ = _differ((codec, stored), encode(answer), len(answer))[rows]
+    labels = (top_label(before) != top_label(answer))[rows]
+    return Compared(len(rows), int(differ.sum()), int(labels.sum()), _largest(before, answer, rows))
+
+
+def _differ(one: tuple[str, bytes], other: tuple[str, bytes], queries: int) -> BoolArray:
+    if one[0] != other[0] or len(one[1]) != len(other[1]):
+        return np.ones(queries, dtype=np.bool_)
+    first, second = (np.frombuffer(data, np.uint8).reshape(queries, -1) for _, data in (one, other))
+    differ: BoolArray = (first != second).any(axis=1)
+    return differ
+
+
+def _largest(one: Answer, other: Answer, rows: NDArray[np.intp]) -> float | None:
+    if isinstance(one, Scores) and isinstance(other, Scores):
+        return _span(one.values[rows], other.values[rows])
+    if isinstance(one, TopK) and isinstance(other, TopK) and one.classes.shape == other.classes.shape:
+        same = one.classes[rows] == other.classes[rows]  # where a class is named at the same place
+        return _span(one.values[rows][same], other.values[rows][same])
+    return None
+
+
+def _span(one: FloatArray, other: FloatArray) -> float | None:
+    if one.shape != other.shape:
+        return None
+    spans = np.abs(one.astype(np.float64) - other)
+    finite = spans[np.isfinite(spans)]  # NaN beside a number differs, by how much nobody can say
+    return float(finite.max()) if finite.size else None

@@ -1,0 +1,246 @@
+"""What another rule, or a smaller budget, would have said of a stored run: read off its answers, nothing is asked.
+
+The scan is driven again, with the rule and the budget in question, on an oracle that holds the run's answers. A search
+is told the same answers in the same order whatever the rule and the budget, so that its questions are in the ledger as
+far as the run went. Triggers are confirmed on unseen images: those answers are looked up by their pixels, since another
+rule asks them at another time. A question that the ledger does not hold ends the reading; what its answer might have
+changed is then `undecided`.
+
+Exact for a service without noise: where a reading is `held`, a scan with this rule and budget comes to this verdict.
+With noise a stored confirmation stands for another draw of the same noise, and a guard that looks back at earlier
+queries is not asked: what it refused the run is not held.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from db.records import StoredCall
+from oracles.answers import Answer, decode
+from oracles.budget import Budget
+from oracles.errors import BudgetExhausted, ReplayMismatch
+from oracles.meter import Metered
+from oracles.oracle import ImageShape, Tag
+from simkit.errors import ConfigError
+from simkit.search.evaluator import Evaluator
+from simkit.search.refine import is_refinement
+from simkit.search.relay import Relay
+from simkit.verdict import Rule, Verdict
+from studies.replay.rebuild import NOTHING, Given, Replay
+
+_NOT_HELD = "the ledger does not hold the queries that this rule would ask"
+_ENDS = "the ledger ends before this rule would decide"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a scan with this rule and budget would have said, as far as the ledger tells.
+
+    at: the budget, None for none. held: whether the ledger holds all that the verdict hangs on; where it does not,
+    the verdict is `undecided`, stopped None, and `notes` say why. flagged: confirmed classes. score, spent: as of the
+    scan, None where confirmations, or steps of a refinement, are missing that only they hang on. candidates,
+    search_score: what the rule says of the triggers at the end of the search, before unseen images; None and empty
+    where the run is invalid.
+    """
+
+    rule: str
+    threshold: float
+    at: int | None
+    verdict: str
+    stopped: str | None
+    held: bool
+    flagged: tuple[int, ...]
+    score: float | None
+    spent: int | None
+    candidates: tuple[int, ...]
+    search_score: float | None
+    notes: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return vars(self) | {"flagged": list(self.flagged), "candidates": list(self.candidates)}
+
+
+def replayed(
+    db: str | Path,
+    run: int | None = None,
+    rules: Sequence[Rule] = (),
+    at: Sequence[int] = (),
+    given: Given = NOTHING,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Reading]:
+    """A reading of `run` for each rule and each budget, rule by rule. No model is asked and nothing is written.
+
+    rules: none for the run's own. at: budgets in queries, 1 or more; none for the run's own. progress: told how many
+    readings of how many are done. Raises as `Replay.read`, and ReplayMismatch where the answers do not lead to the
+    queries that are stored.
+    """
+    readings: list[Reading] = []
+    for reading in one_by_one(db, run, rules, at, given):
+        readings.append(reading)
+        if progress is not None:
+            progress(len(readings), max(len(rules), 1) * max(len(at), 1))
+    return readings
+
+
+def one_by_one(
+    db: str | Path, run: int | None = None, rules: Sequence[Rule] = (), at: Sequence[int] = (), given: Given = NOTHING
+) -> Iterator[Reading]:
+    """The readings of `replayed`, each made when it is asked for. Raises as that does."""
+    if any(queries < 1 for queries in at):
+        raise ConfigError(f"at {min(at)} queries; give 1 or more")
+    source = Replay.read(Path(db), run, given)
+    answers = _Answers(source)
+    chosen: Sequence[Rule | None] = rules or [None]
+    budgets: Sequence[int | None] = at or [source.config.budget]
+    for rule in chosen:
+        for budget in budgets:
+            yield _reading(source, answers, rule, budget)
+
+
+class _Answers:
+    """The run's answers, once for all readings: of the search in their order, of confirmations by their pixels."""
+
+    def __init__(self, source: Replay) -> None:
+        self.image_shape, self.n_classes = source.images.search.image_shape, source.n_classes
+        self.steps = {step.id: step for step in source.run.steps.values()}
+        self.ordered: list[StoredCall] = []
+        self.refined: list[StoredCall] = []
+        self.confirmed: dict[bytes, tuple[str, bytes]] = {}
+        rebuilt = source.rebuild(self._keep)
+        if rebuilt.broken is not None:
+            raise ReplayMismatch(f"{source.run.path}: run {source.run.id}: {rebuilt.broken}")
+
+    def _keep(self, images: torch.Tensor, call: StoredCall) -> None:
+        assert call.step is not None
+        step = self.steps[call.step]
+        if step.purpose != "verify":
+            (self.refined if is_refinement(step.state) else self.ordered).append(call)
+            return
+        size = len(call.answers) // len(call.rows)
+        for row, key in enumerate(_keys(images)):
+            self.confirmed.setdefault(key, (call.codec, call.answers[row * size : (row + 1) * size]))
+
+
+class _HeldAnswers:
+    """An oracle of a scan that never was, and its steps; what the ledger does not hold is refused like a budget's end.
+
+    ended: something of the search was missing. missing: anything was that a verdict may hang on. unrefined: something
+    of a refinement was, which begins when the verdict stands.
+    """
+
+    def __init__(self, answers: _Answers) -> None:
+        self._answers, self._asked, self._open = answers, 0, ("", "")
+        self._refined: list[StoredCall] | None = None
+        self.ended = self.missing = self.unrefined = False
+
+    @property
+    def n_classes(self) -> int:
+        return self._answers.n_classes
+
+    @property
+    def image_shape(self) -> ImageShape:
+        return self._answers.image_shape
+
+    @property
+    def unused(self) -> int:
+        """Calls of the search that were not asked for."""
+        return len(self._answers.ordered) - self._asked
+
+    def open_step(self, number: int, purpose: str, state: str) -> int:
+        """See `Steps.open_step`."""
+        self._open = purpose, state
+        return number
+
+    def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
+        """See `Oracle.query`. Raises BudgetExhausted where the ledger has no answer."""
+        assert tag is not None
+        if self._open[0] == "verify":
+            return self._confirmation(images)
+        return self._refinement(tag, len(images)) if is_refinement(self._open[1]) else self._next(tag, len(images))
+
+    def _confirmation(self, images: torch.Tensor) -> Answer:
+        found = [self._answers.confirmed.get(key) for key in _keys(images)]
+        known = [answer for answer in found if answer is not None]
+        if len(known) < len(found):
+            raise self._refusal(len(images))
+        return decode(known[0][0], b"".join(answer for _, answer in known))
+
+    def _next(self, tag: Tag, queries: int) -> Answer:
+        if not self.unused:
+            self.ended = True
+            raise self._refusal(queries)
+        call = self._answers.ordered[self._asked]
+        assert call.step is not None
+        step = self._answers.steps[call.step]
+        if (step.purpose, step.state) != self._open or not np.array_equal(call.rows, tag.rows):
+            raise ReplayMismatch("the search asks other questions under another rule or budget: it is no pure function")
+        self._asked += 1
+        return decode(call.codec, call.answers)
+
+    def _refinement(self, tag: Tag, queries: int) -> Answer:
+        """The next stored answer of a refinement; another rule or budget may refine something else."""
+        left = self._answers.refined.copy() if self._refined is None else self._refined
+        self._refined = left[1:]
+        step = self._answers.steps[left[0].step] if left and left[0].step is not None else None
+        if step is None or step.state != self._open[1] or not np.array_equal(left[0].rows, tag.rows):
+            raise self._refusal(queries)
+        return decode(left[0].codec, left[0].answers)
+
+    def _refusal(self, queries: int) -> BudgetExhausted:
+        if self._refined is not None:
+            self.unrefined = True
+            return BudgetExhausted("ledger", queries, 0)
+        self.missing = True
+        return BudgetExhausted("ledger", queries, 0)
+
+
+def _keys(images: torch.Tensor) -> list[bytes]:
+    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images.numpy()]
+
+
+def _reading(source: Replay, answers: _Answers, rule: Rule | None, budget: int | None) -> Reading:
+    oracle, driver = _HeldAnswers(answers), source.relay(rule, budget)
+    evaluator = Evaluator(Metered(oracle, Budget(budget)), oracle)
+    verdict = [checkpoint.verdict for checkpoint in driver.run(evaluator)][-1]
+    assert verdict is not None
+    held = _is_held(driver, verdict, oracle)
+    candidates, search_score = _of_search(driver, verdict)
+    return Reading(
+        rule=driver.rule.name,
+        threshold=driver.rule.threshold,
+        at=budget,
+        verdict=verdict.verdict if held else "undecided",
+        stopped=verdict.stopped if held else None,
+        held=held,
+        flagged=verdict.flagged if held else (),
+        score=None if oracle.missing else verdict.score,
+        spent=None if oracle.missing or oracle.unrefined else evaluator.queries,
+        candidates=candidates,
+        search_score=search_score,
+        notes=verdict.notes if held else _ENDS if oracle.ended else _NOT_HELD,
+    )
+
+
+def _is_held(driver: Relay, verdict: Verdict, oracle: _HeldAnswers) -> bool:
+    """Whether nothing that is missing could change the verdict."""
+    if not oracle.missing:
+        return True
+    refuted = {c.target_class for c in verdict.classes if c.censored}  # a rule flags no class censored by the search
+    judged = all(c in verdict.flagged or c in refuted for c in driver.decision().flagged)
+    # the search's end is only known to be the budget's where it would have gone on
+    return judged and not oracle.ended and oracle.unused > 0
+
+
+def _of_search(driver: Relay, verdict: Verdict) -> tuple[tuple[int, ...], float | None]:
+    if verdict.verdict == "invalid":
+        return (), None
+    decision = driver.decision()
+    return decision.flagged, decision.score

@@ -1,0 +1,149 @@
+"""A stored run made again from its settings, its seed and its answers: every query of it as the pixels it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from db.records import StoredCall
+from db.stored import StoredRun
+from oracles.answers import decode
+from oracles.errors import NotStored, ReplayMismatch
+from oracles.replay import ReplayOracle
+from simkit.data import ImageSet
+from simkit.errors import ConfigError, DataError
+from simkit.search.evaluator import Evaluator
+from simkit.search.images import ScanImages
+from simkit.search.relay import Relay
+from simkit.verdict import Rule, Verdict
+from studies.ledgers.run_settings import OwnCode, stored_config
+from studies.scan.config import ScanConfig
+from studies.scan.prepare import choose_images
+from studies.scan.run_key import hash_of
+
+Watch = Callable[[torch.Tensor, StoredCall], None]
+"""Told the images (N, C, H, W) and the stored call of one batch, before its answers are told to the search."""
+
+Progress = Callable[[int, int], None]
+"""Told how many queries are rebuilt, and how many there are."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a ledger does not hold of a run: its images, and the user's own code.
+
+    data: as in a scan, None for what the ledger names. images: instead of it. own: see `OwnCode`.
+    """
+
+    data: str | None = None
+    images: ImageSet | None = None
+    own: OwnCode = field(default_factory=OwnCode)
+
+
+NOTHING = Given()
+"""The ledger alone: data of its own name, and no code but simkit's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rebuilt:
+    """How far a run could be rebuilt: its queries, its verdict if it came to one, and in a line why it broke off."""
+
+    queries: int
+    verdict: Verdict | None
+    broken: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """A stored run with everything that is needed to make it again; asks no model and writes nothing."""
+
+    run: StoredRun
+    config: ScanConfig
+    images: ScanImages
+
+    @classmethod
+    def read(cls, path: Path, run: int | None = None, given: Given = NOTHING) -> Replay:
+        """The run with this id, or the only one, with its images.
+
+        Raises StorageError, ConfigError for settings that this simkit does not know, DataError where the images are not
+        those of the run.
+        """
+        stored = StoredRun.read(path, run)
+        config = stored_config(stored.info, given.own)
+        images = _images(stored, config, given)
+        if hash_of(images) != stored.info.data_hash:
+            raise DataError(
+                f"{path}: run {stored.id} used other images than these of {images.search.name!r}; give it its own data"
+            )
+        return cls(stored, config, images)
+
+    @property
+    def n_classes(self) -> int:
+        """Of the service, as its first answer told."""
+        first = next(self.run.calls(), None)
+        return self.images.search.n_classes if first is None else decode(first.codec, first.answers).n_classes
+
+    def relay(self, rule: Rule | None, limit: int | None) -> Relay:
+        """Fresh searches, driven as the run's were; rule: in place of its own. limit: the cap on the queries.
+
+        Raises ConfigError on another rule for a run in several stages.
+        """
+        course, n_classes = self.config.course(), self.n_classes
+        if rule is not None and len(course.stages) > 1:
+            raise ConfigError(f"a run of {self.config.preset_name} has a rule for every stage; it has no other reading")
+        course = replace(course, limit=limit, rule=course.rule if rule is None else rule)
+        return Relay(course, self.images, lambda: n_classes)
+
+    def calls(self) -> Iterator[StoredCall]:
+        """The scan's own calls, in order; external ones, of which no pixel is known, are left out."""
+        external = {step.id for step in self.run.steps.values() if step.purpose == "external"} | {None}
+        return (call for call in self.run.calls() if call.step not in external)
+
+    def rebuild(self, watch: Watch | None = None, progress: Progress | None = None) -> Rebuilt:
+        """Make the run again as far as it goes. Raises StorageError on a damaged call, and what `watch` raises."""
+        shape = self.images.search.image_shape
+        oracle = ReplayOracle(self.calls(), self.n_classes, shape, self.run.refused, watch)
+        verdict = broken = None
+        try:
+            relay = self.relay(None, self.config.budget)
+            for checkpoint in relay.run(Evaluator(oracle, _StoredSteps(self.run))):
+                verdict = checkpoint.verdict
+                if progress is not None:
+                    progress(checkpoint.queries, self.run.queries)
+        except NotStored as error:
+            broken = str(error) if self.run.state == "done" else None  # an open run ends where it was broken off
+        except ReplayMismatch as error:
+            broken = str(error)
+        return Rebuilt(oracle.replayed, verdict, broken)
+
+
+class _StoredSteps:
+    """The ids of a run's steps; a step that was opened with another state is another search."""
+
+    def __init__(self, run: StoredRun) -> None:
+        self._run = run
+
+    def open_step(self, number: int, purpose: str, state: str) -> int:
+        """See `Steps.open_step`; a step that the run did not come to has an id of its own, below 0."""
+        step = self._run.steps.get(number)
+        if step is None:
+            return -1 - number
+        if (step.purpose, step.state) != (purpose, state):
+            raise ReplayMismatch(
+                f"step {number} has another state than the stored answers lead to: they were changed, or the run is of "
+                "other code, libraries or processor"
+            )
+        return step.id
+
+
+def _images(stored: StoredRun, config: ScanConfig, given: Given) -> ScanImages:
+    named = "" if given.images is not None else config.data if given.data is None else given.data
+    try:
+        return choose_images(config.model_copy(update={"data": named}), given.images)
+    except DataError as error:
+        if given.data is not None or given.images is not None:
+            raise
+        raise DataError(f"{stored.path}: the images of run {stored.id} cannot be read ({error}); give data") from error

@@ -1,0 +1,34 @@
+"""The gallery's figures for programs."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from io import StringIO
+
+from studies.report.gallery.gather import ShownZoo
+
+_COLUMNS = (
+    *("zoo", "split", "stratum", "victim", "architecture", "attack", "target_class", "original_size"),
+    *("detector", "verdict", "flagged", "queries", "reversed_size", "hits", "trials", "overlap"),
+)
+
+
+def gallery_csv(zoos: Sequence[ShownZoo]) -> str:
+    """One row for each backdoor that is shown and scan of it. overlap: IoU; empty is what is not known."""
+    said = StringIO()
+    writer = csv.writer(said, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for zoo in zoos:
+        for stratum in zoo.strata:
+            for victim in stratum.shown:
+                place = zoo.name, zoo.split, stratum.name, victim.index, victim.architecture, victim.attack
+                for backdoor in victim.backdoors:
+                    original = None if backdoor.original is None else backdoor.original.mask_size
+                    for shown in backdoor.found:
+                        flagged = " ".join(map(str, shown.flagged))
+                        told = shown.detector, shown.verdict, flagged, shown.queries
+                        size = None if shown.trigger is None else shown.trigger.mask_size
+                        counts = shown.success.hits, shown.success.trials, shown.overlap
+                        writer.writerow((*place, backdoor.target_class, original, *told, size, *counts))
+    return said.getvalue()

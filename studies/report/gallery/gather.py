@@ -1,0 +1,242 @@
+"""Triggers to look at: the original ones of zoos, and beside them what scans made of them; never a model.
+
+Which victims are shown is a rule that was there before the pictures: the first few of each stratum, by index.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from db.errors import NotALedger
+from db.survey import SurveyedRun, survey
+from simkit.attacks.attack import Attack
+from simkit.attacks.registry import original_trigger, target_classes
+from simkit.attacks.several import parts_of
+from simkit.data import ImageSet, load
+from simkit.errors import ConfigError, DataError
+from simkit.triggers import FloatArray, Trigger
+from simkit.zoo.manifest import Manifest, Victim
+from studies.ledgers.folders import is_screening, ledgers_in
+from studies.ledgers.run_words import detector_of, oracle_in_words
+from studies.ledgers.truth import overlap
+from studies.render.pictures import stamped
+from studies.scan.run_key import canonical
+from studies.statistics import Share, share
+from studies.study.detectors import Method, described_methods
+
+_IMAGES = 512
+"""Test images that pictures are chosen from; attacks on one source class may need many."""
+
+_Scan: TypeAlias = tuple[str, SurveyedRun]
+"""A run, and what its detector and service are called."""
+
+
+@dataclass(frozen=True)
+class ZooSource:
+    """A zoo's folder, and the data that its images come from; None for what its manifest names."""
+
+    folder: Path
+    data: str | None = None
+
+
+@dataclass(frozen=True)
+class GalleryConfig:
+    """each: victims shown of a stratum, 1 or more. detectors: only these by name, none for all. seed: of the images."""
+
+    each: int = 3
+    detectors: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.each < 1:
+            raise ConfigError(f"{self.each} victims of each stratum; give 1 or more")
+
+
+@dataclass(frozen=True, eq=False)
+class Both:
+    """Two triggers of which the masks can be laid over each other."""
+
+    original: Trigger
+    found: Trigger
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What one scan said of a victim, and what it reversed for the backdoor's target.
+
+    detector: its name, and what the service told; of a white box the name alone. trigger, stamped (C, H, W): None where
+    it has none for that class. overlap, both: None too where the original has no mask to compare with.
+    """
+
+    detector: str
+    verdict: str
+    flagged: tuple[int, ...]
+    queries: int
+    trigger: Trigger | None
+    stamped: FloatArray | None
+    success: Share
+    overlap: float | None
+    both: Both | None
+
+
+@dataclass(frozen=True, eq=False)
+class Backdoor:
+    """One backdoor of a victim, on one image.
+
+    original: None where no mask and pattern say what the attack does. plain, triggered: the image (C, H, W) without and
+    with it. found: one record a scan.
+    """
+
+    target: str
+    target_class: int
+    original: Trigger | None
+    plain: FloatArray
+    triggered: FloatArray
+    found: tuple[Shown, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ShownVictim:
+    """A victim with its backdoors, most often one."""
+
+    index: int
+    architecture: str
+    attack: str
+    success_rate: float | None
+    backdoors: tuple[Backdoor, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Stratum:
+    """The victims of one size or attack that are shown, of how many there are."""
+
+    name: str
+    victims: int
+    shown: tuple[ShownVictim, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ShownZoo:
+    """A zoo as the gallery has it. clean: its victims without a backdoor, of which there is nothing to show."""
+
+    name: str
+    split: str
+    data: str
+    image_shape: tuple[int, int, int]
+    clean: int
+    strata: tuple[Stratum, ...]
+
+
+def gather_gallery(
+    zoos: Sequence[ZooSource], ledgers: Sequence[Path], config: GalleryConfig = GalleryConfig()
+) -> tuple[ShownZoo, ...]:
+    """The zoos, each with the finished scans of its victims in the ledgers of these folders.
+
+    Of scans with one detector behind one service the newest is shown. Raises DataError where a zoo or its images cannot
+    be read, StorageError where a folder or a ledger cannot.
+    """
+    read = [(zoo, Manifest.load(zoo.folder)) for zoo in zoos]
+    chosen = {v.sha256 for _, manifest in read for group in _groups(manifest, config.each).values() for v in group}
+    scans = _scans(ledgers, {sha256 for sha256 in chosen if sha256}, config.detectors)
+    return tuple(_zoo(zoo, manifest, scans, config) for zoo, manifest in read)
+
+
+def _groups(manifest: Manifest, most: int | None = None) -> dict[str, list[Victim]]:
+    """The backdoored victims of each stratum by index, the first `most` or all; strata as the spec has them."""
+    victims = sorted((v for v in manifest.victims if v.attack is not None), key=lambda v: v.index)
+    names = [*manifest.spec.draws(), *(v.stratum for v in victims)]
+    groups = {name: [v for v in victims if v.stratum == name] for name in dict.fromkeys(names)}
+    return {name: group[:most] for name, group in groups.items() if group}
+
+
+def _scans(folders: Sequence[Path], hashes: Collection[str], detectors: Collection[str]) -> Mapping[str, list[_Scan]]:
+    """By the hash of the model, the newest finished run of each detector behind each service, by their names."""
+    newest: dict[tuple[str, str], SurveyedRun] = {}
+    known = described_methods()
+    for path in [path for folder in folders for path in ledgers_in(folder)]:
+        try:
+            for run in survey(path):
+                name, full = _named(run, known)
+                wanted = not detectors or name in detectors
+                if run.info.model_hash in hashes and run.verdict is not None and wanted and not is_screening(run.info):
+                    key = run.info.model_hash, full
+                    newest[key] = max(newest.get(key, run), run, key=lambda r: r.at)
+        except NotALedger:
+            continue  # another database in the folder
+    return {sha256: [(name, newest[of, name]) for of, name in sorted(newest) if of == sha256] for sha256 in hashes}
+
+
+def _named(run: SurveyedRun, known: Mapping[str, Method]) -> tuple[str, str]:
+    """What `simkit study scan` calls the run's detector, and that with its service; a white box has none."""
+    method = known.get(canonical(json.loads(run.info.config).get("detector")))
+    name = detector_of(run.info) if method is None else method.name
+    return name, name if method is not None and method.white_box else f"{name}, {oracle_in_words(run.info)}"
+
+
+def _zoo(zoo: ZooSource, manifest: Manifest, scans: Mapping[str, list[_Scan]], config: GalleryConfig) -> ShownZoo:
+    spec, data = manifest.spec, zoo.data or manifest.spec.data
+    images = load(data, "test", _IMAGES, config.seed, spec.image_size)
+    if images.image_shape != manifest.image_shape:
+        raise DataError(f"{images.name}: images {images.image_shape}, those of {zoo.folder} are {manifest.image_shape}")
+    groups = _groups(manifest)
+    strata = tuple(
+        Stratum(name, len(group), tuple(_victim(v, manifest, images, scans) for v in group[: config.each]))
+        for name, group in groups.items()
+    )
+    clean = sum(victim.attack is None for victim in manifest.victims)
+    return ShownZoo(spec.name, spec.split, data, manifest.image_shape, clean, strata)
+
+
+def _victim(victim: Victim, manifest: Manifest, images: ImageSet, scans: Mapping[str, list[_Scan]]) -> ShownVictim:
+    attack = victim.attacked()
+    assert attack is not None
+    runs = scans.get(victim.sha256 or "", [])
+    backdoors = tuple(_backdoor(part, manifest, _turned(images, victim.index), runs) for part in parts_of(attack))
+    kind = victim.attack_kind or ""
+    return ShownVictim(victim.index, victim.architecture, kind, victim.success_rate, backdoors)
+
+
+def _turned(images: ImageSet, by: int) -> ImageSet:
+    """Another first image for each victim, lest all of them show the same."""
+    return images.take(np.roll(np.arange(len(images)), -by))
+
+
+def _backdoor(attack: Attack, manifest: Manifest, images: ImageSet, runs: Sequence[_Scan]) -> Backdoor:
+    (target,), original = target_classes(attack), original_trigger(attack)
+    plain, triggered = _example(attack, images)
+    name = manifest.classes[target] if target < len(manifest.classes) else ""
+    found = tuple(_shown(run, target, original, plain) for run in runs)
+    return Backdoor(f"{target} {name}".rstrip(), target, original, plain, triggered, found)
+
+
+def _example(attack: Attack, images: ImageSet) -> tuple[FloatArray, FloatArray]:
+    """The first image that the attack is for, as it is and triggered."""
+    for i in range(len(images)):
+        one = images.take([i])
+        try:
+            triggered = attack.triggered(one)
+        except DataError:
+            continue  # of the target class, or not of the source class
+        return one.pixels[0].numpy(), triggered.pixels[0].numpy()
+    none = f"none of {len(images)} test images is one that the attack is for"
+    raise DataError(f"{images.name}: {none}; give data that has some of its source class")
+
+
+def _shown(scan: _Scan, target: int, original: Trigger | None, plain: FloatArray) -> Shown:
+    detector, run = scan
+    assert run.verdict is not None
+    told = detector, run.verdict.verdict, run.verdict.flagged, run.spent
+    row = next((row for row in run.triggers if row.target_class == target and row.mask_size > 0), None)
+    if row is None:
+        return Shown(*told, None, None, share(0, 0), None, None)
+    trigger, success = Trigger(row.mask, row.pattern), share(row.successes, row.trials)
+    on_image = stamped(plain, trigger.mask, trigger.pattern)
+    comparable = original is not None and bool((original.mask > 0.5).any())  # a blend has no such pixel
+    both = Both(original, trigger) if original is not None and comparable else None
+    return Shown(*told, trigger, on_image, success, None if both is None else overlap(both.original, trigger), both)

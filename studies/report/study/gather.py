@@ -1,0 +1,170 @@
+"""From a study file, its lines and its ledgers to the records of a report; no model is read, and nothing asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from db.errors import StorageError
+from simkit.errors import ConfigError, DataError
+from simkit.zoo.manifest import MANIFEST
+from studies.render.figures import Drawing
+from studies.report.gallery.gather import GalleryConfig, ShownZoo, ZooSource, gather_gallery
+from studies.report.study.records import Made, Origin, Source, Spend, StudyReport
+from studies.results.budget.gather import BudgetConfig, curves_of
+from studies.results.budget.matching_ledgers import Exact, Ledgers
+from studies.results.budget.records import BudgetStudy
+from studies.results.table.gather import Wanted, tabulated
+from studies.results.table.methods import key_of, methods
+from studies.results.table.records import Key, Method
+from studies.statistics import spread
+from studies.study.detectors import TITLES
+from studies.study.plan import config_hash
+from studies.study.result_file import checked_lines
+from studies.study.result_line import ResultLine
+from studies.study.study_file import StudyFile
+from studies.study.zoos import Zoo
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What a report holds.
+
+    exact, workers: see `studies.results.budget.matching_ledgers`. each: of the gallery, see there. storage: of
+    the trials, None for that of the study file.
+    """
+
+    exact: Exact = "none"
+    workers: int = 1
+    each: int = 2
+    storage: str | None = None
+
+
+def gather_report(
+    file: StudyFile, config: ReportConfig, told: Callable[[int, int], None] = lambda _done, _of: None
+) -> StudyReport:
+    """The report of what is done of the study by now.
+
+    told: how many ledgers of how many are read. Raises ConfigError where nothing is done yet; DataError on its lines;
+    StorageError on ledgers that curves are to be read off.
+    """
+    lines, wanted = _lines(file)
+    tuned, tunings = _tuned(file, config.storage)
+    if not lines and not tunings:
+        raise ConfigError(f"{file.path.name}: no scan of it is done; first simkit study run {file.path.name}")
+    price = file.config.report.price_per_thousand
+    gallery, why = _gallery(file, config.each)
+    return StudyReport(
+        origin=_origin(file, lines, wanted),
+        curves=_curves(file, lines, config, told),
+        table=tabulated(lines, Wanted(file.config.split)) if lines else None,
+        spend=_spend(lines, price),
+        gallery=gallery,
+        no_gallery=why,
+        each=config.each,
+        tuned=tuned,
+        tunings=tunings,
+    )
+
+
+def _tuned(file: StudyFile, storage: str | None) -> tuple[tuple[Drawing, ...], tuple[str, ...]]:
+    """What its tuning came to, drawn, and the options that made it. Raises StorageError on the trials."""
+    if file.config.tune is None:
+        return (), ()
+    from studies.tune.history import tuned
+    from studies.tune.plots import plots  # optuna is slow to import
+
+    groups = tuned(file, storage)
+    modes = [(f"--at {group.budget}" if group.mode == "at" else "--pareto", group.trials) for group in groups]
+    options = tuple(f"{mode} --sampler-seed {seed}" for mode, trials in modes for seed in trials)
+    return tuple(plot for group in groups for plot in plots(group)), options
+
+
+def _lines(file: StudyFile) -> tuple[list[ResultLine], int]:
+    """The lines that are of this study, and how many there will be."""
+    wanted = {
+        (cell.study.name, cell.study.split, victim.index, str(victim.sha256), cell.method.name, digest)
+        for cell in file.cells()
+        for digest in [config_hash(cell.method, cell.method.config(cell.study.settings))]
+        for victim in cell.victims
+    }
+    there = checked_lines([file.results]) if file.results.exists() else []
+    return [line for line in there if line.unit in wanted], len(wanted)
+
+
+def _curves(
+    file: StudyFile, lines: Sequence[ResultLine], config: ReportConfig, told: Callable[[int, int], None]
+) -> BudgetStudy | None:
+    if not any(line.asks for line in lines):
+        return None
+    folders = (file.ledgers,) if config.exact != "none" or file.ledgers.is_dir() else ()
+    ledgers = Ledgers(folders, config.exact, None, config.workers)
+    price = file.config.report.price_per_thousand
+    budget = BudgetConfig(budgets=file.config.budgets, pool=True, by_service=True, price=price, ledgers=ledgers)
+    return curves_of(lines, budget, told)
+
+
+def _spend(lines: Sequence[ResultLine], price: float | None) -> tuple[Spend, ...]:
+    by_key: dict[Key, list[ResultLine]] = defaultdict(list)
+    for line in lines:
+        by_key[key_of(line)].append(line)
+    return tuple(_spent(method, by_key[key], price) for key, method in methods(lines, TITLES).items())
+
+
+def _spent(method: Method, lines: Sequence[ResultLine], price: float | None) -> Spend:
+    oracle: Mapping[str, Any] = lines[0].config.get("oracle") or {}
+    backdoored, clean = ([line.queries for line in lines if line.truth == truth] for truth in ("backdoored", "clean"))
+    return Spend(
+        label=method.label,
+        scans=len(lines),
+        queries=spread([line.queries for line in lines]),
+        backdoored=spread(backdoored),
+        clean=spread(clean),
+        seconds=spread([line.seconds for line in lines]),
+        price=(oracle.get("price_per_thousand") if price is None else price) if method.service else None,
+    )
+
+
+def _gallery(file: StudyFile, each: int) -> tuple[tuple[ShownZoo, ...], str]:
+    """The triggers, or why there are none to show: what is not there is no reason for no report."""
+    if not file.ledgers.is_dir():
+        return (), f"No triggers: there is no folder {file.config.ledgers} of ledgers beside the study file."
+    names = dict.fromkeys(cell.method.name for cell in file.cells())
+    detectors = () if any(":" in name for name in names) else tuple(names)  # ledgers name one's own otherwise
+    sources = [ZooSource(zoo.folder, zoo.data) for zoo in file.zoos]
+    try:
+        zoos = gather_gallery(sources, [file.ledgers], GalleryConfig(each, detectors))
+    except (DataError, StorageError) as error:
+        return (), f"No triggers: {error}."
+    shown = tuple(zoo for zoo in zoos if zoo.strata)
+    found = any(b.found for zoo in shown for s in zoo.strata for victim in s.shown for b in victim.backdoors)
+    return (shown, "") if found else ((), f"No triggers: no finished scan of these victims in {file.config.ledgers}.")
+
+
+def _origin(file: StudyFile, lines: Sequence[ResultLine], wanted: int) -> Origin:
+    text = file.path.read_bytes()
+    made = Counter(json.dumps({name: str(value) for name, value in line.environment.items()}) for line in lines)
+    results = "".join(f"{line.model_dump_json()}\n" for line in lines)
+    return Origin(
+        name=file.config.name,
+        file=file.path.name,
+        text=text.decode(),
+        sha256=hashlib.sha256(text).hexdigest(),
+        hash=file.hash,
+        results=hashlib.sha256(results.encode()).hexdigest(),
+        done=len(lines),
+        wanted=wanted,
+        zoos=tuple(map(_source, file.zoos)),
+        made=tuple(Made(scans, tuple(json.loads(told).items())) for told, scans in made.most_common()),
+    )
+
+
+def _source(zoo: Zoo) -> Source:
+    manifest = hashlib.sha256((zoo.folder / MANIFEST).read_bytes()).hexdigest()
+    spec, victims = zoo.manifest.spec, zoo.manifest.victims
+    data = spec.data.rstrip("/").rpartition("/")[2]
+    return Source(spec.name, spec.split, len(zoo.victims), len(victims), data, manifest, zoo.manifest.data_sha256)

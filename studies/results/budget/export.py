@@ -1,0 +1,83 @@
+"""A study of budgets for programs: JSON of everything, and CSV with one row a curve and budget."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import asdict, astuple, fields
+from io import StringIO
+from typing import Any
+
+from studies.results.budget import wording
+from studies.results.budget.figure import drawn
+from studies.results.budget.records import BudgetStudy, Measure, Paired, Point
+
+_SHARES = ("accuracy", "tpr", "fpr", "undecided")
+
+
+def to_json(study: BudgetStudy) -> dict[str, Any]:
+    """Plain values: the records as they are, and how to read them."""
+    return asdict(study) | {"reading": [wording.counted(study), *wording.READING]}
+
+
+def to_csv(study: BudgetStudy) -> str:
+    """One row for each curve and budget. Exact numbers; an empty field is what is not known."""
+    rows = list(_rows(study))
+    said = StringIO()
+    writer = csv.DictWriter(said, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return said.getvalue()
+
+
+def drawn_csv(study: BudgetStudy, measure: Measure) -> str:
+    """What a figure of one measure draws: a row for each curve and budget where anything changes, in [0, 1]."""
+    said = StringIO()
+    writer = csv.writer(said, lineterminator="\n")
+    writer.writerow(("split", "zoo", "curve", "detector", "service", "budget", measure, "low", "high"))
+    for panel in study.panels:
+        for curve in panel.curves:
+            place = study.split, panel.title, curve.label, curve.detector, curve.service
+            for budget, *rates in drawn(curve, measure):
+                writer.writerow((*place, int(budget), *(f"{rate / 100:.6g}" for rate in rates)))
+    return said.getvalue()
+
+
+def pairs_csv(study: BudgetStudy) -> str:
+    """One row for each pair of curves and budget."""
+    said = StringIO()
+    writer = csv.writer(said, lineterminator="\n")
+    writer.writerow(("split", "zoo", "first", "second", *(field.name for field in fields(Paired))))
+    for panel in study.panels:
+        for pair in panel.pairs:
+            place = study.split, panel.title, pair.first, pair.second
+            writer.writerows((*place, *astuple(test)) for test in pair.tests)
+    return said.getvalue()
+
+
+def _rows(study: BudgetStudy) -> Iterator[dict[str, object]]:
+    for panel in study.panels:
+        place = {"split": study.split, "zoo": panel.title, "undecided_as": study.undecided_as}
+        for curve in panel.curves:
+            known = {"curve": curve.label, "name": curve.name, "detector": curve.detector, "service": curve.service}
+            for point in curve.points:
+                yield place | known | _figures(point)
+
+
+def _figures(point: Point) -> dict[str, object]:
+    told: dict[str, object] = {name: getattr(point, name) for name in ("budget", "victims", "backdoored", "clean")}
+    for name in _SHARES:
+        share = getattr(point, name)
+        told |= {name: share.rate, f"{name}_hits": share.hits, f"{name}_low": share.low, f"{name}_high": share.high}
+    ranking, cost = point.auroc, point.cost
+    told |= {"auroc": ranking.auroc, "auroc_low": ranking.low, "auroc_high": ranking.high}
+    told |= {"spent": point.spent, "cost_mean": cost and cost.mean, "cost_most": cost and cost.most}
+    return told | {"unheld": point.unheld}
+
+
+_COLUMNS = (
+    *("split", "zoo", "undecided_as", "curve", "name", "detector", "service"),
+    *("budget", "victims", "backdoored", "clean"),
+    *(f"{name}{end}" for name in _SHARES for end in ("", "_hits", "_low", "_high")),
+    *("auroc", "auroc_low", "auroc_high", "spent", "cost_mean", "cost_most", "unheld"),
+)

@@ -1,0 +1,214 @@
+"""The curves as one picture over the budget, on a logarithmic axis: a row a zoo, or a panel a service."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simkit.errors import ConfigError
+from studies.render.destinations import checked_place
+from studies.render.figures import COLOURS, SETTINGS, Form, saved
+from studies.render.formats import short
+from studies.results.budget import wording
+from studies.results.budget.records import BudgetStudy, Curve, Measure, Panel, Point
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MEASURES: tuple[Measure, ...] = ("accuracy", "tpr", "fpr")
+"""Beside each other."""
+
+_LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+
+_WIDTH, _HEIGHT, ROW = 11.0, 3.1, 0.24
+"""In inches: of the picture, of a panel, of a row of the legend."""
+
+
+def checked_figure(path: Path, files: Sequence[Path]) -> tuple[Path, Form]:
+    """The path, and its form by how it ends. Raises ConfigError on another end, and as `checked_place`."""
+    forms: dict[str, Form] = {".png": "png", ".svg": "svg"}
+    form = forms.get(path.suffix.lower())
+    if form is None:
+        raise ConfigError(f"--figure {path}: name a file that ends in {' or '.join(forms)}")
+    return checked_place(path, files, forms), form
+
+
+def draw(study: BudgetStudy, form: Form, measure: Measure = "accuracy") -> bytes:
+    """The picture as a file of that form; equal records give equal bytes on one machine.
+
+    measure: what a picture by service shows; the other shows three.
+    """
+    from matplotlib import rc_context  # slow to import
+
+    with rc_context(SETTINGS):
+        return saved(by_service(study, measure) if study.by_service else measures(study), form)
+
+
+def measures(study: BudgetStudy) -> Figure:
+    """A row a panel, and in it accuracy, TPR and FPR of every curve."""
+    from matplotlib.figure import Figure
+
+    legend = looks([curve.label for panel in study.panels for curve in panel.curves])
+    lines = -(-len(legend) // columns_of(legend))
+    figure = Figure(figsize=(_WIDTH, 0.9 + _HEIGHT * len(study.panels) + ROW * lines), layout="constrained")
+    axes = figure.subplots(len(study.panels), len(_MEASURES), squeeze=False, sharex=True, sharey=True)
+    for row, panel in zip(axes, study.panels, strict=True):
+        _draw_panel(list(row), study, panel, legend)
+    for lowest in axes[-1]:
+        lowest.set_xlabel("query budget a victim")
+    finish(figure, study, legend, wording.counted(study))
+    return figure
+
+
+def looks(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """How each curve is drawn, by its label: one look over all panels."""
+    return {
+        label: {"color": COLOURS[number % len(COLOURS)], "linestyle": _LINES[number % len(_LINES)], "linewidth": 1.8}
+        for number, label in enumerate(dict.fromkeys(labels))
+    }
+
+
+def columns_of(legend: dict[str, dict[str, Any]]) -> int:
+    """As many as fit beside each other."""
+    return max(1, min(4, len(legend), 130 // (max(map(len, legend)) + 8)))
+
+
+def finish(figure: Figure, study: BudgetStudy, legend: dict[str, dict[str, Any]], told: str, size: float = 9) -> None:
+    """Title, and what is told below it; legend. size: of the legend's letters, in points."""
+    from matplotlib.lines import Line2D
+
+    figure.suptitle(f"{wording.title(study)}\n{told}", fontsize=size + 1.5)
+    handles: list[Artist] = [Line2D([], [], **look) for look in legend.values()]
+    labels = [f" {label}" for label in legend]  # one that begins with _ would be left out
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns_of(legend), fontsize=size, frameon=False)
+
+
+def _draw_panel(row: Sequence[Axes], study: BudgetStudy, panel: Panel, legend: dict[str, dict[str, Any]]) -> None:
+    victims = panel.victims
+    told: dict[Measure, int] = {"accuracy": victims.count, "tpr": victims.backdoored, "fpr": victims.clean}
+    for axes, name in zip(row, _MEASURES, strict=True):
+        scale(axes, study.span)
+        axes.set_title(f"{wording.MEASURES[name]}, of {told[name]}", fontsize=10)
+        for curve in panel.curves:
+            draw_curve(axes, study, curve, name, legend[curve.label])
+    row[0].set_ylabel(f"{wording.panel_title(panel)}, %")
+
+
+def draw_curve(axes: Axes, study: BudgetStudy, curve: Curve, name: Measure, look: dict[str, Any]) -> None:
+    """A measure: steps with a band, points where it was run, or points joined where it is known at those alone."""
+    known = list(drawn(curve, name))
+    if not known:
+        return
+    budgets, rates, lows, highs = map(list, zip(*known, strict=True))
+    if joined(curve, name) and curve.stands:
+        axes.fill_between(budgets, lows, highs, color=look["color"], alpha=0.1, linewidth=0)
+        axes.plot(budgets, rates, marker="o", markersize=3.5, **look)
+    elif curve.stands:
+        decided = [point.undecided.hits < point.victims for point in curve.steps for _ in _known([point], name)]
+        band = {"where": decided, "step": "post", "color": look["color"], "alpha": 0.1, "linewidth": 0}
+        axes.fill_between(budgets, lows, highs, **band)  # before the first verdict all bands would be one blot
+        axes.plot(budgets, rates, drawstyle="steps-post", solid_capstyle="butt", **look)
+        if curve.end is not None and curve.end <= study.span[1]:
+            axes.plot(budgets[-1:], rates[-1:], marker="|", markersize=11, color=look["color"])
+    else:
+        spans = [
+            [r - low for r, low in zip(rates, lows, strict=True)],
+            [h - r for r, h in zip(rates, highs, strict=True)],
+        ]
+        axes.errorbar(budgets, rates, yerr=spans, fmt="o", color=look["color"], capsize=3)
+
+
+def drawn(curve: Curve, measure: Measure) -> Iterator[tuple[float, ...]]:
+    """What of a curve is drawn: budget, rate and interval, in percent, wherever there is a rate."""
+    return _known(curve.points if joined(curve, measure) else curve.steps, measure)
+
+
+def joined(curve: Curve, measure: Measure) -> bool:
+    """Whether a curve is known at its points alone."""
+    return bool(curve.exact) or measure == "auroc"
+
+
+def _known(points: Sequence[Point], name: Measure) -> Iterator[tuple[float, ...]]:
+    for point in points:
+        if name == "auroc":
+            found = point.auroc
+            rate, low, high = found.auroc, found.auroc if found.low is None else found.low, found.high
+        else:
+            share = getattr(point, name)
+            rate, low, high = share.rate, share.low, share.high
+        if rate is not None and low is not None:
+            yield point.budget, 100 * rate, 100 * low, 100 * (rate if high is None else high)
+
+
+def scale(axes: Axes, span: tuple[int, int], size: float = 9, *, sparse: bool = False) -> None:
+    """A logarithmic axis of queries and one of percent. size: of their letters, in points. sparse: few numbers."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    least, most = span
+    steps = (1,) if sparse and most >= 300 * least else (1, 3) if most >= 30 * least else (1, 2, 3, 5)
+    marks = [s * 10**decade for decade in range(len(str(most))) for s in steps if least <= s * 10**decade <= most]
+    axes.set_xscale("log")
+    axes.set_xlim(least, most)
+    axes.set_ylim(-3, 103)
+    axes.xaxis.set_major_locator(FixedLocator(marks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    axes.tick_params(labelsize=size)
+    axes.grid(color="#e4e8ec", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+_ACROSS = 3
+"""Panels beside each other, at most."""
+
+_SERVICE_WIDTH, _SERVICE_HEIGHT, _LETTERS = 9.6, 3.3, 10.5
+"""In inches, of the picture and of a panel; in points. Legible where it is shown 800 pixels wide."""
+
+_TITLE = 32
+"""Letters of a panel's title in one line."""
+
+
+def by_service(study: BudgetStudy, measure: Measure) -> Figure:
+    """Of every zoo a panel a service, with one measure of every detector."""
+    from matplotlib.figure import Figure
+
+    rows = [(panel, services) for panel in study.panels for services in _rows(panel)]
+    legend = looks(curve.name for panel in study.panels for curve in panel.curves)
+    across = max(len(services) for _, services in rows)
+    height = 1.1 + _SERVICE_HEIGHT * len(rows) + 1.2 * ROW * -(-len(legend) // columns_of(legend))
+    figure = Figure(figsize=(_SERVICE_WIDTH, height), layout="constrained")
+    places = figure.subplots(len(rows), across, squeeze=False, sharex=True, sharey=True)
+    for row, (panel, services) in zip(places, rows, strict=True):
+        for axes, service in zip(row, services, strict=False):
+            _draw(axes, study, measure, (panel, service), legend)
+        for axes in row[len(services) :]:
+            axes.set_visible(False)
+        row[0].set_ylabel(wording.axis(measure, panel.victims), fontsize=_LETTERS)
+    finish(figure, study, legend, wording.told_of(measure, study), _LETTERS)
+    return figure
+
+
+def _rows(panel: Panel) -> Iterator[tuple[str, ...]]:
+    for first in range(0, len(panel.services), _ACROSS):
+        yield panel.services[first : first + _ACROSS]
+
+
+def _draw(axes: Axes, study: BudgetStudy, measure: Measure, shown: tuple[Panel, str], legend: dict[str, Any]) -> None:
+    panel, service = shown
+    scale(axes, study.span, _LETTERS, sparse=len(panel.services) > 1)
+    several = f"{wording.panel_title(panel)}: " if len(study.panels) > 1 else ""
+    title = textwrap.fill(f"{several}{wording.service_words(service)}", _TITLE, break_on_hyphens=False)
+    axes.set_title(title, fontsize=_LETTERS + 0.5, fontweight="bold")
+    axes.set_xlabel("query budget a victim", fontsize=_LETTERS)
+    axes.tick_params(labelbottom=True)  # also above a panel that is left out
+    if measure == "auroc":
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value / 100:g}")
+    for curve in panel.curves:
+        if curve.service == service:
+            draw_curve(axes, study, curve, measure, legend[curve.name])

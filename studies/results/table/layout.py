@@ -1,0 +1,181 @@
+"""A table's records as grids of words, the same for a terminal and for a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from simkit.zoo.spec import ZooSplit
+from studies.render import formats
+from studies.render.formats import number
+from studies.render.grids import Grid, Section, Shown
+from studies.results.table import wording
+from studies.results.table.cells import CLEAN
+from studies.results.table.published import CONTEXT, MODELS, slides_table
+from studies.results.table.records import Breakdown, Cell, Method, Pair, Table, ZooTable
+from studies.statistics import Share
+
+_PAIRS = "Right on the same victims, two methods at a time (McNemar's exact test)"
+
+_LISTED = 4
+"""With more methods than this, pairs stand in a matrix."""
+
+
+def sections(table: Table) -> list[Section]:
+    """All of a table in the order to read it."""
+    about = [_overview(table)] if len(table.zoos) > 1 else []
+    return [*about, *(_zoo(zoo, table.split) for zoo in table.zoos), _methods(table), _slides()]
+
+
+def _overview(table: Table) -> Section:
+    by_zoo = [{cell.method.label: cell.right for cell in zoo.cells} for zoo in table.zoos]
+    labels = dict.fromkeys(label for cells in by_zoo for label in cells)
+    rows = tuple((label, *(_right(cells.get(label)) for cells in by_zoo)) for label in labels)
+    grid = Grid("", ("method", *(zoo.zoo for zoo in table.zoos)), rows)
+    intro = "How many verdicts are the truth, with the Wilson interval (95 %)."
+    return Section(f"Verdicts right, {table.split} zoos", intro, (grid,))
+
+
+def _right(value: Share | None) -> str | Shown:
+    return formats.NONE if value is None else Shown(value, formats.right_words(value))
+
+
+def _zoo(zoo: ZooTable, split: ZooSplit) -> Section:
+    grids = (_verdicts(zoo), _targets(zoo), *_costs(zoo), *map(_breakdown, zoo.breakdowns), *_pairs(zoo))
+    title = zoo.zoo if split == "report" else f"{zoo.zoo}, split {split}"  # figures are quoted on `report`
+    return Section(title, wording.victims_words(zoo.victims), grids, wording.tries_words(zoo.tries))
+
+
+def _verdicts(zoo: ZooTable) -> Grid:
+    rows = tuple(
+        (
+            cell.method.label,
+            _right(cell.right),
+            formats.share_words(cell.rates.caught),
+            formats.share_words(cell.rates.accused),
+            formats.ranking_words(cell.ranking),
+        )
+        for cell in zoo.cells
+    )
+    return Grid("Verdicts", ("method", "right", "caught (TPR)", "accused (FPR)", "AUROC"), rows, _incomplete(zoo))
+
+
+def _incomplete(zoo: ZooTable) -> str:
+    """Which methods were not tried on all victims, did not score all, or were given several sets of images."""
+    told = [
+        f"{cell.method.label} was tried on {cell.scans} of {zoo.victims.count} victims"
+        for cell in zoo.cells
+        if cell.scans < zoo.victims.count
+    ]
+    told += [
+        f"{cell.method.label} gave no score for {cell.ranking.unscored}" for cell in zoo.cells if cell.ranking.unscored
+    ]
+    told += [f"{c.method.label} was given {c.image_sets} sets of images" for c in zoo.cells if c.image_sets > 1]
+    return "; ".join(told) + "." if told else ""
+
+
+def _targets(zoo: ZooTable) -> Grid:
+    columns = ("method", "target flagged", "and no other", "undecided", "invalid", "seconds (median)")
+    rows = tuple(
+        (
+            cell.method.label,
+            *map(formats.share_words, (cell.target, cell.only_target)),
+            *map(formats.counted, (cell.undecided, cell.invalid)),
+            formats.amount(cell.seconds.median),
+        )
+        for cell in zoo.cells
+    )
+    return Grid("Targets of the victims caught; no verdict", columns, rows)
+
+
+def _costs(zoo: ZooTable) -> Iterator[Grid]:
+    kinds = ("backdoored", "clean", "all", "in all")
+    asked = [cell for cell in zoo.cells if cell.method.service]
+    if asked:
+        yield _queries(asked, kinds)
+    passed = [
+        (f"{cell.method.label}, {way}", *wording.cost_words(cost))
+        for cell in zoo.cells
+        for way, cost in (("forward", cell.forward), ("backward", cell.backward))
+        if cost is not None
+    ]
+    if passed:
+        yield Grid("White box: images through the model a victim (median / p90)", ("method", *kinds), tuple(passed))
+
+
+def _queries(cells: Sequence[Cell], kinds: tuple[str, ...]) -> Grid:
+    images = any(cell.image_queries for cell in cells)  # only a detector without data pays for some
+    rows = tuple(
+        (c.method.label, *wording.cost_words(c.queries), *([formats.amount(c.image_queries)] if images else []))
+        for c in cells
+    )
+    columns = ("method", *kinds, *(["for images"] if images else []))
+    total = f"{number(sum(cell.queries.all.total for cell in cells))} queries in all."
+    return Grid("Queries a victim (median / p90)", columns, rows, total)
+
+
+def _breakdown(breakdown: Breakdown) -> Grid:
+    names = [f"{CLEAN} (accused)" if group == CLEAN else group for group in breakdown.groups]
+    rows = tuple((row.method.label, *map(wording.rates_words, row.rates)) for row in breakdown.rows)
+    mixed = any(rates.caught.trials and rates.accused.trials for row in breakdown.rows for rates in row.rates)
+    note = "Caught of the backdoored, accused of the clean." if mixed else ""
+    return Grid(f"Caught, by {wording.TITLES[breakdown.by]}", ("method", *names), rows, note)
+
+
+def _pairs(zoo: ZooTable) -> Iterator[Grid]:
+    if zoo.pairs:
+        yield _list(zoo) if len(zoo.cells) <= _LISTED else _matrix(zoo)
+
+
+def _list(zoo: ZooTable) -> Grid:
+    columns = ("first", "second", "victims", "both", "1st only", "2nd only", "neither", "p")
+    rows = tuple((p.first.label, p.second.label, *_counts(p), wording.p_words(p)) for p in zoo.pairs)
+    return Grid(_PAIRS, columns, rows)
+
+
+def _counts(pair: Pair) -> tuple[str, ...]:
+    return tuple(map(str, (pair.victims, pair.both, pair.only_first, pair.only_second, pair.neither)))
+
+
+def _matrix(zoo: ZooTable) -> Grid:
+    found = {(pair.first.key, pair.second.key): wording.pair_words(pair) for pair in zoo.pairs}
+    keys = [cell.method.key for cell in zoo.cells]
+    rows = tuple(
+        (f"{number} {cell.method.label}", *(found.get((cell.method.key, key), "") for key in keys[1:]))
+        for number, cell in enumerate(zoo.cells, start=1)
+    )
+    columns = ("method", *(str(number) for number in range(2, len(keys) + 1)))
+    return Grid(_PAIRS, columns, rows, "Victims that only the row's method got right : only the column's; below, p.")
+
+
+def _methods(table: Table) -> Section:
+    found: dict[tuple[str, str], Method] = {cell.method.key: cell.method for cell in _cells(table)}
+    rows = tuple(
+        (
+            m.label,
+            m.detector,
+            m.service or "weights",
+            _budget(m),
+            m.config_hash[:8],
+            formats.changed_words(m.changed) or formats.NONE,
+        )
+        for m in found.values()
+    )
+    columns = ("method", "detector", "asks for", "budget", "config", "differs in")
+    return Section("Methods", "", (Grid("", columns, rows),))
+
+
+def _budget(method: Method) -> str:
+    if not method.service:
+        return formats.NONE
+    return "no limit" if method.budget is None else number(method.budget)
+
+
+def _cells(table: Table) -> Iterator[Cell]:
+    for zoo in table.zoos:
+        yield from zoo.cells
+
+
+def _slides() -> Section:
+    rows = tuple((name, *map(_right, by_zoo.values())) for name, by_zoo in slides_table().items())
+    grid = Grid("", ("method", *MODELS), rows)
+    return Section("The slides' figures, other victims", CONTEXT, (grid,))

@@ -1,0 +1,88 @@
+"""Which methods the lines are about, and what to call them so that no two on one zoo are called the same."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from studies.ledgers.run_words import service_in_words
+from studies.render.formats import number
+from studies.results.table.records import Key, Method
+from studies.scan.overrides import leaves
+from studies.study.result_line import ResultLine
+
+_HASH_SHOWN = 8
+"""Characters of a hash in a label."""
+
+_SAID = ("budget", "oracle")
+"""Entries of a config that a method tells by themselves."""
+
+
+def key_of(line: ResultLine) -> Key:
+    """The method that made a line."""
+    return line.detector, line.config_hash
+
+
+def methods(lines: Sequence[ResultLine], titles: Mapping[str, str]) -> dict[Key, Method]:
+    """Every method by its key, in the order of the titles, others after them in the order of the lines.
+
+    titles: of detectors, by name; one without a title goes by its name.
+    """
+    firsts: dict[Key, ResultLine] = {}
+    zoos: dict[str, set[Key]] = defaultdict(set)
+    for line in lines:
+        firsts.setdefault(key_of(line), line)
+        zoos[line.zoo].add(key_of(line))
+    ranks = {name: rank for rank, name in enumerate(titles)}
+    firsts = dict(sorted(firsts.items(), key=lambda item: ranks.get(item[1].detector, len(ranks))))
+    forms = {key: _forms(line, titles.get(line.detector, line.detector)) for key, line in firsts.items()}
+    changed = _changed(firsts)
+    return {
+        key: Method(_label(key, forms, zoos.values()), *key, _service(line), _budget(line), changed[key])
+        for key, line in firsts.items()
+    }
+
+
+def _forms(line: ResultLine, title: str) -> tuple[str, ...]:
+    """What a method may be called, the shortest first; repeats of one method are told by their seed."""
+    short = ", ".join(filter(None, (title, _service(line).removeprefix("scores"))))
+    budget = _budget(line)
+    longer = short if budget is None else f"{short}, {number(budget)} queries"
+    seed = f", seed {line.config.get('seed')}"
+    return short, longer, short + seed, longer + seed, f"{longer}, #{line.config_hash[:_HASH_SHOWN]}"
+
+
+def _label(key: Key, forms: Mapping[Key, Sequence[str]], zoos: Iterable[set[Key]]) -> str:
+    """The shortest form that no other method has on a zoo where this one was tried; the longest where all clash."""
+    beside = set().union(*(keys for keys in zoos if key in keys)) - {key}
+    for turn, form in enumerate(forms[key]):
+        if all(forms[other][turn] != form for other in beside):
+            return form
+    return forms[key][-1]
+
+
+def _service(line: ResultLine) -> str:
+    oracle = line.config.get("oracle")
+    return service_in_words(oracle) if line.asks and isinstance(oracle, dict) else ""
+
+
+def _budget(line: ResultLine) -> int | None:
+    budget = line.config.get("budget")
+    return budget if line.asks and isinstance(budget, int) else None
+
+
+def _changed(firsts: Mapping[Key, ResultLine]) -> dict[Key, tuple[tuple[str, str], ...]]:
+    """For each method the settings in which those of its detector are not all alike."""
+    settings = {key: _settings(line.config) for key, line in firsts.items()}
+    told = {}
+    for key, own in settings.items():
+        others = [settings[other] for other in settings if other[0] == key[0]]
+        told[key] = tuple((name, value) for name, value in own.items() if any(o.get(name) != value for o in others))
+    return told
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, str]:
+    rest = {name: value for name, value in config.items() if name not in _SAID}
+    return {name: json.dumps(value) for name, value in leaves(rest)}

@@ -1,0 +1,227 @@
+"""The settings of one scan: one place for Python, the command line and the run's identity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, cast, get_type_hints
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
+
+from oracles import spec as oracle_specs
+from oracles.oracle import Oracle, Restriction
+from oracles.spec import OracleSpec
+from oracles.torch_model import Output, Precision, TorchOptions
+from simkit.data.size import ImageSize
+from simkit.errors import ConfigError, complaint
+from simkit.search.presets import Preset, preset, rule
+from simkit.search.relay import Course
+from simkit.verdict import Rule
+from studies.scan.user_code import described, described_rule, qualified_name
+
+T = TypeVar("T")
+Positive = Annotated[int, Field(ge=1, le=2**63 - 1)]
+
+
+class ScanConfig(BaseModel):
+    """Everything that determines a scan besides the model and the images. Raises ConfigError, InvalidSpec.
+
+    data: see `simkit.data.load`; empty where images are given. image_size: (height, width) that image files are
+    stretched to; one number for both, None for as they are. budget: queries; None for no limit. oracle: a spec, or
+    what `oracles.spec.load` takes. restriction: of your own, right around the model: see `oracles.oracle.Restriction`.
+    preset: a name in PRESETS, or a `Preset` of your own; search, driver, rule, synthesis: settings put over it, e.g.
+    {"samples": 50}, of its first stage; rule takes `name` and `threshold`. image_shape: (channels, height, width) of
+    the model's images, where a preset makes its own and the model does not say. seed: of images and search.
+    search_images, verify_images: disjoint test images to search on and to try triggers on. output (None: as the file
+    says, else found out), mean, std, precision, chunk, device: see `TorchOptions`. batch_limit: images a call of a
+    function; None for no limit. n_classes: of the model, where images without labels do not say it.
+    architecture: for weights alone, `resnet8`, `torchvision:resnet18`, `timm:resnet18`. name: of the model in the
+    ledger; an Oracle and a function need one there, and modules that differ only in their code need two.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+    data: str = ""
+    image_size: ImageSize | None = None
+    image_shape: tuple[Positive, Positive, Positive] | None = None
+    budget: Positive | None = None
+    oracle: OracleSpec = OracleSpec()
+    restriction: Any = None
+    preset: Annotated[str | InstanceOf[Preset], WithJsonSchema({"type": "string"})] = "auto"
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    search_images: Positive = 128
+    verify_images: Positive = 128
+    output: Output | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    precision: Precision = "float32"
+    chunk: Positive = TorchOptions.chunk
+    device: str = "cpu"
+    batch_limit: Positive | None = None
+    n_classes: Annotated[int, Field(ge=2)] | None = None
+    architecture: str | None = None
+    name: str | None = None
+    search: dict[str, Any] = {}
+    driver: dict[str, Any] = {}
+    rule: dict[str, Any] = {}
+    synthesis: dict[str, Any] = {}
+
+    @field_validator("preset", mode="before")
+    @classmethod
+    def _name_or_preset(cls, value: object) -> object:
+        if not isinstance(value, str | Preset):
+            raise ValueError("give the name of a preset, or a Preset")
+        return value
+
+    @field_validator("mean", "std", mode="before")
+    @classmethod
+    def _numbers(cls, value: object) -> object:
+        """Also one number, or numbers with commas between them, as on the command line."""
+        if isinstance(value, str):
+            return tuple(value.split(","))
+        return (value,) if isinstance(value, int | float) else value
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> ScanConfig:
+        """A config from plain values, wholly checked: also its preset, its rule and its torch options."""
+        values = dict(settings)
+        if isinstance(data := values.get("data"), Path):
+            values["data"] = str(data)
+        if isinstance(oracle := values.get("oracle"), str | Path):
+            values["oracle"] = oracle_specs.load(oracle)
+        elif isinstance(oracle, Mapping):
+            values["oracle"] = OracleSpec(**oracle)
+        try:
+            config = cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(f"scan: {complaint(error, cls.model_fields)}") from None
+        config.identity()
+        config.torch_options(None)
+        return config
+
+    def resolved(self) -> Preset:
+        """The preset with the settings put over it."""
+        chosen = self._preset().for_answers(labels_only=self.oracle.label_only)
+        if self.synthesis and chosen.synthesis is None:
+            raise ConfigError(f"preset {self.preset_name} makes no images; leave out synthesis, or choose b3d-ss")
+        return replace(
+            chosen,
+            search=with_fields(chosen.search, self.search, "search"),
+            driver=with_fields(chosen.driver, self.driver, "driver"),
+            synthesis=with_fields(chosen.synthesis, self.synthesis, "synthesis"),
+        )
+
+    def resolved_rule(self) -> Rule:
+        """The decision rule; a threshold that is set here says so in its source."""
+        if unknown := self.rule.keys() - {"name", "threshold"}:
+            raise ConfigError(f"rule has no setting {min(unknown)!r}; set name or threshold")
+        if self.rule and self._preset().then is not None:
+            raise ConfigError(f"preset {self.preset_name} has a rule for every stage; choose one of a single stage")
+        chosen = rule(self.rule["name"]) if "name" in self.rule else self._preset().decision_rule()
+        if "threshold" not in self.rule:
+            return chosen
+        threshold = _valid(float, self.rule["threshold"], "rule.threshold")
+        return replace(chosen, threshold=threshold, source="set for this run")
+
+    def restricted(self, model: Oracle, first: int) -> Oracle:
+        """The model behind the user's own restriction, if there is one. first: queries of earlier processes."""
+        if self.restriction is None:
+            return model
+        wrapped = cast(Restriction, self.restriction).wrap(model, first)
+        if not callable(getattr(wrapped, "query", None)):
+            raise ConfigError(
+                f"{qualified_name(self.restriction)}.wrap returns no oracle; return a Wrapper around inner"
+            )
+        return wrapped
+
+    @property
+    def preset_name(self) -> str:
+        """The preset's name; of one of the user's own, the name of the class of its search's settings."""
+        return self.preset if isinstance(self.preset, str) else qualified_name(self.preset.search)
+
+    def _preset(self) -> Preset:
+        return preset(self.preset) if isinstance(self.preset, str) else self.preset
+
+    def torch_options(self, output: Output | None) -> TorchOptions:
+        """How the model is run. output: what its file says of it; a setting goes before."""
+        chosen = self.output or output or "auto"
+        return TorchOptions(chosen, self.mean, self.std, self.precision, self.chunk, self.device)
+
+    def identity(self) -> dict[str, Any]:
+        """What of this config makes a run what it is, every preset written out, as plain values for JSON."""
+        resolved = self.resolved()
+        made = {} if resolved.synthesis is None else {"synthesis": asdict(resolved.synthesis)}
+        later = [_stage(stage) for stage in resolved.stages[1:]]
+        refined = {} if resolved.refine is None else {"refine": asdict(resolved.refine)}
+        return self.service() | {
+            "search": described(resolved.search, "search"),
+            "driver": asdict(resolved.driver),
+            "rule": described_rule(self.resolved_rule()),
+            **made,
+            **refined,
+            **({"stages": later} if later else {}),
+        }
+
+    def course(self) -> Course:
+        """The stages of this scan, as they are driven."""
+        staged = self._preset().then is not None
+        return Course(self.resolved(), self.seed, self.budget, None if staged else self.resolved_rule())
+
+    def service(self) -> dict[str, Any]:
+        """The identity without the search and its rule: the service, the model's options, the budget and the images."""
+        left_out = {"data", "name", "search", "driver", "rule", "synthesis", "preset", "restriction"}
+        # a shape that nobody needs is in no run's key
+        own = self.model_dump(mode="json", exclude=left_out | (set() if self.image_shape else {"image_shape"}))
+        return own | {"restriction": None if self.restriction is None else described(self.restriction, "wrap")}
+
+
+def _stage(preset: Preset) -> dict[str, Any]:
+    """A later stage as plain values for JSON."""
+    return {
+        "search": described(preset.search, "search"),
+        "driver": asdict(preset.driver),
+        "rule": described_rule(preset.decision_rule()),
+        "least_queries": preset.least_queries,
+        **({} if preset.refine is None else {"refine": asdict(preset.refine)}),
+    }
+
+
+def with_fields(config: T, settings: Mapping[str, Any], where: str) -> T:
+    """A copy of a frozen dataclass with `settings` put in, nested ones too. Raises ConfigError that names the field."""
+    if not settings:
+        return config
+    if not is_dataclass(config):
+        raise ConfigError(f"{qualified_name(config)} is no frozen dataclass; nothing can be put over it")
+    kinds, changed = get_type_hints(type(config)), {}
+    for name, value in settings.items():
+        here = f"{where}.{name}"
+        if name not in {f.name for f in fields(config)}:
+            known = ", ".join(f.name for f in fields(config))
+            raise ConfigError(f"{where} has no setting {name!r}; it has {known}")
+        old = getattr(config, name)
+        if is_dataclass(old) and isinstance(value, Mapping):
+            changed[name] = with_fields(old, value, here)
+        else:
+            changed[name] = _valid(kinds[name], value, here)
+    return cast(T, replace(cast(Any, config), **changed))
+
+
+def _valid(kind: Any, value: object, where: str) -> Any:
+    try:
+        valid = TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise ConfigError(f"{where} = {value!r}: {error.errors(include_url=False)[0]['msg']}") from None
+    if isinstance(valid, float) and not math.isfinite(valid):
+        raise ConfigError(f"{where} = {value!r}: give a finite number")
+    return valid

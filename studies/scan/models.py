@@ -1,0 +1,249 @@
+"""From what the user names to an oracle: a file, an entry of a zoo, a module, a function, or an oracle."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeAlias, TypeGuard
+
+import numpy as np
+import torch
+from torch import nn
+
+from oracles.callable_model import callable_oracle
+from oracles.errors import InvalidSpec, ModelError
+from oracles.foreign import Answering
+from oracles.model_files import Description, load_model
+from oracles.model_files.description import described
+from oracles.model_files.weights import safetensors_metadata
+from oracles.oracle import ImageShape, Oracle
+from oracles.torch_model import TorchOptions, TorchOracle
+from simkit.data import ImageSet
+from simkit.zoo.manifest import Manifest
+from simkit.zoo.networks import NETWORKS
+from studies.scan.config import ScanConfig
+from studies.scan.user_code import PREFIX, import_model, source_sha256
+
+Model: TypeAlias = nn.Module | Oracle | Answering | Path | str
+
+_ENTRY = re.compile(r"(.+):(\d+)")
+_SHAPED = (".onnx", ".pt2")
+"""Files of graphs, most of which fix the size of their images."""
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_OF_TORCH = frozenset(vars(nn.Module())) | {"_initializing"}
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedModel:
+    """A model that can be asked.
+
+    name: for the ledger. sha256: of the file or the weights, empty if unknown. libraries: those besides torch whose
+    version may change an answer, with it.
+    """
+
+    oracle: Oracle
+    name: str
+    sha256: str
+    libraries: Mapping[str, str] = field(default_factory=dict)
+
+
+def open_model(model: Model, images: ImageSet, config: ScanConfig) -> OpenedModel:
+    """The model behind `model`, checked against the images without sending one.
+
+    model: a file, `DIR:7` for an entry of a zoo, a module, an oracle, a function as `callable_oracle` takes it, or
+    `python:package.module:name` of one of these three. Raises ModelError, naming both numbers where classes or shapes
+    differ; DataError for a zoo without such an entry; InvalidSpec for options that do not fit.
+    """
+    if isinstance(model, str) and model.startswith(PREFIX):
+        opened = _open_python(model, images, config)
+    elif isinstance(model, str | Path):
+        _check_no_batch_limit(config)
+        opened = _open_file(model_path(model), images, config)
+    else:
+        opened = _open_object(model, images, config)
+    _check_fit(opened, images)
+    if config.n_classes not in (None, opened.oracle.n_classes):
+        raise ModelError(
+            f"{opened.name}: answers {opened.oracle.n_classes} classes, not {config.n_classes}: see n_classes"
+        )
+    return opened
+
+
+def stated_shape(model: Model) -> ImageShape | None:
+    """(C, H, W) of the images that a model takes, where it says so itself; None where it does not.
+
+    An oracle says it, and a file of ONNX, of torch.export or of safetensors may. Raises ModelError, DataError.
+    """
+    if isinstance(model, str) and model.startswith(PREFIX):
+        model = import_model(model)
+    if not isinstance(model, str | Path):
+        return model.image_shape if _is_oracle(model) else None
+    path = model_path(model)
+    if path.suffix.lower() in _SHAPED:
+        return load_model(path, NETWORKS).image_shape
+    return described(path, safetensors_metadata(path)).image_shape
+
+
+def _open_object(model: nn.Module | Oracle | Answering, images: ImageSet, config: ScanConfig) -> OpenedModel:
+    name = config.name or str(getattr(model, "__name__", type(model).__name__))
+    if isinstance(model, nn.Module):
+        _check_no_batch_limit(config)
+        oracle: Oracle = TorchOracle(model, images.image_shape, config.torch_options(None), _classes(images, config))
+        return OpenedModel(oracle, name, module_sha256(model, config.name))
+    if _is_oracle(model):
+        _check_no_batch_limit(config)
+        return OpenedModel(model, name, _named_sha256(model, config.name))
+    if callable(model) and not isinstance(model, type):
+        n_classes, options = _classes(images, config), config.torch_options(None)
+        if n_classes is None:
+            raise InvalidSpec(
+                "images without labels and a function do not say how many classes there are; give n_classes"
+            )
+        oracle = callable_oracle(model, images.image_shape, n_classes, config.batch_limit, options)
+        return OpenedModel(oracle, name, _named_sha256(model, config.name))
+    raise ModelError(f"a {type(model).__name__} is no model; give a file, a torch module, a function, or an oracle")
+
+
+def _is_oracle(model: object) -> TypeGuard[Oracle]:
+    return not isinstance(model, type) and all(hasattr(model, name) for name in ("query", "n_classes", "image_shape"))
+
+
+def _open_python(address: str, images: ImageSet, config: ScanConfig) -> OpenedModel:
+    model = import_model(address)
+    opened = _open_object(model, images, config)
+    weights = opened.sha256 if isinstance(model, nn.Module) else None
+    sha256 = source_sha256(address, model, config.name, weights)
+    return replace(opened, name=config.name or address, sha256=sha256)
+
+
+def _classes(images: ImageSet, config: ScanConfig) -> int | None:
+    """How many there must be: as the images say, or the caller; None if neither does."""
+    if images.n_classes and config.n_classes not in (None, images.n_classes):
+        raise ModelError(f"n_classes is {config.n_classes}, but {images.name} has {images.n_classes}; leave it out")
+    return images.n_classes or config.n_classes
+
+
+def _check_no_batch_limit(config: ScanConfig) -> None:
+    if config.batch_limit is not None:
+        raise InvalidSpec("batch_limit is for a function; set chunk, the images a forward pass")
+
+
+def model_path(model: str | Path) -> Path:
+    """The file that `model` names; the truth about an entry of a zoo is not looked at."""
+    entry = _ENTRY.fullmatch(str(model))
+    if entry is None or Path(model).exists():
+        return Path(model)
+    victim = Manifest.load(entry[1]).victim(int(entry[2]))
+    if victim.file is None:
+        raise ModelError(f"{model}: the weights of this victim were not kept; see `simkit zoo list`")
+    return Path(entry[1]) / victim.file
+
+
+def module_sha256(module: nn.Module, name: str | None = None) -> str:
+    """A hash of types, printed form, plain attributes and state of all modules, and of `name`: equal ones agree.
+
+    Plain: numbers, text, flags, tensors, arrays, and tuples, lists or dicts of them; of TorchScript all of it. Not
+    covered: code inside `forward`, and attributes of other types. Give another name, or a fresh ledger, to models that
+    differ in nothing else.
+    """
+    digest = hashlib.sha256(f"{name!r}\0{_ADDRESS.sub('', repr(module))}\0".encode())
+    for part_name, part in module.named_modules():
+        digest.update(f"{part_name}\0{type(part).__module__}.{type(part).__qualname__}\0".encode())
+        for attribute, value in sorted(vars(part).items()):
+            if attribute not in _OF_TORCH and _is_plain(value):
+                digest.update(f"{attribute}\0".encode() + _bytes(value))
+    for entry, value in sorted(module.state_dict().items()):
+        digest.update(f"{entry}\0".encode() + _bytes(value))
+    if isinstance(module, torch.jit.ScriptModule):
+        digest.update(_script_bytes(module))
+    return digest.hexdigest()
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_plain, (*value.keys(), *value.values())))
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str | torch.Tensor | np.ndarray | np.generic)
+
+
+def _bytes(value: object) -> bytes:
+    """Bytes of a plain value that no other plain value has."""
+    if isinstance(value, dict):
+        return b"{%b}" % b"".join(_bytes(key) + _bytes(held) for key, held in value.items())
+    if isinstance(value, tuple | list):
+        return b"(%b)" % b"".join(map(_bytes, value))
+    if isinstance(value, torch.Tensor):
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        return f"{value.dtype}{tuple(value.shape)}\0".encode() + flat.view(torch.uint8).numpy().tobytes()
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{value.shape}\0".encode() + value.tobytes()
+    return f"{value!r}\0".encode()
+
+
+def _script_bytes(module: torch.jit.ScriptModule) -> bytes:
+    """The code and values of TorchScript, which are not among a module's Python attributes."""
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a format that torch.export should follow
+        torch.jit.save(module, stream)
+    with zipfile.ZipFile(stream) as archive:
+        # without the paths of source files, and a number that differs from process to process
+        names = [name for name in archive.namelist() if not name.endswith((".debug_pkl", "serialization_id"))]
+        return b"".join(name.encode() + archive.read(name) for name in sorted(names))
+
+
+def _named_sha256(model: object, name: str | None) -> str:
+    """Of the name that an oracle or a function is known by; the code behind it is not looked at."""
+    return "" if name is None else hashlib.sha256(f"{type(model).__qualname__}\0{name}".encode()).hexdigest()
+
+
+def _open_file(path: Path, images: ImageSet, config: ScanConfig) -> OpenedModel:
+    loaded = load_model(path, NETWORKS, _told(path, images, config))
+    if loaded.image_shape is not None:
+        _check_shape(str(path), loaded.image_shape, images)
+    options = _in_batches(config.torch_options(loaded.output), loaded.batch)
+    oracle = TorchOracle(loaded.module, images.image_shape, options, loaded.n_classes)
+    return OpenedModel(oracle, config.name or str(path), loaded.sha256, loaded.libraries)
+
+
+def _in_batches(options: TorchOptions, batch: int | None) -> TorchOptions:
+    """Chunks that leave the least to fill up, where the file fixes how many images a pass takes."""
+    return options if batch is None else replace(options, chunk=max(batch, options.chunk // batch * batch))
+
+
+def _told(path: Path, images: ImageSet, config: ScanConfig) -> Description:
+    """What the file does not say: then the model must be one for these images."""
+    stated = safetensors_metadata(path)
+    return Description(
+        architecture=config.architecture,
+        image_shape=None if "image_shape" in stated else images.image_shape,
+        n_classes=None if "n_classes" in stated else _classes(images, config),
+    )
+
+
+def _check_fit(opened: OpenedModel, images: ImageSet) -> None:
+    if images.n_classes not in (0, opened.oracle.n_classes):
+        raise ModelError(
+            f"{opened.name}: answers {opened.oracle.n_classes} classes, but {images.name} has {images.n_classes}; "
+            "give the data set that the model is for"
+        )
+    _check_shape(opened.name, opened.oracle.image_shape, images)
+
+
+def _check_shape(name: str, taken: ImageShape, images: ImageSet) -> None:
+    if taken == images.image_shape:
+        return
+    resizable = taken[0] == images.image_shape[0] and taken[1] == taken[2]
+    resize = f", or set image_size={taken[1]}" if resizable else ""
+    raise ModelError(
+        f"{name}: takes images {taken}, but those of {images.name} are {images.image_shape}; give the data set that "
+        f"the model is for{resize}"
+    )

@@ -1,0 +1,190 @@
+"""A scan that is known to be sound before anything is asked: its model, its images, its settings."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from oracles.budget import Budget
+from oracles.oracle import ImageShape, Oracle
+from oracles.spec import build
+from oracles.torch_model import Output, TorchOracle
+from simkit.data import ImageSet, load, unlabelled
+from simkit.errors import ConfigError, DataError
+from simkit.search.annealing import AnnealingConfig
+from simkit.search.contract import Search, Task
+from simkit.search.images import ScanImages, class_of_all
+from simkit.search.presets import Preset
+from simkit.search.race import RaceConfig
+from simkit.search.random_patch import RandomPatchConfig
+from simkit.search.synthesis import SYNTHETIC, Synthesis
+from simkit.seeding import stream
+from studies.scan.config import ScanConfig
+from studies.scan.models import Model, OpenedModel, open_model, stated_shape
+
+_LARGE_SHARE = 0.2
+"""Of an image: 4x4 patches on 8x8 pixels, a quarter, flagged clean models; 3x3, a seventh, did not."""
+
+_FEW_PIXELS = 4
+"""A race for smaller patches than 2x2 says so."""
+
+Images: TypeAlias = ImageSet | torch.Tensor | NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A scan that is known to be sound and has asked nothing yet. source: what `model` was opened from."""
+
+    model: OpenedModel
+    images: ScanImages
+    config: ScanConfig
+    source: Model
+
+    def search(self, images: ImageSet, stage: Preset) -> Search:
+        """A fresh search of this stage on these images. Raises ConfigError if it cannot be."""
+        task = Task(images.image_shape, self.model.oracle.n_classes, images.labels)
+        return stage.search.search(task, self.config.seed)
+
+    def oracle(self, output: Output) -> Oracle:
+        """The model to ask. output: what an earlier process found that its rows are; `auto` if nobody asked yet."""
+        oracle = self.model.oracle
+        if output == "auto" or not isinstance(oracle, TorchOracle) or oracle.output == output:
+            return oracle
+        config = self.config.model_copy(update={"output": output})
+        return open_model(self.source, self.images.search, config).oracle
+
+
+def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> Prepared:
+    """Read and check everything that a scan needs, without a query and without a ledger. Raises as `scan` does.
+
+    The config of the result has the model's image shape where images are to be made.
+    """
+    config = config if config.resolved().synthesis is None else shaped(config, model)
+    chosen = choose_images(config, images)
+    prepared = Prepared(open_model(model, chosen.search, config), chosen, config, model)
+    for stage in config.resolved().stages:
+        prepared.search(chosen.search, stage)
+    build(config.oracle, config.restricted(prepared.model.oracle, 0), Budget(0))
+    _warn_of_large_patches(config, chosen.search)
+    return prepared
+
+
+def _warn_of_large_patches(config: ScanConfig, images: ImageSet) -> None:
+    """Patches are judged by their size in pixels; on small images they hide what the class is seen by."""
+    preset, (_, height, width) = config.resolved(), images.image_shape
+    search = preset.search
+    if isinstance(search, RaceConfig) and preset.then is None and search.largest_area(images.image_shape) < _FEW_PIXELS:
+        warnings.warn(
+            f"on images of {height}x{width} this race looks for patches of {search.largest_area(images.image_shape)} "
+            "pixels at most; raise search.largest_share and rule.threshold, or choose preset auto",
+            stacklevel=2,
+        )
+    if not isinstance(search, RandomPatchConfig | AnnealingConfig):
+        return
+    if search.largest_side**2 / (height * width) > _LARGE_SHARE:
+        warnings.warn(
+            f"patches of {search.largest_side}x{search.largest_side} cover much of an image of {height}x{width}: clean "
+            "models may be flagged; lower search.largest_side and rule.threshold, or raise search.required_success",
+            stacklevel=2,
+        )
+
+
+def choose_images(config: ScanConfig, images: Images | None) -> ScanImages:
+    """Disjoint search and verification images of the test split, drawn by the seed; blank where they are to be made.
+
+    Raises DataError, ConfigError.
+    """
+    if config.resolved().synthesis is not None:
+        return to_be_made(config, given=images is not None)
+    wanted = config.search_images + config.verify_images
+    if config.image_shape is not None:
+        raise ConfigError(f"image_shape is for presets that make images, {config.preset_name} does not; leave it out")
+    if images is None:
+        if not config.data:
+            raise ConfigError(
+                "no images to scan with; give data, for example data='digits', or images, or choose preset b3d-ss, "
+                "which needs none"
+            )
+        images = load(config.data, "test", wanted, config.seed, config.image_size)
+    elif config.data or config.image_size:
+        raise ConfigError("images are given, and data or image_size too; give either images or data")
+    elif not isinstance(images, ImageSet):
+        return choose_images(config, unlabelled(images))
+    elif len(images) >= wanted:
+        images = images.take(stream(config.seed, "scan", "images").permutation(len(images))[:wanted])
+    if len(images) < wanted:
+        raise DataError(_too_few(images, config))
+    numbers = np.arange(wanted)
+    chosen = ScanImages(images.take(numbers[: config.search_images]), images.take(numbers[config.search_images :]))
+    _check_labels(images, chosen.search)
+    return chosen
+
+
+def _too_few(images: ImageSet, config: ScanConfig) -> str:
+    """What to set instead, in the same proportion."""
+    wanted, there = config.search_images + config.verify_images, len(images)
+    said = f"{images.name}: {there} images, but search_images + verify_images is {wanted}"
+    if there < 2:
+        return f"{said}; give two images or more"
+    search, verify = (max(1, n * there // wanted) for n in (config.search_images, config.verify_images))
+    return f"{said}; --set search_images={min(search, there - 1)} --set verify_images={verify} fits"
+
+
+def _check_labels(images: ImageSet, searched: ImageSet) -> None:
+    unknown = int((images.labels < 0).sum())
+    if 0 < unknown < len(images):
+        raise DataError(f"{images.name}: {unknown} of {len(images)} images have no label; give all of them, or none")
+    if (owner := class_of_all(searched)) is not None:
+        raise DataError(f"{images.name}: every search image is of class {owner}; give images of two classes or more")
+
+
+_WITHOUT_DATA = ("", SYNTHETIC)
+"""What `data` may be where there is none; the second is what a ledger calls images that were made."""
+
+
+def shaped(config: ScanConfig, model: Model) -> ScanConfig:
+    """The config with the shape that the model states of its images; as it is, where the model states none.
+
+    Raises ConfigError where the model states another than the config.
+    """
+    stated = stated_shape(model)
+    if None not in (stated, config.image_shape) and stated != config.image_shape:
+        raise ConfigError(f"image_shape is {config.image_shape}, but the model takes images {stated}; leave it out")
+    return config.model_copy(update={"image_shape": stated or config.image_shape})
+
+
+def to_be_made(config: ScanConfig, *, given: bool) -> ScanImages:
+    """Blank images in place of those that the preset will make. Raises ConfigError where there are others.
+
+    given: whether images were handed over.
+    """
+    settings = config.resolved().synthesis
+    assert settings is not None
+    _check_none(config, f"preset {config.preset_name} makes its own images", given=given)
+    counts = config.search_images, config.verify_images
+    return ScanImages.to_be_made(Synthesis(settings, config.seed), _shape(config), *counts)
+
+
+def no_images(config: ScanConfig, *, given: bool) -> ScanImages:
+    """What stands for images in the run key of a detector that takes none. Raises ConfigError where there are any."""
+    _check_none(config, "this detector takes no images", given=given)
+    blank = ImageSet.unlabelled(torch.full((1, *_shape(config)), 0.5), "none")
+    return ScanImages(blank, blank)
+
+
+def _check_none(config: ScanConfig, why: str, *, given: bool) -> None:
+    if given or config.data not in _WITHOUT_DATA or config.image_size is not None:
+        raise ConfigError(f"{why}; leave out data, images and image_size")
+
+
+def _shape(config: ScanConfig) -> ImageShape:
+    if config.image_shape is None:
+        raise ConfigError(
+            "the model does not say what images it takes; set image_shape, for example image_shape=[3,32,32]"
+        )
+    return config.image_shape

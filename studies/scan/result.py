@@ -1,0 +1,184 @@
+"""What a scan tells: always built from what the ledger holds, so that a stored run and a fresh one say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from db import reads
+from db.ledger import Ledger
+from db.records import RunInfo, TriggerRow, VerdictRow
+from db.run import Run
+from oracles.spec import OracleSpec
+from simkit.triggers import Trigger
+from simkit.verdict import ClassResult, Rule, Verdict, stored_rule
+from studies.scan.trigger_files import TriggerFiles
+
+JSON_KEYS = (
+    *("verdict", "stopped", "flagged", "score", "rule", "queries", "seconds", "run", "db"),
+    *("cost", "api_seconds", "clean_accuracy", "classes", "trigger", "notes", "error", "exit_code"),
+)
+"""The keys of a scan's JSON object, always all of them: null where there is nothing to say."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScanResult:
+    """The verdict on one model and what it cost.
+
+    verdict: backdoored, clean, undecided or invalid. stopped: decided, budget, converged or refused. flagged: classes.
+    score: higher is more suspicious. budget, spent, refused: queries; image_queries: of those spent, for making images.
+    seconds: of the process that reached the verdict. cost: of the queries spent, None where the oracle states no price.
+    api_seconds: what the calls would have taken at the service, over all processes, None where the oracle states no
+    times and no rate limit.
+    classes: one result a class, in order, success rates on unseen images. run, db: where it is kept, None for nowhere.
+    triggers: the files with the triggers found, None where none were asked for.
+    """
+
+    verdict: str
+    stopped: str
+    flagged: tuple[int, ...]
+    score: float | None
+    rule: str
+    threshold: float | None
+    threshold_source: str
+    budget: int | None
+    spent: int
+    refused: int
+    image_queries: int
+    seconds: float
+    clean_accuracy: float | None
+    notes: str
+    cost: float | None
+    api_seconds: float | None
+    classes: tuple[ClassResult, ...]
+    run: int | None
+    db: Path | None
+    triggers: TriggerFiles | None
+
+    @property
+    def score_threshold(self) -> float | None:
+        """The score above which the rule flags a class; None where it goes by no score."""
+        rule = stored_rule(self.rule, self.threshold)
+        return None if rule is None else rule.score_threshold
+
+    @property
+    def size_limit(self) -> float | None:
+        """The mask size in pixels that the rule flags below, or at; None where it goes by no size."""
+        rule = stored_rule(self.rule, self.threshold)
+        return None if rule is None else rule.size_limit([c.mask_size for c in self.classes])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values under JSON_KEYS; `error` and `exit_code` are left for the command to fill in."""
+        return empty_json() | {
+            "verdict": self.verdict,
+            "stopped": self.stopped,
+            "flagged": list(self.flagged),
+            "score": self.score,
+            "rule": {
+                "name": self.rule,
+                "threshold": self.threshold,
+                "score_threshold": self.score_threshold,
+                "source": self.threshold_source,
+            },
+            "queries": {
+                "budget": self.budget,
+                "spent": self.spent,
+                "refused": self.refused,
+                "images": self.image_queries,
+            },
+            "seconds": self.seconds,
+            "cost": self.cost,
+            "api_seconds": self.api_seconds,
+            "run": self.run,
+            "db": None if self.db is None else str(self.db),
+            "clean_accuracy": self.clean_accuracy,
+            "classes": [_class_json(c) for c in self.classes],
+            "trigger": None if self.triggers is None else self.triggers.to_json(),
+            "notes": self.notes,
+        }
+
+
+def empty_json() -> dict[str, Any]:
+    """A scan's JSON object of which nothing is known."""
+    return dict.fromkeys(JSON_KEYS)
+
+
+def scan_result(row: VerdictRow, triggers: Sequence[TriggerRow], info: RunInfo, run: int, db: Path) -> ScanResult:
+    """The result of a finished run, without its files."""
+    return ScanResult(
+        **vars(row),
+        budget=info.budget,
+        image_queries=reads.image_queries(db, run),
+        classes=tuple(_class_result(t) for t in triggers),
+        run=run,
+        db=db,
+        triggers=None,
+    )
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a scan took: queries spent and refused, real seconds, and the cost and the time that the service states."""
+
+    spent: int
+    refused: int
+    seconds: float
+    cost: float | None
+    api_seconds: float | None
+
+    @classmethod
+    def of(cls, spec: OracleSpec, spent: int, refused: int, seconds: float, api_seconds: float) -> Bill:
+        """The bill of a service that states its price and times in `spec`, or does not."""
+        cost = None if spec.price_per_thousand is None else spec.price_per_thousand * spent / 1000
+        return cls(spent, refused, seconds, cost, api_seconds if spec.timed else None)
+
+
+def verdict_row(verdict: Verdict, rule: Rule, bill: Bill) -> VerdictRow:
+    """The verdict as a ledger keeps it."""
+    return VerdictRow(
+        verdict=verdict.verdict,
+        stopped=verdict.stopped,
+        flagged=verdict.flagged,
+        score=verdict.score,
+        rule=rule.name,
+        threshold=rule.threshold,
+        threshold_source=rule.source,
+        clean_accuracy=verdict.clean_accuracy,
+        notes=verdict.notes,
+        **vars(bill),
+    )
+
+
+def trigger_rows(verdict: Verdict) -> list[TriggerRow]:
+    """The best trigger of every class as a ledger keeps it."""
+    return [_trigger_row(c) for c in verdict.classes]
+
+
+def _trigger_row(result: ClassResult) -> TriggerRow:
+    hits = 0 if result.success_rate is None else round(result.success_rate * result.trials)
+    mask, pattern = result.trigger.mask, result.trigger.pattern
+    rate = result.success_rate if result.trials else None
+    return TriggerRow(result.target_class, mask, pattern, result.mask_size, rate, hits, result.trials, result.censored)
+
+
+def _class_result(row: TriggerRow) -> ClassResult:
+    trigger = Trigger(row.mask, row.pattern)
+    return ClassResult(row.target_class, trigger, row.mask_size, row.success_rate, row.censored, row.trials)
+
+
+def _class_json(result: ClassResult) -> dict[str, Any]:
+    return {
+        "class": result.target_class,
+        "mask_size": result.mask_size,
+        "success_rate": result.success_rate,
+        "censored": result.censored,
+    }
+
+
+def result_of(run: Run, ledger: Ledger, info: RunInfo) -> ScanResult:
+    """What the ledger has of a finished run, without its files."""
+    row = run.result()
+    assert row is not None
+    return scan_result(row, reads.triggers(ledger.path, run.id), info, run.id, ledger.path)

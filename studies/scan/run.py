@@ -1,0 +1,186 @@
+"""One model, one verdict: the scan itself, in a ledger from its first query to its verdict."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from db import reads
+from db.ledger import Ledger
+from db.records import RunInfo, VerdictRow
+from db.run import Run
+from oracles.budget import Budget
+from oracles.guard import ServiceClock
+from oracles.resume import Past
+from oracles.spec import build
+from simkit.errors import ConfigError
+from simkit.home import home
+from simkit.search.contract import Search
+from simkit.search.driver import Checkpoint
+from simkit.search.evaluator import Evaluator
+from simkit.search.relay import Relay
+from studies.scan.config import ScanConfig
+from studies.scan.ledger_run import LateRun, opened, warn_of_others
+from studies.scan.models import Model
+from studies.scan.prepare import Images, Prepared, prepare
+from studies.scan.result import Bill, ScanResult, result_of, trigger_rows, verdict_row
+from studies.scan.run_key import run_info, with_output
+from studies.scan.trigger_files import check_folder, file_stem, save_triggers
+
+_TELL_SECONDS = 0.2
+"""How often progress is told, at most."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a scan stands: queries so far (also those of earlier processes), rounds, the smallest working mask."""
+
+    queries: int
+    budget: int | None
+    rounds: int
+    smallest: float | None
+
+
+Told: TypeAlias = Callable[[Standing], None]
+
+
+def scan(
+    model: Model,
+    *,
+    images: Images | None = None,
+    db: str | Path | Ledger | None = None,
+    out: str | Path | None = None,
+    progress: Told | None = None,
+    **settings: Any,
+) -> ScanResult:
+    """Whether `model` carries a backdoor, found by asking it; settings are the fields of `ScanConfig`.
+
+    `scan(model, data="cifar10/", budget=100_000, oracle="top3", db="run.db").verdict` is all it takes; with
+    `preset="b3d-ss"` no data.
+
+    model: a torch module, a file, `DIR:7` for an entry of a zoo, an Oracle, or a function (see `callable_oracle`).
+    images: instead of `data`, test images; a tensor or an array of them has no labels, then the model's own answers,
+    asked for first, stand in. db: the ledger, where the same call goes on after a crash, and answers without a query
+    once it is finished; None keeps nothing, and an open Ledger may take many scans. out: folder for the triggers, by
+    default beside the ledger. Raises ConfigError, InvalidSpec, DataError, ModelError before the ledger is touched, a
+    ModelError of the first query with the ledger as it was; StorageError. Warns where the ledger has the same scan from
+    another environment.
+    """
+    return run_scan(prepare(model, ScanConfig.of(settings), images), db, out, progress)
+
+
+def run_scan(
+    prepared: Prepared,
+    db: str | Path | Ledger | None = None,
+    out: str | Path | None = None,
+    progress: Told | None = None,
+) -> ScanResult:
+    """Scan, or go on with a scan, or answer from a finished one; see `scan`."""
+    if db is None:
+        with tempfile.TemporaryDirectory(prefix="simkit-") as folder:
+            kept = _in_ledger(prepared, Path(folder) / "scan.db", None if out is None else Path(out), progress)
+            return replace(kept, run=None, db=None)
+    if not prepared.model.sha256:
+        raise ConfigError("an oracle or a function has no weights to know it by; give name=..., one for each model")
+    ledger = db if isinstance(db, Ledger) else Path(db)
+    return _in_ledger(prepared, ledger, _trigger_folder(ledger, out), progress)
+
+
+def default_db(prepared: Prepared) -> Path:
+    """Where a scan is kept when nobody says: the same scan, the same file."""
+    info = run_info(prepared.model, prepared.images, prepared.config)
+    return home() / "scans" / f"{file_stem(prepared.model.name, info.key)}.db"
+
+
+def _trigger_folder(db: Path | Ledger, out: str | Path | None) -> Path:
+    beside = db.path if isinstance(db, Ledger) else db
+    return beside.parent / "triggers" if out is None else Path(out)
+
+
+def _in_ledger(prepared: Prepared, db: Path | Ledger, out: Path | None, progress: Told | None) -> ScanResult:
+    info = run_info(prepared.model, prepared.images, prepared.config)
+    if out is not None:
+        check_folder(out)
+    with opened(db) as ledger:
+        run = _finished(prepared, ledger, info, progress)
+        result, triggers = result_of(run, ledger, info), reads.triggers(ledger.path, run.id)
+    if out is None:
+        return result
+    stem = file_stem(prepared.model.name, info.key)
+    return replace(result, triggers=save_triggers(out, stem, result.flagged, triggers))
+
+
+def _finished(prepared: Prepared, ledger: Ledger, info: RunInfo, progress: Told | None) -> Run:
+    """The run of this scan with its verdict: as it is in the ledger, or conducted to it now."""
+    scan, told = UnderWay(prepared, ledger, info), -_TELL_SECONDS
+    for checkpoint in () if scan.verdict is not None else scan.steps():
+        if progress is not None and time.perf_counter() - told >= _TELL_SECONDS:
+            told = time.perf_counter()
+            progress(Standing(checkpoint.queries, prepared.config.budget, checkpoint.rounds, _smallest(scan.search)))
+    return scan.run
+
+
+def _smallest(search: Search) -> float | None:
+    return min((c.mask_size for c in search.results() if not c.censored), default=None)
+
+
+class UnderWay:
+    """A scan in an open ledger, which goes on as far as it is pulled; one that has its verdict there is not pulled.
+
+    Warns where the ledger has the same scan from another environment. Raises StorageError.
+    """
+
+    def __init__(self, prepared: Prepared, ledger: Ledger, info: RunInfo) -> None:
+        self._prepared = prepared
+        kept = reads.same_scans(ledger.path, info)
+        own = next((run for run in kept if run.key == info.key), None)
+        self._oracle = prepared.oracle(own.environment.get("output", "auto") if own else "auto")
+        self._late = LateRun(lambda: ledger.begin(with_output(info, self._oracle)))
+        self._relay = Relay(prepared.config.course(), prepared.images, lambda: prepared.model.oracle.n_classes)
+        if own is None:
+            warn_of_others(ledger.path, info, kept)
+        self.verdict: VerdictRow | None = None if own is None else self._late.run.result()
+        """What the ledger has of its end, None before."""
+
+    @property
+    def run(self) -> Run:
+        """Its run, which begins with its first answer."""
+        return self._late.run
+
+    @property
+    def search(self) -> Search:
+        """The search of the stage that is under way."""
+        return self._relay.search
+
+    @property
+    def score(self) -> float | None:
+        """The verdict's score; before there is one, what the rule says by now, before any unseen image is asked."""
+        return self._relay.decision().score if self.verdict is None else self.verdict.score
+
+    def steps(self) -> Iterator[Checkpoint]:
+        """Ask until there is a verdict, a checkpoint after every step, and finish the run with it; to be pulled once.
+
+        The queries of a checkpoint count those of earlier processes. Only time between pulls counts as the scan's.
+        """
+        began, seconds, config = time.perf_counter(), 0.0, self._prepared.config
+        before = self.run if self._late.begun else None
+        past = Past(before.spent, before.stored_calls(), before.stored_refusals()) if before else None
+        spent = past.queries if past else 0
+        budget, clock = Budget(config.budget, spent=spent), ServiceClock(config.oracle.real_time)
+        oracle = build(
+            config.oracle, config.restricted(self._oracle, spent), budget, self._late, past=past, clock=clock
+        )
+        verdict = None
+        for checkpoint in self._relay.run(Evaluator(oracle, self._late)):
+            verdict, seconds = checkpoint.verdict, seconds + time.perf_counter() - began
+            if verdict is not None:
+                bill = Bill.of(config.oracle, self.run.spent, self.run.refused, seconds, clock.seconds)
+                self.run.finish(verdict_row(verdict, self._relay.rule, bill), trigger_rows(verdict))
+                self.verdict = self.run.result()
+            yield checkpoint
+            began = time.perf_counter()
+        assert verdict is not None

@@ -1,0 +1,94 @@
+"""What makes a run the run it is: the same key, the same answers, the same verdict."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+
+from db.records import RunInfo
+from oracles.oracle import Oracle
+from oracles.torch_model import TorchOracle
+from simkit.search.images import ScanImages
+from studies.scan.config import ScanConfig
+from studies.scan.models import OpenedModel
+
+
+def run_info(
+    model: OpenedModel, images: ScanImages, config: ScanConfig, detector: dict[str, Any] | None = None
+) -> RunInfo:
+    """The run's key and what the ledger says of it. detector: what stands in place of a search, None for a scan.
+
+    The key is a SHA-256 over the config, every preset written out, the hashes of model and images, the number of torch
+    threads and the versions of simkit, torch, numpy and what else the model runs on: whatever may change an answer.
+    """
+    data_hash = hash_of(images)
+    settings = settings_of(config, detector)
+    identity = {
+        "config": {name: value for name, value in settings.items() if name != "preset"},
+        "model": model.sha256,
+        "data": data_hash,
+        "threads": torch.get_num_threads(),
+        "simkit": version("b3d-simkit"),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        **model.libraries,
+    }
+    return RunInfo(
+        key=hashlib.sha256(canonical(identity).encode()).hexdigest(),
+        model=model.name,
+        model_hash=model.sha256,
+        data=config.data or images.search.name,
+        data_hash=data_hash,
+        oracle=config.oracle.to_json(),
+        config=canonical(settings),
+        seed=config.seed,
+        budget=config.budget,
+        environment=canonical(environment() | dict(model.libraries)),
+    )
+
+
+def settings_of(config: ScanConfig, detector: dict[str, Any] | None = None) -> dict[str, Any]:
+    """All settings of a run as its ledger says them. detector: as in `run_info`; without one the preset is named too.
+
+    The preset's name is for people and no part of the run's key: another name for the same settings is the same run.
+    """
+    if detector is None:
+        return {"preset": config.preset_name} | config.identity()
+    return config.service() | {"detector": detector}
+
+
+def hash_of(images: ScanImages) -> str:
+    """Of all images a scan uses, and of which it uses for what."""
+    return hashlib.sha256(f"{images.search.sha256()} {images.verify.sha256()}".encode()).hexdigest()
+
+
+def with_output(info: RunInfo, oracle: Oracle) -> RunInfo:
+    """With what the model's rows were taken for: a later process must not decide it again, from other answers."""
+    if not isinstance(oracle, TorchOracle):
+        return info
+    return replace(info, environment=canonical(json.loads(info.environment) | {"output": oracle.output}))
+
+
+def environment() -> dict[str, Any]:
+    """Versions, platform and threads, for whoever asks later where a run was made."""
+    return {
+        "simkit": version("b3d-simkit"),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def canonical(value: object) -> str:
+    """JSON of which there is only one form: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,66 @@
+"""A white-box detector on one model: its verdict in a ledger like a scan's, with passes in place of queries."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from db import reads
+from db.ledger import Ledger
+from db.records import RunInfo
+from db.stored import StoredRun
+from oracles.model_files import load_model
+from simkit.detectors.access import Detector, WeightAccess
+from simkit.detectors.whitebox.inspection import Inspection
+from simkit.verdict import Verdict
+from simkit.zoo.networks import NETWORKS
+from studies.scan.black_box import joined, own_verdict_row
+from studies.scan.config import ScanConfig
+from studies.scan.models import open_model
+from studies.scan.prepare import choose_images
+from studies.scan.result import Bill, ScanResult, scan_result, trigger_rows
+from studies.scan.run_key import canonical, run_info
+from studies.scan.user_code import described
+
+
+def inspect_model(detector: Detector[WeightAccess], model: Path, config: ScanConfig, ledger: Ledger) -> ScanResult:
+    """What `detector` says of the weights in the file `model`, on the images that `config` chooses.
+
+    The run in the ledger has no query, and one step whose state is the cost: see `cost_of`. A finished run is answered
+    from the ledger. Raises ConfigError, DataError, ModelError, and then leaves no run; StorageError.
+    """
+    images = choose_images(config, None)
+    info = run_info(open_model(model, images.search, config), images, config, described(detector, "detect"))
+    if not any(kept.key == info.key for kept in reads.same_scans(ledger.path, info)):
+        _inspect(detector, WeightAccess(load_model(model, NETWORKS).module, joined(images)), ledger, info)
+    run = ledger.begin(info)
+    row = run.result()
+    assert row is not None
+    return scan_result(row, reads.triggers(ledger.path, run.id), info, run.id, ledger.path)
+
+
+def cost_of(run: StoredRun) -> Mapping[str, Any]:
+    """What `Inspection` says of the cost: schedule, forward_passes, backward_passes; empty where nobody said it."""
+    return json.loads(run.steps[0].state) if 0 in run.steps else {}
+
+
+def _inspect(detector: Detector[WeightAccess], access: WeightAccess, ledger: Ledger, info: RunInfo) -> None:
+    started = time.perf_counter()
+    verdict, cost = _inspection(detector, access)
+    seconds = time.perf_counter() - started
+    row = own_verdict_row(detector, verdict, Bill(0, 0, seconds, None, None))
+    run = ledger.begin(info)
+    run.open_step(0, "search", canonical(cost))
+    run.finish(row, trigger_rows(verdict))
+
+
+def _inspection(detector: Detector[WeightAccess], access: WeightAccess) -> tuple[Verdict, dict[str, Any]]:
+    """The verdict and its cost; a detector of the user's own need not count."""
+    inspect: Callable[[WeightAccess], Inspection] | None = getattr(detector, "inspect", None)
+    if inspect is None:
+        return detector.detect(access), {}
+    told = dict(vars(inspect(access)))
+    return told.pop("verdict"), told

@@ -1,0 +1,28 @@
+"""What the images of a scan are known by, before anything is asked."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from simkit.detectors.access import QueryAccess
+from studies.scan.config import ScanConfig
+from studies.scan.prepare import choose_images, no_images
+from studies.scan.run_key import canonical, hash_of
+from studies.study.detectors import Method
+
+
+class ImageHashes:
+    """The hash of the images that a config chooses; of equal choices, the images are read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def of(self, method: Method, config: ScanConfig) -> str:
+        """Of what this method takes. Raises DataError, ConfigError."""
+        none = method.access is QueryAccess and method.preset is None  # a preset's images are blank until they are made
+        made = config.resolved().synthesis
+        counts = config.search_images, config.verify_images, config.seed
+        choice = canonical([config.data, config.image_size, config.image_shape, *counts, none, made and asdict(made)])
+        if choice not in self._known:
+            self._known[choice] = hash_of(no_images(config, given=False) if none else choose_images(config, None))
+        return self._known[choice]

@@ -1,0 +1,146 @@
+"""A file of result lines: read whole, added to by many processes, sound after a kill."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from db.errors import StorageError
+from simkit.errors import DataError, complaint
+from simkit.files import make_folder
+from studies.study.result_line import ResultLine
+
+
+def read_lines(path: Path) -> list[ResultLine]:
+    """The lines of `path` in order, none where there is no file; a last one that a kill left unfinished is no line.
+
+    Raises DataError naming the line that is not one of `simkit study scan`, StorageError if the file cannot be read.
+    """
+    return [_line(f"{path}:{number}", text) for number, text in enumerate(_whole(path), start=1)]
+
+
+def find_line(path: Path, unit: tuple[str, str, int, str, str, str]) -> ResultLine | None:
+    """The line of this unit, see `ResultLine.unit`; others are not read. Raises as `read_lines`."""
+    hashes = [text.encode() for text in (unit[3], unit[5])]
+    for number, text in enumerate(_whole(path), start=1):
+        if all(digest in text for digest in hashes):
+            line = _line(f"{path}:{number}", text)
+            if line.unit == unit:
+                return line
+    return None
+
+
+def append_line(path: Path, line: ResultLine) -> bool:
+    """Add `line` and wait for the disk; False, and nothing done, if its unit is there. A torn last line goes.
+
+    Raises what `read_lines` raises, StorageError if nothing can be written.
+    """
+    make_folder(path.parent)
+    try:
+        with FileLock(path.with_name(f"{path.name}.lock")):
+            if any(line.unit == known.unit for known in read_lines(path)):
+                return False
+            _write(path, f"{line.model_dump_json()}\n".encode())
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror}); make room, or name another file") from error
+    return True
+
+
+def _whole(path: Path) -> list[bytes]:
+    try:
+        data = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read ({error.strerror}); name another file") from error
+    return data[: data.rfind(b"\n") + 1].splitlines()
+
+
+def _line(where: str, text: bytes) -> ResultLine:
+    try:
+        return ResultLine.model_validate_json(text)
+    except ValidationError as error:
+        raise DataError(f"{where}: no line of `simkit study scan`: {complaint(error)}; name another file") from None
+
+
+def _write(path: Path, text: bytes) -> None:
+    with path.open("a+b") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+_MAY_DIFFER = {"seconds", "environment", "decision_queries"}
+"""Of two lines about one scan: where and how fast it was made again, and what an older one does not say."""
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A line and where it stands, for a message."""
+
+    line: ResultLine
+    place: str
+
+
+def checked_lines(files: Sequence[Path]) -> list[ResultLine]:
+    """The lines of all files, in order, each scan once: of equal lines the last counts.
+
+    Raises DataError, naming file and line: for a file that cannot be read, a line that is torn or is none of results,
+    two lines that say different things of one scan, and two that disagree about what a victim is.
+    """
+    by_unit: dict[tuple[str, ...], _Placed] = {}
+    victims: dict[tuple[str, ...], _Placed] = {}
+    for placed in (placed for file in files for placed in _placed(file)):
+        _check_victim(placed, victims)
+        unit = tuple(map(str, placed.line.unit))
+        if unit in by_unit:
+            _check_again(placed, by_unit[unit])
+        by_unit[unit] = placed
+    return [placed.line for placed in by_unit.values()]
+
+
+def _placed(file: Path) -> Iterator[_Placed]:
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror}); name a file of results") from error
+    for number, line in enumerate(text.splitlines(keepends=True), start=1):
+        if line.strip():
+            place = f"{file}, line {number}"
+            yield _Placed(_parsed(line, place), place)
+
+
+def _parsed(line: bytes, place: str) -> ResultLine:
+    try:
+        return ResultLine.model_validate_json(line)
+    except ValidationError as error:
+        if not line.endswith(b"\n"):
+            raise DataError(f"{place}: torn; the same `simkit study scan` mends it, or take it away") from error
+        raise DataError(f"{place}: no line of `simkit study scan`: {complaint(error)}") from error
+
+
+def _check_again(placed: _Placed, before: _Placed) -> None:
+    if placed.line.model_dump(exclude=_MAY_DIFFER) != before.line.model_dump(exclude=_MAY_DIFFER):
+        raise DataError(
+            f"{placed.place}: says otherwise of the same scan than {before.place}; take one of the two lines away"
+        )
+
+
+def _check_victim(placed: _Placed, victims: dict[tuple[str, ...], _Placed]) -> None:
+    line = placed.line
+    before = victims.setdefault((line.zoo, line.split, str(line.index)), placed)
+    if _victim(before.line) != _victim(line):
+        raise DataError(
+            f"{placed.place}: victim {line.index} of zoo {line.zoo} is another than in {before.place}, though of the"
+            " same name; read the lines of the two zoos by themselves"
+        )
+
+
+def _victim(line: ResultLine) -> tuple[object, ...]:
+    kind = (line.model_hash, line.truth, line.stratum, line.attack, line.architecture)
+    return (*kind, line.target_classes, line.clean_accuracy, line.implant_success)

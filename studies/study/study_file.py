@@ -1,0 +1,94 @@
+"""A study file that was read, with all that it names found: `StudyFile.load`."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from oracles.errors import InvalidSpec
+from simkit.detectors.access import QueryAccess
+from simkit.errors import ConfigError
+from studies.scan.run_key import canonical
+from studies.study.config import StudyConfig
+from studies.study.config_errors import complaint
+from studies.study.grid import Cell, Places, StudyPlan, cells_of, plan_of
+from studies.study.zoos import Zoo
+
+_CHANGES_NO_SCAN = {"budgets", "workers", "report", "results", "ledgers"}
+
+
+@dataclass(frozen=True, eq=False)
+class StudyFile:
+    """A study file, its settings, and the zoos that it names, in its order."""
+
+    path: Path
+    config: StudyConfig
+    zoos: tuple[Zoo, ...]
+
+    @classmethod
+    def load(cls, path: str | Path) -> StudyFile:
+        """Read and check everything but the images; nothing is asked, and nothing written.
+
+        Raises ConfigError in one line that names the file, the key and what to change: for a file that is no TOML,
+        unknown keys, impossible values, a zoo that is not there or of another split, and settings that a detector has
+        not.
+        """
+        path = Path(path).absolute()
+        try:
+            config = _config(path.read_text(encoding="utf-8"))
+            file = cls(path, config, tuple(Zoo.of(path.parent, entry, config.split) for entry in config.zoos))
+            file.cells()
+        except (ConfigError, InvalidSpec) as error:
+            raise ConfigError(f"{path.name}: {error}") from error
+        except (OSError, ValueError, RecursionError) as error:
+            said = error.strerror if isinstance(error, OSError) else f"no TOML: {error}"
+            raise ConfigError(f"{path.name}: cannot be read: {said}; see simkit study new") from error
+        return file
+
+    @property
+    def results(self) -> Path:
+        """The file of lines, one a scan."""
+        return self.path.parent / self.config.results
+
+    @property
+    def ledgers(self) -> Path:
+        """The folder of ledgers, one a scan."""
+        return self.path.parent / self.config.ledgers
+
+    @property
+    def reports(self) -> Path:
+        """The folder that reports are written to."""
+        return self.path.parent / self.config.report.folder
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of all in the file that says what is scanned and how: not of workers, reports and places."""
+        told = self.config.model_dump(mode="json", exclude=_CHANGES_NO_SCAN)
+        return hashlib.sha256(canonical(told).encode()).hexdigest()
+
+    def cells(self) -> tuple[Cell, ...]:
+        """Each detector behind each service on each zoo with each seed. Raises ConfigError on wrong settings."""
+        return cells_of(self.config, self.zoos, Places(self.results, self.ledgers))
+
+    def plan(self) -> StudyPlan:
+        """What is left of the study, and the lines of what is done. Reads the images; raises ConfigError, DataError."""
+        cells = self.cells()
+        shown = {cell.study.zoo for cell in cells if cell.method.access is not QueryAccess}
+        for zoo in (zoo for zoo in self.zoos if zoo.folder in shown):
+            try:
+                zoo.check_images()
+            except ConfigError as error:
+                raise ConfigError(f"{self.path.name}: {error}") from error
+        return plan_of(cells, self.results)
+
+
+def _config(text: str) -> StudyConfig:
+    given = tomllib.loads(text)
+    try:
+        return StudyConfig.model_validate(given)
+    except ValidationError as error:
+        raise ConfigError(complaint(error, StudyConfig, given)) from None

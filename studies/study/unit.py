@@ -1,0 +1,183 @@
+"""One detector on one victim: from its ledger to its line of results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
+
+from db.errors import StorageBusy
+from db.ledger import Ledger
+from db.stored import StoredRun
+from simkit.data.load import absolute
+from simkit.errors import DataError
+from simkit.search.refine import is_refinement
+from simkit.verdict import Kind, Stopped
+from simkit.zoo.manifest import Victim, checked_weights
+from simkit.zoo.spec import ZooSplit
+from studies.scan.black_box import detect
+from studies.scan.prepare import prepare
+from studies.scan.result import ScanResult
+from studies.scan.run import run_scan
+from studies.scan.run_key import canonical, environment, hash_of
+from studies.scan.white_box import cost_of, inspect_model
+from studies.study.claim import claimed
+from studies.study.detectors import Method, method
+from studies.study.executors import told
+from studies.study.image_hashes import ImageHashes
+from studies.study.result_file import append_line, find_line
+from studies.study.result_line import ClassLine, ResultLine
+
+UnitKey: TypeAlias = tuple[str, str, int, str, str, str]
+"""See `ResultLine.unit`."""
+
+State: TypeAlias = Literal["scanned", "there", "busy", "failed"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One zoo, the places of its scans, and the settings that they share: fields of `ScanConfig`."""
+
+    zoo: Path
+    name: str
+    split: ZooSplit
+    out: Path
+    ledgers: Path
+    settings: Mapping[str, Any]
+
+    def absolute(self) -> Study:
+        """With places that are the same from every folder."""
+        settings = {**self.settings, "data": absolute(str(self.settings.get("data", "")), Path.cwd())}
+        zoo, out, ledgers = self.zoo.absolute(), self.out.absolute(), self.ledgers.absolute()
+        return replace(self, zoo=zoo, out=out, ledgers=ledgers, settings=settings)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One detector, by its name, on one victim. Plain data: it is sent to worker processes."""
+
+    study: Study
+    victim: Victim
+    detector: str
+    config_hash: str
+    data_hash: str
+
+    @property
+    def key(self) -> UnitKey:
+        """What its line is known by."""
+        victim = self.victim
+        known = self.study.name, self.study.split, victim.index, str(victim.sha256)
+        return *known, self.detector, self.config_hash
+
+    @property
+    def stem(self) -> str:
+        """What its ledger is called: another one for other images, versions, or numbers of threads."""
+        ours = environment()
+        here = [ours[name] for name in ("threads", "simkit", "torch", "numpy")]
+        digest = hashlib.sha256(canonical([*self.key, self.data_hash, *here]).encode()).hexdigest()
+        detector = re.sub(r"[^A-Za-z0-9-]+", "_", self.detector)
+        return f"{self.study.name}-{self.victim.index:04d}-{detector}-{digest[:12]}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a unit. state: `there` and `busy`, somebody else has done it, or is at it. said: error, warnings."""
+
+    unit: Unit
+    state: State
+    line: ResultLine | None = None
+    said: tuple[str, ...] = ()
+
+
+def scan_unit(unit: Unit) -> Outcome:
+    """Scan, or go on, and append the line; an error is told, not raised: it concerns this unit alone."""
+    with warnings.catch_warnings(record=True) as warned:
+        try:
+            line = _scanned(unit)
+            state: State = "there" if line is None else "scanned"
+        except StorageBusy:
+            return Outcome(unit, "busy")
+        except Exception as error:
+            return Outcome(unit, "failed", said=(told(error),))
+    return Outcome(unit, state, line, tuple(dict.fromkeys(" ".join(str(w.message).split()) for w in warned)))
+
+
+def _scanned(unit: Unit) -> ResultLine | None:
+    """The line, appended to the file; None if another process was faster."""
+    chosen, study = method(unit.detector), unit.study
+    with claimed(study.ledgers, unit.stem, goes_on=chosen.preset is not None) as claim:
+        if find_line(study.out, unit.key) is not None:
+            return None
+        result = _result(unit, chosen, checked_weights(study.zoo, unit.victim), claim.ledger)
+        line = line_of(unit, result, claim.broken)
+        return line if append_line(study.out, line) else None
+
+
+def _result(unit: Unit, chosen: Method, model: Path, ledger: Ledger) -> ScanResult:
+    config = chosen.config(unit.study.settings)
+    if chosen.preset is not None:
+        prepared = prepare(model, config)
+        _check_images(unit, hash_of(prepared.images))
+        return run_scan(prepared, ledger)
+    _check_images(unit, ImageHashes().of(chosen, config))
+    if chosen.white_box:
+        return inspect_model(chosen.detector, model, config, ledger)
+    return detect(chosen.detector, model, db=ledger, **chosen.settings(unit.study.settings))
+
+
+def _check_images(unit: Unit, found: str) -> None:
+    """Raise DataError where they are not those of the plan: a worker elsewhere has other data by the same name."""
+    if found != unit.data_hash:
+        data = unit.study.settings.get("data")
+        raise DataError(f"{data}: not the images that the study was planned with; give this worker the same data")
+
+
+def line_of(unit: Unit, result: ScanResult, broken: str) -> ResultLine:
+    """What the ledger has of the run, beside the truth of the manifest. broken: said first in its notes."""
+    assert result.db is not None
+    victim, run = unit.victim, StoredRun.read(result.db, result.run)
+    white_box = method(unit.detector).white_box
+    cost = cost_of(run) if white_box else {}
+    return ResultLine(
+        zoo=unit.study.name,
+        split=unit.study.split,
+        index=victim.index,
+        model_hash=run.info.model_hash,
+        detector=unit.detector,
+        config_hash=unit.config_hash,
+        config=json.loads(run.info.config),
+        data_hash=run.info.data_hash,
+        environment=json.loads(run.info.environment),
+        truth=victim.truth,
+        stratum=victim.stratum,
+        attack=victim.attack_kind,
+        architecture=victim.architecture,
+        target_classes=victim.target_classes,
+        clean_accuracy=victim.clean_accuracy,
+        implant_success=victim.success_rate,
+        verdict=cast(Kind, result.verdict),
+        stopped=cast(Stopped, result.stopped),
+        flagged=result.flagged,
+        score=result.score,
+        queries=result.spent,
+        decision_queries=None if white_box else decision_queries(run, result.spent),
+        image_queries=result.image_queries,
+        white_box=white_box,
+        forward_passes=cost.get("forward_passes"),
+        backward_passes=cost.get("backward_passes"),
+        seconds=result.seconds,
+        classes=tuple(ClassLine(**{name: getattr(c, name) for name in ClassLine.model_fields}) for c in result.classes),
+        notes="; ".join(filter(None, (broken, result.notes))),
+    )
+
+
+def decision_queries(run: StoredRun, spent: int) -> int:
+    """Of the queries that a finished run spent, those before it began to refine what it had found."""
+    refining = [step.id for step in run.steps.values() if is_refinement(step.state)]
+    before = run.spent_before(refining) if refining else None
+    return spent if before is None else before

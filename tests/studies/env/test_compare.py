@@ -1,0 +1,113 @@
+"""Policies compared: equal queries, paired differences, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simkit.env.recording import SUFFIX, Recording
+from simkit.errors import ConfigError
+from studies.cli.main import main
+from studies.env.compare import Interval, compare, line, paired
+from tests.simkit.env.planted import recorded
+
+
+def victim(target: int | None, name: str, split: str) -> Recording:
+    """A planted victim with weights of its own."""
+    kept = recorded(target)
+    return Recording(kept.header.model_copy(update={"model_hash": name, "split": split}), kept.arms, kept.gains)
+
+
+def with_settings(kept: Recording, **settings: dict[str, int]) -> Recording:
+    return Recording(kept.header.model_copy(update={"settings": settings}), kept.arms, kept.gains)
+
+
+TUNE = [victim(target, f"tune {target}", "tune") for target in (None, 2)]
+REPORT = [victim(target, f"report {number}", "report") for number, target in enumerate((None, 0, 1, 3))]
+
+
+def test_equal_differences_need_no_interval_and_others_have_one() -> None:
+    assert paired(np.full(5, 0.75), np.full(5, 0.25)) == Interval(0.5, 0.5, 0.5)
+    differences = np.array([1.0] * 60 + [-1.0] * 40)
+    told = paired(differences, np.zeros(100))
+    assert told.mean == pytest.approx(0.2)
+    spread = 1.96 * differences.std() / 10
+    assert told.low == pytest.approx(0.2 - spread, abs=0.03)
+    assert told.high == pytest.approx(0.2 + spread, abs=0.03)
+    assert paired(differences, np.zeros(100)) == told
+
+
+def test_the_baseline_never_has_less_and_a_policy_keeps_to_its_target_on_tune_victims() -> None:
+    told = compare(REPORT, TUNE, ["uniform", "race-first", "ucb"], [600, 2_000])
+    assert [(c.policy.policy, c.target) for c in told] == [
+        *(("race-first", 600), ("race-first", 2_000)),
+        *(("ucb", 600), ("ucb", 2_000)),
+    ]
+    for c in told:
+        assert c.tune <= c.target
+        assert c.baseline.queries >= c.policy.queries
+        assert c.score.mean == pytest.approx(c.policy.score - c.baseline.score)
+        assert c.score.low <= c.score.mean <= c.score.high
+        assert c.better == (c.score.low > 0)
+
+
+def test_recordings_of_one_victim_count_as_one() -> None:
+    doubled = [*REPORT, REPORT[1]]
+    once, twice = (compare(victims, TUNE, ["race-first"], [2_000])[0] for victims in (REPORT, doubled))
+    assert twice.policy.score == pytest.approx(once.policy.score)
+    assert line(twice, doubled, TUNE)["victims"] == 4
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    other = REPORT[0].header.model_copy(update={"n_classes": 5})
+    labels, longer = (with_settings(REPORT[0], **{part: {"any": 1}}) for part in ("oracle", "arms"))
+    for recordings, tune, policies, targets, said in (
+        (REPORT, TUNE, ["best"], [1_000], "no policy"),
+        (REPORT, TUNE, ["ucb"], [], "one mean"),
+        (REPORT, TUNE, ["ucb"], [0], "1 or more"),
+        (TUNE, TUNE, ["ucb"], [1_000], "both folders"),
+        ([Recording(other, REPORT[0].arms, REPORT[0].gains)], TUNE, ["ucb"], [1_000], "4 and of 5 classes"),
+        ([*REPORT, victim(2, "calibrate 2", "calibrate")], TUNE, ["ucb"], [1_000], "splits calibrate and report"),
+        ([*REPORT[1:], labels], TUNE, ["ucb"], [1_000], "settings of oracle"),
+        ([longer], TUNE, ["ucb"], [1_000], "settings of arms"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            compare(recordings, tune, policies, targets)
+
+
+def test_repeats_behind_one_noisy_service_are_compared() -> None:
+    seeded = [with_settings(kept, oracle={"seed": number}) for number, kept in enumerate(REPORT)]
+    tune = [with_settings(kept, oracle={"seed": 9}) for kept in TUNE]
+    assert [c.target for c in compare(seeded, tune, ["race-first"], [2_000])] == [2_000]
+
+
+def test_the_command_writes_a_line_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder, victims in (("tune", TUNE), ("report", REPORT)):
+        (tmp_path / folder).mkdir()
+        for number, kept in enumerate(victims):
+            kept.save(tmp_path / folder / f"{number}{SUFFIX}")
+    out = tmp_path / "env.jsonl"
+    command = [
+        "env",
+        "compare",
+        str(tmp_path / "report"),
+        "--tune",
+        str(tmp_path / "tune"),
+        "--budget-grid",
+        "600,2000",
+    ]
+    assert main([*command, "--policies", "race-first,uniform-all", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "4 victims of split report, 1 of them clean" in printed
+    lines = [json.loads(text) for text in out.read_text().splitlines()]
+    assert [(told["policy"]["policy"], told["target"]) for told in lines] == [
+        *(("race-first", 600), ("race-first", 2_000)),
+        *(("uniform-all", 600), ("uniform-all", 2_000)),
+    ]
+    assert main([*command, "--policies", "race-first,uniform-all", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == lines
+    assert main([*command, "--policies", "best"]) == 2
+    assert main(["env", "compare", str(tmp_path / "report"), "--tune", str(tmp_path / "report")]) == 2

@@ -1,0 +1,90 @@
+"""The page as text: well formed, self-contained, and safe from what users name things."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from studies.report.gather import gather
+from studies.report.page import render
+from tests.studies.pages import Elements
+from tests.studies.report.ledgers import Kept, write, zoo
+
+EVERY = [Kept(), *(Kept(verdict=verdict) for verdict in ("clean", "undecided", "invalid", None))]
+
+
+def page_of(tmp_path: Path, *kept: Kept) -> str:
+    return render(gather(write(tmp_path / "a.db", *kept), zoos=[zoo(tmp_path / "zoo")]))
+
+
+def test_every_kind_of_run_makes_a_well_formed_page(tmp_path: Path) -> None:
+    elements = Elements(page_of(tmp_path, *EVERY))
+    assert elements.open == []
+    ids = [a["id"] or "" for _, a in elements.found if "id" in a]
+    assert sorted(ids) == sorted({*ids})
+    assert {f"run-{i}" for i in range(1, 6)} <= set(ids)
+
+
+def test_nothing_is_loaded_from_anywhere(tmp_path: Path) -> None:
+    page = page_of(tmp_path, *EVERY)
+    elements = Elements(page)
+    assert "default-src 'none'" in page
+    assert not {"script", "iframe", "object"} & {tag for tag, _ in elements.found}
+    links = [a[name] or "" for _, a in elements.found for name in ("src", "href") if name in a]
+    assert links
+    assert all(link.startswith(("data:", "#")) for link in links)
+    assert "url(" not in page
+    assert "http:" not in page.replace("http://www.w3.org", "")
+
+
+def test_names_and_notes_are_no_markup(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>\"'&"
+    page = page_of(tmp_path, Kept(model=evil, verdict="invalid", notes=evil), Kept(model=evil))
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "&lt;bird&gt;" in page  # the zoo's name of a class
+    assert Elements(page).open == []
+
+
+def test_every_picture_says_what_it_shows(tmp_path: Path) -> None:
+    pictures = [a["alt"] for tag, a in Elements(page_of(tmp_path, Kept())).found if tag == "img"]
+    assert len(pictures) == 2 * 4 + 2  # four classes, and of the target the original and the overlap
+    assert all(pictures)
+    assert len(set(pictures)) == len(pictures)
+
+
+def test_the_figures_are_told(tmp_path: Path) -> None:
+    page = page_of(tmp_path, Kept())
+    text = " ".join(re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL).split())
+    for told in ("IoU 0.33", "8 of 8", "of a budget of 1,000", "flags masks under 5.50 pixels", "simkit scan", "72"):
+        assert told in text
+    assert "2 &lt;bird&gt; flagged, true target" in text
+
+
+def test_a_rule_without_a_score_is_told_in_words(tmp_path: Path) -> None:
+    data = gather(write(tmp_path / "a.db", Kept(), Kept()))
+    patch = [replace(run, score_threshold=None, limit=40.0) for run in data.runs]
+    page = render(replace(data, runs=tuple(patch)))
+    assert "<dt>Score</dt>" not in page
+    assert page.count("<dt>Rule</dt><dd>below_median</dd>") == 2
+    assert page.count('<td colspan="2">masks under 40 pixels</td>') == 2
+
+
+def test_the_limit_is_drawn_on_every_bar_wherever_it_lies(tmp_path: Path) -> None:
+    data = gather(write(tmp_path / "a.db", Kept()))
+    for limit in (5.5, 28.0, 40.0):
+        page = render(replace(data, runs=(replace(data.runs[0], limit=limit),)))
+        drawn = [a for tag, a in Elements(page).found if tag == "line" and a["class"] == "limit"]
+        assert len(drawn) == len(data.runs[0].classes)
+        assert all(0 < float((a["x1"] or "").rstrip("%")) < 100 for a in drawn)
+
+
+def test_many_runs_are_folded_and_an_open_one_says_so(tmp_path: Path) -> None:
+    assert page_of(tmp_path, *[Kept()] * 5).count('<details class="run">') == 5
+    assert "No verdict yet" in page_of(tmp_path / "open", Kept(verdict=None))
+
+
+def test_equal_ledgers_give_equal_pages(tmp_path: Path) -> None:
+    data = gather(write(tmp_path / "a.db", *EVERY))
+    assert render(data) == render(data) == render(gather(tmp_path / "a.db"))

@@ -1,0 +1,76 @@
+"""The area under the ROC curve while some scans have not ended: known answers, and what must always hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from studies.results.budget.curves import order
+from studies.results.budget.verdict_at_budget import Word
+from studies.statistics import Ranking, ranking
+
+
+def ended(kind: Any, score: float | None) -> Word:
+    return Word(kind, score, True, 10)
+
+
+OPEN = Word("undecided", None, False, 10)
+FOUND, CLEAN = ended("backdoored", 2.0), ended("clean", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("backdoored", "clean", "auroc"),
+    [
+        ([OPEN, OPEN], [OPEN], 0.5),
+        ([FOUND, OPEN], [OPEN, OPEN], 0.75),
+        ([OPEN, OPEN], [CLEAN, OPEN], 0.75),  # cleared early, a clean victim does no harm
+        ([CLEAN, OPEN], [OPEN], 0.25),
+        ([OPEN], [FOUND, CLEAN], 0.5),
+        ([OPEN], [ended("invalid", None)], 1.0),
+        ([OPEN], [ended("undecided", 3.0)], 0.5),
+        ([FOUND, CLEAN], [ended("clean", 1.0)], 0.5),
+    ],
+)
+def test_who_has_not_ended_stands_in_the_middle(backdoored: list[Word], clean: list[Word], auroc: float) -> None:
+    assert order(backdoored, clean).auroc == auroc
+
+
+def test_where_nothing_can_be_said() -> None:
+    silent = ended("undecided", None)
+    assert order([silent], [silent]) == Ranking(None, None, None, 2)
+    assert order([], [OPEN]) == Ranking(None, None, None, 1)
+    assert order([OPEN, OPEN], [OPEN, OPEN]) == Ranking(0.5, None, None, 4)
+
+
+kinds = st.sampled_from(["backdoored", "clean", "undecided", "invalid"])
+
+
+def test_of_scans_in_stages_the_verdict_comes_first() -> None:
+    """A patch found scores its success rate, and B3D's end without a finding a ratio of sizes, which may be larger."""
+    found, cleared = Word("backdoored", 0.9, True, 10, staged=True), Word("clean", 2.4, True, 10, staged=True)
+    assert order([found], [cleared]).auroc == 1.0
+    assert order([found], [cleared, OPEN]).auroc == 1.0
+    assert order([ended("backdoored", 0.9)], [ended("clean", 2.4)]).auroc == 0.0
+
+
+words = st.builds(ended, kinds, st.integers(0, 4) | st.none())
+
+
+@given(st.lists(words, min_size=1, max_size=6), st.lists(words, min_size=1, max_size=6))
+def test_where_all_have_ended_it_is_the_tables(backdoored: list[Word], clean: list[Word]) -> None:
+    expected = ranking([word.score for word in backdoored], [word.score for word in clean])
+    assert order(backdoored, clean) == expected
+    plain = order(backdoored, clean, interval=False)
+    assert (plain.auroc, plain.low) == (expected.auroc, None)
+
+
+mixed = words | st.just(OPEN)
+
+
+@given(st.lists(mixed, min_size=1, max_size=6), st.lists(mixed, min_size=1, max_size=6))
+def test_it_lies_between_nothing_and_all(backdoored: list[Word], clean: list[Word]) -> None:
+    auroc = order(backdoored, clean, interval=False).auroc
+    assert auroc is None or 0.0 <= auroc <= 1.0

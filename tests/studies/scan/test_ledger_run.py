@@ -1,0 +1,144 @@
+"""Runs that begin late, break off, and go on: nothing is lost, nothing paid twice, nothing decided twice."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from db import reads
+from db.check import check
+from db.records import TriggerRow, VerdictRow
+from db.run import Run
+from oracles.answers import Answer
+from oracles.errors import ModelError
+from oracles.oracle import Tag
+from tests.fakes import PlantedOracle, corner_plant
+from tests.studies.scans import TemplateNet, arrays, scanned, told
+
+
+class Stopping(PlantedOracle):
+    """Raises `error` instead of its answer number `stop_at`, counted over everything it was ever asked."""
+
+    stop_at = -1
+    error: BaseException = KeyboardInterrupt()
+    calls = 0
+
+    def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
+        self.calls += 1
+        if self.calls == self.stop_at:
+            raise self.error
+        return super().query(images, tag)
+
+
+@pytest.mark.parametrize("oracle", ["scores", "noisy", "label"])
+def test_an_interrupted_scan_goes_on_as_if_nothing_had_been(oracle: str, tmp_path: Path) -> None:
+    plant = corner_plant(3)
+    unbroken = scanned(PlantedOracle(plant=plant), budget=3_000, oracle=oracle)
+    victim = Stopping(plant=plant)
+    for stop_at in (1, 5, 9, 40):
+        victim.stop_at = stop_at
+        with pytest.raises(KeyboardInterrupt):
+            scanned(victim, budget=3_000, oracle=oracle, db=tmp_path / "scan.db", name="victim")
+    result = scanned(victim, budget=3_000, oracle=oracle, db=tmp_path / "scan.db", name="victim")
+    assert told(result) == told(unbroken)
+    assert arrays(result) == arrays(unbroken)
+    assert victim.images_seen == result.spent
+    assert check(tmp_path / "scan.db") == []
+
+
+def test_a_model_that_fails_costs_nothing_and_may_be_mended(tmp_path: Path) -> None:
+    victim = Stopping(plant=corner_plant(0))
+    victim.stop_at, victim.error = 3, ModelError("out of memory")
+    with pytest.raises(ModelError):
+        scanned(victim, budget=3_000, db=tmp_path / "scan.db", name="victim")
+    result = scanned(victim, budget=3_000, db=tmp_path / "scan.db", name="victim")
+    assert result.flagged == (0,)
+    assert victim.images_seen == result.spent == len(reads.queries(tmp_path / "scan.db"))
+
+
+@pytest.mark.parametrize("budget", range(1, 80, 6))
+def test_a_refusal_is_written_once_however_often_the_scan_is_killed(
+    budget: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unbroken = scanned(PlantedOracle(), budget=budget)
+
+    def stopped(self: Run, verdict: VerdictRow, triggers: list[TriggerRow]) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "finish", stopped)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                scanned(PlantedOracle(), budget=budget, db=tmp_path / "scan.db", name="victim")
+    result = scanned(PlantedOracle(), budget=budget, db=tmp_path / "scan.db", name="victim")
+    assert told(result) == told(unbroken)
+    assert check(tmp_path / "scan.db") == []
+
+
+class ViewNet(nn.Module):
+    """As people write them: `view` needs a number of features, so that no empty batch tells the classes."""
+
+    def __init__(self, n_classes: int, side: int = 12) -> None:
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4 * side * side, n_classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.conv(images)
+        scores: torch.Tensor = self.last(features.view(features.size(0), -1))
+        return scores
+
+
+class Stretched(ViewNet):
+    """Answers more classes than its last weight has rows."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images).repeat(1, 2)
+
+
+@pytest.mark.parametrize("net", [ViewNet(7), ViewNet(4, side=28), Stretched(4)], ids=["classes", "side", "answer"])
+def test_a_model_that_fails_at_its_first_answer_leaves_the_ledger_as_it_was(net: nn.Module, tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        scanned(net, budget=500, db=tmp_path / "new.db")
+    assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
+    scanned(ViewNet(4), budget=500, db=tmp_path / "scan.db")
+    with pytest.raises(ModelError):
+        scanned(net, budget=500, db=tmp_path / "scan.db")
+    assert len(reads.runs(tmp_path / "scan.db")) == 1
+    assert check(tmp_path / "scan.db") == []
+    assert scanned(TemplateNet(), budget=500, db=tmp_path / "new.db").run == 1
+
+
+class Probabilities(TemplateNet):
+    """Rows that sum to 1, but only those of the first check: by any others they would be taken for logits."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        rows = torch.softmax(super().forward(images), dim=1)
+        return rows if self.seen.images <= 16 else rows * 0.9
+
+
+def test_what_a_model_answers_is_decided_once(tmp_path: Path) -> None:
+    db, net = tmp_path / "scan.db", Probabilities()
+    for _ in range(3):
+        with pytest.raises(ModelError, match="probabilities"):
+            scanned(net, budget=500, db=db)
+    assert json.loads(reads.runs(db)["environment"][0])["output"] == "probabilities"
+    assert reads.runs(db)["spent"].tolist() == [16]
+
+
+def test_the_same_scan_elsewhere_is_told_apart_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    db = tmp_path / "scan.db"
+    scanned(TemplateNet(), budget=100, db=db)
+    monkeypatch.setattr(np, "__version__", "1.0")
+    with pytest.warns(UserWarning, match=r"run 1 is the same scan made with numpy .*, now 1\.0: this one begins anew"):
+        scanned(TemplateNet(), budget=100, db=db)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scanned(TemplateNet(), budget=100, db=db)
+        scanned(TemplateNet(), budget=101, db=db)
+    assert len(reads.runs(db)) == 3

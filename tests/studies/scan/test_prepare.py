@@ -1,0 +1,70 @@
+"""What is refused, warned of and drawn before a scan asks anything."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from simkit.data import ImageSet
+from simkit.errors import ConfigError, DataError
+from simkit.zoo.networks import build_network
+from studies.scan import scan
+from studies.scan.config import ScanConfig
+from studies.scan.prepare import prepare
+from tests.studies.scans import IMAGES, SETTINGS, TemplateNet, scanned
+
+
+def test_some_labels_or_one_class_are_refused_before_a_query() -> None:
+    labels = IMAGES.labels.copy()
+    labels[::2] = -1
+    with pytest.raises(DataError, match="56 of 112 images have no label"):
+        scan(TemplateNet(), images=ImageSet(IMAGES.pixels, labels, IMAGES.classes, "some"), **SETTINGS)
+    with pytest.raises(DataError, match="every search image is of class 1"):
+        scan(TemplateNet(), images=IMAGES.with_labels(np.ones_like(labels), 4), **SETTINGS)
+
+
+def test_the_images_are_disjoint_and_drawn_by_the_seed() -> None:
+    def drawn(seed: int) -> tuple[bytes, set[bytes], set[bytes]]:
+        config = ScanConfig.of(SETTINGS | {"seed": seed})
+        images = prepare(TemplateNet(), config, IMAGES).images
+        rows = [{image.numpy().tobytes() for image in part.pixels} for part in (images.search, images.verify)]
+        return images.search.pixels.numpy().tobytes(), rows[0], rows[1]
+
+    first, searched, verified = drawn(0)
+    assert (len(searched), len(verified)) == (64, 48)
+    assert not searched & verified
+    assert drawn(0)[0] == first != drawn(1)[0]
+
+
+def test_too_few_images_and_no_images() -> None:
+    with pytest.raises(DataError, match=r"112 images.* is 200; --set search_images=85 --set verify_images=26 fits"):
+        scanned(TemplateNet(), search_images=152)
+    with pytest.raises(DataError, match=r"1 images.*; give two images or more"):
+        scan(TemplateNet(), images=IMAGES.take(np.arange(1)), **SETTINGS)
+    with pytest.raises(ConfigError, match="data"):
+        scan(TemplateNet(), budget=10)
+
+
+def test_images_and_data_exclude_each_other() -> None:
+    with pytest.raises(ConfigError, match="either images or data"):
+        scanned(TemplateNet(), data="digits")
+
+
+@pytest.mark.parametrize(("preset", "warned"), [("race", True), ("race-wide", False), ("auto", False)])
+def test_a_race_for_single_pixels_is_warned_of_where_nothing_follows_it(preset: str, warned: bool) -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        prepare(build_network("conv4", (1, 8, 8), 10, 0), ScanConfig.of({"data": "digits", "preset": preset}))
+    assert any("patches of 1 pixels at most" in str(w.message) for w in told) is warned
+
+
+@pytest.mark.parametrize("preset", ["random-patch", "annealing"])
+@pytest.mark.parametrize(("side", "warned"), [(4, True), (3, False)])
+def test_patches_that_are_large_for_the_image_are_warned_of(side: int, warned: bool, preset: str) -> None:
+    settings = {"data": "digits", "preset": preset, "search": {"largest_side": side}}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        prepare(build_network("conv4", (1, 8, 8), 10, 0), ScanConfig.of(settings))
+    assert any("largest_side" in str(w.message) for w in told) is warned

@@ -1,0 +1,83 @@
+"""Run keys are promises: a finished scan is found again by its key, whatever file its classes live in by then."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from oracles.torch_model import TorchOracle
+from simkit.search.images import ScanImages
+from simkit.search.presets import PRESETS
+from studies.scan import run_key
+from studies.scan.config import ScanConfig
+from studies.scan.models import OpenedModel
+from studies.scan.run_key import run_info
+from tests.fakes import planted_images
+from tests.studies.scans import TemplateNet, scanned
+
+PINNED = {
+    ("slides", "scores"): "5fddb7d51d3e51783b81130be1d47e52b408512d8451259a6906e19e0267d170",
+    ("slides", "label"): "d8a872f7d0c943ec1fe416b37b44531e01c1b52c57a41711de4fdee319f6f225",
+    ("efficient", "scores"): "37275b5e791a80975f8692845d7d49e81b3a3d4a67c99431b941c6d1d0b28999",
+    ("efficient", "label"): "0086aa57e8277ea2b519a70d83f9af4126969a47ec51a5b371e40b1c0e49d043",
+    ("b3d-ss", "scores"): "5f2da6bfa2574407abd5e7d7a26e79f61daadcd102931c75feaf9d82fe48edf3",
+    ("b3d-ss", "label"): "04bdfb9dbb59a203f4fd4ba9d8c5c3a39dafd50aae390eafe1344b1b1fdccc0b",
+    ("race", "scores"): "b8bfc0b11a29e52d2a7296fb0b713fd2786810d049c07197bd7a6db492cb89ff",
+    ("race", "label"): "ada55326c718b85e580862456bee59033497bcd1064325d2d2fe5e207de658b5",
+    ("race-wide", "scores"): "dd35d3ccc927872e0d5d1c281e3c25a1aed303aba7dee3fe8b315a24920c4f33",
+    ("race-wide", "label"): "faa1d06df9ff471775cbaccb94b1871e6bc12a92d9b1e71c5cfdb2bf7f8d6e6a",
+    ("auto", "scores"): "8aa8f70a5ac7cb7ab5de6c278e1a9f8038eeebb0b345a9457bb780f2aa431762",
+    ("auto", "label"): "926e36454e62b2fc816b0f44c06a699e51b7d6c3d05163ea55be5580b55706c1",
+    ("random-patch", "scores"): "bffc34e694bd7b75a5f0a29c2bd428e74df1632113e26274792c968c9cec4315",
+    ("random-patch", "label"): "5f98b379b86002a5d37088fff47207a2bc948e2e5a605fb67a817da381e5e1fb",
+    ("annealing", "scores"): "0c6540ee0fd81f30f5e4dce924c7bce843c96336b4a753daf98d3d45ddf6abe8",
+    ("annealing", "label"): "3234e96e677bb85d471b809931c74eedcbb79b502722854370f557764ac348cf",
+}
+"""By preset and oracle, as they were before the modules of `simkit.search` were moved."""
+
+BEFORE = Path(__file__).parent / "ledgers_before" / "wings.db"
+"""A scan of each kind of search, made at commit 1b4917f; see the README.md beside it."""
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pinned key and the ledger were made in this environment."""
+    with closing(sqlite3.connect(BEFORE)) as ledger:
+        stored = json.loads(ledger.execute("SELECT environment FROM runs").fetchone()[0])
+    monkeypatch.setattr(run_key, "version", lambda _: stored["simkit"])
+    monkeypatch.setattr(torch, "__version__", stored["torch"])
+    monkeypatch.setattr(torch, "get_num_threads", lambda: stored["threads"])
+    monkeypatch.setattr(np, "__version__", stored["numpy"])
+
+
+def key_of(preset: str, oracle: str = "scores") -> str:
+    images = planted_images(12)
+    model = OpenedModel(TorchOracle(TemplateNet(), images.image_shape, n_classes=4), "net", "5" * 64)
+    shape = {"image_shape": images.image_shape} if preset == "b3d-ss" else {}
+    config = ScanConfig.of({"preset": preset, "budget": 1000, "oracle": oracle, **shape})
+    return run_info(model, ScanImages(images, images), config).key
+
+
+@pytest.mark.parametrize(("preset", "oracle"), PINNED)
+def test_the_key_of_a_preset_stays_what_it_was(preset: str, oracle: str) -> None:
+    assert key_of(preset, oracle) == PINNED[preset, oracle]
+
+
+def test_every_preset_is_pinned() -> None:
+    assert {preset for preset, _ in PINNED} == set(PRESETS)
+
+
+@pytest.mark.parametrize(("preset", "budget"), [("race", 400), ("efficient", 60), ("slides", 60), ("auto", 60)])
+def test_a_scan_finished_before_the_move_is_answered_without_a_query(tmp_path: Path, preset: str, budget: int) -> None:
+    shutil.copy(BEFORE, tmp_path / "before.db")
+    model, settings = TemplateNet(1), {"search": {}, "search_images": 16, "verify_images": 16}
+    driver = {"check_images": 16}
+    result = scanned(model, preset=preset, budget=budget, db=tmp_path / "before.db", driver=driver, **settings)
+    assert (model.seen.images, result.spent) == (0, 396 if preset == "race" else 16)

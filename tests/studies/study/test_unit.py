@@ -1,0 +1,163 @@
+"""One detector on one victim: its line says what its ledger says, and what the manifest knows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.check import check
+from simkit.zoo.manifest import Manifest
+from studies.study.result_file import append_line, read_lines
+from studies.study.result_line import ResultLine
+from studies.study.unit import Outcome, scan_unit
+from tests.studies.study.detectors import HERE
+from tests.studies.study.studies import study_of, units
+
+
+@pytest.fixture
+def zoo(demo_victims: Path) -> Path:
+    return demo_victims / "zoo"
+
+
+def lines_of(outcomes: list[Outcome]) -> list[ResultLine]:
+    assert [(o.state, o.said) for o in outcomes if o.state != "scanned"] == []
+    return [outcome.line for outcome in outcomes if outcome.line is not None]
+
+
+def rows(ledgers: Path, sql: str) -> list[Any]:
+    found = []
+    for path in sorted(ledgers.glob("*.db")):
+        with sqlite3.connect(path) as ledger:
+            found += ledger.execute(sql).fetchall()
+    return found
+
+
+def test_a_scan_leaves_its_line_and_its_ledger(zoo: Path, tmp_path: Path) -> None:
+    study = study_of(zoo, tmp_path)
+    lines = lines_of([scan_unit(unit) for unit in units(study, "random-patch")])
+    assert read_lines(study.out) == lines
+    assert [check(path) for path in sorted(study.ledgers.glob("*.db"))] == [[], []]
+    told = rows(study.ledgers, "SELECT model_hash, data_hash, config, spent, verdict FROM runs, verdicts")
+    kept = [(line.model_hash, line.data_hash, line.config, line.queries, line.verdict) for line in lines]
+    assert [(m, d, json.loads(c), s, v) for m, d, c, s, v in told] == kept
+    for line, victim in zip(lines, Manifest.load(zoo).victims, strict=True):
+        assert line.unit[:4] == ("demo", "report", victim.index, victim.sha256)
+        truth = victim.truth, victim.stratum, victim.architecture, victim.clean_accuracy, victim.success_rate
+        assert (line.truth, line.stratum, line.architecture, line.clean_accuracy, line.implant_success) == truth
+        assert (line.attack, line.target_classes) == (victim.attack_kind, victim.target_classes)
+        assert [c.target_class for c in line.classes] == list(range(10))
+        assert line.environment["threads"] == 1
+        assert (line.asks, line.white_box, line.forward_passes) == (True, False, None)
+
+
+def test_a_scan_that_makes_its_images_has_no_use_for_the_data(zoo: Path, tmp_path: Path) -> None:
+    few = {"search": {"steps": 1}, "synthesis": {"draws": 70, "steps": 1}, "image_shape": (1, 8, 8)}
+    study = study_of(zoo, tmp_path, **few)
+    first, second = lines_of([scan_unit(unit) for unit in units(study, "b3d-ss")])
+    assert first.data_hash == second.data_hash
+    assert first.config["image_shape"] == [1, 8, 8]
+    for line in (first, second):
+        assert 70 < line.image_queries <= 70 + 64 * 11 < line.queries
+    assert units(study, "b3d-ss") == ()
+
+
+def test_what_is_done_is_not_done_again(zoo: Path, tmp_path: Path) -> None:
+    study = study_of(zoo, tmp_path)
+    (first, second) = units(study, f"{HERE}:ASKS")
+    assert scan_unit(first).state == "scanned"
+    assert units(study, f"{HERE}:ASKS") == (second,)
+    assert scan_unit(first).state == "there"
+    assert len(read_lines(study.out)) == 1
+    assert len(units(study_of(zoo, tmp_path, budget=3_000), f"{HERE}:ASKS")) == 2
+
+
+def test_a_finished_ledger_gives_a_lost_line_again(zoo: Path, tmp_path: Path) -> None:
+    study = study_of(zoo, tmp_path)
+    names = ("random-patch", f"{HERE}:ASKS", f"{HERE}:LOOKS")
+    before = lines_of([scan_unit(unit) for unit in units(study, *names)])
+    study.out.unlink()
+    assert lines_of([scan_unit(unit) for unit in units(study, *names)]) == before
+    assert len(list(study.ledgers.glob("*.db"))) == len(before)
+
+
+def test_a_detector_that_broke_off_begins_anew_and_says_what_it_cost(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = study_of(zoo, tmp_path)
+    unit = units(study, f"{HERE}:FAILS")[0]
+    Path("fail").touch()
+    outcome = scan_unit(unit)
+    assert (outcome.state, outcome.line, outcome.said) == ("failed", None, ("this detector fails",))
+    assert read_lines(study.out) == []
+    Path("fail").unlink()
+    (line,) = lines_of([scan_unit(unit)])
+    assert line.queries == 64
+    assert line.notes == f"begun anew: {unit.stem}.db was broken off after 64 queries"
+
+
+def test_a_white_box_asks_nothing_and_tells_its_passes(zoo: Path, tmp_path: Path) -> None:
+    study = study_of(zoo, tmp_path)
+    unit = units(study, f"{HERE}:COUNTS")[0]
+    (line,) = lines_of([scan_unit(unit)])
+    assert (line.queries, line.forward_passes, line.backward_passes, line.score) == (0, 64, 3, 0.25)
+    assert check(next(study.ledgers.glob("*.db"))) == []
+    assert {json.loads(state)["schedule"] for (state,) in rows(study.ledgers, "SELECT state FROM steps")} == {"quick"}
+    study.out.unlink()
+    assert lines_of([scan_unit(unit)]) == [line]
+
+
+def test_a_white_box_of_ones_own_gets_weights_and_all_images(zoo: Path, tmp_path: Path) -> None:
+    study = study_of(zoo, tmp_path)
+    (first, _) = lines_of([scan_unit(unit) for unit in units(study, f"{HERE}:LOOKS")])
+    assert (first.score or 0) > 1_000
+    assert first.notes == "64 images"
+    assert (first.white_box, first.asks, first.forward_passes, first.backward_passes) == (True, False, None, None)
+
+
+def test_other_weights_than_the_manifests_are_not_scanned(zoo: Path, tmp_path: Path) -> None:
+    shutil.copytree(zoo, tmp_path / "zoo")
+    (tmp_path / "zoo" / "0000.safetensors").write_bytes((zoo / "0001.safetensors").read_bytes())
+    (tmp_path / "zoo" / "0001.safetensors").unlink()
+    study = study_of(tmp_path / "zoo", tmp_path)
+    told = [scan_unit(unit) for unit in units(study, "random-patch")]
+    assert [outcome.state for outcome in told] == ["failed", "failed"]
+    assert "other weights than those in the manifest" in told[0].said[0]
+    assert "cannot be read" in told[1].said[0]
+    assert not list(study.ledgers.glob("*.db"))
+
+
+def test_two_commands_at_once_write_one_line(zoo: Path, tmp_path: Path) -> None:
+    study = study_of(zoo, tmp_path)
+    elsewhere = study_of(zoo, tmp_path / "else")
+    unit = units(study, f"{HERE}:ASKS")[0]
+    (line,) = lines_of([scan_unit(units(elsewhere, f"{HERE}:ASKS")[0])])
+    append_line(study.out, line)
+    assert scan_unit(unit).state == "there"
+
+
+def test_an_unforeseen_error_is_told_with_its_kind(zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("no such\nthing")
+
+    monkeypatch.setattr("studies.study.unit.run_scan", broken)
+    outcome = scan_unit(units(study_of(zoo, tmp_path), "random-patch")[0])
+    assert outcome.state == "failed"
+    assert outcome.said[0].startswith("unexpected KeyError: ")
+    assert "\n" not in outcome.said[0]
+
+
+@pytest.mark.parametrize("detector", ["random-patch", f"{HERE}:ASKS", "neural-cleanse-quick"])
+def test_a_worker_with_other_images_asks_nothing(detector: str, zoo: Path, tmp_path: Path) -> None:
+    study = study_of(zoo, tmp_path)
+    unit = replace(units(study, detector)[0], data_hash="of other images")
+    outcome = scan_unit(unit)
+    assert (outcome.state, "give this worker the same data" in outcome.said[0]) == ("failed", True)
+    assert rows(study.ledgers, "SELECT * FROM runs") == []
+    assert not study.out.exists()

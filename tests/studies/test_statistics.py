@@ -1,0 +1,102 @@
+"""Medians, rankings and McNemar's test, against values known from elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from simkit.verdict import Kind
+from studies.statistics import holm, mcnemar, ranking, spread, verdicts_first
+
+SCORES = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=30)
+"""From few values, so that there are ties."""
+
+
+def test_median_and_p90_are_of_the_amounts() -> None:
+    known = spread([10, 1, 2, 3, 4, 5, 6, 7, 8, 900])
+    assert (known.count, known.median, known.p90, known.total) == (10, 5.5, 10.0, 946)
+    assert spread([7]).p90 == 7.0
+    assert spread([]) == spread(())
+    assert spread([]).median is None
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p"),
+    [(0, 0, 1.0), (0, 1, 1.0), (0, 5, 2 / 32), (6, 1, 16 / 128), (3, 3, 1.0), (2, 12, 212 / 16384)],
+)
+def test_mcnemar_is_a_binomial_test_of_the_discordant(only_first: int, only_second: int, p: float) -> None:
+    assert mcnemar(only_first, only_second) == pytest.approx(p)
+    assert mcnemar(only_second, only_first) == pytest.approx(p)
+
+
+@settings(deadline=None)  # an interval is drawn for each
+@given(SCORES, SCORES)
+def test_auroc_is_the_share_of_pairs_in_order(backdoored: list[float], clean: list[float]) -> None:
+    known = stats.mannwhitneyu(backdoored, clean).statistic / (len(backdoored) * len(clean))
+    found = ranking(backdoored, clean)
+    assert found.auroc == pytest.approx(known)
+    assert found.unscored == 0
+
+
+def test_no_score_accuses_nobody() -> None:
+    assert ranking([2.0, None], [1.0, 0.0]).auroc == pytest.approx(0.5)
+    assert ranking([2.0, 2.0], [1.0, None]).auroc == 1.0
+    assert ranking([None, 1.0], [None]).auroc == 0.75
+    assert ranking([None], [None]).auroc is None
+    assert ranking([None, 3.0], [1.0, None]).unscored == 2
+
+
+def test_one_kind_alone_ranks_nothing() -> None:
+    assert ranking([1.0, None], []).auroc is None
+    assert ranking([], [1.0]).auroc is None
+
+
+def test_the_interval_is_of_the_bootstrap_and_the_same_every_time() -> None:
+    draws = np.random.default_rng(5)
+    backdoored, clean = draws.normal(1.5, 1.0, 200).tolist(), draws.normal(0.0, 1.0, 200).tolist()
+    found = ranking(backdoored, clean)
+    assert found == ranking(backdoored, clean)
+    assert found.auroc is not None
+    assert found.low is not None
+    assert found.high is not None
+    # Hanley and McNeil's standard error for this area and these numbers
+    area, n = found.auroc, 200
+    first, second = area / (2 - area), 2 * area**2 / (1 + area)
+    error = np.sqrt((area * (1 - area) + (n - 1) * (first - area**2) + (n - 1) * (second - area**2)) / n**2)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.15)
+    assert found.low < area < found.high
+
+
+def test_a_perfect_parting_has_no_interval() -> None:
+    found = ranking([2.0, 3.0], [1.0, 0.0])
+    assert (found.auroc, found.low, found.high) == (1.0, None, None)
+    assert ranking([0.0], [1.0]).low is None
+
+
+def test_holm_known_answers() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+    assert holm([0.2]) == [0.2]
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_keeps_the_order_and_never_lowers(values: list[float]) -> None:
+    adjusted = holm(values)
+    assert all(p <= q <= 1 for p, q in zip(values, adjusted, strict=True))
+    assert [q for _, q in sorted(zip(values, adjusted, strict=True))] == sorted(adjusted)
+
+
+def test_verdicts_come_before_scores_on_demand() -> None:
+    told: list[tuple[Kind, float | None]] = [
+        ("clean", 2.0),
+        ("backdoored", 0.5),
+        ("clean", 1.0),
+        ("undecided", 0.0),
+        ("invalid", None),
+    ]
+    assert verdicts_first(told) == [1.0, 3.0, 0.0, 2.0, None]
+    assert verdicts_first([]) == []
