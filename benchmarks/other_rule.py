@@ -8,7 +8,6 @@ again. The rule is half of a comparison: Neural Cleanse's own looks for outliers
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +20,7 @@ from simkit.search.presets import rule as rule_of
 from simkit.triggers import Trigger
 from simkit.verdict import ClassResult, Rule
 from studies.cli.scripts import run
-from studies.scan.run_key import canonical
+from studies.scan.canonical import canonical, digest
 from studies.study.result_file import append_line, read_lines
 from studies.study.result_line import ClassLine, ResultLine
 
@@ -50,13 +49,13 @@ def under(line: ResultLine, rule: Rule) -> ResultLine:
     verdict = judged([_found(c) for c in line.classes], rule)
     config = line.config | {"detector": line.config["detector"] | {"rule": rule.name}}
     said = {"verdict": verdict.verdict, "stopped": verdict.stopped, "flagged": verdict.flagged, "score": verdict.score}
-    digest = hashlib.sha256(canonical(config).encode()).hexdigest()
+    config_hash = digest(config)
     notes = "; ".join(filter(None, (line.notes.partition("; ")[0], verdict.notes)))
     classes = tuple(
         old.model_copy(update={"censored": new.censored})
         for old, new in zip(line.classes, verdict.classes, strict=True)
     )
-    settings = {"config": json.loads(canonical(config)), "config_hash": digest}
+    settings = {"config": json.loads(canonical(config)), "config_hash": config_hash}
     return line.model_copy(update=said | settings | {"notes": notes, "classes": classes})
 
 

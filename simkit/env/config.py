@@ -51,8 +51,8 @@ class EnvConfig:
 
 
 def _efficient() -> B3DConfig:
-    """B3D of the preset `efficient`, without the last steps, after which nobody looks."""
-    search = PRESETS["efficient"].search
+    """B3D of the preset `b3d`, without the last steps, after which nobody looks."""
+    search = PRESETS["b3d"].search
     assert isinstance(search, B3DConfig)
     return replace(search, steps=search.steps // search.check_every * search.check_every)
 

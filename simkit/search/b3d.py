@@ -1,8 +1,8 @@
 """B3D (Dong et al., ICCV 2021, as its slides state it): a trigger for every class by natural evolution strategies.
 
-The defaults of `B3DConfig` are the preset `slides`, each constant with its source: the slides state the estimators and
-no constant. *Implementations*: three or more unofficial ones agree, and one of them ascribes the number to the paper's
-appendix; *one implementation*: a single one has it; *ours*: chosen here.
+The defaults of `B3DConfig` are the preset `b3d-slides`, each constant with its source: the slides state the estimators
+and no constant. *Implementations*: three or more unofficial ones agree, and one of them ascribes the number to the
+paper's appendix; *one implementation*: a single one has it; *ours*: chosen here.
 """
 
 from __future__ import annotations

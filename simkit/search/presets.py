@@ -95,7 +95,7 @@ _EFFICIENT_LABELS = replace(
 _ANNEALING = AnnealingConfig()
 
 # Chosen on tune victims: a thousand random images, and two steps of fixed length on 256 of them. Ten classes take 4,900
-# to 5,800 queries, where `efficient` asks 60,000 of a clean model. With 2,000 random images and no steps the verdicts
+# to 5,800 queries, where `b3d` asks 60,000 of a clean model. With 2,000 random images and no steps the verdicts
 # were the same, but the masks of a clean model's classes less alike.
 _SYNTHESIS = SynthesisConfig(
     draws=1000,
@@ -142,8 +142,8 @@ _LAST = Preset(_EFFICIENT, "below_median", labels=_EFFICIENT_LABELS, least_queri
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         # the slides' estimators; the constants are the defaults of B3DConfig, which names their sources
-        "slides": Preset(B3DConfig(), "below_median"),
-        "efficient": Preset(_EFFICIENT, "below_median", labels=_EFFICIENT_LABELS),
+        "b3d-slides": Preset(B3DConfig(), "below_median"),
+        "b3d": Preset(_EFFICIENT, "below_median", labels=_EFFICIENT_LABELS),
         # B3D-SS: the same search on images that it makes itself
         "b3d-ss": Preset(_EFFICIENT, "below_median", labels=_EFFICIENT_LABELS, synthesis=_SYNTHESIS),
         "race": _RACE,

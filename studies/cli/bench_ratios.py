@@ -30,7 +30,7 @@ from studies.scan.run import run_scan
 
 _EAGER_BATCH = 512
 _CALL = 100
-"""Queries a call, as many as the preset `efficient` sends."""
+"""Queries a call, as many as the preset `b3d` sends."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _recording(ledger: Ledger, bare: Oracle, batch: torch.Tensor) -> Callable[[]
 
 def _whole_scan(config: Bench, net: nn.Module, images: ImageSet, folder: Path) -> Measured:
     """Queries a second of a B3D scan with its ledger, and of asking the bare oracle as many in calls of equal size."""
-    settings = {"preset": "efficient", "search": {"steps": config.scan_steps}}
+    settings = {"preset": "b3d", "search": {"steps": config.scan_steps}}
     prepared = prepare(net, ScanConfig.of(settings), images)
     pairs = []
     for number in range(config.pairs):

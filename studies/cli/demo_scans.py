@@ -19,8 +19,8 @@ from studies.render.panels import compare_triggers
 from studies.scan.result import ScanResult
 from studies.scan.run import scan
 
-SCANS = (("efficient", "scores"), *(("random-patch", oracle) for oracle in ("scores", "top3", "label", "noisy")))
-"""Presets, and the services they are tried behind; `efficient` is B3D."""
+SCANS = (("b3d", "scores"), *(("random-patch", oracle) for oracle in ("scores", "top3", "label", "noisy")))
+"""Presets, and the services they are tried behind; `b3d` is B3D."""
 
 SPEC = ZooSpec.of(
     {
@@ -31,7 +31,7 @@ SPEC = ZooSpec.of(
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "efficient": {"budget": 150_000},
+        "b3d": {"budget": 150_000},
         "random-patch": {
             "budget": 10_000,
             "search": {"largest_side": 3, "required_success": 0.85},

@@ -82,7 +82,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         result = app(given, prog_name="simkit", standalone_mode=False)
     except Exception as error:  # the outermost frame of a program: whatever arrives here is told, never swallowed
-        code = _told(error)
+        code = _rendered(error)
         _answer_in_json(given, message_of(error), code)
         return code
     if result == INTERRUPTED:
@@ -119,7 +119,7 @@ def _answer_in_json(args: Sequence[str], message: str, code: int) -> None:
         scan.print_failure(message, code)
 
 
-def _told(error: Exception) -> int:
+def _rendered(error: Exception) -> int:
     code = exit_code(error)
     if os.environ.get("SIMKIT_DEBUG"):
         traceback.print_exception(error)

@@ -103,16 +103,16 @@ def show(result: MitigationResult) -> None:
     classes = " and ".join(f"class {target}" for target in result.flagged)
     typer.echo(f"inputs are rejected that the trigger of {classes} changes by less than {at.threshold:g} nats")
     typer.echo(
-        f"{result.clean} clean images: {_told(without.accuracy)} right without it, {_told(at.accuracy)} kept and right "
-        f"with it; rejected {_told(result.own_rejected)} of the flagged classes' own, "
-        f"{_told(result.others_rejected)} of the others"
+        f"{result.clean} clean images: {_rendered(without.accuracy)} right without it, {_rendered(at.accuracy)} kept "
+        f"and right with it; rejected {_rendered(result.own_rejected)} of the flagged classes' own, "
+        f"{_rendered(result.others_rejected)} of the others"
     )
     if at.triggered_rejected is None or at.success is None or without.success is None:
         typer.echo("triggered images: none, since no zoo knows the attack; name one with --zoo")
     else:
         typer.echo(
-            f"{result.triggered} triggered images: {_told(at.triggered_rejected)} rejected; "
-            f"{_told(without.success)} became the target without it, {_told(at.success)} with it"
+            f"{result.triggered} triggered images: {_rendered(at.triggered_rejected)} rejected; "
+            f"{_rendered(without.success)} became the target without it, {_rendered(at.success)} with it"
         )
     print_table([_row(point) for point in result.points], COLUMNS)
     if result.ranking is not None and result.ranking.auroc is not None:
@@ -126,7 +126,7 @@ def _row(point: Point) -> dict[str, str]:
     return {"threshold": f"{point.threshold:g}"} | told
 
 
-def _told(share: Share) -> str:
+def _rendered(share: Share) -> str:
     """`67.4 % (63 to 71)`: with the Wilson interval."""
     if share.low is None or share.high is None:
         return "none"

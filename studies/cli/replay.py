@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from studies.ledgers.run_settings import OwnCode
     from studies.replay.ask_again import ReplayResult
     from studies.replay.other_rules import Reading
-    from studies.replay.rebuild import Given
+    from studies.replay.rebuild import ReplayInputs
 
 READING_COLUMNS = ("rule", "at", "verdict", "held", "flagged", "score", "spent")
 """Those of a reading that fit a terminal; `--json` has them all."""
@@ -72,15 +72,15 @@ def replay_run(  # noqa: PLR0913 (the options are the command's interface)
     --model was asked), 4 bad model or data, 5 an answer differs or a query cannot be rebuilt.
     """
     from oracles.errors import ReplayMismatch
-    from studies.replay.ask_again import Again, replay
-    from studies.replay.rebuild import Given
+    from studies.replay.ask_again import AskAgain, replay
+    from studies.replay.rebuild import ReplayInputs
 
-    given = Given(data=data, own=_own_code(preset, restriction))
+    given = ReplayInputs(data=data, own=_own_code(preset, restriction))
     if rules or at:
         _check_alone(model, sample)
         return _read(db, run, (rules or [], at), given, as_json)
     with progress_bar(f"replay {db.name}", quiet=as_json) as progress:
-        result = replay(db, run, Again(model, sample, seed), given, progress)
+        result = replay(db, run, AskAgain(model, sample, seed), given, progress)
     if as_json:
         print_json(result.to_json())
     else:
@@ -96,7 +96,7 @@ def _check_alone(model: str | None, sample: int | None) -> None:
         raise ConfigError("--rule and --at ask no model; leave --model and --sample out")
 
 
-def _read(db: Path, run: int | None, wanted: tuple[list[str], str | None], given: Given, as_json: bool) -> None:
+def _read(db: Path, run: int | None, wanted: tuple[list[str], str | None], given: ReplayInputs, as_json: bool) -> None:
     from studies.replay.other_rules import replayed
     from studies.scan.overrides import whole_numbers
 

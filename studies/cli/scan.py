@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from simkit.search.images import ScanImages
     from studies.scan.prepare import Prepared
     from studies.scan.result import ScanResult
-    from studies.scan.run import Standing, Told
+    from studies.scan.run import ScanProgress, Told
 
 EXIT_CODES = {"undecided": 3, "invalid": 4}
 """How a scan ends by its verdict; 0 for the others."""
@@ -52,7 +52,7 @@ PresetOption = Annotated[
     typer.Option(
         "--preset",
         metavar="NAME",
-        help="auto (race, race-wide, efficient, one after the other), race, race-wide, efficient, b3d-ss, slides, "
+        help="auto (race, race-wide, b3d, one after the other), race, race-wide, b3d, b3d-slides, b3d-ss, "
         "random-patch, annealing, or your own as MODULE:NAME.",
     ),
 ]
@@ -218,7 +218,7 @@ def _error(result: ScanResult) -> str | None:
 
 
 def _telling(progress: Progress) -> Told:
-    def told(standing: Standing) -> None:
+    def told(standing: ScanProgress) -> None:
         mask = "none yet" if standing.smallest is None else f"{standing.smallest:.0f} px"
         progress(standing.queries, standing.budget, f"round {standing.rounds}, smallest mask {mask}")
 

@@ -97,7 +97,7 @@ def show_budget(  # noqa: PLR0913 (the options are the command's interface)
     config = replace(chosen, by_service=by is not None, price=price, ledgers=kept)
     with warnings_in_a_line(), progress_bar("ledgers") as progress:
         study = gather_budget(files, config, progress)
-    said = _told(study, form, place)
+    said = _rendered(study, form, place)
     if picture is not None:
         write_out(picture[0], draw(study, picture[1], measure), aside=place is None)  # stdout may be JSON
     if place is None:
@@ -106,7 +106,7 @@ def show_budget(  # noqa: PLR0913 (the options are the command's interface)
         write_out(place, said.encode())
 
 
-def _told(study: BudgetStudy, form: Format, place: Path | None) -> str:
+def _rendered(study: BudgetStudy, form: Format, place: Path | None) -> str:
     from studies.results.budget import export, views
 
     if form == "html":

@@ -88,16 +88,16 @@ def _progress(plan: StudyPlan, names: dict[Any, str], *, quiet: bool) -> Iterato
 
 
 def _tell(study: StudyFile, plan: StudyPlan, outcomes: list[Outcome], more: dict[str, Any], *, as_json: bool) -> None:
-    from studies.study.grid import standings
+    from studies.study.grid import grid_rows
 
-    rows = [asdict(row) for row in standings(plan)]
+    rows = [asdict(row) for row in grid_rows(plan)]
     states = Counter(outcome.state for outcome in outcomes)
     done, left = sum(row["done"] for row in rows), sum(row["left"] for row in rows)
     if as_json:
         known = {"study": study.config.name, "hash": study.hash, "results": str(study.results), "done": done}
         ended = {"scanned": states["scanned"], "busy": states["busy"], "failed": states["failed"]}
         failures = [_failure(outcome, plan) for outcome in outcomes if outcome.state == "failed"]
-        print_json({**known, "left": left, **ended, **more, "standings": rows, "failures": failures})
+        print_json({**known, "left": left, **ended, **more, "grid_rows": rows, "failures": failures})
         return
     if not rows:
         typer.echo(f"{study.config.name}: no [[detectors]], so no scans; simkit study tune does what [tune] says")

@@ -47,14 +47,14 @@ def show_table(  # noqa: PLR0913 (the options are the command's interface)
     place = None if out is None else checked_place(out, files)
     form = wanted or format_of(out)
     chosen = Wanted(split, tuple(zoos or ()), (by,) if by else (), ledgers)
-    said = _told(gather(files, chosen), form, place)
+    said = _rendered(gather(files, chosen), form, place)
     if place is None:
         typer.echo(said, nl=False)
     else:
         write_out(place, said.encode())
 
 
-def _told(table: Table, form: Format, place: Path | None) -> str:
+def _rendered(table: Table, form: Format, place: Path | None) -> str:
     from studies.results.table import export, views
 
     if form == "html":

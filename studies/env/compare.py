@@ -17,7 +17,8 @@ from simkit.env.policies import POLICIES, policy
 from simkit.env.recording import Recording
 from simkit.env.rollout import Outcome, play
 from simkit.errors import ConfigError
-from studies.scan.run_key import canonical, environment
+from studies.scan.canonical import canonical
+from studies.scan.run_key import environment
 
 KNOBS = 60
 """Budgets a policy is tried with on the way to a mean: as many as its steps of one chunk, about."""

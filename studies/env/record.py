@@ -26,7 +26,7 @@ from studies.scan.config import ScanConfig, with_fields
 from studies.scan.models import open_model
 from studies.scan.prepare import choose_images
 from studies.scan.run_key import environment, hash_of
-from studies.study.executors import Workers, crew, told
+from studies.study.executors import Workers, error_in_one_line, worker_pool
 
 State: TypeAlias = Literal["recorded", "there", "busy", "failed"]
 
@@ -49,7 +49,7 @@ class Zoo:
         """The images, the service and the seed. Raises ConfigError, InvalidSpec."""
         if unused := {"preset", "search", "driver", "rule", "synthesis", "budget"} & self.settings.keys():
             raise ConfigError(f"no setting {min(unused)}; arms are set by arms.classes, arms.shared ...")
-        return ScanConfig.of({**self.settings, "preset": "efficient"})
+        return ScanConfig.of({**self.settings, "preset": "b3d"})
 
     def arms_config(self) -> ArmsConfig:
         """How the arms search. Raises ConfigError."""
@@ -86,7 +86,7 @@ def record_victim(zoo: Zoo, victim: Victim) -> Recorded:
         try:
             state, queries = _recorded(zoo, victim)
         except Exception as error:
-            return Recorded(victim, "failed", said=told(error))
+            return Recorded(victim, "failed", said=error_in_one_line(error))
     return Recorded(victim, state, queries, "; ".join(dict.fromkeys(str(w.message) for w in warned)))
 
 
@@ -174,13 +174,13 @@ def recorded_by(zoo: Zoo, victims: Sequence[Victim], workers: Workers) -> Genera
     """What came of every victim, as they come.
 
     An interrupt, or an end before the last, ends the processes where they are: a file is whole or not there. Raises
-    ConfigError as `crew` does.
+    ConfigError as `worker_pool` does.
     """
     if workers.here:
         torch.set_num_threads(workers.threads)
         yield from (record_victim(zoo, victim) for victim in victims)
         return
-    with crew(workers, __name__) as at_work:
+    with worker_pool(workers, __name__) as at_work:
         futures = {at_work.executor.submit(record_victim, zoo, victim): victim for victim in victims}
         for future in as_completed(futures):
             yield _outcome(future, futures[future])

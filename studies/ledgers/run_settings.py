@@ -11,6 +11,7 @@ from db.records import RunInfo
 from oracles.errors import InvalidSpec
 from oracles.oracle import Restriction
 from simkit.errors import ConfigError
+from simkit.search.preset_names import current_settings
 from simkit.search.presets import Preset
 from simkit.verdict import RULES
 from studies.scan.config import ScanConfig
@@ -49,12 +50,14 @@ def stored_config(info: RunInfo, own: OwnCode = OwnCode()) -> ScanConfig:
 
 
 def _of_a_scan(info: RunInfo) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(info.config)
-    if isinstance(told, dict) and isinstance(detector := told.get("detector"), dict):
+    told: Any = json.loads(info.config)
+    if not isinstance(told, dict):
+        raise ConfigError("the run's settings are not those of a scan, or of another simkit")
+    if isinstance(detector := told.get("detector"), dict):
         raise ConfigError(
             f"it is a run of the detector {detector.get('kind')} and no scan; its queries cannot be built again"
         )
-    return told
+    return current_settings(told)
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any], where: str = "") -> Iterator[str]:

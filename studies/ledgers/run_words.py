@@ -13,6 +13,7 @@ from oracles import spec as oracle_specs
 from oracles.errors import InvalidSpec
 from oracles.spec import OracleSpec
 from simkit.errors import ConfigError
+from simkit.search.preset_names import current_name
 from studies.ledgers.run_settings import stored_config
 from studies.scan.config import ScanConfig
 from studies.scan.overrides import leaves
@@ -67,7 +68,7 @@ def searched_by(config: Mapping[str, Any]) -> str | None:
     if isinstance(detector, dict):
         return str(detector.get("kind", "unknown")).rpartition(".")[2]
     preset = config.get("preset")
-    return None if preset is None else str(preset)
+    return None if preset is None else current_name(str(preset))
 
 
 def oracle_in_words(info: RunInfo) -> str:

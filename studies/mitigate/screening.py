@@ -32,7 +32,7 @@ from studies.ledgers.folders import _KIND, SCREENING
 from studies.ledgers.truth import Truths
 from studies.mitigate.result import Judged, MitigationResult, ScreenConfig, Where, result_of
 from studies.scan.config import ScanConfig
-from studies.scan.ledger_run import LateRun, opened
+from studies.scan.ledger_run import DeferredRun, opened
 from studies.scan.models import Model, OpenedModel, open_model
 from studies.scan.prepare import choose_images
 from studies.scan.result import Bill
@@ -190,7 +190,7 @@ def _used(service: ScanConfig) -> set[bytes]:
 def _conducted(screening: _Screening, ledger: Ledger, verdict: VerdictRow) -> MitigationResult:
     """Ask what the ledger does not hold yet, and judge."""
     started, info, clock = time.perf_counter(), screening.info, ServiceClock(screening.service.oracle.real_time)
-    late = LateRun(lambda: ledger.begin(with_output(info, screening.model.oracle)))
+    late = DeferredRun(lambda: ledger.begin(with_output(info, screening.model.oracle)))
     known = any(run.key == info.key for run in reads.same_scans(ledger.path, info))
     oracle = _oracle(screening, late, clock, known=known)
     screener = Screener(oracle, Triggers.of([Trigger(row.mask, row.pattern) for row in screening.triggers]), late)
@@ -204,7 +204,7 @@ def _conducted(screening: _Screening, ledger: Ledger, verdict: VerdictRow) -> Mi
     return _result(screening, clean, triggered, Where(late.run.spent, ledger.path, late.run.id))
 
 
-def _oracle(screening: _Screening, late: LateRun, clock: ServiceClock, *, known: bool) -> Oracle:
+def _oracle(screening: _Screening, late: DeferredRun, clock: ServiceClock, *, known: bool) -> Oracle:
     """The model behind its service, after the answers that the run has; those alone where it is finished."""
     model, service = screening.model.oracle, screening.service
     if known and late.run.result() is not None:

@@ -22,7 +22,7 @@ from oracles.spec import service
 from oracles.torch_model import TorchOracle
 from simkit.errors import ConfigError
 from simkit.seeding import stream
-from studies.replay.rebuild import NOTHING, Given, Progress, Rebuilt, Replay
+from studies.replay.rebuild import NOTHING, Progress, Rebuilt, Replay, ReplayInputs
 from studies.scan.config import ScanConfig
 from studies.scan.models import Model, OpenedModel, open_model
 from studies.scan.run_key import environment
@@ -32,7 +32,7 @@ _MADE_WITH = ("simkit", "torch", "numpy", "machine", "platform")
 
 
 @dataclass(frozen=True)
-class Again:
+class AskAgain:
     """What is asked again. model: None for what the ledger names. sample: queries drawn by `seed`, None for all."""
 
     model: Model | None = None
@@ -81,8 +81,8 @@ class ReplayResult:
 def replay(
     db: str | Path,
     run: int | None = None,
-    again: Again = Again(),
-    given: Given = NOTHING,
+    again: AskAgain = AskAgain(),
+    given: ReplayInputs = NOTHING,
     progress: Progress | None = None,
 ) -> ReplayResult:
     """Rebuild every stored query of `run` from its settings, seed and answers, ask it again, and compare.
@@ -138,7 +138,7 @@ class _Asker:
         return isinstance(self._model, TorchOracle) and self._model.output == "auto"
 
 
-def _sampled(source: Replay, again: Again) -> NDArray[np.int64] | None:
+def _sampled(source: Replay, again: AskAgain) -> NDArray[np.int64] | None:
     """The ordinals of the sample, in order; of all the scan's own queries, whatever their purpose."""
     if again.sample is None:
         return None

@@ -33,7 +33,7 @@ from simkit.search.evaluator import Evaluator
 from simkit.search.refine import is_refinement
 from simkit.search.relay import Relay
 from simkit.verdict import Rule, Verdict
-from studies.replay.rebuild import NOTHING, Given, Replay
+from studies.replay.rebuild import NOTHING, Replay, ReplayInputs
 
 _NOT_HELD = "the ledger does not hold the queries that this rule would ask"
 _ENDS = "the ledger ends before this rule would decide"
@@ -73,7 +73,7 @@ def replayed(
     run: int | None = None,
     rules: Sequence[Rule] = (),
     at: Sequence[int] = (),
-    given: Given = NOTHING,
+    given: ReplayInputs = NOTHING,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Reading]:
     """A reading of `run` for each rule and each budget, rule by rule. No model is asked and nothing is written.
@@ -91,7 +91,11 @@ def replayed(
 
 
 def one_by_one(
-    db: str | Path, run: int | None = None, rules: Sequence[Rule] = (), at: Sequence[int] = (), given: Given = NOTHING
+    db: str | Path,
+    run: int | None = None,
+    rules: Sequence[Rule] = (),
+    at: Sequence[int] = (),
+    given: ReplayInputs = NOTHING,
 ) -> Iterator[Reading]:
     """The readings of `replayed`, each made when it is asked for. Raises as that does."""
     if any(queries < 1 for queries in at):

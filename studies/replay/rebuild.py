@@ -32,7 +32,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Given:
+class ReplayInputs:
     """What a ledger does not hold of a run: its images, and the user's own code.
 
     data: as in a scan, None for what the ledger names. images: instead of it. own: see `OwnCode`.
@@ -43,7 +43,7 @@ class Given:
     own: OwnCode = field(default_factory=OwnCode)
 
 
-NOTHING = Given()
+NOTHING = ReplayInputs()
 """The ledger alone: data of its own name, and no code but simkit's."""
 
 
@@ -65,7 +65,7 @@ class Replay:
     images: ScanImages
 
     @classmethod
-    def read(cls, path: Path, run: int | None = None, given: Given = NOTHING) -> Replay:
+    def read(cls, path: Path, run: int | None = None, given: ReplayInputs = NOTHING) -> Replay:
         """The run with this id, or the only one, with its images.
 
         Raises StorageError, ConfigError for settings that this simkit does not know, DataError where the images are not
@@ -139,7 +139,7 @@ class _StoredSteps:
         return step.id
 
 
-def _images(stored: StoredRun, config: ScanConfig, given: Given) -> ScanImages:
+def _images(stored: StoredRun, config: ScanConfig, given: ReplayInputs) -> ScanImages:
     named = "" if given.images is not None else config.data if given.data is None else given.data
     try:
         return choose_images(config.model_copy(update={"data": named}), given.images)

@@ -28,7 +28,7 @@ from simkit.errors import ConfigError, ContractError
 from simkit.search.images import ScanImages
 from simkit.verdict import Decision, Rule, Stopped, Verdict
 from studies.scan.config import ScanConfig
-from studies.scan.ledger_run import LateRun, opened
+from studies.scan.ledger_run import DeferredRun, opened
 from studies.scan.models import Model, OpenedModel, open_model
 from studies.scan.prepare import choose_images, no_images, shaped
 from studies.scan.result import Bill, ScanResult, scan_result, trigger_rows, verdict_row
@@ -90,7 +90,7 @@ class _Trial:
     images: ScanImages
     config: ScanConfig
 
-    def verdict(self, late: LateRun, clock: ServiceClock) -> Verdict:
+    def verdict(self, late: DeferredRun, clock: ServiceClock) -> Verdict:
         """What the detector says, its queries recorded with `late`; `undecided` if it leaves Refused to us."""
         budget, model = Budget(self.config.budget), self.config.restricted(self.model.oracle, 0)
         oracle = build(self.config.oracle, model, budget, late, clock=clock)
@@ -101,7 +101,7 @@ class _Trial:
             verdict = Verdict("undecided", stopped, (), None, (), None, str(error))
         return _checked(verdict, oracle.n_classes)
 
-    def _access(self, oracle: Oracle, late: LateRun) -> QueryAccess | QueryDataAccess:
+    def _access(self, oracle: Oracle, late: DeferredRun) -> QueryAccess | QueryDataAccess:
         if takes_no_images(self.detector):
             return QueryAccess(oracle, self.config.budget, _StepsOf(late))
         return QueryDataAccess(oracle, joined(self.images), self.config.budget, _StepsOf(late))
@@ -110,7 +110,7 @@ class _Trial:
 class _StepsOf:
     """The steps of a recorder, and no way to its rows. Satisfies `Steps`."""
 
-    def __init__(self, recorder: LateRun) -> None:
+    def __init__(self, recorder: DeferredRun) -> None:
         def opened(number: int, purpose: str, state: str) -> int:
             return recorder.open_step(number, purpose, state)
 
@@ -130,7 +130,7 @@ def _in_ledger(trial: _Trial, db: Path | Ledger, info: RunInfo) -> ScanResult:
 
 
 def _finished(trial: _Trial, ledger: Ledger, info: RunInfo) -> Run:
-    late = LateRun(lambda: ledger.begin(with_output(info, trial.model.oracle)))
+    late = DeferredRun(lambda: ledger.begin(with_output(info, trial.model.oracle)))
     if any(run.key == info.key for run in reads.same_scans(ledger.path, info)):
         if late.run.result() is None:
             raise StorageError(

@@ -31,7 +31,7 @@ def warn_of_others(path: Path, info: RunInfo, kept: Sequence[KeptRun]) -> None:
             warnings.warn(said, stacklevel=2)
 
 
-class LateRun:
+class DeferredRun:
     """A recorder whose run appears in the ledger with its first answer or refusal: a wrong model leaves none there."""
 
     def __init__(self, begin: Callable[[], Run]) -> None:

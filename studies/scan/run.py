@@ -24,7 +24,7 @@ from simkit.search.driver import Checkpoint
 from simkit.search.evaluator import Evaluator
 from simkit.search.relay import Relay
 from studies.scan.config import ScanConfig
-from studies.scan.ledger_run import LateRun, opened, warn_of_others
+from studies.scan.ledger_run import DeferredRun, opened, warn_of_others
 from studies.scan.models import Model
 from studies.scan.prepare import Images, Prepared, prepare
 from studies.scan.result import Bill, ScanResult, result_of, trigger_rows, verdict_row
@@ -36,7 +36,7 @@ _TELL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
-class Standing:
+class ScanProgress:
     """Where a scan stands: queries so far (also those of earlier processes), rounds, the smallest working mask."""
 
     queries: int
@@ -45,7 +45,7 @@ class Standing:
     smallest: float | None
 
 
-Told: TypeAlias = Callable[[Standing], None]
+Told: TypeAlias = Callable[[ScanProgress], None]
 
 
 def scan(
@@ -116,11 +116,13 @@ def _in_ledger(prepared: Prepared, db: Path | Ledger, out: Path | None, progress
 
 def _finished(prepared: Prepared, ledger: Ledger, info: RunInfo, progress: Told | None) -> Run:
     """The run of this scan with its verdict: as it is in the ledger, or conducted to it now."""
-    scan, told = UnderWay(prepared, ledger, info), -_TELL_SECONDS
+    scan, told = OpenScan(prepared, ledger, info), -_TELL_SECONDS
     for checkpoint in () if scan.verdict is not None else scan.steps():
         if progress is not None and time.perf_counter() - told >= _TELL_SECONDS:
             told = time.perf_counter()
-            progress(Standing(checkpoint.queries, prepared.config.budget, checkpoint.rounds, _smallest(scan.search)))
+            progress(
+                ScanProgress(checkpoint.queries, prepared.config.budget, checkpoint.rounds, _smallest(scan.search))
+            )
     return scan.run
 
 
@@ -128,7 +130,7 @@ def _smallest(search: Search) -> float | None:
     return min((c.mask_size for c in search.results() if not c.censored), default=None)
 
 
-class UnderWay:
+class OpenScan:
     """A scan in an open ledger, which goes on as far as it is pulled; one that has its verdict there is not pulled.
 
     Warns where the ledger has the same scan from another environment. Raises StorageError.
@@ -139,7 +141,7 @@ class UnderWay:
         kept = reads.same_scans(ledger.path, info)
         own = next((run for run in kept if run.key == info.key), None)
         self._oracle = prepared.oracle(own.environment.get("output", "auto") if own else "auto")
-        self._late = LateRun(lambda: ledger.begin(with_output(info, self._oracle)))
+        self._late = DeferredRun(lambda: ledger.begin(with_output(info, self._oracle)))
         self._relay = Relay(prepared.config.course(), prepared.images, lambda: prepared.model.oracle.n_classes)
         if own is None:
             warn_of_others(ledger.path, info, kept)

@@ -16,6 +16,7 @@ from db.records import RunInfo
 from oracles.oracle import Oracle
 from oracles.torch_model import TorchOracle
 from simkit.search.images import ScanImages
+from studies.scan.canonical import canonical, digest
 from studies.scan.config import ScanConfig
 from studies.scan.models import OpenedModel
 
@@ -41,7 +42,7 @@ def run_info(
         **model.libraries,
     }
     return RunInfo(
-        key=hashlib.sha256(canonical(identity).encode()).hexdigest(),
+        key=digest(identity),
         model=model.name,
         model_hash=model.sha256,
         data=config.data or images.search.name,
@@ -87,8 +88,3 @@ def environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
     }
-
-
-def canonical(value: object) -> str:
-    """JSON of which there is only one form: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -18,11 +18,12 @@ from simkit.detectors.whitebox.inspection import Inspection
 from simkit.verdict import Verdict
 from simkit.zoo.networks import NETWORKS
 from studies.scan.black_box import joined, own_verdict_row
+from studies.scan.canonical import canonical
 from studies.scan.config import ScanConfig
 from studies.scan.models import open_model
 from studies.scan.prepare import choose_images
 from studies.scan.result import Bill, ScanResult, scan_result, trigger_rows
-from studies.scan.run_key import canonical, run_info
+from studies.scan.run_key import run_info
 from studies.scan.user_code import described
 
 

@@ -20,8 +20,9 @@ from simkit.detectors.blackbox.trigger_search import TriggerSearch
 from simkit.detectors.whitebox import neural_cleanse, tabor
 from simkit.errors import ConfigError
 from simkit.search.presets import PRESETS, Preset
+from studies.scan.canonical import canonical
 from studies.scan.config import ScanConfig
-from studies.scan.run_key import canonical, settings_of
+from studies.scan.run_key import settings_of
 from studies.scan.user_code import described, is_reference, qualified_name, referred
 
 _SERVICE = ("budget", "oracle", "restriction")
@@ -152,8 +153,8 @@ TITLES: Mapping[str, str] = MappingProxyType(
         "auto": "Race, then B3D",
         "race": "Race of patches",
         "race-wide": "Race of large patches",
-        "efficient": "B3D",
-        "slides": "B3D (as its slides print it)",
+        "b3d": "B3D",
+        "b3d-slides": "B3D (as its slides print it)",
         "b3d-ss": "B3D-SS",
         "random-patch": "Random patches",
         "annealing": "Annealing (DeBackdoor-like)",

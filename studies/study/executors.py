@@ -45,7 +45,7 @@ class Workers:
 
 
 @dataclass(frozen=True)
-class Crew:
+class Pool:
     """What runs functions of modules. check: to be called every few seconds; raises ConfigError where
     nobody has worked for a while.
     """
@@ -55,7 +55,7 @@ class Crew:
 
 
 @contextmanager
-def crew(workers: Workers, preload: str) -> Iterator[Crew]:
+def worker_pool(workers: Workers, preload: str) -> Iterator[Pool]:
     """Those who work; an exception in the body ends what they are at, as far as it can.
 
     preload: the module of the functions that they will run, which a server that forks processes imports once. A future
@@ -64,12 +64,12 @@ def crew(workers: Workers, preload: str) -> Iterator[Crew]:
     """
     if workers.executor.startswith(DASK):
         with cluster(workers.executor.removeprefix(DASK)) as (pool, check):
-            yield Crew(pool, check)
+            yield Pool(pool, check)
     elif workers.executor == PROCESSES:
         context = multiprocessing.get_context("forkserver")  # a fork of this process would have threads of torch in it
         context.set_forkserver_preload([preload])  # torch is imported once, not once a worker
         with children(workers.processes, context, workers.threads) as pool:
-            yield Crew(pool, lambda: None)  # a process that dies has another one in its place
+            yield Pool(pool, lambda: None)  # a process that dies has another one in its place
     else:
         raise ConfigError(f"no executor {workers.executor!r}; write {PROCESSES}, or {DASK}HOST:PORT")
 
@@ -155,7 +155,7 @@ def _check(client: Any, address: str) -> None:
         raise ConfigError(f"dask://{address}: a worker has several threads; start each with --nthreads 1")
 
 
-def told(error: Exception) -> str:
+def error_in_one_line(error: Exception) -> str:
     """An error in one line; of one that nobody foresaw, its kind too, and where it was if SIMKIT_DEBUG is set."""
     if os.environ.get("SIMKIT_DEBUG"):
         traceback.print_exception(error)

@@ -159,7 +159,7 @@ def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Standing:
+class GridRow:
     """A row. seeds: repeats. right: of those done. queries: their median, None where none is done."""
 
     zoo: str
@@ -172,17 +172,17 @@ class Standing:
     queries: int | None
 
 
-def standings(plan: StudyPlan) -> list[Standing]:
+def grid_rows(plan: StudyPlan) -> list[GridRow]:
     """A row for each detector, service and zoo, in the order of the file; its repeats are added up."""
     groups: dict[tuple[str, str, str], list[Part]] = defaultdict(list)
     for part in plan.parts:
         groups[part.cell.study.name, part.cell.detector, part.cell.service].append(part)
-    return [_standing(*names, parts) for names, parts in groups.items()]
+    return [_grid_row(*names, parts) for names, parts in groups.items()]
 
 
-def _standing(zoo: str, detector: str, service: str, parts: list[Part]) -> Standing:
+def _grid_row(zoo: str, detector: str, service: str, parts: list[Part]) -> GridRow:
     lines = [line for part in parts for line in part.done]
     left = sum(len(part.todo) for part in parts)
     queries = int(statistics.median(line.queries for line in lines)) if lines else None
     right = sum(line.right for line in lines)
-    return Standing(zoo, detector, service, len({part.cell.seed for part in parts}), len(lines), left, right, queries)
+    return GridRow(zoo, detector, service, len({part.cell.seed for part in parts}), len(lines), left, right, queries)

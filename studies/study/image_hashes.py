@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from simkit.detectors.access import QueryAccess
+from studies.scan.canonical import canonical
 from studies.scan.config import ScanConfig
 from studies.scan.prepare import choose_images, no_images
-from studies.scan.run_key import canonical, hash_of
+from studies.scan.run_key import hash_of
 from studies.study.detectors import Method
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from pathlib import Path
 from simkit.errors import ConfigError
 from simkit.zoo.manifest import Manifest, Victim
 from simkit.zoo.zoo import missing
+from studies.scan.canonical import digest
 from studies.scan.config import ScanConfig
-from studies.scan.run_key import canonical
 from studies.study.detectors import Method
 from studies.study.image_hashes import ImageHashes
 from studies.study.result_file import read_lines
@@ -66,7 +65,7 @@ def done_of(units: Iterable[Unit], out: Path) -> dict[UnitKey, ResultLine]:
 
 def config_hash(method: Method, config: ScanConfig) -> str:
     """What a line of results knows the settings of its scan by."""
-    return hashlib.sha256(canonical(method.identity(config)).encode()).hexdigest()
+    return digest(method.identity(config))
 
 
 def _task(study: Study, method: Method, images: ImageHashes) -> tuple[str, str, str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
+from simkit.search.preset_names import current_name, current_settings
 from simkit.verdict import Kind, Stopped
 from simkit.zoo.spec import ZooSplit
+from studies.scan.canonical import digest
 
 
 class ClassLine(BaseModel):
@@ -66,6 +69,20 @@ class ResultLine(BaseModel):
     seconds: float
     classes: tuple[ClassLine, ...] = ()
     notes: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_current_names(cls, values: Any) -> Any:
+        """Lines from before a preset was renamed, as if they were written today: a line's hash is of its settings."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("config"), Mapping):
+            return values
+        config, detector = current_settings(values["config"]), values.get("detector")
+        changed: dict[str, Any] = {"config": config}
+        if isinstance(detector, str):
+            changed["detector"] = current_name(detector)
+        if config != dict(values["config"]):
+            changed["config_hash"] = digest(config)
+        return dict(values) | changed
 
     @property
     def unit(self) -> tuple[str, str, int, str, str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 from oracles.errors import InvalidSpec
 from simkit.detectors.access import QueryAccess
 from simkit.errors import ConfigError
-from studies.scan.run_key import canonical
+from studies.scan.canonical import digest
 from studies.study.config import StudyConfig
 from studies.study.config_errors import complaint
 from studies.study.grid import Cell, Places, StudyPlan, cells_of, plan_of
@@ -68,7 +67,7 @@ class StudyFile:
     def hash(self) -> str:
         """SHA-256 of all in the file that says what is scanned and how: not of workers, reports and places."""
         told = self.config.model_dump(mode="json", exclude=_CHANGES_NO_SCAN)
-        return hashlib.sha256(canonical(told).encode()).hexdigest()
+        return digest(told)
 
     def cells(self) -> tuple[Cell, ...]:
         """Each detector behind each service on each zoo with each seed. Raises ConfigError on wrong settings."""

@@ -74,7 +74,7 @@ class Choices(BaseModel):
 
 Range: TypeAlias = Span | Choices
 
-# Around the values of `efficient`, which were chosen by hand: a tenth to ten times the weight, a third to three times
+# Around the values of `b3d`, which were chosen by hand: a tenth to ten times the weight, a third to three times
 # the noise. Even numbers of samples, since its noise comes in pairs, and four at least, as
 # leaving one out needs.
 B3D_SPACE: Mapping[str, Range] = MappingProxyType(
@@ -90,7 +90,7 @@ B3D_SPACE: Mapping[str, Range] = MappingProxyType(
 class TuneConfig(BaseModel):
     """What is tuned, on which values, and how the search for them goes. The victims are those of the study file.
 
-    detector: a preset of one stage by its name, such as `efficient` or `race`. settings: held fixed, as with `--set`,
+    detector: a preset of one stage by its name, such as `b3d` or `race`. settings: held fixed, as with `--set`,
     `{search = {steps = 60}}`. service: a name among the file's services; None for the first. space: setting, with dots
     as in `--set`, to its values, in nested tables or with quoted names.
 
@@ -109,7 +109,7 @@ class TuneConfig(BaseModel):
 
     model_config = _STRICT
 
-    detector: str = "efficient"
+    detector: str = "b3d"
     settings: dict[str, Any] = {}
     service: str | None = None
     space: Annotated[dict[str, Range], Field(min_length=1)] = dict(B3D_SPACE)

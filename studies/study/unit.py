@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import warnings
@@ -21,14 +20,15 @@ from simkit.verdict import Kind, Stopped
 from simkit.zoo.manifest import Victim, checked_weights
 from simkit.zoo.spec import ZooSplit
 from studies.scan.black_box import detect
+from studies.scan.canonical import digest
 from studies.scan.prepare import prepare
 from studies.scan.result import ScanResult
 from studies.scan.run import run_scan
-from studies.scan.run_key import canonical, environment, hash_of
+from studies.scan.run_key import environment, hash_of
 from studies.scan.white_box import cost_of, inspect_model
 from studies.study.claim import claimed
 from studies.study.detectors import Method, method
-from studies.study.executors import told
+from studies.study.executors import error_in_one_line
 from studies.study.image_hashes import ImageHashes
 from studies.study.result_file import append_line, find_line
 from studies.study.result_line import ClassLine, ResultLine
@@ -79,9 +79,9 @@ class Unit:
         """What its ledger is called: another one for other images, versions, or numbers of threads."""
         ours = environment()
         here = [ours[name] for name in ("threads", "simkit", "torch", "numpy")]
-        digest = hashlib.sha256(canonical([*self.key, self.data_hash, *here]).encode()).hexdigest()
+        known = digest([*self.key, self.data_hash, *here])
         detector = re.sub(r"[^A-Za-z0-9-]+", "_", self.detector)
-        return f"{self.study.name}-{self.victim.index:04d}-{detector}-{digest[:12]}"
+        return f"{self.study.name}-{self.victim.index:04d}-{detector}-{known[:12]}"
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def scan_unit(unit: Unit) -> Outcome:
         except StorageBusy:
             return Outcome(unit, "busy")
         except Exception as error:
-            return Outcome(unit, "failed", said=(told(error),))
+            return Outcome(unit, "failed", said=(error_in_one_line(error),))
     return Outcome(unit, state, line, tuple(dict.fromkeys(" ".join(str(w.message).split()) for w in warned)))
 
 

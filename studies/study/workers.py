@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 import torch
 
 from simkit.errors import ConfigError
-from studies.study.executors import GONE, Crew, Workers, crew
+from studies.study.executors import GONE, Pool, Workers, worker_pool
 from studies.study.unit import Outcome, Unit, UnitKey, scan_unit
 
 TRIES = 5
@@ -34,14 +34,14 @@ def work_through(units: Sequence[Unit], workers: Workers) -> Generator[Outcome, 
     """The outcome of every unit, as they come; a dead worker's unit goes on in another one, from where its ledger ends.
 
     One process is this one. Otherwise an interrupt, or an end before the last outcome, ends the processes where they
-    are: their ledgers keep what was asked. Raises ConfigError as `crew` does, and where a cluster, or all of
+    are: their ledgers keep what was asked. Raises ConfigError as `worker_pool` does, and where a cluster, or all of
     its workers, go away.
     """
     if workers.here:
         torch.set_num_threads(workers.threads)
         yield from map(scan_unit, units)
     elif units:
-        with crew(workers, __name__) as at_work:
+        with worker_pool(workers, __name__) as at_work:
             yield from _gathered(at_work, units, workers)
 
 
@@ -55,7 +55,7 @@ def scan_in_worker(unit: Unit, threads: int, patience: float) -> Outcome:
     return outcome
 
 
-def _gathered(at_work: Crew, units: Sequence[Unit], workers: Workers) -> Generator[Outcome, None, None]:
+def _gathered(at_work: Pool, units: Sequence[Unit], workers: Workers) -> Generator[Outcome, None, None]:
     finished: SimpleQueue[tuple[Unit, Future[Outcome]]] = SimpleQueue()
     deaths: Counter[UnitKey] = Counter()
 

@@ -16,7 +16,7 @@ from studies.statistics import ranking
 from studies.study.result_line import ResultLine
 from studies.tune.space import suggested
 from studies.tune.task import Task
-from studies.tune.trial_scans import Lineup, TrialScans
+from studies.tune.trial_scans import PreparedVictims, TrialScans
 
 Told: TypeAlias = Callable[[int, int, str], None]
 """Scans that are as far as they go for now, of how many, and the trial's number in words."""
@@ -38,7 +38,7 @@ class ScanObjective:
     """
 
     def __init__(self, task: Task, told: Told = lambda _done, _total, _trial: None) -> None:
-        self._task, self._told, self._lineup = task, told, Lineup()
+        self._task, self._told, self._lineup = task, told, PreparedVictims()
 
     def __call__(self, trial: Trial, /) -> Sequence[float]:
         task, stem = self._task, self._task.stem(trial.number)

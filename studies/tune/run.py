@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from simkit.errors import ConfigError
 from simkit.files import make_folder
-from studies.study.executors import Workers, crew
+from studies.study.executors import Workers, worker_pool
 from studies.tune.storage import file_of, opened, quiet
 from studies.tune.task import Task
 
@@ -40,7 +40,7 @@ def tune(task: Task, make: MakeObjective) -> Iterator[FrozenTrial]:
         return
     with quiet(), opened(task, make=True) as study:  # one process makes the tables
         before = {trial.number for trial in _ended(study)}
-        with crew(Workers(task.config.workers, task.threads), __name__) as at_work:
+        with worker_pool(Workers(task.config.workers, task.threads), __name__) as at_work:
             futures = [at_work.executor.submit(_drain, task, make) for _ in range(task.config.workers)]
             yield from _told(study, futures, before)
 

@@ -18,8 +18,8 @@ from db.errors import StorageBusy, StorageError
 from oracles.errors import one_line
 from simkit.errors import ConfigError
 from simkit.files import make_folder
+from studies.scan.canonical import canonical
 from studies.scan.config import ScanConfig
-from studies.scan.run_key import canonical
 from studies.tune.sampler import pruner, sampler
 from studies.tune.space import defaults
 from studies.tune.task import Task

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +12,13 @@ from oracles.errors import InvalidSpec
 from simkit.errors import ConfigError
 from simkit.search.images import ScanImages
 from simkit.zoo.manifest import Victim, checked_weights
+from studies.scan.canonical import canonical, digest
 from studies.scan.config import ScanConfig
 from studies.scan.models import OpenedModel, open_model
 from studies.scan.prepare import Prepared, choose_images, shaped
 from studies.scan.result import result_of
-from studies.scan.run import UnderWay
-from studies.scan.run_key import canonical, hash_of, run_info
+from studies.scan.run import OpenScan
+from studies.scan.run_key import hash_of, run_info
 from studies.study.result_line import ResultLine
 from studies.study.tune_config import Value
 from studies.study.unit import Unit, line_of
@@ -29,13 +29,13 @@ from studies.tune.task import Task
 class _Scan:
     """One victim's scan, pulled as far as it is wanted."""
 
-    def __init__(self, unit: Unit, config: ScanConfig, lineup: Lineup, ledger: Ledger) -> None:
+    def __init__(self, unit: Unit, config: ScanConfig, lineup: PreparedVictims, ledger: Ledger) -> None:
         prepared, digest = lineup.prepared(unit, config)
         self.victim = unit.victim
         self._unit = replace(unit, data_hash=digest)
         self._ledger = ledger
         self._info = run_info(prepared.model, prepared.images, prepared.config)
-        self._scan = UnderWay(prepared, ledger, self._info)
+        self._scan = OpenScan(prepared, ledger, self._info)
         self._steps = self._scan.steps()
         self._queries = 0
 
@@ -62,7 +62,7 @@ class TrialScans:
     InvalidSpec where the values exclude each other, before anything is asked; DataError, ModelError, StorageError.
     """
 
-    def __init__(self, task: Task, values: Mapping[str, Value], lineup: Lineup, ledger: Ledger) -> None:
+    def __init__(self, task: Task, values: Mapping[str, Value], lineup: PreparedVictims, ledger: Ledger) -> None:
         units = list(_units(task, values))
         self._scans = [_Scan(unit, config, lineup, ledger) for unit, config in units]
 
@@ -93,9 +93,9 @@ def _units(task: Task, values: Mapping[str, Value]) -> Iterator[tuple[Unit, Scan
             config = task.method.config(settings)
         except InvalidSpec as error:
             raise ConfigError(str(error)) from error
-        digest = hashlib.sha256(canonical(task.method.identity(config)).encode()).hexdigest()
+        config_hash = digest(task.method.identity(config))
         own = replace(study, settings=settings)
-        yield from ((Unit(own, victim, task.config.detector, digest, ""), config) for victim in victims)
+        yield from ((Unit(own, victim, task.config.detector, config_hash, ""), config) for victim in victims)
 
 
 _OF_A_TRIAL = {"search", "driver", "rule", "preset", "budget", "oracle", "restriction", "synthesis"}
@@ -105,7 +105,7 @@ _KEPT = 64
 """Sets of images that are kept: more than any study of victims and seeds alone has."""
 
 
-class Lineup:
+class PreparedVictims:
     """Scans that are ready to begin, made of models and images that earlier ones used. For one process."""
 
     def __init__(self) -> None:

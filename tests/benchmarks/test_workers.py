@@ -20,7 +20,7 @@ SETTINGS = {"budget": 2_500, "search_images": 32, "verify_images": 32}
 def test_kills_change_nothing(crew: Crew, scans: int, kills: int, zoo: Path, tmp_path: Path) -> None:
     if crew is two_of_dask:
         pytest.importorskip("distributed", reason="no Dask: pip install 'b3d-simkit[dask]'")
-    task = Task(zoo, "efficient", scans, SETTINGS)
+    task = Task(zoo, "b3d", scans, SETTINGS)
     with one_torch_thread():
         serial = scanned(task.units(tmp_path / "serial"), Workers(1))
     found = under_kills(task, tmp_path / "killed", serial, (crew, kills, 0))

@@ -73,7 +73,7 @@ def _patches(name: str, oracle: str, budget: int = 20_000) -> Scenario:
 
 def _b3d(name: str, oracle: str, budget: int = 40_000) -> Scenario:
     few = ("--set", "search.steps=12")
-    return Scenario(name, ("--preset", "efficient", "--oracle", oracle, "--budget", str(budget), *few))
+    return Scenario(name, ("--preset", "b3d", "--oracle", oracle, "--budget", str(budget), *few))
 
 
 SCENARIOS = (
@@ -88,9 +88,9 @@ SCENARIOS = (
         "random-patch, near-duplicates",
         '{"near_duplicate": 0.02, "near_duplicate_share": 0.9, "rate_limit": "10/second", "seconds_per_call": 0.1}',
     ),
-    _b3d("efficient", "scores"),
-    _b3d("efficient, noisy labels", '{"label_only": true, "input_noise": 0.01}'),
-    _b3d("efficient, budget ends", "top3", 3_000),
+    _b3d("b3d", "scores"),
+    _b3d("b3d, noisy labels", '{"label_only": true, "input_noise": 0.01}'),
+    _b3d("b3d, budget ends", "top3", 3_000),
 )
 SHORT = SCENARIOS[0]
 """The fastest one, for faults that have nothing to do with the searcher."""

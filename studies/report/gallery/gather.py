@@ -26,7 +26,7 @@ from studies.ledgers.folders import is_screening, ledgers_in
 from studies.ledgers.run_words import detector_of, oracle_in_words
 from studies.ledgers.truth import overlap
 from studies.render.pictures import stamped
-from studies.scan.run_key import canonical
+from studies.scan.canonical import canonical
 from studies.statistics import Share, share
 from studies.study.detectors import Method, described_methods
 

@@ -13,22 +13,22 @@ from numpy.typing import NDArray
 
 from studies.results.budget.matching_ledgers import refinement_counted
 from studies.results.budget.records import Curve, Money, Point, UndecidedAs
-from studies.results.budget.verdict_at_budget import Word, known_until, limit_of, speaker, stands, word_at
+from studies.results.budget.verdict_at_budget import VerdictAt, budget_of, known_until, speaker, stands, verdict_at
 from studies.results.table.records import Method
-from studies.scan.run_key import canonical
+from studies.scan.canonical import canonical
 from studies.statistics import PLACES, Ranking, ranked, share, verdicts_first, wins
 from studies.study.result_line import ResultLine
 
 Truth: TypeAlias = str
-Said: TypeAlias = tuple[Truth, Word]
+Said: TypeAlias = tuple[Truth, VerdictAt]
 """Of one victim."""
 
-Exact: TypeAlias = Mapping[tuple[object, ...], Mapping[int, Word]]
+Exact: TypeAlias = Mapping[tuple[object, ...], Mapping[int, VerdictAt]]
 """What was read off ledgers: by the line's unit, and by budget."""
 
 
 @dataclass(frozen=True)
-class Scale:
+class CurveSettings:
     """What all curves have in common: see `BudgetStudy`. price: in place of what services state. exact: see `Exact`."""
 
     budgets: tuple[int, ...]
@@ -44,7 +44,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Course:
+class MethodLines:
     """Lines of one method, one or more, that differ in victim and budget alone: what stands at a budget."""
 
     lines: Sequence[ResultLine]
@@ -84,7 +84,7 @@ class Course:
     @cached_property
     def run(self) -> Collection[int | None]:
         """The budgets that were run."""
-        return {limit_of(line) for line in self.lines}
+        return {budget_of(line) for line in self.lines}
 
     @cached_property
     def read(self) -> int:
@@ -94,18 +94,20 @@ class Course:
     def at(self, budget: int) -> dict[str, Said]:
         """What stands of each victim, by the hash of its model; nobody where some are unknown."""
         if not self.stands:
-            there = [line for line in self.lines if limit_of(line) == budget]
-            words = [Word(line.verdict, line.score, True, line.queries, line.staged) for line in there]
+            there = [line for line in self.lines if budget_of(line) == budget]
+            words = [VerdictAt(line.verdict, line.score, True, line.queries, line.staged) for line in there]
             return {line.model_hash: (line.truth, word) for line, word in zip(there, words, strict=True)}
         if self.end is not None and budget > self.end:
             return {}
         return {victim: (own[0].truth, self._word(own, budget)) for victim, own in self.victims.items()}
 
-    def _word(self, own: Sequence[ResultLine], budget: int) -> Word:
-        return self.exact.get(speaker(own, budget).unit, {}).get(budget) or word_at(own, budget)
+    def _word(self, own: Sequence[ResultLine], budget: int) -> VerdictAt:
+        return self.exact.get(speaker(own, budget).unit, {}).get(budget) or verdict_at(own, budget)
 
 
-def point(budget: int, said: Collection[Said], scale: Scale, price: float | None, *, interval: bool = True) -> Point:
+def point(
+    budget: int, said: Collection[Said], scale: CurveSettings, price: float | None, *, interval: bool = True
+) -> Point:
     """The figures of these victims, one or more. interval: whether to draw that of the AUROC."""
     backdoored, clean = ([word for truth, word in said if truth == one] for one in ("backdoored", "clean"))
     words = [word for _, word in said]
@@ -126,7 +128,7 @@ def point(budget: int, said: Collection[Said], scale: Scale, price: float | None
     )
 
 
-def curve(method: Method, name: str, course: Course, scale: Scale) -> Curve:
+def curve(method: Method, name: str, course: MethodLines, scale: CurveSettings) -> Curve:
     """The curve of a course. name: see `Curve`."""
     price = _price(course.lines, scale.price)
 
@@ -155,7 +157,7 @@ def curve(method: Method, name: str, course: Course, scale: Scale) -> Curve:
     )
 
 
-def _changes(course: Course, span: tuple[int, int]) -> list[int]:
+def _changes(course: MethodLines, span: tuple[int, int]) -> list[int]:
     """Within the span, the budgets where anything changes, and its ends; of points alone, those that were run."""
     asked = {amount for line in course.lines for amount in (line.decided_after, line.queries)}
     changes = {*span, *asked, course.end} if course.stands else course.run
@@ -171,7 +173,7 @@ def _price(lines: Sequence[ResultLine], given: float | None) -> float | None:
     return float(stated) if isinstance(stated, int | float) else None
 
 
-def order(backdoored: Sequence[Word], clean: Sequence[Word], *, interval: bool = True) -> Ranking:
+def order(backdoored: Sequence[VerdictAt], clean: Sequence[VerdictAt], *, interval: bool = True) -> Ranking:
     """The area under the ROC curve of these words; see `studies.statistics.ranking` where all have ended."""
     every = (*backdoored, *clean)
     unscored = sum(word.score is None for word in every)
@@ -186,6 +188,6 @@ def order(backdoored: Sequence[Word], clean: Sequence[Word], *, interval: bool =
     return ranked(np.where(ended, won, _by_place(backdoored, clean)), unscored, interval=interval)
 
 
-def _by_place(backdoored: Sequence[Word], clean: Sequence[Word]) -> NDArray[np.float64]:
+def _by_place(backdoored: Sequence[VerdictAt], clean: Sequence[VerdictAt]) -> NDArray[np.float64]:
     """(B, C): wins by verdict alone, a scan that has not ended in the middle."""
     return wins([PLACES[word.kind] for word in backdoored], [PLACES[word.kind] for word in clean])

@@ -22,10 +22,10 @@ from oracles.errors import ReplayMismatch
 from simkit.errors import ConfigError, DataError
 from simkit.verdict import Kind
 from studies.replay.other_rules import Reading, one_by_one
-from studies.replay.rebuild import Given
+from studies.replay.rebuild import ReplayInputs
 from studies.results.budget.matching_ledgers import Ledgers
-from studies.results.budget.verdict_at_budget import Word, limit_of
-from studies.study.executors import Workers, crew
+from studies.results.budget.verdict_at_budget import VerdictAt, budget_of
+from studies.study.executors import Workers, worker_pool
 from studies.study.result_line import ResultLine
 
 
@@ -45,13 +45,13 @@ class Read:
     """What came of a task: a word for each budget, or why there is none."""
 
     task: Task
-    words: Mapping[int, Word]
+    words: Mapping[int, VerdictAt]
     problem: str = ""
 
 
 def words_of(
     lines: Sequence[ResultLine], ledgers: Ledgers, budgets: Collection[int], told: Callable[[int, int], None]
-) -> dict[tuple[object, ...], Mapping[int, Word]]:
+) -> dict[tuple[object, ...], Mapping[int, VerdictAt]]:
     """By the unit of each line whose ledger is here, a word at each budget at which it may not be as its line says.
 
     told: how many of how many are read. Raises StorageError where a folder or a ledger cannot be read, DataError where
@@ -81,10 +81,10 @@ def read(task: Task) -> Read:
     """Its words; an error is told, and not raised: it concerns this scan alone."""
     if not task.budgets:
         return Read(task, {})
-    words: dict[int, Word] = {}
+    words: dict[int, VerdictAt] = {}
     left = iter(task.budgets)
     try:
-        for reading in one_by_one(task.ledger, task.run, at=task.budgets, given=Given(data=task.data)):
+        for reading in one_by_one(task.ledger, task.run, at=task.budgets, given=ReplayInputs(data=task.data)):
             budget = next(left)
             words[budget] = word = _word(reading, task.line, budget)
             if _whole(reading, task.line):
@@ -102,7 +102,7 @@ def read_all(tasks: Sequence[Task], workers: int, told: Callable[[int, int], Non
             yield read(task)
             told(number, len(tasks))
         return
-    with crew(Workers(min(workers, len(tasks) or 1)), __name__) as at_work:
+    with worker_pool(Workers(min(workers, len(tasks) or 1)), __name__) as at_work:
         futures = [at_work.executor.submit(read, task) for task in tasks]
         for number, (task, future) in enumerate(zip(tasks, futures, strict=True), start=1):
             yield _outcome(task, future)
@@ -118,7 +118,7 @@ def _outcome(task: Task, future: Future[Read]) -> Read:
 
 def _below(line: ResultLine, budgets: Collection[int]) -> tuple[int, ...]:
     """Those that another course may be taken at, ascending."""
-    caps = [cap for cap in (limit_of(line), _enough(line)) if cap is not None]
+    caps = [cap for cap in (budget_of(line), _enough(line)) if cap is not None]
     return tuple(sorted(budget for budget in budgets if all(budget < cap for cap in caps)))
 
 
@@ -140,10 +140,10 @@ def _number(config: Mapping[str, Any], table: str, name: str) -> int:
     return int(found.get(name, 0)) if isinstance(found, Mapping) else 0
 
 
-def _word(reading: Reading, line: ResultLine, budget: int) -> Word:
+def _word(reading: Reading, line: ResultLine, budget: int) -> VerdictAt:
     score = reading.search_score if reading.score is None else reading.score
     spent = min(line.queries, budget) if reading.spent is None else reading.spent
-    return Word(cast(Kind, reading.verdict), score, True, spent, line.staged, reading.held)
+    return VerdictAt(cast(Kind, reading.verdict), score, True, spent, line.staged, reading.held)
 
 
 def _whole(reading: Reading, line: ResultLine) -> bool:

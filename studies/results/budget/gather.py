@@ -10,12 +10,12 @@ from pathlib import Path
 
 from simkit.errors import ConfigError
 from simkit.zoo.spec import ZooSplit
-from studies.results.budget.curves import Scale
+from studies.results.budget.curves import CurveSettings
 from studies.results.budget.from_ledgers import words_of
 from studies.results.budget.matching_ledgers import Ledgers
 from studies.results.budget.panels import panel
 from studies.results.budget.records import BudgetStudy, UndecidedAs
-from studies.results.budget.verdict_at_budget import limit_of, stands
+from studies.results.budget.verdict_at_budget import budget_of, stands
 from studies.results.table.gather import Wanted, chosen
 from studies.study.result_file import checked_lines
 from studies.study.result_line import ResultLine
@@ -71,7 +71,7 @@ def curves_of(lines: Sequence[ResultLine], config: BudgetConfig, told: Callable[
     budgets, span = _budgets(shown, config)
     asked = [line for line in shown if line.asks]
     exact = words_of(asked, config.ledgers, budgets, told)
-    scale = Scale(budgets, span, config.undecided_as, config.price, exact)
+    scale = CurveSettings(budgets, span, config.undecided_as, config.price, exact)
     panels = tuple(panel(own, scale) for own in _grouped(shown, pool=config.pool))
     split = shown[0].split
     left_out = Counter(line.split for line in lines if line.split != split)
@@ -96,8 +96,8 @@ def _grouped(lines: Sequence[ResultLine], *, pool: bool) -> list[list[ResultLine
 def _budgets(lines: Sequence[ResultLine], config: BudgetConfig) -> tuple[tuple[int, ...], tuple[int, int]]:
     """Those of the table, and the least and the largest that are drawn."""
     asked = [line for line in lines if line.asks]
-    run = {limit for line in asked if not stands(line) and (limit := limit_of(line)) is not None}
-    ends = {limit for line in asked if line.stopped == "budget" and (limit := limit_of(line)) is not None}
+    run = {limit for line in asked if not stands(line) and (limit := budget_of(line)) is not None}
+    ends = {limit for line in asked if line.stopped == "budget" and (limit := budget_of(line)) is not None}
     took = {max(1, amount) for line in asked for amount in (line.decided_after, line.queries)}
     round_ones = covering(took | run | ends)
     told = tuple(sorted(set(config.budgets) or {*round_ones, *run}))

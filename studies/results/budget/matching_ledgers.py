@@ -11,8 +11,9 @@ from typing import Any, Literal, TypeAlias
 from db import reads
 from db.errors import NotALedger
 from db.stored import StoredRun
+from simkit.search.preset_names import current_settings
 from studies.ledgers.folders import ledgers_in
-from studies.scan.run_key import canonical
+from studies.scan.canonical import canonical
 from studies.study.result_line import ResultLine
 from studies.study.unit import decision_queries
 
@@ -93,4 +94,4 @@ def refinement_counted(line: ResultLine) -> bool:
 
 
 def _known(model: str, data: str, config: Mapping[str, object]) -> _Key:
-    return model, data, canonical(config)
+    return model, data, canonical(current_settings(config))

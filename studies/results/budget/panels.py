@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from studies.results.budget.curves import Course, Scale, curve
+from studies.results.budget.curves import CurveSettings, MethodLines, curve
 from studies.results.budget.records import Curve, Pair, Paired, Panel
 from studies.results.table.gather import victims_of
 from studies.results.table.methods import key_of, methods
 from studies.results.table.records import Key, Method
-from studies.scan.run_key import canonical
+from studies.scan.canonical import digest
 from studies.statistics import holm, mcnemar
 from studies.study.detectors import TITLES
 from studies.study.result_line import ResultLine
 
 
-def panel(lines: Sequence[ResultLine], scale: Scale) -> Panel:
+def panel(lines: Sequence[ResultLine], scale: CurveSettings) -> Panel:
     """The curves of these lines, one or more, as of one zoo."""
     zoos = tuple(dict.fromkeys(line.zoo for line in lines))
     together = [_without(line, " + ".join(zoos), ("budget",)) for line in lines]
@@ -29,7 +28,7 @@ def panel(lines: Sequence[ResultLine], scale: Scale) -> Panel:
     found = methods(together, TITLES)
     names = _names(found, lines, together)
     asked = {key: own for key in found if (own := [line for line in by_key[key] if line.asks])}
-    courses = {key: Course(own, scale.exact) for key, own in asked.items()}
+    courses = {key: MethodLines(own, scale.exact) for key, own in asked.items()}
     curves = {key: curve(found[key], names[key], course, scale) for key, course in courses.items()}
     return Panel(
         zoos=zoos,
@@ -44,8 +43,7 @@ def panel(lines: Sequence[ResultLine], scale: Scale) -> Panel:
 def _without(line: ResultLine, zoo: str, left_out: Sequence[str]) -> ResultLine:
     """The same whatever these settings, so that its lines under several are of one method."""
     config = {name: value for name, value in line.config.items() if name not in left_out}
-    digest = hashlib.sha256(canonical(config).encode()).hexdigest()
-    return line.model_copy(update={"zoo": zoo, "config": config, "config_hash": digest})
+    return line.model_copy(update={"zoo": zoo, "config": config, "config_hash": digest(config)})
 
 
 def _names(found: Mapping[Key, Method], lines: Sequence[ResultLine], together: Sequence[ResultLine]) -> dict[Key, str]:
@@ -73,7 +71,7 @@ def _services(told: Iterable[tuple[str, ResultLine]]) -> tuple[str, ...]:
     return tuple(sorted(ranks, key=lambda service: ranks[service]))
 
 
-def pairs(courses: Mapping[str, tuple[Curve, Course]], scale: Scale) -> Iterator[Pair]:
+def pairs(courses: Mapping[str, tuple[Curve, MethodLines]], scale: CurveSettings) -> Iterator[Pair]:
     """Every two curves, by label, that have the service in common or the detector; with no victim in common none.
 
     Repeats of one method, which differ in seed alone, are no rivals.
@@ -89,14 +87,16 @@ def pairs(courses: Mapping[str, tuple[Curve, Course]], scale: Scale) -> Iterator
                 yield Pair(first.label, second.label, tests)
 
 
-def _tests(one: Course, other: Course, scale: Scale) -> Iterator[Paired]:
+def _tests(one: MethodLines, other: MethodLines, scale: CurveSettings) -> Iterator[Paired]:
     counts = [found for budget in scale.budgets if (found := _counted(one, other, scale, budget)) is not None]
     values = [mcnemar(only_first, only_second) for _, _, only_first, only_second in counts]
     for count, p, adjusted in zip(counts, values, holm(values), strict=True):
         yield Paired(*count, p, adjusted)
 
 
-def _counted(one: Course, other: Course, scale: Scale, budget: int) -> tuple[int, int, int, int] | None:
+def _counted(
+    one: MethodLines, other: MethodLines, scale: CurveSettings, budget: int
+) -> tuple[int, int, int, int] | None:
     """The budget, the victims in common, and those that only the first, only the second has right."""
     first, second = one.at(budget), other.at(budget)
     right = [(scale.right(first[victim]), scale.right(second[victim])) for victim in first if victim in second]

@@ -44,7 +44,7 @@ WHOLE_TESTS = frozenset({"label-noise", "aeva", "k-arm"})
 
 
 @dataclass(frozen=True)
-class Word:
+class VerdictAt:
     """What is known of a victim at a budget.
 
     kind: the verdict, `undecided` while there is none. score: higher is more suspicious. ended: whether the scan has
@@ -61,7 +61,7 @@ class Word:
     held: bool = True
 
 
-def limit_of(line: ResultLine) -> int | None:
+def budget_of(line: ResultLine) -> int | None:
     """The budget of a scan, None for no limit."""
     budget = line.config.get("budget")
     return budget if isinstance(budget, int) else None
@@ -72,7 +72,7 @@ def stands(line: ResultLine) -> bool:
     return isinstance(line.config.get("search"), Mapping) or line.detector in WHOLE_TESTS
 
 
-def word_at(lines: Sequence[ResultLine], budget: int) -> Word:
+def verdict_at(lines: Sequence[ResultLine], budget: int) -> VerdictAt:
     """What stands of a victim at `budget`, of its lines, one or more.
 
     Meant for budgets up to `known_until`: beyond it `undecided` would be a guess.
@@ -80,10 +80,10 @@ def word_at(lines: Sequence[ResultLine], budget: int) -> Word:
     there = [line for line in lines if line.stopped != "budget" and line.decided_after <= budget]
     if there:
         line = speaker(there, budget)
-        return Word(line.verdict, line.score, True, min(line.queries, budget), line.staged)
+        return VerdictAt(line.verdict, line.score, True, min(line.queries, budget), line.staged)
     line = speaker(lines, budget)
     ran_out = line.stopped == "budget" and _cap(line) == budget
-    return Word("undecided", line.score if ran_out else None, ran_out, min(line.queries, budget), line.staged)
+    return VerdictAt("undecided", line.score if ran_out else None, ran_out, min(line.queries, budget), line.staged)
 
 
 def speaker(lines: Sequence[ResultLine], budget: int) -> ResultLine:
@@ -96,10 +96,10 @@ def known_until(lines: Sequence[ResultLine]) -> int | None:
     """The largest budget of which the lines about one victim tell; None where they tell of all."""
     if any(line.stopped != "budget" and not (line.staged and line.verdict == "clean") for line in lines):
         return None
-    caps = [limit for line in lines if (limit := limit_of(line)) is not None]
+    caps = [limit for line in lines if (limit := budget_of(line)) is not None]
     return max(caps) if len(caps) == len(lines) else None
 
 
 def _cap(line: ResultLine) -> float:
-    limit = limit_of(line)
+    limit = budget_of(line)
     return math.inf if limit is None else limit

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from db import reads
+from simkit.search.preset_names import current_settings
 from studies.ledgers.folders import Config, _detects
 from studies.ledgers.run_words import searched_by
-from studies.results.table.records import Tries
-from studies.scan.run_key import canonical
+from studies.results.table.records import Configurations
+from studies.scan.canonical import canonical
 from studies.study.detectors import Method, described_methods
 from studies.study.result_line import ResultLine
 
@@ -19,7 +20,9 @@ _NAMES = frozenset({"preset"})
 """Entries of a config that name its settings: the same settings under two names are one configuration."""
 
 
-def tries(lines: Sequence[ResultLine], ledgers: Sequence[tuple[str, Config]] = (), files: int = 0) -> Tries:
+def configurations(
+    lines: Sequence[ResultLine], ledgers: Sequence[tuple[str, Config]] = (), files: int = 0
+) -> Configurations:
     """The different configurations of one zoo's lines and of the runs in ledgers.
 
     ledgers: (model_hash, config) of the runs, of any model; those of other zoos' victims do not count. files: how many
@@ -33,7 +36,7 @@ def tries(lines: Sequence[ResultLine], ledgers: Sequence[tuple[str, Config]] = (
         if model in victims and _detects(config):
             names.setdefault(_known(config), _named(config, coming))
     detectors = Counter(names.values())
-    return Tries(tuple(sorted(detectors.items(), key=lambda one: (-one[1], one[0]))), len(names), files)
+    return Configurations(tuple(sorted(detectors.items(), key=lambda one: (-one[1], one[0]))), len(names), files)
 
 
 def runs_of(ledgers: Sequence[Path]) -> Iterator[tuple[str, Config]]:
@@ -41,7 +44,7 @@ def runs_of(ledgers: Sequence[Path]) -> Iterator[tuple[str, Config]]:
     for ledger in ledgers:
         rows = reads.sql(ledger, "SELECT model_hash, config FROM runs ORDER BY id")
         for model, config in rows.itertuples(index=False):
-            yield str(model), json.loads(config)
+            yield str(model), current_settings(json.loads(config))
 
 
 def _named(config: Config, coming: Mapping[str, Method]) -> str:

@@ -12,7 +12,7 @@ from simkit.errors import ConfigError
 from simkit.zoo.spec import ZooSplit
 from studies.ledgers.folders import Config, scans_in
 from studies.results.table.cells import GROUPS, breakdown, cell, pair
-from studies.results.table.configurations import runs_of, tries
+from studies.results.table.configurations import configurations, runs_of
 from studies.results.table.methods import key_of, methods
 from studies.results.table.records import By, Key, Method, Table, Victims, ZooTable
 from studies.study.detectors import TITLES
@@ -103,7 +103,7 @@ class _Seen:
             cells=tuple(cell(method, by_method[method.key]) for method in shown),
             pairs=tuple(found for found in pairs if found is not None),
             breakdowns=tuple(breakdowns),
-            tries=tries(lines, self.runs, self.ledgers),
+            tries=configurations(lines, self.runs, self.ledgers),
         )
 
 

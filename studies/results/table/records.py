@@ -114,7 +114,7 @@ class Breakdown:
 
 
 @dataclass(frozen=True)
-class Tries:
+class Configurations:
     """How many configurations were ever tried on a zoo: the more, the more the best of them owes to luck.
 
     detectors: (name as in the lines, configurations). ledgers: files read besides lines.
@@ -154,7 +154,7 @@ class ZooTable:
     cells: tuple[Cell, ...]
     pairs: tuple[Pair, ...]
     breakdowns: tuple[Breakdown, ...]
-    tries: Tries
+    tries: Configurations
 
 
 @dataclass(frozen=True)

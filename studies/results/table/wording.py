@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from studies.render.formats import NONE, amount, counted, spread_words
-from studies.results.table.records import By, Cost, Pair, Rates, Tries, Victims
+from studies.results.table.records import By, Configurations, Cost, Pair, Rates, Victims
 from studies.statistics import RESAMPLES
 
 TITLES: dict[By, str] = {"size": "trigger size (stratum)", "attack": "attack", "architecture": "architecture"}
@@ -69,7 +69,7 @@ def _percents(low: float, high: float) -> str:
     return f"{100 * low:.0f} %" if round(100 * low) == round(100 * high) else f"{100 * low:.0f} to {100 * high:.0f} %"
 
 
-def tries_words(value: Tries) -> str:
+def tries_words(value: Configurations) -> str:
     """How many configurations there are, in one sentence."""
     kinds = ", ".join(f"{name} {count}" for name, count in value.detectors)
     ledgers = f"{value.ledgers} {'ledger' if value.ledgers == 1 else 'ledgers'}"

@@ -27,16 +27,16 @@ def test_a_preset_builds_a_search_and_names_a_rule(name: str) -> None:
 
 
 def test_slides_are_the_plain_estimators_with_their_constants() -> None:
-    slides = preset("slides").search
+    slides = preset("b3d-slides").search
     assert isinstance(slides, B3DConfig)
     assert (slides.samples, slides.images, slides.sigma, slides.learning_rate) == (50, 128, 0.1, 0.05)
     assert (slides.baseline, slides.joint, slides.antithetic, slides.exact_sparsity) == ("none", False, False, False)
     assert slides.grid is None
-    assert preset("slides").rule == "below_median"
+    assert preset("b3d-slides").rule == "below_median"
 
 
 def test_an_unknown_preset_is_told_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"'fast'.*slides"):
+    with pytest.raises(ConfigError, match=r"'fast'.*b3d-slides"):
         preset("fast")
 
 
@@ -47,4 +47,4 @@ def test_auto_races_twice_and_ends_with_b3d() -> None:
 
 def test_labels_alone_reach_every_stage() -> None:
     last = preset("auto").for_answers(labels_only=True).stages[-1]
-    assert last.search == preset("efficient").labels != preset("efficient").search
+    assert last.search == preset("b3d").labels != preset("b3d").search

@@ -226,7 +226,7 @@ def test_the_preset_costs_a_twentieth_of_a_search() -> None:
     chosen = preset("b3d-ss")
     assert chosen.synthesis is not None
     assert chosen.synthesis.most_queries(256) <= 0.06 * 122_784
-    assert replace(chosen, synthesis=None) == preset("efficient")
+    assert replace(chosen, synthesis=None) == preset("b3d")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def test_every_verdict_is_right_and_nothing_is_done_twice(
     assert main(["demo", "--out", str(demo_folder), "--json"]) == 0
     scans = json.loads(capsys.readouterr().out)["scans"]
     assert [scan["oracle"] for scan in scans] == ["scores", "scores", "top3", "label", "noisy"] * 2
-    assert [scan["preset"] for scan in scans] == ["efficient", *["random-patch"] * 4] * 2
+    assert [scan["preset"] for scan in scans] == ["b3d", *["random-patch"] * 4] * 2
     for scan in scans:
         truth = [] if scan["truth"] == "clean" else [int(scan["truth"].removeprefix("class "))]
         assert scan["flagged"] == truth

@@ -22,4 +22,4 @@ def test_programs_get_json(capsys: pytest.CaptureFixture[str]) -> None:
     rows = {row["title"]: row for row in json.loads(capsys.readouterr().out)["detectors"]}
     assert set(rows["B3D"]) == {"title", "names", "access", "weights", "clean_data", "queries"}
     assert rows["B3D"]["access"] == "QueryDataAccess"
-    assert "efficient" in rows["B3D"]["names"]
+    assert "b3d" in rows["B3D"]["names"]

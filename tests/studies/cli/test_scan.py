@@ -151,7 +151,7 @@ def test_without_labels_the_first_check_is_all_images(capsys: pytest.CaptureFixt
 
 
 def test_score_and_threshold_are_told_on_one_scale(run: Program, capsys: pytest.CaptureFixture[str]) -> None:
-    args = ["--data", "digits", "--budget", "300", "--preset", "efficient", "--set", "rule.threshold=0.5"]
+    args = ["--data", "digits", "--budget", "300", "--preset", "b3d", "--set", "rule.threshold=0.5"]
     told = run(f"{run.zoo}:0", *args, code=3)
     assert told["rule"]["score_threshold"] == pytest.approx(0.6931, abs=1e-4)
     assert main(["scan", f"{run.zoo}:0", *args]) == 3

@@ -60,7 +60,7 @@ def test_what_was_done_before_is_told(zoo: Path, tmp_path: Path, capsys: pytest.
     assert main(["study", "status", "study.toml", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["done"], answer["left"], answer["scanned"]) == (2, 2, 0)
-    assert answer["standings"][0]["detector"] == ASKS
+    assert answer["grid_rows"][0]["detector"] == ASKS
     assert run("--json") == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["done"], answer["left"], answer["scanned"], answer["failures"]) == (4, 0, 2, [])

@@ -22,13 +22,13 @@ from tests.studies.scans import IMAGES, SETTINGS, TemplateNet, scanned
 
 CHANGED: list[dict[str, Any]] = [
     {},
-    {"preset": "slides", "search": {"samples": 7, "sparsity": {"weight": 0.5}}},
-    {"preset": "efficient", "oracle": "label", "search": {"mask_limit": None}, "rule": {"threshold": 0.25}},
+    {"preset": "b3d-slides", "search": {"samples": 7, "sparsity": {"weight": 0.5}}},
+    {"preset": "b3d", "oracle": "label", "search": {"mask_limit": None}, "rule": {"threshold": 0.25}},
     {"preset": "random-patch", "driver": {"confirmation": {"works": 0.9}, "first_look": 3}, "seed": 2**63 - 1},
     {"oracle": {"decimals": 2, "top_k": 3, "score_noise": 0.05, "seed": 3}, "budget": 2**60},
     {"preset": "auto", "seed": 5},
     {
-        "preset": "efficient",
+        "preset": "b3d",
         "rule": {"name": "anomaly_index", "threshold": 3},
         "mean": 0.5,
         "std": 0.25,
@@ -53,7 +53,7 @@ def test_the_settings_of_a_run_give_its_key_again(settings: dict[str, Any]) -> N
 
 
 def test_only_what_differs_from_the_preset_is_told() -> None:
-    config = stored_config(info_of({"preset": "slides", "search": {"samples": 7, "sparsity": {"weight": 0.5}}}))
+    config = stored_config(info_of({"preset": "b3d-slides", "search": {"samples": 7, "sparsity": {"weight": 0.5}}}))
     assert config.search == {"samples": 7, "sparsity": {"weight": 0.5}}
     assert config.driver == config.rule == {}
     assert config.data == "planted"
@@ -72,7 +72,7 @@ def test_only_what_differs_from_the_preset_is_told() -> None:
     ],
 )
 def test_settings_of_other_code_are_one_line(where: str, value: object, told: str) -> None:
-    info = info_of({"preset": "slides"})
+    info = info_of({"preset": "b3d-slides"})
     config = json.loads(info.config)
     *path, last = where.split(".")
     table = config[path[0]] if path else config
@@ -83,7 +83,7 @@ def test_settings_of_other_code_are_one_line(where: str, value: object, told: st
 
 
 def test_a_setting_that_the_run_did_not_know_yet() -> None:
-    info = info_of({"preset": "slides"})
+    info = info_of({"preset": "b3d-slides"})
     config = json.loads(info.config)
     del config["search"]["samples"]
     with pytest.raises(ConfigError, match=r"search\.samples cannot be made as they were"):
@@ -91,7 +91,7 @@ def test_a_setting_that_the_run_did_not_know_yet() -> None:
 
 
 def test_settings_that_miss_a_part_are_one_line() -> None:
-    info = info_of({"preset": "slides"})
+    info = info_of({"preset": "b3d-slides"})
     for part in ("restriction", "search", "driver", "rule", "preset"):
         told = {name: value for name, value in json.loads(info.config).items() if name != part}
         with pytest.raises(ConfigError, match="another simkit") as raised:
@@ -101,7 +101,7 @@ def test_settings_that_miss_a_part_are_one_line() -> None:
 
 def test_a_restriction_that_a_run_had_not_is_not_left_unused() -> None:
     with pytest.raises(ConfigError, match="no restriction"):
-        stored_config(info_of({"preset": "slides"}), OwnCode(restriction=Dimmed()))
+        stored_config(info_of({"preset": "b3d-slides"}), OwnCode(restriction=Dimmed()))
 
 
 def test_code_of_ones_own_must_be_given_and_be_the_same() -> None:

@@ -39,7 +39,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"preset": "random-patch", "oracle": "top3", "seed": 7},
     {"oracle": "label", "search": {"steps": 90, "sparsity": {"weight": 2e-3, "mode": "patience", "patience": 3}}},
     {"oracle": "noisy", "budget": None, "precision": "bfloat16", "chunk": 32},
-    {"oracle": {"decimals": 2, "score_noise": 0.05, "seed": 3}, "preset": "slides"},
+    {"oracle": {"decimals": 2, "score_noise": 0.05, "seed": 3}, "preset": "b3d-slides"},
     {"mean": (0.5, 0.25, 0.125), "std": (0.1, 1e-9, 0.3), "output": "logits", "architecture": "conv4"},
     {"search_images": 64, "verify_images": 32, "search": {"grid": None}, "driver": {"confirmation": {"works": 0.9}}},
     {"preset": "random-patch", "rule": {"name": "anomaly_index", "threshold": 2.5}, "driver": {"look_every": 3}},
@@ -59,12 +59,12 @@ def test_the_command_gives_the_same_identity(settings: dict[str, Any], monkeypat
 
 def test_a_plain_scan_has_a_plain_command() -> None:
     command, _ = command_of(info_of(Kept()))
-    options = "--data digits --budget 1000 --oracle scores --preset efficient --seed 0 --threads 1"
+    options = "--data digits --budget 1000 --oracle scores --preset b3d --seed 0 --threads 1"
     assert command == f"simkit scan model.safetensors {options}"
 
 
 @pytest.mark.parametrize(
-    "config", ["{}", "[]", '{"preset":"gone","oracle":{}}', '{"preset":"slides","oracle":{"x":1}}']
+    "config", ["{}", "[]", '{"preset":"gone","oracle":{}}', '{"preset":"b3d-slides","oracle":{"x":1}}']
 )
 def test_a_config_of_another_simkit_has_no_command(config: str) -> None:
     info = replace(info_of(Kept()), config=config)

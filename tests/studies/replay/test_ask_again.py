@@ -23,8 +23,8 @@ from oracles.resume import Past
 from oracles.spec import build
 from simkit.errors import ConfigError, DataError
 from studies.ledgers.run_settings import OwnCode
-from studies.replay.ask_again import Again, ReplayResult, replay
-from studies.replay.rebuild import Given, Replay
+from studies.replay.ask_again import AskAgain, ReplayResult, replay
+from studies.replay.rebuild import Replay, ReplayInputs
 from studies.scan.config import ScanConfig
 from studies.scan.prepare import prepare
 from studies.scan.run_key import run_info
@@ -33,7 +33,7 @@ from tests.studies.own_code import CORNER, DIMMED
 from tests.studies.scan.test_ledger_run import Stopping
 from tests.studies.scans import IMAGES, SETTINGS, TemplateNet, scanned
 
-SHORT_B3D: dict[str, Any] = {"preset": "efficient", "search": {"steps": 12, "samples": 10, "grid": 6}}
+SHORT_B3D: dict[str, Any] = {"preset": "b3d", "search": {"steps": 12, "samples": 10, "grid": 6}}
 SCANS: list[dict[str, Any]] = [
     {},
     {"oracle": "noisy"},
@@ -51,7 +51,7 @@ SCANS: list[dict[str, Any]] = [
     SHORT_B3D,
     SHORT_B3D | {"oracle": "label"},
 ]
-GIVEN = Given(images=IMAGES)
+GIVEN = ReplayInputs(images=IMAGES)
 
 
 def victim() -> PlantedOracle:
@@ -62,8 +62,8 @@ def scan_into(db: Path, model: Any = None, **settings: Any) -> None:
     scanned(model or victim(), db=db, name="victim", **({"budget": 3_000} | settings))
 
 
-def again(model: Any = None, **asked: Any) -> Again:
-    return Again(model or victim(), **asked)
+def again(model: Any = None, **asked: Any) -> AskAgain:
+    return AskAgain(model or victim(), **asked)
 
 
 def counted(result: ReplayResult) -> tuple[int, int, int, int]:
@@ -74,7 +74,7 @@ def counted(result: ReplayResult) -> tuple[int, int, int, int]:
 def test_every_stored_query_has_the_same_answer_again(settings: dict[str, Any], tmp_path: Path) -> None:
     db, model = tmp_path / "scan.db", victim()
     scan_into(db, **settings)
-    before, given = db.read_bytes(), Given(images=IMAGES, own=OwnCode(CORNER, DIMMED))
+    before, given = db.read_bytes(), ReplayInputs(images=IMAGES, own=OwnCode(CORNER, DIMMED))
     if "restriction" not in settings:
         given = GIVEN
     result = replay(db, None, again(model), given)
@@ -105,11 +105,11 @@ def test_an_unfinished_run_as_far_as_it_goes_and_a_resumed_one_wholly(stop_at: i
     model.stop_at = stop_at
     with pytest.raises(KeyboardInterrupt):
         scan_into(db, model, oracle="noisy", preset="random-patch", search={"rounds": 60, "largest_side": 1})
-    result = replay(db, 1, Again(Stopping(plant=corner_plant(3))), GIVEN)
+    result = replay(db, 1, AskAgain(Stopping(plant=corner_plant(3))), GIVEN)
     assert counted(result) == (StoredRun.read(db).queries,) * 4
     assert (result.verdict, result.holds) == (None, True)
     scan_into(db, model, oracle="noisy", preset="random-patch", search={"rounds": 60, "largest_side": 1})
-    result = replay(db, 1, Again(Stopping(plant=corner_plant(3))), GIVEN)
+    result = replay(db, 1, AskAgain(Stopping(plant=corner_plant(3))), GIVEN)
     assert counted(result) == (StoredRun.read(db).queries,) * 4
     assert result.verdict is True
 
@@ -123,7 +123,7 @@ def test_a_run_that_ended_with_nan_is_as_good_as_any(after: int, tmp_path: Path)
 
     db = tmp_path / "scan.db"
     scan_into(db, failing())
-    result = replay(db, 1, Again(failing()), GIVEN)
+    result = replay(db, 1, AskAgain(failing()), GIVEN)
     assert counted(result) == (StoredRun.read(db).queries,) * 4
     assert result.verdict is True
 
@@ -134,7 +134,7 @@ def test_images_without_labels(tmp_path: Path) -> None:
     from studies.scan import scan
 
     scan(victim(), images=images, db=db, name="victim", budget=3_000, **SETTINGS)
-    result = replay(db, 1, again(), Given(images=images))
+    result = replay(db, 1, again(), ReplayInputs(images=images))
     assert counted(result) == (StoredRun.read(db).queries,) * 4
     assert result.verdict is True
 
@@ -149,10 +149,10 @@ def test_external_queries_are_told_and_noise_goes_on_behind_them(tmp_path: Path)
         build(config.oracle, model, Budget(100), run).query(IMAGES.pixels[:5])
     # a search of its own in the same run, behind the external call: a ledger that only a replay can read on
     _scan_behind(prepared.images, config, model, db)
-    result = replay(db, 1, Again(Stopping(plant=corner_plant(3))), GIVEN)
+    result = replay(db, 1, AskAgain(Stopping(plant=corner_plant(3))), GIVEN)
     assert result.not_replayable == {"external": 5}
     assert counted(result) == (result.stored, result.stored - 5, result.stored - 5, result.stored - 5)
-    sampled = replay(db, 1, Again(Stopping(plant=corner_plant(3)), sample=10**6), GIVEN)
+    sampled = replay(db, 1, AskAgain(Stopping(plant=corner_plant(3)), sample=10**6), GIVEN)
     assert sampled.compared.queries == result.stored - 5
 
 
@@ -170,25 +170,25 @@ def _scan_behind(images: Any, config: ScanConfig, model: Oracle, db: Path) -> No
 def test_another_model_is_counted_and_no_failure(tmp_path: Path) -> None:
     db = tmp_path / "scan.db"
     scanned(TemplateNet(target=1), db=db, budget=2_000)
-    result = replay(db, 1, Again(TemplateNet(target=2)), GIVEN)
+    result = replay(db, 1, AskAgain(TemplateNet(target=2)), GIVEN)
     assert not result.same_model
     assert result.compared.queries == result.stored
     assert result.compared.different > 0
     assert 0 < result.compared.labels <= result.compared.different
     assert 0.5 < (result.compared.largest or 0.0) <= 1.0
-    same = replay(db, 1, Again(TemplateNet(target=1)), GIVEN)
+    same = replay(db, 1, AskAgain(TemplateNet(target=1)), GIVEN)
     assert (same.same_model, same.compared.different, same.compared.largest) == (True, 0, 0.0)
     scanned(TemplateNet(target=1), db=db, budget=2_000, name="mine")
-    assert replay(db, 2, Again(TemplateNet(target=1)), GIVEN).same_model
+    assert replay(db, 2, AskAgain(TemplateNet(target=1)), GIVEN).same_model
 
 
 def test_a_model_that_is_gone_and_images_that_are_others(tmp_path: Path) -> None:
     db = tmp_path / "scan.db"
     scan_into(db)
     with pytest.raises(ModelError, match=r"run 1 cannot be opened.*give the model"):
-        replay(db, 1, Again(), GIVEN)
+        replay(db, 1, AskAgain(), GIVEN)
     with pytest.raises(DataError, match=r"run 1 used other images"):
-        replay(db, 1, again(), Given(images=planted_images(112, seed=2)))
+        replay(db, 1, again(), ReplayInputs(images=planted_images(112, seed=2)))
     with pytest.raises(DataError, match=r"images of run 1 cannot be read.*give data"):
         replay(db, 1, again())
     with pytest.raises(StorageError, match="no run 2"):

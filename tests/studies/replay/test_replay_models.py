@@ -12,7 +12,7 @@ import torch
 from db.stored import StoredRun
 from oracles.errors import ModelError
 from studies.ledgers.run_words import command_of
-from studies.replay.ask_again import Again, replay
+from studies.replay.ask_again import AskAgain, replay
 from tests.fakes import PlantedOracle
 from tests.studies.replay.test_ask_again import GIVEN, scan_into
 from tests.studies.scans import scanned
@@ -45,7 +45,7 @@ def test_code_that_a_ledger_names_is_not_run(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(ModelError, match=f"run 1, {address}, is code.*; give the model"):
         replay(db, 1, given=GIVEN)
     assert not canary.exists()
-    result = replay(db, 1, Again(address), GIVEN)
+    result = replay(db, 1, AskAgain(address), GIVEN)
     assert (result.same_model, result.holds, result.compared.equal) == (True, True, result.stored)
     assert f"simkit scan {address} " in str(command_of(StoredRun.read(db).info)[0])
 

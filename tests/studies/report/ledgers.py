@@ -18,14 +18,14 @@ from simkit.attacks.patches import patch_trigger
 from simkit.attacks.registry import attack_to_json
 from simkit.zoo.manifest import Manifest, Victim
 from simkit.zoo.spec import ZooSpec
+from studies.scan.canonical import canonical
 from studies.scan.config import ScanConfig
-from studies.scan.run_key import canonical
 
 SHAPE = (3, 8, 8)
 SIZES = (20.0, 24.0, 4.0, 28.0)
 """Mask sizes of the classes; the median is 22, and class 2 lies under a quarter of it."""
 
-PLAIN: dict[str, Any] = {"data": "digits", "budget": 1000, "preset": "efficient"}
+PLAIN: dict[str, Any] = {"data": "digits", "budget": 1000, "preset": "b3d"}
 
 
 def config_json(**settings: Any) -> str:

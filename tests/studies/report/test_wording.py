@@ -44,7 +44,7 @@ def test_numbers(value: float | None, text: str) -> None:
             "The budget is too small for a verdict: 72 of 1,000 queries are spent. A larger budget may decide it.",
         ),
         ("refused", "The service refused to answer on before a verdict: 72 of 1,000 queries are spent."),
-        ("converged", "efficient came to its end without a verdict."),
+        ("converged", "b3d came to its end without a verdict."),
     ],
 )
 def test_undecided_gives_its_true_reason_and_what_was_noted(stopped: str, why: str, tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_a_detector_that_was_broken_off_does_not_go_on(tmp_path: Path) -> None:
         (lambda: detected(Asks(flagged=(4,))), ContractError, "class 4 is flagged, but the classes are 0 to 3"),
         (lambda: detected(Contradicts()), ContractError, r"backdoored with the flagged classes \[\]"),
         (lambda: detected(Says(0.5, 3)), ContractError, "class 0: a success rate of 0.5 in 3 trials is 1.5 hits"),
-        (lambda: detected(Asks(), preset="slides"), ConfigError, "preset is a setting of a scan"),
+        (lambda: detected(Asks(), preset="b3d-slides"), ConfigError, "preset is a setting of a scan"),
         (lambda: detected(object()), ConfigError, "no method detect"),
     ],
 )

@@ -18,13 +18,13 @@ from studies.scan.config import ScanConfig, with_fields
 
 def test_settings_go_over_the_preset_and_leave_it_alone() -> None:
     config = ScanConfig.of(
-        {"preset": "slides", "search": {"samples": 7, "sparsity": {"weight": 0.5}}, "driver": {"first_look": 3}}
+        {"preset": "b3d-slides", "search": {"samples": 7, "sparsity": {"weight": 0.5}}, "driver": {"first_look": 3}}
     )
     resolved = config.resolved()
     assert isinstance(resolved.search, B3DConfig)
     assert (resolved.search.samples, resolved.search.images, resolved.search.sparsity.weight) == (7, 128, 0.5)
     assert resolved.driver.first_look == 3
-    assert PRESETS["slides"].search == B3DConfig()
+    assert PRESETS["b3d-slides"].search == B3DConfig()
 
 
 @pytest.mark.parametrize("told", [48, "48", "48,48", [48, 48]])
@@ -39,8 +39,8 @@ def test_an_image_size_that_is_none(told: object) -> None:
 
 
 def test_a_threshold_that_is_set_says_so() -> None:
-    assert ScanConfig.of({"preset": "slides"}).resolved_rule().source != "set for this run"
-    rule = ScanConfig.of({"preset": "slides", "rule": {"name": "anomaly_index", "threshold": 3}}).resolved_rule()
+    assert ScanConfig.of({"preset": "b3d-slides"}).resolved_rule().source != "set for this run"
+    rule = ScanConfig.of({"preset": "b3d-slides", "rule": {"name": "anomaly_index", "threshold": 3}}).resolved_rule()
     assert (rule.name, rule.threshold, rule.source) == ("anomaly_index", 3.0, "set for this run")
 
 
@@ -99,12 +99,12 @@ def test_a_wrong_oracle_is_the_oracles_error() -> None:
 
 
 def test_the_identity_is_json_and_has_every_setting_of_the_search() -> None:
-    identity = ScanConfig.of({"data": "digits", "name": "mine", "preset": "slides"}).identity()
+    identity = ScanConfig.of({"data": "digits", "name": "mine", "preset": "b3d-slides"}).identity()
     assert json.loads(json.dumps(identity, allow_nan=False))["search"]["samples"] == 50
     assert identity["search"]["kind"] == "simkit.search.b3d_config.B3DConfig"
     assert identity["search"]["sparsity"]["weight"] == B3DConfig().sparsity.weight
     assert not {"data", "name"} & set(identity)
-    same = ScanConfig.of({"preset": "slides", "search": {"samples": 50}}).identity()
+    same = ScanConfig.of({"preset": "b3d-slides", "search": {"samples": 50}}).identity()
     assert same == identity
 
 

@@ -22,9 +22,9 @@ from simkit.search.presets import Preset
 from simkit.search.random_patch import RandomPatchConfig
 from studies.ledgers.run_settings import OwnCode, stored_config
 from studies.ledgers.run_words import command_of
-from studies.replay.ask_again import Again, replay
+from studies.replay.ask_again import AskAgain, replay
 from studies.replay.other_rules import replayed
-from studies.replay.rebuild import Given
+from studies.replay.rebuild import ReplayInputs
 from studies.scan import ScanResult, detect, scan
 from studies.scan.config import ScanConfig
 from studies.scan.models import stated_shape
@@ -104,10 +104,10 @@ def _same(one: ScanResult, other: ScanResult) -> bool:
 def test_every_query_is_built_again(settings: dict[str, Any], tmp_path: Path) -> None:
     db = tmp_path / "scan.db"
     result = data_free(db=db, **settings)
-    found = replay(db, again=Again(TemplateNet(2)), given=Given(own=OwnCode(PATCHES)))
+    found = replay(db, again=AskAgain(TemplateNet(2)), given=ReplayInputs(own=OwnCode(PATCHES)))
     assert found.holds
     assert (found.rebuilt, found.verdict) == (result.spent, True)
-    (reading,) = replayed(db, given=Given(own=OwnCode(PATCHES)))
+    (reading,) = replayed(db, given=ReplayInputs(own=OwnCode(PATCHES)))
     assert (reading.verdict, reading.spent) == (result.verdict, result.spent)
 
 
@@ -158,9 +158,9 @@ def test_a_scan_with_images_is_known_by_what_it_was_before() -> None:
         ({"image_size": 8}, "makes its own images; leave out data"),
         ({"image_shape": (1, 12)}, "image_shape"),
         ({"image_shape": (1, 0, 12)}, "image_shape"),
-        ({"preset": "efficient"}, "image_shape is for presets that make images"),
-        ({"preset": "efficient", "image_shape": None}, "or choose preset b3d-ss"),
-        ({"preset": "efficient", "synthesis": {"draws": 3}}, "makes no images; leave out synthesis"),
+        ({"preset": "b3d"}, "image_shape is for presets that make images"),
+        ({"preset": "b3d", "image_shape": None}, "or choose preset b3d-ss"),
+        ({"preset": "b3d", "synthesis": {"draws": 3}}, "makes no images; leave out synthesis"),
         ({"preset": "b3d-ss", "synthesis": {"drawn": 3}}, "synthesis has no setting 'drawn'"),
     ],
     ids=str,

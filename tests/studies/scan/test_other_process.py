@@ -30,7 +30,7 @@ Say = Callable[[Any], ScanResult]
 
 def b3d(model: Any) -> ScanResult:
     """With fewer steps than a search takes that leaves masks of four pixels; so the rule asks for less."""
-    return scan(model, preset="efficient", search={"samples": 100, "steps": 60}, rule={"threshold": 0.7}, **COUNTS)
+    return scan(model, preset="b3d", search={"samples": 100, "steps": 60}, rule={"threshold": 0.7}, **COUNTS)
 
 
 def b3d_by_labels(model: Any) -> ScanResult:

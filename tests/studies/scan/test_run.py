@@ -19,7 +19,7 @@ from oracles.errors import ModelError
 from simkit.data import ImageSet
 from simkit.errors import ConfigError, DataError
 from studies.scan import scan
-from studies.scan.run import Standing
+from studies.scan.run import ScanProgress
 from tests.fakes import PlantedOracle, planted_images
 from tests.studies.scans import IMAGES, SETTINGS, TemplateNet, arrays, scanned
 
@@ -134,12 +134,12 @@ def test_loose_files_are_stretched_and_scanned(tmp_path: Path) -> None:
 
 
 def test_progress_is_told_and_never_goes_back() -> None:
-    standings: list[Standing] = []
-    result = scanned(TemplateNet(target=1), budget=3_000, progress=standings.append)
-    assert standings
-    assert [s.queries for s in standings] == sorted(s.queries for s in standings)
-    assert standings[-1].queries <= result.spent
-    assert {s.budget for s in standings} == {3_000}
+    grid_rows: list[ScanProgress] = []
+    result = scanned(TemplateNet(target=1), budget=3_000, progress=grid_rows.append)
+    assert grid_rows
+    assert [s.queries for s in grid_rows] == sorted(s.queries for s in grid_rows)
+    assert grid_rows[-1].queries <= result.spent
+    assert {s.budget for s in grid_rows} == {3_000}
 
 
 def test_a_model_of_other_classes_or_shapes_is_asked_nothing(tmp_path: Path) -> None:

@@ -12,21 +12,25 @@ import numpy as np
 import pytest
 import torch
 
+from db.stored import StoredRun
 from oracles.torch_model import TorchOracle
 from simkit.search.images import ScanImages
+from simkit.search.preset_names import current_settings
 from simkit.search.presets import PRESETS
+from studies.ledgers.run_settings import stored_config
 from studies.scan import run_key
+from studies.scan.canonical import canonical
 from studies.scan.config import ScanConfig
 from studies.scan.models import OpenedModel
-from studies.scan.run_key import run_info
+from studies.scan.run_key import run_info, settings_of
 from tests.fakes import planted_images
 from tests.studies.scans import TemplateNet, scanned
 
 PINNED = {
-    ("slides", "scores"): "5fddb7d51d3e51783b81130be1d47e52b408512d8451259a6906e19e0267d170",
-    ("slides", "label"): "d8a872f7d0c943ec1fe416b37b44531e01c1b52c57a41711de4fdee319f6f225",
-    ("efficient", "scores"): "37275b5e791a80975f8692845d7d49e81b3a3d4a67c99431b941c6d1d0b28999",
-    ("efficient", "label"): "0086aa57e8277ea2b519a70d83f9af4126969a47ec51a5b371e40b1c0e49d043",
+    ("b3d-slides", "scores"): "5fddb7d51d3e51783b81130be1d47e52b408512d8451259a6906e19e0267d170",
+    ("b3d-slides", "label"): "d8a872f7d0c943ec1fe416b37b44531e01c1b52c57a41711de4fdee319f6f225",
+    ("b3d", "scores"): "37275b5e791a80975f8692845d7d49e81b3a3d4a67c99431b941c6d1d0b28999",
+    ("b3d", "label"): "0086aa57e8277ea2b519a70d83f9af4126969a47ec51a5b371e40b1c0e49d043",
     ("b3d-ss", "scores"): "5f2da6bfa2574407abd5e7d7a26e79f61daadcd102931c75feaf9d82fe48edf3",
     ("b3d-ss", "label"): "04bdfb9dbb59a203f4fd4ba9d8c5c3a39dafd50aae390eafe1344b1b1fdccc0b",
     ("race", "scores"): "b8bfc0b11a29e52d2a7296fb0b713fd2786810d049c07197bd7a6db492cb89ff",
@@ -74,10 +78,18 @@ def test_every_preset_is_pinned() -> None:
     assert {preset for preset, _ in PINNED} == set(PRESETS)
 
 
-@pytest.mark.parametrize(("preset", "budget"), [("race", 400), ("efficient", 60), ("slides", 60), ("auto", 60)])
+@pytest.mark.parametrize(("preset", "budget"), [("race", 400), ("b3d", 60), ("b3d-slides", 60), ("auto", 60)])
 def test_a_scan_finished_before_the_move_is_answered_without_a_query(tmp_path: Path, preset: str, budget: int) -> None:
     shutil.copy(BEFORE, tmp_path / "before.db")
     model, settings = TemplateNet(1), {"search": {}, "search_images": 16, "verify_images": 16}
     driver = {"check_images": 16}
     result = scanned(model, preset=preset, budget=budget, db=tmp_path / "before.db", driver=driver, **settings)
     assert (model.seen.images, result.spent) == (0, 396 if preset == "race" else 16)
+
+
+def test_runs_of_renamed_presets_are_read_by_todays_names() -> None:
+    infos = [StoredRun.read(BEFORE, run).info for run in (1, 2, 3, 4)]
+    configs = [stored_config(info) for info in infos]
+    assert [config.preset_name for config in configs] == ["race", "b3d", "b3d-slides", "auto"]
+    stored = [current_settings(json.loads(info.config)) for info in infos]
+    assert [json.loads(canonical(settings_of(config))) for config in configs] == stored

@@ -16,9 +16,9 @@ from simkit.search.race import RaceConfig
 from simkit.search.refine import RefineConfig
 from simkit.verdict import RULES
 from studies.ledgers.run_settings import OwnCode
-from studies.replay.ask_again import Again, replay
+from studies.replay.ask_again import AskAgain, replay
 from studies.replay.other_rules import replayed
-from studies.replay.rebuild import Given
+from studies.replay.rebuild import ReplayInputs
 from studies.scan import ScanResult, scan
 from studies.study.unit import decision_queries
 from tests.fakes import corner_plant
@@ -77,12 +77,12 @@ def test_broken_off_anywhere_it_goes_on_to_the_same(stop_at: int, tmp_path: Path
 def test_every_query_of_every_stage_is_rebuilt(oracle: str, tmp_path: Path) -> None:
     db = tmp_path / "scan.db"
     result = scanned_in_stages(db, oracle=oracle)
-    again = replay(db, 1, Again(Stopping(plant=corner_plant(3))), Given(images=IMAGES, own=OwnCode(STAGED)))
+    again = replay(db, 1, AskAgain(Stopping(plant=corner_plant(3))), ReplayInputs(images=IMAGES, own=OwnCode(STAGED)))
     assert (again.stored, again.compared.equal, again.holds) == (result.spent, result.spent, True)
 
 
 def test_a_smaller_budget_is_read_off_and_another_rule_is_not(tmp_path: Path) -> None:
-    db, given = tmp_path / "scan.db", Given(images=IMAGES, own=OwnCode(STAGED))
+    db, given = tmp_path / "scan.db", ReplayInputs(images=IMAGES, own=OwnCode(STAGED))
     result = scanned_in_stages(db)
     early, late = replayed(db, 1, at=[60, 6_000], given=given)
     assert (early.verdict, late.verdict, late.spent) == ("undecided", "backdoored", result.spent)
@@ -91,7 +91,7 @@ def test_a_smaller_budget_is_read_off_and_another_rule_is_not(tmp_path: Path) ->
 
 
 def test_other_rules_are_read_off_a_run_that_was_refined(tmp_path: Path) -> None:
-    db, given = tmp_path / "scan.db", Given(images=IMAGES, own=OwnCode(LATE))
+    db, given = tmp_path / "scan.db", ReplayInputs(images=IMAGES, own=OwnCode(LATE))
     result = scanned_in_stages(db, preset=LATE)
     assert "class 3 refined from" in result.notes
     none = replace(RULES["small_share"], threshold=1e-9)
@@ -101,7 +101,7 @@ def test_other_rules_are_read_off_a_run_that_was_refined(tmp_path: Path) -> None
 
 
 def test_the_queries_of_the_decision_are_those_before_refinement(tmp_path: Path) -> None:
-    db, given = tmp_path / "scan.db", Given(images=IMAGES, own=OwnCode(STAGED))
+    db, given = tmp_path / "scan.db", ReplayInputs(images=IMAGES, own=OwnCode(STAGED))
     result = scanned_in_stages(db)
     decided = decision_queries(StoredRun.read(db), result.spent)
     assert 0 < decided < result.spent - 500
@@ -112,7 +112,7 @@ def test_the_queries_of_the_decision_are_those_before_refinement(tmp_path: Path)
 
 
 def test_a_verdict_stands_whatever_of_its_refinement_the_ledger_lacks(tmp_path: Path) -> None:
-    db, given = tmp_path / "scan.db", Given(images=IMAGES, own=OwnCode(LATE))
+    db, given = tmp_path / "scan.db", ReplayInputs(images=IMAGES, own=OwnCode(LATE))
     whole = scanned_in_stages(tmp_path / "whole.db", preset=LATE)
     short = scanned_in_stages(db, preset=LATE, budget=whole.spent - 150)
     assert short.verdict == "backdoored"

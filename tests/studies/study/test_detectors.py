@@ -53,7 +53,7 @@ def test_budget_and_service_are_part_of_a_black_box() -> None:
 
 def test_what_makes_its_images_takes_no_data_and_others_no_shape() -> None:
     given = {"data": "digits", "image_size": 8, "image_shape": (1, 8, 8), "budget": 10}
-    made, searched, white = (method(name) for name in ("b3d-ss", "efficient", "neural-cleanse-quick"))
+    made, searched, white = (method(name) for name in ("b3d-ss", "b3d", "neural-cleanse-quick"))
     assert made.access is QueryAccess
     assert (made.config(given).data, made.config(given).image_shape) == ("", (1, 8, 8))
     for other in (searched, white):
@@ -81,7 +81,7 @@ def test_what_is_none_is_told(name: str, said: str) -> None:
         method(name)
 
 
-@pytest.mark.parametrize("setting", [{"search": {"rounds": 3}}, {"rule": {"threshold": 3}}, {"preset": "slides"}])
+@pytest.mark.parametrize("setting", [{"search": {"rounds": 3}}, {"rule": {"threshold": 3}}, {"preset": "b3d-slides"}])
 def test_settings_of_a_search_are_none_of_a_detectors(setting: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"has no setting {min(setting)}"):
         method(f"{HERE}:ASKS").config({"data": "digits"} | setting)

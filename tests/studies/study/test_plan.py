@@ -57,9 +57,9 @@ def test_no_such_victims_are_told(manifest: Manifest, indices: str, said: str) -
 
 
 def test_units_come_victim_by_victim(demo_victims: Path, tmp_path: Path) -> None:
-    todo = units(study_of(demo_victims / "zoo", tmp_path), "random-patch", "slides")
+    todo = units(study_of(demo_victims / "zoo", tmp_path), "random-patch", "b3d-slides")
     told = [(unit.victim.index, unit.detector) for unit in todo]
-    assert told == [(0, "random-patch"), (0, "slides"), (1, "random-patch"), (1, "slides")]
+    assert told == [(0, "random-patch"), (0, "b3d-slides"), (1, "random-patch"), (1, "b3d-slides")]
     assert len({unit.key for unit in todo}) == len({unit.stem for unit in todo}) == 4
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,8 +10,12 @@ import pytest
 
 from db.errors import StorageError
 from simkit.errors import DataError
+from studies.scan.canonical import digest
 from studies.study.result_file import append_line, find_line, read_lines
+from studies.study.result_line import ResultLine
 from tests.studies.results.table.made import line as result_line
+
+RESULTS = Path(__file__).resolve().parents[3] / "results"
 
 CLASS = {"target_class": 3, "mask_size": 4.0, "success_rate": None, "censored": True}
 
@@ -31,7 +36,7 @@ def test_a_unit_is_written_once(tmp_path: Path) -> None:
     assert append_line(out, result_line(0))
     assert not append_line(out, result_line(0, seconds=9.0))
     assert [line.seconds for line in read_lines(out)] == [2.0]
-    for other in ({"model_hash": "another"}, {"config_hash": "another"}, {"detector": "slides"}, {"zoo": "large"}):
+    for other in ({"model_hash": "another"}, {"config_hash": "another"}, {"detector": "b3d-slides"}, {"zoo": "large"}):
         assert append_line(out, result_line(0, **other))
 
 
@@ -42,7 +47,7 @@ def test_a_unit_is_found_among_others(tmp_path: Path) -> None:
         append_line(out, result_line(index))
     assert find_line(out, result_line(1).unit) == result_line(1)
     assert find_line(out, result_line(3).unit) is None
-    assert find_line(out, result_line(1, detector="slides").unit) is None
+    assert find_line(out, result_line(1, detector="b3d-slides").unit) is None
 
 
 @pytest.mark.parametrize("cut", [1, 40])
@@ -79,3 +84,11 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(StorageError, match="cannot be read"):
         append_line(tmp_path / "folder", result_line(0))
+
+
+def test_lines_from_before_a_preset_was_renamed_are_those_of_today() -> None:
+    text = (RESULTS / "cifar10.jsonl").read_text().splitlines()[0]
+    assert json.loads(text)["detector"] == "efficient"
+    line = ResultLine.model_validate_json(text)
+    assert (line.detector, line.config["preset"], line.config_hash) == ("b3d", "b3d", digest(line.config))
+    assert ResultLine.model_validate_json(line.model_dump_json()) == line

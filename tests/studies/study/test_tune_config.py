@@ -16,7 +16,7 @@ def read(text: str) -> TuneConfig:
 
 def test_an_empty_table_tunes_b3ds_three() -> None:
     config = read("")
-    assert config.detector == "efficient"
+    assert config.detector == "b3d"
     assert config.space == dict(B3D_SPACE)
     assert set(config.space) == {"search.sparsity.weight", "search.sigma", "search.samples"}
 

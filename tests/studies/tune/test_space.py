@@ -10,7 +10,7 @@ from studies.study.detectors import method
 from studies.study.tune_config import B3D_SPACE, Choices, Range, Span
 from studies.tune.space import check_space, defaults, suggested, with_values
 
-EFFICIENT = method("efficient")
+EFFICIENT = method("b3d")
 DIGITS = {"data": "digits"}
 
 

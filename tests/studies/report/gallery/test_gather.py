@@ -20,7 +20,7 @@ from studies.ledgers.folders import is_screening
 from studies.report.gallery.gather import Backdoor, GalleryConfig, ShownZoo, ZooSource, gather_gallery
 from studies.report.gallery.picture import draw_zoo
 from studies.report.page import render_gallery
-from studies.scan.run_key import canonical
+from studies.scan.canonical import canonical
 from studies.scan.user_code import described
 from studies.study.detectors import method
 from tests.studies.report.gallery.galleries import ATTACKS, OTHER, PATCH, images, scanned, zoo_of
@@ -65,7 +65,7 @@ def test_a_patch_beside_what_a_scan_found_of_it(tmp_path: Path, data: str) -> No
     assert (shown.triggered[:, :2, 1:3] == 1.0).all()
     assert np.array_equal(shown.triggered[:, 2:], shown.plain[:, 2:])
     assert found.overlap == pytest.approx(2 / 6)  # two of the four pixels of each
-    assert (found.detector, found.verdict, found.flagged) == ("efficient, scores", "backdoored", (2,))
+    assert (found.detector, found.verdict, found.flagged) == ("b3d, scores", "backdoored", (2,))
     assert (found.success.hits, found.success.trials, found.queries) == (8, 8, 72)
     assert found.stamped is not None
     assert (found.stamped[:, :2, :2] == 0.25).all()
@@ -109,10 +109,10 @@ def test_of_one_detector_behind_one_service_the_newest_finished_scan_is_shown(tm
     (shown,) = gather_gallery([ZooSource(zoo)], [ledgers])
     found = backdoor(shown, "2x2").found
     assert [(f.detector, f.verdict, f.queries) for f in found] == [
-        ("efficient, label", "clean", 102 - 30),
-        ("efficient, scores", "backdoored", 102),
+        ("b3d, label", "clean", 102 - 30),
+        ("b3d, scores", "backdoored", 102),
     ]
-    (none,) = gather_gallery([ZooSource(zoo)], [ledgers], GalleryConfig(detectors=("slides",)))
+    (none,) = gather_gallery([ZooSource(zoo)], [ledgers], GalleryConfig(detectors=("b3d-slides",)))
     assert backdoor(none, "2x2").found == ()
 
 
@@ -160,7 +160,7 @@ def test_the_page_holds_every_picture_and_equal_records_give_equal_text(tmp_path
 def test_the_picture_of_a_zoo(tmp_path: Path, data: str) -> None:
     zoo, ledgers = zoo_of(tmp_path / "zoo", data, FEW), scanned(tmp_path / "ledgers", "2x2-0")
     (shown,) = gather_gallery([ZooSource(zoo)], [ledgers])
-    assert draw_zoo(tmp_path / "zoo.png", shown) == "efficient, scores"
+    assert draw_zoo(tmp_path / "zoo.png", shown) == "b3d, scores"
     width, height = Image.open(tmp_path / "zoo.png").size
     assert 1.5 * width < height < 3 * width  # two panels across, four down
     (unscanned,) = gather_gallery([ZooSource(zoo)], [])
@@ -173,12 +173,12 @@ def test_the_command(tmp_path: Path, data: str, capsys: pytest.CaptureFixture[st
     named = [str(zoo), "--ledgers", str(ledgers), "--out", str(page)]
     assert main(["study", "gallery", *named, "--data", data, "--each", "1"]) == 0
     picture = tmp_path / "gallery-known.png"
-    assert capsys.readouterr().out.splitlines() == [f"{page}: 2 victims", f"{picture}: efficient, scores"]
+    assert capsys.readouterr().out.splitlines() == [f"{page}: 2 victims", f"{picture}: b3d, scores"]
     assert page.read_text().startswith("<!DOCTYPE html>")
     assert main(["study", "gallery", str(zoo), *named, "--data", data, "--data", data]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == [
-        f"{tmp_path / 'gallery-known-1.png'}: efficient, scores",
-        f"{tmp_path / 'gallery-known-2.png'}: efficient, scores",
+        f"{tmp_path / 'gallery-known-1.png'}: b3d, scores",
+        f"{tmp_path / 'gallery-known-2.png'}: b3d, scores",
     ]
 
 

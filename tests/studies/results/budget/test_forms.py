@@ -37,7 +37,7 @@ def study(folder: Path, **wanted: Any) -> BudgetStudy:
 def test_text_tells_every_figure(tmp_path: Path) -> None:
     said = text(study(tmp_path, budgets=(500, 1000, 2000, 4000)), 100)
     rows = [re.split(r"\s{2,}", row.strip()) for row in said.splitlines()]
-    assert ["b3d", "0", "25", "50", "50"] in rows
+    assert ["probe", "0", "25", "50", "50"] in rows
     assert ["sa", "0", "0", "-", "-"] in rows
     (row,) = (row for row in rows if row[:2] == ["2,000", "2/4 50% (15-85)"])
     assert (row[2:5], row[5][:4]) == (["1/2 (9-91)", "0/2 (0-66)", "2/4"], "0.88")
@@ -52,8 +52,8 @@ def test_a_scan_in_stages_says_what_its_accuracy_is(tmp_path: Path) -> None:
     staged = config() | {"stages": [{"search": {}}]}
     given = write(tmp_path / "a.jsonl", lines("cb", config=staged))
     flat = " ".join(text(gather_budget([given]), 100).split())
-    assert "b3d ends at 300,000 queries: its scans tell nothing of 1 victim beyond. b3d scans in stages" in flat
-    assert "and as no accusation. So b3d may be right earlier (--exact staged)." in flat
+    assert "probe ends at 300,000 queries: its scans tell nothing of 1 victim beyond. probe scans in stages" in flat
+    assert "and as no accusation. So probe may be right earlier (--exact staged)." in flat
     clean = text(gather_budget([given], BudgetConfig(undecided_as="clean")), 100)
     assert "may be right earlier" not in clean
 
@@ -62,9 +62,9 @@ def test_services_stand_beside_each_other(tmp_path: Path) -> None:
     behind = {"top_k": 5, "label_only": False}, {"label_only": True, "top_k": None}, ORACLE
     told = [one for oracle in behind for one in lines("cbbc", config=config() | {"oracle": oracle})]
     (panel,) = (found := gather_budget([write(tmp_path / "a.jsonl", told)], BudgetConfig(by_service=True))).panels
-    assert (panel.services, {curve.name for curve in panel.curves}) == (("scores", "top5", "label"), {"b3d"})
+    assert (panel.services, {curve.name for curve in panel.curves}) == (("scores", "top5", "label"), {"probe"})
     said = text(found, 100).splitlines()
-    first = said.index("b3d: verdicts right, in %, by what the service tells")
+    first = said.index("probe: verdicts right, in %, by what the service tells")
     assert [row.split("  ")[0].strip() for row in said[first + 3 : first + 6]] == ["scores", "top 5", "label alone"]
 
 
@@ -87,7 +87,7 @@ def test_money_is_told_where_there_is_a_price(tmp_path: Path) -> None:
     found = gather_budget([given], BudgetConfig(price=2.0, budgets=(500, 2500)))
     rows = [re.split(r"\s{2,}", row.strip()) for row in text(found, 100).splitlines()]
     after = rows.index(["Cost a victim in money, mean, by budget"])
-    assert rows[after + 3 : after + 6] == [["b3d", "1", "4"], ["at most", "1", "5"], ["2 for a thousand queries."]]
+    assert rows[after + 3 : after + 6] == [["probe", "1", "4"], ["at most", "1", "5"], ["2 for a thousand queries."]]
     first, second = csv.DictReader(StringIO(to_csv(found)))
     assert (first["cost_mean"], second["cost_mean"], second["cost_most"]) == ("1.0", "4.0", "5.0")
     assert second["spent"] == "2000.0"
@@ -98,11 +98,11 @@ def test_pairs_have_a_row_a_budget(tmp_path: Path) -> None:
     found = gather_budget([given], BudgetConfig(budgets=(1, 30_000)))
     rows = list(csv.DictReader(StringIO(pairs_csv(found))))
     assert [(r["first"], r["second"], r["budget"], r["only_first"], r["only_second"]) for r in rows] == [
-        ("b3d", "nc", "1", "0", "0"),
-        ("b3d", "nc", "30000", "10", "0"),
+        ("probe", "nc", "1", "0", "0"),
+        ("probe", "nc", "30000", "10", "0"),
     ]
     flat = " ".join(text(found, 100).split())
-    assert "b3d / nc 20 = 10:0*" in flat
+    assert "probe / nc 20 = 10:0*" in flat
 
 
 @pytest.mark.parametrize("width", [80, 100])
@@ -114,8 +114,8 @@ def test_no_width_is_exceeded(tmp_path: Path, width: int) -> None:
 def test_csv_has_a_row_a_curve_and_budget(tmp_path: Path) -> None:
     rows = list(csv.DictReader(StringIO(to_csv(study(tmp_path, budgets=(1000, 2000))))))
     assert [(r["zoo"], r["curve"], r["budget"]) for r in rows][:3] == [
-        ("small", "b3d", "1000"),
-        ("small", "b3d", "2000"),
+        ("small", "probe", "1000"),
+        ("small", "probe", "2000"),
         ("small", "sa", "1000"),
     ]
     known = share(1, 2)

@@ -20,7 +20,7 @@ from studies.cli.main import main
 from studies.results.budget.from_ledgers import read, read_all, tasks, words_of
 from studies.results.budget.gather import BudgetConfig, gather_budget
 from studies.results.budget.matching_ledgers import Ledgers
-from studies.results.budget.verdict_at_budget import word_at
+from studies.results.budget.verdict_at_budget import verdict_at
 from studies.study.result_file import read_lines
 from studies.study.result_line import ResultLine
 from studies.study.unit import scan_unit
@@ -60,7 +60,7 @@ def test_a_word_is_what_a_scan_with_that_budget_says(folder: Path, demo_victims:
     held = 0
     for line in lines:
         for budget in AT[:-1] if line.unit in found else ():
-            word = found[line.unit].get(budget) or word_at([line], budget)
+            word = found[line.unit].get(budget) or verdict_at([line], budget)
             (scan,) = [r for r in real[budget] if (r.index, r.detector) == (line.index, line.detector)]
             if word.held:
                 held += 1

@@ -31,7 +31,7 @@ def four() -> list[ResultLine]:
 
 
 def test_known_figures(tmp_path: Path) -> None:
-    curve = of(study(tmp_path, four(), budgets=(500, 1000, 2999, 4000)))["b3d"]
+    curve = of(study(tmp_path, four(), budgets=(500, 1000, 2999, 4000)))["probe"]
     told = [(p.budget, p.accuracy, p.tpr, p.fpr, p.undecided) for p in curve.points]
     assert told == [
         (500, share(0, 4), share(0, 2), share(0, 2), share(4, 4)),
@@ -44,11 +44,11 @@ def test_known_figures(tmp_path: Path) -> None:
 
 
 def test_undecided_may_count_as_clean(tmp_path: Path) -> None:
-    curve = of(study(tmp_path, four(), budgets=(500, 4000), undecided_as="clean"))["b3d"]
+    curve = of(study(tmp_path, four(), budgets=(500, 4000), undecided_as="clean"))["probe"]
     told = [(p.accuracy, p.tpr, p.fpr, p.undecided) for p in curve.points]
     assert told[0] == (share(2, 4), share(0, 2), share(0, 2), share(4, 4))
     assert told[1] == (share(2, 4), share(1, 2), share(1, 2), share(0, 4))
-    invalid = of(study(tmp_path, lines("i"), budgets=(5000,), undecided_as="clean"))["b3d"]
+    invalid = of(study(tmp_path, lines("i"), budgets=(5000,), undecided_as="clean"))["probe"]
     assert invalid.points[0].accuracy == share(0, 1)
 
 
@@ -56,23 +56,23 @@ def test_repeats_are_told_by_their_seed_and_are_no_rivals(tmp_path: Path) -> Non
     again = lines("cbbc", config=config() | {"seed": 1})
     rival = lines("cbbc", detector="race")
     told = study(tmp_path, [*four(), *again, *rival], budgets=(4000,))
-    assert set(of(told)) == {"Race of patches", "b3d, seed 0", "b3d, seed 1"}
+    assert set(of(told)) == {"Race of patches", "probe, seed 0", "probe, seed 1"}
     (panel,) = told.panels
     assert {frozenset((pair.first, pair.second)) for pair in panel.pairs} == {
-        frozenset(("Race of patches", f"b3d, seed {seed}")) for seed in (0, 1)
+        frozenset(("Race of patches", f"probe, seed {seed}")) for seed in (0, 1)
     }
 
 
 def test_budgets_of_one_method_are_one_curve(tmp_path: Path) -> None:
     small = [line(i, "undecided", stopped="budget", queries=990, config=config(1000)) for i in range(4)]
     (curve,) = of(study(tmp_path, [*small, *four()], budgets=(1000, 4000))).values()
-    assert (curve.budgets, curve.victims, curve.end, curve.label) == ((1000, 300_000), 4, None, "b3d")
+    assert (curve.budgets, curve.victims, curve.end, curve.label) == ((1000, 300_000), 4, None, "probe")
     assert [p.undecided.hits for p in curve.points] == [3, 0]
 
 
 def test_a_curve_ends_where_somebody_is_unknown(tmp_path: Path) -> None:
     some = [line(i, "undecided", stopped="budget", queries=990, config=config(1000)) for i in (5, 7)]
-    curve = of(study(tmp_path, [*four(), *some], budgets=(500, 1000, 2000)))["b3d"]
+    curve = of(study(tmp_path, [*four(), *some], budgets=(500, 1000, 2000)))["probe"]
     assert (curve.end, curve.silent) == (1000, 2)
     assert [p.budget for p in curve.points] == [500, 1000]
     assert max(p.budget for p in curve.steps) == 1000
@@ -91,7 +91,7 @@ def test_settings_and_services_stand_apart(tmp_path: Path) -> None:
 def test_a_detector_has_one_name_behind_every_service(tmp_path: Path) -> None:
     behind = config(steps=9) | {"oracle": {"label_only": True}}
     alone = of(study(tmp_path, [*four(), *lines("cb", config=behind)]))
-    assert {curve.name for curve in alone.values()} == {"b3d"}
+    assert {curve.name for curve in alone.values()} == {"probe"}
     two = of(study(tmp_path, [*four(), *lines("cb", config=behind), *lines("cb", config=config(steps=9))]))
     assert len({curve.name for curve in two.values()}) == 2
     same = {curve.service: curve.name for curve in two.values() if ("search.steps", "9") in curve.changed}
@@ -112,7 +112,7 @@ def test_one_s_own_detector_has_points_where_it_was_run(tmp_path: Path) -> None:
 def test_white_boxes_have_no_place(tmp_path: Path) -> None:
     white = lines("cb", detector="nc", forward_passes=9, backward_passes=3, queries=0)
     (panel,) = study(tmp_path, [*four(), *white]).panels
-    assert ([curve.label for curve in panel.curves], panel.left_out) == (["b3d"], ("nc",))
+    assert ([curve.label for curve in panel.curves], panel.left_out) == (["probe"], ("nc",))
     own = lines("cb", detector="own:W", white_box=True, queries=0)
     assert study(tmp_path, [*four(), *own]).panels[0].left_out == ("own:W",)
     with pytest.raises(ConfigError, match="no line with queries: nc looks at weights; add lines of a black box"):
@@ -120,30 +120,30 @@ def test_white_boxes_have_no_place(tmp_path: Path) -> None:
 
 
 def test_the_spend_of_a_budget_is_what_scans_took_of_it(tmp_path: Path) -> None:
-    curve = of(study(tmp_path, four(), budgets=(500, 2500, 9000), price=3.0))["b3d"]
+    curve = of(study(tmp_path, four(), budgets=(500, 2500, 9000), price=3.0))["probe"]
     assert [p.spent for p in curve.points] == [500, (1000 + 2000 + 2500 + 2500) / 4, 2500]
     assert [p.cost for p in curve.points] == [Money(1.5, 1.5), Money(6.0, 7.5), Money(7.5, 27.0)]
     priced = config() | {"oracle": ORACLE | {"price_per_thousand": 2.0}}
     stated = of(study(tmp_path, lines("cb", config=priced), budgets=(500,)))
     assert [c.points[0].cost for c in stated.values()] == [Money(1.0, 1.0)]
     assert curve.points[0].cost is not None
-    assert of(study(tmp_path, four()))["b3d"].points[0].cost is None
+    assert of(study(tmp_path, four()))["probe"].points[0].cost is None
 
 
 def test_a_verdict_stands_before_what_it_found_is_refined(tmp_path: Path) -> None:
     told = [one.model_copy(update={"decision_queries": one.queries - 900}) for one in four()]
-    curve = of(study(tmp_path, told, budgets=(100, 1100)))["b3d"]
+    curve = of(study(tmp_path, told, budgets=(100, 1100)))["probe"]
     assert [(p.accuracy, p.spent) for p in curve.points] == [(share(1, 4), 100), (share(2, 4), (1000 + 3 * 1100) / 4)]
     assert [p.budget for p in curve.steps][:3] == [100, 1000, 1100]
     older = [one.model_copy(update={"notes": "class 1 refined from 4 to 3 pixels"}) for one in four()]
-    assert (of(study(tmp_path, told))["b3d"].refined, of(study(tmp_path, older))["b3d"].refined) == (0, 4)
+    assert (of(study(tmp_path, told))["probe"].refined, of(study(tmp_path, older))["probe"].refined) == (0, 4)
 
 
 def test_pairs_differ_in_the_service_or_in_the_detector(tmp_path: Path) -> None:
     labels = config() | {"oracle": {"label_only": True}}
     told = [*lines("cbcb"), *lines("cccc", detector="nc"), *lines("bbcb", config=labels)]
     (panel,) = study(tmp_path, told, budgets=(10, 4000)).panels
-    assert [(pair.first, pair.second) for pair in panel.pairs] == [("b3d", "nc"), ("b3d", "b3d, label")]
+    assert [(pair.first, pair.second) for pair in panel.pairs] == [("probe", "nc"), ("probe", "probe, label")]
     second, first = panel.pairs
     assert [(t.victims, t.only_first, t.only_second, t.p, t.adjusted) for t in first.tests] == [
         (4, 0, 0, 1.0, 1.0),
@@ -173,8 +173,8 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     assert study(tmp_path, tuned).split == "tune"
     with pytest.raises(ConfigError, match="--split tune"):
         study(tmp_path, tuned, split="report")
-    with pytest.raises(ConfigError, match="--detector none: no line of it; there are b3d"):
-        study(tmp_path, four(), detectors=("b3d", "none"))
+    with pytest.raises(ConfigError, match="--detector none: no line of it; there are probe"):
+        study(tmp_path, four(), detectors=("probe", "none"))
     with pytest.raises(ConfigError, match="0 queries; give 1 or more"):
         BudgetConfig(budgets=(100, 0))
 

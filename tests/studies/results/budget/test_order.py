@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studies.results.budget.curves import order
-from studies.results.budget.verdict_at_budget import Word
+from studies.results.budget.verdict_at_budget import VerdictAt
 from studies.statistics import Ranking, ranking
 
 
-def ended(kind: Any, score: float | None) -> Word:
-    return Word(kind, score, True, 10)
+def ended(kind: Any, score: float | None) -> VerdictAt:
+    return VerdictAt(kind, score, True, 10)
 
 
-OPEN = Word("undecided", None, False, 10)
+OPEN = VerdictAt("undecided", None, False, 10)
 FOUND, CLEAN = ended("backdoored", 2.0), ended("clean", 0.5)
 
 
@@ -34,7 +34,9 @@ FOUND, CLEAN = ended("backdoored", 2.0), ended("clean", 0.5)
         ([FOUND, CLEAN], [ended("clean", 1.0)], 0.5),
     ],
 )
-def test_who_has_not_ended_stands_in_the_middle(backdoored: list[Word], clean: list[Word], auroc: float) -> None:
+def test_who_has_not_ended_stands_in_the_middle(
+    backdoored: list[VerdictAt], clean: list[VerdictAt], auroc: float
+) -> None:
     assert order(backdoored, clean).auroc == auroc
 
 
@@ -50,7 +52,7 @@ kinds = st.sampled_from(["backdoored", "clean", "undecided", "invalid"])
 
 def test_of_scans_in_stages_the_verdict_comes_first() -> None:
     """A patch found scores its success rate, and B3D's end without a finding a ratio of sizes, which may be larger."""
-    found, cleared = Word("backdoored", 0.9, True, 10, staged=True), Word("clean", 2.4, True, 10, staged=True)
+    found, cleared = VerdictAt("backdoored", 0.9, True, 10, staged=True), VerdictAt("clean", 2.4, True, 10, staged=True)
     assert order([found], [cleared]).auroc == 1.0
     assert order([found], [cleared, OPEN]).auroc == 1.0
     assert order([ended("backdoored", 0.9)], [ended("clean", 2.4)]).auroc == 0.0
@@ -60,7 +62,7 @@ words = st.builds(ended, kinds, st.integers(0, 4) | st.none())
 
 
 @given(st.lists(words, min_size=1, max_size=6), st.lists(words, min_size=1, max_size=6))
-def test_where_all_have_ended_it_is_the_tables(backdoored: list[Word], clean: list[Word]) -> None:
+def test_where_all_have_ended_it_is_the_tables(backdoored: list[VerdictAt], clean: list[VerdictAt]) -> None:
     expected = ranking([word.score for word in backdoored], [word.score for word in clean])
     assert order(backdoored, clean) == expected
     plain = order(backdoored, clean, interval=False)
@@ -71,6 +73,6 @@ mixed = words | st.just(OPEN)
 
 
 @given(st.lists(mixed, min_size=1, max_size=6), st.lists(mixed, min_size=1, max_size=6))
-def test_it_lies_between_nothing_and_all(backdoored: list[Word], clean: list[Word]) -> None:
+def test_it_lies_between_nothing_and_all(backdoored: list[VerdictAt], clean: list[VerdictAt]) -> None:
     auroc = order(backdoored, clean, interval=False).auroc
     assert auroc is None or 0.0 <= auroc <= 1.0

@@ -12,8 +12,8 @@ from oracles.budget import Budget
 from oracles.meter import Metered
 from simkit.detectors.access import QueryAccess, QueryDataAccess, WeightAccess
 from simkit.verdict import Kind, Verdict
-from studies.results.budget.curves import Course, Scale, curve
-from studies.results.budget.verdict_at_budget import WHOLE_TESTS, known_until, stands, word_at
+from studies.results.budget.curves import CurveSettings, MethodLines, curve
+from studies.results.budget.verdict_at_budget import WHOLE_TESTS, known_until, stands, verdict_at
 from studies.results.table.records import Method
 from studies.study.detectors import Method as Detecting
 from studies.study.detectors import methods
@@ -32,7 +32,7 @@ def scanned(budget: int | None, queries: int, verdict: str = "backdoored", **cha
 
 
 def at(lines: list[ResultLine], *budgets: int) -> list[Kind]:
-    return [word_at(lines, budget).kind for budget in budgets]
+    return [verdict_at(lines, budget).kind for budget in budgets]
 
 
 def test_a_verdict_stands_from_its_queries_on() -> None:
@@ -118,8 +118,8 @@ def test_tpr_and_fpr_never_fall(told: list[tuple[int, str, int]], undecided_as: 
         line(2 * i + odd, verdict, queries=q, stopped="budget" if verdict == "undecided" else "decided")
         for i, (q, verdict, odd) in enumerate(told)
     ]
-    scale = Scale(tuple(range(1, 5002, 250)), (1, 5001), undecided_as)
-    found = curve(Method("b3d", "b3d", "c", "scores", None, ()), "b3d", Course(lines), scale)
+    scale = CurveSettings(tuple(range(1, 5002, 250)), (1, 5001), undecided_as)
+    found = curve(Method("probe", "probe", "c", "scores", None, ()), "probe", MethodLines(lines), scale)
     for shares in ([p.tpr for p in found.steps], [p.fpr for p in found.points], [p.tpr for p in found.points]):
         hits = [share.hits for share in shares]
         assert hits == sorted(hits)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from studies.scan.run_key import canonical
+from studies.scan.canonical import digest
 from studies.study.result_line import ResultLine
 
 SIZES = ("1x1", "2x2", "3x3")
@@ -23,7 +22,7 @@ def line(index: int, verdict: str = "clean", **changes: Any) -> ResultLine:
     """About victim `index`: the even ones are clean, the target class of the others is 1."""
     clean = index % 2 == 0
     told: dict[str, Any] = {
-        **{"zoo": "small", "split": "report", "index": index, "model_hash": f"model {index}", "detector": "b3d"},
+        **{"zoo": "small", "split": "report", "index": index, "model_hash": f"model {index}", "detector": "probe"},
         **{"config": config(), "data_hash": "images", "environment": {"threads": 1}},
         **{"truth": "clean" if clean else "backdoored", "stratum": "clean" if clean else SIZES[index // 2 % 3]},
         **{"attack": None if clean else "badnets", "architecture": ("conv4", "flat")[index // 2 % 2]},
@@ -33,7 +32,7 @@ def line(index: int, verdict: str = "clean", **changes: Any) -> ResultLine:
         **{"queries": 1000 * (index + 1), "seconds": 2.0},
     }
     told |= changes
-    told.setdefault("config_hash", hashlib.sha256(canonical(told["config"]).encode()).hexdigest())
+    told.setdefault("config_hash", digest(told["config"]))
     return ResultLine(**told)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from simkit.detectors.blackbox.k_arm import KArm
 from studies.ledgers.folders import Config, ledgers_in
-from studies.results.table.configurations import runs_of, tries
+from studies.results.table.configurations import configurations, runs_of
 from studies.scan.user_code import described
 from tests.studies.report.ledgers import Kept, write
 from tests.studies.results.table.made import config, line
@@ -16,14 +16,14 @@ from tests.studies.results.table.made import config, line
 def test_configurations_are_counted_once_and_by_the_detectors_name() -> None:
     steps = [line(0, config=config(steps=n)) for n in (1, 2, 2)]
     other = [line(1, detector="b3d-ss", config=config(steps=3)), line(3, detector="own", config={})]
-    found = tries([*steps, *other])
+    found = configurations([*steps, *other])
     assert (found.configurations, found.ledgers) == (4, 0)
-    assert found.detectors == (("b3d", 2), ("b3d-ss", 1), ("own", 1))
+    assert found.detectors == (("probe", 2), ("b3d-ss", 1), ("own", 1))
 
 
 def test_a_preset_is_a_name_and_no_setting() -> None:
-    named = [line(0, detector=name, config=config() | {"preset": name}) for name in ("efficient", "mine")]
-    assert tries([*named, line(1)]).detectors == (("efficient", 1),)
+    named = [line(0, detector=name, config=config() | {"preset": name}) for name in ("b3d", "mine")]
+    assert configurations([*named, line(1)]).detectors == (("b3d", 1),)
 
 
 def test_ledgers_tell_of_tries_that_left_no_line(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_ledgers_tell_of_tries_that_left_no_line(tmp_path: Path) -> None:
     runs = list(runs_of(ledgers))
     assert len(runs) == 4
     known = {name: value for name, value in runs[0][1].items() if name != "preset"}
-    found = tries([line(0, config=dict(known)), line(1, config=dict(known))], runs, len(ledgers))
+    found = configurations([line(0, config=dict(known)), line(1, config=dict(known))], runs, len(ledgers))
     assert (found.configurations, found.ledgers) == (2, 2)
 
 
@@ -44,5 +44,5 @@ def test_screening_inputs_is_no_try_and_a_detector_goes_by_its_name() -> None:
     kinds: list[dict[str, object]] = [{"kind": f"simkit.{name}"} for name in ("mitigation.Screener", "Other")]
     runs: list[tuple[str, Config]] = [("model 0", {"detector": told}) for told in (*kinds, described(KArm(), "detect"))]
     runs += [("model 0", {"preset": "annealing", "seed": seed}) for seed in (0, 1)]
-    found = tries([line(0, config={"preset": "annealing", "seed": 0}, detector="mine")], runs, 1)
+    found = configurations([line(0, config={"preset": "annealing", "seed": 0}, detector="mine")], runs, 1)
     assert dict(found.detectors) == {"mine": 1, "annealing": 1, "Other": 1, "k-arm": 1}

@@ -25,7 +25,7 @@ def test_json_has_everything(tmp_path: Path) -> None:
     known = share(4, 4)
     right = {"hits": 4, "trials": 4, "rate": 1.0, "low": known.low, "high": known.high}
     assert zoo["cells"][0]["right"] == right
-    assert zoo["cells"][0]["method"]["label"] == "b3d"
+    assert zoo["cells"][0]["method"]["label"] == "probe"
     assert zoo["cells"][1]["forward"]["all"] == {"count": 4, "median": 9.0, "p90": 9.0, "total": 36}
     assert (zoo["pairs"][0]["only_first"], zoo["pairs"][0]["p"]) == (2, 0.5)
     assert told["slides"]["right"]["B3D"]["CIFAR-10"]["hits"] == 195
@@ -35,9 +35,12 @@ def test_json_has_everything(tmp_path: Path) -> None:
 def test_csv_has_a_row_a_method_and_one_a_group(tmp_path: Path) -> None:
     rows = list(csv.DictReader(StringIO(to_csv(table(tmp_path)))))
     whole = [row for row in rows if not row["by"]]
-    assert [(row["detector"], row["right"], row["right_of"]) for row in whole] == [("b3d", "4", "4"), ("nc", "2", "4")]
+    assert [(row["detector"], row["right"], row["right_of"]) for row in whole] == [
+        ("probe", "4", "4"),
+        ("nc", "2", "4"),
+    ]
     assert (whole[0]["queries_total"], whole[0]["forward_total"], whole[0]["budget"]) == ("10000", "", "300000")
     assert (whole[1]["forward_all_median"], whole[1]["budget"]) == ("9.0", "")
     groups = [(row["method"], row["by"], row["group"], row["caught"], row["caught_of"]) for row in rows if row["by"]]
-    assert ("b3d", "size", "2x2", "1", "1") in groups
+    assert ("probe", "size", "2x2", "1", "1") in groups
     assert ("nc", "architecture", "conv4", "0", "1") in groups

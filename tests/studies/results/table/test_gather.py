@@ -30,8 +30,8 @@ def test_zoos_stand_apart(tmp_path: Path) -> None:
     found = table(tmp_path, [*lines("cbcb"), *lines("bbbb", detector="nc"), *other_zoo()])
     assert [(zoo.zoo, zoo.victims.count) for zoo in found.zoos] == [("small", 4), ("large", 3)]
     small, large = found.zoos
-    assert [(cell.method.label, cell.right) for cell in small.cells] == [("b3d", share(4, 4)), ("nc", share(2, 4))]
-    assert [(p.first.label, p.second.label, p.only_first) for p in small.pairs] == [("b3d", "nc", 2)]
+    assert [(cell.method.label, cell.right) for cell in small.cells] == [("probe", share(4, 4)), ("nc", share(2, 4))]
+    assert [(p.first.label, p.second.label, p.only_first) for p in small.pairs] == [("probe", "nc", 2)]
     assert (len(large.cells), large.pairs) == (1, ())
 
 

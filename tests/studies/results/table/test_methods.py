@@ -23,25 +23,25 @@ def with_config(**changes: Any) -> ResultLine:
 
 
 def test_a_method_is_called_as_little_as_tells_it_apart() -> None:
-    assert labels(line(0), line(1)) == ["b3d"]
-    assert labels(line(0), line(0, config=config() | LABEL)) == ["b3d", "b3d, label"]
+    assert labels(line(0), line(1)) == ["probe"]
+    assert labels(line(0), line(0, config=config() | LABEL)) == ["probe", "probe, label"]
     told = labels(with_config(budget=1000), with_config(budget=2000), line(0, detector="nc"))
-    assert told == ["b3d, 1,000 queries", "b3d, 2,000 queries", "nc"]
+    assert told == ["probe, 1,000 queries", "probe, 2,000 queries", "nc"]
 
 
 def test_other_settings_of_one_budget_are_told_by_their_hash() -> None:
     first, second = with_config(steps=100), with_config(steps=200)
-    assert labels(first, second) == [f"b3d, 300,000 queries, #{one.config_hash[:8]}" for one in (first, second)]
+    assert labels(first, second) == [f"probe, 300,000 queries, #{one.config_hash[:8]}" for one in (first, second)]
     changed = [method.changed for method in methods([first, second], {}).values()]
     assert changed == [(("search.steps", "100"),), (("search.steps", "200"),)]
 
 
 def test_what_differs_between_zoos_alone_needs_no_name() -> None:
-    assert labels(with_config(budget=1000), with_config(budget=2000, zoo="large")) == ["b3d", "b3d"]
+    assert labels(with_config(budget=1000), with_config(budget=2000, zoo="large")) == ["probe", "probe"]
 
 
 def test_titles_give_names_and_order() -> None:
-    told = labels(line(0, detector="own"), line(0), line(0, detector="nc"), nc="Neural Cleanse", b3d="B3D")
+    told = labels(line(0, detector="own"), line(0), line(0, detector="nc"), nc="Neural Cleanse", probe="B3D")
     assert told == ["Neural Cleanse", "B3D", "own"]
 
 
@@ -50,4 +50,4 @@ def test_a_white_box_asks_nothing(told: dict[str, Any]) -> None:
     (white,) = methods([line(0, **told)], {}).values()
     assert (white.service, white.budget) == ("", None)
     two = [line(0, forward_passes=5, backward_passes=5, config=config(steps=n)) for n in (1, 2)]
-    assert labels(*two) == [f"b3d, #{one.config_hash[:8]}" for one in two]
+    assert labels(*two) == [f"probe, #{one.config_hash[:8]}" for one in two]

@@ -46,12 +46,12 @@ def cells(said: str, label: str) -> list[list[str]]:
 def test_the_figures_of_one_zoo(tmp_path: Path) -> None:
     said = told(tmp_path, [*lines("cbcbcb"), *lines("cbbcub", detector="nc")])
     assert "6 victims: 3 backdoored (1 1x1, 1 2x2, 1 3x3), 3 clean" in said
-    b3d, nc = cells(said, "b3d"), cells(said, "nc")
-    assert b3d[0] == ["b3d", "6/6 100% (61-100)", "3/3 (44-100)", "0/3 (0-56)", "1.00"]
+    probe, nc = cells(said, "probe"), cells(said, "nc")
+    assert probe[0] == ["probe", "6/6 100% (61-100)", "3/3 (44-100)", "0/3 (0-56)", "1.00"]
     assert nc[0][:4] == ["nc", "3/6 50% (19-81)", "2/3 (21-94)", "1/3 (6-79)"]
     assert nc[1] == ["nc", "2/2 (34-100)", "2/2 (34-100)", "1/6", "0/6", "2"]
-    assert b3d[2] == ["b3d", "4.00k / 6.00k", "3.00k / 5.00k", "3.50k / 6.00k", "21.0k"]
-    assert ["b3d", "nc", "6", "3", "3", "0", "0", "0.250"] in b3d
+    assert probe[2] == ["probe", "4.00k / 6.00k", "3.00k / 5.00k", "3.50k / 6.00k", "21.0k"]
+    assert ["probe", "nc", "6", "3", "3", "0", "0", "0.250"] in probe
     assert "42,000 queries in all." in said
     assert "1 configuration was tried on this zoo by these lines" in said
 
@@ -66,7 +66,7 @@ def test_what_is_not_the_same_for_all_is_told(tmp_path: Path) -> None:
     said = told(tmp_path, [*lines("cbcb"), line(1, detector="nc", score=None)])
     assert "nc was tried on 1 of 4 victims; nc gave no score for 1." in said
     assert "sets of images" not in said
-    assert "b3d was given 2 sets of images." in told(tmp_path, [*lines("cb"), line(2, data_hash="others")])
+    assert "probe was given 2 sets of images." in told(tmp_path, [*lines("cb"), line(2, data_hash="others")])
 
 
 def test_white_boxes_are_paid_in_passes(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_white_boxes_are_paid_in_passes(tmp_path: Path) -> None:
     said = told(tmp_path, [*white, *lines("cb", image_queries=7)])
     assert cells(said, "nc, forward") == [["nc, forward", *["3.00k / 3.00k"] * 3, "6.00k"]]
     assert cells(said, "nc, backward") == [["nc, backward", *["1.00k / 1.00k"] * 3, "2.00k"]]
-    assert cells(said, "b3d")[2][-1] == "14"
+    assert cells(said, "probe")[2][-1] == "14"
     assert "Queries a victim" not in told(tmp_path, white)
     assert "for images" not in told(tmp_path, lines("cb"))
 

@@ -7,7 +7,7 @@ import pytest
 from studies.render import formats
 from studies.results.table import wording
 from studies.results.table.published import slides_table
-from studies.results.table.records import Method, Pair, Rates, Tries, Victims
+from studies.results.table.records import Configurations, Method, Pair, Rates, Victims
 from studies.statistics import Ranking, Spread, share, spread
 
 METHOD = Method("b3d", "b3d", "c", "scores", None, ())
@@ -90,10 +90,10 @@ def test_victims_in_one_sentence() -> None:
 
 
 def test_tries_in_one_sentence() -> None:
-    one = "1 configuration was tried on this zoo by these lines: efficient 1."
-    assert wording.tries_words(Tries((("efficient", 1),), 1, 0)) == one
+    one = "1 configuration was tried on this zoo by these lines: b3d 1."
+    assert wording.tries_words(Configurations((("b3d", 1),), 1, 0)) == one
     many = "3 configurations were tried on this zoo by these lines and 9 ledgers: A 2, B 1."
-    assert wording.tries_words(Tries((("A", 2), ("B", 1)), 3, 9)) == many
+    assert wording.tries_words(Configurations((("A", 2), ("B", 1)), 3, 9)) == many
 
 
 def test_settings_and_lines_left_out() -> None:
