@@ -18,7 +18,7 @@ from simkit.search.presets import PRESETS
 from simkit.verdict import RULES
 from studies.scan.config import ScanConfig
 from studies.study.config import DetectorEntry, ReportEntry, StudyConfig, WorkersEntry, ZooEntry
-from studies.study.schema import field_sentences
+from studies.study.schema import descriptions
 from studies.study.tune_config import TuneConfig
 
 STUDY_TABLES: Mapping[str, type[BaseModel]] = {
@@ -53,8 +53,8 @@ def commands() -> str:
 
 
 def settings(model: type[BaseModel]) -> str:
-    """A table of a pydantic model: each field, what it is by the docstring, its default."""
-    meanings = field_sentences(model.__doc__ or "", list(model.model_fields))
+    """A table of a pydantic model: each field with its description and its default."""
+    meanings = descriptions(model)
     rows = [(f"`{name}`", meanings.get(name, ""), _default(field)) for name, field in model.model_fields.items()]
     return table(("setting", "meaning", "default"), rows)
 

@@ -7,18 +7,28 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from docs.generate import STUDY_TABLES, as_plain_text, commands, settings, tables
 from oracles.spec import OracleSpec
 from studies.scan.config import ScanConfig
 from studies.study.config import StudyConfig
-from studies.study.schema import EXAMPLES, field_sentences, schema, write_example
+from studies.study.schema import EXAMPLES, descriptions, field_sentences, schema, write_example
 
 
 def test_a_docstring_is_split_at_its_fields() -> None:
     told = field_sentences("Spec of it. a: one, in [0, 1]. b (of c), c: shared; d_e: see a: b.", ["a", "b", "c", "d_e"])
     assert told == {"a": "one, in [0, 1]", "b": "shared (of c)", "c": "shared", "d_e": "see"} | {"a": told["a"]}
+
+
+def test_a_field_is_described_where_it_is_declared() -> None:
+    class Spec(BaseModel):
+        """A spec. a: from the docstring. b: not this."""
+
+        a: int = 1
+        b: int = Field(2, description="Declared at the field.")
+
+    assert descriptions(Spec) == {"a": "From the docstring.", "b": "Declared at the field."}
 
 
 def test_no_setting_goes_without_a_word() -> None:

@@ -8,6 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from oracles.spec import OracleSpec
 from simkit.errors import ConfigError
 from simkit.files import make_folder, write_atomically
@@ -30,6 +32,14 @@ def schema() -> str:
     for name, table in ((StudyConfig.__name__, told), *told["$defs"].items()):
         _describe(table, known.get(name))
     return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+
+
+def descriptions(model: type[BaseModel]) -> dict[str, str]:
+    """One sentence per field: the description where the field is declared, else what the docstring says of it."""
+    written = field_sentences(model.__doc__ or "", list(model.model_fields))
+    sentences = {name: f"{meaning[0].upper()}{meaning[1:]}." for name, meaning in written.items()}
+    declared = {name: field.description for name, field in model.model_fields.items() if field.description}
+    return sentences | declared
 
 
 def field_sentences(docstring: str, names: list[str]) -> dict[str, str]:
@@ -56,8 +66,8 @@ def _describe(table: dict[str, Any], model: Any) -> None:
     if model is None:
         return
     table["description"] = " ".join(model.__doc__.split("\n\n")[0].split())
-    for name, meaning in field_sentences(model.__doc__, list(model.model_fields)).items():
-        properties[name]["description"] = f"{meaning[0].upper()}{meaning[1:]}."
+    for name, sentence in descriptions(model).items():
+        properties[name]["description"] = sentence
 
 
 def _without_none(prop: dict[str, Any]) -> dict[str, Any]:
