@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from db.tables import metadata, schema
 from oracles.spec import OracleSpec
+from simkit.detectors.registry import DETECTORS
 from simkit.search.presets import PRESETS
 from simkit.verdict import RULES
 from studies.scan.config import ScanConfig
@@ -73,9 +74,12 @@ def as_plain_text(docstring: str, names: list[str]) -> str:
 
 def presets() -> str:
     """The presets and the decision rules there are."""
-    rows = [(f"`{name}`", f"`{type(p.search).__name__}`", f"`{p.rule}`") for name, p in PRESETS.items()]
+    rows = [
+        (f"`{name}`", DETECTORS[name].about, f"`{type(p.search).__name__}`", f"`{p.rule}`")
+        for name, p in PRESETS.items()
+    ]
     rules = [(f"`{rule.name}`", f"{rule.threshold:g}", rule.source) for rule in RULES.values()]
-    return f"{table(('preset', 'search', 'rule'), rows)}\n{table(('rule', 'threshold', 'from'), rules)}"
+    return f"{table(('preset', 'what it does', 'search', 'rule'), rows)}\n{table(('rule', 'threshold', 'from'), rules)}"
 
 
 def tables() -> str:

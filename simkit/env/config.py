@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from simkit.errors import ConfigError
 from simkit.search.b3d import B3DConfig
-from simkit.search.presets import PRESETS
+from simkit.search.presets import B3D
 from simkit.search.race import RaceConfig
 from simkit.verdict import SequentialTest
 
@@ -52,9 +52,7 @@ class EnvConfig:
 
 def _efficient() -> B3DConfig:
     """B3D of the preset `b3d`, without the last steps, after which nobody looks."""
-    search = PRESETS["b3d"].search
-    assert isinstance(search, B3DConfig)
-    return replace(search, steps=search.steps // search.check_every * search.check_every)
+    return replace(B3D, steps=B3D.steps // B3D.check_every * B3D.check_every)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from simkit.errors import ConfigError
 from simkit.search.contract import AskTell, Evidence, Proposal, Search, Task
 from simkit.search.patch_moves import Bounds, Patch
-from simkit.search.patches import margins, untried
+from simkit.search.patches import large_patch_warnings, margins, untried
 from simkit.seeding import stream
 from simkit.triggers import IntArray, Triggers
 from simkit.verdict import ClassResult
@@ -61,6 +61,15 @@ class AnnealingConfig:
     def search(self, task: Task, seed: int) -> Search:
         """See `SearchConfig`."""
         return Annealing(self, task, seed)
+
+    def warnings(self, image_shape: tuple[int, int, int], *, alone: bool) -> tuple[str, ...]:
+        """See `Cautious`."""
+        return large_patch_warnings(self.largest_side, image_shape)
+
+    @property
+    def only_sought(self) -> str:
+        """See `Limited`."""
+        return f"annealed patch of up to {self.largest_side}x{self.largest_side} pixels"
 
     @property
     def length(self) -> int:

@@ -7,7 +7,7 @@ the oracle is evidence about every class at once, so a proposal is not bound to 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +95,28 @@ class SearchConfig(Protocol):
 
     def search(self, task: Task, seed: int) -> Search:
         """A fresh search, a function of these settings, `task` and `seed` alone. Raises ConfigError if it cannot be."""
+        ...
+
+
+@runtime_checkable
+class Cautious(Protocol):
+    """Settings of a search that suit some images less than others."""
+
+    def warnings(self, image_shape: tuple[int, int, int], *, alone: bool) -> tuple[str, ...]:
+        """What to warn of before a query is spent, with what to set instead; empty where nothing speaks against it.
+
+        image_shape: (C, H, W) of the images. alone: whether no other search follows in the same scan.
+        """
+        ...
+
+
+@runtime_checkable
+class Limited(Protocol):
+    """Settings of a search for one kind of trigger alone, which a clean verdict is to say."""
+
+    @property
+    def only_sought(self) -> str:
+        """That kind of trigger, in words that go on a sentence: `random patch of up to 4x4 pixels`."""
         ...
 
 

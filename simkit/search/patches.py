@@ -18,6 +18,18 @@ MARGIN = (-6.0, 3.0)
 COLOURS = (0.6, 0.2, 0.1, 0.1)
 """Chances of: one colour, a colour a pixel, black and white, two colours (prototype)."""
 
+_LARGE_SHARE = 0.2
+"""Of an image: 4x4 patches on 8x8 pixels, a quarter, flagged clean models; 3x3, a seventh, did not."""
+
+
+def large_patch_warnings(side: int, image_shape: tuple[int, int, int]) -> tuple[str, ...]:
+    """A warning where patches of `side` x `side` pixels hide, on images (C, H, W), what the class is recognised by."""
+    _, height, width = image_shape
+    if side**2 / (height * width) <= _LARGE_SHARE:
+        return ()
+    said = f"patches of {side}x{side} cover much of an image of {height}x{width}: clean models may be flagged"
+    return (f"{said}; lower search.largest_side and rule.threshold, or raise search.required_success",)
+
 
 @dataclass(frozen=True, eq=False)
 class PatchPool:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from simkit.errors import ConfigError
 from simkit.search.annealing import AnnealingConfig
 from simkit.search.b3d import B3DConfig
-from simkit.search.contract import SearchConfig
+from simkit.search.contract import Cautious, Limited, SearchConfig
 from simkit.search.driver import DriverConfig
 from simkit.search.race import RaceConfig
 from simkit.search.random_patch import RandomPatchConfig
@@ -51,6 +51,17 @@ class Preset:
         """This preset and what follows it, in order."""
         return (self,) if self.then is None else (self, *self.then.stages)
 
+    def warnings(self, image_shape: tuple[int, int, int]) -> tuple[str, ...]:
+        """What the first search has to say of images of this shape, (C, H, W), before a query is spent."""
+        if not isinstance(self.search, Cautious):
+            return ()
+        return self.search.warnings(image_shape, alone=self.then is None)
+
+    @property
+    def only_sought(self) -> str | None:
+        """The one kind of trigger that the first search looks for; None where it looks for any."""
+        return self.search.only_sought if isinstance(self.search, Limited) else None
+
     def decision_rule(self) -> Rule:
         """The rule itself. Raises ConfigError if there is none of that name."""
         return self.rule if isinstance(self.rule, Rule) else rule(self.rule)
@@ -58,7 +69,7 @@ class Preset:
 
 # Chosen on tune victims: large steps of the pattern and of Adam, while a pixel of mask is dear from the start. Of 100
 # and 50 samples a step both found all eight backdoors tried there, the latter for half the queries.
-_EFFICIENT = B3DConfig(
+B3D = B3DConfig(
     samples=50,
     images=1,
     steps=114,
@@ -84,12 +95,12 @@ _EFFICIENT = B3DConfig(
 
 # A loss of labels lies in [0, 1], a tenth of a cross entropy; with a sparse first mask it would be 1 everywhere.
 # So few samples were not tried on labels.
-_EFFICIENT_LABELS = replace(
-    _EFFICIENT,
+_B3D_LABELS = replace(
+    B3D,
     samples=100,
     steps=120,
     mask_init=0.0,
-    sparsity=replace(_EFFICIENT.sparsity, weight=1e-3, least=1e-4, most=0.03),
+    sparsity=replace(B3D.sparsity, weight=1e-3, least=1e-4, most=0.03),
 )
 
 _ANNEALING = AnnealingConfig()
@@ -137,15 +148,16 @@ _WIDE = Preset(
 )
 
 # After two races the rest of the budget is worth spending only where half of the search, or more, can be paid for.
-_LAST = Preset(_EFFICIENT, "below_median", labels=_EFFICIENT_LABELS, least_queries=3_000)
+_LAST = Preset(B3D, "below_median", labels=_B3D_LABELS, least_queries=3_000)
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
+        # what each is called and does is said in simkit.detectors.registry
         # the slides' estimators; the constants are the defaults of B3DConfig, which names their sources
         "b3d-slides": Preset(B3DConfig(), "below_median"),
-        "b3d": Preset(_EFFICIENT, "below_median", labels=_EFFICIENT_LABELS),
+        "b3d": Preset(B3D, "below_median", labels=_B3D_LABELS),
         # B3D-SS: the same search on images that it makes itself
-        "b3d-ss": Preset(_EFFICIENT, "below_median", labels=_EFFICIENT_LABELS, synthesis=_SYNTHESIS),
+        "b3d-ss": Preset(B3D, "below_median", labels=_B3D_LABELS, synthesis=_SYNTHESIS),
         "race": _RACE,
         "race-wide": _WIDE,
         # the cheapest first; what a user gets who names no preset

@@ -31,6 +31,8 @@ REFUTED = 2.0
 """What its test takes from the value of a pair, in nats: its children may race on, from further behind (ours)."""
 
 
+_FEW_PIXELS = 4
+
 _KNOWN = 3
 """Answers from which a pair's mean gain counts as known."""
 
@@ -111,6 +113,13 @@ class RaceConfig:
     def search(self, task: Task, seed: int) -> Search:
         """See `SearchConfig`. Raises ConfigError with fewer than two search images."""
         return Race(self, task, seed)
+
+    def warnings(self, image_shape: tuple[int, int, int], *, alone: bool) -> tuple[str, ...]:
+        """See `Cautious`: where nothing follows it, a race for patches smaller than 2x2 says so."""
+        if not alone or (area := self.largest_area(image_shape)) >= _FEW_PIXELS:
+            return ()
+        said = f"on images of {image_shape[1]}x{image_shape[2]} this race looks for patches of {area} pixels at most"
+        return (f"{said}; raise search.largest_share and rule.threshold, or choose preset auto",)
 
     def largest_area(self, image_shape: tuple[int, int, int]) -> int:
         """Pixels of an image of this shape, (C, H, W), that a collage may cover to pass."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from simkit.errors import ConfigError
 from simkit.search.contract import AskTell, BoolArray, Evidence, Proposal, Search, Task
-from simkit.search.patches import Baselines, PatchPool, margins, random_patch, untried
+from simkit.search.patches import Baselines, PatchPool, large_patch_warnings, margins, random_patch, untried
 from simkit.seeding import stream
 from simkit.triggers import IntArray, Trigger, Triggers
 from simkit.verdict import ClassResult
@@ -51,6 +51,15 @@ class RandomPatchConfig:
     def search(self, task: Task, seed: int) -> Search:
         """See `SearchConfig`."""
         return RandomPatch(self, task, seed)
+
+    def warnings(self, image_shape: tuple[int, int, int], *, alone: bool) -> tuple[str, ...]:
+        """See `Cautious`."""
+        return large_patch_warnings(self.largest_side, image_shape)
+
+    @property
+    def only_sought(self) -> str:
+        """See `Limited`."""
+        return f"random patch of up to {self.largest_side}x{self.largest_side} pixels"
 
 
 class RandomPatch:

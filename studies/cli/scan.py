@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simkit.detectors.registry import preset_help
 from studies.cli.output import Progress, print_json, print_table, progress_bar, warnings_in_a_line
 from studies.scan.overrides import with_settings
 
@@ -52,8 +53,7 @@ PresetOption = Annotated[
     typer.Option(
         "--preset",
         metavar="NAME",
-        help="auto (race, race-wide, b3d, one after the other), race, race-wide, b3d, b3d-slides, b3d-ss, "
-        "random-patch, annealing, or your own as MODULE:NAME.",
+        help=preset_help(),
     ),
 ]
 RestrictionOption = Annotated[
@@ -161,14 +161,9 @@ def show(result: ScanResult, prepared: Prepared) -> None:
 
 def _reason(result: ScanResult, prepared: Prepared) -> str:
     """The verdict's words; where it is clean, what was looked at, and where not even the check was paid, its price."""
-    from simkit.search.annealing import AnnealingConfig
-    from simkit.search.random_patch import RandomPatchConfig
-
     preset = prepared.config.resolved()
-    if result.verdict == "clean" and isinstance(preset.search, RandomPatchConfig | AnnealingConfig):
-        side = preset.search.largest_side
-        kind = "random" if isinstance(preset.search, RandomPatchConfig) else "annealed"
-        return f"no {kind} patch of up to {side}x{side} pixels stands out; other triggers were not looked for"
+    if result.verdict == "clean" and (sought := preset.only_sought) is not None:
+        return f"no {sought} stands out; other triggers were not looked for"
     price = _check_price(prepared.images, preset.driver)
     if result.verdict == "undecided" and result.budget is not None and result.budget < price:
         what = "images" if prepared.images.synthesis else "first check"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
 
 from db import reads
 from db.errors import StorageError
 from db.merge import merge
-from db.records import RunInfo
+
+SCREENER = "simkit.mitigation.Screener"
+"""The kind of detector that a screening is kept as."""
 
 SCREENING = ".mitigation.db"
 """How the ledger ends that `simkit mitigate` keeps beside a scan's."""
@@ -28,13 +28,13 @@ def ledgers_in(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.db"))
 
 
-_KIND = "simkit.mitigation.Screener"
+def is_screening(config: object) -> bool:
+    """Whether a run with this config, the JSON of its `RunInfo` read, is a mitigation's.
 
-
-def is_screening(info: RunInfo) -> bool:
-    """Whether a run is a mitigation's, whose verdict and triggers are those of the scan that it goes by."""
-    config = json.loads(info.config)
-    return isinstance(config, dict) and isinstance(kind := config.get("detector"), dict) and kind.get("kind") == _KIND
+    It screens inputs by the verdict and triggers of the scan that it follows, and tells nothing of the model.
+    """
+    detector = config.get("detector") if isinstance(config, Mapping) else None
+    return isinstance(detector, Mapping) and detector.get("kind") == SCREENER
 
 
 MERGED = "study.db"
@@ -50,14 +50,3 @@ def merge_finished(ledgers: Path, into: Path) -> int:
 def _finished(path: Path) -> set[str]:
     runs = reads.runs(path)
     return set(runs[runs["state"] == "done"]["key"])
-
-
-Config: TypeAlias = Mapping[str, Any]
-
-_SCREENER = "simkit.mitigation.Screener"
-"""The kind of runs in ledgers that screen inputs with a verdict that is there, and tell nothing of the model."""
-
-
-def _detects(config: Config) -> bool:
-    detector = config.get("detector")
-    return not (isinstance(detector, Mapping) and detector.get("kind") == _SCREENER)

@@ -10,8 +10,8 @@ from typing import Any
 from db.records import RunInfo
 from oracles.errors import InvalidSpec
 from oracles.oracle import Restriction
+from simkit.detectors.registry import current_settings
 from simkit.errors import ConfigError
-from simkit.search.preset_names import current_settings
 from simkit.search.presets import Preset
 from simkit.verdict import RULES
 from studies.scan.config import ScanConfig

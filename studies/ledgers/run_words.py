@@ -12,8 +12,8 @@ from db.records import RunInfo
 from oracles import spec as oracle_specs
 from oracles.errors import InvalidSpec
 from oracles.spec import OracleSpec
+from simkit.detectors.registry import current_name
 from simkit.errors import ConfigError
-from simkit.search.preset_names import current_name
 from studies.ledgers.run_settings import stored_config
 from studies.scan.config import ScanConfig
 from studies.scan.overrides import leaves

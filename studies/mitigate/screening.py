@@ -28,7 +28,7 @@ from simkit.search.images import ScanImages
 from simkit.search.synthesis import SYNTHETIC
 from simkit.seeding import stream
 from simkit.triggers import Trigger, Triggers
-from studies.ledgers.folders import _KIND, SCREENING
+from studies.ledgers.folders import SCREENER, SCREENING
 from studies.ledgers.truth import Truths
 from studies.mitigate.result import Judged, MitigationResult, ScreenConfig, Where, result_of
 from studies.scan.config import ScanConfig
@@ -107,7 +107,7 @@ class _Screening:
         digest = hashlib.sha256()
         for row in self.triggers:
             digest.update(row.mask.tobytes() + row.pattern.tobytes())
-        kind = {"kind": _KIND, "scan": self.stored.info.key, "triggers": digest.hexdigest()}
+        kind = {"kind": SCREENER, "scan": self.stored.info.key, "triggers": digest.hexdigest()}
         images = ScanImages(self.clean, self.clean if self.triggered is None else self.triggered)
         return run_info(self.model, images, self.service, kind)
 

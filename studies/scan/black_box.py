@@ -31,7 +31,7 @@ from studies.scan.config import ScanConfig
 from studies.scan.ledger_run import DeferredRun, opened
 from studies.scan.models import Model, OpenedModel, open_model
 from studies.scan.prepare import choose_images, no_images, shaped
-from studies.scan.result import Bill, ScanResult, scan_result, trigger_rows, verdict_row
+from studies.scan.result import Bill, ScanResult, result_of, trigger_rows, verdict_row
 from studies.scan.run_key import run_info, with_output
 from studies.scan.user_code import described
 
@@ -123,10 +123,7 @@ class _StepsOf:
 
 def _in_ledger(trial: _Trial, db: Path | Ledger, info: RunInfo) -> ScanResult:
     with opened(db) as ledger:
-        run = _finished(trial, ledger, info)
-        row = run.result()
-        assert row is not None
-        return scan_result(row, reads.triggers(ledger.path, run.id), info, run.id, ledger.path)
+        return result_of(_finished(trial, ledger, info), ledger, info)
 
 
 def _finished(trial: _Trial, ledger: Ledger, info: RunInfo) -> Run:

@@ -16,22 +16,13 @@ from oracles.spec import build
 from oracles.torch_model import Output, TorchOracle
 from simkit.data import ImageSet, load, unlabelled
 from simkit.errors import ConfigError, DataError
-from simkit.search.annealing import AnnealingConfig
 from simkit.search.contract import Search, Task
 from simkit.search.images import ScanImages, class_of_all
 from simkit.search.presets import Preset
-from simkit.search.race import RaceConfig
-from simkit.search.random_patch import RandomPatchConfig
 from simkit.search.synthesis import SYNTHETIC, Synthesis
 from simkit.seeding import stream
 from studies.scan.config import ScanConfig
 from studies.scan.models import Model, OpenedModel, open_model, stated_shape
-
-_LARGE_SHARE = 0.2
-"""Of an image: 4x4 patches on 8x8 pixels, a quarter, flagged clean models; 3x3, a seventh, did not."""
-
-_FEW_PIXELS = 4
-"""A race for smaller patches than 2x2 says so."""
 
 Images: TypeAlias = ImageSet | torch.Tensor | NDArray[Any]
 
@@ -70,28 +61,9 @@ def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> P
     for stage in config.resolved().stages:
         prepared.search(chosen.search, stage)
     build(config.oracle, config.restricted(prepared.model.oracle, 0), Budget(0))
-    _warn_of_large_patches(config, chosen.search)
+    for said in config.resolved().warnings(chosen.search.image_shape):
+        warnings.warn(said, stacklevel=2)
     return prepared
-
-
-def _warn_of_large_patches(config: ScanConfig, images: ImageSet) -> None:
-    """Patches are judged by their size in pixels; on small images they hide what the class is seen by."""
-    preset, (_, height, width) = config.resolved(), images.image_shape
-    search = preset.search
-    if isinstance(search, RaceConfig) and preset.then is None and search.largest_area(images.image_shape) < _FEW_PIXELS:
-        warnings.warn(
-            f"on images of {height}x{width} this race looks for patches of {search.largest_area(images.image_shape)} "
-            "pixels at most; raise search.largest_share and rule.threshold, or choose preset auto",
-            stacklevel=2,
-        )
-    if not isinstance(search, RandomPatchConfig | AnnealingConfig):
-        return
-    if search.largest_side**2 / (height * width) > _LARGE_SHARE:
-        warnings.warn(
-            f"patches of {search.largest_side}x{search.largest_side} cover much of an image of {height}x{width}: clean "
-            "models may be flagged; lower search.largest_side and rule.threshold, or raise search.required_success",
-            stacklevel=2,
-        )
 
 
 def choose_images(config: ScanConfig, images: Images | None) -> ScanImages:

@@ -22,7 +22,7 @@ from studies.scan.canonical import canonical
 from studies.scan.config import ScanConfig
 from studies.scan.models import open_model
 from studies.scan.prepare import choose_images
-from studies.scan.result import Bill, ScanResult, scan_result, trigger_rows
+from studies.scan.result import Bill, ScanResult, result_of, trigger_rows
 from studies.scan.run_key import run_info
 from studies.scan.user_code import described
 
@@ -37,10 +37,7 @@ def inspect_model(detector: Detector[WeightAccess], model: Path, config: ScanCon
     info = run_info(open_model(model, images.search, config), images, config, described(detector, "detect"))
     if not any(kept.key == info.key for kept in reads.same_scans(ledger.path, info)):
         _inspect(detector, WeightAccess(load_model(model, NETWORKS).module, joined(images)), ledger, info)
-    run = ledger.begin(info)
-    row = run.result()
-    assert row is not None
-    return scan_result(row, reads.triggers(ledger.path, run.id), info, run.id, ledger.path)
+    return result_of(ledger.begin(info), ledger, info)
 
 
 def cost_of(run: StoredRun) -> Mapping[str, Any]:

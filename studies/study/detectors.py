@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from types import MappingProxyType
 from typing import Any, get_type_hints
 
 from torch import nn
@@ -12,12 +11,9 @@ from torch import nn
 from oracles.oracle import Oracle
 from simkit.data import ImageSet
 from simkit.detectors.access import Detector, QueryAccess, QueryDataAccess, WeightAccess
-from simkit.detectors.blackbox.aeva import Aeva
 from simkit.detectors.blackbox.data_free import DataFreeSearch
-from simkit.detectors.blackbox.k_arm import KArm
-from simkit.detectors.blackbox.label_noise import LabelNoise
 from simkit.detectors.blackbox.trigger_search import TriggerSearch
-from simkit.detectors.whitebox import neural_cleanse, tabor
+from simkit.detectors.registry import DETECTORS, Entry
 from simkit.errors import ConfigError
 from simkit.search.presets import PRESETS, Preset
 from studies.scan.canonical import canonical
@@ -83,14 +79,15 @@ def access_of(detector: Detector[Any]) -> type:
 
 
 def methods() -> dict[str, Method]:
-    """Every detector that comes with simkit, by name, in the order of the titles."""
-    detectors: dict[str, Detector[Any]] = {"label-noise": LabelNoise(), "k-arm": KArm(), "aeva": Aeva()}
-    detectors |= {f"neural-cleanse-{schedule}": detector for schedule, detector in neural_cleanse.PRESETS.items()}
-    detectors |= {f"tabor-{schedule}": detector for schedule, detector in tabor.PRESETS.items()}
-    every = [Method(name, TITLES.get(name, name), detector) for name, detector in detectors.items()]
-    every += [_scanned(name, TITLES.get(name, name), preset) for name, preset in PRESETS.items()]
-    ranks = {name: rank for rank, name in enumerate(TITLES)}
-    return {method.name: method for method in sorted(every, key=lambda method: ranks.get(method.name, len(ranks)))}
+    """Every detector that comes with simkit, by name, in the order of the registry."""
+    return {name: _registered(entry) for name, entry in DETECTORS.items()}
+
+
+def _registered(entry: Entry) -> Method:
+    if entry.made is None:
+        return _scanned(entry.name, entry.title, PRESETS[entry.name])
+    made = referred(entry.made)
+    return Method(entry.name, entry.title, made() if entry.schedule is None else made[entry.schedule])
 
 
 def described_methods() -> dict[str, Method]:
@@ -142,25 +139,3 @@ def _row(title: str, access: type, names: list[str]) -> AccessRow:
     hints = get_type_hints(access)
     held = {hints[field.name] for field in fields(access)}
     return AccessRow(title, tuple(names), access.__name__, nn.Module in held, ImageSet in held, Oracle in held)
-
-
-TITLES: Mapping[str, str] = MappingProxyType(
-    {
-        "neural-cleanse-reference": "Neural Cleanse (reference)",
-        "neural-cleanse-quick": "Neural Cleanse (quick)",
-        "tabor-reference": "TABOR (reference)",
-        "tabor-quick": "TABOR (quick)",
-        "auto": "Race, then B3D",
-        "race": "Race of patches",
-        "race-wide": "Race of large patches",
-        "b3d": "B3D",
-        "b3d-slides": "B3D (as its slides print it)",
-        "b3d-ss": "B3D-SS",
-        "random-patch": "Random patches",
-        "annealing": "Annealing (DeBackdoor-like)",
-        "label-noise": "Label noise (CBD-like)",
-        "aeva": "AEVA (for labels)",
-        "k-arm": "K-Arm's pre-screen",
-    }
-)
-"""By the name on the command line; a detector that is not here goes by its name."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from simkit.search.preset_names import current_name, current_settings
+from simkit.detectors.registry import current_name, current_settings
 from simkit.verdict import Kind, Stopped
 from simkit.zoo.spec import ZooSplit
 from studies.scan.canonical import digest

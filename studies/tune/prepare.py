@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from oracles.errors import InvalidSpec
+from simkit.detectors.registry import DETECTORS
 from simkit.errors import ConfigError
-from simkit.search.presets import PRESETS, Preset, preset
+from simkit.search.presets import Preset, preset
 from simkit.zoo.manifest import Victim
 from studies.study.grid import over
 from studies.study.study_file import StudyFile
@@ -92,5 +93,5 @@ def _check_detector(name: str, known: str | Preset | None) -> None:
     if known is None:
         raise ConfigError(f"[tune] {name} is no search with settings; name a preset, see simkit detectors")
     if (preset(known) if isinstance(known, str) else known).then is not None:
-        single = ", ".join(other for other, its in PRESETS.items() if its.then is None)
+        single = ", ".join(other.name for other in DETECTORS.values() if other.preset and not other.staged)
         raise ConfigError(f"[tune] {name} has stages, whose scores do not compare; name a preset of one: {single}")

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from simkit.detectors.registry import TITLES
 from studies.render.panels import Panel, draw_panels, trigger_panel
 from studies.render.pictures import difference
 from studies.report.gallery.gather import Backdoor, Shown, ShownVictim, ShownZoo
-from studies.study.detectors import TITLES
 
 
 def draw_zoo(path: Path, zoo: ShownZoo) -> str | None:

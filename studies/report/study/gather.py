@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from db.errors import StorageError
+from simkit.detectors.registry import TITLES
 from simkit.errors import ConfigError, DataError
 from simkit.zoo.manifest import MANIFEST
 from studies.render.figures import Drawing
@@ -22,7 +23,6 @@ from studies.results.table.gather import Wanted, tabulated
 from studies.results.table.methods import key_of, methods
 from studies.results.table.records import Key, Method
 from studies.statistics import spread
-from studies.study.detectors import TITLES
 from studies.study.plan import config_hash
 from studies.study.result_file import checked_lines
 from studies.study.result_line import ResultLine

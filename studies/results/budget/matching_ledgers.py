@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from db import reads
 from db.errors import NotALedger
 from db.stored import StoredRun
-from simkit.search.preset_names import current_settings
+from simkit.detectors.registry import current_settings
 from studies.ledgers.folders import ledgers_in
 from studies.scan.canonical import canonical
 from studies.study.result_line import ResultLine

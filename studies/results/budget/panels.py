@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+from simkit.detectors.registry import TITLES
 from studies.results.budget.curves import CurveSettings, MethodLines, curve
 from studies.results.budget.records import Curve, Pair, Paired, Panel
 from studies.results.table.gather import victims_of
@@ -14,7 +15,6 @@ from studies.results.table.methods import key_of, methods
 from studies.results.table.records import Key, Method
 from studies.scan.canonical import digest
 from studies.statistics import holm, mcnemar
-from studies.study.detectors import TITLES
 from studies.study.result_line import ResultLine
 
 

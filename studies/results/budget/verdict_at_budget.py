@@ -36,11 +36,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from simkit.detectors.registry import DETECTORS
 from simkit.verdict import Kind
 from studies.study.result_line import ResultLine
-
-WHOLE_TESTS = frozenset({"label-noise", "aeva", "k-arm"})
-"""Detectors, by name, that do their whole test or none of it."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,8 @@ def budget_of(line: ResultLine) -> int | None:
 
 def stands(line: ResultLine) -> bool:
     """Whether the course of this scan does not depend on its budget."""
-    return isinstance(line.config.get("search"), Mapping) or line.detector in WHOLE_TESTS
+    entry = DETECTORS.get(line.detector)
+    return isinstance(line.config.get("search"), Mapping) or (entry is not None and entry.whole_test)
 
 
 def verdict_at(lines: Sequence[ResultLine], budget: int) -> VerdictAt:

@@ -6,15 +6,18 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from db import reads
-from simkit.search.preset_names import current_settings
-from studies.ledgers.folders import Config, _detects
+from simkit.detectors.registry import current_settings
+from studies.ledgers.folders import is_screening
 from studies.ledgers.run_words import searched_by
 from studies.results.table.records import Configurations
 from studies.scan.canonical import canonical
 from studies.study.detectors import Method, described_methods
 from studies.study.result_line import ResultLine
+
+Config: TypeAlias = Mapping[str, Any]
 
 _NAMES = frozenset({"preset"})
 """Entries of a config that name its settings: the same settings under two names are one configuration."""
@@ -33,7 +36,7 @@ def configurations(
         names.setdefault(_known(line.config), line.detector)
     victims, coming = {line.model_hash for line in lines}, described_methods() if ledgers else {}
     for model, config in ledgers:
-        if model in victims and _detects(config):
+        if model in victims and not is_screening(config):
             names.setdefault(_known(config), _named(config, coming))
     detectors = Counter(names.values())
     return Configurations(tuple(sorted(detectors.items(), key=lambda one: (-one[1], one[0]))), len(names), files)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from simkit.detectors.registry import TITLES
 from simkit.errors import ConfigError
 from simkit.zoo.spec import ZooSplit
-from studies.ledgers.folders import Config, scans_in
+from studies.ledgers.folders import scans_in
 from studies.results.table.cells import GROUPS, breakdown, cell, pair
-from studies.results.table.configurations import configurations, runs_of
+from studies.results.table.configurations import Config, configurations, runs_of
 from studies.results.table.methods import key_of, methods
 from studies.results.table.records import By, Key, Method, Table, Victims, ZooTable
-from studies.study.detectors import TITLES
 from studies.study.result_file import checked_lines
 from studies.study.result_line import ResultLine
 

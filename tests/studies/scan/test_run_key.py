@@ -14,8 +14,8 @@ import torch
 
 from db.stored import StoredRun
 from oracles.torch_model import TorchOracle
+from simkit.detectors.registry import current_settings
 from simkit.search.images import ScanImages
-from simkit.search.preset_names import current_settings
 from simkit.search.presets import PRESETS
 from studies.ledgers.run_settings import stored_config
 from studies.scan import run_key

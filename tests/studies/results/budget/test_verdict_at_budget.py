@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from oracles.budget import Budget
 from oracles.meter import Metered
 from simkit.detectors.access import QueryAccess, QueryDataAccess, WeightAccess
+from simkit.detectors.registry import DETECTORS
 from simkit.verdict import Kind, Verdict
 from studies.results.budget.curves import CurveSettings, MethodLines, curve
-from studies.results.budget.verdict_at_budget import WHOLE_TESTS, known_until, stands, verdict_at
+from studies.results.budget.verdict_at_budget import known_until, stands, verdict_at
 from studies.results.table.records import Method
 from studies.study.detectors import Method as Detecting
 from studies.study.detectors import methods
@@ -76,7 +77,7 @@ def test_whose_course_depends_on_the_budget() -> None:
     own = {"budget": 1000, "detector": {"kind": "own.Detector"}}
     assert not stands(line(1, detector="own:DETECTOR", config=own))
     assert stands(line(1, detector="k-arm", config=own))
-    assert {method.name for method in ALONE} == WHOLE_TESTS
+    assert {method.name for method in ALONE} == {name for name, entry in DETECTORS.items() if entry.whole_test}
 
 
 class Gate:

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from simkit.detectors.blackbox.k_arm import KArm
-from studies.ledgers.folders import Config, ledgers_in
-from studies.results.table.configurations import configurations, runs_of
+from studies.ledgers.folders import ledgers_in
+from studies.results.table.configurations import Config, configurations, runs_of
 from studies.scan.user_code import described
 from tests.studies.report.ledgers import Kept, write
 from tests.studies.results.table.made import config, line

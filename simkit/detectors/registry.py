@@ -1,0 +1,146 @@
+"""The detectors that come with simkit: names, titles, what each does and can do, and the names of earlier versions.
+
+Plain records: this module imports none of the detectors, so help texts and tables read it without torch. A detector of
+your own needs no entry here; it is named `module:NAME`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+Access: TypeAlias = Literal["QueryAccess", "QueryDataAccess", "WeightAccess"]
+"""The name of a class in `simkit.detectors.access`: queries; queries and clean images; weights and clean images."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One detector, or one preset of a scan.
+
+    name: on the command line, in studies and in lines of results. title: in tables and figures. about: what it does,
+    in one sentence without its subject. access: what it may reach. made: `module:NAME` of its class, or of a mapping in
+    which it is the one called `schedule`; None for a preset, which `simkit.search.presets.PRESETS` holds and
+    `studies.scan.run_scan` scans with, so that a killed scan goes on. staged: whether a second search follows one that
+    ended without a finding. triggers: whether it returns triggers. whole_test: whether it completes its test or spends
+    nothing on it, so that a verdict holds at every larger budget although it knows its budget. former_names: what
+    ledgers and lines of earlier versions call it.
+    """
+
+    name: str
+    title: str
+    about: str
+    access: Access = "QueryDataAccess"
+    made: str | None = None
+    schedule: str | None = None
+    staged: bool = False
+    triggers: bool = True
+    whole_test: bool = False
+    former_names: tuple[str, ...] = ()
+
+    @property
+    def preset(self) -> bool:
+        """Whether it is a preset of `simkit scan`."""
+        return self.made is None
+
+
+_NEURAL_CLEANSE = "simkit.detectors.whitebox.neural_cleanse:PRESETS"
+_TABOR = "simkit.detectors.whitebox.tabor:PRESETS"
+
+_ENTRIES = (
+    Entry(
+        "neural-cleanse-reference",
+        "Neural Cleanse (reference)",
+        "reverses a trigger of every class by gradients, with the authors' schedule",
+        access="WeightAccess",
+        made=_NEURAL_CLEANSE,
+        schedule="reference",
+    ),
+    Entry(
+        "neural-cleanse-quick",
+        "Neural Cleanse (quick)",
+        "reverses a trigger of every class by gradients, with a shorter schedule",
+        access="WeightAccess",
+        made=_NEURAL_CLEANSE,
+        schedule="quick",
+    ),
+    Entry(
+        "tabor-reference",
+        "TABOR (reference)",
+        "reverses triggers by gradients under TABOR's regularisers, with the weights of a public implementation",
+        access="WeightAccess",
+        made=_TABOR,
+        schedule="reference",
+    ),
+    Entry(
+        "tabor-quick",
+        "TABOR (quick)",
+        "reverses triggers by gradients under TABOR's regularisers, with weights of our own",
+        access="WeightAccess",
+        made=_TABOR,
+        schedule="quick",
+    ),
+    Entry("auto", "Race, then B3D", "runs race, race-wide and b3d one after the other, until one finds", staged=True),
+    Entry("race", "Race of patches", "races collages of small patches for all classes at once"),
+    Entry("race-wide", "Race of large patches", "races patches of up to a sixteenth of the image"),
+    Entry("b3d", "B3D", "estimates gradients of mask and pattern from queries", former_names=("efficient",)),
+    Entry(
+        "b3d-slides",
+        "B3D (as its slides print it)",
+        "is B3D with the estimators and settings of its authors' slides",
+        former_names=("slides",),
+    ),
+    Entry("b3d-ss", "B3D-SS", "is B3D on images that it makes by queries, without data", access="QueryAccess"),
+    Entry("random-patch", "Random patches", "tries small random patches and repeats the best"),
+    Entry("annealing", "Annealing (DeBackdoor-like)", "anneals one rectangular patch for each class in turn"),
+    Entry(
+        "label-noise",
+        "Label noise (CBD-like)",
+        "compares how often noisy images are taken for each class",
+        made="simkit.detectors.blackbox.label_noise:LabelNoise",
+        triggers=False,
+        whole_test=True,
+    ),
+    Entry(
+        "aeva",
+        "AEVA (for labels)",
+        "compares the largest pixels of label-only adversarial perturbations",
+        made="simkit.detectors.blackbox.aeva:Aeva",
+        triggers=False,
+        whole_test=True,
+    ),
+    Entry(
+        "k-arm",
+        "K-Arm's pre-screen",
+        "looks for classes that clean images are drawn to, as K-Arm's pre-screening does",
+        made="simkit.detectors.blackbox.k_arm:KArm",
+        triggers=False,
+        whole_test=True,
+    ),
+)
+
+DETECTORS: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
+"""By name, in the order of tables and figures."""
+
+TITLES: Mapping[str, str] = MappingProxyType({entry.name: entry.title for entry in _ENTRIES})
+"""By name; a detector that is not here goes by its name."""
+
+_CURRENT = {former: entry.name for entry in _ENTRIES for former in entry.former_names}
+
+
+def current_name(name: str) -> str:
+    """What a preset or detector that a stored file names is called today."""
+    return _CURRENT.get(name, name)
+
+
+def current_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a stored run or line, with its preset, where it names one, by today's name."""
+    preset = config.get("preset")
+    return dict(config) | ({"preset": current_name(preset)} if isinstance(preset, str) else {})
+
+
+def preset_help() -> str:
+    """The presets with what each does, for the help text of `--preset`."""
+    told = [f"{entry.name} {entry.about}" for entry in _ENTRIES if entry.preset]
+    return f"{'; '.join(told)}; or your own as MODULE:NAME."
