@@ -11,7 +11,7 @@ import numpy as np
 
 from simkit.files import make_folder, write_atomically
 from simkit.triggers import FloatArray, Trigger
-from studies.render.figures import SETTINGS, saved
+from studies.render.figures import rendered
 from studies.render.pictures import coloured, stamped
 
 if TYPE_CHECKING:
@@ -52,10 +52,7 @@ def draw_panels(path: Path, rows: Sequence[Sequence[Panel]], labels: Sequence[st
     path: ends in .svg for one, else a PNG is written. labels: of the rows, to their left. title: above all. Raises
     StorageError where the file cannot be written.
     """
-    from matplotlib import rc_context  # slow to import
-
-    with rc_context(SETTINGS):
-        drawn = saved(_figure(rows, labels, title), "svg" if path.suffix == ".svg" else "png")
+    drawn = rendered(lambda: _figure(rows, labels, title), "svg" if path.suffix == ".svg" else "png")
     make_folder(path.parent)
     write_atomically(path, drawn)
 

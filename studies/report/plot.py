@@ -1,4 +1,8 @@
-"""A plot's geometry: lines in a square of 1000 by 1000 that the page stretches, ticks in percent beside it."""
+"""A plot's geometry: lines in a square of 1000 by 1000 that the page stretches, ticks in percent beside it.
+
+The report draws its curves as SVG by hand because it takes the page's light or dark colours and the width of the screen
+from its style sheet, which a picture that matplotlib has drawn cannot.
+"""
 
 from __future__ import annotations
 

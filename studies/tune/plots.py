@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import CategoricalDistribution
 
-from studies.render.figures import COLOURS, SETTINGS, Drawing, saved
-from studies.render.formats import short
+from studies.render.figures import COLOURS, Drawing, csv_text, in_short, logarithmic, plain
 from studies.tune.best import Tried, front
 from studies.tune.history import Tuned, importances
 
@@ -48,11 +45,7 @@ def _all(group: Tuned) -> list[Tried]:
 
 
 def _plot(group: Tuned, name: str, what: str, alt: str, draw: Callable[[], Figure], text: str) -> Drawing:
-    from matplotlib import rc_context  # slow to import
-
-    with rc_context(SETTINGS):
-        svg, png = saved(draw(), "svg"), saved(draw(), "png")
-    return Drawing(f"tune-{group.name}-{name}", f"{what}: {group.title}", alt, svg, png, text)
+    return Drawing.of(f"tune-{group.name}-{name}", f"{what}: {group.title}", alt, draw, text)
 
 
 def _importance(shares: dict[str, float]) -> Figure:
@@ -65,7 +58,7 @@ def _importance(shares: dict[str, float]) -> Figure:
     axes.invert_yaxis()
     axes.set_xlim(0, 1.08)
     axes.set_xlabel("share of what AUROC owes to settings (PED-ANOVA)")
-    _plain(axes)
+    plain(axes)
     return figure
 
 
@@ -101,19 +94,9 @@ def _slice(axes: Axes, name: str, told: Sequence[Tried]) -> None:
     if isinstance(known, CategoricalDistribution):
         axes.set_xticks(range(len(known.choices)), [str(choice) for choice in known.choices])
     elif getattr(known, "log", False):
-        _logarithmic(axes)
+        logarithmic(axes, "x", (1.0, 3.0))
     axes.set_xlabel(name.removeprefix("search."))
-    _plain(axes)
-
-
-def _logarithmic(axes: Axes) -> None:
-    """Plain numbers: those of matplotlib are formulas, which are not drawn as such."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    plain(axes)
 
 
 def _position(known: Any, value: Any) -> float:
@@ -122,17 +105,16 @@ def _position(known: Any, value: Any) -> float:
 
 def _front(ended: Sequence[Tried]) -> Figure:
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter
 
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes, best = figure.subplots(), front(ended)
     axes.scatter(*_points(ended), s=26, color=_GREY, linewidths=0, label="trials")
     axes.plot(*_points(best), color=_RED, marker="o", markersize=6, drawstyle="steps-post", label="no other beats it")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    in_short(axes.xaxis)
     axes.set_xlabel("mean queries a scan")
     axes.set_ylabel("AUROC")
     axes.legend(frameon=False, loc="lower right")
-    _plain(axes)
+    plain(axes)
     return figure
 
 
@@ -140,21 +122,14 @@ def _points(trials: Sequence[Tried]) -> tuple[list[float], list[float]]:
     return [one.attributes["mean_queries"] for one in trials], [one.auroc or 0.0 for one in trials]
 
 
-def _plain(axes: Axes) -> None:
-    axes.grid(color="#e4e8ec", linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-
-
 def _shares_csv(shares: dict[str, float]) -> str:
-    return _csv(("setting", "importance"), shares.items())
+    return csv_text(("setting", "importance"), shares.items())
 
 
 def _trials_csv(group: Tuned) -> str:
     names = sorted({name for one in _all(group) for name in one.values})
     told = ("auroc", "mean_queries", "tpr", "fpr")
-    return _csv(("sampler_seed", "trial", "state", *names, *told), _rows(group, names))
+    return csv_text(("sampler_seed", "trial", "state", *names, *told), _rows(group, names))
 
 
 def _rows(group: Tuned, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
@@ -162,11 +137,3 @@ def _rows(group: Tuned, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         for one in trials:
             amounts = (one.attributes[name] for name in ("mean_queries", "tpr", "fpr"))
             yield seed, one.number, one.state, *(one.values.get(name) for name in names), one.auroc, *amounts
-
-
-def _csv(columns: Sequence[str], rows: Any) -> str:
-    said = io.StringIO()
-    writer = csv.writer(said, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return said.getvalue()

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from studies.render.figures import COLOURS, SETTINGS, Drawing, saved
-from studies.render.formats import short
+from studies.render.figures import COLOURS, Drawing, csv_text, logarithmic, plain
 from studies.report.study.records import Spend, StudyReport
 from studies.results.budget import wording
 from studies.results.budget.export import drawn_csv
-from studies.results.budget.figure import draw
+from studies.results.budget.figure import figure
 from studies.results.budget.records import BudgetStudy, Measure
 from studies.statistics import Spread
 
@@ -34,23 +31,17 @@ def drawings(report: StudyReport) -> list[Drawing]:
 def _curves(study: BudgetStudy, measure: Measure) -> Drawing:
     title = wording.MEASURES[measure]
     alt = f"{title} over the query budget: a panel for each service, a line for each detector"
-    svg, png = draw(study, "svg", measure), draw(study, "png", measure)
-    return Drawing(f"curves-{measure}", title, alt, svg, png, drawn_csv(study, measure))
+    return Drawing.of(f"curves-{measure}", title, alt, lambda: figure(study, measure), drawn_csv(study, measure))
 
 
 def _spend(spends: Sequence[Spend]) -> Drawing:
     """Queries a scan: the median as a dot, and a line to the 90th percentile."""
-    from matplotlib import rc_context  # slow to import
-
-    with rc_context(SETTINGS):
-        svg, png = saved(_spend_figure(spends), "svg"), saved(_spend_figure(spends), "png")
     alt = "Queries a scan of each method: median and 90th percentile, of backdoored and of clean victims"
-    return Drawing("queries", "Queries a scan", alt, svg, png, _spend_csv(spends))
+    return Drawing.of("queries", "Queries a scan", alt, lambda: _spend_figure(spends), _spend_csv(spends))
 
 
 def _spend_figure(spends: Sequence[Spend]) -> Figure:
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     figure = Figure(figsize=(9.6, 1.4 + 0.42 * len(spends)), layout="constrained")
     axes = figure.subplots()
@@ -63,27 +54,19 @@ def _spend_figure(spends: Sequence[Spend]) -> Figure:
                 axes.plot([told.median], [row + offset], marker="o", markersize=6, **look)
     axes.set_yticks(range(len(spends)), [spend.label for spend in spends], fontsize=10.5)
     axes.invert_yaxis()
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    logarithmic(axes, "x", (1.0, 2.0, 5.0))
     axes.set_xlabel("queries a scan: median, and line to the 90th percentile", fontsize=10.5)
-    axes.grid(axis="x", color="#e4e8ec", linewidth=0.8)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
+    plain(axes, "x", hidden=("top", "right", "left"))
     handles = [axes.plot([], [], marker="o", color=colour, label=f"{kind} victims")[0] for kind, colour in _KINDS]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=10.5, frameon=False)
     return figure
 
 
 def _spend_csv(spends: Sequence[Spend]) -> str:
-    said = io.StringIO()
-    writer = csv.writer(said, lineterminator="\n")
     kinds = ("backdoored", "clean")
-    writer.writerow(("method", "scans", *(f"{kind}_{name}" for kind in kinds for name in ("median", "p90", "total"))))
-    for spend in spends:
-        writer.writerow((spend.label, spend.scans, *(value for kind in kinds for value in _amounts(spend, kind))))
-    return said.getvalue()
+    columns = ("method", "scans", *(f"{kind}_{name}" for kind in kinds for name in ("median", "p90", "total")))
+    rows = ((one.label, one.scans, *(value for kind in kinds for value in _amounts(one, kind))) for one in spends)
+    return csv_text(columns, rows)
 
 
 def _amounts(spend: Spend, kind: str) -> Iterator[float | None]:

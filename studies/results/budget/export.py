@@ -8,6 +8,7 @@ from dataclasses import asdict, astuple, fields
 from io import StringIO
 from typing import Any
 
+from studies.render.figures import csv_text
 from studies.results.budget import wording
 from studies.results.budget.figure import drawn
 from studies.results.budget.records import BudgetStudy, Measure, Paired, Point
@@ -32,27 +33,29 @@ def to_csv(study: BudgetStudy) -> str:
 
 def drawn_csv(study: BudgetStudy, measure: Measure) -> str:
     """What a figure of one measure draws: a row for each curve and budget where anything changes, in [0, 1]."""
-    said = StringIO()
-    writer = csv.writer(said, lineterminator="\n")
-    writer.writerow(("split", "zoo", "curve", "detector", "service", "budget", measure, "low", "high"))
-    for panel in study.panels:
-        for curve in panel.curves:
-            place = study.split, panel.title, curve.label, curve.detector, curve.service
-            for budget, *rates in drawn(curve, measure):
-                writer.writerow((*place, int(budget), *(f"{rate / 100:.6g}" for rate in rates)))
-    return said.getvalue()
+    columns = ("split", "zoo", "curve", "detector", "service", "budget", measure, "low", "high")
+    rows = (
+        (study.split, panel.title, curve.label, curve.detector, curve.service, int(budget), *map(_exact, rates))
+        for panel in study.panels
+        for curve in panel.curves
+        for budget, *rates in drawn(curve, measure)
+    )
+    return csv_text(columns, rows)
+
+
+def _exact(percent: float) -> str:
+    return f"{percent / 100:.6g}"
 
 
 def pairs_csv(study: BudgetStudy) -> str:
     """One row for each pair of curves and budget."""
-    said = StringIO()
-    writer = csv.writer(said, lineterminator="\n")
-    writer.writerow(("split", "zoo", "first", "second", *(field.name for field in fields(Paired))))
-    for panel in study.panels:
-        for pair in panel.pairs:
-            place = study.split, panel.title, pair.first, pair.second
-            writer.writerows((*place, *astuple(test)) for test in pair.tests)
-    return said.getvalue()
+    rows = (
+        (study.split, panel.title, pair.first, pair.second, *astuple(test))
+        for panel in study.panels
+        for pair in panel.pairs
+        for test in pair.tests
+    )
+    return csv_text(("split", "zoo", "first", "second", *(field.name for field in fields(Paired))), rows)
 
 
 def _rows(study: BudgetStudy) -> Iterator[dict[str, object]]:

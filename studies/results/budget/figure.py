@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simkit.errors import ConfigError
 from studies.render.destinations import checked_place
-from studies.render.figures import COLOURS, SETTINGS, Form, saved
-from studies.render.formats import short
+from studies.render.figures import Form, in_short, looks, plain, rendered
 from studies.results.budget import wording
 from studies.results.budget.records import BudgetStudy, Curve, Measure, Panel, Point
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
 _MEASURES: tuple[Measure, ...] = ("accuracy", "tpr", "fpr")
 """Beside each other."""
-
-_LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 
 _WIDTH, _HEIGHT, ROW = 11.0, 3.1, 0.24
 """In inches: of the picture, of a panel, of a row of the legend."""
@@ -42,10 +39,12 @@ def draw(study: BudgetStudy, form: Form, measure: Measure = "accuracy") -> bytes
 
     measure: what a picture by service shows; the other shows three.
     """
-    from matplotlib import rc_context  # slow to import
+    return rendered(lambda: figure(study, measure), form)
 
-    with rc_context(SETTINGS):
-        return saved(by_service(study, measure) if study.by_service else measures(study), form)
+
+def figure(study: BudgetStudy, measure: Measure = "accuracy") -> Figure:
+    """The picture, to be drawn under the settings of `render.figures`."""
+    return by_service(study, measure) if study.by_service else measures(study)
 
 
 def measures(study: BudgetStudy) -> Figure:
@@ -62,14 +61,6 @@ def measures(study: BudgetStudy) -> Figure:
         lowest.set_xlabel("query budget a victim")
     finish(figure, study, legend, wording.counted(study))
     return figure
-
-
-def looks(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """How each curve is drawn, by its label: one look over all panels."""
-    return {
-        label: {"color": COLOURS[number % len(COLOURS)], "linestyle": _LINES[number % len(_LINES)], "linewidth": 1.8}
-        for number, label in enumerate(dict.fromkeys(labels))
-    }
 
 
 def columns_of(legend: dict[str, dict[str, Any]]) -> int:
@@ -146,7 +137,7 @@ def _known(points: Sequence[Point], name: Measure) -> Iterator[tuple[float, ...]
 
 def scale(axes: Axes, span: tuple[int, int], size: float = 9, *, sparse: bool = False) -> None:
     """A logarithmic axis of queries and one of percent. size: of their letters, in points. sparse: few numbers."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+    from matplotlib.ticker import FixedLocator, NullLocator
 
     least, most = span
     steps = (1,) if sparse and most >= 300 * least else (1, 3) if most >= 30 * least else (1, 2, 3, 5)
@@ -156,12 +147,9 @@ def scale(axes: Axes, span: tuple[int, int], size: float = 9, *, sparse: bool = 
     axes.set_ylim(-3, 103)
     axes.xaxis.set_major_locator(FixedLocator(marks))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    in_short(axes.xaxis)
     axes.tick_params(labelsize=size)
-    axes.grid(color="#e4e8ec", linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    plain(axes)
 
 
 _ACROSS = 3
