@@ -24,39 +24,55 @@ def read_lines(path: Path) -> list[ResultLine]:
     return [_line(f"{path}:{number}", text) for number, text in enumerate(_whole(path), start=1)]
 
 
+def length(path: Path) -> int:
+    """Bytes of the whole lines in `path`, 0 where there is no file: so much a reader has seen by now."""
+    return len(_from(path, 0)[1])
+
+
 def find_line(path: Path, unit: tuple[str, str, int, str, str, str]) -> ResultLine | None:
-    """The line of this unit, see `ResultLine.unit`; others are not read. Raises as `read_lines`."""
-    hashes = [text.encode() for text in (unit[3], unit[5])]
+    """The line of this unit, see `ResultLine.unit`; lines of other victims are not parsed. Raises as `read_lines`."""
+    model_hash = unit[3].encode()  # not the hash of the settings: an older line may have it by a preset's former name
     for number, text in enumerate(_whole(path), start=1):
-        if all(digest in text for digest in hashes):
-            line = _line(f"{path}:{number}", text)
-            if line.unit == unit:
-                return line
+        if model_hash in text and (line := _line(f"{path}:{number}", text)).unit == unit:
+            return line
     return None
 
 
-def append_line(path: Path, line: ResultLine) -> bool:
+def append_line(path: Path, line: ResultLine, checked: int = 0) -> bool:
     """Add `line` and wait for the disk; False, and nothing done, if its unit is there. A torn last line goes.
 
-    Raises what `read_lines` raises, StorageError if nothing can be written.
+    checked: bytes of whole lines at the start of the file, see `length`, that are known to be without this unit; only
+    what was added since is read. Raises what `read_lines` raises, StorageError if nothing can be written.
     """
     make_folder(path.parent)
     try:
         with FileLock(path.with_name(f"{path.name}.lock")):
-            if any(line.unit == known.unit for known in read_lines(path)):
+            start, added = _from(path, checked)
+            after = f"{path}:" if start == 0 else f"{path}, after byte {start}: line "
+            lines = [_line(f"{after}{number}", text) for number, text in enumerate(added.splitlines(), start=1)]
+            if any(line.unit == known.unit for known in lines):
                 return False
-            _write(path, f"{line.model_dump_json()}\n".encode())
+            _write(path, start + len(added), f"{line.model_dump_json()}\n".encode())
     except OSError as error:
         raise StorageError(f"{path}: cannot be written ({error.strerror}); make room, or name another file") from error
     return True
 
 
 def _whole(path: Path) -> list[bytes]:
+    return _from(path, 0)[1].splitlines()
+
+
+def _from(path: Path, start: int) -> tuple[int, bytes]:
+    """The whole lines from byte `start` on, and that byte; all, from 0, where the file has become shorter than that."""
     try:
-        data = path.read_bytes() if path.exists() else b""
+        if not path.exists():
+            return 0, b""
+        with path.open("rb") as file:
+            start = file.seek(start if start <= path.stat().st_size else 0)
+            data = file.read()
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror}); name another file") from error
-    return data[: data.rfind(b"\n") + 1].splitlines()
+    return start, data[: data.rfind(b"\n") + 1]
 
 
 def _line(where: str, text: bytes) -> ResultLine:
@@ -66,10 +82,9 @@ def _line(where: str, text: bytes) -> ResultLine:
         raise DataError(f"{where}: no line of `simkit study scan`: {complaint(error)}; name another file") from None
 
 
-def _write(path: Path, text: bytes) -> None:
-    with path.open("a+b") as file:
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
+def _write(path: Path, end: int, text: bytes) -> None:
+    with path.open("ab") as file:
+        file.truncate(end)
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -30,7 +30,7 @@ from studies.study.claim import claimed
 from studies.study.detectors import Method, method
 from studies.study.executors import error_in_one_line
 from studies.study.image_hashes import ImageHashes
-from studies.study.result_file import append_line, find_line
+from studies.study.result_file import append_line, find_line, length
 from studies.study.result_line import ClassLine, ResultLine
 
 UnitKey: TypeAlias = tuple[str, str, int, str, str, str]
@@ -111,11 +111,12 @@ def _scanned(unit: Unit) -> ResultLine | None:
     """The line, appended to the file; None if another process was faster."""
     chosen, study = method(unit.detector), unit.study
     with claimed(study.ledgers, unit.stem, goes_on=chosen.preset is not None) as claim:
+        checked = length(study.out)
         if find_line(study.out, unit.key) is not None:
             return None
         result = _result(unit, chosen, checked_weights(study.zoo, unit.victim), claim.ledger)
         line = line_of(unit, result, claim.broken)
-        return line if append_line(study.out, line) else None
+        return line if append_line(study.out, line, checked) else None
 
 
 def _result(unit: Unit, chosen: Method, model: Path, ledger: Ledger) -> ScanResult:

@@ -164,12 +164,7 @@ def _scans(folders: Sequence[Path], hashes: Collection[str], detectors: Collecti
             for run in survey(path):
                 name, full = _named(run, known)
                 wanted = (not detectors or name in detectors) and not is_screening(json.loads(run.info.config))
-                if (
-                    run.info.model_hash in hashes
-                    and run.verdict is not None
-                    and wanted
-                    and not is_screening(json.loads(run.info.config))
-                ):
+                if run.info.model_hash in hashes and run.verdict is not None and wanted:
                     key = run.info.model_hash, full
                     newest[key] = max(newest.get(key, run), run, key=lambda r: r.at)
         except NotALedger:

@@ -11,7 +11,8 @@ import pytest
 from db.errors import StorageError
 from simkit.errors import DataError
 from studies.scan.canonical import digest
-from studies.study.result_file import append_line, find_line, read_lines
+from studies.study import result_file
+from studies.study.result_file import append_line, find_line, length, read_lines
 from studies.study.result_line import ResultLine
 from tests.studies.results.table.made import line as result_line
 
@@ -59,6 +60,62 @@ def test_a_line_that_a_kill_left_unfinished_is_none(cut: int, tmp_path: Path) ->
     assert [line.index for line in read_lines(out)] == [0]
     assert append_line(out, result_line(2))
     assert [line.index for line in read_lines(out)] == [0, 2]
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Where the lines stand that are parsed from now on."""
+    places: list[str] = []
+    known = result_file._line
+
+    def counted(where: str, text: bytes) -> ResultLine:
+        places.append(where)
+        return known(where, text)
+
+    monkeypatch.setattr(result_file, "_line", counted)
+    return places
+
+
+def test_only_what_was_added_since_is_read_again(tmp_path: Path, parsed: list[str]) -> None:
+    out = tmp_path / "a.jsonl"
+    out.write_text("".join(f"{result_line(index).model_dump_json()}\n" for index in range(50)))
+    checked = length(out)
+    assert find_line(out, result_line(60).unit) is None
+    assert append_line(out, result_line(60), checked)
+    assert parsed == []
+    assert append_line(out, result_line(61), checked)
+    assert not append_line(out, result_line(60), checked)
+    assert len(parsed) == 3
+    assert [line.index for line in read_lines(out)] == [*range(50), 60, 61]
+
+
+def test_a_line_that_came_since_is_seen_also_behind_a_torn_one_and_in_a_file_made_anew(tmp_path: Path) -> None:
+    out = tmp_path / "a.jsonl"
+    append_line(out, result_line(0))
+    whole = out.read_bytes()
+    out.write_bytes(whole + b'{"torn')
+    assert length(out) == len(whole)
+    assert append_line(out, result_line(1), length(out))
+    out.write_bytes(out.read_bytes()[len(whole) :])
+    assert not append_line(out, result_line(1), 10 * len(whole))
+    assert [line.index for line in read_lines(out)] == [1]
+
+
+def test_a_foreign_line_that_came_since_is_named(tmp_path: Path) -> None:
+    out = tmp_path / "a.jsonl"
+    append_line(out, result_line(0))
+    checked = length(out)
+    out.write_bytes(out.read_bytes() + b"no JSON\n")
+    with pytest.raises(DataError, match=rf"after byte {checked}: line 1: no line of"):
+        append_line(out, result_line(1), checked)
+
+
+def test_a_line_by_a_former_name_is_found(tmp_path: Path) -> None:
+    out = tmp_path / "a.jsonl"
+    out.write_text((RESULTS / "cifar10.jsonl").read_text().splitlines()[0] + "\n")
+    (line,) = read_lines(out)
+    assert line.config_hash.encode() not in out.read_bytes()
+    assert find_line(out, line.unit) == line
 
 
 def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
