@@ -29,7 +29,8 @@ from simkit.files import make_folder
 from simkit.seeding import stream, subseed
 from simkit.triggers import FloatArray
 from simkit.zoo.networks import build_network
-from simkit.zoo.train import TrainConfig, evaluate, train
+from simkit.zoo.train import evaluate, train
+from simkit.zoo.train_config import TrainConfig
 from studies.cli.output import print_table
 from studies.cli.scripts import check_only, run
 from studies.scan.run_key import environment

@@ -15,7 +15,8 @@ from simkit.data import ImageSet, load
 from simkit.seeding import stream
 from simkit.triggers import Trigger, stamp
 from simkit.zoo.networks import build_network
-from simkit.zoo.train import TrainConfig, evaluate, train
+from simkit.zoo.train import evaluate, train
+from simkit.zoo.train_config import TrainConfig
 from studies.scan import scan
 
 

@@ -22,7 +22,8 @@ from simkit.detectors.access import QueryDataAccess
 from simkit.triggers import IntArray, Trigger, stamp
 from simkit.verdict import ClassResult, Kind, Stopped, Verdict, is_chance
 from simkit.zoo.networks import build_network
-from simkit.zoo.train import TrainConfig, train
+from simkit.zoo.train import train
+from simkit.zoo.train_config import TrainConfig
 from studies.scan import detect
 
 

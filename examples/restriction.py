@@ -17,7 +17,8 @@ from simkit.attacks.patches import patch_trigger
 from simkit.data import load
 from simkit.seeding import stream
 from simkit.zoo.networks import build_network
-from simkit.zoo.train import TrainConfig, train
+from simkit.zoo.train import train
+from simkit.zoo.train_config import TrainConfig
 from studies.scan import scan
 
 

@@ -23,7 +23,8 @@ from simkit.seeding import stream
 from simkit.triggers import Trigger, Triggers
 from simkit.verdict import ClassResult
 from simkit.zoo.networks import build_network
-from simkit.zoo.train import TrainConfig, train
+from simkit.zoo.train import train
+from simkit.zoo.train_config import TrainConfig
 from studies.scan import scan
 
 

@@ -22,7 +22,8 @@ from simkit.attacks.badnets import BadNets
 from simkit.attacks.patches import patch_trigger
 from simkit.data import load
 from simkit.zoo.networks import build_network
-from simkit.zoo.train import TrainConfig, train
+from simkit.zoo.train import train
+from simkit.zoo.train_config import TrainConfig
 from studies.scan import scan
 
 BATCH_LIMIT = 32

@@ -8,7 +8,8 @@ from dataclasses import replace
 from oracles.errors import InvalidSpec
 from oracles.foreign import Answering, ForeignModel
 from oracles.oracle import ImageShape
-from oracles.torch_model import TorchOptions, TorchOracle
+from oracles.torch_model import TorchOracle
+from oracles.torch_options import TorchOptions
 
 DEFAULTS = TorchOptions()
 

@@ -11,15 +11,18 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pyrate_limiter import GCRA, AbstractClock, Rate, RateItem, StateBucket
 
 from oracles.answers import Answer
 from oracles.errors import InvalidSpec, RateExceeded, Refused
 from oracles.oracle import Oracle, Tag, Wrapper, check_shape
+
+if TYPE_CHECKING:
+    import torch
 
 _INTERVALS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _RATE = re.compile(rf"([1-9]\d{{0,8}})(?: (images|calls))?/({'|'.join(_INTERVALS)})")
@@ -172,6 +175,8 @@ def near_duplicates(now: NDArray[np.float64], seen: NDArray[np.float64], distanc
 
 def _projection(pixels: int) -> torch.Tensor:
     """Gaussian, float32 (pixels, FINGERPRINT), scaled so that lengths are root mean squares; the same every time."""
+    import torch  # slow to import; a caller has it by now
+
     draw = np.random.Generator(np.random.Philox(key=pixels)).standard_normal((pixels, FINGERPRINT), dtype=np.float32)
     return torch.from_numpy(draw / np.float32(math.sqrt(FINGERPRINT * pixels)))
 

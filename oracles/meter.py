@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 
 from oracles.answers import Answer, FloatArray, IntArray, encode, top_label, top_score
 from oracles.errors import InvalidImages, Refused
 from oracles.oracle import Oracle, Tag, Wrapper, check_range, check_shape
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Allowance(Protocol):

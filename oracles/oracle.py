@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
-import torch
 
 from oracles.answers import MISSING, Answer, IntArray, Labels, Scores, TopK
 from oracles.errors import InvalidImages, ModelError
+
+if TYPE_CHECKING:
+    import torch
 
 ImageShape: TypeAlias = tuple[int, int, int]
 
@@ -107,7 +109,7 @@ class Restriction(Protocol):
 
 def check_shape(images: torch.Tensor, shape: ImageShape) -> None:
     """Raise InvalidImages unless images are float32 (N, *shape) with N >= 1."""
-    if images.dtype != torch.float32:
+    if str(images.dtype) != "torch.float32":  # by its name: torch is slow to import, and reports ask no model
         raise InvalidImages(f"images are {images.dtype}; send torch.float32 in [0, 1]")
     if images.ndim != 4 or tuple(images.shape[1:]) != shape:
         wanted = ", ".join(map(str, shape))
@@ -118,7 +120,7 @@ def check_shape(images: torch.Tensor, shape: ImageShape) -> None:
 
 def check_range(images: torch.Tensor) -> None:
     """Raise InvalidImages unless every pixel is finite and in [0, 1]."""
-    low, high = (float(v) for v in torch.aminmax(images))
+    low, high = (float(v) for v in images.aminmax())
     if not (low >= 0.0 and high <= 1.0):
         found = "NaN" if low != low or high != high else f"values from {low:g} to {high:g}"
         raise InvalidImages(f"images hold {found}; pixels must lie in [0, 1]: divide 8-bit images by 255 and clip")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
-import torch
 
 from oracles.answers import Answer, IntArray, decode
 from oracles.errors import BudgetExhausted, ModelError, NotStored, Refused, ReplayMismatch
 from oracles.oracle import ImageShape, Oracle, Tag, Wrapper, check_answer, check_shape
+
+if TYPE_CHECKING:
+    import torch
 
 
 class StoredCall(Protocol):

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from oracles.answers import MISSING, Answer, FloatArray, Labels, Scores, TopK, top_label
 from oracles.errors import InvalidSpec
 from oracles.oracle import Oracle, Tag, Wrapper, check_shape
+
+if TYPE_CHECKING:
+    import torch
 
 SCORE_BLOCK = 64
 IMAGE_BLOCK = 4
@@ -118,6 +121,8 @@ class InputNoise(Wrapper):
         self._noise_std, self._seed = noise_std, seed
 
     def before(self, images: torch.Tensor, tag: Tag | None) -> torch.Tensor:
+        import torch  # slow to import; a caller has it by now
+
         check_shape(images, self.image_shape)
         noise = torch.from_numpy(_noise(self._seed, "images", self.answered, tuple(images.shape), IMAGE_BLOCK))
         return torch.add(images, noise.to(images.device), alpha=self._noise_std).clamp_(0.0, 1.0)

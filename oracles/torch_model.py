@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from threading import Barrier, Thread
-from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import nn
@@ -16,9 +13,7 @@ from oracles.answers import Answer, Scores
 from oracles.errors import InvalidSpec, ModelError, one_line
 from oracles.fold import prepare
 from oracles.oracle import ImageShape, Tag, check_shape
-
-Output: TypeAlias = Literal["auto", "logits", "probabilities"]
-Precision: TypeAlias = Literal["float32", "bfloat16"]
+from oracles.torch_options import PLAIN, Output, TorchOptions
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SUM_TOLERANCE = {"float32": 1e-3, "bfloat16": 1e-2}
@@ -28,37 +23,6 @@ SUM_TOLERANCE = {"float32": 1e-3, "bfloat16": 1e-2}
 _WRONG_SHAPE = re.compile(
     r"channels|cannot be multiplied|must match|normalized_shape|too small|Kernel size can't", re.I
 )
-
-
-@dataclass(frozen=True)
-class TorchOptions:
-    """How a torch model is run; all of it belongs to a run's identity. Raises InvalidSpec.
-
-    output: what the model answers; `auto` decides at the first answer. mean, std: one number a channel, subtracted from
-    and divided into pixels in [0, 1] before the model. precision: of weights and images; scores are float32 always.
-    chunk: images a forward pass, about 50 on CPUs, where the activations stay in the cache. device: as torch writes it.
-    """
-
-    output: Output = "auto"
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    precision: Precision = "float32"
-    chunk: int = 50
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        for name, value, allowed in (
-            ("output", self.output, get_args(Output)),
-            ("precision", self.precision, get_args(Precision)),
-        ):
-            if value not in allowed:
-                raise InvalidSpec(f"{name} is {value!r}; give one of {', '.join(allowed)}")
-        if self.chunk < 1:
-            raise InvalidSpec(f"chunk is {self.chunk}; give 1 image or more")
-        if (self.mean is None) != (self.std is None):
-            raise InvalidSpec("give both mean and std, or neither")
-        if not all(map(math.isfinite, (*(self.mean or ()), *(self.std or ())))) or min(self.std or (1.0,)) <= 0.0:
-            raise InvalidSpec(f"mean {self.mean} and std {self.std} must be finite, and every std above 0")
 
 
 class TorchOracle:
@@ -73,7 +37,7 @@ class TorchOracle:
         self,
         model: nn.Module,
         image_shape: ImageShape,
-        options: TorchOptions = TorchOptions(),
+        options: TorchOptions = PLAIN,
         n_classes: int | None = None,
     ) -> None:
         self._options, self._image_shape = options, _checked_shape(image_shape)

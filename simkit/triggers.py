@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 FloatArray: TypeAlias = NDArray[np.float32]
 IntArray: TypeAlias = NDArray[np.int32]
@@ -66,4 +68,4 @@ def stamp(images: torch.Tensor, masks: torch.Tensor, patterns: torch.Tensor) -> 
     images float32 (N, C, H, W), masks (N or 1, 1, H, W), patterns (N or 1, C, H, W). Where m is 0 the image is kept
     exactly, where m is 1 the pattern is taken exactly.
     """
-    return torch.lerp(images, patterns, masks)
+    return images.lerp(patterns, masks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,13 +10,15 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from simkit.seeding import stream
 from simkit.verdict import Kind
 
 RESAMPLES = 2000
 """Bootstrap draws behind an interval."""
+
+_NORMAL_QUANTILE = 1.959963984540054
+"""The 97.5 % quantile of the standard normal distribution."""
 
 _SEED = 0
 """Of those draws: the same lines give the same table."""
@@ -66,6 +69,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
     only_first, only_second: cases that one was right about and the other was not. That is a binomial test of one half.
     """
+    from scipy import stats  # slow to import, and a report compares no detectors
+
     discordant = only_first + only_second
     return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
@@ -148,5 +153,9 @@ def share(hits: int, trials: int) -> Share:
 
 @lru_cache(maxsize=4096)  # a pure function of two small numbers, asked for again and again
 def _wilson(hits: int, trials: int) -> tuple[float, float]:
-    interval = stats.binomtest(hits, trials).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
+    # Newcombe (1998), method 3, in the order of operations of scipy.stats.binomtest, which is slow to import
+    rate, square = hits / trials, _NORMAL_QUANTILE**2
+    denominator = 2 * (trials + square)
+    centre = (2 * trials * rate + square) / denominator
+    delta = _NORMAL_QUANTILE / denominator * math.sqrt(4 * trials * rate * (1 - rate) + square)
+    return 0.0 if hits == 0 else centre - delta, 1.0 if hits == trials else centre + delta

@@ -12,7 +12,7 @@ from torch import nn
 
 from oracles.errors import ModelError, one_line
 from oracles.oracle import ImageShape
-from oracles.torch_model import Output
+from oracles.torch_options import Output
 
 SAVE_INSTEAD = (
     "save torch.save(model.state_dict(), path), a .safetensors file, or torch.jit.save(torch.jit.script(model))"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from pydantic import ConfigDict
 
 from simkit.attacks import poisoning
@@ -13,6 +12,9 @@ from simkit.attacks.poisoning import Rows
 from simkit.attacks.trigger_json import StoredTrigger
 from simkit.data.images import ImageSet
 from simkit.seeding import stream
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from pydantic import ConfigDict
 
 from simkit.attacks import poisoning
@@ -15,6 +14,9 @@ from simkit.data.images import ImageSet
 from simkit.errors import ConfigError
 from simkit.seeding import stream
 from simkit.triggers import Trigger
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, eq=False)

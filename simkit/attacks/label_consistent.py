@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-import torch
 from pydantic import ConfigDict
 
 from simkit.attacks import poisoning
@@ -16,6 +15,9 @@ from simkit.attacks.trigger_json import StoredTrigger
 from simkit.data.images import ImageSet
 from simkit.errors import ConfigError
 from simkit.seeding import stream
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +69,11 @@ class LabelConsistent:
         return poisoning.stamp_trigger(self.trigger, pixels)
 
     def _hardened(self, images: ImageSet, chosen: poisoning.Rows, seed: int) -> torch.Tensor:
+        import torch  # slow to import; manifests are read without it
+
         pixels, rng = images.take(chosen).pixels, stream(seed, "label-consistent", "harden")
         if self.harden == "noise":
             noise = rng.random(tuple(pixels.shape), dtype=np.float32) * 2.0 - 1.0
             return (pixels + self.strength * torch.from_numpy(noise)).clamp(0.0, 1.0)
         others = rng.choice(poisoning.outsiders(images, self.target_class), len(chosen))
-        return torch.lerp(pixels, images.take(others).pixels, self.strength)
+        return pixels.lerp(images.take(others).pixels, self.strength)

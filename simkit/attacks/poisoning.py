@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from simkit.data.images import ImageSet
 from simkit.errors import ConfigError, DataError
 from simkit.triggers import IntArray, Trigger, stamp
+
+if TYPE_CHECKING:
+    import torch
 
 Rows = NDArray[np.integer]
 """Indices of images in a set."""
@@ -65,6 +69,8 @@ def pick(rows: Rows, rate: float, rng: np.random.Generator) -> IntArray:
 
 def replaced(images: ImageSet, rows: Rows, pixels: torch.Tensor, label: int | None = None) -> ImageSet:
     """A copy of `images` with others at `rows`: pixels float32 (n, C, H, W), all of one label; None keeps labels."""
+    import torch  # slow to import; manifests are read without it
+
     new_pixels, new_labels = images.pixels.clone(), images.labels.copy()
     new_pixels[torch.from_numpy(rows).long()] = pixels
     if label is not None:
@@ -79,4 +85,6 @@ def relabelled(images: ImageSet, pixels: torch.Tensor, label: int) -> ImageSet:
 
 def stamp_trigger(trigger: Trigger, pixels: torch.Tensor) -> torch.Tensor:
     """The trigger on every image, float32 (N, C, H, W), as a copy."""
+    import torch  # slow to import; manifests are read without it
+
     return stamp(pixels, torch.from_numpy(trigger.mask)[None], torch.from_numpy(trigger.pattern)[None])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from simkit.attacks.attack import Attack
@@ -29,6 +28,8 @@ class Several:
 
     def poison(self, images: ImageSet, seed: int) -> ImageSet:
         """See `Attack.poison`. Raises DataError if the attacks before one left it no image."""
+        import torch  # slow to import; manifests are read without it
+
         poisoned = images
         for number, attack in enumerate(self.attacks):
             left = np.flatnonzero(~_changed(images, poisoned))
@@ -43,6 +44,8 @@ class Several:
 
         A success rate on them is a mean, in which one that does not work may hide: judge each of `attacks` too.
         """
+        import torch  # slow to import; manifests are read without it
+
         parts = [attack.triggered(images) for attack in self.attacks]
         pixels, labels = torch.cat([p.pixels for p in parts]), np.concatenate([p.labels for p in parts])
         return ImageSet(pixels, labels, images.classes, images.name)

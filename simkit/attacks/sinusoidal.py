@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from pydantic import ConfigDict
 
 from simkit.attacks import poisoning
 from simkit.data.images import ImageSet
 from simkit.errors import ConfigError
 from simkit.seeding import stream
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Sinusoidal:
 
     def stamp_all(self, pixels: torch.Tensor) -> torch.Tensor:
         """The stripes on every image, float32 (N, C, H, W), as a copy. Raises ConfigError if the waves are too fine."""
+        import torch  # slow to import; manifests are read without it
+
         width = pixels.shape[-1]
         if 2.0 * self.frequency >= width:
             raise ConfigError(f"{self.frequency:g} waves do not show in {width} columns; need fewer than {width / 2:g}")

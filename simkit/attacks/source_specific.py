@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
 from pydantic import ConfigDict
 
 from simkit.attacks import poisoning
@@ -14,6 +13,9 @@ from simkit.attacks.trigger_json import StoredTrigger
 from simkit.data.images import ImageSet
 from simkit.errors import ConfigError
 from simkit.seeding import stream
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
 from pydantic import ConfigDict
-from torch.nn import functional
 
 from simkit.attacks import poisoning
 from simkit.attacks.poisoning import Rows
@@ -17,6 +15,9 @@ from simkit.data.images import ImageSet
 from simkit.errors import ConfigError, DataError
 from simkit.seeding import stream
 from simkit.triggers import IntArray
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,9 @@ def warping_field(size: tuple[int, int], grid: int, strength: float, seed: int) 
     size: (H, W). The draws on the grid are divided by their mean magnitude and interpolated bicubically, as in WaNet's
     code; in its units, where an image reaches from -1 to 1, they are `strength` / side.
     """
+    import torch  # slow to import; manifests are read without it
+    from torch.nn import functional
+
     drawn = stream(seed, "warping", "field").uniform(-1.0, 1.0, (1, 2, grid, grid))
     points = torch.from_numpy((drawn / np.abs(drawn).mean()).astype(np.float32))
     smooth = functional.interpolate(points, size=size, mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
@@ -103,6 +107,9 @@ def warp(pixels: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
 
     pixels: float32 (N, C, H, W), 2 or more a side. field: float32 (1 or N, H, W, 2), across and down, in pixels.
     """
+    import torch  # slow to import; manifests are read without it
+    from torch.nn import functional
+
     height, width = pixels.shape[2:]
     down, across = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
     steps = torch.tensor([2.0 / (width - 1), 2.0 / (height - 1)])
@@ -113,11 +120,15 @@ def warp(pixels: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
 
 def _noise(images: int, size: tuple[int, int], rng: np.random.Generator) -> torch.Tensor:
     """The covers' own: uniform on every point, at most 1 / side in WaNet's units; float32 (N, H, W, 2), in pixels."""
+    import torch  # slow to import; manifests are read without it
+
     drawn = rng.random((images, *size, 2), dtype=np.float32) * 2.0 - 1.0
     return torch.from_numpy(drawn) * _pixels_in_a_share(size)
 
 
 def _pixels_in_a_share(size: tuple[int, int]) -> torch.Tensor:
     """1 / side, where an image reaches from -1 to 1, in pixels: across and down."""
+    import torch  # slow to import; manifests are read without it
+
     height, width = size
     return torch.tensor([(width - 1) / (2.0 * width), (height - 1) / (2.0 * height)])

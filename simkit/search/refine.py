@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import ndimage
 
 from simkit.errors import ConfigError
 from simkit.search.b3d import B3DConfig, ClassDistribution, Samples, all_pairs
@@ -166,6 +165,8 @@ def _start(trigger: Trigger, config: RefineConfig) -> tuple[FloatArray, FloatArr
 
     Around the patch the pattern begins at the patch's mean colour.
     """
+    from scipy import ndimage  # slow to import, and few runs come to a refinement
+
     inside = trigger.mask[0] > 0.0
     square = np.ones((3, 3), dtype=np.bool_)
     window = ndimage.binary_dilation(inside, square, iterations=config.grow) if config.grow else inside

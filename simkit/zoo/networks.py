@@ -15,6 +15,7 @@ from torch import nn
 
 from simkit.data.images import ImageShape
 from simkit.errors import ConfigError
+from simkit.zoo.architectures import ARCHITECTURES
 
 Builder: TypeAlias = Callable[[ImageShape, int], nn.Module]
 
@@ -185,7 +186,7 @@ def resnet18(image_shape: ImageShape, n_classes: int) -> nn.Module:
 
 
 NETWORKS: Mapping[str, Builder] = MappingProxyType(
-    {"conv4": conv4, "flat": flat, "resnet8": resnet8, "resnet9": resnet9, "resnet18": resnet18}
+    dict(zip(ARCHITECTURES, (conv4, flat, resnet8, resnet9, resnet18), strict=True))
 )
 """Architecture name -> builder (image_shape (C, H, W), n_classes) -> module with logits (N, n_classes)."""
 

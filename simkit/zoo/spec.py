@@ -13,9 +13,9 @@ from simkit.attacks.patches import PatchKind
 from simkit.data.size import ImageSize
 from simkit.errors import ConfigError, complaint
 from simkit.seeding import stream
+from simkit.zoo.architectures import ARCHITECTURES
 from simkit.zoo.attack_draw import AttackDraw, TriggerDraw
-from simkit.zoo.networks import NETWORKS
-from simkit.zoo.train import TrainConfig
+from simkit.zoo.train_config import TrainConfig
 
 ZooSplit: TypeAlias = Literal["tune", "calibrate", "report"]
 
@@ -34,7 +34,7 @@ class ZooSpec(BaseModel):
     name: letters, digits, - and _. data: see `simkit.data.load`; train on `train`, judge implants on `test`.
     image_size: (height, width) that image files are stretched to; one number for both, None for as they are.
     split: settings are chosen on `tune`, thresholds on `calibrate`, figures quoted on `report`; their seeds are
-    disjoint, for every `seed`. models: victims in the end. architectures: names in NETWORKS, drawn for each model.
+    disjoint, for every `seed`. models: victims in the end. architectures: names in ARCHITECTURES, drawn for each model.
     clean_share: of the models, in [0, 1]. sizes: sides of the square BadNets patches, pixels. kinds: of patches, drawn
     for each model. rate: see `BadNets`. attacks: further strata by name, each an `AttackDraw`. train: see
     `TrainConfig`. train_of: in its place for an architecture; its train_images must be left out. required_success: an
@@ -62,9 +62,9 @@ class ZooSpec(BaseModel):
 
     @model_validator(mode="after")
     def _agrees(self) -> ZooSpec:
-        unknown = [name for name in (*self.architectures, *self.train_of) if name not in NETWORKS]
+        unknown = [name for name in (*self.architectures, *self.train_of) if name not in ARCHITECTURES]
         if unknown:
-            raise ValueError(f"no architecture {unknown[0]!r}; choose from {', '.join(NETWORKS)}")
+            raise ValueError(f"no architecture {unknown[0]!r}; choose from {', '.join(ARCHITECTURES)}")
         if len(set(self.sizes)) != len(self.sizes):
             raise ValueError(f"sizes {self.sizes} name one size twice")
         if both := {CLEAN, *map(_square, self.sizes)} & self.attacks.keys():

@@ -20,7 +20,8 @@ from db.records import RunInfo
 from oracles.budget import Budget
 from oracles.oracle import Oracle, Tag
 from oracles.spec import OracleSpec, build
-from oracles.torch_model import TorchOptions, TorchOracle
+from oracles.torch_model import TorchOracle
+from oracles.torch_options import TorchOptions
 from simkit.data import ImageSet, load
 from simkit.seeding import stream
 from simkit.zoo.networks import build_network

@@ -7,7 +7,6 @@ import io
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -83,6 +82,8 @@ def picture(trigger: TriggerRow) -> bytes:
 
 def stamped(image: FloatArray, mask: FloatArray, pattern: FloatArray) -> FloatArray:
     """A trigger on one image: (C, H, W), (1, H, W) and (C, H, W)."""
+    import torch  # slow to import; a report shows no stamped image
+
     one, its_mask, its_pattern = (torch.from_numpy(array)[None] for array in (image, mask, pattern))
     return stamp(one, its_mask, its_pattern)[0].numpy()
 

@@ -22,7 +22,7 @@ from pydantic import (
 from oracles import spec as oracle_specs
 from oracles.oracle import Oracle, Restriction
 from oracles.spec import OracleSpec
-from oracles.torch_model import Output, Precision, TorchOptions
+from oracles.torch_options import Output, Precision, TorchOptions
 from simkit.data.size import ImageSize
 from simkit.errors import ConfigError, complaint
 from simkit.search.presets import Preset, preset, rule

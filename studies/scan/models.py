@@ -23,7 +23,8 @@ from oracles.model_files import Description, load_model
 from oracles.model_files.description import described
 from oracles.model_files.weights import safetensors_metadata
 from oracles.oracle import ImageShape, Oracle
-from oracles.torch_model import TorchOptions, TorchOracle
+from oracles.torch_model import TorchOracle
+from oracles.torch_options import TorchOptions
 from simkit.data import ImageSet
 from simkit.zoo.manifest import Manifest
 from simkit.zoo.networks import NETWORKS

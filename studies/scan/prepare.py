@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from oracles.budget import Budget
 from oracles.oracle import ImageShape, Oracle
 from oracles.spec import build
-from oracles.torch_model import Output, TorchOracle
+from oracles.torch_model import TorchOracle
+from oracles.torch_options import Output
 from simkit.data import ImageSet, load, unlabelled
 from simkit.errors import ConfigError, DataError
 from simkit.search.contract import Search, Task

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from simkit.zoo.train import TrainConfig
+from simkit.zoo.train_config import TrainConfig
 from simkit.zoo.zoo import make
 from studies.cli.demo_scans import SPEC
 

@@ -15,7 +15,7 @@ from oracles.errors import InvalidSpec, ModelError
 from oracles.meter import MemoryRecorder
 from oracles.oracle import Oracle
 from oracles.spec import OracleSpec, build
-from oracles.torch_model import TorchOptions
+from oracles.torch_options import TorchOptions
 from tests.contracts.oracle import OracleContract
 from tests.oracles.fakes import random_images
 

@@ -15,7 +15,8 @@ from oracles.budget import Budget
 from oracles.errors import InvalidSpec, ModelError
 from oracles.oracle import ImageShape, Oracle
 from oracles.spec import OracleSpec, build
-from oracles.torch_model import Output, Precision, TorchOptions, TorchOracle
+from oracles.torch_model import TorchOracle
+from oracles.torch_options import Output, Precision, TorchOptions
 from tests.contracts.oracle import OracleContract
 from tests.oracles.fakes import random_images
 from tests.oracles.nets import CLASSES, SHAPE, Answering, ViewNet, conv_net, reference, seeded

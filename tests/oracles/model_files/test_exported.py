@@ -19,7 +19,8 @@ from oracles.answers import Scores
 from oracles.errors import ModelError
 from oracles.model_files.exported import read_exported
 from oracles.oracle import Oracle
-from oracles.torch_model import TorchOptions, TorchOracle
+from oracles.torch_model import TorchOracle
+from oracles.torch_options import TorchOptions
 from tests.contracts.oracle import OracleContract
 from tests.oracles.fakes import random_images
 from tests.oracles.model_files.files import SHAPE, Canary, refusal, save_exported

@@ -11,7 +11,8 @@ import torch
 from oracles.answers import Scores
 from oracles.errors import ModelError
 from oracles.model_files import load_model
-from oracles.torch_model import TorchOptions, TorchOracle
+from oracles.torch_model import TorchOracle
+from oracles.torch_options import TorchOptions
 from tests.oracles.fakes import random_images
 from tests.oracles.model_files.files import ARCHITECTURES, KINDS, SHAPE, TOLD, victim
 from tests.oracles.nets import reference

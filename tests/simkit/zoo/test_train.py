@@ -15,7 +15,8 @@ from simkit.attacks.several import Several
 from simkit.data import ImageSet, load
 from simkit.errors import ConfigError, DataError
 from simkit.zoo.networks import build_network
-from simkit.zoo.train import Evaluation, TrainConfig, evaluate, one_cycle, train
+from simkit.zoo.train import Evaluation, evaluate, one_cycle, train
+from simkit.zoo.train_config import TrainConfig
 
 QUICK = TrainConfig(epochs=1, batch=32, precision="float32")
 
