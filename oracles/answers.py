@@ -1,6 +1,6 @@
 """What an oracle may answer, and its lossless form in bytes.
 
-A service tells scores, the k best classes, or one label. Nothing else reaches a searcher.
+A service answers scores, the top k classes, or one label. Nothing else reaches a searcher.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ FloatArray: TypeAlias = NDArray[np.float32]
 IntArray: TypeAlias = NDArray[np.int32]
 
 MISSING = -1
-"""The class id where the service named none: in a `TopK` row of fewer than k classes, and in `Labels`."""
+"""The class id that stands for "no class": in a `TopK` row of fewer than k classes, and in `Labels`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
     """One probability per class.
 
-    values: float32 (N, C) in [0, 1]. floor: a value of 0 says only that the score was at most `floor` before it was
-    cut (by a service's threshold, or half a unit of its rounding, or both); 0 where the values are exact. Where scores
-    are noisy it was the noisy score: of the true one nothing is promised.
+    values: float32 (N, C) in [0, 1]. floor: a value of 0 only means that the score was at most `floor` before a
+    threshold or rounding of the service set it to 0; the floor is 0 where the values are exact. With noise on the
+    scores, the floor bounds the noisy score and says nothing about the true one.
     """
 
     values: FloatArray
@@ -40,9 +40,9 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class TopK:
-    """The k best classes and their probabilities, best first.
+    """The top k classes and their probabilities, the most probable first.
 
-    classes: int32 (N, k), MISSING where the service named fewer. values: float32 (N, k), 0 where missing.
+    classes: int32 (N, k), MISSING where the service named fewer than k. values: float32 (N, k), 0 where missing.
     floor: as in `Scores`.
     """
 
@@ -57,7 +57,7 @@ class TopK:
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """The best class alone: int32 (N,), MISSING where the service named none."""
+    """The top class only (label-only, hard-label): int32 (N,), MISSING where the service named none."""
 
     labels: IntArray
     n_classes: int
@@ -70,7 +70,7 @@ Answer: TypeAlias = Scores | TopK | Labels
 
 
 def top_label(answer: Answer) -> IntArray:
-    """The best class of every image, int32 (N,); MISSING where the service named none."""
+    """The top class of every image, int32 (N,); MISSING where the service named none."""
     if isinstance(answer, Labels):
         return answer.labels
     if isinstance(answer, TopK):
@@ -81,7 +81,7 @@ def top_label(answer: Answer) -> IntArray:
 
 
 def top_score(answer: Answer) -> FloatArray | None:
-    """The probability of the best class, float32 (N,); None where the service tells no scores."""
+    """The probability of the top class, float32 (N,); None where the service gives no scores."""
     if isinstance(answer, Labels):
         return None
     values: FloatArray = answer.values[:, 0] if isinstance(answer, TopK) else answer.values.max(axis=1)
@@ -89,7 +89,7 @@ def top_score(answer: Answer) -> FloatArray | None:
 
 
 def is_finite(answer: Answer) -> bool:
-    """Whether every number in the answer is finite: a model that overflows answers NaN."""
+    """Whether every number in the answer is finite. A model that overflows answers NaN."""
     return isinstance(answer, Labels) or bool(np.isfinite(answer.values).all())
 
 
@@ -102,10 +102,10 @@ def _top_k_dtype(n_classes: int, k: int) -> np.dtype[np.void]:
 
 
 def encode(answer: Answer) -> tuple[str, bytes]:
-    """The answer as (codec, bytes): little-endian, one equally long record an image, nothing lost.
+    """The answer as (codec, bytes), without loss: little-endian, one record of fixed length per image.
 
-    Codecs: `scores/C/floor` (C float32), `topk/C/k/floor` (k class ids, k float32), `labels/C` (one class id). Ids are
-    int16, and int32 where C is over 32,768.
+    Codecs: `scores/C/floor` (C float32), `topk/C/k/floor` (k class ids, k float32), `labels/C` (one class id). Class
+    ids are int16, or int32 if C is larger than 32,768.
     """
     if isinstance(answer, Labels):
         return f"labels/{answer.n_classes}", answer.labels.astype(_class_dtype(answer.n_classes)).tobytes()
@@ -118,7 +118,7 @@ def encode(answer: Answer) -> tuple[str, bytes]:
 
 
 def decode(codec: str, data: bytes) -> Answer:
-    """What `encode` was given. Raises ValueError on a codec or a length it does not know."""
+    """The answer that `encode` was given. Raises ValueError on an unknown codec or a wrong length."""
     kind, *numbers = codec.split("/")
     if kind == "labels" and len(numbers) == 1:
         return Labels(np.frombuffer(data, _class_dtype(int(numbers[0]))).astype(np.int32), int(numbers[0]))

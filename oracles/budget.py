@@ -1,4 +1,4 @@
-"""Prepaid queries: reserved before the model runs, all or nothing, in a budget and in all its parents."""
+"""Query budgets. A call reserves all its queries, in a budget and all its parents, before the model runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from oracles.errors import BudgetExhausted
 class Budget:
     """A cap on queries, possibly inside a larger one (study > scan). Safe to share among threads.
 
-    cap: queries, 0 or more; None is unlimited. spent: what a ledger says was spent before. Raises ValueError otherwise.
+    cap: number of queries, 0 or more; None is unlimited. spent: queries that were spent before, according to the
+    ledger. Raises ValueError if a number is negative or `spent` exceeds `cap`.
     """
 
     def __init__(self, cap: int | None, parent: Budget | None = None, *, spent: int = 0, name: str = "scan") -> None:
@@ -31,16 +32,19 @@ class Budget:
 
     @property
     def remaining(self) -> int | None:
-        """Queries left here and in every parent; None if nothing limits them."""
+        """Queries left both here and in every parent; None if nothing limits them."""
         own = None if self._cap is None else self._cap - self._spent
         above = None if self._parent is None else self._parent.remaining
         return min((n for n in (own, above) if n is not None), default=None)
 
     def reserve(self, queries: int) -> None:
-        """Take `queries` here and in every parent, or raise BudgetExhausted and take none; repeats are charged."""
+        """Take `queries` here and in every parent, or raise BudgetExhausted and take none.
+
+        Repeated images are charged like any others.
+        """
         if queries < 1:
             raise ValueError(f"cannot reserve {queries} queries; ask for 1 or more")
-        with self._lock:  # a child's lock is always taken before its parent's: no cycle, no deadlock
+        with self._lock:  # a child's lock is always taken before its parent's, so there is no deadlock
             if self._cap is not None and self._spent + queries > self._cap:
                 raise BudgetExhausted(self._name, queries, self._cap - self._spent)
             if self._parent is not None:

@@ -1,4 +1,4 @@
-"""A plain function as an oracle: a served model, another framework, anything that answers a batch."""
+"""Turns a plain function into an oracle: a served model, another framework, anything that answers a batch."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ def callable_oracle(
     batch_limit: int | None = None,
     options: TorchOptions = DEFAULTS,
 ) -> TorchOracle:
-    """An oracle that asks `function`, in the caller's thread, one call after the other.
+    """An oracle that calls `function` in the caller's thread, one batch after another.
 
-    function: takes a private float32 numpy array (N, C, H, W), 1 <= N <= batch_limit, pixels in [0, 1] (or as `mean`
-    and `std` of the options make them), and gives scores (N, n_classes) as an array, a tensor or nested lists. It is
-    never called without images. batch_limit: images a call, as a service allows; None sends each query whole.
+    function: takes its own float32 numpy array (N, C, H, W) with 1 <= N <= batch_limit and pixels in [0, 1] (normalised
+    if the options set `mean` and `std`), and returns scores (N, n_classes) as an array, a tensor or nested lists. It is
+    never called with an empty batch. batch_limit: the most images per call that a service allows; None sends each query
+    in one call.
 
-    A query of 200 images with a batch limit of 50 is four calls. If the third raises, or answers another shape, the
-    query is a ModelError and none of the 200 is charged or recorded, though 100 were answered: a call that may fail and
-    be tried again is for the function to try again. Raises InvalidSpec on a batch limit below 1.
+    A query of 200 images with a batch limit of 50 becomes four calls. If the third fails or answers a wrong shape, the
+    query raises ModelError and none of the 200 images is charged or recorded, although 100 were answered. A function
+    that may fail for a moment should therefore retry by itself. Raises InvalidSpec on a batch limit below 1.
     """
     if batch_limit is not None and batch_limit < 1:
         raise InvalidSpec(f"batch_limit is {batch_limit}; give 1 image or more")

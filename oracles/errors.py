@@ -1,9 +1,9 @@
-"""Everything this package raises on purpose; each message says what to change."""
+"""All errors that this package raises on purpose. Each message says what to change."""
 
 from __future__ import annotations
 
 REASONS = {"near_duplicate": "too many of its images are near-duplicates of earlier ones"}
-"""Why a service refuses, in words."""
+"""The sentence in a message for each reason of a refusal."""
 
 
 class OracleError(Exception):
@@ -11,7 +11,7 @@ class OracleError(Exception):
 
 
 class Refused(OracleError):
-    """A call that was refused before the model ran; nothing was spent. `reason` is what a ledger names it by."""
+    """A call that was refused before the model ran; nothing was spent. `reason` is the name stored in a ledger."""
 
     def __init__(self, queries: int, reason: str, message: str = "") -> None:
         super().__init__(message or f"the service refused a call of {queries} queries: {REASONS.get(reason, reason)}")
@@ -19,7 +19,7 @@ class Refused(OracleError):
 
 
 class RateExceeded(Refused):
-    """Too many images or calls for now; the same call may pass after `retry_after` seconds."""
+    """The rate limit is reached; the same call may be repeated after `retry_after` seconds."""
 
     def __init__(self, queries: int, retry_after: float) -> None:
         super().__init__(queries, "rate", f"too many queries for now; ask again in {retry_after:g} s")
@@ -27,9 +27,9 @@ class RateExceeded(Refused):
 
 
 class BudgetExhausted(Refused):
-    """A reservation would have gone over a cap; nothing was spent.
+    """The budget is too small for a call; nothing was spent.
 
-    `wanted` and `remaining` are in queries, `name` is the budget that refused.
+    `wanted` and `remaining` are numbers of queries, `name` is the budget that refused.
     """
 
     def __init__(self, name: str, wanted: int, remaining: int) -> None:
@@ -38,7 +38,7 @@ class BudgetExhausted(Refused):
 
 
 class InvalidImages(OracleError, ValueError):
-    """Images that no oracle may be asked about: wrong shape, type, range, or not finite."""
+    """Images of a wrong shape, type or range, or with values that are not finite."""
 
 
 class InvalidSpec(OracleError, ValueError):
@@ -46,19 +46,19 @@ class InvalidSpec(OracleError, ValueError):
 
 
 class ModelError(OracleError):
-    """A model file that cannot be read safely, or a model that does not answer as it should."""
+    """A model file that cannot be read safely, or a model whose answer has a wrong form."""
 
 
 class ReplayMismatch(OracleError):
-    """The stored answers belong to other questions than those now asked."""
+    """The stored answers belong to other queries than the ones now sent."""
 
 
 class NotStored(ReplayMismatch):
-    """Something is asked that the ledger does not hold."""
+    """A query whose answer is not in the ledger."""
 
 
 def one_line(error: BaseException) -> str:
-    """What an error of other people's code says, as its type and one line: the first, or the last of a traceback."""
+    """An error from foreign code as its type and one line of its message: the first, or the last of a traceback."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__

@@ -1,4 +1,4 @@
-"""A private, faster copy of a torch model that still runs the owner's Python and hooks on exactly the images asked."""
+"""Makes a private, faster copy of a torch model, which runs the same Python code and hooks on the same images."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from oracles.errors import ModelError, one_line
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
-# What a TorchScript graph does if it may depend on how its tensors lie in memory.
+# Operators of a TorchScript graph whose result may depend on the memory layout of a tensor.
 _LAYOUT_BOUND = ("aten::view", "aten::as_strided", "aten::stride", "aten::is_contiguous")
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A private copy in eval mode.
+    """A private copy of a model in eval mode.
 
-    layout: in which images should come. eager: Python runs, not TorchScript. parallel: several threads may call it.
+    layout: the memory format that images should have. eager: the model runs as Python, not as TorchScript. parallel:
+    several threads may call it at once.
     """
 
     module: nn.Module
@@ -35,7 +36,7 @@ class Prepared:
     parallel: bool
 
     def __call__(self, images: torch.Tensor) -> object:
-        """Whatever the model returns; no gradients."""
+        """What the model returns, computed without gradients."""
         with torch.inference_mode(), _ViewsMayCopy() if self.eager else contextlib.nullcontext():
             return self.module(images)
 
@@ -43,7 +44,7 @@ class Prepared:
 def prepare(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Prepared:
     """A copy of `model` with batch norms folded, on `device` in `dtype`, channels-last where that is safe.
 
-    Nothing is traced and no image is sent. Raises ModelError if the model cannot be copied or moved.
+    The model is not traced and no image is sent through it. Raises ModelError if it cannot be copied or moved.
     """
     try:
         private = copy.deepcopy(model).eval()
@@ -59,11 +60,11 @@ def prepare(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Prepa
 
 
 def _prepared_script(model: torch.jit.ScriptModule, device: torch.device, dtype: torch.dtype) -> Prepared:
-    """TorchScript folds its own batch norms, and its graph tells whether another layout is safe."""
+    """TorchScript folds batch norms itself, and its graph shows whether channels-last is safe."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a format that torch.export should follow, and cannot yet read
+        warnings.simplefilter("ignore")  # torch warns that TorchScript is to be replaced by torch.export
         model = model.to(device=device, dtype=dtype)
-        with contextlib.suppress(RuntimeError):  # it refuses what it cannot prove
+        with contextlib.suppress(RuntimeError):  # freeze refuses some models; they run unfrozen
             model = torch.jit.freeze(model)
     graph = str(model.inlined_graph)
     bound = any(kind in graph for kind in _LAYOUT_BOUND)
@@ -78,9 +79,9 @@ def _channels_last(module: nn.Module) -> nn.Module:
 
 
 def _fold(module: nn.Module, dtype: torch.dtype) -> None:
-    """Let a plain nn.Sequential run a chain with its batch norms folded.
+    """Make a plain nn.Sequential run its layers with batch norms folded.
 
-    The children stay where they are, for a parent that indexes them instead of calling the whole.
+    The children stay in place, for a parent module that indexes them instead of calling the whole.
     """
     if type(module) is not nn.Sequential or "forward" in vars(module):
         return
@@ -97,7 +98,7 @@ def _folded(layers: list[nn.Module], dtype: torch.dtype) -> Iterator[nn.Module]:
             yield _channels_last(fuse_conv_bn_eval(layer, after).to(dtype=dtype))
             at += 2
             if at < len(layers) and type(layers[at]) is nn.ReLU and not _observed(layers[at]):
-                yield nn.ReLU(inplace=True)  # nobody else holds its input; fresh memory costs more than the arithmetic
+                yield nn.ReLU(inplace=True)  # its input is used nowhere else; allocating costs more than computing
                 at += 1
         else:
             yield layer
@@ -117,7 +118,7 @@ def _observed(module: nn.Module) -> bool:
 
 
 def _is_inert(module: nn.Module) -> bool:
-    """Whether calling this module changes nothing that other threads see: torch's own code, or a class that says so."""
+    """Whether threads may share this module: it is torch's own code without hooks, or its class says `thread_safe`."""
     kind = type(module)
     return not _observed(module) and (kind.__module__.startswith("torch.nn.") or getattr(kind, "thread_safe", False))
 
@@ -132,9 +133,9 @@ def _chain(layers: list[nn.Module]) -> Forward:
 
 
 class _ViewsMayCopy(TorchFunctionMode):
-    """Lets code written for contiguous tensors call `view` on channels-last ones.
+    """Lets code that was written for contiguous tensors call `view` on channels-last ones.
 
-    Where the layout forbids the view, the tensor itself is laid out anew and then viewed, so both still share memory.
+    Where the layout forbids the view, the tensor itself is made contiguous first, so that both still share memory.
     """
 
     def __torch_function__(

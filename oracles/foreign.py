@@ -1,4 +1,4 @@
-"""Models that take and give numpy arrays, as torch modules: whoever runs a module runs them too."""
+"""Wraps models that take and return numpy arrays as torch modules, so that one code path runs both."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Answering: TypeAlias = Callable[[FloatArray], Any]
 
 
 class ForeignModel(nn.Module):
-    """Asks `answer` with a private contiguous float32 array (N, C, H, W), and takes what it gives for rows.
+    """Calls `answer` with its own contiguous float32 array (N, C, H, W) and returns the result as a tensor.
 
-    answer: gives numbers (N, classes) as an array, a tensor or nested lists. n_classes: told for no images, of which
-    `answer` is never asked; None if it is not known. thread_safe: several threads may ask at once. It runs where it
-    wants to, in float32: moving it elsewhere raises ValueError. Copies share one `answer`.
+    answer: returns numbers (N, classes) as an array, a tensor or nested lists. n_classes: the width of the result for
+    an empty batch, for which `answer` is not called; None if it is unknown. thread_safe: several threads may call at
+    once. The model runs in float32 on its own device: moving it raises ValueError. Copies share one `answer`.
     """
 
     def __init__(self, answer: Answering, n_classes: int | None, thread_safe: bool) -> None:
@@ -31,9 +31,9 @@ class ForeignModel(nn.Module):
     def forward(self, images: torch.Tensor) -> object:
         if len(images) == 0:
             if self._n_classes is None:
-                raise ValueError("no images, no answer")
+                raise ValueError("an empty batch has no answer while n_classes is unknown")
             return torch.empty(0, self._n_classes)
-        with torch.inference_mode(False):  # it may want gradients of its own
+        with torch.inference_mode(False):  # `answer` may compute gradients of its own
             return _as_tensor(self._answer(np.ascontiguousarray(images.numpy())))
 
     def __deepcopy__(self, memo: object) -> ForeignModel:
@@ -42,12 +42,12 @@ class ForeignModel(nn.Module):
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> ForeignModel:
         moved = fn(torch.zeros((), dtype=torch.float32))
         if moved.dtype != torch.float32 or moved.device.type != "cpu":
-            raise ValueError("it takes float32 from the CPU; leave precision and device out")
+            raise ValueError("it takes float32 arrays from the CPU; leave precision and device out")
         return self
 
 
 class FixedBatch(nn.Module):
-    """A model that takes exactly `size` images, for any number of them: black images fill up the last pass."""
+    """Lets a model that takes exactly `size` images answer any number: black images fill up the last batch."""
 
     thread_safe = True
 
@@ -56,14 +56,14 @@ class FixedBatch(nn.Module):
         self._model, self._size = model, size
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        lacking = -len(images) % self._size if len(images) else self._size
-        filled = torch.cat([images, images.new_zeros(lacking, *images.shape[1:])])
+        padding = -len(images) % self._size if len(images) else self._size
+        filled = torch.cat([images, images.new_zeros(padding, *images.shape[1:])])
         rows = torch.cat([self._model(part) for part in torch.split(filled, self._size)])
         return rows[: len(images)]
 
 
 def _as_tensor(rows: Any) -> object:
-    """The same numbers as a tensor; whatever holds none is left to the one who checks rows."""
+    """The same numbers as a tensor. Anything else is returned as it is; the check of the rows rejects it."""
     if isinstance(rows, torch.Tensor):
         return rows.detach()
     if not isinstance(rows, np.ndarray | list | tuple):

@@ -1,7 +1,7 @@
-"""What a provider does to a prober: rate limits and near-duplicate blocking, and the time that both sides keep.
+"""The defences of a provider against probing: rate limits and near-duplicate blocking, with a clock for both sides.
 
-All times are simulated seconds, so that a run is a pure function of its answers: a resumed one waits, and is refused,
-where the unbroken one was. In real time the same seconds are slept as well.
+All times are simulated seconds, so that a run is a pure function of its answers: a resumed run waits and is refused
+exactly where the uninterrupted run was. With `real_time` the same seconds are also slept.
 """
 
 from __future__ import annotations
@@ -28,19 +28,20 @@ _INTERVALS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _RATE = re.compile(rf"([1-9]\d{{0,8}})(?: (images|calls))?/({'|'.join(_INTERVALS)})")
 
 FINGERPRINT = 64
-"""Numbers kept of an image. Own constant: distances between fingerprints are off by 9 % (one standard deviation)."""
+"""Length of an image's fingerprint. Our own choice: distances then have a relative error of 9 % (one standard
+deviation)."""
 
 SHARE, WINDOW = 0.5, 1000
-"""Of the near-duplicate block, where nothing else is said. Own constants: no provider tells its own."""
+"""Defaults of the near-duplicate block. Our own choice: no provider publishes its values."""
 
 _BLOCK = 256
-"""Images compared with the window at a time."""
+"""Number of images compared with the window at a time."""
 
 
 class ServiceClock(AbstractClock):
-    """Simulated time, from 0 at the first call of a run; it moves when it is told to, and never back.
+    """Simulated time, which is 0 at the first call of a run and moves only by `advance`.
 
-    real: every second that goes by is slept too; Ctrl-C ends the sleep.
+    real: every second that passes is also slept; Ctrl-C ends the sleep.
     """
 
     def __init__(self, real: bool = False) -> None:
@@ -48,7 +49,7 @@ class ServiceClock(AbstractClock):
         self._past: Callable[[], bool] = lambda: False
 
     def now(self) -> int:
-        """Whole milliseconds, as the limiter wants them."""
+        """The time in whole milliseconds, as pyrate_limiter needs it."""
         return self._micros // 1000
 
     @property
@@ -56,19 +57,19 @@ class ServiceClock(AbstractClock):
         return self._micros / 1e6
 
     def advance(self, seconds: float) -> None:
-        """Let 0 or more seconds go by."""
+        """Let `seconds`, 0 or more, pass."""
         self._micros += round(seconds * 1e6)
         if self._real and seconds > 0.0 and not self._past():
             time.sleep(seconds)
 
     def skip(self, past: Callable[[], bool]) -> None:
-        """Sleep nothing while `past()`: what an earlier process waited is not waited again."""
+        """Do not sleep while `past()` is true: what an earlier process waited is not waited again."""
         self._past = past
 
 
 @dataclass(frozen=True)
 class RateLimit:
-    """So many images (or calls) in so many seconds, at most `burst` of them at once."""
+    """At most `limit` images (or calls) in `seconds`, and at most `burst` of them at once."""
 
     limit: int
     seconds: int
@@ -77,20 +78,21 @@ class RateLimit:
 
     @classmethod
     def parse(cls, text: str, burst: int | None = None) -> RateLimit:
-        """`10/second`, `1800 images/minute`, `15 calls/second`; burst None: the limit. Raises InvalidSpec."""
-        found = _RATE.fullmatch(text)
-        if found is None:
-            raise InvalidSpec("no rate limit; give 10/second, 1800/minute, or 15 calls/second")
-        limit = int(found[1])
-        return cls(limit, _INTERVALS[found[3]], limit if burst is None else burst, found[2] == "calls")
+        """Read `10/second`, `1800 images/minute` or `15 calls/second`; a burst of None is the limit. Raises
+        InvalidSpec."""
+        match = _RATE.fullmatch(text)
+        if match is None:
+            raise InvalidSpec("not a rate limit; give 10/second, 1800/minute, or 15 calls/second")
+        limit = int(match[1])
+        return cls(limit, _INTERVALS[match[3]], limit if burst is None else burst, match[2] == "calls")
 
 
 class RateLimited(Wrapper):
-    """Lets images (or calls) through at a rate: the generic cell rate algorithm, never more than rate * t + burst.
+    """Limits the rate of images (or calls) by the generic cell rate algorithm: at most rate * t + burst in a time t.
 
-    A call is not torn apart: one larger than the burst takes as long as its last image waits. refuse: raise
-    RateExceeded where a call would have to wait before its first images, instead of letting it wait. Raises InvalidSpec
-    on a limit that is not positive.
+    A call is not split: one that is larger than the burst waits until its last image may pass. refuse: raise
+    RateExceeded where a call would have to wait before its first image, instead of waiting. Raises InvalidSpec on a
+    limit that is not positive.
     """
 
     def __init__(self, inner: Oracle, limit: RateLimit, clock: ServiceClock, refuse: bool = False) -> None:
@@ -114,24 +116,25 @@ class RateLimited(Wrapper):
         return images
 
     def _wait(self, units: int) -> float:
-        """Take `units` and return 0, or take none and return the seconds after which they can be had."""
+        """Take `units` and return 0, or take none and return the seconds until they are available."""
         item = RateItem("", self._clock.now(), units)
         if self._bucket.put(item):
             return 0.0
         wait = self._bucket.waiting(item)
-        assert isinstance(wait, int)  # no store that has to be awaited
+        assert isinstance(wait, int)  # an awaitable only for asynchronous buckets
         return wait / 1000
 
 
 class NearDuplicateBlock(Wrapper):
-    """Refuses a call in which more than a share of the images is near one of the last ones.
+    """Refuses a call if more than a share of its images are near-duplicates of recent images.
 
-    After the idea of stateful detection (Chen, Carlini, Wagner 2019, arXiv:1907.05587): keep a history of the queries,
-    and look whether a new one is like them. The fingerprint is our own and plainer: a fixed random projection, whose
-    distances are those of the images as root mean square difference a pixel, in [0, 1].
+    This follows the idea of stateful detection (Chen, Carlini, Wagner 2019, arXiv:1907.05587): keep a history of the
+    queries and check whether new ones resemble it. The fingerprint is our own and simpler: a fixed random projection,
+    which keeps the root mean square difference of two images, per pixel and in [0, 1].
 
-    distance: below which two images are near-duplicates. share: of a call that may be, in [0, 1). window: images that
-    are remembered; those of the same call count, what was refused is not remembered. Raises InvalidSpec.
+    distance: two images closer than this are near-duplicates. share: the share of a call, in [0, 1), above which it is
+    refused. window: number of remembered images, including earlier ones of the same call; refused images are not
+    remembered. Raises InvalidSpec.
     """
 
     def __init__(self, inner: Oracle, distance: float, share: float = SHARE, window: int = WINDOW) -> None:
@@ -160,7 +163,8 @@ class NearDuplicateBlock(Wrapper):
 
 
 def near_duplicates(now: NDArray[np.float64], seen: NDArray[np.float64], distance: float, window: int) -> int:
-    """How many rows of `now` (N, D) are within `distance` of one of the `window` rows before it, of `seen` or `now`."""
+    """The number of rows of `now` (N, D) within `distance` of one of the `window` rows before it in `seen` and
+    `now`."""
     rows = np.concatenate([seen, now])
     squares = (rows**2).sum(axis=1)
     near = 0
@@ -174,7 +178,7 @@ def near_duplicates(now: NDArray[np.float64], seen: NDArray[np.float64], distanc
 
 
 def _projection(pixels: int) -> torch.Tensor:
-    """Gaussian, float32 (pixels, FINGERPRINT), scaled so that lengths are root mean squares; the same every time."""
+    """A fixed Gaussian float32 matrix (pixels, FINGERPRINT), scaled so that lengths are root mean squares."""
     import torch  # slow to import; a caller has it by now
 
     draw = np.random.Generator(np.random.Philox(key=pixels)).standard_normal((pixels, FINGERPRINT), dtype=np.float32)
@@ -182,10 +186,10 @@ def _projection(pixels: int) -> torch.Tensor:
 
 
 class Patient(Wrapper):
-    """The caller's side of the clock: it waits for each answer, and comes again when it is told to come later.
+    """The caller's side of the clock: it waits for each answer, and repeats a call that exceeded the rate limit.
 
-    Stands outside of the records, so that each refusal is in them. seconds_per_call, seconds_per_query: what an answer
-    takes; a refusal takes no time but the wait that it asks for.
+    It stands outside `Recorded`, so that each refusal is recorded. seconds_per_call, seconds_per_query: the time that
+    an answer takes; a refusal takes no time but the wait that it asks for.
     """
 
     def __init__(

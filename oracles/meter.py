@@ -1,4 +1,4 @@
-"""Paying for queries and writing them down, against two small protocols that a database satisfies."""
+"""Charging and recording queries, by two small protocols that a database implements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Allowance(Protocol):
-    """What may still be asked: `Budget`, or something that leases from one."""
+    """What queries are reserved from: a `Budget`, or something that leases from one."""
 
     def reserve(self, queries: int) -> None: ...
 
@@ -24,37 +24,39 @@ class Allowance(Protocol):
 
 
 class Steps(Protocol):
-    """Where a caller says what its next queries are for; the part of a `Recorder` that a searcher may reach."""
+    """Where a caller states the purpose of its next queries; the part of a `Recorder` that a searcher may use."""
 
     def open_step(self, number: int, purpose: str, state: str) -> int:
         """The id of step `number` of this run; opening it again gives the same id.
 
-        purpose: why queries are sent (`check`, `search`, `verify`). state: JSON, what the searcher knew.
+        purpose: why queries are sent (`check`, `search`, `verify`). state: the searcher's state as JSON.
         """
         ...
 
 
 class Recorder(Steps, Protocol):
-    """Where steps, calls and refusals are written: numbers, text and bytes only."""
+    """Where steps, calls and refusals are written, as numbers, text and bytes only."""
 
     def check_step(self, step: int | None) -> None:
-        """Raise unless a call of `step` (None: `external`) could be recorded now; asked before anything is paid."""
+        """Raise unless a call of `step` (None for `external`) could be recorded now. Called before queries are
+        charged."""
         ...
 
     def record(self, call: CallRecord) -> None:
-        """Keep one answered call. Committing it is what charges its queries."""
+        """Store one answered call. Committing it charges its queries."""
         ...
 
     def refuse(self, step: int | None, queries: int, reason: str) -> None:
-        """Keep a call that got no answer and cost nothing."""
+        """Store a call that was refused and cost nothing."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class CallRecord:
-    """One answered call. step: id or None (`external`). rows: int32 (N, 2) image, candidate; -1 where unknown.
+    """One answered call.
 
-    labels: int32 (N,), the best class. scores: float32 (N,), its probability, or None. codec, answers: see `encode`.
+    step: the id of the step, or None (`external`). rows: int32 (N, 2), image and candidate, -1 where unknown. labels:
+    int32 (N,), the top class. scores: float32 (N,), its probability, or None. codec, answers: see `encode`.
     """
 
     step: int | None
@@ -66,7 +68,7 @@ class CallRecord:
 
 
 def unknown_rows(queries: int) -> IntArray:
-    """Rows for queries that nobody tagged: image and candidate -1."""
+    """Rows for queries without a tag: image and candidate are -1."""
     return np.full((queries, 2), -1, dtype=np.int32)
 
 
@@ -86,7 +88,7 @@ class MemoryRecorder:
 
     def check_step(self, step: int | None) -> None:
         if step is not None and step not in self._opened:
-            raise InvalidImages(f"a tag of step {step}, which was not opened; use the id that open_step gave")
+            raise InvalidImages(f"a tag of step {step}, which was not opened; use the id that open_step returned")
 
     def record(self, call: CallRecord) -> None:
         self.calls.append(call)
@@ -96,7 +98,7 @@ class MemoryRecorder:
 
 
 class Metered(Wrapper):
-    """Checks the images and pays for them before anything behind it runs."""
+    """Checks the images and charges them before the model or any other wrapper inside it runs."""
 
     def __init__(self, inner: Oracle, allowance: Allowance) -> None:
         super().__init__(inner)
@@ -113,9 +115,9 @@ class Metered(Wrapper):
 
 
 class Recorded(Wrapper):
-    """Writes down every answer as the caller sees it, and every refusal. A query without a tag is `external`.
+    """Records every answer as the caller sees it, and every refusal. A query without a tag has purpose `external`.
 
-    What could not be recorded is refused before it is paid: InvalidImages on rows that are not int32 (N, 2), and
+    A call that could not be recorded fails before it is charged: InvalidImages on rows that are not int32 (N, 2), and
     whatever the recorder's `check_step` raises.
     """
 
@@ -125,8 +127,8 @@ class Recorded(Wrapper):
 
     def before(self, images: torch.Tensor, tag: Tag | None) -> torch.Tensor:
         if tag is not None and (tag.rows.shape != (len(images), 2) or tag.rows.dtype != np.int32):
-            found = f"{tag.rows.dtype} {tag.rows.shape} for {len(images)} images"
-            raise InvalidImages(f"a tag with rows {found}; give one row an image, int32 (N, 2)")
+            given = f"{tag.rows.dtype} {tag.rows.shape} for {len(images)} images"
+            raise InvalidImages(f"a tag with rows {given}; give one row per image, int32 (N, 2)")
         self._recorder.check_step(None if tag is None else tag.step)
         return images
 

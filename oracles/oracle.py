@@ -1,4 +1,4 @@
-"""The one verb, `query`, and the base of everything that stands between a caller and a model."""
+"""The `Oracle` protocol with its one method, `query`, and the base class of all wrappers around a model."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ ImageShape: TypeAlias = tuple[int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class Tag:
-    """Why an image is asked about; only `Recorded` and `Replayed`, the books of a run, look inside.
+    """The purpose of each query. Only `Recorded` and `Replayed` read it; all other wrappers pass it on.
 
-    step: the id that the recorder gave when the step was opened. rows: int32 (N, 2), image and candidate of each query.
+    step: the id that the recorder returned when the step was opened. rows: int32 (N, 2), image and candidate per query.
     """
 
     step: int
@@ -28,9 +28,9 @@ class Tag:
 
 
 class Oracle(Protocol):
-    """A classifier that one may only ask. One image answered is one query, the only unit of cost.
+    """A classifier with query access only. One answered image is one query, the only unit of cost.
 
-    `n_classes` and `image_shape` (C, H, W) are what a service's documentation states; reading them costs nothing.
+    `n_classes` and `image_shape` (C, H, W) are known from a service's documentation; reading them costs nothing.
     """
 
     @property
@@ -50,9 +50,9 @@ class Oracle(Protocol):
 class Wrapper:
     """An oracle around an oracle. Subclasses override `before`, `after` or `failed`, and not `query`.
 
-    The exceptions are `Replayed`, which may have no need to ask, and `Patient`, which may ask again. Nothing is
-    forwarded implicitly. `answered` counts the images that went through since the run began, `first` of them before
-    this process; randomness is drawn from it, so that a resumed run sees the same noise.
+    The exceptions are `Replayed`, which may answer without its inner oracle, and `Patient`, which may repeat a call. No
+    attribute of the inner oracle is forwarded implicitly. `answered` counts the images answered since the run began,
+    `first` of them by earlier processes; noise is a function of it, so that a resumed run sees the same noise.
     """
 
     def __init__(self, inner: Oracle, first: int = 0) -> None:
@@ -72,7 +72,7 @@ class Wrapper:
         return self._answered
 
     def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
-        """See `Oracle.query`; ModelError if the inner oracle's answer is not as `check_answer` wants it."""
+        """See `Oracle.query`; raises ModelError if the inner oracle's answer fails `check_answer`."""
         sent = self.before(images, tag)
         try:
             answer = self._inner.query(sent, tag)
@@ -85,24 +85,24 @@ class Wrapper:
         return answer
 
     def before(self, images: torch.Tensor, tag: Tag | None) -> torch.Tensor:
-        """What the next oracle is asked instead."""
+        """The images that the inner oracle gets instead."""
         return images
 
     def after(self, answer: Answer, tag: Tag | None) -> Answer:
-        """What the caller is told instead."""
+        """The answer that the caller gets instead."""
         return answer
 
     def failed(self, images: torch.Tensor, tag: Tag | None, error: BaseException) -> None:
-        """Undo what `before` did; the error goes on to the caller."""
+        """Undo what `before` did; the error is raised to the caller afterwards."""
 
 
 class Restriction(Protocol):
-    """What a service of your own does to its answers: a frozen dataclass of plain values that wraps an oracle."""
+    """A restriction of your own on what a service answers: a frozen dataclass of plain values that wraps an oracle."""
 
     def wrap(self, inner: Oracle, first: int) -> Oracle:
-        """`inner` behind this restriction, most often a `Wrapper`.
+        """`inner` behind this restriction, usually a `Wrapper`.
 
-        first: queries of this run that earlier processes asked; give it to `Wrapper`, and draw noise from `answered`.
+        first: queries of this run that earlier processes sent; pass it to `Wrapper`, and draw noise from `answered`.
         """
         ...
 
@@ -122,12 +122,12 @@ def check_range(images: torch.Tensor) -> None:
     """Raise InvalidImages unless every pixel is finite and in [0, 1]."""
     low, high = (float(v) for v in images.aminmax())
     if not (low >= 0.0 and high <= 1.0):
-        found = "NaN" if low != low or high != high else f"values from {low:g} to {high:g}"
-        raise InvalidImages(f"images hold {found}; pixels must lie in [0, 1]: divide 8-bit images by 255 and clip")
+        values = "NaN" if low != low or high != high else f"values from {low:g} to {high:g}"
+        raise InvalidImages(f"images hold {values}; pixels must lie in [0, 1]: divide 8-bit images by 255 and clip")
 
 
 def check_answer(answer: object, images: int, n_classes: int) -> None:
-    """Raise ModelError unless this is an `Answer` for as many images and classes, of the types that it states."""
+    """Raise ModelError unless `answer` is an `Answer` of the right types for this number of images and classes."""
     if isinstance(answer, Scores):
         _check_array("values", answer.values, np.float32, (images, n_classes))
     elif isinstance(answer, TopK):

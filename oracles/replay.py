@@ -1,4 +1,4 @@
-"""Answers that are already in a ledger: before the live oracle's, or instead of them."""
+"""Replays answers from a ledger: before the answers of a live oracle, or instead of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class StoredCall(Protocol):
-    """One call as a ledger keeps it; `step` is the id of its step, None for `external`."""
+    """One call as it is stored in a ledger; `step` is the id of its step, None for `external`."""
 
     @property
     def step(self) -> int | None: ...
@@ -37,11 +37,12 @@ NOTHING_REFUSED: Refusals = MappingProxyType({})
 
 
 class Replayed(Wrapper):
-    """Answers from `stored` as long as it lasts, then asks `inner`: nothing replayed is paid again.
+    """Answers from `stored` until it ends, then asks `inner`. Replayed queries are not charged again.
 
     Guards stand around it, so that they see replayed images as they saw the live ones, and `oracles.resume.Remembered`
-    keeps those out of the records. refused: why, by the id of the step; refused again. Raises ReplayMismatch when the
-    stored call is about another step, image or candidate than the one now asked.
+    keeps replayed calls from being recorded twice. refused: the reason of a refusal by the id of the step; these steps
+    are refused again. Raises ReplayMismatch when a stored call has another step, image or candidate than the present
+    one.
     """
 
     def __init__(self, inner: Oracle, stored: Iterable[StoredCall], refused: Refusals = NOTHING_REFUSED) -> None:
@@ -54,14 +55,14 @@ class Replayed(Wrapper):
 
     @property
     def replaying(self) -> bool:
-        """Whether there is a stored answer left."""
+        """Whether a stored answer is left."""
         if self._next is None and not self._ended:
             self._next = next(self._stored, None)
             self._ended = self._next is None
         return self._next is not None
 
     def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
-        """The stored answer if there is one left; else see `Oracle.query`."""
+        """The stored answer if one is left; otherwise see `Oracle.query`."""
         check_shape(images, self.image_shape)
         call = self._next if self.replaying else None
         _refuse_again(self._refused, call, tag, len(images))
@@ -70,8 +71,8 @@ class Replayed(Wrapper):
             return super().query(images, tag)
         if not _is_about(call, tag):
             raise ReplayMismatch(
-                f"the stored call after query {self.replayed} asks about other images or candidates than this scan; "
-                "the ledger is of other code or data: scan into a fresh --db"
+                f"the stored call after query {self.replayed} is about other images or candidates than this scan; "
+                "the ledger was written with other code or data: scan into a fresh --db"
             )
         self._next = None
         self.replayed += len(images)
@@ -82,11 +83,11 @@ Stored = TypeVar("Stored", bound=StoredCall)
 
 
 class ReplayOracle(Generic[Stored]):
-    """Answers from a ledger alone, call by call in their order: no model is asked, nothing is paid or written.
+    """Answers from a ledger only, call by call in their order: no model is asked, nothing is charged or written.
 
-    stored: the calls. n_classes, image_shape: of the service that gave the answers. refused: why, by the id of the
-    step; refused again. watch: told the images and the stored call before each answer, so that a stored query can be
-    seen as the pixels it was.
+    stored: the calls. n_classes, image_shape: of the service that gave the answers. refused: the reason of a refusal by
+    the id of the step; these steps are refused again. watch: called with the images and the stored call before each
+    answer, which shows the pixels of a stored query.
     """
 
     def __init__(
@@ -112,18 +113,19 @@ class ReplayOracle(Generic[Stored]):
         return self._image_shape
 
     def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
-        """The next stored answer. Raises NotStored after the last, ReplayMismatch if it answers another question.
+        """The next stored answer. Raises NotStored after the last, ReplayMismatch if it belongs to another query.
 
-        A query without a tag is answered from an `external` call of as many images; which images, no ledger knows.
+        A query without a tag is answered from an `external` call with the same number of images; a ledger does not
+        store which images those were.
         """
         check_shape(images, self._image_shape)
         call = self._next
         _refuse_again(self._refused, call, tag, len(images))
         if call is None:
-            raise NotStored(f"the ledger holds {self.replayed} queries of this run, {len(images)} more are asked")
+            raise NotStored(f"the ledger holds {self.replayed} queries of this run, but {len(images)} more were sent")
         external = call.step is None and tag is None
         if len(call.rows) != len(images) or not (external or _is_about(call, tag)):
-            raise ReplayMismatch(f"the stored call after query {self.replayed} asks about other images or candidates")
+            raise ReplayMismatch(f"the stored call after query {self.replayed} is about other images or candidates")
         answer = self._answer(call)
         if self._watch is not None:
             self._watch(images, call)
@@ -141,7 +143,7 @@ class ReplayOracle(Generic[Stored]):
 
 
 def _refuse_again(refused: Refusals, call: StoredCall | None, tag: Tag | None, queries: int) -> None:
-    """Raise what a step was refused with; not where it has an answer yet to come."""
+    """Raise a step's stored refusal again, unless an answer of this step is still to be replayed."""
     if tag is None or tag.step not in refused or (call is not None and call.step == tag.step):
         return
     reason = refused[tag.step]

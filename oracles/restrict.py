@@ -1,7 +1,7 @@
-"""What a service withholds or blurs: one small wrapper each. `oracles.spec.build` fixes the order they are stacked in.
+"""Restrictions of a service's answers, one small wrapper each. `oracles.spec.build` fixes their order.
 
 Noise depends only on the oracle's seed and on the ordinal of the query in the run: image number n of a run gets the
-same noise whatever the batches, and a resumed run continues at `first`.
+same noise for any batch size, and a resumed run continues at `first`.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ if TYPE_CHECKING:
 
 SCORE_BLOCK = 64
 IMAGE_BLOCK = 4
-"""Queries whose noise is drawn together. Part of every noisy run's identity: another size is other noise."""
+"""Number of queries whose noise is drawn together. Part of every noisy run's identity: another size gives other
+noise."""
 
 MAX_DECIMALS = 6
-"""float32 probabilities hold no more."""
+"""float32 probabilities have no more digits."""
 
 
 class KeepTopK(Wrapper):
-    """Tells the `k` best classes of the scores; ties go to the lowest class id.
+    """Answers the top `k` classes with their scores; ties go to the lowest class id.
 
-    A score of 0 that only means "below the floor" is MISSING. Raises InvalidSpec unless 1 <= k <= n_classes, and on
-    answers without scores.
+    A class whose score of 0 only means "below the floor" becomes MISSING. Raises InvalidSpec unless 1 <= k <=
+    n_classes, and on answers without scores.
     """
 
     def __init__(self, inner: Oracle, k: int) -> None:
@@ -50,16 +51,16 @@ class KeepTopK(Wrapper):
 
 
 class LabelOnly(Wrapper):
-    """Tells the best class and nothing else; MISSING where the answer behind it names none."""
+    """Answers the top class only (label-only, hard-label); MISSING where the inner answer names no class."""
 
     def after(self, answer: Answer, tag: Tag | None) -> Answer:
         return Labels(top_label(answer), self.n_classes)
 
 
 class Thresholded(Wrapper):
-    """Leaves out scores below `minimum`, in [0, 1]: they become 0.
+    """Sets scores below `minimum`, in [0, 1], to 0.
 
-    The floor is `minimum` plus the floor of the scores it sees: what was rounded down was larger.
+    The new floor is `minimum` plus the floor of the scores it gets, since a score that was rounded down was larger.
     """
 
     def __init__(self, inner: Oracle, minimum: float) -> None:
@@ -75,7 +76,8 @@ class Thresholded(Wrapper):
 
 
 class Rounded(Wrapper):
-    """Rounds scores to `decimals` places, 0 to 6; a 0 then only means "below half a unit", the floor."""
+    """Rounds scores to `decimals` places, 0 to 6. A 0 then only means "at most half a unit of the last place", its
+    floor."""
 
     def __init__(self, inner: Oracle, decimals: int) -> None:
         if not 0 <= decimals <= MAX_DECIMALS:
@@ -85,7 +87,7 @@ class Rounded(Wrapper):
 
     def after(self, answer: Answer, tag: Tag | None) -> Answer:
         scores = _scores(answer, self)
-        # In float64: numpy rounds by scaling, and scaling in float32 would land beside the float32 nearest the decimal.
+        # In float64: numpy rounds by scaling, which in float32 can miss the float32 that is nearest to the decimal.
         values = np.round(scores.values.astype(np.float64), self._decimals).astype(np.float32)
         return Scores(values, max(scores.floor, 0.5 * 10.0**-self._decimals))
 
@@ -93,8 +95,8 @@ class Rounded(Wrapper):
 class ScoreNoise(Wrapper):
     """Adds Gaussian noise to the probabilities and clips them to [0, 1]; rows no longer sum to 1.
 
-    A floor set outside of it holds for the noisy score only. noise_std: of the noise, 0 or more, in units of
-    probability. first: queries of this run answered before.
+    A floor that a later wrapper sets bounds the noisy score only. noise_std: standard deviation of the noise, 0 or
+    more, in units of probability. first: queries of this run answered before.
     """
 
     def __init__(self, inner: Oracle, noise_std: float, seed: int = 0, first: int = 0) -> None:
@@ -112,7 +114,8 @@ class ScoreNoise(Wrapper):
 class InputNoise(Wrapper):
     """Adds Gaussian noise to the pixels and clips them to [0, 1].
 
-    noise_std: of the noise, 0 or more, in units of the pixel range. first: queries of this run answered before.
+    noise_std: standard deviation of the noise, 0 or more, in units of the pixel range. first: queries of this run
+    answered before.
     """
 
     def __init__(self, inner: Oracle, noise_std: float, seed: int = 0, first: int = 0) -> None:
@@ -129,17 +132,17 @@ class InputNoise(Wrapper):
 
 
 class Quantized(Wrapper):
-    """Sends 8-bit images, as a service that takes PNG files sees them: round(255 * x) / 255."""
+    """Rounds images to 8 bits, as a service that takes PNG files sees them: round(255 * x) / 255."""
 
     def before(self, images: torch.Tensor, tag: Tag | None) -> torch.Tensor:
-        check_shape(images, self.image_shape)  # arithmetic would turn 8-bit pixels into floats unseen
+        check_shape(images, self.image_shape)  # otherwise the arithmetic would accept integer pixels silently
         return images.mul(255.0).round_().div_(255.0)
 
 
 def _scores(answer: Answer, wrapper: Wrapper) -> Scores:
     if not isinstance(answer, Scores):
-        name, found = type(wrapper).__name__, type(answer).__name__
-        raise InvalidSpec(f"{name} needs scores, the oracle behind it answers {found}; put {name} inside of that one")
+        name, kind = type(wrapper).__name__, type(answer).__name__
+        raise InvalidSpec(f"{name} needs scores, but the oracle behind it answers {kind}; put {name} inside that one")
     return answer
 
 
@@ -151,9 +154,9 @@ def _check_noise(name: str, noise_std: float, seed: int, first: int) -> None:
 
 
 def _noise(seed: int, purpose: str, first: int, shape: tuple[int, ...], block: int) -> FloatArray:
-    """Standard normal float32 of `shape` (N, ...) for the queries first..first + N.
+    """Standard normal float32 noise of `shape` (N, ...) for the queries from `first` to `first + N - 1`.
 
-    Philox counts to 2**256; each block of queries owns one value of the counter's highest 64 bits.
+    Philox has a 256-bit counter; each block of queries has its own value of the counter's highest 64 bits.
     """
     key = int.from_bytes(hashlib.blake2b(f"{purpose}/{seed}".encode(), digest_size=16).digest(), "little")
     start = first // block

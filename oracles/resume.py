@@ -1,4 +1,4 @@
-"""How a killed run goes on: what earlier processes asked, and the records that have it already."""
+"""Resuming an interrupted run: what earlier processes asked, and a recorder that does not record it twice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from oracles.replay import Refusals, Replayed, StoredCall
 
 
 class StoredRefusal(Protocol):
-    """One refusal of a step, as a ledger keeps it."""
+    """One refused call of a step, as it is stored in a ledger."""
 
     @property
     def step(self) -> int: ...
@@ -27,7 +27,7 @@ class StoredRefusal(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Past:
-    """What earlier processes asked in a run: queries answered, the calls and the refusals, each in their order."""
+    """What earlier processes asked in a run: the number of answered queries, the calls and the refusals in order."""
 
     queries: int
     calls: Iterable[StoredCall]
@@ -35,14 +35,14 @@ class Past:
 
     @property
     def refused(self) -> Refusals:
-        """Why, by the id of the step; without those that were only told to come later."""
+        """The reason of each refusal by the id of its step, without refusals by the rate limit, which are repeated."""
         return {refusal.step: refusal.reason for refusal in self.refusals if refusal.reason != "rate"}
 
 
 class Remembered:
-    """A recorder around a recorder that has a run's past already: only what is new is written.
+    """A recorder for a resumed run: it passes on only calls and refusals that are not stored yet.
 
-    Raises ReplayMismatch when a stored refusal does not come again as it was.
+    Raises ReplayMismatch when a stored refusal does not occur again in the same way.
     """
 
     def __init__(self, recorder: Recorder, replayed: Replayed, refusals: Iterable[StoredRefusal]) -> None:
@@ -75,4 +75,6 @@ class Remembered:
 
 
 def _other_refusals() -> ReplayMismatch:
-    return ReplayMismatch("the ledger tells of other refusals; it is of other code or data: scan into a fresh --db")
+    return ReplayMismatch(
+        "the ledger holds other refusals; it was written with other code or data: scan into a fresh --db"
+    )

@@ -1,4 +1,4 @@
-"""A stack of oracles as a small piece of data, to and from TOML and JSON, and the one order it is built in."""
+"""The specification of a stack of oracles, to and from TOML and JSON, and the one order in which it is built."""
 
 from __future__ import annotations
 
@@ -34,47 +34,49 @@ _NEEDED = {
     **{"rate_burst": "rate_limit", "rate_policy": "rate_limit"},
     **{"near_duplicate_share": "near_duplicate", "near_duplicate_window": "near_duplicate"},
 }
-"""Fields that say nothing without another one."""
+"""Fields that have no effect without another one."""
 
 
 class OracleSpec(BaseModel):
-    """What stands between a caller and a model; the default tells every score exactly. Raises InvalidSpec.
-
-    top_k: tell only the k best classes. label_only: tell only the best. threshold: leave out scores below it, in
-    [0, 1]. decimals: round scores to as many places, 0 to 6. score_noise, input_noise: standard deviations, on
-    probabilities and on pixels. quantized: images pass through 8 bits. seed: of both noises.
-
-    rate_limit: images let through, as `10/second` or `1800/minute`, or calls, as `15 calls/second`; rate_burst: at once
-    (as many as the limit). rate_policy: a call that comes too soon has to `wait` (so if nothing is said), or is refused
-    and comes again when told to (`refuse`). near_duplicate: calls are refused whose images are as near as this to
-    earlier ones, as root mean square difference a pixel. near_duplicate_share: a call is refused where more than this
-    share of its images is (0.5 if nothing is said). near_duplicate_window: earlier images that are remembered (1000 if
-    nothing is said). price_per_thousand: of queries, in any money. seconds_per_call,
-    seconds_per_query: what an answer takes. real_time: all these seconds are slept too, and not only counted.
-    """
+    """What a service answers and refuses; the default answers every score exactly. Raises InvalidSpec."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    top_k: Annotated[int, Field(ge=1)] | None = None
-    label_only: bool = False
-    threshold: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
-    decimals: Annotated[int, Field(ge=0, le=MAX_DECIMALS)] | None = None
-    score_noise: Noise = 0.0
-    quantized: bool = False
-    input_noise: Noise = 0.0
-    seed: Annotated[int, Field(ge=0)] = 0
-    rate_limit: str | None = None
-    rate_burst: Annotated[int, Field(ge=1)] | None = None
-    rate_policy: Literal["wait", "refuse"] | None = None
-    near_duplicate: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
-    near_duplicate_share: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
-    near_duplicate_window: Annotated[int, Field(ge=1)] | None = None
-    price_per_thousand: Amount | None = None
-    seconds_per_call: Amount | None = None
-    seconds_per_query: Amount | None = None
-    real_time: bool = False
+    top_k: int | None = Field(None, ge=1, description="Answer only the top k classes with their scores.")
+    label_only: bool = Field(False, description="Answer only the top class (label-only, hard-label).")
+    threshold: float | None = Field(None, ge=0.0, le=1.0, description="Scores below this are set to 0; in [0, 1].")
+    decimals: int | None = Field(None, ge=0, le=MAX_DECIMALS, description="Round scores to this many places, 0 to 6.")
+    score_noise: Noise = Field(0.0, description="Standard deviation of Gaussian noise on the probabilities.")
+    quantized: bool = Field(False, description="Round images to 8 bits before the model.")
+    input_noise: Noise = Field(0.0, description="Standard deviation of Gaussian noise on the pixels, in [0, 1].")
+    seed: int = Field(0, ge=0, description="Seed of both kinds of noise.")
+    rate_limit: str | None = Field(
+        None, description="Images per time (`10/second`, `1800/minute`), or calls per time (`15 calls/second`)."
+    )
+    rate_burst: int | None = Field(
+        None, ge=1, description="Images or calls let through at once; as many as the limit by default."
+    )
+    rate_policy: Literal["wait", "refuse"] | None = Field(
+        None, description="A call over the limit waits (`wait`, the default) or is refused and repeated (`refuse`)."
+    )
+    near_duplicate: float | None = Field(
+        None,
+        gt=0.0,
+        allow_inf_nan=False,
+        description="Refuse calls with images this close to earlier ones; root mean square difference per pixel.",
+    )
+    near_duplicate_share: float | None = Field(
+        None, ge=0.0, lt=1.0, description="Share of a call's images above which it is refused; 0.5 by default."
+    )
+    near_duplicate_window: int | None = Field(
+        None, ge=1, description="Number of earlier images that are remembered; 1000 by default."
+    )
+    price_per_thousand: Amount | None = Field(None, description="Price of 1000 queries, in any currency.")
+    seconds_per_call: Amount | None = Field(None, description="Seconds that each answered call takes.")
+    seconds_per_query: Amount | None = Field(None, description="Seconds that each answered image takes.")
+    real_time: bool = Field(False, description="Sleep the simulated seconds as well.")
 
-    if not TYPE_CHECKING:  # checkers keep the constructor with its fields; everybody gets one typed line
+    if not TYPE_CHECKING:  # type checkers see pydantic's constructor; at run time an error is one line
 
         def __init__(self, /, **fields: object) -> None:
             try:
@@ -109,7 +111,7 @@ class OracleSpec(BaseModel):
 
     @property
     def timed(self) -> bool:
-        """Whether it states anything that takes simulated time."""
+        """Whether any field takes simulated time."""
         return any(v is not None for v in (self.rate_limit, self.seconds_per_call, self.seconds_per_query))
 
     @classmethod
@@ -137,7 +139,7 @@ class OracleSpec(BaseModel):
         return json.dumps(self.model_dump(exclude_none=True))
 
     def to_toml(self) -> str:
-        """Every field that is set, one a line; the fields are flat, and JSON's scalars are TOML's."""
+        """Every field that is set, one per line. The fields are scalars, which JSON and TOML write alike."""
         fields = self.model_dump(exclude_none=True)
         return "".join(f"{name} = {json.dumps(value)}\n" for name, value in fields.items())
 
@@ -147,7 +149,7 @@ BUILT_IN = {
     "label": OracleSpec(label_only=True),
     "noisy": OracleSpec(decimals=2, score_noise=0.05),
 }
-"""Specs with a name; `top1`, `top2`, ... are names too."""
+"""Specs by name. `top1`, `top2`, ... are names as well."""
 
 
 def load(source: str | Path) -> OracleSpec:
@@ -184,12 +186,12 @@ def build(
     past: Past | None = None,
     clock: ServiceClock | None = None,
 ) -> Oracle:
-    """Stack the wrappers of `spec` on `model`, in the one order.
+    """Stack the wrappers of `spec` on `model`, always in the same order.
 
     Outermost first: Patient > Recorded > RateLimited > NearDuplicateBlock > Replayed > Metered > LabelOnly | KeepTopK >
-    Thresholded > Rounded > ScoreNoise > Quantized > InputNoise > model. recorder: None keeps no record. past: what this
-    run asked before, told again before the model is asked, and where the noise goes on. clock: keeps the time of the
-    service. Raises InvalidSpec if the model has fewer classes than `top_k`.
+    Thresholded > Rounded > ScoreNoise > Quantized > InputNoise > model. recorder: None keeps no record. past: what
+    earlier processes of this run asked; it is replayed before the model is asked, and the noise continues after it.
+    clock: the simulated time of the service. Raises InvalidSpec if the model has fewer classes than `top_k`.
     """
     clock = ServiceClock(spec.real_time) if clock is None else clock
     oracle: Oracle = Metered(service(spec, model, 0 if past is None else past.queries), allowance)
@@ -204,11 +206,11 @@ def build(
 
 
 def service(spec: OracleSpec, model: Oracle, first: int = 0) -> Oracle:
-    """The model as `spec` lets it answer, without guards, budget and books: for asking a stored query again.
+    """The model with the restrictions and noise of `spec`, without guards, budget and records.
 
-    first: queries of the run answered before this one, which its noise is a function of.
+    Used to ask a stored query again. first: queries of the run answered before this one; the noise depends on it.
     """
-    return _restricted(spec, _blurred(spec, model, first))
+    return _restricted(spec, _noisy(spec, model, first))
 
 
 def _guarded(spec: OracleSpec, oracle: Oracle, clock: ServiceClock) -> Oracle:
@@ -221,7 +223,7 @@ def _guarded(spec: OracleSpec, oracle: Oracle, clock: ServiceClock) -> Oracle:
     return oracle
 
 
-def _blurred(spec: OracleSpec, oracle: Oracle, first: int) -> Oracle:
+def _noisy(spec: OracleSpec, oracle: Oracle, first: int) -> Oracle:
     if spec.input_noise > 0.0:
         oracle = InputNoise(oracle, spec.input_noise, spec.seed, first)
     if spec.quantized:

@@ -1,4 +1,4 @@
-"""A torch model as an oracle: folded, channels-last, in chunks that stay in the cache."""
+"""A torch model as an oracle: batch norms folded, channels-last, in chunks that fit the CPU cache."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from oracles.torch_options import PLAIN, Output, TorchOptions
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SUM_TOLERANCE = {"float32": 1e-3, "bfloat16": 1e-2}
-"""How far a row of probabilities may be from 1."""
+"""How far the sum of a row of probabilities may be from 1."""
 
-# What torch says when the shape is wrong; anything else may only mean that the model cannot take zero images.
+# Torch's messages about a wrong shape; any other error may only mean that the model cannot take an empty batch.
 _WRONG_SHAPE = re.compile(
     r"channels|cannot be multiplied|must match|normalized_shape|too small|Kernel size can't", re.I
 )
 
 
 class TorchOracle:
-    """Answers every score of a torch model, on a private copy in eval mode; the caller's module is never changed.
+    """Answers all scores of a torch model, from a private copy in eval mode; the caller's module is never changed.
 
     model: nn.Module or ScriptModule, from float32 (N, *image_shape) to (N, n_classes). image_shape: (C, H, W).
-    n_classes: checked if given, else found by sending zero images, or from the last weight. Raises ModelError when the
-    model cannot take such images, InvalidSpec on options that do not fit.
+    n_classes: checked if given, otherwise determined by an empty batch or from the last weight. Raises ModelError when
+    the model cannot take such images, InvalidSpec on options that do not fit.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class TorchOracle:
     ) -> None:
         self._options, self._image_shape = options, _checked_shape(image_shape)
         self._device, self._dtype = _device(options.device), DTYPES[options.precision]
-        self._model = prepare(model, self._device, self._dtype)  # first: it tells of a device that is not there
+        self._model = prepare(model, self._device, self._dtype)  # first, since it reports a missing device
         self._shift = _per_channel(options.mean, image_shape[0], self._device)
         self._scale = _per_channel(options.std, image_shape[0], self._device)
         self._pool = self._threads()
@@ -65,14 +65,14 @@ class TorchOracle:
 
     @property
     def output(self) -> Output:
-        """What the model's rows are taken for; `auto` until the first finite answer decides."""
+        """Whether the model's rows are logits or probabilities; `auto` until the first finite answer decides."""
         return self._output
 
     def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
-        """See `Oracle.query`; pixels are not checked to be in [0, 1], `Metered` does that.
+        """See `Oracle.query`. The range of the pixels is checked by `Metered`, not here.
 
-        Raises ModelError if the model fails, answers another shape than (N, n_classes), or rows that are no
-        probabilities where they should be. NaN is an answer.
+        Raises ModelError if the model fails, answers another shape than (N, n_classes), or answers rows that should be
+        probabilities and are not. NaN is a valid answer.
         """
         check_shape(images, self._image_shape)
         chunks = torch.split(images, self._options.chunk)
@@ -80,7 +80,8 @@ class TorchOracle:
         return Scores(self._probabilities(rows).numpy())
 
     def _threads(self) -> ThreadPoolExecutor | None:
-        """One torch thread a chunk: faster than all threads on one small chunk, and the same bits for any number."""
+        """One torch thread per chunk: faster than all threads on one small chunk, and bitwise independent of their
+        number."""
         threads = torch.get_num_threads()
         if threads == 1 or self._device.type != "cpu" or not self._model.parallel:
             return None
@@ -97,31 +98,31 @@ class TorchOracle:
         return _checked_rows(rows, len(images), self._n_classes)
 
     def _placed(self, images: torch.Tensor) -> torch.Tensor:
-        """A copy that the model may overwrite, normalised, in the layout and type it runs in."""
+        """A normalised copy, in the layout and type of the model, which the model may overwrite."""
         images = images.to(device=self._device, memory_format=self._model.layout, copy=True)
         if self._shift is not None and self._scale is not None:
             images = images.sub_(self._shift).div_(self._scale)
         return images.to(self._dtype)
 
-    def _find_classes(self, model: nn.Module, told: int | None) -> int:
-        self._n_classes = -1  # any number of columns, while it is being found
+    def _find_classes(self, model: nn.Module, given: int | None) -> int:
+        self._n_classes = -1  # accept any number of columns while it is unknown
         try:
-            found: int | None = self._forward(torch.empty(0, *self._image_shape)).shape[1]
+            answered: int | None = self._forward(torch.empty(0, *self._image_shape)).shape[1]
         except ModelError as error:
             if error.__cause__ is None:
                 raise
             if _WRONG_SHAPE.search(str(error.__cause__)):
                 wanted = ", ".join(map(str, self._image_shape))
                 raise ModelError(
-                    f"the model takes no images (N, {wanted}), the size of the data's: {one_line(error.__cause__)}; "
+                    f"the model does not take images (N, {wanted}), the size of the data: {one_line(error.__cause__)}; "
                     "give other data, or set image_size for another height and width"
                 ) from error
-            found = told if told is not None else _rows_of_last_weight(model)
-        if found is None or found < 2:
-            raise ModelError(f"the model has {found or 'an unknown number of'} classes; give n_classes, 2 or more")
-        if told is not None and told != found:
-            raise ModelError(f"n_classes is {told}, but the model answers {found} scores an image")
-        return found
+            answered = given if given is not None else _rows_of_last_weight(model)
+        if answered is None or answered < 2:
+            raise ModelError(f"the model has {answered or 'an unknown number of'} classes; give n_classes, 2 or more")
+        if given is not None and given != answered:
+            raise ModelError(f"n_classes is {given}, but the model answers {answered} scores per image")
+        return answered
 
     def _probabilities(self, rows: torch.Tensor) -> torch.Tensor:
         finite = rows[torch.isfinite(rows).all(dim=1)]
@@ -136,9 +137,9 @@ class TorchOracle:
 
 
 def _pool_of_single(threads: int) -> ThreadPoolExecutor:
-    """Threads that use one torch thread each, all of them started.
+    """A pool of started threads that use one torch thread each.
 
-    The last number that any thread sets is what new threads of the process begin with, so it is set back at the end.
+    New threads of the process begin with the number that any thread set last, so the old number is restored at the end.
     """
     pool, all_there = ThreadPoolExecutor(threads, "simkit-oracle", initializer=_use_one_thread), Barrier(threads)
     list(pool.map(lambda _: all_there.wait(), range(threads)))
@@ -149,7 +150,7 @@ def _pool_of_single(threads: int) -> ThreadPoolExecutor:
 
 
 def _use_one_thread() -> None:
-    torch.get_num_threads()  # a thread takes over the process's number when it is first asked: before, not after
+    torch.get_num_threads()  # the first call in a thread takes over the process's number, so it must come first
     torch.set_num_threads(1)
 
 
@@ -162,7 +163,7 @@ def _checked_rows(rows: object, images: int, n_classes: int) -> torch.Tensor:
         raise ModelError(f"the model answers {tuple(rows.shape)} for {images} images; it must be ({images}, classes)")
     if n_classes not in (-1, rows.shape[1]):
         raise ModelError(
-            f"the model answers {rows.shape[1]} scores an image, not {n_classes}; give the right n_classes"
+            f"the model answers {rows.shape[1]} scores per image, not {n_classes}; give the right n_classes"
         )
     return rows.to(device="cpu", dtype=torch.float32)
 
@@ -179,7 +180,7 @@ def _ends_in_softmax(model: nn.Module) -> bool:
 
 
 def _rows_of_last_weight(model: nn.Module) -> int | None:
-    """The outputs of the last linear or convolutional layer, in the order of definition; checked by every answer."""
+    """The number of outputs of the layer that is defined last. A wrong guess shows at the first answer."""
     weights = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
     return len(weights[-1]) if weights else None
 
@@ -201,5 +202,5 @@ def _per_channel(values: tuple[float, ...] | None, channels: int, device: torch.
     if values is None:
         return None
     if len(values) != channels:
-        raise InvalidSpec(f"mean and std have {len(values)} numbers for {channels} channels; give one a channel")
+        raise InvalidSpec(f"mean and std have {len(values)} numbers for {channels} channels; give one per channel")
     return torch.tensor(values, dtype=torch.float32, device=device).reshape(1, channels, 1, 1)

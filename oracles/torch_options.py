@@ -14,19 +14,20 @@ Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class TorchOptions:
-    """How a torch model is run; all of it belongs to a run's identity. Raises InvalidSpec.
-
-    output: what the model answers; `auto` decides at the first answer. mean, std: one number a channel, subtracted from
-    and divided into pixels in [0, 1] before the model. precision: of weights and images; scores are float32 always.
-    chunk: images a forward pass, about 50 on CPUs, where the activations stay in the cache. device: as torch writes it.
-    """
+    """How a torch model is run. Every option is part of a run's identity. Raises InvalidSpec."""
 
     output: Output = "auto"
+    """What the model answers: `logits` or `probabilities`; `auto` decides by the first answer."""
     mean: tuple[float, ...] | None = None
+    """Per-channel mean, subtracted from pixels in [0, 1]."""
     std: tuple[float, ...] | None = None
+    """Per-channel standard deviation, by which the pixels are divided after the mean is subtracted."""
     precision: Precision = "float32"
+    """Precision of weights and images: `float32` or `bfloat16`; scores are always float32."""
     chunk: int = 50
+    """Images per forward pass; with about 50 the activations stay in the cache of a CPU."""
     device: str = "cpu"
+    """The device as torch names it: `cpu`, `cuda`, `cuda:0`."""
 
     def __post_init__(self) -> None:
         for name, value, allowed in (

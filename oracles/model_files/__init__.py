@@ -1,4 +1,4 @@
-"""Reading models from files without ever running code that a file brings along."""
+"""Reads models from files without ever running code that a file contains."""
 
 from oracles.model_files.description import Description, LoadedModel
 from oracles.model_files.loading import load_model

@@ -1,4 +1,4 @@
-"""Modules made by name, untrained: simkit's own, torchvision's and timm's."""
+"""Untrained networks by name: simkit's own, torchvision's and timm's."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _EXTRAS = {"torchvision": "vision", "timm": "timm"}
 
 
 def find_architecture(name: str, own: Mapping[str, Architecture]) -> Architecture:
-    """What makes an untrained module of (image_shape, n_classes); nothing is ever downloaded.
+    """The function that makes an untrained module from (image_shape, n_classes); nothing is ever downloaded.
 
-    name: a key of `own`, `torchvision:resnet18`, or `timm:resnet18`. Raises ModelError, with the nearest names where
-    there is none such, and with what to install where the library cannot be loaded.
+    name: a key of `own`, `torchvision:resnet18`, or `timm:resnet18`. Raises ModelError, with the nearest names if there
+    is no such architecture, and with what to install if the library cannot be loaded.
     """
     library, colon, inner = name.partition(":")
     if colon and library in _EXTRAS:
@@ -47,10 +47,10 @@ def _imported(library: str) -> ModuleType:
         return importlib.import_module(library)
     except ModuleNotFoundError as error:
         raise ModelError(f"{library} architectures need {error.name}: {extra}") from error
-    except Exception as error:  # a torchvision for another torch fails when it registers its operators
+    except Exception as error:  # a torchvision built for another torch fails while registering its operators
         raise ModelError(
-            f"{library} cannot be loaded ({one_line(error)}): torchvision and torch must come from one index, both for "
-            f"CUDA or both for CPU; reinstall both: {extra}"
+            f"{library} cannot be loaded ({one_line(error)}): torchvision and torch must come from the same index, "
+            f"both for CUDA or both for CPU; reinstall both: {extra}"
         ) from error
 
 

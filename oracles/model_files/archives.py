@@ -1,4 +1,4 @@
-"""What may be known of a zip archive before anything in it is read."""
+"""Checks of a zip archive before any of its members is read."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from oracles.errors import ModelError, one_line
 
 _ALLOWANCE = 2**24
-"""Bytes that members may unpack to beyond twice the file: small archives of code are compressed well."""
+"""Bytes that the members may unpack to beyond twice the file size, since small archives of code compress well."""
 
 
 def members_of(path: Path) -> list[str]:
-    """The names in a zip archive; none if it is no archive. Raises ModelError on one that unpacks to far more."""
+    """The names in a zip archive, empty if the file is none. Raises ModelError on a damaged archive or a zip bomb."""
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
@@ -22,7 +22,7 @@ def members_of(path: Path) -> list[str]:
         return []
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
-    except Exception as error:  # zipfile meets damaged tables with whatever its parser stumbles upon
+    except Exception as error:  # zipfile raises errors of many types on damaged tables
         raise ModelError(f"{path} is a damaged archive: {one_line(error)}") from error
     unpacked, packed = sum(info.file_size for info in infos), path.stat().st_size
     if unpacked > 2 * packed + _ALLOWANCE:

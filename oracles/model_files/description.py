@@ -1,4 +1,4 @@
-"""What is known of a model in a file, besides its weights."""
+"""The description of a model in a file: what is known about it besides its weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAVE_INSTEAD = (
 
 @dataclass(frozen=True)
 class Description:
-    """What is known of a model besides its weights; None where nobody said.
+    """What is known about a model besides its weights; None where it is unknown.
 
     architecture: a name, see `find_architecture`. output: `logits` or `probabilities`.
     """
@@ -32,16 +32,16 @@ class Description:
     output: Output | None = None
 
 
-NOTHING_TOLD = Description()
+NOTHING_GIVEN = Description()
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A model out of a file, in eval mode, with what the file or the caller said of it.
+    """A model read from a file, in eval mode, with what the file or the caller states about it.
 
-    sha256: of the file's bytes, hexadecimal. name: the file's name without its suffix. batch: images that a forward
-    pass takes, where the file fixes them; fewer are filled up. libraries: those besides torch whose version may change
-    an answer, with it.
+    sha256: hash of the file's bytes, hexadecimal. name: the file's name without its suffix. batch: the number of images
+    per forward pass, where the file fixes it; smaller batches are filled up. libraries: names and versions of the
+    libraries besides torch that may change an answer.
     """
 
     module: nn.Module
@@ -56,7 +56,7 @@ class LoadedModel:
 
 
 def described(path: Path, metadata: Mapping[str, str]) -> Description:
-    """What a safetensors file says of its model in its metadata. Raises ModelError."""
+    """The description in the metadata of a safetensors file. Raises ModelError."""
     try:
         shape = json.loads(metadata["image_shape"]) if "image_shape" in metadata else None
         n_classes = json.loads(metadata["n_classes"]) if "n_classes" in metadata else None
@@ -71,19 +71,19 @@ def described(path: Path, metadata: Mapping[str, str]) -> Description:
     return Description(metadata.get("architecture"), None if shape is None else tuple(shape), n_classes, output)
 
 
-def completed(stated: Description, told: Description) -> Description:
-    """What the file states, and what was told where it is silent."""
-    filled = {name: value if value is not None else getattr(told, name) for name, value in vars(stated).items()}
+def completed(stated: Description, given: Description) -> Description:
+    """What the file states, and what the caller gave where the file states nothing."""
+    filled = {name: value if value is not None else getattr(given, name) for name, value in vars(stated).items()}
     return Description(**filled)
 
 
-def merged(path: Path, stated: Description, told: Description) -> Description:
-    """As `completed`; raises ModelError where the two disagree."""
-    for name, value in vars(told).items():
+def merged(path: Path, stated: Description, given: Description) -> Description:
+    """Like `completed`, but raises ModelError where the two disagree."""
+    for name, value in vars(given).items():
         in_file = getattr(stated, name)
         if None not in (value, in_file) and value != in_file:
             raise ModelError(f"{path} says {name} is {in_file}, but it was given as {value}; leave it out")
-    return completed(stated, told)
+    return completed(stated, given)
 
 
 def _check_numbers(shape: object, n_classes: object) -> None:

@@ -1,4 +1,4 @@
-"""Archives of torch.export, read as data: no pickle in them is opened and no expression evaluated.
+"""Reads archives of torch.export as data: no pickle in them is opened and no expression is evaluated.
 
 `torch.export.load` unpickles (weights with `use_pickle`, custom objects, sample inputs) and evaluates the text of
 symbolic sizes with sympy, so a file can run code through it (torch 2.13, `torch/export/pt2_archive/_package.py` and
@@ -25,12 +25,12 @@ from oracles.oracle import ImageShape
 
 _MODEL, _OLD = "/models/model.json", "serialized_exported_program.json"
 _SCHEMA = 8
-"""The major version of the format, of torch 2.8 to 2.13 (`torch/_export/serde/schema.py`)."""
+"""The major version of the format in torch 2.8 to 2.13 (`torch/_export/serde/schema.py`)."""
 
 
 @dataclass(frozen=True, eq=False)
 class ExportedFile:
-    """A graph ready to run. image_shape, n_classes, batch: as the graph fixes them, None where it does not."""
+    """A graph ready to run. image_shape, n_classes, batch: None where the graph does not fix them."""
 
     module: nn.Module
     image_shape: ImageShape | None
@@ -44,17 +44,17 @@ def is_exported(members: list[str]) -> bool:
 
 
 def read_exported(path: Path) -> ExportedFile:
-    """The program in `path`, which must take one batch of images and give one tensor of scores.
+    """The program in `path`, which must take one batch of images and return one tensor of scores.
 
-    Raises ModelError on a damaged archive, on anything but tensor operators and raw weights in it, and on a model that
-    was exported in training mode.
+    Raises ModelError on a damaged archive, on one that holds anything but tensor operators and raw weights, and on a
+    model that was exported in training mode.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             return _file_of(_Archive(archive))
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    except Exception as error:  # JSON of any shape: what is not as the format says shows as whatever reading it raises
+    except Exception as error:  # the JSON may have any content, and reading it may raise errors of any type
         raise ModelError(f"{path} is damaged or no archive of torch.export: {one_line(error)}") from error
 
 
@@ -63,10 +63,10 @@ class _Archive:
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
-        found = [name for name in archive.namelist() if name.endswith(_MODEL)]
-        if not found:
+        models = [name for name in archive.namelist() if name.endswith(_MODEL)]
+        if not models:
             raise ModelError("an archive of torch before 2.8; load it there, and save it with torch 2.8 or newer")
-        self._root = found[0].removesuffix(_MODEL)
+        self._root = models[0].removesuffix(_MODEL)
 
     def bytes(self, name: str) -> bytearray:
         return bytearray(self._archive.read(f"{self._root}/{name}"))
@@ -79,7 +79,9 @@ def _file_of(archive: _Archive) -> ExportedFile:
     program = archive.json(_MODEL[1:])
     major = program["schema_version"]["major"]
     if major != _SCHEMA:
-        raise ModelError(f"format {major} of torch.export is not known here, {_SCHEMA} is; give safetensors or ONNX")
+        raise ModelError(
+            f"format {major} of torch.export is not supported, only format {_SCHEMA}; give safetensors or ONNX"
+        )
     graph, signature = program["graph_module"]["graph"], program["graph_module"]["signature"]
     image, tensors = _inputs(archive, signature["input_specs"])
     rows = _output(signature["output_specs"])
@@ -87,7 +89,7 @@ def _file_of(archive: _Archive) -> ExportedFile:
     batch, *image_sizes = _sizes(graph["tensor_values"][image])
     n_classes = _sizes(graph["tensor_values"][rows])[-1]
     if graph["tensor_values"][image]["dtype"] != _FLOAT or len(image_sizes) != 3:
-        raise ModelError("its input is no float32 batch of images (N, channels, height, width)")
+        raise ModelError("its input is not a float32 batch of images (N, channels, height, width)")
     module: nn.Module = ExportedGraph(image, rows, steps, tensors)
     if batch is not None:
         module = FixedBatch(module, batch)
@@ -100,7 +102,7 @@ _FLOAT = next(number for number, dtype in DTYPES.items() if dtype is torch.float
 
 
 def _inputs(archive: _Archive, specs: list[dict[str, Any]]) -> tuple[str, dict[str, torch.Tensor]]:
-    """The name of the images, and every other input with its tensor."""
+    """The name of the input for images, and the tensor of every other input by name."""
     weights = _Payload(archive, "data/weights", "weights")
     constants = _Payload(archive, "data/constants", "constants")
     images, tensors = [], {}
@@ -116,7 +118,7 @@ def _inputs(archive: _Archive, specs: list[dict[str, Any]]) -> tuple[str, dict[s
         elif kind == "tensor_constant":
             tensors[value["arg"]["name"]] = constants.tensor(value["tensor_constant_name"])
         else:
-            raise ModelError(f"it takes a {kind}, and only tensors can be read safely")
+            raise ModelError(f"it takes a {kind}, but only tensors can be read safely")
     if len(images) != 1:
         raise ModelError(f"it takes {len(images)} inputs; export a model that takes one batch of images")
     return images[0], tensors
@@ -132,7 +134,7 @@ class _Payload:
     def tensor(self, name: str) -> torch.Tensor:
         entry = self._entries[name]
         if entry["use_pickle"] or entry["tensor_meta"] is None:
-            raise ModelError(f"{name} is kept as a pickle, which is never opened; export a model of plain tensors")
+            raise ModelError(f"{name} is stored as a pickle, which is never opened; export a model of plain tensors")
         meta = entry["tensor_meta"]
         data, dtype = self._archive.bytes(f"{self._folder}/{entry['path_name']}"), DTYPES[meta["dtype"]]
         sizes, strides = _sizes(meta), [size["as_int"] for size in meta["strides"]]
@@ -149,14 +151,14 @@ def _no_bytes(name: str) -> torch.Tensor:
 
 
 def _sizes(meta: Mapping[str, Any]) -> list[Any]:
-    """One number a dimension, None where it is left open."""
+    """One number per dimension, None where it is not fixed."""
     return [size.get("as_int") for size in meta["sizes"]]
 
 
 def _output(specs: list[dict[str, Any]]) -> str:
     kinds = [kind for spec in specs for kind in spec]
     if kinds != ["user_output"]:
-        raise ModelError(f"it gives {', '.join(kinds)[:200]}; export a model in eval mode with one output")
+        raise ModelError(f"it returns {', '.join(kinds)[:200]}; export a model in eval mode with one output")
     name: str = specs[0]["user_output"]["arg"]["as_tensor"]["name"]
     return name
 

@@ -26,7 +26,7 @@ DTYPES = {
     12: torch.bool,
     13: torch.bfloat16,
 }
-"""`ScalarType` in torch's `torch/_export/serde/schema.py`; complex and eight-bit floats are no images and no scores."""
+"""`ScalarType` in torch's `torch/_export/serde/schema.py`, without complex and 8-bit floating-point types."""
 
 _LAYOUTS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d, 4: torch.preserve_format}
 _STRIDED = 7
@@ -37,23 +37,23 @@ _ATEN = re.compile(r"torch\.ops\.aten\.([a-z_]\w*)\.([a-zA-Z]\w*)")
 _ON_SIZES = {f"_operator.{name}": getattr(operator, name) for name in ["add", "sub", "mul", "floordiv", "mod", "neg"]}
 _ON_SIZES |= {f"_operator.{name}": getattr(operator, name) for name in ["truediv", "eq", "ne", "lt", "le", "gt", "ge"]}
 _VIEWS = {"torch.ops.aten.view.default", "torch.ops.aten._unsafe_view.default"}
-"""Run as `reshape`: the same values, and channels-last images, which were not there at the export, are no obstacle."""
+"""Run as `reshape`, which gives the same values and also works on channels-last images, unlike `view`."""
 
 
 @dataclass(frozen=True)
 class Ref:
-    """What an earlier step gave, by name."""
+    """The result of an earlier step, by name."""
 
     name: str
 
 
 class Device:
-    """Stands for wherever the images are."""
+    """Stands for the device of the images."""
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One call. args, kwargs: values, `Ref`s, `Device`, and lists of them. names: of what it gives."""
+    """One call. args, kwargs: values, `Ref`s, `Device`, and lists of these. names: of its results."""
 
     call: Callable[..., Any]
     args: Sequence[Any]
@@ -84,8 +84,8 @@ class ExportedGraph(nn.Module):
         values[self._image] = images
         for step in self._steps:
             args = [_filled(arg, values, images) for arg in step.args]
-            given = step.call(*args, **{name: _filled(arg, values, images) for name, arg in step.kwargs.items()})
-            values.update(zip(step.names, given if step.several else (given,), strict=True))
+            result = step.call(*args, **{name: _filled(arg, values, images) for name, arg in step.kwargs.items()})
+            values.update(zip(step.names, result if step.several else (result,), strict=True))
             for name in step.last_uses:
                 del values[name]
         rows: torch.Tensor = values[self._rows]
@@ -93,7 +93,7 @@ class ExportedGraph(nn.Module):
 
 
 def step_of(node: Mapping[str, Any]) -> Step:
-    """One node of the graph. Raises ModelError on what is no tensor operator of torch's own."""
+    """One node of the graph. Raises ModelError on anything but one of torch's own tensor operators."""
     names, several = _names(node["outputs"])
     values = [(entry["name"], _argument(entry["arg"])) for entry in node["inputs"]]
     if node["target"] in _ON_SIZES:
@@ -105,11 +105,11 @@ def step_of(node: Mapping[str, Any]) -> Step:
 
 
 def _operator(target: str) -> Callable[..., Any]:
-    found = _ATEN.fullmatch(target)
-    if found is None or re.fullmatch(REFUSED, found[1]):
+    match = _ATEN.fullmatch(target)
+    if match is None or re.fullmatch(REFUSED, match[1]):
         raise ModelError(f"it calls {target[:80]}, which is not among the tensor operators that may be run")
     try:
-        call = getattr(getattr(torch.ops.aten, found[1]), found[2])
+        call = getattr(getattr(torch.ops.aten, match[1]), match[2])
     except AttributeError:
         call = None
     if not isinstance(call, torch._ops.OpOverload):
@@ -118,7 +118,7 @@ def _operator(target: str) -> Callable[..., Any]:
 
 
 def _names(outputs: Sequence[Mapping[str, Any]]) -> tuple[list[str], bool]:
-    """The names of what a step gives, and whether it gives them together."""
+    """The names of a step's results, and whether the call returns a sequence of them."""
     if len(outputs) == 1 and "as_tensors" in outputs[0]:
         return [value["name"] for value in outputs[0]["as_tensors"]], True
     return [_name(output) for output in outputs], len(outputs) != 1
@@ -134,7 +134,7 @@ def _name(output: Mapping[str, Any]) -> str:
         return name
     if kind == "as_none":
         return ""
-    raise ModelError(f"a step gives {kind}, and only tensors and sizes are taken")
+    raise ModelError(f"a step returns {kind}, but only tensors and sizes are supported")
 
 
 def _argument(arg: Mapping[str, Any]) -> Any:
@@ -146,7 +146,7 @@ def _argument(arg: Mapping[str, Any]) -> Any:
     if kind in _LISTS:
         return [_LISTS[kind](entry) for entry in value]
     if kind == "as_float":
-        return float(value)  # also the text of what JSON has no number for
+        return float(value)  # infinities and NaN are stored as text
     if kind == "as_floats":
         return [float(entry) for entry in value]
     if kind == "as_scalar_type":
@@ -173,7 +173,7 @@ def _reference(kind: str, value: Any) -> Any:
         return _argument(value)
     if kind == "as_optional_tensors":
         return [_argument(entry) for entry in value]
-    raise ModelError(f"a step takes {kind}, and only tensors, numbers and text are passed on")
+    raise ModelError(f"a step takes {kind}, but only tensors, numbers and text are supported")
 
 
 def _size(value: Mapping[str, Any]) -> Any:
@@ -190,7 +190,7 @@ def _filled(arg: Any, values: Mapping[str, Any], images: torch.Tensor) -> Any:
 
 
 def _find_last_uses(steps: list[Step], kept: set[str]) -> None:
-    """Let each step drop what no later one needs, so that a pass holds few tensors at once."""
+    """Let each step drop the values that no later step needs, which keeps the memory of a pass small."""
     needed = set(kept)
     for step in reversed(steps):
         used = {ref.name for arg in (*step.args, *step.kwargs.values()) for ref in _refs(arg)}

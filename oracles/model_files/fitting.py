@@ -1,4 +1,4 @@
-"""Weights into the module that they are for."""
+"""Loads weights into the architecture that they belong to, after a check of names, shapes and types."""
 
 from __future__ import annotations
 
@@ -18,33 +18,35 @@ Weights: TypeAlias = dict[str, torch.Tensor]
 _SHOWN = 3
 
 
-def assembled(path: Path, weights: Weights, own: Mapping[str, Architecture], known: Description) -> nn.Module:
-    """The architecture that `known` names, with these weights in it.
+def assembled(path: Path, weights: Weights, own: Mapping[str, Architecture], description: Description) -> nn.Module:
+    """A module of the described architecture with these weights.
 
-    Raises ModelError where something is not known, and lists missing keys, extra keys and other shapes.
+    Raises ModelError if the description is incomplete, and lists missing keys, unexpected keys and wrong shapes.
     """
-    if known.architecture is None or known.image_shape is None or known.n_classes is None:
-        raise ModelError(f"{path} holds weights alone; {_wanted(own, known)}")
+    if description.architecture is None or description.image_shape is None or description.n_classes is None:
+        raise ModelError(f"{path} holds only weights; {_wanted(own, description)}")
     try:
-        make = find_architecture(known.architecture, own)
+        make = find_architecture(description.architecture, own)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     try:
-        module = make(known.image_shape, known.n_classes)
+        module = make(description.image_shape, description.n_classes)
     except Exception as error:
-        raise ModelError(f"cannot make a {known.architecture} for {path}: {one_line(error)}") from error
-    _check_fit(path, known.architecture, weights, module.state_dict())
+        raise ModelError(f"cannot make a {description.architecture} for {path}: {one_line(error)}") from error
+    _check_fit(path, description.architecture, weights, module.state_dict())
     try:
         module.load_state_dict(weights)
     except Exception as error:
-        raise ModelError(f"cannot put the weights in {path} into a {known.architecture}: {one_line(error)}") from error
+        raise ModelError(
+            f"cannot put the weights in {path} into a {description.architecture}: {one_line(error)}"
+        ) from error
     return module
 
 
-def _wanted(own: Mapping[str, Architecture], known: Description) -> str:
-    """What is missing beside the weights, and what else would do."""
-    missing = [name for name in ("image_shape", "n_classes") if getattr(known, name) is None]
-    if known.architecture is not None:
+def _wanted(own: Mapping[str, Architecture], description: Description) -> str:
+    """Which settings are missing besides the weights, and what could be given instead."""
+    missing = [name for name in ("image_shape", "n_classes") if getattr(description, name) is None]
+    if description.architecture is not None:
         return f"give {', '.join(missing)} with it"
     names = ", ".join((*sorted(own), "torchvision:NAME", "timm:NAME"))
     more = f" and {', '.join(missing)}" if missing else ""
@@ -65,13 +67,13 @@ def _check_fit(path: Path, architecture: str, weights: Weights, wanted: Mapping[
         ),
         ("not plain floats", [f"{name} ({_kind(w)})" for name, w in weights.items() if not _fits(w, wanted.get(name))]),
     ]
-    found = [f"{what}: {_shortened(names)}" for what, names in problems if names]
-    if found:
-        raise ModelError(f"the weights in {path} do not fit {architecture}: {'; '.join(found)}")
+    misfits = [f"{what}: {_shortened(names)}" for what, names in problems if names]
+    if misfits:
+        raise ModelError(f"the weights in {path} do not fit {architecture}: {'; '.join(misfits)}")
 
 
 def _fits(weight: torch.Tensor, wanted: torch.Tensor | None) -> bool:
-    """Whether a plain copy keeps the values: integers or complex numbers would turn into other floats unseen."""
+    """Whether copying keeps the values; integers and complex numbers would silently become other floats."""
     floats = wanted is None or not wanted.is_floating_point() or weight.is_floating_point()
     return floats and weight.layout == torch.strided and not weight.is_quantized and not weight.is_meta
 

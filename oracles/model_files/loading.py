@@ -1,4 +1,4 @@
-"""A model file of any kind, told apart by what is in it."""
+"""Loads a model file of any supported format, which is recognised by the file's content."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from oracles.errors import ModelError
 from oracles.model_files.architectures import Architecture, library_of
 from oracles.model_files.archives import members_of
 from oracles.model_files.description import (
-    NOTHING_TOLD,
+    NOTHING_GIVEN,
     SAVE_INSTEAD,
     Description,
     LoadedModel,
@@ -28,26 +28,26 @@ from oracles.model_files.torchscript import read_torchscript
 from oracles.model_files.weights import read_safetensors, read_state_dict
 
 
-def load_model(path: str | Path, own: Mapping[str, Architecture], told: Description = NOTHING_TOLD) -> LoadedModel:
+def load_model(path: str | Path, own: Mapping[str, Architecture], given: Description = NOTHING_GIVEN) -> LoadedModel:
     """Read weights (`.safetensors`, or a state_dict saved by `torch.save`), TorchScript, `torch.export` or ONNX.
 
-    own: architectures by name, each making a module of (image_shape, n_classes); those of torchvision and timm are
-    known besides. told: fills in what the file does not say; plain weights need its architecture, image_shape and
-    n_classes. A safetensors file may say them in its metadata, each as text: architecture, n_classes, image_shape as
-    JSON, output. Raises ModelError on anything that cannot be read safely or does not fit, and where such metadata and
-    `told` disagree; the sizes that a graph fixes go before those told.
+    own: architectures by name, each a function that makes a module from (image_shape, n_classes); those of torchvision
+    and timm are known as well. given: fills in what the file does not state; plain weights need its architecture,
+    image_shape and n_classes. A safetensors file may state these in its metadata, each as text: architecture,
+    n_classes, image_shape as JSON, output. Raises ModelError on a file that cannot be read safely or does not fit, and
+    where such metadata and `given` disagree. The sizes that a graph fixes take precedence over `given`.
     """
     path = Path(path)
     digest = _digest(path)
-    read = _read(path, own, told)
-    known = read.known
+    read = _read(path, own, given)
+    description = read.description
     return LoadedModel(
         read.module.eval(),
-        known.image_shape,
-        known.n_classes,
-        known.output,
+        description.image_shape,
+        description.n_classes,
+        description.output,
         digest,
-        known.architecture,
+        description.architecture,
         path.stem,
         read.batch,
         read.libraries,
@@ -57,28 +57,28 @@ def load_model(path: str | Path, own: Mapping[str, Architecture], told: Descript
 @dataclass(frozen=True, eq=False)
 class _Read:
     module: nn.Module
-    known: Description
+    description: Description
     batch: int | None = None
     libraries: Mapping[str, str] = field(default_factory=dict)
 
 
-def _read(path: Path, own: Mapping[str, Architecture], told: Description) -> _Read:
+def _read(path: Path, own: Mapping[str, Architecture], given: Description) -> _Read:
     if path.suffix.lower() == ".onnx":
         onnx = read_onnx(path)
         stated = Description(image_shape=onnx.image_shape, n_classes=onnx.n_classes)
-        return _Read(onnx.module, completed(stated, told), onnx.batch, onnx.libraries)
+        return _Read(onnx.module, completed(stated, given), onnx.batch, onnx.libraries)
     if path.suffix.lower() == ".safetensors":
         weights, metadata = read_safetensors(path)
-        known = merged(path, described(path, metadata), told)
-        return _Read(assembled(path, weights, own, known), known, libraries=library_of(known.architecture))
+        full = merged(path, described(path, metadata), given)
+        return _Read(assembled(path, weights, own, full), full, libraries=library_of(full.architecture))
     members = members_of(path)
     if is_exported(members):
         exported = read_exported(path)
         stated = Description(image_shape=exported.image_shape, n_classes=exported.n_classes)
-        return _Read(exported.module, completed(stated, told), exported.batch)
+        return _Read(exported.module, completed(stated, given), exported.batch)
     if any(name.endswith("/constants.pkl") for name in members):
-        return _Read(read_torchscript(path), told)
-    return _Read(assembled(path, read_state_dict(path), own, told), told, libraries=library_of(told.architecture))
+        return _Read(read_torchscript(path), given)
+    return _Read(assembled(path, read_state_dict(path), own, given), given, libraries=library_of(given.architecture))
 
 
 def _digest(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""ONNX graphs, checked as data before a session is made of them, and run by onnxruntime on the CPU."""
+"""ONNX graphs, which are checked as data before a session is created, and run by onnxruntime on the CPU."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ INSTALL = "pip install 'b3d-simkit[onnx]'"
 
 _TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
 _OWN_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
-"""Of operators that onnxruntime brings along; all others come from libraries, and none is ever loaded."""
+"""Domains of the operators that onnxruntime contains; all others come from libraries, which are never loaded."""
 
 
 @dataclass(frozen=True, eq=False)
 class OnnxFile:
-    """A graph ready to run. image_shape, n_classes, batch: as the graph fixes them, None where it does not."""
+    """A graph ready to run. image_shape, n_classes, batch: None where the graph does not fix them."""
 
     module: nn.Module
     image_shape: ImageShape | None
@@ -39,8 +39,8 @@ class OnnxFile:
 def read_onnx(path: Path) -> OnnxFile:
     """The graph in `path` with one input of images (N, C, H, W) and one output (N, classes).
 
-    Raises ModelError on a damaged file, on weights that lie in other files, wherever in the graph that is said, on
-    operators of other people's libraries, and where onnxruntime or onnx is not installed.
+    Raises ModelError on a damaged file, on weights stored in other files (anywhere in the graph), on operators from
+    other libraries, and if onnxruntime or onnx is not installed.
     """
     onnx, onnxruntime = _imported("onnx"), _imported("onnxruntime")
     data = path.read_bytes()
@@ -50,7 +50,7 @@ def read_onnx(path: Path) -> OnnxFile:
         raise ModelError(f"{path} is damaged or no ONNX file: {one_line(error)}") from error
     _check_self_contained(path, model)
     session = _session(path, data, onnxruntime)
-    image, rows = _one(path, "input", session.get_inputs()), _one(path, "output", session.get_outputs())
+    image, rows = _single(path, "input", session.get_inputs()), _single(path, "output", session.get_outputs())
     batch, image_shape = _image_sizes(path, image)
     n_classes = rows.shape[1] if len(rows.shape or ()) == 2 and isinstance(rows.shape[1], int) else None
     module: nn.Module = ForeignModel(_Asking(session, image.name, rows.name, image.type), n_classes, thread_safe=True)
@@ -60,7 +60,7 @@ def read_onnx(path: Path) -> OnnxFile:
 
 
 class _Asking:
-    """One pass of a session; onnxruntime lets several threads ask it at once."""
+    """Runs a session on one batch; onnxruntime allows several threads at once."""
 
     def __init__(self, session: Any, image: str, rows: str, kind: str) -> None:
         self._session, self._image, self._rows, self._type = session, image, rows, _TYPES[kind]
@@ -82,12 +82,13 @@ def _check_self_contained(path: Path, model: Any) -> None:
         if kind == "TensorProto" and (message.external_data or message.data_location):
             where = next((entry.value for entry in message.external_data if entry.key == "location"), "another file")
             raise ModelError(
-                f"{path} is refused: weights ({message.name[:80]!r}) lie outside, in {where[:80]!r}; keep all in one "
+                f"{path} is refused: weights ({message.name[:80]!r}) lie outside, in {where[:80]!r}; store all in one "
                 "file: onnx.save(onnx.load(path), new, save_as_external_data=False)"
             )
         if kind == "NodeProto" and message.domain not in _OWN_DOMAINS and not _is_own_function(model, message):
             raise ModelError(
-                f"{path} needs the operator {message.domain[:80]}:{message.op_type[:80]} from a library; none is loaded"
+                f"{path} needs the operator {message.domain[:80]}:{message.op_type[:80]} from a library, and no "
+                "library is loaded"
             )
         if kind == "NodeProto" and message.op_type == "EPContext":
             raise ModelError(f"{path} is refused: it holds a compiled program (EPContext); export the model itself")
@@ -101,27 +102,28 @@ def _messages(message: Any) -> Iterator[Any]:
     """Every message inside a protobuf message, however deep: subgraphs, functions and attributes too."""
     waiting = [message]
     while waiting:
-        found = waiting.pop()
-        yield found
-        for field, value in found.ListFields():
+        nested = waiting.pop()
+        yield nested
+        for field, value in nested.ListFields():
             if field.message_type is not None:
                 waiting += value if field.is_repeated else [value]
 
 
 def _session(path: Path, data: bytes, onnxruntime: Any) -> Any:
-    """One thread a pass: passes run side by side, and answers depend on no number of threads."""
+    """A session with one thread per pass: passes run in parallel, and answers do not depend on the number of
+    threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what is wrong is raised, in one line
+    options.log_severity_level = 4  # errors are raised, in one line, and not logged
     options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # where it tells that it tries the same again
+        with contextlib.redirect_stdout(io.StringIO()):  # onnxruntime prints that it retries
             return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ModelError(f"{path} is an ONNX file that onnxruntime cannot run: {one_line(error)}") from error
 
 
-def _one(path: Path, what: str, values: list[Any]) -> Any:
+def _single(path: Path, what: str, values: list[Any]) -> Any:
     if len(values) != 1:
         names = ", ".join(value.name[:40] for value in values[:4])
         raise ModelError(f"{path} has {len(values)} {what}s ({names}); export a graph with one, from images to scores")
@@ -131,7 +133,7 @@ def _one(path: Path, what: str, values: list[Any]) -> Any:
 
 
 def _image_sizes(path: Path, image: Any) -> tuple[int | None, ImageShape | None]:
-    """The batch size and the shape of one image, each None where the graph leaves it open."""
+    """The batch size and the shape of one image, each None where the graph does not fix it."""
     if len(image.shape or ()) != 4:
         raise ModelError(f"{path} takes {image.shape}; it must take images (N, channels, height, width)")
     batch, *sizes = (size if isinstance(size, int) and size > 0 else None for size in image.shape)

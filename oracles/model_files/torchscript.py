@@ -1,4 +1,4 @@
-"""TorchScript archives: programs of tensor operators, of which those that touch files or memory unseen are refused."""
+"""Reads TorchScript archives, and refuses programs whose operators open files or access memory unchecked."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _OPERATOR = re.compile(rf"\baten::(?:{REFUSED})\b")
 
 
 def read_torchscript(path: Path) -> nn.Module:
-    """The ScriptModule in `path`, on the CPU; its code has not run yet. Raises ModelError.
+    """The ScriptModule in `path`, on the CPU, before any of its code has run. Raises ModelError.
 
-    What a class's `__setstate__` says runs while an archive is loaded, so an archive with one is not loaded.
+    The `__setstate__` of a class runs while an archive is loaded, so an archive with one is refused.
     """
     _check_nothing_runs(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a format that torch.export should follow
+            warnings.simplefilter("ignore")  # torch warns that TorchScript is to be replaced by torch.export
             load: Callable[..., torch.jit.ScriptModule] = torch.jit.load
             module = load(str(path), map_location="cpu")
             graph = str(module.inlined_graph)
     except Exception as error:
         raise ModelError(f"{path} is a TorchScript archive that cannot be loaded: {one_line(error)}") from error
-    if found := _OPERATOR.search(graph):
+    if operator := _OPERATOR.search(graph):
         raise ModelError(
-            f"{path} is refused: its code opens files or unchecked memory ({found[0]}); a classifier has no need to"
+            f"{path} is refused: its code opens files or unchecked memory ({operator[0]}), which no classifier needs"
         )
     if "prim::CallMethod" in graph:
-        raise ModelError(f"{path} is refused: it calls through an interface, so what it runs cannot be seen")
+        raise ModelError(f"{path} is refused: it calls through an interface, so its code cannot be checked")
     return module
 
 
@@ -48,4 +48,4 @@ def _check_nothing_runs(path: Path) -> None:
     except Exception as error:
         raise ModelError(f"{path} is a TorchScript archive that cannot be loaded: {one_line(error)}") from error
     if any(map(_AT_LOADING.search, code)):
-        raise ModelError(f"{path} is refused: it would run code while it is loaded (__setstate__); trace it again")
+        raise ModelError(f"{path} is refused: it would run code while being loaded (__setstate__); trace it again")

@@ -1,4 +1,4 @@
-"""Weights from safetensors files and from what torch.save wrote, unpickling tensors alone."""
+"""Reads weights from safetensors files and from files of torch.save, of which only tensors are unpickled."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (no dict)
-    except Exception as error:  # the library meets damaged headers with errors of several types
+    except Exception as error:  # the library raises errors of several types on damaged headers
         raise ModelError(f"{path} is damaged or no safetensors file: {one_line(error)}") from error
 
 
 def safetensors_metadata(path: Path) -> dict[str, str]:
-    """What a safetensors file says of itself; empty for another file, or a damaged one."""
+    """The metadata of a safetensors file; empty for a damaged file or one of another format."""
     if path.suffix.lower() != ".safetensors":
         return {}
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError):
-        return {}  # the one who reads the weights tells what is wrong
+        return {}  # reading the weights reports the problem
 
 
 def read_state_dict(path: Path) -> Weights:
     """The state_dict that torch.save wrote, or the one inside a training checkpoint. Raises ModelError."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols; what cannot be read is told below, in one line
+            warnings.simplefilter("ignore")  # about pickle protocols; a failure is reported below, in one line
             stored: Any = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path} is damaged, or holds Python objects that only running code from the file could rebuild, which is "
             f"refused; {SAVE_INSTEAD}"
         ) from error
-    except Exception as error:  # torch meets bytes that are no model with whatever its parser stumbles upon
+    except Exception as error:  # torch raises errors of many types on bytes that are not a model
         raise ModelError(f"{path} is damaged or no model file ({one_line(error)}); {SAVE_INSTEAD}") from error
     return weights_in(path, stored)
 

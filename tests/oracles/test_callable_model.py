@@ -67,7 +67,7 @@ def test_making_an_oracle_asks_nothing() -> None:
     [
         (Service(failing=3), "the model failed on images .*ConnectionError: 503"),
         (Service(rows=lambda images: shares(images)[1:]), r"answers \(49, 3\) for 50 images"),
-        (Service(rows=lambda images: shares(images)[:, 1:]), "answers 2 scores an image, not 3"),
+        (Service(rows=lambda images: shares(images)[:, 1:]), "answers 2 scores per image, not 3"),
         (Service(rows=lambda images: {"scores": []}), "answers a dict"),
         (Service(rows=lambda images: [["a"] * 3] * len(images)), "ValueError"),
     ],

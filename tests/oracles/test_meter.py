@@ -109,8 +109,8 @@ def test_only_a_refusal_for_the_budget_is_recorded_as_one() -> None:
 @pytest.mark.parametrize(
     ("tag", "says"),
     [
-        (Tag(1, unknown_rows(3)), "one row an image"),
-        (Tag(1, unknown_rows(2)[:, :1]), "one row an image"),
+        (Tag(1, unknown_rows(3)), "one row per image"),
+        (Tag(1, unknown_rows(2)[:, :1]), "one row per image"),
         (Tag(1, unknown_rows(2).astype(np.int64)), "int64.* int32"),
         (Tag(1, unknown_rows(2).astype(np.float32)), "float32.* int32"),
         (Tag(2, unknown_rows(2)), "step 2, which was not opened"),

@@ -133,7 +133,7 @@ def test_alone_it_answers_in_order_and_then_has_no_more() -> None:
     answers, calls = two_calls()
     oracle = alone(calls)
     assert [encode(oracle.query(random_images(2 + step), tag(step, 2 + step)))[1] for step in (0, 1)] == answers
-    with pytest.raises(NotStored, match="holds 5 queries of this run, 2 more"):
+    with pytest.raises(NotStored, match="holds 5 queries of this run, but 2 more"):
         oracle.query(random_images(2), tag(2, 2))
 
 

@@ -184,7 +184,7 @@ def test_noise_out_of_range(kind: type[ScoreNoise] | type[InputNoise], noise_std
 def test_score_restrictions_refuse_an_answer_without_scores() -> None:
     labels = LabelOnly(LinearOracle())
     for outer in (Rounded(labels, 1), Thresholded(labels, 0.1), ScoreNoise(labels, 0.1), KeepTopK(labels, 2)):
-        with pytest.raises(InvalidSpec, match="needs scores, the oracle behind it answers Labels"):
+        with pytest.raises(InvalidSpec, match="needs scores, but the oracle behind it answers Labels"):
             ask(outer, 1)
         assert outer.answered == 0
 

@@ -93,7 +93,7 @@ def test_a_spec_survives_toml_and_json(spec: OracleSpec) -> None:
         ({"sigma": 1.0}, "no field 'sigma'; the fields are top_k"),
         ({"seed": -1, "decimals": 9}, "and 1 more"),
         ({"self": 1}, "no field 'self'"),
-        ({"rate_limit": "10"}, r"rate_limit = '10': no rate limit; give 10/second, 1800/minute, or 15 calls/second"),
+        ({"rate_limit": "10"}, r"rate_limit = '10': not a rate limit; give 10/second, 1800/minute, or 15 calls/second"),
         ({"rate_limit": "10/second", "rate_policy": "ban"}, "rate_policy = 'ban'"),
         ({"rate_limit": "10/second", "rate_burst": 0}, "rate_burst = 0"),
         ({"rate_burst": 3}, "rate_burst is set without rate_limit"),

@@ -204,7 +204,7 @@ def test_classes_are_inferred_where_zero_images_cannot_be_sent() -> None:
 
 def test_a_wrong_inference_shows_at_the_first_answer() -> None:
     oracle = TorchOracle(ViewNet([]), SHAPE, n_classes=7)
-    with pytest.raises(ModelError, match="answers 4 scores an image, not 7"):
+    with pytest.raises(ModelError, match="answers 4 scores per image, not 7"):
         oracle.query(random_images(1, SHAPE))
 
 
@@ -216,7 +216,7 @@ def test_a_wrong_class_count_shows_at_once_where_zero_images_can_be_sent() -> No
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 12)])
 def test_a_wrong_image_shape_shows_at_once(shape: ImageShape) -> None:
     wanted = ", ".join(map(str, shape))
-    with pytest.raises(ModelError, match=rf"takes no images \(N, {wanted}\)") as caught:
+    with pytest.raises(ModelError, match=rf"does not take images \(N, {wanted}\)") as caught:
         TorchOracle(conv_net(), shape)
     assert "\n" not in str(caught.value)
 

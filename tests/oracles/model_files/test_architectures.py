@@ -60,7 +60,7 @@ def test_an_unknown_name_of_no_library_lists_what_there_is() -> None:
     ("error", "says"),
     [
         (ModuleNotFoundError(name="timm"), r"need timm: pip install 'b3d-simkit\[timm\]'"),
-        (RuntimeError("operator torchvision::nms does not exist"), "must come from one index"),
+        (RuntimeError("operator torchvision::nms does not exist"), "must come from the same index"),
     ],
 )
 def test_a_library_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch, error: Exception, says: str) -> None:

@@ -73,7 +73,7 @@ def test_code_that_runs_at_loading_is_refused(tmp_path: Path) -> None:
                 else b""
             )
             new.writestr(name, old.read(name) + more)
-    assert "while it is loaded" in refusal(tmp_path / "a.pt")
+    assert "while being loaded" in refusal(tmp_path / "a.pt")
 
 
 def test_a_plain_model_is_loaded(tmp_path: Path) -> None:
