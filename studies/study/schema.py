@@ -47,7 +47,7 @@ def field_sentences(docstring: str, names: list[str]) -> dict[str, str]:
     text = " ".join(docstring.split())
     known = "|".join(map(re.escape, names))
     starts = list(re.finditer(rf"(?<![\w{{\"])((?:{known})(?: \([^)]*\))?(?:, (?:{known})(?: \([^)]*\))?)*): ", text))
-    ends = [match.start() for match in starts[1:]] + [len(text)]
+    ends = [*(match.start() for match in starts), len(text)][1:]
     found: dict[str, str] = {}
     for match, end in zip(starts, ends, strict=True):
         meaning = text[match.end() : end].strip().rstrip(".;")
