@@ -42,39 +42,46 @@ class OracleSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    top_k: int | None = Field(None, ge=1, description="Answer only the top k classes with their scores.")
-    label_only: bool = Field(False, description="Answer only the top class (label-only, hard-label).")
-    threshold: float | None = Field(None, ge=0.0, le=1.0, description="Scores below this are set to 0; in [0, 1].")
-    decimals: int | None = Field(None, ge=0, le=MAX_DECIMALS, description="Round scores to this many places, 0 to 6.")
-    score_noise: Noise = Field(0.0, description="Standard deviation of Gaussian noise on the probabilities.")
-    quantized: bool = Field(False, description="Round images to 8 bits before the model.")
-    input_noise: Noise = Field(0.0, description="Standard deviation of Gaussian noise on the pixels, in [0, 1].")
-    seed: int = Field(0, ge=0, description="Seed of both kinds of noise.")
+    top_k: int | None = Field(default=None, ge=1, description="Answer only the top k classes with their scores.")
+    label_only: bool = Field(default=False, description="Answer only the top class (label-only, hard-label).")
+    threshold: float | None = Field(
+        default=None, ge=0.0, le=1.0, description="Scores below this are set to 0; in [0, 1]."
+    )
+    decimals: int | None = Field(
+        default=None, ge=0, le=MAX_DECIMALS, description="Round scores to this many places, 0 to 6."
+    )
+    score_noise: Noise = Field(default=0.0, description="Standard deviation of Gaussian noise on the probabilities.")
+    quantized: bool = Field(default=False, description="Round images to 8 bits before the model.")
+    input_noise: Noise = Field(
+        default=0.0, description="Standard deviation of Gaussian noise on the pixels, in [0, 1]."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of both kinds of noise.")
     rate_limit: str | None = Field(
-        None, description="Images per time (`10/second`, `1800/minute`), or calls per time (`15 calls/second`)."
+        default=None, description="Images per time (`10/second`, `1800/minute`), or calls per time (`15 calls/second`)."
     )
     rate_burst: int | None = Field(
-        None, ge=1, description="Images or calls let through at once; as many as the limit by default."
+        default=None, ge=1, description="Images or calls let through at once; as many as the limit by default."
     )
     rate_policy: Literal["wait", "refuse"] | None = Field(
-        None, description="A call over the limit waits (`wait`, the default) or is refused and repeated (`refuse`)."
+        default=None,
+        description="A call over the limit waits (`wait`, the default) or is refused and repeated (`refuse`).",
     )
     near_duplicate: float | None = Field(
-        None,
+        default=None,
         gt=0.0,
         allow_inf_nan=False,
         description="Refuse calls with images this close to earlier ones; root mean square difference per pixel.",
     )
     near_duplicate_share: float | None = Field(
-        None, ge=0.0, lt=1.0, description="Share of a call's images above which it is refused; 0.5 by default."
+        default=None, ge=0.0, lt=1.0, description="Share of a call's images above which it is refused; 0.5 by default."
     )
     near_duplicate_window: int | None = Field(
-        None, ge=1, description="Number of earlier images that are remembered; 1000 by default."
+        default=None, ge=1, description="Number of earlier images that are remembered; 1000 by default."
     )
-    price_per_thousand: Amount | None = Field(None, description="Price of 1000 queries, in any currency.")
-    seconds_per_call: Amount | None = Field(None, description="Seconds that each answered call takes.")
-    seconds_per_query: Amount | None = Field(None, description="Seconds that each answered image takes.")
-    real_time: bool = Field(False, description="Sleep the simulated seconds as well.")
+    price_per_thousand: Amount | None = Field(default=None, description="Price of 1000 queries, in any currency.")
+    seconds_per_call: Amount | None = Field(default=None, description="Seconds that each answered call takes.")
+    seconds_per_query: Amount | None = Field(default=None, description="Seconds that each answered image takes.")
+    real_time: bool = Field(default=False, description="Sleep the simulated seconds as well.")
 
     if not TYPE_CHECKING:  # type checkers see pydantic's constructor; at run time an error is one line
 
