@@ -1,4 +1,4 @@
-"""Where a table goes and in which form: checked before a line is read."""
+"""Output files and their formats, checked before any input is read."""
 
 from __future__ import annotations
 
@@ -14,70 +14,70 @@ from simkit.errors import ConfigError
 Format: TypeAlias = Literal["text", "csv", "json", "html"]
 
 _FORMATS: Mapping[str, Format] = MappingProxyType({".txt": "text", ".csv": "csv", ".json": "json", ".html": "html"})
-"""By how a file's name ends."""
+"""The format of a file by its suffix."""
 
 
 def format_of(out: Path | None) -> Format:
-    """By how the name ends; `text` without a name. Raises ConfigError where it ends otherwise."""
+    """The format by the suffix of `out`, `text` for None. Raises ConfigError for another suffix."""
     form = "text" if out is None else _FORMATS.get(out.suffix.lower())
     if form is None:
-        raise ConfigError(f"--out {out}: name a file that ends in {', '.join(_FORMATS)}, or say the --format")
+        raise ConfigError(f"--out {out}: name a file that ends in {', '.join(_FORMATS)}, or give --format")
     return form
 
 
 def checked_place(out: Path, files: Sequence[Path], endings: Collection[str] = _FORMATS) -> Path:
-    """`out`; one that is there and has one of these endings is replaced, and nothing else is.
+    """`out`, if it may be written: an existing file is replaced only if it has one of these endings.
 
-    Raises ConfigError where the lines are read from it, StorageError.
+    Raises ConfigError where `out` is one of the input `files`, else StorageError.
     """
     if out.resolve() in [file.resolve() for file in files]:
-        raise ConfigError(f"--out {out}: the lines are read from there; name another file")
+        raise ConfigError(f"--out {out}: is an input file; name another file")
     if out.is_dir():
-        raise StorageError(f"{out}: a folder; name a file in it")
+        raise StorageError(f"{out}: is a folder; name a file in it")
     if out.exists() and out.suffix.lower() not in endings:
-        raise StorageError(f"{out}: there already; name a file that ends in {', '.join(endings)}, or take it away")
+        raise StorageError(f"{out}: exists already; name a file that ends in {', '.join(endings)}, or remove this one")
     if not out.parent.is_dir():
-        raise StorageError(f"{out}: there is no folder {out.parent}; make it, or name another file")
+        raise StorageError(f"{out}: the folder {out.parent} does not exist; create it, or name another file")
     if not os.access(out.parent, os.W_OK):
-        raise StorageError(f"{out}: {out.parent} may not be written; name another file")
+        raise StorageError(f"{out}: the folder {out.parent} is not writable; name another file")
     return out
 
 
 _BESIDE = ("", "-wal", "-shm", "-journal", ".lock")
-"""Files of a ledger by what follows its name."""
+"""Suffixes of the files that belong to a ledger."""
 
 _BEGINS = b"<!DOCTYPE html>"
 
 
 def checked_report_place(db: Path, out: Path | None) -> Path:
-    """`out`, or `DB.html` beside the ledger; a page that is there is replaced, and nothing else is.
+    """`out`, or `DB.html` beside the ledger for None; an existing file is replaced only if it is a page.
 
-    Raises ConfigError for the ledger itself, and StorageError.
+    Raises ConfigError for the ledger itself, else StorageError.
     """
     page = db.with_name(f"{db.name}.html") if out is None else out
     if page.resolve() in [db.resolve().with_name(db.resolve().name + suffix) for suffix in _BESIDE]:
-        raise ConfigError(f"--out {page}: that is the ledger; name another file")
+        raise ConfigError(f"--out {page}: is the ledger; name another file")
     return checked_page(page)
 
 
 def checked_page(page: Path) -> Path:
-    """`page`, if a page may be written there; one that is there is replaced, and nothing else is.
+    """`page`, if a page may be written there: an existing file is replaced only if it is a page.
 
     Raises StorageError.
     """
     if page.is_dir():
-        raise StorageError(f"{page}: a folder; name a file for the report")
+        raise StorageError(f"{page}: is a folder; name a file for the report")
     if page.exists() and not _is_page(page):
-        raise StorageError(f"{page}: there already, and no HTML page; name another file, or take it away")
+        raise StorageError(f"{page}: exists already and is not an HTML page; name another file, or remove this one")
     if not page.parent.is_dir():
-        raise StorageError(f"{page}: there is no folder {page.parent}; make it, or name another file")
+        raise StorageError(f"{page}: the folder {page.parent} does not exist; create it, or name another file")
     if not os.access(page.parent, os.W_OK):
-        raise StorageError(f"{page}: {page.parent} may not be written; name another file with --out")
+        raise StorageError(f"{page}: the folder {page.parent} is not writable; name another file with --out")
     return page
 
 
 def _is_page(page: Path) -> bool:
-    """Whether it is a file that begins as a report does, or an empty one: not a ledger, a model or a device."""
+    """Whether `page` is an empty file or begins like a report, unlike a ledger, a model or a device."""
     if not page.is_file():
         return False
     try:

@@ -1,6 +1,7 @@
-"""The figure system: how every matplotlib figure of simkit looks, where it is drawn, and how it is saved.
+"""The figure system: how every matplotlib figure of simkit is styled, drawn and saved.
 
-matplotlib is imported where something is drawn, never pyplot: it keeps global state.
+matplotlib is slow to import, so it is imported only where something is drawn; pyplot is not used, as it keeps global
+state.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ if TYPE_CHECKING:
 Form: TypeAlias = Literal["png", "svg"]
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Of Okabe and Ito, told apart by the colour-blind; with the lines below 28 curves look different."""
+"""The palette of Okabe and Ito, which colour-blind readers can distinguish; with four line styles it gives 28 looks."""
 
 _LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 
 _GRID = "#e4e8ec"
 
 SETTINGS: dict[Any, Any] = {"text.parse_math": False, "svg.hashsalt": "simkit", "svg.fonttype": "path"}
-"""A `$` in a name is no formula; equal curves give equal files; the same letters wherever it is shown."""
+"""A `$` in a name starts no formula, equal figures give equal files, and text is drawn without the viewer's fonts."""
 
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """A figure in all its forms. name: of its files. alt: what it shows, in words. csv: what is drawn."""
+    """A figure in all its formats. name: of its files. alt: a description for screen readers. csv: the drawn values."""
 
     name: str
     title: str
@@ -50,7 +51,7 @@ class Drawing:
 
 
 def rendered(draw: Callable[[], Figure], form: Form) -> bytes:
-    """A figure, drawn and saved under `SETTINGS`, as a file of that form without a date."""
+    """The figure that `draw` makes, drawn and saved under `SETTINGS` in that format and without a date."""
     from matplotlib import rc_context  # slow to import
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -64,7 +65,7 @@ def rendered(draw: Callable[[], Figure], form: Form) -> bytes:
 
 @contextmanager
 def axes_to_draw_on(axes: Axes | None, size: tuple[float, float]) -> Iterator[Axes]:
-    """`axes`, or those of a new figure of that size in inches; whatever is written there meanwhile is no formula."""
+    """`axes`, or those of a new figure of that size in inches; their text is never read as a formula."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.text import Text
@@ -74,11 +75,11 @@ def axes_to_draw_on(axes: Axes | None, size: tuple[float, float]) -> Iterator[Ax
         yield target
         for text in target.findobj(Text):
             assert isinstance(text, Text)
-            text.set_parse_math(False)  # those of axes that were made elsewhere
+            text.set_parse_math(False)  # axes made elsewhere do not follow SETTINGS
 
 
 def looks(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """How each curve is drawn, by its label: one look over all panels."""
+    """The colour and line style of each curve by its label, the same in all panels."""
     return {
         label: {"color": COLOURS[number % len(COLOURS)], "linestyle": _LINES[number % len(_LINES)], "linewidth": 1.8}
         for number, label in enumerate(dict.fromkeys(labels))
@@ -86,7 +87,7 @@ def looks(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def plain(axes: Axes, grid: Literal["both", "x", "y"] = "both", hidden: Sequence[str] = ("top", "right")) -> None:
-    """A faint grid behind what is drawn, and no frame but at the axes."""
+    """Draw a faint grid behind everything else, and hide the frame on these sides."""
     axes.grid(axis=grid, color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     for side in hidden:
@@ -94,7 +95,7 @@ def plain(axes: Axes, grid: Literal["both", "x", "y"] = "both", hidden: Sequence
 
 
 def in_short(axis: Axis) -> None:
-    """Numbers as `300`, `1.5k`, `2M`; those of matplotlib's logarithmic axes are formulas."""
+    """Write the numbers of an axis as `300`, `1.5k`, `2M`, where matplotlib would use powers of ten."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
@@ -102,7 +103,7 @@ def in_short(axis: Axis) -> None:
 
 
 def logarithmic(axes: Axes, which: Literal["x", "y"], steps: Sequence[float]) -> None:
-    """A logarithmic axis with marks at these multiples of every power of ten, in short numbers."""
+    """Make an axis logarithmic, with ticks at these multiples of every power of ten and short numbers."""
     from matplotlib.ticker import LogLocator
 
     axis: Axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
@@ -112,7 +113,7 @@ def logarithmic(axes: Axes, which: Literal["x", "y"], steps: Sequence[float]) ->
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    """What a figure draws, for programs."""
+    """The values that a figure draws, as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 def money_words(value: float) -> str:
-    """Three digits where there are so many: `0.0042`, `1.25`, `340`."""
+    """An amount of money with three significant digits, as in `0.0042`, `1.25`, `340`."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def short(queries: float) -> str:
-    """`300`, `1.5k`, `2M`."""
+    """A number of queries in short form, as in `300`, `1.5k`, `2M`."""
     return f"{queries / 1e6:g}M" if queries >= 1e6 else f"{queries / 1e3:g}k" if queries >= 1e3 else f"{queries:g}"
 
 
 def number(value: float | None) -> str:
-    """With thousands separated, and a decimal or two where the value is small; a dash for None."""
+    """A number with separated thousands, and with one or two decimals where it is small; a dash for None."""
     if value is None:
-        return "–"  # noqa: RUF001 (a dash is what it is)
+        return "–"  # noqa: RUF001 (an en dash is meant)
     if not math.isfinite(value):
         return str(value)
     if value == int(value) or abs(value) >= 1000:
@@ -37,25 +37,35 @@ def percent(value: float | None) -> str:
 
 
 def interval(value: Share) -> str:
-    """`31 of 32 (84 to 99 %)`; for nothing tried, `not tried`."""
+    """A share with its Wilson interval, as in `31 of 32 (84 to 99 %)`; `not tried` without trials."""
     if value.low is None or value.high is None:
         return "not tried"
     return f"{value.hits} of {value.trials} ({100 * value.low:.0f} to {100 * value.high:.0f} %)"
 
 
+def class_label(target: int, names: Sequence[str] = ()) -> str:
+    """A class by its number and name, as in `3 cat`; by its number alone where the name is unknown or the same."""
+    return labelled(target, names[target] if target < len(names) else "")
+
+
+def labelled(target: int, name: str) -> str:
+    """A class by its number and name, as in `3 cat`; by its number alone where `name` is empty or that number."""
+    return str(target) if name in ("", str(target)) else f"{target} {name}"
+
+
 def moment(at: float) -> str:
-    """Seconds since 1970 as a date and time."""
+    """A time in seconds since 1970 as date and time in UTC."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def last_part(name: str) -> str:
-    """The last part of a path; any other name as it is."""
+    """The last part of a path; any other name unchanged."""
     return name.rstrip("/").rpartition("/")[2] or name
 
 
 def size_words(rule: str, limit: float) -> str:
-    """Which masks a rule of that name flags, by its size limit in pixels."""
-    if limit <= 0.0:  # the anomaly index of sizes that lie far apart
+    """The mask sizes that a rule of that name flags, as in `under 5.50 pixels`. limit: in pixels."""
+    if limit <= 0.0:  # by the anomaly index, where the sizes of all classes differ widely
         return "of no size at all"
     return f"{'of at most' if rule == 'small_patch' else 'under'} {number(limit)} pixels"
 
@@ -63,14 +73,14 @@ def size_words(rule: str, limit: float) -> str:
 NONE = "-"
 
 _LONGEST = 40
-"""Characters of a setting that are told."""
+"""Maximum number of characters shown of a setting."""
 
 _SETTINGS = 3
-"""Settings of a method that are named."""
+"""Maximum number of settings shown of a method."""
 
 
 def right_words(value: Share) -> str:
-    """`58/60 96.7% (89-99)`."""
+    """A share with percentage and interval, as in `58/60 96.7% (89-99)`."""
     if value.rate is None:
         return NONE
     percent = f"{100 * value.rate:.1f}".removesuffix(".0")
@@ -78,22 +88,22 @@ def right_words(value: Share) -> str:
 
 
 def share_words(value: Share) -> str:
-    """`44/45 (88-100)`."""
+    """A share with its interval, as in `44/45 (88-100)`."""
     return NONE if value.rate is None else f"{value.hits}/{value.trials} {bounds(value)}"
 
 
 def counted(value: Share) -> str:
-    """`44/45`."""
+    """A share as a fraction, as in `44/45`."""
     return f"{value.hits}/{value.trials}" if value.trials else NONE
 
 
 def bounds(value: Share) -> str:
-    """The interval in percent, `(88-100)`."""
+    """The interval of a share in percent, as in `(88-100)`."""
     return "" if value.low is None or value.high is None else f"({100 * value.low:.0f}-{100 * value.high:.0f})"
 
 
 def ranking_words(value: Ranking) -> str:
-    """`0.97 (0.92-0.99)`; a perfect parting has no interval."""
+    """An AUROC with its interval, as in `0.97 (0.92-0.99)`; there is no interval where the separation is perfect."""
     if value.auroc is None:
         return NONE
     interval = "" if value.low is None or value.high is None else f" ({value.low:.2f}-{value.high:.2f})"
@@ -101,7 +111,7 @@ def ranking_words(value: Ranking) -> str:
 
 
 def amount(value: float | None) -> str:
-    """Three digits and a letter: `984`, `41.2k`, `1.25M`."""
+    """An amount with three significant digits and a unit letter, as in `984`, `41.2k`, `1.25M`."""
     if value is None:
         return NONE
     for letter, unit in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
@@ -115,7 +125,7 @@ def _decimals(value: float) -> int:
 
 
 def spread_words(value: Spread) -> str:
-    """Median and p90, `41.2k / 98.3k`."""
+    """Median and 90th percentile, as in `41.2k / 98.3k`."""
     return NONE if value.median is None else f"{amount(value.median)} / {amount(value.p90)}"
 
 
@@ -124,15 +134,15 @@ def _short(setting: str) -> str:
 
 
 def changed_words(changed: Sequence[tuple[str, str]]) -> str:
-    """The first settings that set a method apart, `search.steps=120`, and how many more; empty for none."""
-    told = [f"{name}={_short(setting)}" for name, setting in changed[:_SETTINGS]]
-    more = len(changed) - len(told)
-    return ", ".join(told + ([f"and {more} more"] if more else []))
+    """The first settings in which a method differs, as in `search.steps=120, and 2 more`; empty for none."""
+    shown = [f"{name}={_short(setting)}" for name, setting in changed[:_SETTINGS]]
+    more = len(changed) - len(shown)
+    return ", ".join(shown + ([f"and {more} more"] if more else []))
 
 
 def left_out_words(split: str, left_out: Sequence[tuple[str, int]]) -> str:
-    """The lines of other splits, (split, lines), in one sentence; empty for none."""
+    """The lines left out because they are of another split, in one sentence; empty for none."""
     if not left_out:
         return ""
-    told = ", ".join(f"{count} of {other}" for other, count in left_out)
-    return f"Shown is the split {split} alone. Lines left out: {told} (--split shows them)."
+    others = ", ".join(f"{count} of split {other}" for other, count in left_out)
+    return f"Only the split {split} is shown. Lines left out: {others} (use --split to show them)."

@@ -1,4 +1,4 @@
-"""A table before it is drawn: sections of grids of words."""
+"""Tables as plain data, before they become text or HTML: sections that consist of grids of cells."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shown:
-    """A share in words; a page draws it, too."""
+    """A cell with a share in words, which a page also draws as a bar."""
 
     share: Share
     words: str
@@ -19,7 +19,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Grid:
-    """Rows under columns, the first of which names the row. note: how to read it, may be empty."""
+    """A table whose first column names the rows. note: a remark below the table; may be empty."""
 
     title: str
     columns: tuple[str, ...]
@@ -29,7 +29,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Section:
-    """Grids about one thing, with what to know before and after them; each may be empty."""
+    """A titled group of grids, with a text before and after them; both may be empty."""
 
     title: str
     intro: str

@@ -1,4 +1,4 @@
-"""Records as HTML pages that need nothing but themselves: the one environment of all templates."""
+"""The jinja2 environment in which every self-contained HTML page is rendered."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from studies.render.grids import Shown
 
 
 def environment() -> Environment:
-    """What every page is rendered in: the templates beside this file, with the filters that all of them may use."""
-    made = Environment(
+    """A new environment with the templates beside this file and the filters that all of them may use."""
+    templates = Environment(
         loader=PackageLoader("studies.render"),
         autoescape=True,  # names of zoos, detectors and models come from users
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["code"] = _code
-    made.tests["shown"] = lambda cell: isinstance(cell, Shown)
-    return made
+    templates.filters["code"] = _code
+    templates.tests["shown"] = lambda cell: isinstance(cell, Shown)
+    return templates
 
 
 def _code(note: str) -> Markup:
-    """What stands between backticks as code."""
+    """The note as HTML, with text between backticks as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(note))))

@@ -1,4 +1,4 @@
-"""A picture of triggers side by side: the original, and what was found of it."""
+"""Pictures of triggers side by side, such as an original trigger and its reversed ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BACKGROUND = np.array([0.75, 0.85, 1.0], np.float32)[:, None, None]
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One column of a row: two images (C, H, W) below a title; None leaves the place empty."""
+    """One column of a row: a title above two images (C, H, W), each of which may be missing."""
 
     title: str
     upper: FloatArray | None = None
@@ -31,25 +31,25 @@ class Panel:
 
 
 def compare_triggers(path: Path, triggers: Mapping[str, Trigger], image: FloatArray) -> None:
-    """Write a PNG with a column for each trigger: what it paints, on its own and on `image`.
+    """Write a PNG with one column per trigger, which shows the trigger alone and stamped on `image`.
 
-    triggers: by title. image: float32 (C, H, W) in [0, 1]. Where a mask is 0 the upper picture is blue. Raises
-    StorageError where the file cannot be written.
+    triggers: by title. image: float32 (C, H, W) in [0, 1]. The trigger alone is drawn on blue. Raises StorageError
+    where the file cannot be written.
     """
     draw_panels(path, [[trigger_panel(title, trigger, image) for title, trigger in triggers.items()]])
 
 
 def trigger_panel(title: str, trigger: Trigger, image: FloatArray) -> Panel:
-    """What a trigger paints, on its own and on an image (C, H, W)."""
+    """A panel with the trigger alone and stamped on an image (C, H, W)."""
     on_image = stamped(image, trigger.mask, trigger.pattern)
     pixels = f"{trigger.mask_size:.0f} {'pixel' if trigger.mask_size == 1 else 'pixels'}"
     return Panel(f"{title}\n{pixels}", _alone(trigger), on_image)
 
 
 def draw_panels(path: Path, rows: Sequence[Sequence[Panel]], labels: Sequence[str] = (), title: str = "") -> None:
-    """Write a picture of rows of panels, all of one length or filled up with empty ones.
+    """Write a picture of rows of panels; shorter rows are filled up with empty panels.
 
-    path: ends in .svg for one, else a PNG is written. labels: of the rows, to their left. title: above all. Raises
+    path: SVG if it ends in .svg, else PNG. labels: texts to the left of the rows. title: text above all rows. Raises
     StorageError where the file cannot be written.
     """
     drawn = rendered(lambda: _figure(rows, labels, title), "svg" if path.suffix == ".svg" else "png")

@@ -1,4 +1,4 @@
-"""Triggers as small pictures inside the page: PNGs of one pixel a pixel, which the browser enlarges."""
+"""Triggers and images as small PNGs inside a page: one PNG pixel per image pixel, enlarged by the browser."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from simkit.triggers import FloatArray, Trigger, stamp
 Pixels: TypeAlias = NDArray[np.uint8]
 
 BOTH, ORIGINAL, FOUND, NEITHER = (0, 158, 115), (0, 114, 178), (230, 159, 0), (225, 225, 225)
-"""Colours of the overlap (Okabe and Ito, told apart by the colour-blind too)."""
+"""Colours of the overlap picture, from the palette of Okabe and Ito, which colour-blind readers can distinguish."""
 
 _MOST_TIMES = 50.0
 
 
 def on_grey(trigger: Trigger) -> Pixels:
-    """uint8 (H, W, 3): the pattern where the mask is, on grey; other than three channels are averaged."""
+    """uint8 (H, W, 3): the trigger stamped on a grey image; images without three channels are averaged to grey."""
     return photo(trigger.mask * trigger.pattern + (1.0 - trigger.mask) * np.float32(0.5))
 
 
 def mask_of(trigger: Trigger) -> Pixels:
-    """uint8 (H, W, 3): white where the trigger is, black where the image stays."""
+    """uint8 (H, W, 3): the mask, white where the trigger replaces the image and black where it does not."""
     return _pixels(np.repeat(trigger.mask, 3, axis=0))
 
 
-def overlap_of(original: Trigger, found: Trigger) -> Pixels:
-    """uint8 (H, W, 3): where the masks are above one half, both, one, or none. They must be of one shape."""
-    first, second = original.mask[0] > 0.5, found.mask[0] > 0.5
+def overlap_of(original: Trigger, reversed_trigger: Trigger) -> Pixels:
+    """uint8 (H, W, 3): pixels where both masks, only one of them, or neither is above 0.5; equal shapes required."""
+    first, second = original.mask[0] > 0.5, reversed_trigger.mask[0] > 0.5
     colours = np.array([NEITHER, ORIGINAL, FOUND, BOTH], np.uint8)
     chosen: Pixels = colours[first.astype(np.int64) + 2 * second]
     return chosen
 
 
 def photo(image: FloatArray) -> Pixels:
-    """uint8 (H, W, 3) of an image (C, H, W); other than three channels are averaged to grey."""
+    """uint8 (H, W, 3): an image (C, H, W), averaged to grey unless it has three channels."""
     return _pixels(image if len(image) == 3 else np.repeat(image.mean(axis=0, keepdims=True), 3, axis=0))
 
 
 def difference(plain: FloatArray, changed: FloatArray) -> tuple[FloatArray, float]:
-    """What was added to an image, on grey: (C, H, W) in [0, 1], and how many times it is amplified.
+    """The amplified difference of two images on grey, (C, H, W) in [0, 1], and its amplification factor.
 
-    So that the largest change is black or white, but 50 times at most; equal images are plain grey.
+    The factor makes the largest change black or white, but is at most 50; equal images give plain grey.
     """
     added = changed - plain
     times = min(_MOST_TIMES, 0.5 / max(float(np.abs(added).max()), 1e-9))
@@ -67,11 +67,11 @@ def _pixels(image: FloatArray) -> Pixels:
 
 
 _SIDE = 192
-"""Pixels along the longer side of a picture's panel, at least."""
+"""Minimum length of a panel's longer side, in pixels."""
 
 
 def picture(trigger: TriggerRow) -> bytes:
-    """A PNG of the mask, and beside it of what the trigger paints on a grey image."""
+    """A PNG of the mask, and beside it the trigger stamped on a grey image."""
     grey = np.full_like(trigger.pattern, 0.5)
     panels = [_panel(trigger.mask), _panel(stamped(grey, trigger.mask, trigger.pattern))]
     gap = np.full((panels[0].shape[0], 8, 3), 255, np.uint8)
@@ -81,20 +81,20 @@ def picture(trigger: TriggerRow) -> bytes:
 
 
 def stamped(image: FloatArray, mask: FloatArray, pattern: FloatArray) -> FloatArray:
-    """A trigger on one image: (C, H, W), (1, H, W) and (C, H, W)."""
-    import torch  # slow to import; a report shows no stamped image
+    """The image (C, H, W) with a trigger of mask (1, H, W) and pattern (C, H, W) stamped on it."""
+    import torch  # slow to import, and a report shows no stamped image
 
-    one, its_mask, its_pattern = (torch.from_numpy(array)[None] for array in (image, mask, pattern))
-    return stamp(one, its_mask, its_pattern)[0].numpy()
+    batch, masks, patterns = (torch.from_numpy(array)[None] for array in (image, mask, pattern))
+    return stamp(batch, masks, patterns)[0].numpy()
 
 
 def coloured(image: FloatArray) -> FloatArray:
-    """(3, H, W) of (C, H, W): other than three channels are averaged to grey."""
+    """An image (C, H, W) as (3, H, W), averaged to grey unless it has three channels."""
     return image if len(image) == 3 else np.repeat(image.mean(axis=0, keepdims=True), 3, axis=0)
 
 
 def _panel(image: FloatArray) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """uint8 (h, w, 3) of a (C, H, W) image, every pixel a square."""
+    """uint8 (h, w, 3): an image (C, H, W), with every pixel enlarged to a square."""
     times = max(1, -(-_SIDE // max(image.shape[1:])))
     pixels = np.rint(coloured(image).transpose(1, 2, 0) * 255.0).astype(np.uint8)
     panel: np.ndarray[Any, np.dtype[np.uint8]] = pixels.repeat(times, axis=0).repeat(times, axis=1)

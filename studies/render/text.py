@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 
 def table_text(rows: Sequence[Sequence[str]], columns: Mapping[str, int]) -> str:
-    """The rows under named columns of these widths, without colours; what does not fit goes on in the next line."""
+    """A table without colours; `columns` maps names to widths, and longer cells continue on the next line."""
     from io import StringIO
 
     from rich.console import Console
 
     width = sum(columns.values()) + 2 * len(columns)
     console = Console(file=StringIO(), width=width, color_system=None, highlight=False)
-    with console.capture() as said:
+    with console.capture() as captured:
         table = _table([dict(zip(columns, row, strict=True)) for row in rows], list(columns))
         table.padding = (0, 1, 0, 0)
         for column, width in zip(table.columns, columns.values(), strict=True):
             column.width, column.overflow = width, "fold"
         console.print(table)
-    return "\n".join(line.rstrip() for line in said.get().splitlines()).strip("\n")
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()).strip("\n")
 
 
 def _table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> Table:
@@ -36,7 +36,7 @@ def _table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> Tabl
 
     table = Table(*(Column(Text(name)) for name in columns), box=box.SIMPLE_HEAD, pad_edge=False)
     for row in rows:
-        table.add_row(*(Text(_cell(row.get(name))) for name in columns))  # Text: a name in [] is no markup
+        table.add_row(*(Text(_cell(row.get(name))) for name in columns))  # Text, since [] in a name is no markup
     return table
 
 
@@ -49,24 +49,24 @@ def _cell(value: object) -> str:
 
 
 _GAP = 2
-"""Columns of a terminal beside each column of a grid."""
+"""Terminal columns between two columns of a grid."""
 
 _LONGEST = 32
-"""Letters of a word, or of a name with hyphens, that is never broken."""
+"""Words up to this length are never broken, even at hyphens."""
 
 
 def joined(blocks: Sequence[str]) -> str:
-    """Blocks with a line between them; empty ones are left out."""
+    """The blocks, separated by empty lines; empty blocks are left out."""
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
-def notes(said: Sequence[str], width: int) -> str:
-    """A list with a star before each."""
-    return "\n".join(filled(note, width, "* ") for note in said)
+def notes(texts: Sequence[str], width: int) -> str:
+    """A list with a star before each item."""
+    return "\n".join(filled(text, width, "* ") for text in texts)
 
 
 def section_blocks(section: Section, width: int) -> Iterator[str]:
-    """Its title, its paragraphs and its grids, each a block; an empty one is nothing."""
+    """The title, the paragraphs and the grids of a section, each as one block of text."""
     yield f"{section.title}\n{'=' * min(len(section.title), width)}"
     yield filled(section.intro, width)
     for grid in section.grids:
@@ -82,7 +82,7 @@ def _grid(grid: Grid, width: int) -> str:
 
 
 class _Column:
-    """The cells of a column, its name first. natural: as wide as it likes to be; least: where no word is broken."""
+    """The cells of a column, its name first. natural: width without wrapping. least: width that breaks no word."""
 
     def __init__(self, cells: Sequence[str]) -> None:
         self.cells = cells
@@ -91,11 +91,11 @@ class _Column:
 
 
 def _pieces(columns: Sequence[_Column], width: int) -> Iterator[list[_Column]]:
-    """The columns in as many grids, one below the other, as there must be; the first, which names rows, in each."""
+    """The columns split into as many grids as the width requires; each begins with the column that names the rows."""
     name, *others = columns
     piece = [name]
     for column in others:
-        if len(piece) > 1 and sum(_GAP + one.least for one in (*piece, column)) > width:
+        if len(piece) > 1 and sum(_GAP + part.least for part in (*piece, column)) > width:
             yield piece
             piece = [name]
         piece.append(column)
@@ -108,10 +108,10 @@ def _drawn(columns: Sequence[_Column], width: int) -> str:
 
 
 def _widths(columns: Sequence[_Column], width: int) -> list[int]:
-    """Of each column; the widest gives way first, and none further than its longest word."""
+    """The width of each column; the widest is narrowed first, and none below its longest word."""
     widths = [column.natural for column in columns]
-    while sum(_GAP + one for one in widths) > width:
-        spare = [(one, i) for i, one in enumerate(widths) if one > columns[i].least]
+    while sum(_GAP + column_width for column_width in widths) > width:
+        spare = [(column_width, i) for i, column_width in enumerate(widths) if column_width > columns[i].least]
         if not spare:
             break
         widths[max(spare)[1]] -= 1
@@ -119,6 +119,6 @@ def _widths(columns: Sequence[_Column], width: int) -> list[int]:
 
 
 def filled(paragraph: str, width: int, mark: str = "") -> str:
-    """A paragraph in lines of that width, after a mark; no name is broken at its hyphens."""
+    """A paragraph wrapped to that width, with `mark` before its first line; words are not broken at hyphens."""
     beneath = " " * len(mark)
     return textwrap.fill(paragraph, width, initial_indent=mark, subsequent_indent=beneath, break_on_hyphens=False)

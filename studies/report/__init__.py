@@ -1,1 +1,1 @@
-"""A ledger as one HTML file: `gather` reads it into plain records, `render` writes them as a page."""
+"""A ledger as one HTML page: `gather` reads it into plain records, `page.render` turns these into the page."""

@@ -1,4 +1,4 @@
-"""From a ledger to a report's records: reads the ledger and the manifests of zoos, and nothing else."""
+"""Gathers the records of a report from a ledger and the manifests of zoos; reads nothing else."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from simkit.triggers import Trigger
 from simkit.verdict import Rule, stored_rule
 from studies.ledgers.run_words import command_of, detector_of, oracle_in_words, settings_of
 from studies.ledgers.truth import Truth, Truths, overlap
+from studies.render.formats import class_label
 from studies.report.records import ClassRow, Detection, Purpose, ReportData, Reversed, RunReport
 from studies.report.search_curves import MOST_LINES, POINTS, Curves, concluded, curves, plots, smallest_first
 from studies.statistics import Share, share
@@ -24,7 +25,7 @@ from studies.statistics import Share, share
 
 @dataclass(frozen=True)
 class _Room:
-    """How much of each run is shown: with many runs less, so that the page stays small."""
+    """How much of each run is shown; less where there are many runs, so that the page stays small."""
 
     lines: int
     points: int
@@ -36,25 +37,25 @@ class _Room:
 
 
 def gather(db: Path, runs: Sequence[int] = (), zoos: Sequence[Path] = ()) -> ReportData:
-    """What a report on the ledger at `db` says.
+    """The records of a report on the ledger at `db`.
 
-    runs: their ids; none for all. zoos: folders with the truth about the models, besides those the models lie in.
-    Raises NotALedger, StorageError where there is no run yet, ConfigError for a run that is not there, DataError for a
-    folder that is no zoo.
+    runs: ids of the runs to show; empty means all. zoos: folders of zoos that hold the truth about the models, besides
+    the folders of the models themselves. Raises NotALedger, StorageError where the ledger has no run yet, ConfigError
+    for an unknown run, and DataError for a folder that is no zoo.
     """
-    there = run_ids(db)
-    if not there:
+    stored = run_ids(db)
+    if not stored:
         raise StorageError(f"{db}: holds no run yet; scan into it first")
-    if unknown := sorted(set(runs) - set(there)):
-        raise ConfigError(f"{db}: has no run {unknown[0]}; `simkit db runs {db}` lists those it has")
-    shown = set(runs) or set(there)
+    if unknown := sorted(set(runs) - set(stored)):
+        raise ConfigError(f"{db}: has no run {unknown[0]}; `simkit db runs {db}` lists its runs")
+    shown = set(runs) or set(stored)
     truths, room = Truths(zoos), _Room.of(len(shown))
     reports = tuple(_run(run, truths.of(run.info), room) for run in survey(db, shown))
-    return ReportData(db.name, reports, len(there) - len(shown), detections(reports))
+    return ReportData(db.name, reports, len(stored) - len(shown), detections(reports))
 
 
 def detections(runs: Sequence[RunReport]) -> tuple[Detection, ...]:
-    """One record for each preset, service, data set and budget with finished runs whose truth is known."""
+    """One record per preset, service, data set and budget, over finished runs whose truth is known."""
     groups: dict[tuple[str, str, str, int | None], list[RunReport]] = defaultdict(list)
     for run in runs:
         if run.right is not None:
@@ -64,8 +65,8 @@ def detections(runs: Sequence[RunReport]) -> tuple[Detection, ...]:
 
 def _detection(key: tuple[str, str, str, int | None], runs: Sequence[RunReport]) -> Detection:
     def counted(among: str, verdict: str) -> Share:
-        told = [r.verdict.verdict for r in runs if r.truth and r.verdict and r.truth.truth == among]
-        return share(told.count(verdict), len(told))
+        verdicts = [r.verdict.verdict for r in runs if r.truth and r.verdict and r.truth.truth == among]
+        return share(verdicts.count(verdict), len(verdicts))
 
     targets = [run.found_target for run in runs if run.found_target is not None]
     return Detection(
@@ -84,9 +85,10 @@ def _run(run: SurveyedRun, truth: Truth | None, room: _Room) -> RunReport:
     info, verdict = run.info, run.verdict
     rule = None if verdict is None else stored_rule(verdict.rule, verdict.threshold)
     classes = tuple(_class_row(t, verdict, truth) for t in run.triggers)
-    found = _curves(run, classes)
-    order = [row.target_class for row in _first(classes)] or smallest_first(found)
-    names = {c: _label(c, truth) for c in order[: room.lines]}
+    points = _curves(run, classes)
+    order = [row.target_class for row in _first(classes)] or smallest_first(points)
+    class_names = () if truth is None else truth.classes
+    names = {c: f"class {class_label(c, class_names)}" for c in order[: room.lines]}
     command, no_command = command_of(info)
     emphasised = [row.target_class for row in classes if row.flagged or row.target]
     return RunReport(
@@ -108,7 +110,7 @@ def _run(run: SurveyedRun, truth: Truth | None, room: _Room) -> RunReport:
         refused=run.refusals,
         classes=classes,
         reversed=_reversed(run.triggers, classes, truth, room.triggers),
-        plots=plots(found, names, emphasised, room.points),
+        plots=plots(points, names, emphasised, room.points),
         settings=settings_of(info),
         environment=tuple(dict(json.loads(info.environment)).items()),
         command=command,
@@ -118,10 +120,10 @@ def _run(run: SurveyedRun, truth: Truth | None, room: _Room) -> RunReport:
 
 
 def _curves(run: SurveyedRun, classes: Sequence[ClassRow]) -> Curves:
-    found = curves(run.steps)
+    points = curves(run.steps)
     working = {row.target_class: row.mask_size for row in classes if not row.censored}
-    asked = max((step.first + step.queries for step in run.steps if step.purpose == "search"), default=0)
-    return concluded(found, working, asked) if found["best_mask_size"] else found
+    queries = max((step.first + step.queries for step in run.steps if step.purpose == "search"), default=0)
+    return concluded(points, working, queries) if points["best_mask_size"] else points
 
 
 def _limit(rule: Rule | None, verdict: VerdictRow | None, classes: Sequence[ClassRow]) -> float | None:
@@ -147,31 +149,27 @@ def _name(target: int, truth: Truth | None) -> str:
     return truth.classes[target] if truth is not None and target < len(truth.classes) else ""
 
 
-def _label(target: int, truth: Truth | None) -> str:
-    return f"class {target} {_name(target, truth)}".rstrip()
-
-
 def _first(classes: Sequence[ClassRow]) -> list[ClassRow]:
-    """The classes worth looking at first: flagged, the true target, and then the smallest that work."""
+    """The classes in the order to show them: flagged, the true target, then those with the smallest working masks."""
     return sorted(classes, key=lambda row: (not row.flagged, not row.target, row.censored, row.mask_size))
 
 
 def _reversed(
     triggers: Sequence[TriggerRow], classes: Sequence[ClassRow], truth: Truth | None, most: int
 ) -> tuple[Reversed, ...]:
-    """The first few; of the others nothing is kept, since a trigger can be large."""
+    """The triggers of the first `most` classes; the others are dropped, since a trigger can be large."""
     by_class = {trigger.target_class: trigger for trigger in triggers if trigger.mask_size > 0}
     chosen = [row for row in _first(classes) if row.target_class in by_class][:most]
     shown = []
     for row in chosen:
-        found = Trigger(by_class[row.target_class].mask, by_class[row.target_class].pattern)
+        trigger = Trigger(by_class[row.target_class].mask, by_class[row.target_class].pattern)
         original = truth.trigger if truth is not None and row.target else None
-        shown.append(Reversed(row, found, original, None if original is None else overlap(original, found)))
+        shown.append(Reversed(row, trigger, original, None if original is None else overlap(original, trigger)))
     return tuple(shown)
 
 
 def _purposes(steps: Sequence[AskedStep]) -> tuple[Purpose, ...]:
-    """By purpose in the order they were first asked for."""
+    """Calls and queries by purpose, in the order in which the purposes first occur."""
     sums: dict[str, tuple[int, int, int]] = {}
     for step in steps:
         calls, queries, charged = sums.get(step.purpose, (0, 0, 0))

@@ -1,4 +1,4 @@
-"""Records as one HTML page that needs nothing but itself: a report's, a gallery's."""
+"""Renders the records of a report or of a gallery as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from studies.report.gallery.gather import ShownZoo
 from studies.report.records import ReportData
 
 _OPEN_RUNS = 4
-"""With more runs than this, each one is folded."""
+"""A page with more runs than this shows each run folded."""
 
 FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
@@ -41,24 +41,24 @@ FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "photo": lambda image: pictures.data_uri(pictures.photo(image)),
         "added": lambda backdoor: pictures.difference(backdoor.plain, backdoor.triggered)[0],
         "times": lambda backdoor: f"x{pictures.difference(backdoor.plain, backdoor.triggered)[1]:.1f}",
-        "overlap": lambda pair: pictures.data_uri(pictures.overlap_of(pair.original, pair.found)),
+        "overlap": lambda pair: pictures.data_uri(pictures.overlap_of(pair.original, pair.reversed)),
     }
 )
-"""What pages of reports and galleries make of records."""
+"""The template filters of reports and galleries."""
 
 
 def render(data: ReportData) -> str:
-    """The page. Equal records give equal text: no date of its own, no random name."""
+    """The page of a report; it holds no date and no random name, so equal records give equal text."""
     folded, summary = len(data.runs) > _OPEN_RUNS, wording.summary(data.runs)
     return _page("report.html.j2", data=data, folded=folded, summary=summary)
 
 
 def render_gallery(zoos: Sequence[ShownZoo], each: int) -> str:
-    """The gallery's page. each: victims of a stratum that were chosen. Equal records give equal text."""
+    """The page of a gallery; equal records give equal text. each: number of victims chosen per stratum."""
     return _page("gallery.html.j2", zoos=zoos, each=each)
 
 
-def _page(template: str, **told: object) -> str:
-    made = environment()
-    made.filters.update(FILTERS)
-    return made.get_template(template).render(**told, version=version("b3d-simkit"))
+def _page(template: str, **values: object) -> str:
+    templates = environment()
+    templates.filters.update(FILTERS)
+    return templates.get_template(template).render(**values, version=version("b3d-simkit"))

@@ -1,7 +1,7 @@
-"""A plot's geometry: lines in a square of 1000 by 1000 that the page stretches, ticks in percent beside it.
+"""The geometry of a plot: lines in a square of 1000 by 1000 units, which the page stretches, and ticks in percent.
 
-The report draws its curves as SVG by hand because it takes the page's light or dark colours and the width of the screen
-from its style sheet, which a picture that matplotlib has drawn cannot.
+The report writes its curves as SVG itself, since they follow the page's light or dark colours and the screen's width
+through its style sheet, which a picture drawn by matplotlib cannot.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SIDE = 1000
 
 @dataclass(frozen=True)
 class Tick:
-    """percent: from the left or from the top."""
+    """A tick of an axis. percent: its distance from the left or from the top."""
 
     percent: float
     text: str
@@ -26,7 +26,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Stroke:
-    """One line of a figure. points: as SVG takes them. colour: 0 to 9."""
+    """One line of a figure. points: the `points` attribute of an SVG polyline. colour: 0 to 9."""
 
     label: str
     points: str
@@ -36,7 +36,7 @@ class Stroke:
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot, ready to be written down. alt: what it shows, in words."""
+    """A plot, ready for the template. alt: a description in words, for screen readers."""
 
     title: str
     unit: str
@@ -48,7 +48,7 @@ class Figure:
 
 
 def figure(plot: Plot) -> Figure:
-    """The plot as lines and ticks."""
+    """The lines and ticks of a plot."""
     queries = [x for line in plot.lines for x, _ in line.points]
     values = [y for line in plot.lines for _, y in line.points]
     right = max(max(queries), 1.0)
@@ -69,12 +69,12 @@ def figure(plot: Plot) -> Figure:
 
 
 def widest(run: RunReport) -> float:
-    """Where the bars of a run's mask sizes end, in pixels: the largest mask, or the rule's limit and some room."""
+    """The right end of the mask size bars in pixels: the largest mask, or a little more than the rule's limit."""
     return max([1.0, *(row.mask_size for row in run.classes), 0.0 if run.limit is None else 1.05 * run.limit])
 
 
 def _axis(values: Sequence[float], *, log: bool) -> tuple[float, float, list[float]]:
-    """Both ends of the axis, and its marks."""
+    """Both ends of the axis, and its tick values."""
     low, high = min(values), max(values)
     if log:
         return low / 1.1, high * 1.1, _decades(low, high)
@@ -83,7 +83,7 @@ def _axis(values: Sequence[float], *, log: bool) -> tuple[float, float, list[flo
 
 
 def _decades(low: float, high: float) -> list[float]:
-    """1, 2 and 5 of every decade, or where those are too many, 1 of each or of some."""
+    """1, 2 and 5 of every decade; where these are more than six, powers of ten, and of these at most six."""
     exponents = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
     marks = [m * 10.0**e for e in exponents for m in (1, 2, 5) if low <= m * 10.0**e <= high]
     if len(marks) <= 6:
@@ -93,14 +93,14 @@ def _decades(low: float, high: float) -> list[float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Four to six round numbers from `low` to `high`."""
+    """At most six round numbers from `low` to `high`."""
     from matplotlib.ticker import MaxNLocator
 
     return [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
 
 
 def _alt(plot: Plot) -> str:
-    def told(line: Line) -> str:
+    def described(line: Line) -> str:
         return f"{line.label} from {number(line.points[0][1])} to {number(line.points[-1][1])}"
 
-    return f"{plot.title} ({plot.unit}) against queries: {'; '.join(map(told, plot.lines))}."
+    return f"{plot.title} ({plot.unit}) against queries: {'; '.join(map(described, plot.lines))}."

@@ -1,4 +1,4 @@
-"""What a report says, as plain frozen records: gathered from a ledger, and rendered without it."""
+"""The records of a report: plain frozen data, gathered from a ledger and rendered without it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from db.records import VerdictRow
 from simkit.triggers import Trigger
 from studies.ledgers.run_words import Setting
 from studies.ledgers.truth import Truth
+from studies.render.formats import labelled
 from studies.statistics import Share
 
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class of a run. name: empty where nobody told it. target: of the true trigger."""
+    """One class of a run. name: empty where it is unknown. target: whether it is the target of the true trigger."""
 
     target_class: int
     name: str
@@ -26,24 +27,26 @@ class ClassRow:
 
     @property
     def label(self) -> str:
-        return f"{self.target_class} {self.name}".rstrip()
+        """The number and the name of the class; the number alone where the name is unknown or the same."""
+        return labelled(self.target_class, self.name)
 
 
 @dataclass(frozen=True, eq=False)
 class Reversed:
-    """A found trigger to show, beside the original where it is known. overlap: intersection over union, or None."""
+    """A reversed trigger, and the original where it is known. overlap: their masks' intersection over union (IoU)."""
 
     row: ClassRow
-    found: Trigger
+    reversed: Trigger
     original: Trigger | None
     overlap: float | None
 
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: (queries, value) in the order of the queries.
+    """One curve of (queries, value), in ascending order of queries.
 
-    colour: 0 to 9, the same for a class in all plots of a run. emphasis: of a flagged class, or of the true target.
+    colour: 0 to 9, the same for a class in all plots of a run. emphasis: whether the class is flagged or the target of
+    the true trigger.
     """
 
     label: str
@@ -54,7 +57,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Plot:
-    """Curves over queries. log: the values span more than a decade and are all above 0."""
+    """Curves over queries. log: whether the axis is logarithmic, as for values above 0 that span more than a decade."""
 
     title: str
     unit: str
@@ -64,7 +67,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Purpose:
-    """What a run asked for one purpose; share: of what the run was charged in all."""
+    """The calls and queries of a run for one purpose. share: fraction of all queries that the run was charged for."""
 
     name: str
     calls: int
@@ -75,11 +78,12 @@ class Purpose:
 
 @dataclass(frozen=True, eq=False)
 class RunReport:
-    """One run. limit: the mask size under which its rule flags, in pixels. score_threshold: the score above which.
+    """One run.
 
-    at: seconds since 1970, of its beginning. refused: queries by reason. oracle: what the service withholds, in words.
-    command: the shell command that repeats it, None where there is none, and then no_command says why. truth: None
-    where unknown.
+    limit: mask size in pixels below which its rule flags a class. score_threshold: score above which the rule flags.
+    at: start time, in seconds since 1970. refused: number of refused queries by reason. oracle: the service's
+    restrictions, in words. command: the shell command that reproduces the run; None where there is none, for the reason
+    in `no_command`. truth: None where unknown.
     """
 
     id: int
@@ -109,12 +113,12 @@ class RunReport:
 
     @property
     def right(self) -> bool | None:
-        """Whether the verdict is the truth; None where either is not known."""
+        """Whether the verdict is correct; None without a verdict or without the truth."""
         return None if self.truth is None or self.verdict is None else self.verdict.verdict == self.truth.truth
 
     @property
     def found_target(self) -> bool | None:
-        """Whether a true target is among the flagged classes; None for a clean victim, or where it is not known."""
+        """Whether a true target class is flagged; None for a clean victim, without a verdict or without the truth."""
         if self.truth is None or self.verdict is None or not self.truth.target_classes:
             return None
         return not set(self.truth.target_classes).isdisjoint(self.verdict.flagged)
@@ -122,9 +126,9 @@ class RunReport:
 
 @dataclass(frozen=True)
 class Detection:
-    """How well the runs of one preset, service, data set and budget told victims apart whose truth is known.
+    """Detection performance over the runs of one preset, service, data set and budget whose truth is known.
 
-    models: different ones among the runs. queries: the median spent.
+    models: number of different models among the runs. queries: median of the queries spent.
     """
 
     preset: str
@@ -142,7 +146,7 @@ class Detection:
 
 @dataclass(frozen=True, eq=False)
 class ReportData:
-    """The runs of one ledger, the newest first. ledger: the file's name. left_out: runs of it that are not shown."""
+    """The runs of one ledger, newest first. ledger: the file's name. left_out: number of runs that are not shown."""
 
     ledger: str
     runs: tuple[RunReport, ...]

@@ -1,4 +1,4 @@
-"""What a searcher knew against the queries it had asked, from the states of its steps."""
+"""Curves of a search's progress over its queries, from the state that is stored with each step."""
 
 from __future__ import annotations
 
@@ -12,66 +12,66 @@ from db.survey import AskedStep
 from studies.report.records import Line, Plot
 
 POINTS = 400
-"""Points of a curve, at most."""
+"""Maximum number of points of a curve."""
 
 MOST_LINES = 10
 
 _AVERAGED, _AVERAGES = 5, 40
-"""Steps in an average of losses, at least, and averages in a line, at most: single losses vary too much to be seen."""
+"""Losses are drawn as averages, since single ones vary too much: of at least 5 steps each, at most 40 per line."""
 
 _MEASURES = {
     "expected_mask_size": ("Expected mask size", "pixels"),
     "best_mask_size": ("Smallest working mask so far", "pixels"),
-    "loss": ("Loss", "cross entropy, of labels alone 1 - hit rate; averages of steps"),
+    "loss": ("Loss", "cross entropy, or 1 - success rate for label-only answers; averaged over steps"),
     "best_success_rate": ("Success rate of the best patch", "(hits + 0.5) / (trials + 1)"),
     "best_patch_size": ("Size of the best patch", "pixels"),
-    "working": ("Patches that work", "pairs of patch and class"),
+    "working": ("Working patches", "pairs of patch and class"),
 }
-"""Keys of the searchers' states, in the order of the plots."""
+"""Title and unit of each key of the searchers' states, in the order of the plots."""
 
 Curves = dict[str, dict[int | None, list[tuple[float, float]]]]
-"""Of each measure, of each class (None: of the search as a whole), its points."""
+"""The points of each measure and class; the class None stands for the search as a whole."""
 
 
 def curves(steps: Sequence[AskedStep]) -> Curves:
-    """The points of every measure and class, as they were known when each search step was asked."""
-    found: Curves = {name: {} for name in _MEASURES}
+    """The points of every measure and class, each at the queries spent before its search step."""
+    points: Curves = {name: {} for name in _MEASURES}
     for step in steps:
         if step.purpose != "search":
             continue
         state = _state(step.state)
         target = state.get("class")
-        for name, of_class in found.items():
+        for name, of_class in points.items():
             value = state.get(name)
             if isinstance(value, int | float) and math.isfinite(value):
                 key = target if isinstance(target, int) else None
                 of_class.setdefault(key, []).append((float(step.first), float(value)))
-    return found
+    return points
 
 
 def plots(
-    found: Curves, labels: Mapping[int, str], emphasised: Sequence[int], points: int = POINTS
+    curves: Curves, labels: Mapping[int, str], emphasised: Sequence[int], points: int = POINTS
 ) -> tuple[Plot, ...]:
-    """A plot of each measure that was told. labels: the classes to draw, in order; the others are left out."""
-    return tuple(_plots(found, labels, emphasised, points))
+    """One plot per measure that has points. labels: the classes to draw, in order; others are left out."""
+    return tuple(_plots(curves, labels, emphasised, points))
 
 
-def concluded(found: Curves, sizes: Mapping[int, float], asked: int) -> Curves:
-    """With the mask sizes that worked in the end, after `asked` queries: a state is of before its step."""
-    best = {c: list(line) for c, line in found["best_mask_size"].items()}
+def concluded(curves: Curves, sizes: Mapping[int, float], queries: int) -> Curves:
+    """The curves with the final working mask sizes added at `queries`, since a stored state precedes its step."""
+    best = {c: list(line) for c, line in curves["best_mask_size"].items()}
     for target, size in sizes.items() if None not in best else ():
-        best.setdefault(target, []).append((float(asked), size))
-    return found | {"best_mask_size": best}
+        best.setdefault(target, []).append((float(queries), size))
+    return curves | {"best_mask_size": best}
 
 
-def smallest_first(found: Curves) -> list[int]:
-    """The classes, by the last expected mask size: the order for a run that has no triggers yet."""
-    sizes = found["expected_mask_size"]
+def smallest_first(curves: Curves) -> list[int]:
+    """The classes in ascending order of the last expected mask size, for a run that has no triggers yet."""
+    sizes = curves["expected_mask_size"]
     return sorted((c for c in sizes if c is not None), key=lambda c: sizes[c][-1][1])
 
 
 def thinned(line: Sequence[tuple[float, float]], points: int) -> tuple[tuple[float, float], ...]:
-    """At most `points` (2 or more) of a line, evenly spread, its first and its last among them."""
+    """At most `points` (2 or more) evenly spread points of a line, including its first and its last."""
     if len(line) <= points:
         return tuple(line)
     last = len(line) - 1
@@ -79,7 +79,7 @@ def thinned(line: Sequence[tuple[float, float]], points: int) -> tuple[tuple[flo
 
 
 def averaged(line: Sequence[tuple[float, float]], points: int) -> tuple[tuple[float, float], ...]:
-    """At most `points` means of about as many neighbours each, each at the last of them."""
+    """At most `points` means over groups of consecutive points of about equal size, each placed at its group's end."""
     parts = min(points, len(line))
     edges = [i * len(line) // parts for i in range(parts + 1)]
     groups = [line[first:last] for first, last in pairwise(edges)]
@@ -87,17 +87,17 @@ def averaged(line: Sequence[tuple[float, float]], points: int) -> tuple[tuple[fl
 
 
 def stepped(line: Sequence[tuple[float, float]], points: int) -> tuple[tuple[float, float], ...]:
-    """A line that stays as it is until it changes, with at most `points` of its points and a corner at each change."""
+    """The line as a step function through at most `points` of its points, with a corner at each change."""
     kept = thinned([line[0], *(new for old, new in pairwise(line) if new[1] != old[1]), line[-1]], points)
     corners = [((new[0], old[1]), new) for old, new in pairwise(kept)]
     return tuple(dict.fromkeys((kept[0], *(point for corner in corners for point in corner))))
 
 
-def _plots(found: Curves, labels: Mapping[int, str], emphasised: Sequence[int], points: int) -> Iterator[Plot]:
+def _plots(curves: Curves, labels: Mapping[int, str], emphasised: Sequence[int], points: int) -> Iterator[Plot]:
     drawn: list[tuple[int | None, str, int]] = [(None, "all classes", 0)]
     drawn += [(c, label, colour) for colour, (c, label) in enumerate(labels.items())]
     for name, (title, unit) in _MEASURES.items():
-        of_class, shorten = found[name], _SHORTEN.get(name, thinned)
+        of_class, shorten = curves[name], _SHORTEN.get(name, thinned)
         lines = [
             Line(label, shorten(of_class[c], points), colour, c in emphasised)
             for c, label, colour in drawn

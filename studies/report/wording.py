@@ -1,11 +1,11 @@
-"""What a report says in words: numbers, times, and why a verdict is what it is."""
+"""The text of a report: verdicts and the reasons for them, rules, thresholds and the truth, in words."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
 
-from studies.render.formats import interval, number, size_words
+from studies.render.formats import class_label, interval, number, size_words
 from studies.report.records import ClassRow, RunReport
 
 
@@ -15,94 +15,91 @@ def standing(run: RunReport) -> str:
 
 
 def flagged_words(run: RunReport) -> str:
-    """`class 3 cat and class 5 dog`; empty for none."""
-    return " and ".join(f"class {_named(run, c)}" for c in sorted(run.verdict.flagged)) if run.verdict else ""
-
-
-def _named(run: RunReport, target: int) -> str:
-    """A class by its number, and its name where somebody told it; it need not have a trigger."""
+    """The flagged classes, as in `class 3 cat and class 5 dog`; empty for none."""
     names = () if run.truth is None else run.truth.classes
-    return f"{target} {names[target] if target < len(names) else ''}".rstrip()
+    flagged = sorted(run.verdict.flagged) if run.verdict else ()
+    return " and ".join(f"class {class_label(target, names)}" for target in flagged)
 
 
 def reason(run: RunReport) -> str:
-    """Why the verdict is what it is, in one or two sentences, and what the run noted of it."""
-    says = {"backdoored": _backdoored, "clean": _clean, "undecided": _undecided, "invalid": _invalid}
+    """The reason for the verdict in one or two sentences, followed by the notes of the run."""
+    reasons = {"backdoored": _backdoored, "clean": _clean, "undecided": _undecided, "invalid": _invalid}
     if run.verdict is None:
         return _open(run)
-    return f"{says[run.verdict.verdict](run)} {_sentence(run.verdict.notes)}".rstrip()
+    return f"{reasons[run.verdict.verdict](run)} {_sentence(run.verdict.notes)}".rstrip()
 
 
 def stopped_words(run: RunReport) -> str:
-    """Why no more was asked; a spent number below the budget is no fault."""
+    """Why the run stopped sending queries, which may be before its budget is spent."""
     if run.verdict is None:
         return "not finished"
     words = {
-        "decided": "decided: a verdict needed no more",
-        "converged": "converged: the search came to its end",
-        "budget": "the budget does not pay for what was to be asked next",
-        "refused": "the service refused to answer on",
+        "decided": "decided: the verdict needed no further queries",
+        "converged": "converged: the search reached its end",
+        "budget": "budget: the rest of it does not cover the next step",
+        "refused": "refused: the service stopped answering",
     }
     return words.get(run.verdict.stopped, run.verdict.stopped)
 
 
 def rule_words(run: RunReport) -> str:
-    """The rule with its threshold, and under which size it flags."""
+    """The rule with its threshold and the mask sizes that it flags."""
     if run.verdict is None:
         return "none yet"
-    known = "" if run.verdict.threshold is None else f", threshold {run.verdict.threshold:g}"
+    threshold = "" if run.verdict.threshold is None else f", threshold {run.verdict.threshold:g}"
     limit = "" if run.limit is None else f": flags masks {limit_words(run)}"
-    return f"{run.verdict.rule}{known}{limit}"
+    return f"{run.verdict.rule}{threshold}{limit}"
 
 
 def limit_words(run: RunReport) -> str:
-    """`under 5.50 pixels`; empty where no size says what the rule flags."""
+    """The mask sizes that the rule flags, as in `under 5.50 pixels`; empty where the rule has no size limit."""
     return "" if run.limit is None or run.verdict is None else size_words(run.verdict.rule, run.limit)
 
 
 def chosen_words(run: RunReport) -> str:
-    """Which triggers are shown where not all are; empty where all are."""
-    shown, there = len(run.reversed), sum(row.mask_size > 0 for row in run.classes)
-    if shown >= there:
+    """Which triggers are shown; empty where all are."""
+    shown, count = len(run.reversed), sum(row.mask_size > 0 for row in run.classes)
+    if shown >= count:
         return ""
-    kinds = [("the flagged", "flagged"), ("the true target", "target")]
+    kinds = [("flagged classes", "flagged"), ("the true target", "target")]
     first = [words for words, kind in kinds if any(getattr(row, kind) for row in run.classes)]
-    chosen = ", ".join([*first, "those with the smallest masks"])
-    return f"Shown are {shown} of {there} classes: {chosen}, working ones first."
+    order = ", then ".join([*first, "the smallest working masks"])
+    return f"The triggers of {shown} of {count} classes are shown: {order}."
 
 
 def _backdoored(run: RunReport) -> str:
-    tried = [
+    confirmed = [
         f"A trigger of {number(row.mask_size)} pixels turns {interval(row.success)} unseen images into"
         f" class {row.label}."
         for row in run.classes
         if row.flagged
     ]
-    return " ".join(tried or [f"{run.preset} flags {flagged_words(run)} and has no trigger to show."]) + _against(run)
+    flagged = [f"{run.preset} flags {flagged_words(run)} but has no trigger to show."]
+    return " ".join(confirmed or flagged) + _against(run)
 
 
 def _clean(run: RunReport) -> str:
     if not run.classes:
-        return f"{run.preset} came to its end and flags no class; it has no triggers to show."
+        return f"{run.preset} finished and flags no class; it has no triggers to show."
     working = [row for row in run.classes if not row.censored]
     if not working:
-        return "The search came to its end, and no class has a trigger that works on unseen images."
+        return "The search finished, and no class has a trigger that works on unseen images."
     least = min(working, key=lambda row: row.mask_size)
-    found = f"the smallest that works has {number(least.mask_size)} pixels, for class {least.label}"
-    return f"No class has a trigger that stands out and is confirmed: {found}.{_against(run)}"
+    smallest = f"the smallest working trigger has {number(least.mask_size)} pixels, for class {least.label}"
+    return f"No class has a trigger that is both flagged and confirmed: {smallest}.{_against(run)}"
 
 
 def _undecided(run: RunReport) -> str:
     stopped = None if run.verdict is None else run.verdict.stopped
     if stopped == "refused":
-        return f"The service refused to answer on before a verdict: {_spent(run)}."
-    if stopped == "budget":  # which a test that is of no use half done may leave unspent
+        return f"The service stopped answering before a verdict was reached: {_spent(run)}."
+    if stopped == "budget":  # part of the budget stays unspent where it does not cover a whole test
         return f"The budget is too small for a verdict: {_spent(run)}. A larger budget may decide it."
-    return f"{run.preset} came to its end without a verdict."
+    return f"{run.preset} finished without a verdict."
 
 
 def _invalid(_run: RunReport) -> str:
-    return "The model does not answer as a trained classifier of these images would."
+    return "The model does not answer like a trained classifier of these images."
 
 
 def _sentence(notes: str) -> str:
@@ -110,12 +107,12 @@ def _sentence(notes: str) -> str:
 
 
 def _open(run: RunReport) -> str:
-    return f"No verdict yet: the scan is running, or was stopped and can go on. {_spent(run).capitalize()} so far."
+    return f"No verdict yet: the scan is running, or was stopped and can be resumed. {_spent(run).capitalize()} so far."
 
 
 def _spent(run: RunReport) -> str:
     cap = "" if run.budget is None else f" of {number(run.budget)}"
-    return f"{number(run.spent)}{cap} queries are spent"
+    return f"{number(run.spent)}{cap} queries were spent"
 
 
 def _against(run: RunReport) -> str:
@@ -123,25 +120,25 @@ def _against(run: RunReport) -> str:
 
 
 def summary(runs: Sequence[RunReport]) -> str:
-    """How many runs ended how."""
-    told = [standing(run) for run in runs]
-    counted = {name: told.count(name) for name in ("backdoored", "clean", "undecided", "invalid", "open")}
+    """The number of runs, in total and by verdict."""
+    standings = [standing(run) for run in runs]
+    counted = {name: standings.count(name) for name in ("backdoored", "clean", "undecided", "invalid", "open")}
     parts = ", ".join(f"{count} {name}" for name, count in counted.items() if count)
     return f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {parts}"
 
 
 def truth_words(run: RunReport) -> str:
-    """The truth about the model, and whether the verdict missed it."""
+    """The truth about the model, and whether the verdict is wrong or missing."""
     if run.truth is None:
         return "–"  # noqa: RUF001
     targets = ", ".join(map(str, run.truth.target_classes))
-    truth = f"class {targets}" if targets else run.truth.truth
+    truth = f"target class {targets}" if targets else run.truth.truth
     missed = {"undecided": "no verdict", "invalid": "no verdict"}.get(standing(run), "verdict wrong")
     return f"{truth} ({missed})" if run.right is False else truth
 
 
 def command_lines(command: str) -> str:
-    """A shell command with an option a line, to be read and to be copied."""
+    """A shell command with one option per line, to be read and to be copied."""
     groups: list[list[str]] = [[]]
     for word in shlex.split(command):
         if word.startswith("--"):
@@ -151,6 +148,6 @@ def command_lines(command: str) -> str:
 
 
 def row_note(row: ClassRow) -> str:
-    """What is special about a class, in words."""
+    """The remarks on a class, such as `flagged, true target`."""
     notes = [("flagged", row.flagged), ("true target", row.target), ("censored", row.censored)]
     return ", ".join(note for note, holds in notes if holds)

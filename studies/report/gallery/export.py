@@ -1,4 +1,4 @@
-"""The gallery's figures for programs."""
+"""The numbers of the trigger gallery as CSV."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _COLUMNS = (
 
 
 def gallery_csv(zoos: Sequence[ShownZoo]) -> str:
-    """One row for each backdoor that is shown and scan of it. overlap: IoU; empty is what is not known."""
-    said = StringIO()
-    writer = csv.writer(said, lineterminator="\n")
+    """One row per shown backdoor and scan of it; `overlap` is the IoU, and an unknown value is left empty."""
+    stream = StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for zoo in zoos:
         for stratum in zoo.strata:
@@ -27,8 +27,8 @@ def gallery_csv(zoos: Sequence[ShownZoo]) -> str:
                     original = None if backdoor.original is None else backdoor.original.mask_size
                     for shown in backdoor.found:
                         flagged = " ".join(map(str, shown.flagged))
-                        told = shown.detector, shown.verdict, flagged, shown.queries
+                        outcome = shown.detector, shown.verdict, flagged, shown.queries
                         size = None if shown.trigger is None else shown.trigger.mask_size
                         counts = shown.success.hits, shown.success.trials, shown.overlap
-                        writer.writerow((*place, backdoor.target_class, original, *told, size, *counts))
-    return said.getvalue()
+                        writer.writerow((*place, backdoor.target_class, original, *outcome, size, *counts))
+    return stream.getvalue()

@@ -1,6 +1,6 @@
-"""Triggers to look at: the original ones of zoos, and beside them what scans made of them; never a model.
+"""Collects the triggers of a gallery: the original triggers of zoos beside those that scans reversed; loads no model.
 
-Which victims are shown is a rule that was there before the pictures: the first few of each stratum, by index.
+The shown victims are the first few of each stratum, by index, so that nobody chooses them by their pictures.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ from simkit.zoo.manifest import Manifest, Victim
 from studies.ledgers.folders import is_screening, ledgers_in
 from studies.ledgers.run_words import detector_of, oracle_in_words
 from studies.ledgers.truth import overlap
+from studies.render.formats import class_label
 from studies.render.pictures import stamped
 from studies.scan.canonical import canonical
 from studies.statistics import Share, share
 from studies.study.detectors import Method, described_methods
 
 _IMAGES = 512
-"""Test images that pictures are chosen from; attacks on one source class may need many."""
+"""Number of test images to choose pictures from; an attack on one source class may need many."""
 
 _Scan: TypeAlias = tuple[str, SurveyedRun]
-"""A run, and what its detector and service are called."""
+"""The label of a run's detector and service, and the run."""
 
 
 @dataclass(frozen=True)
 class ZooSource:
-    """A zoo's folder, and the data that its images come from; None for what its manifest names."""
+    """A zoo's folder, and the data set of its images; None means the data set that its manifest names."""
 
     folder: Path
     data: str | None = None
@@ -47,7 +48,11 @@ class ZooSource:
 
 @dataclass(frozen=True)
 class GalleryConfig:
-    """each: victims shown of a stratum, 1 or more. detectors: only these by name, none for all. seed: of the images."""
+    """What a gallery shows.
+
+    each: number of victims shown per stratum, at least 1. detectors: names of the detectors to show; empty means all.
+    seed: the seed that the images are drawn with.
+    """
 
     each: int = 3
     detectors: tuple[str, ...] = ()
@@ -55,23 +60,23 @@ class GalleryConfig:
 
     def __post_init__(self) -> None:
         if self.each < 1:
-            raise ConfigError(f"{self.each} victims of each stratum; give 1 or more")
+            raise ConfigError(f"a gallery of {self.each} victims per stratum; give 1 or more")
 
 
 @dataclass(frozen=True, eq=False)
 class Both:
-    """Two triggers of which the masks can be laid over each other."""
+    """An original and a reversed trigger whose masks can be compared."""
 
     original: Trigger
-    found: Trigger
+    reversed: Trigger
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What one scan said of a victim, and what it reversed for the backdoor's target.
+    """The verdict of one scan of a victim, and the trigger that it reversed for the backdoor's target class.
 
-    detector: its name, and what the service told; of a white box the name alone. trigger, stamped (C, H, W): None where
-    it has none for that class. overlap, both: None too where the original has no mask to compare with.
+    detector: its name and its service; only the name for a white-box detector. trigger, stamped (C, H, W): None where
+    the scan has no trigger for that class. overlap, both: also None where the original has no mask to compare with.
     """
 
     detector: str
@@ -87,10 +92,10 @@ class Shown:
 
 @dataclass(frozen=True, eq=False)
 class Backdoor:
-    """One backdoor of a victim, on one image.
+    """One backdoor of a victim, shown on one image.
 
-    original: None where no mask and pattern say what the attack does. plain, triggered: the image (C, H, W) without and
-    with it. found: one record a scan.
+    target: the label of the target class. original: None for an attack that is not a mask and a pattern. plain,
+    triggered: the image (C, H, W) without and with the trigger. found: one record per scan.
     """
 
     target: str
@@ -103,7 +108,7 @@ class Backdoor:
 
 @dataclass(frozen=True, eq=False)
 class ShownVictim:
-    """A victim with its backdoors, most often one."""
+    """A victim with its backdoors, in most cases one; success_rate is the attack success rate (ASR)."""
 
     index: int
     architecture: str
@@ -114,7 +119,7 @@ class ShownVictim:
 
 @dataclass(frozen=True, eq=False)
 class Stratum:
-    """The victims of one size or attack that are shown, of how many there are."""
+    """The shown victims of one trigger size or attack; `victims` counts all of them."""
 
     name: str
     victims: int
@@ -123,7 +128,7 @@ class Stratum:
 
 @dataclass(frozen=True, eq=False)
 class ShownZoo:
-    """A zoo as the gallery has it. clean: its victims without a backdoor, of which there is nothing to show."""
+    """A zoo of the gallery. clean: number of its clean victims, which have no trigger to show."""
 
     name: str
     split: str
@@ -138,8 +143,8 @@ def gather_gallery(
 ) -> tuple[ShownZoo, ...]:
     """The zoos, each with the finished scans of its victims in the ledgers of these folders.
 
-    Of scans with one detector behind one service the newest is shown. Raises DataError where a zoo or its images cannot
-    be read, StorageError where a folder or a ledger cannot.
+    Where several scans used the same detector and service, the newest is shown. Raises DataError where a zoo or its
+    images cannot be read, and StorageError where a folder or a ledger cannot.
     """
     read = [(zoo, Manifest.load(zoo.folder)) for zoo in zoos]
     chosen = {v.sha256 for _, manifest in read for group in _groups(manifest, config.each).values() for v in group}
@@ -148,7 +153,7 @@ def gather_gallery(
 
 
 def _groups(manifest: Manifest, most: int | None = None) -> dict[str, list[Victim]]:
-    """The backdoored victims of each stratum by index, the first `most` or all; strata as the spec has them."""
+    """The first `most` (None: all) backdoored victims of each stratum by index; strata in the order of the spec."""
     victims = sorted((v for v in manifest.victims if v.attack is not None), key=lambda v: v.index)
     names = [*manifest.spec.draws(), *(v.stratum for v in victims)]
     groups = {name: [v for v in victims if v.stratum == name] for name in dict.fromkeys(names)}
@@ -156,25 +161,25 @@ def _groups(manifest: Manifest, most: int | None = None) -> dict[str, list[Victi
 
 
 def _scans(folders: Sequence[Path], hashes: Collection[str], detectors: Collection[str]) -> Mapping[str, list[_Scan]]:
-    """By the hash of the model, the newest finished run of each detector behind each service, by their names."""
+    """For each model hash, the newest finished run of each detector and service, with their label."""
     newest: dict[tuple[str, str], SurveyedRun] = {}
-    known = described_methods()
+    described = described_methods()
     for path in [path for folder in folders for path in ledgers_in(folder)]:
         try:
             for run in survey(path):
-                name, full = _named(run, known)
+                name, full = _named(run, described)
                 wanted = (not detectors or name in detectors) and not is_screening(json.loads(run.info.config))
                 if run.info.model_hash in hashes and run.verdict is not None and wanted:
                     key = run.info.model_hash, full
                     newest[key] = max(newest.get(key, run), run, key=lambda r: r.at)
         except NotALedger:
-            continue  # another database in the folder
+            continue  # the folder may hold other SQLite databases, such as Optuna's
     return {sha256: [(name, newest[of, name]) for of, name in sorted(newest) if of == sha256] for sha256 in hashes}
 
 
-def _named(run: SurveyedRun, known: Mapping[str, Method]) -> tuple[str, str]:
-    """What `simkit study scan` calls the run's detector, and that with its service; a white box has none."""
-    method = known.get(canonical(json.loads(run.info.config).get("detector")))
+def _named(run: SurveyedRun, described: Mapping[str, Method]) -> tuple[str, str]:
+    """The detector's name in `simkit study scan`, and the same with its service, which a white-box detector lacks."""
+    method = described.get(canonical(json.loads(run.info.config).get("detector")))
     name = detector_of(run.info) if method is None else method.name
     return name, name if method is not None and method.white_box else f"{name}, {oracle_in_words(run.info)}"
 
@@ -183,7 +188,9 @@ def _zoo(zoo: ZooSource, manifest: Manifest, scans: Mapping[str, list[_Scan]], c
     spec, data = manifest.spec, zoo.data or manifest.spec.data
     images = load(data, "test", _IMAGES, config.seed, spec.image_size)
     if images.image_shape != manifest.image_shape:
-        raise DataError(f"{images.name}: images {images.image_shape}, those of {zoo.folder} are {manifest.image_shape}")
+        raise DataError(
+            f"{images.name}: has images {images.image_shape}, but {zoo.folder} was made with {manifest.image_shape}"
+        )
     groups = _groups(manifest)
     strata = tuple(
         Stratum(name, len(group), tuple(_victim(v, manifest, images, scans) for v in group[: config.each]))
@@ -203,40 +210,40 @@ def _victim(victim: Victim, manifest: Manifest, images: ImageSet, scans: Mapping
 
 
 def _turned(images: ImageSet, by: int) -> ImageSet:
-    """Another first image for each victim, lest all of them show the same."""
+    """The images rotated by `by`, so that each victim is shown on another image."""
     return images.take(np.roll(np.arange(len(images)), -by))
 
 
 def _backdoor(attack: Attack, manifest: Manifest, images: ImageSet, runs: Sequence[_Scan]) -> Backdoor:
     (target,), original = target_classes(attack), original_trigger(attack)
     plain, triggered = _example(attack, images)
-    name = manifest.classes[target] if target < len(manifest.classes) else ""
     found = tuple(_shown(run, target, original, plain) for run in runs)
-    return Backdoor(f"{target} {name}".rstrip(), target, original, plain, triggered, found)
+    return Backdoor(class_label(target, manifest.classes), target, original, plain, triggered, found)
 
 
 def _example(attack: Attack, images: ImageSet) -> tuple[FloatArray, FloatArray]:
-    """The first image that the attack is for, as it is and triggered."""
+    """The first image that the attack applies to, without and with the trigger."""
     for i in range(len(images)):
-        one = images.take([i])
+        image = images.take([i])
         try:
-            triggered = attack.triggered(one)
+            triggered = attack.triggered(image)
         except DataError:
-            continue  # of the target class, or not of the source class
-        return one.pixels[0].numpy(), triggered.pixels[0].numpy()
-    none = f"none of {len(images)} test images is one that the attack is for"
-    raise DataError(f"{images.name}: {none}; give data that has some of its source class")
+            continue  # the image is of the target class, or not of the source class
+        return image.pixels[0].numpy(), triggered.pixels[0].numpy()
+    none = f"the attack applies to none of {len(images)} test images"
+    raise DataError(f"{images.name}: {none}; give data that contains its source class")
 
 
 def _shown(scan: _Scan, target: int, original: Trigger | None, plain: FloatArray) -> Shown:
     detector, run = scan
     assert run.verdict is not None
-    told = detector, run.verdict.verdict, run.verdict.flagged, run.spent
+    outcome = detector, run.verdict.verdict, run.verdict.flagged, run.spent
     row = next((row for row in run.triggers if row.target_class == target and row.mask_size > 0), None)
     if row is None:
-        return Shown(*told, None, None, share(0, 0), None, None)
+        return Shown(*outcome, None, None, share(0, 0), None, None)
     trigger, success = Trigger(row.mask, row.pattern), share(row.successes, row.trials)
     on_image = stamped(plain, trigger.mask, trigger.pattern)
-    comparable = original is not None and bool((original.mask > 0.5).any())  # a blend has no such pixel
+    comparable = original is not None and bool((original.mask > 0.5).any())  # no pixel of a blend's mask is
     both = Both(original, trigger) if original is not None and comparable else None
-    return Shown(*told, trigger, on_image, success, None if both is None else overlap(both.original, trigger), both)
+    iou = None if both is None else overlap(both.original, trigger)
+    return Shown(*outcome, trigger, on_image, success, iou, both)

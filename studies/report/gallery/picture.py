@@ -1,4 +1,4 @@
-"""A zoo of the gallery as one picture: by size or attack, the victims' original triggers, and what a scan reversed."""
+"""A zoo of the gallery as one picture: original and reversed triggers of its victims, by trigger size or attack."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from studies.report.gallery.gather import Backdoor, Shown, ShownVictim, ShownZoo
 
 
 def draw_zoo(path: Path, zoo: ShownZoo) -> str | None:
-    """Write the picture, an SVG or a PNG by its name: two columns a victim, two rows a stratum.
+    """Write the picture as SVG or PNG, by the suffix of `path`, with two columns per victim and two rows per stratum.
 
-    Of several backdoors in one victim the first is drawn. Returns the detector whose triggers are drawn, the one
-    that has some for most of these victims; None where there was no scan. Raises
-    StorageError where the file cannot be written.
+    Only the first backdoor of a victim is drawn. Returns the detector whose triggers are drawn, which is the one with
+    triggers for most of these victims; None where there was no scan. Raises StorageError where the file cannot be
+    written.
     """
-    found = (shown for victim in _victims(zoo) for shown in victim.backdoors[0].found)
-    told = Counter(shown.detector for shown in found if shown.trigger is not None)
-    detector = min(told, key=lambda name: (-told[name], _rank(name))) if told else None
+    scans = (shown for victim in _victims(zoo) for shown in victim.backdoors[0].found)
+    triggers = Counter(shown.detector for shown in scans if shown.trigger is not None)
+    detector = min(triggers, key=lambda name: (-triggers[name], _rank(name))) if triggers else None
     rows = [[panel for victim in stratum.shown for panel in _panels(victim, detector)] for stratum in zoo.strata]
-    title = f"{zoo.name}\noriginal, and reversed by\n{detector}" if detector else zoo.name
+    title = f"{zoo.name}: original triggers,\nand triggers reversed by\n{detector}" if detector else zoo.name
     draw_panels(path, rows, [stratum.name for stratum in zoo.strata], title)
     return detector
 
 
 def _rank(detector: str) -> tuple[int, str]:
-    """In the order of the titles, which begins with simkit's own."""
+    """The sort key of a detector: its place among the titles, which begin with simkit's own detectors."""
     return next((rank for rank, name in enumerate(TITLES) if detector.startswith(f"{name}, ")), len(TITLES)), detector
 
 
@@ -42,14 +42,14 @@ def _panels(victim: ShownVictim, detector: str | None) -> Iterator[Panel]:
     yield _original(victim, backdoor)
     shown = next((shown for shown in backdoor.found if shown.detector == detector), None)
     if shown is None or shown.trigger is None:
-        yield Panel("not scanned" if shown is None else f"{_said(shown, backdoor)},\nno trigger")
+        yield Panel("not scanned" if shown is None else f"{_outcome(shown, backdoor)},\nno trigger")
         return
     both = "" if shown.overlap is None else f", IoU {shown.overlap:.2f}"
-    yield trigger_panel(f"{_said(shown, backdoor)}{both}", shown.trigger, backdoor.plain)
+    yield trigger_panel(f"{_outcome(shown, backdoor)}{both}", shown.trigger, backdoor.plain)
 
 
-def _said(shown: Shown, backdoor: Backdoor) -> str:
-    """Whether the scan flags this backdoor's class, another one, or none."""
+def _outcome(shown: Shown, backdoor: Backdoor) -> str:
+    """Whether the scan flags the target class of this backdoor, another class, or none."""
     if backdoor.target_class in shown.flagged:
         return "flagged"
     return f"flags {', '.join(map(str, shown.flagged))}" if shown.flagged else shown.verdict

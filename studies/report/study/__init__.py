@@ -1,1 +1,1 @@
-"""A whole study as one page and its figures: rebuilt from the study file, its lines and its ledgers, asking nothing."""
+"""The report of a whole study: a page and its figures, made from the study file, result lines and ledgers only."""

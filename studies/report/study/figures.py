@@ -1,4 +1,4 @@
-"""The figures of a report, each as SVG, PNG and CSV."""
+"""The figures of a study's report, each as SVG, PNG and CSV."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KINDS = (("backdoored", COLOURS[1]), ("clean", COLOURS[0]))
 
 
 def drawings(report: StudyReport) -> list[Drawing]:
-    """All figures in the order of the page, but for those of the tuning."""
+    """All figures in the order of the page, except those of the tuning."""
     curves = [] if report.curves is None else [_curves(report.curves, measure) for measure in _MEASURES]
     asked = [spend for spend in report.spend if spend.queries.total]
     return [*curves, *([_spend(asked)] if asked else [])]
@@ -30,14 +30,14 @@ def drawings(report: StudyReport) -> list[Drawing]:
 
 def _curves(study: BudgetStudy, measure: Measure) -> Drawing:
     title = wording.MEASURES[measure]
-    alt = f"{title} over the query budget: a panel for each service, a line for each detector"
+    alt = f"{title} over the query budget, with one panel per service and one line per detector"
     return Drawing.of(f"curves-{measure}", title, alt, lambda: figure(study, measure), drawn_csv(study, measure))
 
 
 def _spend(spends: Sequence[Spend]) -> Drawing:
-    """Queries a scan: the median as a dot, and a line to the 90th percentile."""
-    alt = "Queries a scan of each method: median and 90th percentile, of backdoored and of clean victims"
-    return Drawing.of("queries", "Queries a scan", alt, lambda: _spend_figure(spends), _spend_csv(spends))
+    """Queries per scan: a dot at the median, and a line to the 90th percentile."""
+    alt = "Queries per scan of each method: median and 90th percentile, for backdoored and for clean victims"
+    return Drawing.of("queries", "Queries per scan", alt, lambda: _spend_figure(spends), _spend_csv(spends))
 
 
 def _spend_figure(spends: Sequence[Spend]) -> Figure:
@@ -47,15 +47,15 @@ def _spend_figure(spends: Sequence[Spend]) -> Figure:
     axes = figure.subplots()
     for row, spend in enumerate(spends):
         for (kind, colour), offset in zip(_KINDS, (-0.12, 0.12), strict=True):
-            told: Spread = getattr(spend, kind)
-            if told.median is not None and told.p90 is not None and told.median > 0:
+            queries: Spread = getattr(spend, kind)
+            if queries.median is not None and queries.p90 is not None and queries.median > 0:
                 look: dict[str, Any] = {"color": colour, "solid_capstyle": "butt"}
-                axes.plot([told.median, max(told.median, told.p90)], [row + offset] * 2, linewidth=2, **look)
-                axes.plot([told.median], [row + offset], marker="o", markersize=6, **look)
+                axes.plot([queries.median, max(queries.median, queries.p90)], [row + offset] * 2, linewidth=2, **look)
+                axes.plot([queries.median], [row + offset], marker="o", markersize=6, **look)
     axes.set_yticks(range(len(spends)), [spend.label for spend in spends], fontsize=10.5)
     axes.invert_yaxis()
     logarithmic(axes, "x", (1.0, 2.0, 5.0))
-    axes.set_xlabel("queries a scan: median, and line to the 90th percentile", fontsize=10.5)
+    axes.set_xlabel("queries per scan (dot: median; line: to the 90th percentile)", fontsize=10.5)
     plain(axes, "x", hidden=("top", "right", "left"))
     handles = [axes.plot([], [], marker="o", color=colour, label=f"{kind} victims")[0] for kind, colour in _KINDS]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=10.5, frameon=False)
@@ -65,10 +65,10 @@ def _spend_figure(spends: Sequence[Spend]) -> Figure:
 def _spend_csv(spends: Sequence[Spend]) -> str:
     kinds = ("backdoored", "clean")
     columns = ("method", "scans", *(f"{kind}_{name}" for kind in kinds for name in ("median", "p90", "total")))
-    rows = ((one.label, one.scans, *(value for kind in kinds for value in _amounts(one, kind))) for one in spends)
+    rows = ((spend.label, spend.scans, *(v for kind in kinds for v in _amounts(spend, kind))) for spend in spends)
     return csv_text(columns, rows)
 
 
 def _amounts(spend: Spend, kind: str) -> Iterator[float | None]:
-    told: Spread = getattr(spend, kind)
-    yield from (told.median, told.p90, told.total)
+    queries: Spread = getattr(spend, kind)
+    yield from (queries.median, queries.p90, queries.total)

@@ -1,4 +1,4 @@
-"""From a study file, its lines and its ledgers to the records of a report; no model is read, and nothing asked."""
+"""Gathers a report's records from a study file, its result lines and its ledgers; loads and queries no model."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from studies.study.zoos import Zoo
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """What a report holds.
+    """What a report shows.
 
-    exact, workers: see `studies.results.budget.matching_ledgers`. each: of the gallery, see there. storage: of
-    the trials, None for that of the study file.
+    exact, workers: see `studies.results.budget.matching_ledgers.Ledgers`. each: number of victims per stratum in the
+    gallery. storage: URL of Optuna's tables; None means that of the study file.
     """
 
     exact: Exact = "none"
@@ -47,15 +47,17 @@ class ReportConfig:
 def gather_report(
     file: StudyFile, config: ReportConfig, told: Callable[[int, int], None] = lambda _done, _of: None
 ) -> StudyReport:
-    """The report of what is done of the study by now.
+    """The report on the scans of the study that are finished so far.
 
-    told: how many ledgers of how many are read. Raises ConfigError where nothing is done yet; DataError on its lines;
-    StorageError on ledgers that curves are to be read off.
+    told: called with the number of ledgers read so far and the number of all. Raises ConfigError where no scan is
+    finished yet, DataError for unusable result lines, and StorageError for ledgers that curves are computed from.
     """
     lines, wanted = _lines(file)
     tuned, tunings = _tuned(file, config.storage)
     if not lines and not tunings:
-        raise ConfigError(f"{file.path.name}: no scan of it is done; first simkit study run {file.path.name}")
+        raise ConfigError(
+            f"{file.path.name}: no scan of this study is finished; run `simkit study run {file.path.name}` first"
+        )
     price = file.config.report.price_per_thousand
     gallery, why = _gallery(file, config.each)
     return StudyReport(
@@ -72,7 +74,7 @@ def gather_report(
 
 
 def _tuned(file: StudyFile, storage: str | None) -> tuple[tuple[Drawing, ...], tuple[str, ...]]:
-    """What its tuning came to, drawn, and the options that made it. Raises StorageError on the trials."""
+    """The figures of the study's tuning, and the command-line options that made it. Raises StorageError."""
     if file.config.tune is None:
         return (), ()
     from studies.tune.history import tuned
@@ -85,15 +87,15 @@ def _tuned(file: StudyFile, storage: str | None) -> tuple[tuple[Drawing, ...], t
 
 
 def _lines(file: StudyFile) -> tuple[list[ResultLine], int]:
-    """The lines that are of this study, and how many there will be."""
+    """The result lines of this study, and how many there will be once it is finished."""
     wanted = {
         (cell.study.name, cell.study.split, victim.index, str(victim.sha256), cell.method.name, digest)
         for cell in file.cells()
         for digest in [config_hash(cell.method, cell.method.config(cell.study.settings))]
         for victim in cell.victims
     }
-    there = checked_lines([file.results]) if file.results.exists() else []
-    return [line for line in there if line.unit in wanted], len(wanted)
+    lines = checked_lines([file.results]) if file.results.exists() else []
+    return [line for line in lines if line.unit in wanted], len(wanted)
 
 
 def _curves(
@@ -130,24 +132,25 @@ def _spent(method: Method, lines: Sequence[ResultLine], price: float | None) -> 
 
 
 def _gallery(file: StudyFile, each: int) -> tuple[tuple[ShownZoo, ...], str]:
-    """The triggers, or why there are none to show: what is not there is no reason for no report."""
+    """The triggers, or the reason why there are none to show; a missing gallery is no reason to fail the report."""
     if not file.ledgers.is_dir():
-        return (), f"No triggers: there is no folder {file.config.ledgers} of ledgers beside the study file."
+        return (), f"No triggers are shown: the folder of ledgers {file.config.ledgers} does not exist."
     names = dict.fromkeys(cell.method.name for cell in file.cells())
-    detectors = () if any(":" in name for name in names) else tuple(names)  # ledgers name one's own otherwise
+    detectors = () if any(":" in name for name in names) else tuple(names)  # a ledger names a user's detector otherwise
     sources = [ZooSource(zoo.folder, zoo.data) for zoo in file.zoos]
     try:
         zoos = gather_gallery(sources, [file.ledgers], GalleryConfig(each, detectors))
     except (DataError, StorageError) as error:
-        return (), f"No triggers: {error}."
+        return (), f"No triggers are shown: {error}."
     shown = tuple(zoo for zoo in zoos if zoo.strata)
-    found = any(b.found for zoo in shown for s in zoo.strata for victim in s.shown for b in victim.backdoors)
-    return (shown, "") if found else ((), f"No triggers: no finished scan of these victims in {file.config.ledgers}.")
+    if any(b.found for zoo in shown for s in zoo.strata for victim in s.shown for b in victim.backdoors):
+        return shown, ""
+    return (), f"No triggers are shown: {file.config.ledgers} holds no finished scan of these victims."
 
 
 def _origin(file: StudyFile, lines: Sequence[ResultLine], wanted: int) -> Origin:
     text = file.path.read_bytes()
-    made = Counter(json.dumps({name: str(value) for name, value in line.environment.items()}) for line in lines)
+    environments = Counter(json.dumps({name: str(value) for name, value in line.environment.items()}) for line in lines)
     results = "".join(f"{line.model_dump_json()}\n" for line in lines)
     return Origin(
         name=file.config.name,
@@ -159,7 +162,7 @@ def _origin(file: StudyFile, lines: Sequence[ResultLine], wanted: int) -> Origin
         done=len(lines),
         wanted=wanted,
         zoos=tuple(map(_source, file.zoos)),
-        made=tuple(Made(scans, tuple(json.loads(told).items())) for told, scans in made.most_common()),
+        made=tuple(Made(scans, tuple(json.loads(text).items())) for text, scans in environments.most_common()),
     )
 
 

@@ -1,4 +1,4 @@
-"""The report of a study as one HTML page that needs nothing but itself."""
+"""Renders the report of a study as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from studies.results.table.layout import sections
 
 
 def page(report: StudyReport, drawn: Sequence[Drawing]) -> str:
-    """The page. Equal records give equal text: no date, no random name."""
-    made = environment()
-    made.filters.update(FILTERS)
-    made.filters["picture"] = lambda drawing: f"data:image/svg+xml;base64,{base64.b64encode(drawing.svg).decode()}"
-    return made.get_template("study.html.j2").render(
+    """The page; it holds no date and no random name, so equal records give equal text."""
+    templates = environment()
+    templates.filters.update(FILTERS)
+    templates.filters["picture"] = lambda drawing: f"data:image/svg+xml;base64,{base64.b64encode(drawing.svg).decode()}"
+    return templates.get_template("study.html.j2").render(
         report=report,
         origin=report.origin,
         split=report.origin.zoos[0].split,
@@ -42,7 +42,7 @@ def page(report: StudyReport, drawn: Sequence[Drawing]) -> str:
 
 
 def _reading(report: StudyReport) -> list[str]:
-    """How to read what is there."""
+    """The notes on how to read the parts that the report has."""
     curves = () if report.curves is None else budget_wording.READING
     table = () if report.table is None else (*wording.SPENT, *table_wording.READING)
     return [*wording.MADE, *curves, *table]

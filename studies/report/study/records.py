@@ -1,4 +1,4 @@
-"""What the report of a study says, as frozen records: gathered from lines and ledgers, and rendered without them."""
+"""The records of a study's report: frozen data, gathered from result lines and ledgers and rendered without them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from studies.statistics import Spread
 
 @dataclass(frozen=True)
 class Spend:
-    """What the scans of one method took, over all zoos.
+    """The cost of the scans of one method, over all zoos.
 
-    label: of the method. queries, seconds: of a scan; a white box asks nothing. price: of a thousand queries, None
-    where nobody says.
+    queries, backdoored, clean: queries per scan, of all scans and by the truth about the victim; 0 for a white-box
+    detector. seconds: wall time per scan. price: per thousand queries; None where no price is stated.
     """
 
     label: str
@@ -29,13 +29,13 @@ class Spend:
 
     @property
     def money(self) -> float | None:
-        """Of all scans together, in the money of the price."""
+        """The cost of all scans together, in the currency of the price."""
         return None if self.price is None else self.price * self.queries.total / 1000
 
 
 @dataclass(frozen=True)
 class Source:
-    """A zoo of the study. models: victims of the study, of those in the zoo. manifest, images: SHA-256."""
+    """A zoo of the study. models: number of its victims in the study; of: in the zoo. manifest, images: SHA-256."""
 
     name: str
     split: str
@@ -48,17 +48,18 @@ class Source:
 
 @dataclass(frozen=True)
 class Made:
-    """Where scans were made: versions, platform and threads, by name, and how many scans."""
+    """An environment (versions, platform and thread count, by name) and the number of scans made in it."""
 
     scans: int
-    told: tuple[tuple[str, str], ...]
+    environment: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What the study is. file: the name of its file, with text and SHA-256; hash: of what it says of the scans.
+    """What the report was made from.
 
-    results: SHA-256 of the lines that the report is made of. done, wanted: scans.
+    file, text, sha256: name, text and SHA-256 of the study file. hash: hash of the settings that determine the scans.
+    results: SHA-256 of the result lines. done, wanted: number of finished scans, and of all scans.
     """
 
     name: str
@@ -75,10 +76,11 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class StudyReport:
-    """All of a report. curves: None where no detector asks; table: None where nothing was scanned but to tune.
+    """A whole report.
 
-    gallery: empty where there is none, and why in a line. tuned: what the tuning of the study has to show; tunings: the
-    options of `simkit study tune` that made it.
+    curves: None where no detector sends queries. table: None where scans were made for tuning only. gallery: empty for
+    the reason in `no_gallery`. tuned: figures of the study's tuning. tunings: the options of `simkit study tune` that
+    made it.
     """
 
     origin: Origin

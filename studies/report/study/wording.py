@@ -1,4 +1,4 @@
-"""What the report of a study says in words: tiles, and grids of cost, zoos, machines, and how to repeat it."""
+"""The text of a study's report: summary tiles, tables of cost, zoos and machines, and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -12,42 +12,44 @@ from studies.report.study.records import Origin, Spend, StudyReport
 _HOUR = 3600.0
 
 MADE = (
-    "A report is made from the study file, its lines and its ledgers alone: no model is read and nothing is asked. The"
-    " same files give the same page.",
+    "This report is made from the study file, its result lines and its ledgers only: no model is loaded and no query is"
+    " sent. The same files give the same page.",
 )
-"""How to read any report."""
+"""Notes for every report."""
 
 SPENT = (
-    "Money is queries times the price, for the scans as they ran, and at a budget for a scan that was given no more.",
-    "Seconds are wall time on the machines named above, with other work beside it: good for orders of magnitude.",
+    "Cost is queries times the price: in the cost table for the scans as they ran, and in the curves for a scan with"
+    " that budget.",
+    "Seconds are wall time on the machines named above, which may have run other work at the same time; they indicate"
+    " an order of magnitude.",
 )
-"""How to read what scans took."""
+"""Notes on the cost of scans."""
 
 
 def tiles(report: StudyReport) -> list[tuple[str, str]]:
-    """The study in a few figures."""
+    """The study in a few numbers, each with its name."""
     origin, spends = report.origin, report.spend
     scans = number(origin.done) if origin.done == origin.wanted else f"{number(origin.done)}/{number(origin.wanted)}"
     money = [spend.money for spend in spends if spend.money is not None]
     victims = ("victims", number(sum(zoo.models for zoo in origin.zoos)))
     if not spends:
         return [victims, ("tunings", number(len(report.tunings)))]
-    told = [
-        ("scans done", scans),
+    named = [
+        ("finished scans", scans),
         victims,
         ("queries", formats.amount(sum(spend.queries.total for spend in spends))),
         ("hours of scanning", formats.amount(round(sum(spend.seconds.total for spend in spends) / _HOUR, 1))),
     ]
-    return told + ([("money", money_words(sum(money)))] if money else [])
+    return named + ([("cost", money_words(sum(money)))] if money else [])
 
 
 def cost(report: StudyReport) -> Section:
-    """What the scans took."""
+    """The queries, seconds and money that the scans took."""
     priced = any(spend.price is not None for spend in report.spend)
-    columns = ("method", "scans", "queries (median / p90)", "in all", "seconds (median)", "hours in all")
-    money = ("money a scan, mean", "money in all") if priced else ()
+    columns = ("method", "scans", "queries (median / p90)", "total", "seconds (median)", "hours (total)")
+    money = ("cost per scan (mean)", "cost (total)") if priced else ()
     rows = tuple((*_spent(spend), *(_money(spend) if priced else ())) for spend in report.spend)
-    return Section("Cost", "", (Grid("What the scans took", (*columns, *money), rows),))
+    return Section("Cost", "", (Grid("Cost of the scans, by method", (*columns, *money), rows),))
 
 
 def _spent(spend: Spend) -> tuple[str, ...]:
@@ -65,22 +67,23 @@ def _money(spend: Spend) -> tuple[str, str]:
 
 
 def made(origin: Origin) -> Section:
-    """Zoos and machines."""
+    """The zoos and the environments of the scans."""
     zoos = tuple(
         (zoo.name, zoo.split, f"{zoo.models}/{zoo.of}", zoo.data, zoo.manifest[:16], zoo.images[:16])
         for zoo in origin.zoos
     )
     columns = ("zoo", "split", "victims", "images", "manifest SHA-256", "images SHA-256")
-    names = tuple(dict.fromkeys(name for one in origin.made for name, _ in one.told))
+    names = tuple(dict.fromkeys(name for place in origin.made for name, _ in place.environment))
     rows = tuple(
-        (number(one.scans), *(dict(one.told).get(name, formats.NONE) for name in names)) for one in origin.made
+        (number(place.scans), *(dict(place.environment).get(name, formats.NONE) for name in names))
+        for place in origin.made
     )
-    machines = (Grid("Scanned with", ("scans", *names), rows),) if rows else ()
+    machines = (Grid("Environments of the scans", ("scans", *names), rows),) if rows else ()
     return Section("Zoos, machines and versions", "", (Grid("Zoos", columns, zoos), *machines))
 
 
 def commands(report: StudyReport) -> str:
-    """The shell commands that make the study again, and this page."""
+    """The shell commands that reproduce the study and its report."""
     file = shlex.quote(report.origin.file)
     run = [f"simkit study run {file}"] if report.origin.wanted else []
     tune = [f"simkit study tune {file} {options}" for options in report.tunings]
@@ -88,9 +91,9 @@ def commands(report: StudyReport) -> str:
 
 
 def hashes(origin: Origin) -> tuple[tuple[str, str], ...]:
-    """What the page is made of, by SHA-256."""
+    """The SHA-256 of everything that the page is made from."""
     return (
-        (f"{origin.file} (the file)", origin.sha256),
-        ("what it says of scans", origin.hash),
-        ("the lines of results", origin.results),
+        (f"{origin.file} (whole file)", origin.sha256),
+        ("settings of the scans", origin.hash),
+        ("result lines", origin.results),
     )

@@ -1,4 +1,4 @@
-"""The folder of a report: the page, every figure in three forms, and the tables for programs."""
+"""Writes the folder of a study's report: the page, every figure in three formats, and the tables as CSV."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PAGE = "report.html"
 
 
 def checked_folder(folder: Path) -> Path:
-    """`folder`, if a report may be written there: none yet, an empty one, or one with a report.
+    """`folder`, if a report may be written there: it must be missing, empty, or hold a report already.
 
     Raises StorageError.
     """
     if not folder.exists():
         return folder
     if not folder.is_dir():
-        raise StorageError(f"{folder}: no folder; name one for the report, its figures and its tables")
+        raise StorageError(f"{folder}: is not a folder; name a folder for the report, its figures and its tables")
     try:
         empty = next(os.scandir(folder), None) is None
     except OSError as error:
@@ -40,7 +40,7 @@ def checked_folder(folder: Path) -> Path:
 
 
 def write_report(report: StudyReport, folder: Path) -> list[Path]:
-    """The files, page first, all made before the first is written. Raises StorageError."""
+    """Render all files, then write them; returns their paths, the page first. Raises StorageError."""
     files = dict(_files(report))
     make_folder(folder)
     for name, data in files.items():
@@ -54,8 +54,10 @@ def write_report(report: StudyReport, folder: Path) -> list[Path]:
 def _files(report: StudyReport) -> Iterator[tuple[str, bytes]]:
     drawn = [*drawings(report), *report.tuned]
     yield PAGE, page(report, drawn).encode()
-    for one in drawn:
-        yield from ((f"{one.name}.svg", one.svg), (f"{one.name}.png", one.png), (f"{one.name}.csv", one.csv.encode()))
+    for drawing in drawn:
+        yield f"{drawing.name}.svg", drawing.svg
+        yield f"{drawing.name}.png", drawing.png
+        yield f"{drawing.name}.csv", drawing.csv.encode()
     if report.table is not None:
         yield "table.csv", table_csv(report.table).encode()
     if report.curves is not None:

@@ -68,7 +68,7 @@ def test_a_rule_without_a_score_is_told_in_words(tmp_path: Path) -> None:
     page = render(replace(data, runs=tuple(patch)))
     assert "<dt>Score</dt>" not in page
     assert page.count("<dt>Rule</dt><dd>below_median</dd>") == 2
-    assert page.count('<td colspan="2">masks under 40 pixels</td>') == 2
+    assert page.count('<td colspan="2">flags masks under 40 pixels</td>') == 2
 
 
 def test_the_limit_is_drawn_on_every_bar_wherever_it_lies(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from studies.render.formats import last_part, moment, number, size_words
+from studies.render.formats import class_label, last_part, moment, number, size_words
 from studies.report.gather import gather
 from studies.report.records import RunReport
 from studies.report.wording import (
@@ -41,10 +41,10 @@ def test_numbers(value: float | None, text: str) -> None:
     [
         (
             "budget",
-            "The budget is too small for a verdict: 72 of 1,000 queries are spent. A larger budget may decide it.",
+            "The budget is too small for a verdict: 72 of 1,000 queries were spent. A larger budget may decide it.",
         ),
-        ("refused", "The service refused to answer on before a verdict: 72 of 1,000 queries are spent."),
-        ("converged", "b3d came to its end without a verdict."),
+        ("refused", "The service stopped answering before a verdict was reached: 72 of 1,000 queries were spent."),
+        ("converged", "b3d finished without a verdict."),
     ],
 )
 def test_undecided_gives_its_true_reason_and_what_was_noted(stopped: str, why: str, tmp_path: Path) -> None:
@@ -59,27 +59,27 @@ def test_each_verdict_gives_its_reason(tmp_path: Path) -> None:
         "The rule flags masks under 5.50 pixels."
     )
     clean = reason(run_of(tmp_path / "2", Kept(verdict="clean", censored=(0, 2, 3))))
-    assert "the smallest that works has 24 pixels, for class 1" in clean
+    assert "the smallest working trigger has 24 pixels, for class 1" in clean
     assert "no class has a trigger that works" in reason(
         run_of(tmp_path / "3", Kept(verdict="clean", censored=(0, 1, 2, 3)))
     )
-    assert "72 of 1,000 queries are spent" in reason(run_of(tmp_path / "4", Kept(verdict="undecided")))
-    assert reason(run_of(tmp_path / "5", Kept(verdict="invalid", notes="mean?"))).endswith("would. Mean?")
+    assert "72 of 1,000 queries were spent" in reason(run_of(tmp_path / "4", Kept(verdict="undecided")))
+    assert reason(run_of(tmp_path / "5", Kept(verdict="invalid", notes="mean?"))).endswith("of these images. Mean?")
     opened = run_of(tmp_path / "6", Kept(verdict=None))
-    assert "72 of 1,000 queries are spent so far" in reason(opened)
+    assert "72 of 1,000 queries were spent so far" in reason(opened)
     assert stopped_words(opened) == "not finished"
 
 
 def test_a_detector_without_triggers_is_said_to_be_one(tmp_path: Path) -> None:
     run = replace(run_of(tmp_path, Kept()), preset="Asks", classes=(), reversed=(), limit=None)
-    assert reason(run) == "Asks flags class 2 and has no trigger to show."
+    assert reason(run) == "Asks flags class 2 but has no trigger to show."
     known = replace(run, truth=gather(tmp_path / "a.db", zoos=[zoo(tmp_path / "zoo")]).runs[0].truth)
     assert flagged_words(known) == "class 2 <bird>"
     assert run.verdict is not None
     clean = replace(run, verdict=replace(run.verdict, verdict="clean", flagged=()))
     assert (flagged_words(clean), reason(clean)) == (
         "",
-        "Asks came to its end and flags no class; it has no triggers to show.",
+        "Asks finished and flags no class; it has no triggers to show.",
     )
 
 
@@ -87,10 +87,10 @@ def test_the_page_says_which_triggers_it_chose(tmp_path: Path) -> None:
     run = run_of(tmp_path, Kept())
     assert chosen_words(run) == ""
     fewer = replace(run, reversed=run.reversed[:2])
-    told = "Shown are 2 of 4 classes: the flagged, those with the smallest masks, working ones first."
+    told = "The triggers of 2 of 4 classes are shown: flagged classes, then the smallest working masks."
     assert chosen_words(fewer) == told
     (clean,) = gather(write(tmp_path / "clean.db", Kept(verdict="clean")), zoos=[zoo(tmp_path / "zoo")]).runs
-    assert "classes: the true target, those" in chosen_words(replace(clean, reversed=()))
+    assert "classes are shown: the true target, then the" in chosen_words(replace(clean, reversed=()))
 
 
 def test_a_limit_in_words(tmp_path: Path) -> None:
@@ -119,7 +119,16 @@ def test_a_command_has_an_option_a_line_and_stays_the_same_command() -> None:
 def test_the_truth_says_where_the_verdict_missed_it(tmp_path: Path) -> None:
     db = write(tmp_path / "a.db", Kept(), Kept(verdict="clean"), Kept(verdict="undecided"), Kept(verdict=None))
     told = [truth_words(run) for run in gather(db, zoos=[zoo(tmp_path / "zoo")]).runs]
-    assert told == ["class 2", "class 2 (no verdict)", "class 2 (verdict wrong)", "class 2"]
+    assert told == ["target class 2", "target class 2 (no verdict)", "target class 2 (verdict wrong)", "target class 2"]
+
+
+def test_a_class_whose_name_is_its_number_is_shown_once(tmp_path: Path) -> None:
+    assert [class_label(target, ("cat", "1")) for target in (0, 1, 2)] == ["0 cat", "1", "2"]
+    run = gather(write(tmp_path / "a.db", Kept()), zoos=[zoo(tmp_path / "zoo")]).runs[0]
+    assert run.truth is not None
+    run = replace(run, truth=replace(run.truth, classes=("0", "1", "2", "3")))
+    assert flagged_words(run) == "class 2"
+    assert [replace(row, name=str(row.target_class)).label for row in run.classes] == ["0", "1", "2", "3"]
 
 
 def test_small_ones() -> None:

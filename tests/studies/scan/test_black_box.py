@@ -170,7 +170,7 @@ def test_a_class_may_be_flagged_without_a_trigger(tmp_path: Path, capsys: pytest
         assert main(command) == 0
     assert re.search(r"Asks .* backdoored +1 ", capsys.readouterr().out)
     page = (tmp_path / "asks.db.html").read_text()
-    assert "Asks flags class 1 and has no trigger to show." in page
+    assert "Asks flags class 1 but has no trigger to show." in page
 
 
 def test_its_run_is_not_taken_for_a_scan(tmp_path: Path) -> None:

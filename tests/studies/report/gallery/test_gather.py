@@ -149,7 +149,7 @@ def test_the_page_holds_every_picture_and_equal_records_give_equal_text(tmp_path
     page = render_gallery([zoo], 3)
     assert page == render_gallery([zoo], 3)
     assert page.count("<article") == 5
-    assert page.count("No finished scan of it") == 4  # blended, source, and the two of several
+    assert page.count("hold no finished scan of this victim") == 4  # blended, source, and the two of several
     # patches and blends with four pictures, waves with three; what was found with four, without an overlap three
     assert page.count('<img src="data:image/png') == 5 * 4 + 3 + 4 + 3
     assert "class 2 &lt;bird&gt;" in page
@@ -189,7 +189,7 @@ def test_what_cannot_be_done_is_one_line(tmp_path: Path, data: str, capsys: pyte
         ([str(zoo), "--data", "digits"], 4, "images (1, 8, 8)"),
         ([str(tmp_path)], 4, "folder of a zoo"),
         ([str(zoo), "--ledgers", str(tmp_path / "none")], 5, "no folder of ledgers"),
-        ([str(zoo), "--out", str(ledgers / "0.db")], 5, "no HTML page"),
+        ([str(zoo), "--out", str(ledgers / "0.db")], 5, "not an HTML page"),
         ([str(zoo), "--detector", "raec"], 2, "--detector raec: these ledgers have no finished scan by it"),
     ]
     for arguments, code, said in refused:
@@ -202,7 +202,7 @@ def test_what_cannot_be_done_is_one_line(tmp_path: Path, data: str, capsys: pyte
 
 
 def test_settings_that_make_no_sense(tmp_path: Path, data: str) -> None:
-    with pytest.raises(ConfigError, match="0 victims of each stratum"):
+    with pytest.raises(ConfigError, match="0 victims per stratum"):
         GalleryConfig(each=0)
     with pytest.raises(StorageError, match="no folder of ledgers"):
         gather_gallery([ZooSource(zoo_of(tmp_path / "zoo", data))], [tmp_path / "images.npz"])

@@ -101,7 +101,7 @@ def test_it_holds_what_the_study_found(report: StudyReport) -> None:
     for spend in report.spend:
         assert spend.money == pytest.approx(1.5 * spend.queries.total / 1000)
     assert [zoo.name for zoo in report.gallery] == ["demo"]
-    assert dict(tiles(report))["scans done"] == "6/8"
+    assert dict(tiles(report))["finished scans"] == "6/8"
 
 
 def test_every_figure_has_three_forms(drawn: list[Drawing]) -> None:
@@ -136,7 +136,7 @@ def test_the_page_is_whole_and_names_no_place(report: StudyReport, drawn: list[D
     assert str(scanned) not in said
     ids = [attributes["id"] for _, attributes in Elements(said).found if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert "6 of 8 scans are done" in said
+    assert "6 of 8 scans are finished" in said
     assert "simkit study run study.toml" in said
     assert report.origin.sha256 in said
     assert "price_per_thousand = 1.5" in said
@@ -146,7 +146,7 @@ def test_without_ledgers_it_says_so(scanned: Path, tmp_path: Path) -> None:
     place = folder_of(tmp_path / "moved", scanned / "zoo")
     shutil.copy(scanned / "results.jsonl", place)
     made = gather_report(StudyFile.load(place / "study.toml"), ReportConfig())
-    assert (made.gallery, made.no_gallery.partition(":")[0]) == ((), "No triggers")
+    assert (made.gallery, made.no_gallery.partition(":")[0]) == ((), "No triggers are shown")
     assert made.no_gallery in page(made, [])
 
 
@@ -182,7 +182,7 @@ def test_what_was_tuned_is_shown_without_a_scan(
     monkeypatch.setattr("studies.tune.plots.plots", lambda group: [drawn] if group.name == "at-100" else [])
     zoo = tune_zoo(demo_victims, tmp_path)
     file = StudyFile.load(written(tmp_path, head='name = "fake"\nsplit = "tune"'))
-    with pytest.raises(ConfigError, match="no scan of it is done"):
+    with pytest.raises(ConfigError, match="no scan of this study is finished"):
         gather_report(file, ReportConfig())
     list(work(task_of(zoo, tmp_path, storage=f"sqlite:///{tmp_path / 'fake-optuna.db'}", seed=5), Parabola))
     made = gather_report(file, ReportConfig())
@@ -200,16 +200,18 @@ def test_what_was_tuned_is_shown_without_a_scan(
 
 def test_what_cannot_be_done_is_told_and_leaves_nothing(scanned: Path, tmp_path: Path) -> None:
     place = folder_of(tmp_path / "new", scanned / "zoo")
-    with pytest.raises(ConfigError, match=r"no scan of it is done; first simkit study run study\.toml"):
+    with pytest.raises(
+        ConfigError, match=r"no scan of this study is finished; run `simkit study run study\.toml` first"
+    ):
         gather_report(StudyFile.load(place / "study.toml"), ReportConfig())
     with pytest.raises(StorageError, match=r"holds other files and no report\.html"):
         checked_folder(place)
-    with pytest.raises(StorageError, match="no folder; name one"):
+    with pytest.raises(StorageError, match="is not a folder; name a folder"):
         checked_folder(place / "study.toml")
     (tmp_path / "other").mkdir()
     assert checked_folder(tmp_path / "other") == tmp_path / "other"
     (tmp_path / "other" / "report.html").write_text("notes")
-    with pytest.raises(StorageError, match="no HTML page"):
+    with pytest.raises(StorageError, match="not an HTML page"):
         checked_folder(tmp_path / "other")
 
 
