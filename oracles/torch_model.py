@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier, Thread
 
 import torch
@@ -134,6 +136,13 @@ class TorchOracle:
         if not normal:
             raise ModelError("the model answers rows that are not probabilities summing to 1; set output='logits'")
         return rows.clamp_(0.0, 1.0)
+
+
+def taken_for(oracle: TorchOracle, output: Output) -> TorchOracle:
+    """The same model, not copied, whose rows are taken for `output` whatever was decided before."""
+    settled = copy.copy(oracle)
+    settled._options, settled._output = replace(oracle.options, output=output), output
+    return settled
 
 
 def _pool_of_single(threads: int) -> ThreadPoolExecutor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -28,6 +30,11 @@ class ScanImages:
     search: ImageSet
     verify: ImageSet
     synthesis: Synthesis | None = None
+
+    @cached_property
+    def sha256(self) -> str:
+        """A hash of all images, in hexadecimal, and of which is used for what; taken once."""
+        return hashlib.sha256(f"{self.search.sha256()} {self.verify.sha256()}".encode()).hexdigest()
 
     @classmethod
     def to_be_made(cls, synthesis: Synthesis, image_shape: ImageShape, search: int, verify: int) -> ScanImages:

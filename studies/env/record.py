@@ -25,7 +25,7 @@ from simkit.zoo.spec import ZooSplit
 from studies.scan.config import ScanConfig, with_fields
 from studies.scan.models import open_model
 from studies.scan.prepare import choose_images
-from studies.scan.run_key import environment, hash_of
+from studies.scan.run_key import environment
 from studies.study.executors import Workers, error_in_one_line, worker_pool
 
 State: TypeAlias = Literal["recorded", "there", "busy", "failed"]
@@ -146,7 +146,7 @@ class OpenedVictim:
             return Evaluator(build(config.oracle, config.restricted(model.oracle, 0), Budget(None, charged)), None)
 
         bench = Bench(ask, model.oracle.n_classes, images, zoo.arms_config(), config.seed)
-        return cls(zoo, victim, bench, hash_of(images), charged)
+        return cls(zoo, victim, bench, images.sha256, charged)
 
     def header(self, check_queries: int, clean_accuracy: float) -> Header:
         """What its recording says of itself."""

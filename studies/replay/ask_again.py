@@ -19,7 +19,7 @@ from oracles.answers import Answer, FloatArray, Scores, TopK, decode, encode, to
 from oracles.errors import InvalidSpec, ModelError
 from oracles.oracle import Oracle
 from oracles.spec import service
-from oracles.torch_model import TorchOracle
+from oracles.torch_model import TorchOracle, taken_for
 from simkit.errors import ConfigError
 from simkit.seeding import stream
 from studies.replay.rebuild import NOTHING, Progress, Rebuilt, Replay, ReplayInputs
@@ -154,26 +154,25 @@ def _sampled(source: Replay, again: AskAgain) -> NDArray[np.int64] | None:
 
 def _model(source: Replay, given: Model | None) -> tuple[OpenedModel, Oracle]:
     """The model as the run asked it; another one, if it is given, as a scan of it would begin to."""
-    opened, config = _opened(source, given)
+    opened = _opened(source, given)
     if opened.sha256 != source.run.info.model_hash:
         return opened, opened.oracle
     output = json.loads(source.run.info.environment).get("output", "auto")
     if output == "auto" or not isinstance(opened.oracle, TorchOracle) or opened.oracle.output == output:
         return opened, opened.oracle
-    settled = config.model_copy(update={"output": output})
-    return opened, open_model(_named(source.run.info, given), source.images.search, settled).oracle
+    return opened, taken_for(opened.oracle, output)
 
 
-def _opened(source: Replay, given: Model | None) -> tuple[OpenedModel, ScanConfig]:
+def _opened(source: Replay, given: Model | None) -> OpenedModel:
     info, named = source.run.info, source.config.model_copy(update={"name": source.run.info.model})
     opened = _open(source, given, source.config)
     if opened.sha256 == info.model_hash:
-        return opened, source.config
+        return opened
     if (known := _open(source, given, named)).sha256 == info.model_hash:  # a module is hashed with its name
-        return known, named
+        return known
     if given is None:
         raise ModelError(f"{info.model}: not the model of run {source.run.id} any more; give the one to ask")
-    return opened, source.config
+    return opened
 
 
 def _open(source: Replay, given: Model | None, config: ScanConfig) -> OpenedModel:

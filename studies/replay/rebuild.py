@@ -22,7 +22,6 @@ from simkit.verdict import Rule, Verdict
 from studies.ledgers.run_settings import OwnCode, stored_config
 from studies.scan.config import ScanConfig
 from studies.scan.prepare import choose_images
-from studies.scan.run_key import hash_of
 
 Watch = Callable[[torch.Tensor, StoredCall], None]
 """Told the images (N, C, H, W) and the stored call of one batch, before its answers are told to the search."""
@@ -74,7 +73,7 @@ class Replay:
         stored = StoredRun.read(path, run)
         config = stored_config(stored.info, given.own)
         images = _images(stored, config, given)
-        if hash_of(images) != stored.info.data_hash:
+        if images.sha256 != stored.info.data_hash:
             raise DataError(
                 f"{path}: run {stored.id} used other images than these of {images.search.name!r}; give it its own data"
             )

@@ -6,6 +6,7 @@ import math
 import tempfile
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -57,20 +58,29 @@ def detect(
     """
     if unused := settings.keys() & set(_OF_A_SCAN):
         raise ConfigError(f"{min(unused)} is a setting of a scan; a detector has its own, in its fields")
-    config, known = ScanConfig.of(settings), described(detector, "detect")
+    trial = prepare_trial(detector, model, ScanConfig.of(settings), images)
+    if db is None:
+        with tempfile.TemporaryDirectory(prefix="simkit-") as folder:
+            return replace(run_trial(trial, Path(folder) / "detect.db"), run=None, db=None)
+    if not trial.model.sha256:
+        raise ConfigError("an oracle has no weights to know it again by; give name=..., one for each model")
+    return run_trial(trial, db if isinstance(db, Ledger) else Path(db))
+
+
+def prepare_trial(
+    detector: Detector[QueryDataAccess] | Detector[QueryAccess],
+    model: Model,
+    config: ScanConfig,
+    images: ImageSet | None = None,
+) -> Trial:
+    """Read and check everything that a detector needs, without a query and without a ledger. Raises as `detect`."""
+    described(detector, "detect")
     if takes_no_images(detector):
-        config = shaped(config, model)
+        config, model = shaped(config, model)
         chosen = no_images(config, given=images is not None)
     else:
         chosen = choose_images(config, images)
-    trial = _Trial(detector, open_model(model, chosen.search, config), chosen, config)
-    info = run_info(trial.model, chosen, config, known)
-    if db is None:
-        with tempfile.TemporaryDirectory(prefix="simkit-") as folder:
-            return replace(_in_ledger(trial, Path(folder) / "detect.db", info), run=None, db=None)
-    if not trial.model.sha256:
-        raise ConfigError("an oracle has no weights to know it again by; give name=..., one for each model")
-    return _in_ledger(trial, db if isinstance(db, Ledger) else Path(db), info)
+    return Trial(detector, open_model(model, chosen.search, config), chosen, config)
 
 
 def takes_no_images(detector: Detector[Any]) -> bool:
@@ -82,13 +92,18 @@ def takes_no_images(detector: Detector[Any]) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class _Trial:
+class Trial:
     """A detector, and all that its one run needs."""
 
     detector: Detector[Any]
     model: OpenedModel
     images: ScanImages
     config: ScanConfig
+
+    @cached_property
+    def info(self) -> RunInfo:
+        """The run's key and what a ledger says of it, as of when it was first asked for."""
+        return run_info(self.model, self.images, self.config, described(self.detector, "detect"))
 
     def verdict(self, late: DeferredRun, clock: ServiceClock) -> Verdict:
         """What the detector says, its queries recorded with `late`; `undecided` if it leaves Refused to us."""
@@ -121,12 +136,14 @@ class _StepsOf:
         return self._opened(number, purpose, state)
 
 
-def _in_ledger(trial: _Trial, db: Path | Ledger, info: RunInfo) -> ScanResult:
+def run_trial(trial: Trial, db: Path | Ledger) -> ScanResult:
+    """What the detector says, or said before, in the ledger `db`; see `detect`."""
     with opened(db) as ledger:
-        return result_of(_finished(trial, ledger, info), ledger, info)
+        return result_of(_finished(trial, ledger), ledger, trial.info)
 
 
-def _finished(trial: _Trial, ledger: Ledger, info: RunInfo) -> Run:
+def _finished(trial: Trial, ledger: Ledger) -> Run:
+    info = trial.info
     late = DeferredRun(lambda: ledger.begin(with_output(info, trial.model.oracle)))
     if any(run.key == info.key for run in reads.same_scans(ledger.path, info)):
         if late.run.result() is None:

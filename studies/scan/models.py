@@ -20,7 +20,7 @@ from oracles.callable_model import callable_oracle
 from oracles.errors import InvalidSpec, ModelError
 from oracles.foreign import Answering
 from oracles.model_files import Description, load_model
-from oracles.model_files.description import described
+from oracles.model_files.description import LoadedModel, described
 from oracles.model_files.weights import safetensors_metadata
 from oracles.oracle import ImageShape, Oracle
 from oracles.torch_model import TorchOracle
@@ -30,8 +30,6 @@ from simkit.zoo.manifest import Manifest
 from simkit.zoo.networks import NETWORKS
 from studies.scan.config import ScanConfig
 from studies.scan.user_code import PREFIX, import_model, source_sha256
-
-Model: TypeAlias = nn.Module | Oracle | Answering | Path | str
 
 _ENTRY = re.compile(r"(.+):(\d+)")
 _SHAPED = (".onnx", ".pt2")
@@ -55,6 +53,25 @@ class OpenedModel:
     libraries: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class ReadFile:
+    """A file of a model that was read already, without what only the images can tell of it."""
+
+    path: Path
+    loaded: LoadedModel
+
+
+Model: TypeAlias = nn.Module | Oracle | Answering | Path | str | ReadFile
+
+
+def read_graph(model: Model) -> Model:
+    """The file, read, where it is one of those that state what images they take only once they are read."""
+    if not isinstance(model, str | Path) or str(model).startswith(PREFIX):
+        return model
+    path = model_path(model)
+    return ReadFile(path, load_model(path, NETWORKS)) if path.suffix.lower() in _SHAPED else model
+
+
 def open_model(model: Model, images: ImageSet, config: ScanConfig) -> OpenedModel:
     """The model behind `model`, checked against the images without sending one.
 
@@ -64,11 +81,24 @@ def open_model(model: Model, images: ImageSet, config: ScanConfig) -> OpenedMode
     """
     if isinstance(model, str) and model.startswith(PREFIX):
         opened = _open_python(model, images, config)
-    elif isinstance(model, str | Path):
-        _check_no_batch_limit(config)
-        opened = _open_file(model_path(model), images, config)
+    elif isinstance(model, str | Path | ReadFile):
+        opened, _ = open_file(model, images, config)
+        return opened
     else:
         opened = _open_object(model, images, config)
+    return _fitting(opened, images, config)
+
+
+def open_file(model: str | Path | ReadFile, images: ImageSet, config: ScanConfig) -> tuple[OpenedModel, nn.Module]:
+    """The model of a file or of an entry of a zoo, and the module that was read. Raises as `open_model`."""
+    _check_no_batch_limit(config)
+    path = model.path if isinstance(model, ReadFile) else model_path(model)
+    told = _told(path, images, config)
+    loaded = _completed(model.loaded, told) if isinstance(model, ReadFile) else load_model(path, NETWORKS, told)
+    return _fitting(_file_oracle(path, loaded, images, config), images, config), loaded.module
+
+
+def _fitting(opened: OpenedModel, images: ImageSet, config: ScanConfig) -> OpenedModel:
     _check_fit(opened, images)
     if config.n_classes not in (None, opened.oracle.n_classes):
         raise ModelError(
@@ -84,11 +114,12 @@ def stated_shape(model: Model) -> ImageShape | None:
     """
     if isinstance(model, str) and model.startswith(PREFIX):
         model = import_model(model)
+    model = read_graph(model)
+    if isinstance(model, ReadFile):
+        return model.loaded.image_shape
     if not isinstance(model, str | Path):
         return model.image_shape if _is_oracle(model) else None
     path = model_path(model)
-    if path.suffix.lower() in _SHAPED:
-        return load_model(path, NETWORKS).image_shape
     return described(path, safetensors_metadata(path)).image_shape
 
 
@@ -206,13 +237,18 @@ def _named_sha256(model: object, name: str | None) -> str:
     return "" if name is None else hashlib.sha256(f"{type(model).__qualname__}\0{name}".encode()).hexdigest()
 
 
-def _open_file(path: Path, images: ImageSet, config: ScanConfig) -> OpenedModel:
-    loaded = load_model(path, NETWORKS, _told(path, images, config))
+def _file_oracle(path: Path, loaded: LoadedModel, images: ImageSet, config: ScanConfig) -> OpenedModel:
     if loaded.image_shape is not None:
         _check_shape(str(path), loaded.image_shape, images)
     options = _in_batches(config.torch_options(loaded.output), loaded.batch)
     oracle = TorchOracle(loaded.module, images.image_shape, options, loaded.n_classes)
     return OpenedModel(oracle, config.name or str(path), loaded.sha256, loaded.libraries)
+
+
+def _completed(loaded: LoadedModel, told: Description) -> LoadedModel:
+    """With what the file left open; what it says goes before."""
+    shape, n_classes = loaded.image_shape or told.image_shape, loaded.n_classes or told.n_classes
+    return replace(loaded, image_shape=shape, n_classes=n_classes)
 
 
 def _in_batches(options: TorchOptions, batch: int | None) -> TorchOptions:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from db.records import RunInfo
 from oracles.budget import Budget
 from oracles.oracle import ImageShape, Oracle
 from oracles.spec import build
-from oracles.torch_model import TorchOracle
+from oracles.torch_model import TorchOracle, taken_for
 from oracles.torch_options import Output
 from simkit.data import ImageSet, load, unlabelled
 from simkit.errors import ConfigError, DataError
@@ -23,19 +25,24 @@ from simkit.search.presets import Preset
 from simkit.search.synthesis import SYNTHETIC, Synthesis
 from simkit.seeding import stream
 from studies.scan.config import ScanConfig
-from studies.scan.models import Model, OpenedModel, open_model, stated_shape
+from studies.scan.models import Model, OpenedModel, open_model, read_graph, stated_shape
+from studies.scan.run_key import run_info
 
 Images: TypeAlias = ImageSet | torch.Tensor | NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A scan that is known to be sound and has asked nothing yet. source: what `model` was opened from."""
+    """A scan that is known to be sound and has asked nothing yet."""
 
     model: OpenedModel
     images: ScanImages
     config: ScanConfig
-    source: Model
+
+    @cached_property
+    def info(self) -> RunInfo:
+        """The run's key and what a ledger says of it, as of when it was first asked for."""
+        return run_info(self.model, self.images, self.config)
 
     def search(self, images: ImageSet, stage: Preset) -> Search:
         """A fresh search of this stage on these images. Raises ConfigError if it cannot be."""
@@ -47,8 +54,7 @@ class Prepared:
         oracle = self.model.oracle
         if output == "auto" or not isinstance(oracle, TorchOracle) or oracle.output == output:
             return oracle
-        config = self.config.model_copy(update={"output": output})
-        return open_model(self.source, self.images.search, config).oracle
+        return taken_for(oracle, output)
 
 
 def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> Prepared:
@@ -56,9 +62,10 @@ def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> P
 
     The config of the result has the model's image shape where images are to be made.
     """
-    config = config if config.resolved().synthesis is None else shaped(config, model)
+    if config.resolved().synthesis is not None:
+        config, model = shaped(config, model)
     chosen = choose_images(config, images)
-    prepared = Prepared(open_model(model, chosen.search, config), chosen, config, model)
+    prepared = Prepared(open_model(model, chosen.search, config), chosen, config)
     for stage in config.resolved().stages:
         prepared.search(chosen.search, stage)
     build(config.oracle, config.restricted(prepared.model.oracle, 0), Budget(0))
@@ -120,15 +127,17 @@ _WITHOUT_DATA = ("", SYNTHETIC)
 """What `data` may be where there is none; the second is what a ledger calls images that were made."""
 
 
-def shaped(config: ScanConfig, model: Model) -> ScanConfig:
+def shaped(config: ScanConfig, model: Model) -> tuple[ScanConfig, Model]:
     """The config with the shape that the model states of its images; as it is, where the model states none.
 
-    Raises ConfigError where the model states another than the config.
+    The model, too: a file that had to be read for that is not read again. Raises ConfigError where the model states
+    another shape than the config.
     """
+    model = read_graph(model)
     stated = stated_shape(model)
     if None not in (stated, config.image_shape) and stated != config.image_shape:
         raise ConfigError(f"image_shape is {config.image_shape}, but the model takes images {stated}; leave it out")
-    return config.model_copy(update={"image_shape": stated or config.image_shape})
+    return config.model_copy(update={"image_shape": stated or config.image_shape}), model
 
 
 def to_be_made(config: ScanConfig, *, given: bool) -> ScanImages:

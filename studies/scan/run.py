@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from db import reads
 from db.ledger import Ledger
-from db.records import RunInfo, VerdictRow
+from db.records import VerdictRow
 from db.run import Run
 from oracles.budget import Budget
 from oracles.guard import ServiceClock
@@ -28,7 +28,7 @@ from studies.scan.ledger_run import DeferredRun, opened, warn_of_others
 from studies.scan.models import Model
 from studies.scan.prepare import Images, Prepared, prepare
 from studies.scan.result import Bill, ScanResult, result_of, trigger_rows, verdict_row
-from studies.scan.run_key import run_info, with_output
+from studies.scan.run_key import with_output
 from studies.scan.trigger_files import check_folder, file_stem, save_triggers
 
 _TELL_SECONDS = 0.2
@@ -92,7 +92,7 @@ def run_scan(
 
 def default_db(prepared: Prepared) -> Path:
     """Where a scan is kept when nobody says: the same scan, the same file."""
-    info = run_info(prepared.model, prepared.images, prepared.config)
+    info = prepared.info
     return home() / "scans" / f"{file_stem(prepared.model.name, info.key)}.db"
 
 
@@ -102,11 +102,11 @@ def _trigger_folder(db: Path | Ledger, out: str | Path | None) -> Path:
 
 
 def _in_ledger(prepared: Prepared, db: Path | Ledger, out: Path | None, progress: Told | None) -> ScanResult:
-    info = run_info(prepared.model, prepared.images, prepared.config)
+    info = prepared.info
     if out is not None:
         check_folder(out)
     with opened(db) as ledger:
-        run = _finished(prepared, ledger, info, progress)
+        run = _finished(prepared, ledger, progress)
         result, triggers = result_of(run, ledger, info), reads.triggers(ledger.path, run.id)
     if out is None:
         return result
@@ -114,9 +114,9 @@ def _in_ledger(prepared: Prepared, db: Path | Ledger, out: Path | None, progress
     return replace(result, triggers=save_triggers(out, stem, result.flagged, triggers))
 
 
-def _finished(prepared: Prepared, ledger: Ledger, info: RunInfo, progress: Told | None) -> Run:
+def _finished(prepared: Prepared, ledger: Ledger, progress: Told | None) -> Run:
     """The run of this scan with its verdict: as it is in the ledger, or conducted to it now."""
-    scan, told = OpenScan(prepared, ledger, info), -_TELL_SECONDS
+    scan, told = OpenScan(prepared, ledger), -_TELL_SECONDS
     for checkpoint in () if scan.verdict is not None else scan.steps():
         if progress is not None and time.perf_counter() - told >= _TELL_SECONDS:
             told = time.perf_counter()
@@ -136,8 +136,8 @@ class OpenScan:
     Warns where the ledger has the same scan from another environment. Raises StorageError.
     """
 
-    def __init__(self, prepared: Prepared, ledger: Ledger, info: RunInfo) -> None:
-        self._prepared = prepared
+    def __init__(self, prepared: Prepared, ledger: Ledger) -> None:
+        self._prepared, info = prepared, prepared.info
         kept = reads.same_scans(ledger.path, info)
         own = next((run for run in kept if run.key == info.key), None)
         self._oracle = prepared.oracle(own.environment.get("output", "auto") if own else "auto")

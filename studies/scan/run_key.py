@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from dataclasses import replace
@@ -29,12 +28,11 @@ def run_info(
     The key is a SHA-256 over the config, every preset written out, the hashes of model and images, the number of torch
     threads and the versions of simkit, torch, numpy and what else the model runs on: whatever may change an answer.
     """
-    data_hash = hash_of(images)
     settings = settings_of(config, detector)
     identity = {
         "config": {name: value for name, value in settings.items() if name != "preset"},
         "model": model.sha256,
-        "data": data_hash,
+        "data": images.sha256,
         "threads": torch.get_num_threads(),
         "simkit": version("b3d-simkit"),
         "torch": torch.__version__,
@@ -46,7 +44,7 @@ def run_info(
         model=model.name,
         model_hash=model.sha256,
         data=config.data or images.search.name,
-        data_hash=data_hash,
+        data_hash=images.sha256,
         oracle=config.oracle.to_json(),
         config=canonical(settings),
         seed=config.seed,
@@ -63,11 +61,6 @@ def settings_of(config: ScanConfig, detector: dict[str, Any] | None = None) -> d
     if detector is None:
         return {"preset": config.preset_name} | config.identity()
     return config.service() | {"detector": detector}
-
-
-def hash_of(images: ScanImages) -> str:
-    """Of all images a scan uses, and of which it uses for what."""
-    return hashlib.sha256(f"{images.search.sha256()} {images.verify.sha256()}".encode()).hexdigest()
 
 
 def with_output(info: RunInfo, oracle: Oracle) -> RunInfo:

@@ -12,31 +12,31 @@ from db import reads
 from db.ledger import Ledger
 from db.records import RunInfo
 from db.stored import StoredRun
-from oracles.model_files import load_model
 from simkit.detectors.access import Detector, WeightAccess
 from simkit.detectors.whitebox.inspection import Inspection
+from simkit.search.images import ScanImages
 from simkit.verdict import Verdict
-from simkit.zoo.networks import NETWORKS
 from studies.scan.black_box import joined, own_verdict_row
 from studies.scan.canonical import canonical
 from studies.scan.config import ScanConfig
-from studies.scan.models import open_model
-from studies.scan.prepare import choose_images
+from studies.scan.models import open_file
 from studies.scan.result import Bill, ScanResult, result_of, trigger_rows
 from studies.scan.run_key import run_info
 from studies.scan.user_code import described
 
 
-def inspect_model(detector: Detector[WeightAccess], model: Path, config: ScanConfig, ledger: Ledger) -> ScanResult:
-    """What `detector` says of the weights in the file `model`, on the images that `config` chooses.
+def inspect_model(
+    detector: Detector[WeightAccess], model: Path, config: ScanConfig, ledger: Ledger, images: ScanImages
+) -> ScanResult:
+    """What `detector` says of the weights in the file `model`, on the images that `config` chose.
 
     The run in the ledger has no query, and one step whose state is the cost: see `cost_of`. A finished run is answered
     from the ledger. Raises ConfigError, DataError, ModelError, and then leaves no run; StorageError.
     """
-    images = choose_images(config, None)
-    info = run_info(open_model(model, images.search, config), images, config, described(detector, "detect"))
+    opened, module = open_file(model, images.search, config)
+    info = run_info(opened, images, config, described(detector, "detect"))
     if not any(kept.key == info.key for kept in reads.same_scans(ledger.path, info)):
-        _inspect(detector, WeightAccess(load_model(model, NETWORKS).module, joined(images)), ledger, info)
+        _inspect(detector, WeightAccess(module, joined(images)), ledger, info)
     return result_of(ledger.begin(info), ledger, info)
 
 

@@ -8,7 +8,6 @@ from simkit.detectors.access import QueryAccess
 from studies.scan.canonical import canonical
 from studies.scan.config import ScanConfig
 from studies.scan.prepare import choose_images, no_images
-from studies.scan.run_key import hash_of
 from studies.study.detectors import Method
 
 
@@ -25,5 +24,5 @@ class ImageHashes:
         counts = config.search_images, config.verify_images, config.seed
         choice = canonical([config.data, config.image_size, config.image_shape, *counts, none, made and asdict(made)])
         if choice not in self._known:
-            self._known[choice] = hash_of(no_images(config, given=False) if none else choose_images(config, None))
+            self._known[choice] = (no_images(config, given=False) if none else choose_images(config, None)).sha256
         return self._known[choice]

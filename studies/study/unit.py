@@ -15,21 +15,21 @@ from db.ledger import Ledger
 from db.stored import StoredRun
 from simkit.data.load import absolute
 from simkit.errors import DataError
+from simkit.search.images import ScanImages
 from simkit.search.refine import is_refinement
 from simkit.verdict import Kind, Stopped
 from simkit.zoo.manifest import Victim, checked_weights
 from simkit.zoo.spec import ZooSplit
-from studies.scan.black_box import detect
+from studies.scan.black_box import prepare_trial, run_trial
 from studies.scan.canonical import digest
-from studies.scan.prepare import prepare
+from studies.scan.prepare import choose_images, prepare
 from studies.scan.result import ScanResult
 from studies.scan.run import run_scan
-from studies.scan.run_key import environment, hash_of
+from studies.scan.run_key import environment
 from studies.scan.white_box import cost_of, inspect_model
 from studies.study.claim import claimed
 from studies.study.detectors import Method, method
 from studies.study.executors import error_in_one_line
-from studies.study.image_hashes import ImageHashes
 from studies.study.result_file import append_line, find_line, length
 from studies.study.result_line import ClassLine, ResultLine
 
@@ -123,17 +123,20 @@ def _result(unit: Unit, chosen: Method, model: Path, ledger: Ledger) -> ScanResu
     config = chosen.config(unit.study.settings)
     if chosen.preset is not None:
         prepared = prepare(model, config)
-        _check_images(unit, hash_of(prepared.images))
+        _check_images(unit, prepared.images)
         return run_scan(prepared, ledger)
-    _check_images(unit, ImageHashes().of(chosen, config))
     if chosen.white_box:
-        return inspect_model(chosen.detector, model, config, ledger)
-    return detect(chosen.detector, model, db=ledger, **chosen.settings(unit.study.settings))
+        images = choose_images(config, None)
+        _check_images(unit, images)
+        return inspect_model(chosen.detector, model, config, ledger, images)
+    trial = prepare_trial(chosen.detector, model, config)
+    _check_images(unit, trial.images)
+    return run_trial(trial, ledger)
 
 
-def _check_images(unit: Unit, found: str) -> None:
+def _check_images(unit: Unit, images: ScanImages) -> None:
     """Raise DataError where they are not those of the plan: a worker elsewhere has other data by the same name."""
-    if found != unit.data_hash:
+    if images.sha256 != unit.data_hash:
         data = unit.study.settings.get("data")
         raise DataError(f"{data}: not the images that the study was planned with; give this worker the same data")
 

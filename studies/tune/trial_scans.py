@@ -18,7 +18,6 @@ from studies.scan.models import OpenedModel, open_model
 from studies.scan.prepare import Prepared, choose_images, shaped
 from studies.scan.result import result_of
 from studies.scan.run import OpenScan
-from studies.scan.run_key import hash_of, run_info
 from studies.study.result_line import ResultLine
 from studies.study.tune_config import Value
 from studies.study.unit import Unit, line_of
@@ -30,12 +29,12 @@ class _Scan:
     """One victim's scan, pulled as far as it is wanted."""
 
     def __init__(self, unit: Unit, config: ScanConfig, lineup: PreparedVictims, ledger: Ledger) -> None:
-        prepared, digest = lineup.prepared(unit, config)
+        prepared = lineup.prepared(unit, config)
         self.victim = unit.victim
-        self._unit = replace(unit, data_hash=digest)
+        self._unit = replace(unit, data_hash=prepared.images.sha256)
         self._ledger = ledger
-        self._info = run_info(prepared.model, prepared.images, prepared.config)
-        self._scan = OpenScan(prepared, ledger, self._info)
+        self._info = prepared.info
+        self._scan = OpenScan(prepared, ledger)
         self._steps = self._scan.steps()
         self._queries = 0
 
@@ -109,31 +108,30 @@ class PreparedVictims:
     """Scans that are ready to begin, made of models and images that earlier ones used. For one process."""
 
     def __init__(self) -> None:
-        self._images: dict[str, tuple[ScanImages, str]] = {}
+        self._images: dict[str, ScanImages] = {}
         self._models: dict[tuple[Path, str], OpenedModel] = {}
 
-    def prepared(self, unit: Unit, config: ScanConfig) -> tuple[Prepared, str]:
-        """The scan of the unit's victim under `config`, and the hash of its images.
+    def prepared(self, unit: Unit, config: ScanConfig) -> Prepared:
+        """The scan of the unit's victim under `config`.
 
         Raises ConfigError, DataError, ModelError, as `studies.scan.prepare.prepare` does.
         """
         path = unit.study.zoo / str(unit.victim.file)
-        config = config if config.resolved().synthesis is None else shaped(config, path)
-        images, digest = self._chosen(config)
+        config = config if config.resolved().synthesis is None else shaped(config, path)[0]
+        images = self._chosen(config)
         known = path, canonical(config.model_dump(mode="json", exclude=_OF_A_TRIAL))
         if known not in self._models:
             self._models[known] = open_model(checked_weights(unit.study.zoo, unit.victim), images.search, config)
-        prepared = Prepared(self._models[known], images, config, path)
+        prepared = Prepared(self._models[known], images, config)
         for stage in config.resolved().stages:
             prepared.search(images.search, stage)
-        return prepared, digest
+        return prepared
 
-    def _chosen(self, config: ScanConfig) -> tuple[ScanImages, str]:
+    def _chosen(self, config: ScanConfig) -> ScanImages:
         made: Any = config.resolved().synthesis
         known = canonical([config.model_dump(mode="json", exclude=_OF_A_TRIAL), None if made is None else repr(made)])
         if known not in self._images:
             if len(self._images) >= _KEPT:
                 self._images.clear()
-            images = choose_images(config, None)
-            self._images[known] = images, hash_of(images)
+            self._images[known] = choose_images(config, None)
         return self._images[known]
