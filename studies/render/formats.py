@@ -63,6 +63,11 @@ def last_part(name: str) -> str:
     return name.rstrip("/").rpartition("/")[2] or name
 
 
+def pixel_words(size: float) -> str:
+    """A mask size with its unit: `1 pixel`, `5.50 pixels`."""
+    return f"{number(size)} {'pixel' if size == 1 else 'pixels'}"
+
+
 def size_words(rule: str, limit: float) -> str:
     """The mask sizes that a rule of that name flags, as in `under 5.50 pixels`. limit: in pixels."""
     if limit <= 0.0:  # by the anomaly index, where the sizes of all classes differ widely

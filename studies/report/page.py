@@ -19,7 +19,7 @@ _OPEN_RUNS = 4
 FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "number": formats.number,
-        "pixels": lambda size: f"{formats.number(size)} {'pixel' if size == 1 else 'pixels'}",
+        "pixels": formats.pixel_words,
         "percent": formats.percent,
         "interval": formats.interval,
         "moment": formats.moment,

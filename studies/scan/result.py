@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from db import reads
 from db.ledger import Ledger
@@ -15,6 +15,11 @@ from oracles.spec import OracleSpec
 from simkit.triggers import Trigger
 from simkit.verdict import ClassResult, Rule, Verdict, stored_rule
 from studies.scan.trigger_files import TriggerFiles
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from studies.scan.notebook import Classes
 
 JSON_KEYS = (
     *("verdict", "stopped", "flagged", "score", "rule", "queries", "seconds", "run", "db"),
@@ -98,6 +103,36 @@ class ScanResult:
             "trigger": None if self.triggers is None else self.triggers.to_json(),
             "notes": self.notes,
         }
+
+    def plot_triggers(self, most: int = 6, ax: Axes | None = None) -> Axes:
+        """The triggers found, on grey and as masks: flagged classes first, then the smallest that work.
+
+        most: classes that are shown, 1 or more. ax: where to draw; None for a new figure, which is `.figure` of what
+        is returned.
+        """
+        from studies.render.charts import trigger_chart
+
+        return trigger_chart(self._classes().captions(most), self._title(), ax)
+
+    def plot_mask_sizes(self, ax: Axes | None = None) -> Axes:
+        """The mask size of every class as a bar, with the rule's limit. ax: as in `plot_triggers`."""
+        from studies.render.charts import mask_size_chart
+
+        return mask_size_chart(self._classes().bars(), self._title(), ax)
+
+    def _repr_html_(self) -> str:
+        from studies.scan.notebook import result_html
+
+        return result_html(self.to_json(), self._classes())
+
+    def _classes(self) -> Classes:
+        from studies.scan.notebook import Classes
+
+        limit = None if self.verdict == "invalid" else self.size_limit
+        return Classes(self.classes, self.flagged, self.rule, limit)
+
+    def _title(self) -> str:
+        return f"{self.verdict}, {self.spent:,} queries"
 
 
 def empty_json() -> dict[str, Any]:

@@ -1,0 +1,200 @@
+"""Charts on one matplotlib Axes for notebooks: triggers beside each other, mask sizes of classes, curves over queries.
+
+Each takes plain values and draws on the Axes that it is given, or on those of a new figure, and returns them.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from studies.render.figures import COLOURS, axes_to_draw_on, in_short, logarithmic, looks, plain
+from studies.render.formats import number, pixel_words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from simkit.triggers import Trigger
+
+_PLAIN, _FLAGGED, _QUIET = COLOURS[0], COLOURS[1], "#57606a"
+
+MOST_BARS = 50
+"""Classes of a chart of mask sizes, at most: more bars could not be told apart."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The mask size of one class, in pixels. censored: no trigger of it reached the required success."""
+
+    label: str
+    size: float
+    flagged: bool = False
+    censored: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Caption:
+    """A trigger to show, the class that it is of, and what is written below it."""
+
+    bar: Bar
+    trigger: Trigger
+    text: str
+
+    @classmethod
+    def of(cls, bar: Bar, trigger: Trigger) -> Caption:
+        """With the mask size, and what is special about the class."""
+        special = "\nflagged" if bar.flagged else "\ncensored" if bar.censored else ""
+        return cls(bar, trigger, f"{bar.label}\n{pixel_words(bar.size)}{special}")
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Mask sizes of classes. limit: the size in pixels that the rule flags under, None for none; limit_words: it."""
+
+    bars: tuple[Bar, ...]
+    limit: float | None = None
+    limit_words: str = ""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of (queries, value) points. emphasis: of a flagged class, or of the true target."""
+
+    label: str
+    points: tuple[tuple[float, float], ...]
+    emphasis: bool = False
+
+
+@dataclass(frozen=True)
+class CurveChart:
+    """Curves over queries. log: of the values' axis."""
+
+    title: str
+    unit: str
+    curves: tuple[Curve, ...]
+    log: bool = False
+
+
+def trigger_chart(triggers: Sequence[Caption], title: str = "", axes: Axes | None = None) -> Axes:
+    """Triggers of one shape beside each other: on grey, and below that their masks, in white."""
+    with axes_to_draw_on(axes, (max(3.2, 0.8 + 1.45 * len(triggers)), 3.7)) as target:
+        if title:
+            target.set_title(title, fontsize=11)
+        if not triggers:
+            return _nothing(target, "no trigger was found")
+        _montage(target, triggers)
+    return target
+
+
+def _montage(axes: Axes, triggers: Sequence[Caption]) -> None:
+    from studies.render.pictures import mask_of, on_grey
+
+    height, width = triggers[0].trigger.mask.shape[1:]
+    gap = 0.14 * width
+    for column, shown in enumerate(triggers):
+        left = column * (width + gap)
+        for top, pixels in ((0.0, on_grey(shown.trigger)), (height + gap, mask_of(shown.trigger))):
+            place = (left, left + width, top + height, top)
+            axes.imshow(pixels, extent=place, interpolation="nearest")
+    axes.set_xlim(0, len(triggers) * (width + gap) - gap)
+    axes.set_ylim(2 * height + gap, 0)
+    centres = [column * (width + gap) + width / 2 for column in range(len(triggers))]
+    axes.set_xticks(centres, [_broken(shown.text, 17) for shown in triggers], fontsize=9)
+    axes.set_yticks([height / 2, 1.5 * height + gap], ["on grey", "mask"], fontsize=9)
+    axes.tick_params(length=0)
+    axes.set_frame_on(False)
+
+
+def mask_size_chart(shown: Bars, title: str = "", axes: Axes | None = None) -> Axes:
+    """A bar for each class, the first on top, and the rule's limit as a dashed line.
+
+    Of more than 50 classes those are drawn that are flagged, and then the smallest that work.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    bars = _few(shown.bars)
+    with axes_to_draw_on(axes, (6.4, 1.3 + 0.25 * max(4, len(bars)))) as target:
+        target.set_title(title, fontsize=11)
+        if not bars:
+            return _nothing(target, "no trigger was found")
+        _bars(target, bars)
+        notes = ["mask size in pixels"]
+        if shown.limit is not None and shown.limit > 0:
+            target.axvline(shown.limit, color="black", linestyle="--", linewidth=1.2)
+            notes.append(f"dashed: the rule flags masks {shown.limit_words}")
+        if left_out := len(shown.bars) - len(bars):
+            notes.append(f"{left_out:,} more classes are not shown")
+        target.set_xlabel("\n".join(notes))
+        target.set_xlim(0, 1.2 * max(1.0, *(bar.size for bar in bars), shown.limit or 0.0))
+        target.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        plain(target, "x")
+    return target
+
+
+def first_to_look_at(bar: Bar) -> tuple[bool, bool, float]:
+    """A key to sort by: flagged classes, then the smallest triggers that work, then those that do not."""
+    return not bar.flagged, bar.censored, bar.size
+
+
+def _few(bars: Sequence[Bar]) -> Sequence[Bar]:
+    return bars if len(bars) <= MOST_BARS else sorted(bars, key=first_to_look_at)[:MOST_BARS]
+
+
+def _bars(axes: Axes, bars: Sequence[Bar]) -> None:
+    outlined = [bar.censored and not bar.flagged for bar in bars]
+    edges = [_FLAGGED if bar.flagged else _PLAIN for bar in bars]
+    faces = ["none" if outline else edge for outline, edge in zip(outlined, edges, strict=True)]
+    look: dict[str, Any] = {"height": 0.62, "color": faces, "edgecolor": edges, "linewidth": 1.2}
+    drawn = axes.barh(range(len(bars)), [bar.size for bar in bars], **look)
+    behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}  # the limit's line may pass there
+    axes.bar_label(drawn, list(map(_size_label, bars)), padding=4, fontsize=8.5, bbox=behind)
+    axes.set_yticks(range(len(bars)), [textwrap.shorten(bar.label, 28, placeholder="...") for bar in bars], fontsize=9)
+    axes.set_ylim(len(bars) - 0.4, -0.6)
+
+
+def _size_label(bar: Bar) -> str:
+    if bar.size == 0:
+        return "no trigger"
+    return f"{number(bar.size)}{', flagged' if bar.flagged else ', censored' if bar.censored else ''}"
+
+
+def curve_chart(shown: CurveChart, axes: Axes | None = None) -> Axes:
+    """Every curve over the queries asked, emphasised ones thick."""
+    with axes_to_draw_on(axes, (7.2, 4.0)) as target:
+        target.set_title(shown.title, fontsize=11)
+        if not shown.curves:
+            return _nothing(target, "no search step was asked yet")
+        known = looks(curve.label for curve in shown.curves)
+        for curve in shown.curves:
+            thick = {"linewidth": 3.0, "zorder": 3} if curve.emphasis else {}
+            alone = {"marker": "o"} if len(curve.points) == 1 else {}
+            target.plot(*zip(*curve.points, strict=True), **known[curve.label] | thick | alone, label=f" {curve.label}")
+        if shown.log:
+            logarithmic(target, "y", (1.0, 2.0, 5.0))
+        in_short(target.xaxis)
+        target.set_xlim(left=0)
+        target.set_xlabel("queries")
+        target.set_ylabel(_broken(shown.unit, 40))
+        if len(shown.curves) > 1:
+            _legend(target, beside=axes is None)
+        plain(target)
+    return target
+
+
+def _legend(axes: Axes, *, beside: bool) -> None:
+    """Beside the axes where the figure is our own, else inside, where it covers no neighbour."""
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "best"}
+    axes.legend(frameon=False, fontsize=9, **place)
+
+
+def _broken(words: str, width: int) -> str:
+    return "\n".join(textwrap.fill(line, width) for line in words.splitlines())
+
+
+def _nothing(axes: Axes, words: str) -> Axes:
+    """Axes that say why they are empty."""
+    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=_QUIET)
+    axes.set_axis_off()
+    return axes
