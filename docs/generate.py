@@ -16,7 +16,7 @@ from db.tables import metadata, schema
 from oracles.spec import OracleSpec
 from simkit.detectors.registry import DETECTORS
 from simkit.search.presets import PRESETS
-from simkit.verdict import RULES
+from simkit.verdict import RULES, Rule
 from studies.scan.config import ScanConfig
 from studies.study.config import DetectorEntry, ReportEntry, StudyConfig, WorkersEntry, ZooEntry
 from studies.study.schema import descriptions
@@ -75,11 +75,16 @@ def as_plain_text(docstring: str, names: list[str]) -> str:
 def presets() -> str:
     """The presets and the decision rules there are."""
     rows = [
-        (f"`{name}`", DETECTORS[name].about, f"`{type(p.search).__name__}`", f"`{p.rule}`")
+        (f"`{name}`", DETECTORS[name].about, f"`{type(p.search).__name__}`", _rule(p.rule))
         for name, p in PRESETS.items()
     ]
     rules = [(f"`{rule.name}`", f"{rule.threshold:g}", rule.source) for rule in RULES.values()]
     return f"{table(('preset', 'what it does', 'search', 'rule'), rows)}\n{table(('rule', 'threshold', 'from'), rules)}"
+
+
+def _rule(rule: str | Rule) -> str:
+    """The name of a preset's rule, with the threshold where the preset has one of its own."""
+    return f"`{rule}`" if isinstance(rule, str) else f"`{rule.name}`, threshold {rule.threshold:g}"
 
 
 def tables() -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, Field
 
-from docs.generate import STUDY_TABLES, as_plain_text, commands, settings, tables
+from docs.generate import STUDY_TABLES, as_plain_text, commands, presets, settings, tables
 from oracles.spec import OracleSpec
 from studies.scan.config import ScanConfig
 from studies.study.config import StudyConfig
@@ -48,6 +48,11 @@ def test_commands_and_tables_are_those_there_are() -> None:
     assert "## `simkit scan`" in commands()
     assert "### `calls`" in tables()
     assert "CREATE VIEW queries" in tables()
+
+
+def test_a_rule_is_shown_by_name_and_threshold() -> None:
+    assert "| `RaceConfig` | `small_share`, threshold 0.0625 |" in presets()
+    assert " at 0x" not in presets()
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -1,4 +1,4 @@
-"""The demo's folder, made once: two victims of the digits, and where asked for a ledger of eight scans; a browser."""
+"""The demo's folder, made once: two victims of the digits, and where asked for a ledger of sixteen scans; a browser."""
 
 from __future__ import annotations
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from db.check import check
+from studies.cli.demo_scans import SERVICES
 from studies.cli.main import main
 
 
@@ -22,13 +25,33 @@ def test_every_verdict_is_right_and_nothing_is_done_twice(
     monkeypatch.setattr("oracles.torch_model.TorchOracle.query", forbidden)
     assert main(["demo", "--out", str(demo_folder), "--json"]) == 0
     scans = json.loads(capsys.readouterr().out)["scans"]
-    assert [scan["oracle"] for scan in scans] == ["scores", "scores", "top3", "label", "noisy"] * 2
-    assert [scan["preset"] for scan in scans] == ["b3d", *["random-patch"] * 4] * 2
+    assert [scan["oracle"] for scan in scans] == ["scores", "top3", "label", "noisy"] * 4
+    assert [scan["preset"] for scan in scans] == [*["b3d"] * 4, *["random-patch"] * 4] * 2
     for scan in scans:
         truth = [] if scan["truth"] == "clean" else [int(scan["truth"].removeprefix("class "))]
         assert scan["flagged"] == truth
         assert scan["verdict"] == ("backdoored" if truth else "clean")
     assert {scan["truth"] == "clean" for scan in scans} == {True, False}
+
+
+def test_the_table_has_the_services_beside_each_other_and_the_report_is_named(
+    demo_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--out", str(demo_folder), "--json"]) == 0
+    spent: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    for scan in json.loads(capsys.readouterr().out)["scans"]:
+        spent[scan["victim"], scan["preset"]][scan["oracle"]] = scan["queries"]
+    assert main(["demo", "--out", str(demo_folder)]) == 0
+    printed = capsys.readouterr().out
+    rows = [line for line in printed.splitlines() if line.lstrip().startswith(("b3d", "random-patch"))]
+    assert len(rows) == len(spent) == 4
+    for row, queries in zip(rows, spent.values(), strict=True):
+        assert re.findall(r": ([\d,]+)", row) == [f"{queries[oracle]:,}" for oracle in SERVICES]
+    assert f"report: {demo_folder / 'demo.html'}" in printed
+
+
+def test_the_report_shows_every_scan(demo_folder: Path) -> None:
+    assert (demo_folder / "demo.html").read_text().count('<details class="run">') == 16
 
 
 def test_ledger_and_picture_are_whole(demo_folder: Path) -> None:
