@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from simkit.data.images import ImageSet
 from simkit.errors import DataError
+from simkit.triggers import FloatArray
+
+if TYPE_CHECKING:
+    import torch
 
 
 def image_axes(shape: tuple[int, ...], name: str) -> tuple[int, ...]:
@@ -25,15 +28,23 @@ def image_axes(shape: tuple[int, ...], name: str) -> tuple[int, ...]:
     return (0, 1, 2, 3) if first else (0, 3, 1, 2)
 
 
-def to_tensor(images: NDArray[Any], name: str) -> torch.Tensor:
+def to_pixels(images: NDArray[Any], name: str) -> FloatArray:
     """float32 (N, C, H, W) of uint8 0..255 or floats in [0, 1]. Raises DataError on other types and layouts."""
     axes = image_axes(images.shape, name)
     batch = np.ascontiguousarray((images[:, None] if images.ndim == 3 else images).transpose(axes))
     if batch.dtype == np.uint8:
-        return torch.from_numpy(batch).float().div_(255.0)
+        return from_bytes(batch)
     if not np.issubdtype(batch.dtype, np.floating):
         raise DataError(f"{name}: images are {batch.dtype}; store uint8 0..255 or floats in [0, 1]")
-    return torch.from_numpy(batch.astype(np.float32))
+    floats: FloatArray = batch.astype(np.float32)
+    return floats
+
+
+def from_bytes(pixels: NDArray[np.uint8]) -> FloatArray:
+    """8-bit pixels as float32 in [0, 1], in the same shape."""
+    floats: FloatArray = pixels.astype(np.float32)
+    floats /= np.float32(255.0)
+    return floats
 
 
 def unlabelled(images: torch.Tensor | NDArray[Any]) -> ImageSet:
@@ -41,9 +52,11 @@ def unlabelled(images: torch.Tensor | NDArray[Any]) -> ImageSet:
 
     uint8 0..255 or floats in [0, 1]. Raises DataError.
     """
+    import torch  # slow to import; images are handed over to be asked about, never to read a ledger
+
     if isinstance(images, torch.Tensor):
         given = images.detach().cpu()
         if given.dtype == torch.uint8:
             given = given.float().div_(255.0)
         return ImageSet.unlabelled(given.float().contiguous() if given.is_floating_point() else given, "tensor")
-    return ImageSet.unlabelled(to_tensor(np.asarray(images), "array"), "array")
+    return ImageSet.unlabelled(to_pixels(np.asarray(images), "array"), "array")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
-import torch
 
 from simkit.data.images import ImageSet
 from simkit.data.source import Split, choose, fixed_split
+from simkit.errors import DataError
 from simkit.triggers import FloatArray, IntArray
 
 _TEST_IMAGES = 500
@@ -30,11 +34,18 @@ class Digits:
         pixels, labels = _digits()
         part = fixed_split(labels, _TEST_IMAGES, "digits")[split]
         chosen = part[choose(len(part), limit, seed, split)]
-        return ImageSet(torch.from_numpy(pixels[chosen]), labels[chosen], _CLASSES, f"digits/{split}")
+        return ImageSet(pixels[chosen], labels[chosen], _CLASSES, f"digits/{split}")
 
 
 def _digits() -> tuple[FloatArray, IntArray]:
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # slow to import
-
-    pixels, labels = load_digits(return_X_y=True)  # grey levels 0..16
-    return (pixels.reshape(-1, 1, 8, 8) / 16.0).astype(np.float32), labels.astype(np.int32)
+    # the file that `sklearn.datasets.load_digits` reads, which takes as long as torch to import
+    found = find_spec("sklearn")
+    if found is None or not found.submodule_search_locations:
+        raise DataError("digits: scikit-learn, which carries them, is not installed; pip install scikit-learn")
+    file = Path(found.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
+    try:
+        with gzip.open(file, "rt", encoding="ascii") as text:
+            table = np.loadtxt(text, delimiter=",", dtype=np.float64)  # 64 grey levels 0..16 and the class
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror}); install scikit-learn again") from error
+    return (table[:, :-1].reshape(-1, 1, 8, 8) / 16.0).astype(np.float32), table[:, -1].astype(np.int32)

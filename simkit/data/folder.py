@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
+from simkit.data.arrays import from_bytes
 from simkit.data.decode import open_image, shape_of, to_pixels
 from simkit.data.images import ImageSet, ImageShape
 from simkit.data.layout import find_files
@@ -45,7 +44,7 @@ class FolderSource:
         for place, file in enumerate(files):
             with open_image(file, str(file)) as image:
                 pixels[place] = to_pixels(image, shape, str(file))
-        images = torch.from_numpy(pixels).float().div_(255.0)
+        images = from_bytes(pixels)
         return ImageSet(images, found.labels[rows], found.classes, f"{self.folder.name}/{split}")
 
 

@@ -5,43 +5,58 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from simkit.errors import DataError
-from simkit.triggers import IntArray
+from simkit.triggers import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    import torch
 
 ImageShape: TypeAlias = tuple[int, int, int]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class ImageSet:
     """Images of one size and their classes.
 
-    pixels: float32 (N, C, H, W) in [0, 1], N >= 1. labels: int32 (N,), each an index into `classes`, or -1 where nobody
-    knows. classes: names, empty where nobody named them. name: of the source, for messages. Raises DataError on
-    anything else.
+    pixels: float32 (N, C, H, W) in [0, 1], N >= 1, a tensor or an array; `array` and `pixels` are both views of it.
+    labels: int32 (N,), each an index into `classes`, or -1 where nobody knows. classes: names, empty where nobody named
+    them. name: of the source, for messages. Raises DataError on anything else.
     """
 
-    pixels: torch.Tensor
+    array: FloatArray
     labels: IntArray
     classes: tuple[str, ...]
     name: str
 
-    def __post_init__(self) -> None:
-        _check_pixels(self.pixels, self.name)
-        _check_labels(self.labels, len(self.pixels), len(self.classes), self.name)
+    def __init__(
+        self, pixels: torch.Tensor | FloatArray, labels: IntArray, classes: tuple[str, ...], name: str
+    ) -> None:
+        _check_kind(pixels, name)
+        array = pixels if isinstance(pixels, np.ndarray) else pixels.detach().cpu().numpy()
+        _check_range(array, name)
+        _check_labels(labels, len(array), len(classes), name)
+        for field, value in (("array", array), ("labels", labels), ("classes", classes), ("name", name)):
+            object.__setattr__(self, field, value)
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self.array)
 
     @classmethod
-    def unlabelled(cls, pixels: torch.Tensor, name: str, classes: tuple[str, ...] = ()) -> ImageSet:
+    def unlabelled(cls, pixels: torch.Tensor | FloatArray, name: str, classes: tuple[str, ...] = ()) -> ImageSet:
         """Images of which nobody knows the classes."""
         return cls(pixels, np.full(len(pixels), -1, dtype=np.int32), classes, name)
+
+    @property
+    def pixels(self) -> torch.Tensor:
+        """float32 (N, C, H, W): `array` as a tensor that shares its memory."""
+        import torch  # slow to import, and whoever only reads ledgers needs none of it
+
+        return torch.from_numpy(self.array)
 
     @property
     def labelled(self) -> bool:
@@ -56,7 +71,7 @@ class ImageSet:
     @property
     def image_shape(self) -> ImageShape:
         """(C, H, W)."""
-        _, channels, height, width = self.pixels.shape
+        _, channels, height, width = self.array.shape
         return channels, height, width
 
     def take(self, indices: Sequence[int] | NDArray[np.integer]) -> ImageSet:
@@ -64,26 +79,29 @@ class ImageSet:
         chosen = np.asarray(indices, dtype=np.int64)
         if chosen.ndim != 1 or len(chosen) == 0 or chosen.min() < 0 or chosen.max() >= len(self):
             raise DataError(f"{self.name}: take needs a list of one or more indices in [0, {len(self)})")
-        return ImageSet(self.pixels[torch.from_numpy(chosen)], self.labels[chosen], self.classes, self.name)
+        return ImageSet(self.array[chosen], self.labels[chosen], self.classes, self.name)
 
     def with_labels(self, labels: IntArray, n_classes: int) -> ImageSet:
         """The same images with these labels; classes that have no names yet are named by their numbers."""
-        return ImageSet(self.pixels, labels, self.classes or tuple(map(str, range(n_classes))), self.name)
+        return ImageSet(self.array, labels, self.classes or tuple(map(str, range(n_classes))), self.name)
 
     def sha256(self) -> str:
         """A hash of the pixels, labels, class names and shape, not of the name: equal content gives equal hashes."""
-        digest = hashlib.sha256(repr((tuple(self.pixels.shape), self.classes)).encode())
-        digest.update(self.pixels.contiguous().numpy().tobytes())
+        digest = hashlib.sha256(repr((self.array.shape, self.classes)).encode())
+        digest.update(self.array.tobytes())
         digest.update(self.labels.tobytes())
         return digest.hexdigest()
 
 
-def _check_pixels(pixels: torch.Tensor, name: str) -> None:
-    if pixels.dtype != torch.float32 or pixels.ndim != 4:
+def _check_kind(pixels: torch.Tensor | FloatArray, name: str) -> None:
+    if str(pixels.dtype) not in ("torch.float32", "float32") or pixels.ndim != 4:
         raise DataError(f"{name}: pixels are {pixels.dtype} {tuple(pixels.shape)}; need float32 (N, C, H, W)")
-    if pixels.numel() == 0:
-        raise DataError(f"{name}: no images in {tuple(pixels.shape)}; give at least one")
-    low, high = (float(v) for v in torch.aminmax(pixels))
+
+
+def _check_range(pixels: FloatArray, name: str) -> None:
+    if pixels.size == 0:
+        raise DataError(f"{name}: no images in {pixels.shape}; give at least one")
+    low, high = float(pixels.min()), float(pixels.max())
     if not (low >= 0.0 and high <= 1.0):
         found = "NaN" if low != low or high != high else f"from {low:g} to {high:g}"
         raise DataError(f"{name}: pixels are {found}; they must lie in [0, 1]: divide 8-bit images by 255")

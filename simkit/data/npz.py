@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oracles.errors import one_line
-from simkit.data.arrays import to_tensor
+from simkit.data.arrays import to_pixels
 from simkit.data.images import ImageSet
 from simkit.data.source import IndexArray, Split, choose, quarter_split
 from simkit.errors import DataError
@@ -43,7 +43,7 @@ class NpzSource:
         images, labels, rows = _part(arrays, split, self.path)
         chosen = rows[choose(len(rows), limit, seed, split)]
         _check_floats(images, rows, self.path)
-        pixels = to_tensor(images[chosen], str(self.path))
+        pixels = to_pixels(images[chosen], str(self.path))
         return ImageSet(pixels, labels[chosen], _classes(arrays, self.path), f"{self.path.stem}/{split}")
 
 

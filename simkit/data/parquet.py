@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from simkit.data.arrays import from_bytes
 from simkit.data.decode import channels, open_image, shape_of, to_pixels
 from simkit.data.images import ImageSet, ImageShape
 from simkit.data.source import IndexArray, Split, choose, empty_pixels
@@ -64,7 +64,7 @@ class ParquetSource:
         for place, cell in _cells(files, columns, rows):
             pixels[place], labels[place] = cell.decode(shape, self.image_size is None), cell.class_id(columns.classes)
         classes = columns.classes or self._numbered(columns)
-        images = torch.from_numpy(pixels).float().div_(255.0)
+        images = from_bytes(pixels)
         return ImageSet(images, labels, classes, f"{self.folder.name}/{split}")
 
     def _files(self, split: Split) -> list[Path]:

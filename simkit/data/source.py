@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simkit.data.images import ImageSet, ImageShape
+from simkit.data.stratified import stratified_split
 from simkit.errors import DataError
 from simkit.seeding import stream
 
@@ -70,13 +71,9 @@ def fixed_split(labels: NDArray[np.integer], test_images: int, name: str) -> dic
 
     Raises DataError where a class is too small to be in both parts.
     """
-    from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]  # slow to import
-
     try:
-        train, test = train_test_split(
-            np.arange(len(labels), dtype=np.int64), test_size=test_images, stratify=labels, random_state=0
-        )
+        train, test = stratified_split(labels, test_images)
     except ValueError as error:
         hint = "give each class two images or more, or store the two splits apart"
         raise DataError(f"{name}: cannot split {len(labels)} images into train and test ({error}); {hint}") from error
-    return {"train": np.sort(train), "test": np.sort(test)}
+    return {"train": train, "test": test}

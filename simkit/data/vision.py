@@ -6,13 +6,14 @@ import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from oracles.errors import one_line
+from simkit.data.arrays import from_bytes
 from simkit.data.decode import to_pixels
 from simkit.data.images import ImageSet
 from simkit.data.source import Split, choose
@@ -60,7 +61,7 @@ class TorchvisionSource:
             except Exception as error:  # a file that an unfinished download left out or cut short
                 raise DataError(f"{where}: {one_line(error)}; remove {self.root} and fetch it again") from error
             pixels[place] = to_pixels(image, shape, where)
-        images = torch.from_numpy(pixels).float().div_(255.0)
+        images = from_bytes(pixels)
         return ImageSet(images, labels, self._classes(dataset), f"{self.name}/{split}")
 
     def _classes(self, dataset: Any) -> tuple[str, ...]:
@@ -105,7 +106,7 @@ def _torchvision_datasets() -> Any:
         raise DataError("torchvision is not installed; pip install 'b3d-simkit[vision]'") from error
     except Exception as error:  # "operator torchvision::nms does not exist": built for another torch
         raise DataError(
-            f"torchvision cannot be loaded with torch {torch.__version__}: {one_line(error)}; install both from one "
+            f"torchvision cannot be loaded with torch {version('torch')}: {one_line(error)}; install both from one "
             "index, either for the CPU or for CUDA"
         ) from error
     return datasets

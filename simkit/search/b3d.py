@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
-import torch
 
 from simkit.errors import ConfigError
+from simkit.search.adam import Adam
 from simkit.search.contract import AskTell, Evidence, Proposal, Search, Task
 from simkit.search.estimators import leave_one_out, mask_gradient, pattern_gradient, sparsity_gradient, squash
 from simkit.search.sparsity import Sparsity, SparsityConfig
@@ -110,10 +110,10 @@ class ClassDistribution:
         self._config, self._shape = config, image_shape
         self._tile = config.tile(image_shape)
         tiles = (-(-height // self._tile), -(-width // self._tile))
-        self._mask = torch.full(tiles, config.mask_init, dtype=torch.float32)
-        self._pattern = torch.zeros((channels, height, width), dtype=torch.float32)
+        self._mask: FloatArray = np.full(tiles, config.mask_init, dtype=np.float32)
+        self._pattern: FloatArray = np.zeros((channels, height, width), dtype=np.float32)
         self._window: FloatArray | None = None
-        self._adam = torch.optim.Adam([self._mask, self._pattern], lr=config.learning_rate)
+        self._adams = [Adam(value, config.learning_rate) for value in (self._mask, self._pattern)]
         self.sparsity = Sparsity(config.sparsity.weight)
         self.best: Best | None = None
         self.largest_failure: Best | None = None
@@ -124,14 +124,13 @@ class ClassDistribution:
 
         window: (h, w) in {0, 1}; where it is 0 the mask is 0 for good.
         """
-        self._mask.copy_(torch.from_numpy(mask))
-        self._pattern.copy_(torch.from_numpy(pattern))
+        self._mask[...], self._pattern[...] = mask, pattern
         self._window = window
 
     @property
     def probabilities(self) -> FloatArray:
         """g(theta_m) on the grid, 0 outside the window if there is one."""
-        inside = squash(self._mask.numpy())
+        inside = squash(self._mask)
         return inside if self._window is None else inside * self._window
 
     @property
@@ -141,7 +140,7 @@ class ClassDistribution:
 
     def digest(self) -> int:
         """A checksum of both means: a replay on code or hardware that counts otherwise shows in it at once."""
-        return zlib.crc32(self._pattern.numpy().tobytes(), zlib.crc32(self._mask.numpy().tobytes()))
+        return zlib.crc32(self._pattern.tobytes(), zlib.crc32(self._mask.tobytes()))
 
     def sample(self, rng: np.random.Generator) -> Samples:
         """m_j ~ Bern(g(theta_m)) and eps_j ~ N(0, I); antithetic noise has eps_{j + k/2} = -eps_j."""
@@ -154,7 +153,7 @@ class ClassDistribution:
 
     def candidates(self, samples: Samples) -> Triggers:
         """The triggers to query: (m_j, p_j) jointly, or (m_j, g(theta_p)) and then (g(theta_m), p_j) (slides)."""
-        theta = self._pattern.numpy()
+        theta = self._pattern
         patterns = squash(theta + np.float32(self._config.sigma) * samples.noise)
         if self._config.joint:
             return self._full(samples.masks, patterns)
@@ -165,7 +164,7 @@ class ClassDistribution:
     def binarised(self) -> Trigger:
         """The mean trigger with its mask cut at one half."""
         mask = (self.probabilities >= 0.5).astype(np.float32)
-        return self._full(mask[None], squash(self._pattern.numpy())[None])[0]
+        return self._full(mask[None], squash(self._pattern)[None])[0]
 
     def update(self, samples: Samples, losses: FloatArray, success_rate: float) -> None:
         """One step of Adam. losses: float32 (k,) jointly or (2k,), a candidate's mean cross entropy."""
@@ -180,11 +179,10 @@ class ClassDistribution:
         if config.exact_sparsity:
             mask_grad = mask_grad + weight * sparsity_gradient(g)
         pattern_grad = pattern_gradient(self._centred(pattern_losses), samples.noise, config.sigma)
-        self._mask.grad = torch.from_numpy(mask_grad.astype(np.float32, copy=False))
-        self._pattern.grad = torch.from_numpy(pattern_grad.astype(np.float32, copy=False))
-        self._adam.step()
+        for adam, gradient in zip(self._adams, (mask_grad, pattern_grad), strict=True):
+            adam.step(gradient.astype(np.float32, copy=False))
         if config.mask_limit is not None:
-            self._mask.clamp_(-config.mask_limit, config.mask_limit)
+            np.clip(self._mask, -config.mask_limit, config.mask_limit, out=self._mask)
         self.sparsity = self.sparsity.after(success_rate, config.sparsity)
 
     def look(self, trigger: Trigger, success_rate: float) -> None:

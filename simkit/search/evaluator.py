@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
-import torch
 
 from oracles.answers import Answer, is_finite
 from oracles.meter import Steps
@@ -12,7 +14,7 @@ from simkit.data import ImageSet
 from simkit.errors import SimkitError
 from simkit.search.contract import Evidence, Proposal
 from simkit.search.evidence import evidence_of
-from simkit.triggers import IntArray, stamp
+from simkit.triggers import FloatArray, IntArray, put_on
 
 _BLOCK = 256
 """Images stamped at a time."""
@@ -22,14 +24,22 @@ class NotFinite(SimkitError):
     """The model answered NaN or infinity; nothing can be concluded from it."""
 
 
+def as_tensor(pixels: FloatArray) -> Any:
+    """The images as oracles take them: a tensor of its own, in memory that torch has aligned."""
+    import torch  # slow to import; a run is read off its ledger without it
+
+    return torch.from_numpy(pixels).clone()
+
+
 class Evaluator:
     """The only place where images, triggers and the oracle meet. `queries` counts what was asked here.
 
-    steps: where steps are opened; None sends queries without a tag.
+    steps: where steps are opened; None sends queries without a tag. send: the form in which the oracle takes a batch of
+    float32 (N, C, H, W); one that holds all its answers may take the array itself, and needs no torch.
     """
 
-    def __init__(self, oracle: Oracle, steps: Steps | None) -> None:
-        self._oracle, self._opened = oracle, steps
+    def __init__(self, oracle: Oracle, steps: Steps | None, send: Callable[[FloatArray], Any] = as_tensor) -> None:
+        self._oracle, self._opened, self._send = oracle, steps, send
         self._steps = 0
         self.queries = 0
 
@@ -40,29 +50,28 @@ class Evaluator:
 
     def evaluate(self, images: ImageSet, proposal: Proposal, purpose: str, state: str = "{}") -> Evidence:
         """Evidence for every pair of the proposal, (N, T). Raises Refused, NotFinite."""
-        masks, patterns = torch.from_numpy(proposal.triggers.masks), torch.from_numpy(proposal.triggers.patterns)
-        candidate, image = (torch.from_numpy(column) for column in proposal.pairs.T.astype(np.int64))
-        stamped = torch.empty(len(image), *images.image_shape)
+        masks, patterns, (candidate, image) = proposal.triggers.masks, proposal.triggers.patterns, proposal.pairs.T
+        stamped = images.array[image]
         # block by block: gathered whole, masks and patterns would take twice the memory again
         for start in range(0, len(image), _BLOCK):
             some = slice(start, start + _BLOCK)
-            stamped[some] = stamp(images.pixels[image[some]], masks[candidate[some]], patterns[candidate[some]])
+            put_on(stamped[some], masks[candidate[some]], patterns[candidate[some]])
         rows = np.ascontiguousarray(proposal.pairs[:, ::-1])
         return evidence_of(self._ask(stamped, rows, purpose, state), images.labels[proposal.pairs[:, 1]])
 
     def clean(self, images: ImageSet, indices: IntArray, purpose: str) -> Evidence:
         """Evidence of the images as they are; their candidate is -1 in the ledger."""
         rows = np.column_stack([indices, np.full_like(indices, -1)])
-        return evidence_of(self._ask(images.pixels[indices], rows, purpose, "{}"), images.labels[indices])
+        return evidence_of(self._ask(images.array[indices], rows, purpose, "{}"), images.labels[indices])
 
-    def unlabelled(self, pixels: torch.Tensor, rows: IntArray, purpose: str, state: str) -> Evidence:
+    def unlabelled(self, pixels: FloatArray, rows: IntArray, purpose: str, state: str) -> Evidence:
         """Evidence of images that belong to no set, (N, T); rows: image and candidate as the ledger is to have them."""
         return evidence_of(self._ask(pixels, rows, purpose, state), np.full(len(rows), -1, dtype=np.int32))
 
-    def _ask(self, pixels: torch.Tensor, rows: IntArray, purpose: str, state: str) -> Answer:
+    def _ask(self, pixels: FloatArray, rows: IntArray, purpose: str, state: str) -> Answer:
         step = None if self._opened is None else self._opened.open_step(self._steps, purpose, state)
         self._steps += 1  # a refused step keeps its number: another purpose must not come under it
-        answer = self._oracle.query(pixels, None if step is None else Tag(step, rows))
+        answer = self._oracle.query(self._send(pixels), None if step is None else Tag(step, rows))
         self.queries += len(rows)
         if not is_finite(answer):
             raise NotFinite(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 
 from simkit.data import ImageSet, ImageShape
 from simkit.errors import DataError
@@ -57,7 +56,7 @@ def ask_labels(evaluator: Evaluator, images: ScanImages) -> ScanImages:
     class stays unknown, -1. Raises Refused, NotFinite.
     """
     search, verify = images.search, images.verify
-    pixels = torch.cat([search.pixels, verify.pixels])
+    pixels = np.concatenate([search.array, verify.array])
     both = ImageSet.unlabelled(pixels, search.name, search.classes)
     hit = evaluator.clean(both, np.arange(len(both), dtype=np.int32), "check").hit
     labels: IntArray = np.where(hit.any(axis=1), hit.argmax(axis=1), -1).astype(np.int32)

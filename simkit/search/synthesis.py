@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from simkit.data.images import ImageSet, ImageShape
@@ -102,7 +101,7 @@ class Synthesis:
 
     def blank(self, images: int, image_shape: ImageShape) -> ImageSet:
         """What stands for images of which none is made yet: grey, and of no known class."""
-        return ImageSet.unlabelled(torch.full((images, *image_shape), 0.5), SYNTHETIC)
+        return ImageSet.unlabelled(np.full((images, *image_shape), 0.5, np.float32), SYNTHETIC)
 
     def made(self, evaluator: Evaluator, images: int, image_shape: ImageShape) -> Iterator[ImageSet | None]:
         """None after every call, and then so many images in random order, with the model's own answers for labels.
@@ -120,7 +119,7 @@ class Synthesis:
             evidence = _asked(evaluator, making.pixels[some], _rows(some), {"synthesis": "label"})
             making.labels[some] = _labels(evidence)
             yield None
-        blank = ImageSet.unlabelled(torch.from_numpy(making.pixels), SYNTHETIC)
+        blank = ImageSet.unlabelled(making.pixels, SYNTHETIC)
         yield blank.with_labels(making.labels, evaluator.n_classes)
 
     def _begun(self, evaluator: Evaluator, images: int, shape: ImageShape) -> Generator[None, None, _Making]:
@@ -197,7 +196,7 @@ def spoken_for(scores: FloatArray, images: int) -> tuple[IntArray, IntArray]:
 
 def _asked(evaluator: Evaluator, pixels: FloatArray, rows: IntArray, state: dict[str, str | int]) -> Evidence:
     told = state | {"digest": zlib.crc32(pixels.tobytes())}
-    return evaluator.unlabelled(torch.from_numpy(pixels), rows, "check", json.dumps(told))
+    return evaluator.unlabelled(pixels, rows, "check", json.dumps(told))
 
 
 def _labels(evidence: Evidence) -> IntArray:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from db.records import TriggerRow
-from simkit.triggers import FloatArray, Trigger, stamp
+from simkit.triggers import FloatArray, Trigger, put_on
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
@@ -82,10 +82,10 @@ def picture(trigger: TriggerRow) -> bytes:
 
 def stamped(image: FloatArray, mask: FloatArray, pattern: FloatArray) -> FloatArray:
     """The image (C, H, W) with a trigger of mask (1, H, W) and pattern (C, H, W) stamped on it."""
-    import torch  # slow to import, and a report shows no stamped image
-
-    batch, masks, patterns = (torch.from_numpy(array)[None] for array in (image, mask, pattern))
-    return stamp(batch, masks, patterns)[0].numpy()
+    copy = image[None].copy()
+    put_on(copy, mask[None], pattern[None])
+    stamped_image: FloatArray = copy[0]
+    return stamped_image
 
 
 def coloured(image: FloatArray) -> FloatArray:

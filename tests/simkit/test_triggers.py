@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simkit.seeding import stream
-from simkit.triggers import FloatArray, Trigger, Triggers, stamp
+from simkit.triggers import FloatArray, Trigger, Triggers, put_on, stamp
 
 
 def _values(*shape: int, seed: int = 0) -> FloatArray:
@@ -38,6 +38,16 @@ def test_stamped_images_stay_between_image_and_pattern(seed: int) -> None:
     stamped = stamp(images, torch.from_numpy(_values(2, 1, 4, 5, seed=seed)), patterns)
     assert (stamped >= torch.minimum(images, patterns) - 1e-7).all()
     assert (stamped <= torch.maximum(images, patterns) + 1e-7).all()
+
+
+@given(seed=st.integers(0, 10**6), binary=st.booleans(), side=st.integers(1, 9))
+def test_arrays_are_stamped_as_tensors_are_to_the_last_bit(seed: int, binary: bool, side: int) -> None:
+    images, patterns = (_values(3, 2, side, 5, seed=seed + extra) for extra in (0, 1))
+    soft = _values(3, 1, side, 5, seed=seed + 2)
+    masks = np.round(soft) if binary else soft
+    stamped = stamp(*(torch.from_numpy(array) for array in (images, masks, patterns))).numpy()
+    put_on(images, masks, patterns)
+    assert images.tobytes() == stamped.tobytes()
 
 
 def test_the_mask_size_is_the_l1_norm_in_pixels() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 
 from simkit.data import load
 
@@ -15,6 +16,15 @@ def test_the_two_parts_are_as_told_and_share_no_row() -> None:
     assert train.classes == test.classes == tuple("0123456789")
     rows = torch.cat([train.pixels, test.pixels]).flatten(1)
     assert len(torch.unique(rows, dim=0)) == 1797  # no image of the set occurs twice
+
+
+def test_they_are_those_of_scikit_learn() -> None:
+    known, classes = load_digits(return_X_y=True)
+    told = {
+        image.tobytes(): int(label) for image, label in zip((known / 16.0).astype(np.float32), classes, strict=True)
+    }
+    for part in (load("digits", "train"), load("digits", "test")):
+        assert [told[image.tobytes()] for image in part.array] == part.labels.tolist()
 
 
 def test_every_class_is_in_the_test_in_proportion() -> None:

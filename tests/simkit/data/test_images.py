@@ -51,6 +51,16 @@ def test_it_refuses_what_is_no_image_set(pixels: torch.Tensor, labels: IntArray,
     assert str(caught.value).startswith("bad: ")
 
 
+def test_an_array_does_as_well_as_a_tensor_and_both_are_views_of_it() -> None:
+    tensor = _three()
+    images = ImageSet(tensor.array, tensor.labels, CLASSES, "three")
+    assert images.sha256() == tensor.sha256()
+    images.pixels.fill_(0.5)
+    assert (tensor.array == 0.5).all()
+    with pytest.raises(DataError, match="bad: pixels are float64"):
+        ImageSet(np.zeros((1, 1, 2, 2)), _labels(0), CLASSES, "bad")  # type: ignore[arg-type]
+
+
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=8))
 def test_take_keeps_order_and_repeats(indices: list[int]) -> None:
     taken = _three().take(indices)

@@ -13,7 +13,7 @@ from oracles.meter import MemoryRecorder, Metered, Recorded
 from simkit.search.contract import Proposal
 from simkit.search.evaluator import Evaluator, NotFinite
 from simkit.search.evidence import evidence_of
-from simkit.triggers import Triggers, stamp
+from simkit.triggers import FloatArray, Triggers, stamp
 from tests.fakes import NotANumberOracle, PlantedOracle, corner_plant, planted_images
 
 IMAGES = planted_images(8)
@@ -46,6 +46,19 @@ def test_every_query_is_recorded_as_image_and_candidate_under_its_step() -> None
     assert recorder.calls[0].rows.tolist() == [[5, -1], [1, -1]]
     assert recorder.calls[1].rows.tolist() == [[3, 0], [3, 1], [0, 1]]
     assert evaluator.queries == 5
+
+
+def test_an_oracle_that_holds_its_answers_may_take_arrays() -> None:
+    sent: list[object] = []
+
+    def send(pixels: FloatArray) -> torch.Tensor:
+        sent.append(pixels.copy())
+        return torch.from_numpy(pixels)
+
+    recorder = MemoryRecorder()
+    told = Evaluator(PlantedOracle(), recorder, send).evaluate(IMAGES, _proposal(), "search")
+    assert_array_equal(told.score, Evaluator(PlantedOracle(), recorder).evaluate(IMAGES, _proposal(), "search").score)
+    assert [type(batch) for batch in sent] == [np.ndarray]
 
 
 def test_clean_images_show_their_class() -> None:
