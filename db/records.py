@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeAlias
 
@@ -98,8 +98,9 @@ class KeptRun:
 
 @dataclass(frozen=True)
 class VerdictRow:
-    """How a run ended.
+    """How a run ended: the one record of a verdict. What a scan returns, its JSON and its line are made from it.
 
+    A new field needs a column in `db.tables`, a migration, and a default for verdicts from before it.
     verdict: backdoored, clean, undecided or invalid. stopped: decided, budget, converged or refused. flagged: classes.
     score: higher is more suspicious; NaN is stored as None. spent, refused: queries, as the ledger counts them.
     seconds: wall time. clean_accuracy: in [0, 1]. cost: of the queries spent, in the money of the oracle's price.
@@ -200,17 +201,13 @@ def _refuse_constant(name: str) -> None:
 
 def pack_verdict(verdict: VerdictRow) -> tuple[Any, ...]:
     """The verdict in the order of VERDICT_COLUMNS."""
-    return (
-        *(verdict.verdict, verdict.stopped, json.dumps([int(c) for c in verdict.flagged])),
-        *(_real(verdict.score), verdict.rule, _real(verdict.threshold), verdict.threshold_source),
-        *(int(verdict.spent), int(verdict.refused), float(verdict.seconds)),
-        *(_real(verdict.clean_accuracy), verdict.notes, _real(verdict.cost), _real(verdict.api_seconds)),
-    )
+    return tuple(_PACKED[str(field.type)](getattr(verdict, field.name)) for field in fields(VerdictRow))
 
 
 def unpack_verdict(row: Sequence[Any]) -> VerdictRow:
     """A row of VERDICT_COLUMNS as the record it was."""
-    return VerdictRow(row[0], row[1], tuple(json.loads(row[2])), *row[3:])
+    told = dict(zip((field.name for field in fields(VerdictRow)), row, strict=True))
+    return VerdictRow(**told | {"flagged": tuple(json.loads(told["flagged"]))})
 
 
 VERDICT_COLUMNS = ", ".join(field.name for field in fields(VerdictRow))
@@ -250,3 +247,13 @@ TRIGGER_COLUMNS = (
 
 def _real(value: float | None) -> float | None:
     return None if value is None else float(value)
+
+
+_PACKED: Mapping[str, Callable[[Any], Any]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "float | None": _real,
+    "tuple[int, ...]": lambda classes: json.dumps([int(c) for c in classes]),
+}
+"""How a field of a verdict is written, by its type."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,42 +20,30 @@ if TYPE_CHECKING:
 
     from studies.scan.notebook import Classes
 
-JSON_KEYS = (
+_GROUPED = frozenset({"rule", "threshold", "threshold_source", "spent", "refused"})
+"""Fields of a verdict that stand inside of `rule` and `queries`."""
+
+_FIRST = (
     *("verdict", "stopped", "flagged", "score", "rule", "queries", "seconds", "run", "db"),
     *("cost", "api_seconds", "clean_accuracy", "classes", "trigger", "notes", "error", "exit_code"),
 )
+_OF_THE_VERDICT = tuple(field.name for field in fields(VerdictRow) if field.name not in _GROUPED)
+
+JSON_KEYS = (*_FIRST, *(name for name in _OF_THE_VERDICT if name not in _FIRST))
 """The keys of a scan's JSON object, always all of them: null where there is nothing to say."""
 
 
-@dataclass(frozen=True, eq=False)
-class ScanResult:
-    """The verdict on one model and what it cost.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ScanResult(VerdictRow):
+    """The verdict on one model and what it cost: the record that the ledger keeps, and what stands around it there.
 
-    verdict: backdoored, clean, undecided or invalid. stopped: decided, budget, converged or refused. flagged: classes.
-    score: higher is more suspicious. budget, spent, refused: queries; image_queries: of those spent, for making images.
-    seconds: of the process that reached the verdict. cost: of the queries spent, None where the oracle states no price.
-    api_seconds: what the calls would have taken at the service, over all processes, None where the oracle states no
-    times and no rate limit.
-    classes: one result a class, in order, success rates on unseen images. run, db: where it is kept, None for nowhere.
-    triggers: the files with the triggers found, None where none were asked for.
+    budget: queries; image_queries: of those spent, for making images. classes: one result a class, in order, success
+    rates on unseen images. run, db: where it is kept, None for nowhere. triggers: the files with the triggers found,
+    None where none were asked for.
     """
 
-    verdict: str
-    stopped: str
-    flagged: tuple[int, ...]
-    score: float | None
-    rule: str
-    threshold: float | None
-    threshold_source: str
     budget: int | None
-    spent: int
-    refused: int
     image_queries: int
-    seconds: float
-    clean_accuracy: float | None
-    notes: str
-    cost: float | None
-    api_seconds: float | None
     classes: tuple[ClassResult, ...]
     run: int | None
     db: Path | None
@@ -77,10 +64,8 @@ class ScanResult:
     def to_json(self) -> dict[str, Any]:
         """Plain values under JSON_KEYS; `error` and `exit_code` are left for the command to fill in."""
         return empty_json() | {
-            "verdict": self.verdict,
-            "stopped": self.stopped,
+            **{name: getattr(self, name) for name in _OF_THE_VERDICT},
             "flagged": list(self.flagged),
-            "score": self.score,
             "rule": {
                 "name": self.rule,
                 "threshold": self.threshold,
@@ -93,15 +78,10 @@ class ScanResult:
                 "refused": self.refused,
                 "images": self.image_queries,
             },
-            "seconds": self.seconds,
-            "cost": self.cost,
-            "api_seconds": self.api_seconds,
             "run": self.run,
             "db": None if self.db is None else str(self.db),
-            "clean_accuracy": self.clean_accuracy,
             "classes": [_class_json(c) for c in self.classes],
             "trigger": None if self.triggers is None else self.triggers.to_json(),
-            "notes": self.notes,
         }
 
     def plot_triggers(self, most: int = 6, ax: Axes | None = None) -> Axes:
@@ -140,19 +120,6 @@ def empty_json() -> dict[str, Any]:
     return dict.fromkeys(JSON_KEYS)
 
 
-def scan_result(row: VerdictRow, triggers: Sequence[TriggerRow], info: RunInfo, run: int, db: Path) -> ScanResult:
-    """The result of a finished run, without its files."""
-    return ScanResult(
-        **vars(row),
-        budget=info.budget,
-        image_queries=reads.image_queries(db, run),
-        classes=tuple(_class_result(t) for t in triggers),
-        run=run,
-        db=db,
-        triggers=None,
-    )
-
-
 @dataclass(frozen=True)
 class Bill:
     """What a scan took: queries spent and refused, real seconds, and the cost and the time that the service states."""
@@ -172,18 +139,11 @@ class Bill:
 
 def verdict_row(verdict: Verdict, rule: Rule, bill: Bill) -> VerdictRow:
     """The verdict as a ledger keeps it."""
-    return VerdictRow(
-        verdict=verdict.verdict,
-        stopped=verdict.stopped,
-        flagged=verdict.flagged,
-        score=verdict.score,
-        rule=rule.name,
-        threshold=rule.threshold,
-        threshold_source=rule.source,
-        clean_accuracy=verdict.clean_accuracy,
-        notes=verdict.notes,
-        **vars(bill),
-    )
+    said = {name: value for name, value in vars(verdict).items() if name in _STORED}
+    return VerdictRow(**said, rule=rule.name, threshold=rule.threshold, threshold_source=rule.source, **vars(bill))
+
+
+_STORED = frozenset(field.name for field in fields(VerdictRow))
 
 
 def trigger_rows(verdict: Verdict) -> list[TriggerRow]:
@@ -216,4 +176,12 @@ def result_of(run: Run, ledger: Ledger, info: RunInfo) -> ScanResult:
     """What the ledger has of a finished run, without its files."""
     row = run.result()
     assert row is not None
-    return scan_result(row, reads.triggers(ledger.path, run.id), info, run.id, ledger.path)
+    return ScanResult(
+        **vars(row),
+        budget=info.budget,
+        image_queries=reads.image_queries(ledger.path, run.id),
+        classes=tuple(_class_result(trigger) for trigger in reads.triggers(ledger.path, run.id)),
+        run=run.id,
+        db=ledger.path,
+        triggers=None,
+    )

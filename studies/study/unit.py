@@ -6,18 +6,18 @@ import json
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 from db.errors import StorageBusy
 from db.ledger import Ledger
+from db.records import VerdictRow
 from db.stored import StoredRun
 from simkit.data.load import absolute
 from simkit.errors import DataError
 from simkit.search.images import ScanImages
 from simkit.search.refine import is_refinement
-from simkit.verdict import Kind, Stopped
 from simkit.zoo.manifest import Victim, checked_weights
 from simkit.zoo.spec import ZooSplit
 from studies.scan.black_box import prepare_trial, run_trial
@@ -141,12 +141,21 @@ def _check_images(unit: Unit, images: ScanImages) -> None:
         raise DataError(f"{data}: not the images that the study was planned with; give this worker the same data")
 
 
+_OF_THE_MANIFEST = frozenset({"clean_accuracy"})
+"""What a line says of the victim itself, where a verdict says what its scan saw."""
+
+_OF_THE_VERDICT = {field.name for field in fields(VerdictRow)} & ResultLine.model_fields.keys() - _OF_THE_MANIFEST
+"""What a line takes over from the ledger's record of the verdict, under the same name."""
+
+
 def line_of(unit: Unit, result: ScanResult, broken: str) -> ResultLine:
     """What the ledger has of the run, beside the truth of the manifest. broken: said first in its notes."""
     assert result.db is not None
     victim, run = unit.victim, StoredRun.read(result.db, result.run)
     white_box = method(unit.detector).white_box
     cost = cost_of(run) if white_box else {}
+    told = {name: getattr(result, name) for name in _OF_THE_VERDICT}
+    told["notes"] = "; ".join(filter(None, (broken, result.notes)))
     return ResultLine(
         zoo=unit.study.name,
         split=unit.study.split,
@@ -164,19 +173,14 @@ def line_of(unit: Unit, result: ScanResult, broken: str) -> ResultLine:
         target_classes=victim.target_classes,
         clean_accuracy=victim.clean_accuracy,
         implant_success=victim.success_rate,
-        verdict=cast(Kind, result.verdict),
-        stopped=cast(Stopped, result.stopped),
-        flagged=result.flagged,
-        score=result.score,
+        **told,
         queries=result.spent,
         decision_queries=None if white_box else decision_queries(run, result.spent),
         image_queries=result.image_queries,
         white_box=white_box,
         forward_passes=cost.get("forward_passes"),
         backward_passes=cost.get("backward_passes"),
-        seconds=result.seconds,
         classes=tuple(ClassLine(**{name: getattr(c, name) for name in ClassLine.model_fields}) for c in result.classes),
-        notes="; ".join(filter(None, (broken, result.notes))),
     )
 
 

@@ -1,0 +1,55 @@
+"""One record of a verdict: what the ledger keeps of it, the result of a scan is, and its JSON says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+from db import reads
+from db.records import VERDICT_COLUMNS, VerdictRow, pack_verdict, unpack_verdict
+from studies.scan.result import JSON_KEYS, ScanResult, empty_json
+from studies.study.result_line import ResultLine
+from studies.study.unit import _OF_THE_VERDICT
+from tests.studies.scans import TemplateNet, scanned
+
+STORED = [field.name for field in fields(VerdictRow)]
+
+
+def test_a_result_is_the_ledgers_record(tmp_path: Path) -> None:
+    result = scanned(TemplateNet(target=1), budget=3_000, db=tmp_path / "a.db")
+    row = reads.result(tmp_path / "a.db", 1)
+    assert row is not None
+    assert {name: getattr(result, name) for name in STORED} == vars(row)
+    assert isinstance(result, VerdictRow)
+    assert result != row
+
+
+def test_every_stored_field_is_in_the_json_once(tmp_path: Path) -> None:
+    result = scanned(TemplateNet(target=1), budget=3_000, db=tmp_path / "a.db")
+    told = result.to_json()
+    assert tuple(told) == JSON_KEYS == tuple(empty_json())
+    flat = {**told, **told["rule"], "rule": told["rule"]["name"], "threshold_source": told["rule"]["source"]}
+    flat |= {"spent": told["queries"]["spent"], "refused": told["queries"]["refused"]}
+    assert {name: flat[name] for name in STORED} == {name: getattr(result, name) for name in STORED} | {
+        "flagged": list(result.flagged)
+    }
+    assert json.loads(json.dumps(told)) == told
+
+
+def test_the_keys_are_those_that_were_promised() -> None:
+    assert (
+        *("verdict", "stopped", "flagged", "score", "rule", "queries", "seconds", "run", "db"),
+        *("cost", "api_seconds", "clean_accuracy", "classes", "trigger", "notes", "error", "exit_code"),
+    ) == JSON_KEYS
+    assert {"verdict", "stopped", "flagged", "score", "seconds", "notes"} == _OF_THE_VERDICT
+
+
+def test_a_record_is_what_it_was_after_the_disk() -> None:
+    row = VerdictRow("backdoored", "decided", (3, 1), 0.5, "r", None, "s", 7, 0, 0.25, 1.0, "n", None, 2.0)
+    packed = pack_verdict(row)
+    assert VERDICT_COLUMNS.split(", ") == STORED
+    assert packed[2] == "[3, 1]"
+    assert unpack_verdict(packed) == row
+    assert [field.name for field in fields(ScanResult)][: len(STORED)] == STORED
+    assert "clean_accuracy" in ResultLine.model_fields
