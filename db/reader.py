@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from types import TracebackType
 
@@ -10,6 +11,9 @@ import pandas as pd
 from db import reads
 from db.engine import reading
 from db.records import FloatArray, TriggerRow
+
+_MOST_ROWS = 40
+"""Runs that a notebook shows, at most: the first and the last."""
 
 
 class Reader:
@@ -35,6 +39,13 @@ class Reader:
 
     def __repr__(self) -> str:
         return f"db.open({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        """The runs as a table, for a notebook; names of models and data are escaped."""
+        found = reads.overview(self.path)
+        runs = f"{len(found)} {'run' if len(found) == 1 else 'runs'}" if len(found) else "no run yet"
+        table = found.to_html(index=False, na_rep="", border=0, max_rows=_MOST_ROWS) if len(found) else ""
+        return f"<div><p><strong>{escape(str(self.path))}</strong>: {runs}</p>{table}</div>"
 
     def sql(self, statement: str, **values: reads.Value) -> pd.DataFrame:
         """What a SELECT finds; `:name` in it stands for the value given as `name`."""

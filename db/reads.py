@@ -61,6 +61,17 @@ def runs(path: Path) -> pd.DataFrame:
     return sql(path, statement).astype({"budget": "Int64"})
 
 
+def overview(path: Path) -> pd.DataFrame:
+    """One row a run, in short: model, data, budget, what it spent so far, and its verdict, empty while it is open."""
+    statement = """
+        SELECT r.id AS run, r.model, r.data, r.budget, coalesce(c.spent, 0) AS spent, v.verdict, v.flagged
+        FROM runs AS r LEFT JOIN verdicts AS v ON v.run_id = r.id
+            LEFT JOIN (SELECT run_id, sum(charged) AS spent FROM calls GROUP BY run_id) AS c ON c.run_id = r.id
+        ORDER BY r.id
+    """
+    return sql(path, statement).astype({"budget": "Int64", "verdict": "string", "flagged": "string"})
+
+
 def same_scans(path: Path, info: RunInfo) -> list[KeptRun]:
     """The runs of the same model, images and settings as `info`, by id, wherever and with whatever they were made."""
     statement = (

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from studies.render.figures import COLOURS, axes_to_draw_on, in_short, logarithmic, looks, plain
+from studies.render.figures import COLOURS, axes_to_draw_on, in_short, logarithmic, look, plain
 from studies.render.formats import number, pixel_words
 
 if TYPE_CHECKING:
@@ -59,22 +59,31 @@ class Bars:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """One line of (queries, value) points. emphasis: of a flagged class, or of the true target."""
+class Line:
+    """One curve of (queries, value), in ascending order of queries.
+
+    colour: 0 to 9, the same for a class in all plots of a run. emphasis: whether the class is flagged or the target of
+    the true trigger.
+    """
 
     label: str
     points: tuple[tuple[float, float], ...]
-    emphasis: bool = False
+    colour: int
+    emphasis: bool
 
 
 @dataclass(frozen=True)
-class CurveChart:
-    """Curves over queries. log: of the values' axis."""
+class Plot:
+    """Curves over queries. log: whether the axis is logarithmic, as for values above 0 that span more than a decade.
+
+    measure: the key of the searchers' states that the values come from.
+    """
 
     title: str
     unit: str
-    curves: tuple[Curve, ...]
-    log: bool = False
+    lines: tuple[Line, ...]
+    log: bool
+    measure: str = ""
 
 
 def trigger_chart(triggers: Sequence[Caption], title: str = "", axes: Axes | None = None) -> Axes:
@@ -160,24 +169,21 @@ def _size_label(bar: Bar) -> str:
     return f"{number(bar.size)}{', flagged' if bar.flagged else ', censored' if bar.censored else ''}"
 
 
-def curve_chart(shown: CurveChart, axes: Axes | None = None) -> Axes:
-    """Every curve over the queries asked, emphasised ones thick."""
+def curve_chart(plot: Plot, axes: Axes | None = None) -> Axes:
+    """Every line over the queries asked, emphasised ones thick."""
     with axes_to_draw_on(axes, (7.2, 4.0)) as target:
-        target.set_title(shown.title, fontsize=11)
-        if not shown.curves:
-            return _nothing(target, "no search step was asked yet")
-        known = looks(curve.label for curve in shown.curves)
-        for curve in shown.curves:
-            thick = {"linewidth": 3.0, "zorder": 3} if curve.emphasis else {}
-            alone = {"marker": "o"} if len(curve.points) == 1 else {}
-            target.plot(*zip(*curve.points, strict=True), **known[curve.label] | thick | alone, label=f" {curve.label}")
-        if shown.log:
+        target.set_title(plot.title, fontsize=11)
+        for line in plot.lines:
+            thick = {"linewidth": 3.0, "zorder": 3} if line.emphasis else {}
+            alone = {"marker": "o"} if len(line.points) == 1 else {}
+            target.plot(*zip(*line.points, strict=True), **look(line.colour) | thick | alone, label=f" {line.label}")
+        if plot.log:
             logarithmic(target, "y", (1.0, 2.0, 5.0))
         in_short(target.xaxis)
         target.set_xlim(left=0)
         target.set_xlabel("queries")
-        target.set_ylabel(_broken(shown.unit, 40))
-        if len(shown.curves) > 1:
+        target.set_ylabel(_broken(plot.unit, 40))
+        if len(plot.lines) > 1:
             _legend(target, beside=axes is None)
         plain(target)
     return target

@@ -78,12 +78,14 @@ def axes_to_draw_on(axes: Axes | None, size: tuple[float, float]) -> Iterator[Ax
             text.set_parse_math(False)  # axes made elsewhere do not follow SETTINGS
 
 
+def look(number: int) -> dict[str, Any]:
+    """How the curve of that number is drawn."""
+    return {"color": COLOURS[number % len(COLOURS)], "linestyle": _LINES[number % len(_LINES)], "linewidth": 1.8}
+
+
 def looks(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
     """The colour and line style of each curve by its label, the same in all panels."""
-    return {
-        label: {"color": COLOURS[number % len(COLOURS)], "linestyle": _LINES[number % len(_LINES)], "linewidth": 1.8}
-        for number, label in enumerate(dict.fromkeys(labels))
-    }
+    return {label: look(number) for number, label in enumerate(dict.fromkeys(labels))}
 
 
 def plain(axes: Axes, grid: Literal["both", "x", "y"] = "both", hidden: Sequence[str] = ("top", "right")) -> None:

@@ -10,8 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from studies.render.charts import Line, Plot
 from studies.render.formats import number, short
-from studies.report.records import Line, Plot, RunReport
+from studies.report.records import RunReport
 
 SIDE = 1000
 

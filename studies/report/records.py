@@ -9,6 +9,7 @@ from db.records import VerdictRow
 from simkit.triggers import Trigger
 from studies.ledgers.run_words import Setting
 from studies.ledgers.truth import Truth
+from studies.render.charts import Plot
 from studies.render.formats import labelled
 from studies.statistics import Share
 
@@ -39,30 +40,6 @@ class Reversed:
     reversed: Trigger
     original: Trigger | None
     overlap: float | None
-
-
-@dataclass(frozen=True)
-class Line:
-    """One curve of (queries, value), in ascending order of queries.
-
-    colour: 0 to 9, the same for a class in all plots of a run. emphasis: whether the class is flagged or the target of
-    the true trigger.
-    """
-
-    label: str
-    points: tuple[tuple[float, float], ...]
-    colour: int
-    emphasis: bool
-
-
-@dataclass(frozen=True)
-class Plot:
-    """Curves over queries. log: whether the axis is logarithmic, as for values above 0 that span more than a decade."""
-
-    title: str
-    unit: str
-    lines: tuple[Line, ...]
-    log: bool
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from db.survey import AskedStep
-from studies.report.records import Line, Plot
+from studies.render.charts import Line, Plot
 
 POINTS = 400
 """Maximum number of points of a curve."""
@@ -106,7 +106,7 @@ def _plots(curves: Curves, labels: Mapping[int, str], emphasised: Sequence[int],
         if lines:
             values = [value for line in lines for _, value in line.points]
             log = name != "loss" and min(values) > 0 and max(values) > 10 * min(values)
-            yield Plot(title, unit, tuple(lines), log)
+            yield Plot(title, unit, tuple(lines), log, name)
 
 
 _SHORTEN: Mapping[str, Callable[[Sequence[tuple[float, float]], int], tuple[tuple[float, float], ...]]] = {

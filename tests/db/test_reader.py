@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -184,3 +185,32 @@ def test_a_call_that_is_not_committed_is_not_seen_by_half(path: Path, make_run: 
             seen = db.open(path)
             assert seen.runs()[["state", "spent"]].values.tolist() == [["open", 2]]
             assert json.loads(seen.runs()["oracle"][0]) == {"k": 1}
+
+
+def test_a_notebook_shows_the_runs_with_their_names_escaped(path: Path, make_run: MakeRun, make_call: MakeCall) -> None:
+    with Ledger.open(path) as ledger:
+        run = ledger.begin(replace(make_run("one", budget=50), model="<script>&"))
+        run.record(make_call(run.open_step(0, "check", "{}"), queries=2, seed=1))
+    html = db.open(path)._repr_html_()
+    assert "1 run<" in html
+    assert "<td>&lt;script&gt;&amp;</td>" in html
+    assert "<script" not in html
+    assert "<td>50</td>" in html
+    assert "<td>2</td>" in html
+    assert "nan" not in html.lower()
+    assert "None" not in html
+
+
+def test_a_notebook_shows_verdicts(ledger_path: Path) -> None:
+    html = db.open(ledger_path)._repr_html_()
+    assert "2 runs<" in html
+    assert "<td>clean</td>" in html
+    assert html.count("<tr") == 3
+
+
+def test_a_notebook_shows_that_there_is_no_run_yet(path: Path) -> None:
+    with Ledger.open(path):
+        pass
+    html = db.open(path)._repr_html_()
+    assert "no run yet" in html
+    assert "<table" not in html

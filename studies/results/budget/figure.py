@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from simkit.errors import ConfigError
 from studies.render.destinations import checked_place
-from studies.render.figures import Form, in_short, looks, plain, rendered
+from studies.render.figures import Form, axes_to_draw_on, in_short, looks, plain, rendered
 from studies.results.budget import wording
 from studies.results.budget.records import BudgetStudy, Curve, Measure, Panel, Point
 
@@ -70,12 +70,20 @@ def columns_of(legend: dict[str, dict[str, Any]]) -> int:
 
 def finish(figure: Figure, study: BudgetStudy, legend: dict[str, dict[str, Any]], told: str, size: float = 9) -> None:
     """Title, and what is told below it; legend. size: of the legend's letters, in points."""
+    figure.suptitle(f"{wording.title(study)}\n{told}", fontsize=size + 1.5)
+    _add_legend(figure, legend, size)
+
+
+def _add_legend(figure: Any, legend: dict[str, dict[str, Any]], size: float) -> None:
+    handles, labels = _entries(legend)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns_of(legend), fontsize=size, frameon=False)
+
+
+def _entries(legend: dict[str, dict[str, Any]]) -> tuple[list[Artist], list[str]]:
     from matplotlib.lines import Line2D
 
-    figure.suptitle(f"{wording.title(study)}\n{told}", fontsize=size + 1.5)
-    handles: list[Artist] = [Line2D([], [], **look) for look in legend.values()]
-    labels = [f" {label}" for label in legend]  # one that begins with _ would be left out
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns_of(legend), fontsize=size, frameon=False)
+    # a label that begins with _ would be left out
+    return [Line2D([], [], **look) for look in legend.values()], [f" {label}" for label in legend]
 
 
 def _draw_panel(row: Sequence[Axes], study: BudgetStudy, panel: Panel, legend: dict[str, dict[str, Any]]) -> None:
@@ -87,6 +95,27 @@ def _draw_panel(row: Sequence[Axes], study: BudgetStudy, panel: Panel, legend: d
         for curve in panel.curves:
             draw_curve(axes, study, curve, name, legend[curve.label])
     row[0].set_ylabel(f"{wording.panel_title(panel)}, %")
+
+
+def one_panel(study: BudgetStudy, measure: Measure, axes: Axes | None = None) -> Axes:
+    """A measure of every curve of the only panel, on `axes` or on those of a new figure."""
+    (panel,) = study.panels
+    legend = looks(curve.label for curve in panel.curves)
+    with axes_to_draw_on(axes, (8.0, 3.6 + ROW * -(-len(legend) // 2))) as target:
+        scale(target, study.span)
+        for curve in panel.curves:
+            draw_curve(target, study, curve, measure, legend[curve.label])
+        target.set_title(f"{wording.panel_title(panel)}, split {study.split}", fontsize=11)
+        target.set_ylabel(wording.axis(measure, panel.victims))
+        target.set_xlabel("query budget per victim")
+        if measure == "auroc":
+            target.yaxis.set_major_formatter(lambda value, _: f"{value / 100:g}")
+        if axes is None:
+            _add_legend(target.get_figure(root=True), legend, 9)
+        else:
+            handles, labels = _entries(legend)
+            target.legend(handles, labels, loc="best", fontsize=8, frameon=False)
+    return target
 
 
 def draw_curve(axes: Axes, study: BudgetStudy, curve: Curve, name: Measure, look: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from simkit.zoo.spec import ZooSplit
 from studies.render import formats
@@ -24,6 +25,11 @@ def sections(table: Table) -> list[Section]:
     """All of a table in the order to read it."""
     about = [_overview(table)] if len(table.zoos) > 1 else []
     return [*about, *(_zoo(zoo, table.split) for zoo in table.zoos), _methods(table), _slides()]
+
+
+def verdict_grids(table: Table) -> list[Grid]:
+    """The verdicts of every method, a grid for each zoo."""
+    return [replace(_verdicts(zoo), title=f"{zoo.zoo}, {wording.victims_words(zoo.victims)}") for zoo in table.zoos]
 
 
 def _overview(table: Table) -> Section:

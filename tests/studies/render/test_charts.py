@@ -16,8 +16,8 @@ from studies.render.charts import (
     Bar,
     Bars,
     Caption,
-    Curve,
-    CurveChart,
+    Line,
+    Plot,
     curve_chart,
     first_to_look_at,
     mask_size_chart,
@@ -95,12 +95,11 @@ def test_triggers_stand_beside_each_other_with_their_masks_below() -> None:
 
 
 def test_curves_are_lines_over_queries() -> None:
-    shown = CurveChart(
-        "Loss", "nats", (Curve("class 1", ((0, 1.0), (500, 0.25)), emphasis=True), Curve("_$x$", ((10, 2.0),)))
-    )
-    axes = drawn(curve_chart(shown))
+    lines = Line("class 1", ((0, 1.0), (500, 0.25)), 4, True), Line("_$x$", ((10, 2.0),), 0, False)
+    axes = drawn(curve_chart(Plot("Loss", "nats", lines, log=False)))
     assert points(axes) == [[(0, 1.0), (500, 0.25)], [(10, 2.0)]]
     assert axes.lines[0].get_linewidth() > axes.lines[1].get_linewidth()
+    assert [line.get_color() for line in axes.lines] == [COLOURS[4], COLOURS[0]]
     assert axes.lines[1].get_marker() == "o"  # one point is no line
     assert legend(axes) == ["class 1", "_$x$"]
     assert not any(text.get_parse_math() for text in axes.findobj(Text) if isinstance(text, Text))
@@ -109,7 +108,7 @@ def test_curves_are_lines_over_queries() -> None:
 
 
 def test_values_of_several_decades_are_on_a_logarithmic_axis_with_plain_numbers() -> None:
-    axes = drawn(curve_chart(CurveChart("Size", "pixels", (Curve("a", ((0, 1.0), (3000, 2000.0))),), log=True)))
+    axes = drawn(curve_chart(Plot("Size", "pixels", (Line("a", ((0, 1.0), (3000, 2000.0)), 0, False),), log=True)))
     assert axes.get_yscale() == "log"
     assert {"1", "10", "1k"} <= set(up(axes))
     assert "2k" in across(axes)
@@ -121,7 +120,6 @@ def test_values_of_several_decades_are_on_a_logarithmic_axis_with_plain_numbers(
     [
         (trigger_chart, [], "no trigger was found"),
         (mask_size_chart, Bars(()), "no trigger was found"),
-        (curve_chart, CurveChart("Loss", "nats", ()), "no search step was asked yet"),
     ],
 )
 def test_nothing_to_draw_is_said(chart: Any, nothing: Any, said: str) -> None:
@@ -133,7 +131,7 @@ def test_nothing_to_draw_is_said(chart: Any, nothing: Any, said: str) -> None:
     [
         (trigger_chart, [Caption.of(bar(0, 1.0), square(1))]),
         (mask_size_chart, BARS),
-        (curve_chart, CurveChart("Loss", "nats", (Curve("a", ((0, 1.0), (1, 2.0))), Curve("b", ((0, 1.0), (1, 2.0)))))),
+        (curve_chart, Plot("Loss", "nats", (Line("a", ((0, 1.0), (1, 2.0)), 0, False),), log=False)),
     ],
 )
 def test_it_draws_on_the_axes_that_it_is_given(chart: Any, shown: Any) -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from studies.render.charts import Line, Plot
 from studies.report.plot import SIDE, figure
-from studies.report.records import Line, Plot
 
 
 def plot(*points: tuple[float, float], log: bool = False) -> Plot:
