@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from simkit.attacks.attack import Attack
 from simkit.attacks.several import parts_of
 from simkit.data.images import ImageSet
 from simkit.errors import ConfigError, DataError
+from simkit.progress import OnProgress
 from simkit.seeding import stream
 from simkit.zoo.train_config import TrainConfig
 
@@ -39,7 +40,7 @@ def train(
     images: ImageSet,
     config: TrainConfig,
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: OnProgress | None = None,
 ) -> nn.Module:
     """A trained copy of `network` in eval mode; the one given is not changed.
 

@@ -12,11 +12,11 @@ from typing import Any
 from db.ledger import Ledger
 from simkit.data import load
 from simkit.files import write_atomically
+from simkit.progress import OnProgress
 from simkit.triggers import Trigger
 from simkit.zoo.manifest import Manifest, Victim
 from simkit.zoo.spec import ZooSpec
 from simkit.zoo.zoo import make
-from studies.cli.output import Progress
 from studies.render.panels import draw_panels, trigger_panel
 from studies.report.gather import gather
 from studies.report.page import render
@@ -94,7 +94,7 @@ def comparison(scans: Sequence[DemoScan]) -> list[dict[str, str]]:
 COLUMNS = ("detector", "truth", *SERVICES)
 
 
-def demo(out: Path, progress: Progress) -> list[DemoScan]:
+def demo(out: Path, progress: OnProgress) -> list[DemoScan]:
     """Train, scan, draw and report into the folder `out`; the second time everything is answered from there.
 
     Leaves `zoo`, the ledger `demo.db`, `triggers`, the picture `demo.png` and the report `demo.html`. Raises what

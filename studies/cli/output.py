@@ -7,20 +7,15 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import typer
 
+from simkit.progress import OnProgress, unheard
 from studies.render.text import _table
 
 if TYPE_CHECKING:
     pass
-
-
-class Progress(Protocol):
-    """Told as work goes on; total None where nobody knows it."""
-
-    def __call__(self, done: int, total: int | None, note: str = "", /) -> None: ...
 
 
 _PIPED_WIDTH = 240
@@ -47,13 +42,13 @@ def say(line: str, *, err: bool = False) -> None:
 
 
 @contextmanager
-def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Progress]:
+def progress_bar(what: str, *, quiet: bool = False) -> Iterator[OnProgress]:
     """A bar on stderr, or a function that does nothing where `quiet` is set or stderr is no terminal.
 
     what: names the work, in front of the bar.
     """
     if quiet or not sys.stderr.isatty():
-        yield lambda _done, _total, _note="": None
+        yield unheard
         return
     from rich.console import Console
     from rich.progress import Progress as Bar

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simkit.detectors.registry import preset_help
-from studies.cli.output import Progress, print_json, print_table, progress_bar, warnings_in_a_line
+from studies.cli.output import print_json, print_table, progress_bar, warnings_in_a_line
 from studies.scan.overrides import with_settings
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from simkit.search.images import ScanImages
     from studies.scan.prepare import Prepared
     from studies.scan.result import ScanResult
-    from studies.scan.run import ScanProgress, Told
 
 EXIT_CODES = {"undecided": 3, "invalid": 4}
 """How a scan ends by its verdict; 0 for the others."""
@@ -128,7 +127,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     with warnings_in_a_line():
         prepared = prepare(model, ScanConfig.of(with_settings(given, settings or [])))
         with progress_bar(f"scan {Path(model).name}", quiet=as_json) as progress:
-            result = run_scan(prepared, db or default_db(prepared), out, _telling(progress))
+            result = run_scan(prepared, db or default_db(prepared), out, progress)
     code = EXIT_CODES.get(result.verdict, 0)
     if as_json:
         print_json(result.to_json() | {"error": _error(result), "exit_code": code})
@@ -210,11 +209,3 @@ def _show_cost(result: ScanResult) -> None:
 
 def _error(result: ScanResult) -> str | None:
     return (result.notes or _WORDS["invalid"]) if result.verdict == "invalid" else None
-
-
-def _telling(progress: Progress) -> Told:
-    def told(standing: ScanProgress) -> None:
-        mask = "none yet" if standing.smallest is None else f"{standing.smallest:.0f} px"
-        progress(standing.queries, standing.budget, f"round {standing.rounds}, smallest mask {mask}")
-
-    return told

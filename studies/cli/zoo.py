@@ -12,7 +12,8 @@ import typer
 
 from simkit.errors import ConfigError
 from simkit.home import home
-from studies.cli.output import Progress, print_json, print_table, progress_bar
+from simkit.progress import OnProgress
+from studies.cli.output import print_json, print_table, progress_bar
 from studies.scan.overrides import with_settings
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def _finished(folder: Path) -> int:
     return len(Manifest.load(folder).victims) if (folder / MANIFEST).exists() else 0
 
 
-def _counted(progress: Progress, done: int, total: int, *, quiet: bool) -> Callable[[Victim], None]:
+def _counted(progress: OnProgress, done: int, total: int, *, quiet: bool) -> Callable[[Victim], None]:
     """Tells the bar of each victim; where there is none to watch, a log gets a line a victim."""
     plain, failed = not quiet and not sys.stderr.isatty(), 0
     progress(done, total)

@@ -21,8 +21,9 @@ from oracles.oracle import Oracle
 from oracles.spec import service
 from oracles.torch_model import TorchOracle, taken_for
 from simkit.errors import ConfigError
+from simkit.progress import OnProgress
 from simkit.seeding import stream
-from studies.replay.rebuild import NOTHING, Progress, Rebuilt, Replay, ReplayInputs
+from studies.replay.rebuild import NOTHING, Rebuilt, Replay, ReplayInputs
 from studies.scan.config import ScanConfig
 from studies.scan.models import Model, OpenedModel, open_model
 from studies.scan.run_key import environment
@@ -83,7 +84,7 @@ def replay(
     run: int | None = None,
     again: AskAgain = AskAgain(),
     given: ReplayInputs = NOTHING,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> ReplayResult:
     """Rebuild every stored query of `run` from its settings, seed and answers, ask it again, and compare.
 

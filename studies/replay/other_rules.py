@@ -14,7 +14,7 @@ queries is not asked: what it refused the run is not held.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from oracles.errors import BudgetExhausted, ReplayMismatch
 from oracles.meter import Metered
 from oracles.oracle import ImageShape, Tag
 from simkit.errors import ConfigError
+from simkit.progress import OnProgress
 from simkit.search.evaluator import Evaluator
 from simkit.search.refine import is_refinement
 from simkit.search.relay import Relay
@@ -74,7 +75,7 @@ def replayed(
     rules: Sequence[Rule] = (),
     at: Sequence[int] = (),
     given: ReplayInputs = NOTHING,
-    progress: Callable[[int, int], None] | None = None,
+    progress: OnProgress | None = None,
 ) -> list[Reading]:
     """A reading of `run` for each rule and each budget, rule by rule. No model is asked and nothing is written.
 

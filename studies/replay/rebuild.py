@@ -15,6 +15,7 @@ from oracles.errors import NotStored, ReplayMismatch
 from oracles.replay import ReplayOracle
 from simkit.data import ImageSet
 from simkit.errors import ConfigError, DataError
+from simkit.progress import OnProgress
 from simkit.search.evaluator import Evaluator
 from simkit.search.images import ScanImages
 from simkit.search.relay import Relay
@@ -25,9 +26,6 @@ from studies.scan.prepare import choose_images
 
 Watch = Callable[[torch.Tensor, StoredCall], None]
 """Told the images (N, C, H, W) and the stored call of one batch, before its answers are told to the search."""
-
-Progress = Callable[[int, int], None]
-"""Told how many queries are rebuilt, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ class Replay:
         external = {step.id for step in self.run.steps.values() if step.purpose == "external"} | {None}
         return (call for call in self.run.calls() if call.step not in external)
 
-    def rebuild(self, watch: Watch | None = None, progress: Progress | None = None) -> Rebuilt:
+    def rebuild(self, watch: Watch | None = None, progress: OnProgress | None = None) -> Rebuilt:
         """Make the run again as far as it goes. Raises StorageError on a damaged call, and what `watch` raises."""
         shape = self.images.search.image_shape
         oracle = ReplayOracle(self.calls(), self.n_classes, shape, self.run.refused, watch)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from db.reader import Reader
 from simkit.errors import ConfigError
+from simkit.progress import unheard
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,7 +126,7 @@ def plot_budget(
     from studies.results.budget.figure import one_panel
     from studies.results.budget.gather import BudgetConfig, curves_of
 
-    study = curves_of(results.lines, BudgetConfig(zoos=tuple(zoos), pool=bool(zoos)), lambda _done, _of: None)
+    study = curves_of(results.lines, BudgetConfig(zoos=tuple(zoos), pool=bool(zoos)), unheard)
     if len(study.panels) > 1:
         names = ", ".join(panel.title for panel in study.panels)
         raise ConfigError(f"results of {len(study.panels)} zoos; name one, or several to pool: {names}")

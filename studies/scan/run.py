@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from db import reads
 from db.ledger import Ledger
@@ -19,6 +19,7 @@ from oracles.resume import Past
 from oracles.spec import build
 from simkit.errors import ConfigError
 from simkit.home import home
+from simkit.progress import OnProgress
 from simkit.search.contract import Search
 from simkit.search.driver import Checkpoint
 from simkit.search.evaluator import Evaluator
@@ -35,26 +36,13 @@ _TELL_SECONDS = 0.2
 """How often progress is told, at most."""
 
 
-@dataclass(frozen=True)
-class ScanProgress:
-    """Where a scan stands: queries so far (also those of earlier processes), rounds, the smallest working mask."""
-
-    queries: int
-    budget: int | None
-    rounds: int
-    smallest: float | None
-
-
-Told: TypeAlias = Callable[[ScanProgress], None]
-
-
 def scan(
     model: Model,
     *,
     images: Images | None = None,
     db: str | Path | Ledger | None = None,
     out: str | Path | None = None,
-    progress: Told | None = None,
+    progress: OnProgress | None = None,
     **settings: Any,
 ) -> ScanResult:
     """Whether `model` carries a backdoor, found by asking it; settings are the fields of `ScanConfig`.
@@ -66,9 +54,10 @@ def scan(
     images: instead of `data`, test images; a tensor or an array of them has no labels, then the model's own answers,
     asked for first, stand in. db: the ledger, where the same call goes on after a crash, and answers without a query
     once it is finished; None keeps nothing, and an open Ledger may take many scans. out: folder for the triggers, by
-    default beside the ledger. Raises ConfigError, InvalidSpec, DataError, ModelError before the ledger is touched, a
-    ModelError of the first query with the ledger as it was; StorageError. Warns where the ledger has the same scan from
-    another environment.
+    default beside the ledger. progress: told of the queries so far, those of earlier processes included, and the
+    budget. Raises ConfigError, InvalidSpec, DataError, ModelError before the ledger is touched, a ModelError of the
+    first query with the ledger as it was; StorageError. Warns where the ledger has the same scan from another
+    environment.
     """
     return run_scan(prepare(model, ScanConfig.of(settings), images), db, out, progress)
 
@@ -77,7 +66,7 @@ def run_scan(
     prepared: Prepared,
     db: str | Path | Ledger | None = None,
     out: str | Path | None = None,
-    progress: Told | None = None,
+    progress: OnProgress | None = None,
 ) -> ScanResult:
     """Scan, or go on with a scan, or answer from a finished one; see `scan`."""
     if db is None:
@@ -101,7 +90,7 @@ def _trigger_folder(db: Path | Ledger, out: str | Path | None) -> Path:
     return beside.parent / "triggers" if out is None else Path(out)
 
 
-def _in_ledger(prepared: Prepared, db: Path | Ledger, out: Path | None, progress: Told | None) -> ScanResult:
+def _in_ledger(prepared: Prepared, db: Path | Ledger, out: Path | None, progress: OnProgress | None) -> ScanResult:
     info = prepared.info
     if out is not None:
         check_folder(out)
@@ -114,20 +103,21 @@ def _in_ledger(prepared: Prepared, db: Path | Ledger, out: Path | None, progress
     return replace(result, triggers=save_triggers(out, stem, result.flagged, triggers))
 
 
-def _finished(prepared: Prepared, ledger: Ledger, progress: Told | None) -> Run:
+def _finished(prepared: Prepared, ledger: Ledger, progress: OnProgress | None) -> Run:
     """The run of this scan with its verdict: as it is in the ledger, or conducted to it now."""
     scan, told = OpenScan(prepared, ledger), -_TELL_SECONDS
     for checkpoint in () if scan.verdict is not None else scan.steps():
         if progress is not None and time.perf_counter() - told >= _TELL_SECONDS:
             told = time.perf_counter()
-            progress(
-                ScanProgress(checkpoint.queries, prepared.config.budget, checkpoint.rounds, _smallest(scan.search))
-            )
+            note = f"round {checkpoint.rounds}, smallest mask {_smallest(scan.search)}"
+            progress(checkpoint.queries, prepared.config.budget, note)
     return scan.run
 
 
-def _smallest(search: Search) -> float | None:
-    return min((c.mask_size for c in search.results() if not c.censored), default=None)
+def _smallest(search: Search) -> str:
+    """Of the masks that work, in pixels."""
+    smallest = min((c.mask_size for c in search.results() if not c.censored), default=None)
+    return "none yet" if smallest is None else f"{smallest:.0f} px"
 
 
 class OpenScan:

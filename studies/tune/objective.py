@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, TypeAlias
+from typing import Any
 
 from optuna import Trial, TrialPruned
 
 from db.ledger import Ledger
 from simkit.files import write_atomically
+from simkit.progress import OnProgress, unheard
 from simkit.zoo.manifest import Victim
 from studies.statistics import ranking
 from studies.study.result_line import ResultLine
 from studies.tune.space import suggested
 from studies.tune.task import Task
 from studies.tune.trial_scans import PreparedVictims, TrialScans
-
-Told: TypeAlias = Callable[[int, int, str], None]
-"""Scans that are as far as they go for now, of how many, and the trial's number in words."""
 
 FALSE_ALARMS = "false_alarms"
 """The constraint: FPR less what is allowed, feasible at 0 and below.
@@ -37,7 +35,7 @@ class ScanObjective:
     broken off would stay.
     """
 
-    def __init__(self, task: Task, told: Told = lambda _done, _total, _trial: None) -> None:
+    def __init__(self, task: Task, told: OnProgress = unheard) -> None:
         self._task, self._told, self._lineup = task, told, PreparedVictims()
 
     def __call__(self, trial: Trial, /) -> Sequence[float]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from db.errors import StorageError
 from simkit.detectors.registry import TITLES
 from simkit.errors import ConfigError, DataError
+from simkit.progress import OnProgress, unheard
 from simkit.zoo.manifest import MANIFEST
 from studies.render.figures import Drawing
 from studies.report.gallery.gather import GalleryConfig, ShownZoo, ZooSource, gather_gallery
@@ -44,9 +45,7 @@ class ReportConfig:
     storage: str | None = None
 
 
-def gather_report(
-    file: StudyFile, config: ReportConfig, told: Callable[[int, int], None] = lambda _done, _of: None
-) -> StudyReport:
+def gather_report(file: StudyFile, config: ReportConfig, told: OnProgress = unheard) -> StudyReport:
     """The report on the scans of the study that are finished so far.
 
     told: called with the number of ledgers read so far and the number of all. Raises ConfigError where no scan is
@@ -98,9 +97,7 @@ def _lines(file: StudyFile) -> tuple[list[ResultLine], int]:
     return [line for line in lines if line.unit in wanted], len(wanted)
 
 
-def _curves(
-    file: StudyFile, lines: Sequence[ResultLine], config: ReportConfig, told: Callable[[int, int], None]
-) -> BudgetStudy | None:
+def _curves(file: StudyFile, lines: Sequence[ResultLine], config: ReportConfig, told: OnProgress) -> BudgetStudy | None:
     if not any(line.asks for line in lines):
         return None
     folders = (file.ledgers,) if config.exact != "none" or file.ledgers.is_dir() else ()

@@ -10,7 +10,7 @@ score hangs on unseen images that were not asked about, the rule's score before 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from typing import Any, cast
 from db.errors import StorageError
 from oracles.errors import ReplayMismatch
 from simkit.errors import ConfigError, DataError
+from simkit.progress import OnProgress
 from simkit.verdict import Kind
 from studies.replay.other_rules import Reading, one_by_one
 from studies.replay.rebuild import ReplayInputs
@@ -50,7 +51,7 @@ class Read:
 
 
 def words_of(
-    lines: Sequence[ResultLine], ledgers: Ledgers, budgets: Collection[int], told: Callable[[int, int], None]
+    lines: Sequence[ResultLine], ledgers: Ledgers, budgets: Collection[int], told: OnProgress
 ) -> dict[tuple[object, ...], Mapping[int, VerdictAt]]:
     """By the unit of each line whose ledger is here, a word at each budget at which it may not be as its line says.
 
@@ -95,7 +96,7 @@ def read(task: Task) -> Read:
     return Read(task, words)
 
 
-def read_all(tasks: Sequence[Task], workers: int, told: Callable[[int, int], None]) -> Iterator[Read]:
+def read_all(tasks: Sequence[Task], workers: int, told: OnProgress) -> Iterator[Read]:
     """The tasks in their order, by so many processes; one is this process. told: how many of how many are done."""
     if workers == 1:
         for number, task in enumerate(tasks, start=1):

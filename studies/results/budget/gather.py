@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from simkit.errors import ConfigError
+from simkit.progress import OnProgress, unheard
 from simkit.zoo.spec import ZooSplit
 from studies.results.budget.curves import CurveSettings
 from studies.results.budget.from_ledgers import words_of
@@ -51,7 +52,7 @@ class BudgetConfig:
 def gather_budget(
     files: Sequence[Path],
     config: BudgetConfig | None = None,
-    told: Callable[[int, int], None] = lambda _done, _of: None,
+    told: OnProgress = unheard,
 ) -> BudgetStudy:
     """The curves of the lines of these files.
 
@@ -61,7 +62,7 @@ def gather_budget(
     return curves_of(checked_lines(files), config or BudgetConfig(), told)
 
 
-def curves_of(lines: Sequence[ResultLine], config: BudgetConfig, told: Callable[[int, int], None]) -> BudgetStudy:
+def curves_of(lines: Sequence[ResultLine], config: BudgetConfig, told: OnProgress) -> BudgetStudy:
     """The curves of these lines, each scan once. Raises as `gather_budget`, but for the lines."""
     shown = _of_detectors(chosen(lines, Wanted(config.split, config.zoos)), config)
     if not any(line.asks for line in shown):

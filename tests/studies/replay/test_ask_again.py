@@ -199,7 +199,7 @@ def test_the_threads_are_those_of_the_run_while_it_is_replayed(tmp_path: Path) -
     db, seen = tmp_path / "scan.db", []
     scan_into(db, budget=100)
 
-    def tell(_done: int, _total: int) -> None:
+    def tell(_done: int, _total: int | None, _note: str = "", /) -> None:
         seen.append(torch.get_num_threads())
 
     torch.set_num_threads(2)

@@ -125,7 +125,7 @@ def test_wrong_budgets_and_json(tmp_path: Path) -> None:
     scan_into(db, budget=100)
     with pytest.raises(ConfigError, match="at 0"):
         replayed(db, 1, at=(5, 0), given=GIVEN)
-    (reading,) = replayed(db, 1, given=GIVEN, progress=lambda done, total: told.append((done, total)))
+    (reading,) = replayed(db, 1, given=GIVEN, progress=lambda done, total, _note="": told.append((done, total)))
     assert json.loads(json.dumps(reading.to_json(), allow_nan=False)) == reading.to_json()
     assert told == [(1, 1)]
     with Ledger.open(db):  # nothing is locked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,6 @@ from oracles.errors import ModelError
 from simkit.data import ImageSet
 from simkit.errors import ConfigError, DataError
 from studies.scan import scan
-from studies.scan.run import ScanProgress
 from tests.fakes import PlantedOracle, planted_images
 from tests.studies.scans import IMAGES, SETTINGS, TemplateNet, arrays, scanned
 
@@ -134,12 +134,13 @@ def test_loose_files_are_stretched_and_scanned(tmp_path: Path) -> None:
 
 
 def test_progress_is_told_and_never_goes_back() -> None:
-    grid_rows: list[ScanProgress] = []
-    result = scanned(TemplateNet(target=1), budget=3_000, progress=grid_rows.append)
-    assert grid_rows
-    assert [s.queries for s in grid_rows] == sorted(s.queries for s in grid_rows)
-    assert grid_rows[-1].queries <= result.spent
-    assert {s.budget for s in grid_rows} == {3_000}
+    told: list[tuple[int, int | None, str]] = []
+    result = scanned(TemplateNet(target=1), budget=3_000, progress=lambda *now: told.append(now))
+    assert told
+    assert [queries for queries, _, _ in told] == sorted(queries for queries, _, _ in told)
+    assert told[-1][0] <= result.spent
+    assert {budget for _, budget, _ in told} == {3_000}
+    assert all(re.fullmatch(r"round \d+, smallest mask (none yet|\d+ px)", note) for _, _, note in told)
 
 
 def test_a_model_of_other_classes_or_shapes_is_asked_nothing(tmp_path: Path) -> None:

@@ -65,8 +65,8 @@ def test_a_restricted_scan_that_was_broken_off_goes_on_as_if_it_had_not_been(
     settings = {"restriction": Dimmed(1e-4), "preset": "random-patch", "search": {"rounds": 8}}
     whole = corner_scan(None, **settings, db=tmp_path / "whole.db")
 
-    def stop(standing: Any) -> None:
-        if standing.rounds >= 3:
+    def stop(_done: int, _total: int | None, note: str = "", /) -> None:
+        if int(note.removeprefix("round ").split(",")[0]) >= 3:
             raise KeyboardInterrupt
 
     monkeypatch.setattr("studies.scan.run._TELL_SECONDS", 0.0)

@@ -97,7 +97,7 @@ class Dying(ScanObjective):
         super().__init__(task, self._tell)
         self._left = after
 
-    def _tell(self, _done: int, _total: int, _trial: str) -> None:
+    def _tell(self, _done: int, _total: int | None, _trial: str = "", /) -> None:
         self._left -= 1
         if self._left < 0:
             raise Killed

@@ -16,6 +16,7 @@ import pytest
 from db.errors import NewerLedger, StorageError
 from db.tables import APPLICATION_ID
 from simkit.errors import DataError
+from simkit.progress import unheard
 from studies.cli.main import main
 from studies.results.budget.from_ledgers import read, read_all, tasks, words_of
 from studies.results.budget.gather import BudgetConfig, gather_budget
@@ -53,7 +54,7 @@ def folder(demo_victims: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_a_word_is_what_a_scan_with_that_budget_says(folder: Path, demo_victims: Path, tmp_path: Path) -> None:
     lines = read_lines(folder / "results.jsonl")
-    found = words_of(lines, Ledgers((folder / "ledgers",), "all"), AT, lambda _done, _of: None)
+    found = words_of(lines, Ledgers((folder / "ledgers",), "all"), AT, unheard)
     assert {unit[4] for unit in found} == {"race", "random-patch"}  # the other is no scan, and whole or nothing
     assert 0 < sum(len(words) for words in found.values()) < 4 * len(AT)  # a budget that is surely enough is not read
     real = {b: scanned(demo_victims / "zoo", tmp_path / str(b), b, "race", "random-patch") for b in AT[:-1]}
@@ -75,7 +76,7 @@ def test_curves_of_ledgers_are_points_and_say_so(folder: Path) -> None:
     files = [folder / "results.jsonl"]
     told: list[tuple[int, int]] = []
     exact = BudgetConfig(budgets=AT, ledgers=Ledgers((folder / "ledgers",), exact="all"))
-    (panel,) = gather_budget(files, exact, lambda done, of: told.append((done, of))).panels
+    (panel,) = gather_budget(files, exact, lambda done, of, _note="": told.append((done, of))).panels
     curves = {curve.detector: curve for curve in panel.curves}
     assert {name: curve.exact for name, curve in curves.items()} == {"race": 2, "random-patch": 2, "label-noise": 0}
     assert curves["race"].steps == curves["race"].points
@@ -96,7 +97,7 @@ def test_what_cannot_be_read_is_told(folder: Path, tmp_path: Path) -> None:
         tasks(lines, Ledgers((tmp_path / "none",), "all"), AT)
     other = Ledgers((folder / "ledgers",), "all", str(tmp_path / "none"))
     with pytest.raises(DataError, match="none"):
-        words_of(lines, other, AT, lambda _done, _of: None)
+        words_of(lines, other, AT, unheard)
     (first, *_) = tasks(lines, other, AT)
     assert (read(first).words, bool(read(first).problem)) == ({}, True)
 
@@ -133,7 +134,7 @@ def test_a_reader_that_dies_costs_its_scan_alone(folder: Path) -> None:
     found = tasks(read_lines(folder / "results.jsonl"), Ledgers((folder / "ledgers",), "all"), AT)[:2]
     deadly = replace(found[0], data=cast(str, Deadly()))
     told: list[int] = []
-    first, second = read_all([deadly, found[1]], 2, lambda done, _of: told.append(done))
+    first, second = read_all([deadly, found[1]], 2, lambda done, _of, _note="": told.append(done))
     assert (first.words, "process died" in first.problem) == ({}, True)
     assert (second.problem, bool(second.words)) == ("", True)
     assert told == [1, 2]
