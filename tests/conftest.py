@@ -1,11 +1,32 @@
-"""Fixtures that more than one package's tests need."""
+"""What every test here is under: no process without the mark for it. And fixtures that several packages' tests need."""
 
 from __future__ import annotations
 
 import os
+import platform
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+
+from tests.processes import no_process
+
+MAY_START_PROCESSES = ("process", "browser")
+"""Marks; `tox -e fast` runs no test that carries one."""
+
+
+def pytest_sessionstart() -> None:
+    """Python 3.11 asks a process for the platform's name, which every scan stores, and remembers the answer."""
+    platform.platform()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Fails a test that starts a process, whether itself or in a fixture, and carries no mark that says so."""
+    if any(item.get_closest_marker(mark) for mark in MAY_START_PROCESSES):
+        return (yield)
+    with no_process():
+        return (yield)
 
 
 @pytest.fixture(scope="session")

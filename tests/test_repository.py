@@ -37,6 +37,7 @@ def test_the_readme_opens_with_two_commands_of_one_line() -> None:
     assert "tox" in test
 
 
+@pytest.mark.process
 def test_ci_runs_the_readmes_second_block(tmp_path: Path) -> None:
     (tmp_path / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
@@ -49,6 +50,7 @@ def test_ci_runs_the_readmes_second_block(tmp_path: Path) -> None:
     assert done.stdout.endswith("\n= 1 passed in 0.1s =\n")
 
 
+@pytest.mark.process
 def test_ci_fails_when_the_command_fails(tmp_path: Path) -> None:
     (tmp_path / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
@@ -69,6 +71,7 @@ def test_the_version_is_told_once() -> None:
     assert f"## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
+@pytest.mark.process
 def test_no_tracked_file_names_a_folder_of_one_machine() -> None:
     machine = re.compile(rb"(?<![\w.~])/(?:home|root|Users|work|mnt)/\w")
     found = [path.relative_to(ROOT).as_posix() for path in tracked_files() if machine.search(path.read_bytes())]

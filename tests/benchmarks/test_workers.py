@@ -13,6 +13,8 @@ from benchmarks.workers import Crew, Task, charges, scanned, two_of_dask, two_pr
 from studies.study.executors import Workers
 from tests.threads import one_torch_thread
 
+pytestmark = pytest.mark.process
+
 SETTINGS = {"budget": 2_500, "search_images": 32, "verify_images": 32}
 
 

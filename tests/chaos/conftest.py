@@ -17,6 +17,7 @@ from tests.chaos.resume import Lab
 from tests.chaos.victims import Scenario, Victim, unbroken
 from tests.threads import one_torch_thread
 
+HERE = Path(__file__).parent
 SMALL, FULL = "small", "full"
 _STARTED = time.time()
 
@@ -25,6 +26,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("chaos")
     group.addoption("--chaos", choices=[SMALL, FULL], default=SMALL, help="how much is tried: small for CI, or full")
     group.addoption("--chaos-out", metavar="FILE", default=None, help="append the counts to FILE as a line of JSON")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of them start processes."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker("process")
 
 
 @pytest.fixture(scope="session", autouse=True)

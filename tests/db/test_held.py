@@ -39,6 +39,7 @@ def test_a_file_that_cannot_be_opened_stays_apart(tmp_path: Path) -> None:
         assert free
 
 
+@pytest.mark.process
 def test_another_program_that_closes_the_file_leaves_the_log_to_its_writer(
     path: Path, make_call: MakeCall, make_run: MakeRun
 ) -> None:

@@ -209,6 +209,7 @@ def _die_at(page: int, into: Path, sources: Sequence[Path]) -> None:
     os._exit(1)  # it should not have come to this
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("page", [0, 3, 7])
 def test_a_kill_in_the_middle_leaves_it_as_it_was(tmp_path: Path, page: int) -> None:
     into = ledger_of(tmp_path / "into.db", Scan("a", (3,), done=False))

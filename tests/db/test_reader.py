@@ -129,6 +129,7 @@ def test_nothing_is_opened_where_no_ledger_is(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.process
 def test_importing_db_reads_nothing_heavy() -> None:
     told = subprocess.run(
         [sys.executable, "-c", "import db, sys; print([n for n in ('pandas', 'sqlalchemy') if n in sys.modules])"],
@@ -157,6 +158,7 @@ def store(writer: subprocess.Popen[str], queries: int) -> None:
     assert writer.stdout.readline() == "stored\n"
 
 
+@pytest.mark.process
 def test_a_notebook_sees_every_commit_of_another_process_and_never_stops_it(
     path: Path, writer: subprocess.Popen[str]
 ) -> None:

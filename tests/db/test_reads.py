@@ -195,6 +195,7 @@ def test_a_read_only_folder_can_be_read(ledger_path: Path) -> None:
         folder.chmod(0o755)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="needs the sqlite3 command")
 def test_plain_sql_reads_the_view(ledger_path: Path) -> None:
     sql = "SELECT purpose, count(*), sum(charged), max(length(answer)) FROM queries WHERE run = 1 GROUP BY purpose"

@@ -141,6 +141,7 @@ ledger.close()
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
 def test_a_failing_write_keeps_the_queue_too(path: Path) -> None:
     here = str(Path(__file__).parent)
@@ -169,6 +170,7 @@ for number in count():
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="kills are POSIX")
 def test_a_kill_loses_no_call_that_was_recorded(path: Path, make_run: MakeRun, make_call: MakeCall) -> None:
     here, told = str(Path(__file__).parent), 0

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 PATIENCE = 60.0
 """Seconds that processes are given to end; their work would take longer."""
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +39,7 @@ def test_a_stream_does_not_depend_on_what_was_drawn_before() -> None:
     assert (stream(7, "b3d", 3).random(4) == first).all()
 
 
+@pytest.mark.process
 def test_draws_are_the_same_in_every_process() -> None:
     code = "from simkit.seeding import subseed; print(subseed(7, 'b3d', 3))"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -63,6 +63,7 @@ def test_the_help_names_every_preset_once() -> None:
     assert "aeva" not in words
 
 
+@pytest.mark.process
 def test_the_registry_needs_no_torch() -> None:
     code = "import sys, simkit.detectors.registry; sys.exit(any(m in sys.modules for m in ('torch', 'numpy')))"
     subprocess.run([sys.executable, "-c", code], check=True)

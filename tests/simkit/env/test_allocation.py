@@ -67,6 +67,7 @@ def test_gymnasium_has_nothing_against_it(folder: Path) -> None:
         check_env(made.unwrapped)
 
 
+@pytest.mark.process
 def test_many_at_once_in_one_process_and_in_several(folder: Path) -> None:
     told = []
     for mode in ("sync", "async"):
@@ -89,6 +90,7 @@ def test_two_episodes_repeat_themselves_from_a_seed(env: AllocationEnv) -> None:
     assert [step[4] for step in first] != [step[4] for step in other] or len(first) != len(other)
 
 
+@pytest.mark.process
 def test_another_process_sees_the_same(folder: Path) -> None:
     code = (
         "import sys; from simkit.env.allocation import AllocationEnv; env = AllocationEnv(sys.argv[1]);"

@@ -24,6 +24,8 @@ from simkit.zoo.workshop import Workshop
 from tests.fakes import planted_images
 from tests.threads import one_torch_thread
 
+pytestmark = pytest.mark.process
+
 SPEC = ZooSpec(name="z", data="digits", split="tune", models=4)
 PATIENCE = 30.0
 """Seconds that a process is given to start or to end."""

@@ -220,6 +220,7 @@ def test_it_gives_up_on_a_stratum_that_always_fails(tmp_path: Path, monkeypatch:
         make(hopeless, tmp_path)
 
 
+@pytest.mark.process
 def test_two_processes_make_the_zoo_that_one_makes(tmp_path: Path, made: Path) -> None:
     seen: list[int] = []
     make(spec(), tmp_path, lambda victim: seen.append(victim.index), workers=2)

@@ -115,6 +115,7 @@ def test_bad_usage_is_one_line(args: list[str], told: str, capsys: pytest.Captur
     assert err.count("\n") == 1
 
 
+@pytest.mark.process
 def test_help_needs_none_of_the_heavy_libraries() -> None:
     heavy = "{'torch', 'sqlalchemy', 'pandas', 'optuna', 'matplotlib', 'scipy'}"
     code = f"import sys; from studies.cli.main import main; main(['--help']); print({heavy} & set(sys.modules))"

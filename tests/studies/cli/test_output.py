@@ -68,6 +68,7 @@ with stacked_bars({"all": 2, "one": 2}) as advance:
 """
 
 
+@pytest.mark.process
 def test_a_line_stands_above_the_bars_and_not_in_them() -> None:
     pty = pytest.importorskip("pty", reason="no terminals here")
     leader, follower = pty.openpty()

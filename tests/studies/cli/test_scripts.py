@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
 
@@ -16,6 +18,7 @@ def called(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, script, *args], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.process
 def test_help_says_what_it_is_for_and_what_cannot_be_read_is_one_line() -> None:
     told = called("--help")
     assert (told.returncode, "What a minute of training buys" in told.stdout) == (0, True)

@@ -66,6 +66,7 @@ def test_what_was_done_before_is_told(zoo: Path, tmp_path: Path, capsys: pytest.
     assert (answer["done"], answer["left"], answer["scanned"], answer["failures"]) == (4, 0, 2, [])
 
 
+@pytest.mark.process
 def test_many_processes_do_what_one_does(zoo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written(tmp_path, zoo, ASKS, LOOKS, more="[workers]\nprocesses = 2\n")
     assert run() == 0

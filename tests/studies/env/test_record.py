@@ -33,6 +33,7 @@ def zoo_in(folder: Path, out: Path, arms: dict[str, Any] | None = None, **settin
     return Zoo(folder, spec.name, spec.split, out, IMAGES | settings, ARMS | (arms or {}))
 
 
+@pytest.mark.process
 def test_victims_are_recorded_once_whoever_does_it(demo_victims: Path, tmp_path: Path) -> None:
     folders = tmp_path / "one", tmp_path / "two"
     victims = Manifest.load(demo_victims / "zoo").victims

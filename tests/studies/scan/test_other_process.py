@@ -109,6 +109,7 @@ def served(weights: Path) -> Iterator[Remote]:
         process.kill()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("target", "verdict"), [(None, "clean"), (2, "backdoored")])
 def test_a_black_box_says_the_same_of_a_victim_in_another_process(
     target: int | None, verdict: str, tmp_path: Path

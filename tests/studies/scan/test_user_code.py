@@ -175,6 +175,7 @@ def test_the_command_takes_both_by_their_names(capsys: pytest.CaptureFixture[str
         scan_model("model.pt", 10, "digits", restriction="own_code_of_nobody:R")
 
 
+@pytest.mark.process
 def test_the_command_finds_code_in_the_folder_where_the_user_stands(tmp_path: Path) -> None:
     (tmp_path / "my_preset.py").write_text("MINE = 7\n")
     code = "import sys; sys.path.pop(0); from studies.scan.user_code import referred; print(referred('my_preset:MINE'))"

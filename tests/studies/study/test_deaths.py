@@ -21,6 +21,7 @@ def told(outcomes: list[Outcome]) -> list[tuple[str, str]]:
     return sorted((outcome.unit.detector.split(":")[1], outcome.state) for outcome in outcomes)
 
 
+@pytest.mark.process
 def test_a_unit_that_kills_every_process_is_told_and_stops_no_other(demo_victims: Path, tmp_path: Path) -> None:
     study = study_of(demo_victims / "zoo", tmp_path)
     both = (*units(study, f"{HERE}:DIES")[:1], *units(study, f"{HERE}:ASKS"))
@@ -32,6 +33,7 @@ def test_a_unit_that_kills_every_process_is_told_and_stops_no_other(demo_victims
     assert len(read_lines(study.out)) == 2
 
 
+@pytest.mark.process
 def test_one_that_dies_once_is_scanned_after_all(
     demo_victims: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,6 +44,7 @@ def test_one_that_dies_once_is_scanned_after_all(
     assert outcome.line.notes.endswith("was broken off after 64 queries")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("executor", "said"),
     [("elsewhere", "no executor 'elsewhere'; write processes"), ("dask://localhost:1", "no scheduler answers there")],

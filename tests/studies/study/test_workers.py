@@ -36,6 +36,7 @@ def told(line: ResultLine) -> ResultLine:
     return line.model_copy(update={"seconds": 0.0})
 
 
+@pytest.mark.process
 def test_workers_find_what_one_process_finds(demo_victims: Path, tmp_path: Path) -> None:
     alone, together = (study_of(demo_victims / "zoo", tmp_path / name) for name in ("alone", "together"))
     names = ("random-patch", f"{HERE}:ASKS")
@@ -47,6 +48,7 @@ def test_workers_find_what_one_process_finds(demo_victims: Path, tmp_path: Path)
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.process
 def test_one_that_fails_and_one_that_dies_are_told_and_stop_no_other(
     demo_victims: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,6 +66,7 @@ def test_one_that_fails_and_one_that_dies_are_told_and_stop_no_other(
     assert units(study, f"{HERE}:DIES")
 
 
+@pytest.mark.process
 def test_leaving_early_ends_the_workers_and_spoils_nothing(demo_victims: Path, tmp_path: Path) -> None:
     study = study_of(demo_victims / "zoo", tmp_path)
     slow = units(study, f"{HERE}:SLOW")
@@ -127,6 +130,7 @@ def is_free(path: Path) -> bool:
     return True
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_no_worker_outlives_the_command(sign: signal.Signals, code: int, demo_victims: Path, tmp_path: Path) -> None:
     study = study_of(demo_victims / "zoo", tmp_path)

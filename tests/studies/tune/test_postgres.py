@@ -21,6 +21,8 @@ from tests.studies.tune.fakes import Dying, Parabola, task_of
 from tests.studies.tune.files import HEAD, TUNE, written
 from tests.studies.tune.postgres import server
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:

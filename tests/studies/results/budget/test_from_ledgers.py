@@ -130,6 +130,7 @@ def test_a_ledger_of_a_newer_simkit_is_told_and_another_programs_file_passed_ove
     assert Ledgers((tmp_path,)).found(lines) == []
 
 
+@pytest.mark.process
 def test_a_reader_that_dies_costs_its_scan_alone(folder: Path) -> None:
     found = tasks(read_lines(folder / "results.jsonl"), Ledgers((folder / "ledgers",), "all"), AT)[:2]
     deadly = replace(found[0], data=cast(str, Deadly()))
