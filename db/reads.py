@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TypeAlias
 
@@ -166,7 +167,7 @@ def verdicts(path: Path) -> pd.DataFrame:
             SELECT v.run_id AS run, r.model, r.data, r.seed, r.budget, {told}, v.at
             FROM verdicts AS v JOIN runs AS r ON r.id = v.run_id ORDER BY v.run_id
         """
-        reals = dict.fromkeys(("score", "threshold", "clean_accuracy", "cost", "api_seconds"), "float64")
+        reals = {field.name: "float64" for field in fields(VerdictRow) if field.type == "float | None"}
         return _frame(connection, statement).astype({"budget": "Int64", **reals})
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, fields
 from io import StringIO
+from types import MappingProxyType
 from typing import Any
 
 from studies.results.table.published import CONTEXT, slides_table
 from studies.results.table.records import Cell, Cost, Rates, Table, ZooTable
 from studies.results.table.wording import READING
-from studies.statistics import Share
+from studies.statistics import Ranking, Share, Spread
 
 
 def to_json(table: Table) -> dict[str, Any]:
@@ -51,18 +52,24 @@ def _method(cell: Cell) -> dict[str, object]:
 
 
 def _cell(cell: Cell) -> dict[str, object]:
-    told = {"scans": cell.scans} | _share("right", cell.right) | _rates(cell.rates)
-    told |= {f"auroc{end}": value for end, value in _ranking(cell).items()}
-    for name in ("target", "only_target", "undecided", "invalid"):
-        told |= _share(name, getattr(cell, name))
-    told |= _cost("queries", cell.queries) | {"image_queries": cell.image_queries}
-    told |= _cost("forward", cell.forward) | _cost("backward", cell.backward)
-    return told | {"seconds_median": cell.seconds.median, "image_sets": cell.image_sets}
+    """Every figure of a cell in the order of its fields, each by its type."""
+    told: dict[str, object] = {}
+    for field in fields(cell)[1:]:  # the method is told already
+        value = getattr(cell, field.name)
+        told |= _COLUMNS.get(str(field.type).removesuffix(" | None"), _plain)(field.name, value)
+    return told
 
 
-def _ranking(cell: Cell) -> dict[str, object]:
-    found = cell.ranking
-    return {"": found.auroc, "_low": found.low, "_high": found.high, "_unscored": found.unscored}
+def _plain(name: str, value: object) -> dict[str, object]:
+    return {name: value}
+
+
+def _ranking(_: str, found: Ranking) -> dict[str, object]:
+    return {"auroc": found.auroc, "auroc_low": found.low, "auroc_high": found.high, "auroc_unscored": found.unscored}
+
+
+def _spread(name: str, spread: Spread) -> dict[str, object]:
+    return {f"{name}_median": spread.median}
 
 
 def _rates(rates: Rates) -> dict[str, object]:
@@ -80,3 +87,15 @@ def _cost(name: str, cost: Cost | None) -> dict[str, object]:
         told[f"{name}_{kind}_median"] = None if spread is None else spread.median
         told[f"{name}_{kind}_p90"] = None if spread is None else spread.p90
     return told | {f"{name}_total": None if cost is None else cost.all.total}
+
+
+_COLUMNS: Mapping[str, Callable[[str, Any], dict[str, object]]] = MappingProxyType(
+    {
+        "Share": _share,
+        "Rates": lambda _, rates: _rates(rates),
+        "Ranking": _ranking,
+        "Cost": _cost,
+        "Spread": _spread,
+    }
+)
+"""The columns of a figure by its type."""
