@@ -37,5 +37,15 @@ def test_it_runs_and_says_what_its_page_says(name: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", PRINTED)
+def test_the_gallery_shows_it_with_what_it_prints(name: str) -> None:
+    gallery = (ROOT / "docs" / "examples.md").read_text()
+    _, found, section = gallery.partition(f"\n`{name}.py`")
+    assert found
+    shown = section.split("```")[1]
+    for line in PRINTED[name]:
+        assert line in shown
+
+
 def test_every_example_is_run() -> None:
     assert {path.stem for path in (ROOT / "examples").glob("*.py")} == PRINTED.keys()
