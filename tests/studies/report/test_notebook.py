@@ -155,6 +155,7 @@ def test_a_file_without_lines_is_shown_as_such(tmp_path: Path) -> None:
         read_results(tmp_path / "missing.jsonl")
 
 
+@pytest.mark.process
 def test_importing_it_loads_neither_torch_nor_matplotlib() -> None:
     code = "import sys, studies.report.notebook; print({'torch', 'matplotlib', 'jinja2'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
