@@ -45,11 +45,11 @@ class ReportConfig:
     storage: str | None = None
 
 
-def gather_report(file: StudyFile, config: ReportConfig, told: OnProgress = unheard) -> StudyReport:
+def gather_report(file: StudyFile, config: ReportConfig, progress: OnProgress = unheard) -> StudyReport:
     """The report on the scans of the study that are finished so far.
 
-    told: called with the number of ledgers read so far and the number of all. Raises ConfigError where no scan is
-    finished yet, DataError for unusable result lines, and StorageError for ledgers that curves are computed from.
+    progress: told how many ledgers are read. Raises ConfigError where no scan is finished yet, DataError for unusable
+    result lines, and StorageError for ledgers that curves are computed from.
     """
     lines, wanted = _lines(file)
     tuned, tunings = _tuned(file, config.storage)
@@ -61,7 +61,7 @@ def gather_report(file: StudyFile, config: ReportConfig, told: OnProgress = unhe
     gallery, why = _gallery(file, config.each)
     return StudyReport(
         origin=_origin(file, lines, wanted),
-        curves=_curves(file, lines, config, told),
+        curves=_curves(file, lines, config, progress),
         table=tabulated(lines, Wanted(file.config.split)) if lines else None,
         spend=_spend(lines, price),
         gallery=gallery,
@@ -97,14 +97,16 @@ def _lines(file: StudyFile) -> tuple[list[ResultLine], int]:
     return [line for line in lines if line.unit in wanted], len(wanted)
 
 
-def _curves(file: StudyFile, lines: Sequence[ResultLine], config: ReportConfig, told: OnProgress) -> BudgetStudy | None:
+def _curves(
+    file: StudyFile, lines: Sequence[ResultLine], config: ReportConfig, progress: OnProgress
+) -> BudgetStudy | None:
     if not any(line.asks for line in lines):
         return None
     folders = (file.ledgers,) if config.exact != "none" or file.ledgers.is_dir() else ()
     ledgers = Ledgers(folders, config.exact, None, config.workers)
     price = file.config.report.price_per_thousand
     budget = BudgetConfig(budgets=file.config.budgets, pool=True, by_service=True, price=price, ledgers=ledgers)
-    return curves_of(lines, budget, told)
+    return curves_of(lines, budget, progress)
 
 
 def _spend(lines: Sequence[ResultLine], price: float | None) -> tuple[Spend, ...]:

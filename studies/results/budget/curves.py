@@ -1,4 +1,4 @@
-"""The curve of one detector: its figures at budgets, from what stands there of each victim."""
+"""The curve of one detector over query budgets, computed from each victim's verdict at each budget."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from studies.statistics import PLACES, Ranking, ranked, share, verdicts_first, w
 from studies.study.result_line import ResultLine
 
 Truth: TypeAlias = str
-Said: TypeAlias = tuple[Truth, VerdictAt]
-"""Of one victim."""
+Judged: TypeAlias = tuple[Truth, VerdictAt]
+"""The truth about one victim, and its verdict at a budget."""
 
 Exact: TypeAlias = Mapping[tuple[object, ...], Mapping[int, VerdictAt]]
-"""What was read off ledgers: by the line's unit, and by budget."""
+"""The verdicts that were computed from ledgers, by the unit of the line and by budget."""
 
 
 @dataclass(frozen=True)
 class CurveSettings:
-    """What all curves have in common: see `BudgetStudy`. price: in place of what services state. exact: see `Exact`."""
+    """What all curves have in common; see `BudgetStudy`. price: replaces the prices that services state."""
 
     budgets: tuple[int, ...]
     span: tuple[int, int]
@@ -37,106 +37,106 @@ class CurveSettings:
     price: float | None = None
     exact: Exact = field(default_factory=dict)
 
-    def right(self, said: Said) -> bool:
-        """Whether the word counts as the truth."""
-        truth, word = said
-        return truth == (self.undecided_as if word.kind == "undecided" else word.kind)
+    def right(self, judged: Judged) -> bool:
+        """Whether the verdict counts as correct."""
+        truth, verdict = judged
+        return truth == (self.undecided_as if verdict.kind == "undecided" else verdict.kind)
 
 
 @dataclass(frozen=True)
 class MethodLines:
-    """Lines of one method, one or more, that differ in victim and budget alone: what stands at a budget."""
+    """The lines of one method, at least one, which differ only in victim and budget, and their verdicts at a budget."""
 
     lines: Sequence[ResultLine]
     exact: Exact = field(default_factory=dict)
 
     @cached_property
     def victims(self) -> Mapping[str, Sequence[ResultLine]]:
-        """The lines about each victim, by the hash of its model."""
-        found: dict[str, list[ResultLine]] = defaultdict(list)
+        """The lines of each victim, by the hash of its model."""
+        by_victim: dict[str, list[ResultLine]] = defaultdict(list)
         for line in self.lines:
-            found[line.model_hash].append(line)
-        return found
+            by_victim[line.model_hash].append(line)
+        return by_victim
 
     @cached_property
     def settings(self) -> str:
-        """Its detector and settings, without the seed that a repeat changes, and the budget."""
+        """The detector and its settings, without the budget, and without the seed, which repetitions change."""
         first = self.lines[0]
         kept = {name: value for name, value in first.config.items() if name not in ("seed", "budget")}
         return canonical([first.detector, kept])
 
     @cached_property
     def stands(self) -> bool:
-        """Whether its verdicts stand at larger budgets."""
+        """Whether its verdicts also hold at larger budgets."""
         return all(map(stands, self.lines))
 
     @cached_property
     def ends(self) -> Sequence[int]:
-        """The largest budget that the lines about a victim tell of, for each that has one."""
-        known = map(known_until, self.victims.values()) if self.stands else ()
-        return [end for end in known if end is not None]
+        """For each victim with such a limit, the largest budget at which its lines determine the verdict."""
+        limits = map(known_until, self.victims.values()) if self.stands else ()
+        return [end for end in limits if end is not None]
 
     @cached_property
     def end(self) -> int | None:
-        """The largest that they all tell of, None for no end."""
+        """The largest budget at which the verdicts of all victims are known; None where there is no limit."""
         return min(self.ends, default=None)
 
     @cached_property
     def run(self) -> Collection[int | None]:
-        """The budgets that were run."""
+        """The budgets that scans were run with."""
         return {budget_of(line) for line in self.lines}
 
     @cached_property
     def read(self) -> int:
-        """Victims that a ledger was read of."""
+        """Number of victims whose verdicts were computed from a ledger."""
         return len({line.model_hash for line in self.lines if line.unit in self.exact})
 
-    def at(self, budget: int) -> dict[str, Said]:
-        """What stands of each victim, by the hash of its model; nobody where some are unknown."""
+    def at(self, budget: int) -> dict[str, Judged]:
+        """The verdict on each victim at `budget`, by the hash of its model; empty where some verdicts are unknown."""
         if not self.stands:
-            there = [line for line in self.lines if budget_of(line) == budget]
-            words = [VerdictAt(line.verdict, line.score, True, line.queries, line.staged) for line in there]
-            return {line.model_hash: (line.truth, word) for line, word in zip(there, words, strict=True)}
+            lines = [line for line in self.lines if budget_of(line) == budget]
+            verdicts = [VerdictAt(line.verdict, line.score, True, line.queries, line.staged) for line in lines]
+            return {line.model_hash: (line.truth, verdict) for line, verdict in zip(lines, verdicts, strict=True)}
         if self.end is not None and budget > self.end:
             return {}
-        return {victim: (own[0].truth, self._word(own, budget)) for victim, own in self.victims.items()}
+        return {victim: (own[0].truth, self._verdict(own, budget)) for victim, own in self.victims.items()}
 
-    def _word(self, own: Sequence[ResultLine], budget: int) -> VerdictAt:
+    def _verdict(self, own: Sequence[ResultLine], budget: int) -> VerdictAt:
         return self.exact.get(speaker(own, budget).unit, {}).get(budget) or verdict_at(own, budget)
 
 
 def point(
-    budget: int, said: Collection[Said], scale: CurveSettings, price: float | None, *, interval: bool = True
+    budget: int, judged: Collection[Judged], scale: CurveSettings, price: float | None, *, interval: bool = True
 ) -> Point:
-    """The figures of these victims, one or more. interval: whether to draw that of the AUROC."""
-    backdoored, clean = ([word for truth, word in said if truth == one] for one in ("backdoored", "clean"))
-    words = [word for _, word in said]
-    spent = sum(word.spent for word in words) / len(words)
+    """The figures over these victims, at least one. interval: whether to compute the interval of the AUROC."""
+    backdoored, clean = ([verdict for truth, verdict in judged if truth == t] for t in ("backdoored", "clean"))
+    verdicts = [verdict for _, verdict in judged]
+    spent = sum(verdict.spent for verdict in verdicts) / len(verdicts)
     return Point(
         budget=budget,
-        victims=len(words),
+        victims=len(verdicts),
         backdoored=len(backdoored),
         clean=len(clean),
-        accuracy=share(sum(map(scale.right, said)), len(words)),
-        tpr=share(sum(word.kind == "backdoored" for word in backdoored), len(backdoored)),
-        fpr=share(sum(word.kind == "backdoored" for word in clean), len(clean)),
-        undecided=share(sum(word.kind == "undecided" for word in words), len(words)),
+        accuracy=share(sum(map(scale.right, judged)), len(verdicts)),
+        tpr=share(sum(verdict.kind == "backdoored" for verdict in backdoored), len(backdoored)),
+        fpr=share(sum(verdict.kind == "backdoored" for verdict in clean), len(clean)),
+        undecided=share(sum(verdict.kind == "undecided" for verdict in verdicts), len(verdicts)),
         auroc=order(backdoored, clean, interval=interval),
         spent=spent,
         cost=None if price is None else Money(price * spent / 1000, price * budget / 1000),
-        unheld=sum(not word.held for word in words),
+        unheld=sum(not verdict.held for verdict in verdicts),
     )
 
 
 def curve(method: Method, name: str, course: MethodLines, scale: CurveSettings) -> Curve:
-    """The curve of a course. name: see `Curve`."""
+    """The curve of one method's lines. name: see `Curve`."""
     price = _price(course.lines, scale.price)
 
     def points(budgets: Iterable[int], *, interval: bool) -> tuple[Point, ...]:
-        found = ((budget, course.at(budget).values()) for budget in budgets)
-        return tuple(point(budget, said, scale, price, interval=interval) for budget, said in found if said)
+        judged = ((budget, course.at(budget).values()) for budget in budgets)
+        return tuple(point(budget, known, scale, price, interval=interval) for budget, known in judged if known)
 
-    told = points(scale.budgets, interval=True)
+    tabulated = points(scale.budgets, interval=True)
     return Curve(
         label=method.label,
         name=name,
@@ -152,20 +152,20 @@ def curve(method: Method, name: str, course: MethodLines, scale: CurveSettings) 
         staged=any(line.staged for line in course.lines),
         refined=sum(map(refinement_counted, course.lines)),
         exact=course.read,
-        points=told,
-        steps=told if course.read else points(_changes(course, scale.span), interval=False),
+        points=tabulated,
+        steps=tabulated if course.read else points(_changes(course, scale.span), interval=False),
     )
 
 
 def _changes(course: MethodLines, span: tuple[int, int]) -> list[int]:
-    """Within the span, the budgets where anything changes, and its ends; of points alone, those that were run."""
-    asked = {amount for line in course.lines for amount in (line.decided_after, line.queries)}
-    changes = {*span, *asked, course.end} if course.stands else course.run
+    """The budgets within the span at which the curve changes, with the ends of the span; else the budgets run."""
+    amounts = {amount for line in course.lines for amount in (line.decided_after, line.queries)}
+    changes = {*span, *amounts, course.end} if course.stands else course.run
     return sorted(budget for budget in changes if budget is not None and span[0] <= budget <= span[1])
 
 
 def _price(lines: Sequence[ResultLine], given: float | None) -> float | None:
-    """The price that was given, or else the one that the service states."""
+    """The given price, else the price that the service states."""
     if given is not None:
         return given
     oracle = lines[0].config.get("oracle")
@@ -174,20 +174,23 @@ def _price(lines: Sequence[ResultLine], given: float | None) -> float | None:
 
 
 def order(backdoored: Sequence[VerdictAt], clean: Sequence[VerdictAt], *, interval: bool = True) -> Ranking:
-    """The area under the ROC curve of these words; see `studies.statistics.ranking` where all have ended."""
+    """The AUROC of these verdicts; a scan that has not ended ranks between verdicts `clean` and `backdoored`.
+
+    Where all scans have ended it equals `studies.statistics.ranking`.
+    """
     every = (*backdoored, *clean)
-    unscored = sum(word.score is None for word in every)
-    silent = all(word.ended and word.score is None for word in every)
+    unscored = sum(verdict.score is None for verdict in every)
+    silent = all(verdict.ended and verdict.score is None for verdict in every)
     if not backdoored or not clean or silent:
         return Ranking(None, None, None, unscored)
-    scores = [word.score for word in every]
-    if any(word.staged for word in every):
-        scores = verdicts_first([(word.kind, word.score) for word in every])
+    scores = [verdict.score for verdict in every]
+    if any(verdict.staged for verdict in every):
+        scores = verdicts_first([(verdict.kind, verdict.score) for verdict in every])
     won = wins(scores[: len(backdoored)], scores[len(backdoored) :])
-    ended = np.array([word.ended for word in backdoored])[:, None] & np.array([word.ended for word in clean])
+    ended = np.array([verdict.ended for verdict in backdoored])[:, None] & np.array([v.ended for v in clean])
     return ranked(np.where(ended, won, _by_place(backdoored, clean)), unscored, interval=interval)
 
 
 def _by_place(backdoored: Sequence[VerdictAt], clean: Sequence[VerdictAt]) -> NDArray[np.float64]:
-    """(B, C): wins by verdict alone, a scan that has not ended in the middle."""
-    return wins([PLACES[word.kind] for word in backdoored], [PLACES[word.kind] for word in clean])
+    """(backdoored, clean): wins by verdict only, where a scan that has not ended ranks in the middle."""
+    return wins([PLACES[verdict.kind] for verdict in backdoored], [PLACES[verdict.kind] for verdict in clean])

@@ -1,4 +1,4 @@
-"""A study of budgets for programs: JSON of everything, and CSV with one row a curve and budget."""
+"""Curves over budgets as JSON with all records, and as CSV with one row per curve and budget."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _SHARES = ("accuracy", "tpr", "fpr", "undecided")
 
 
 def to_json(study: BudgetStudy) -> dict[str, Any]:
-    """Plain values: the records as they are, and how to read them."""
+    """All records as plain values, with notes on how to read them."""
     return asdict(study) | {"reading": [wording.counted(study), *wording.READING]}
 
 
 def to_csv(study: BudgetStudy) -> str:
-    """One row for each curve and budget. Exact numbers; an empty field is what is not known."""
+    """One row per curve and budget. Numbers are exact, and a field is empty where the value is unknown."""
     rows = list(_rows(study))
-    said = StringIO()
-    writer = csv.DictWriter(said, _COLUMNS, lineterminator="\n")
+    stream = StringIO()
+    writer = csv.DictWriter(stream, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return said.getvalue()
+    return stream.getvalue()
 
 
 def drawn_csv(study: BudgetStudy, measure: Measure) -> str:
-    """What a figure of one measure draws: a row for each curve and budget where anything changes, in [0, 1]."""
+    """The values that a figure of one measure draws, in [0, 1]: one row per curve and budget at which it changes."""
     columns = ("split", "zoo", "curve", "detector", "service", "budget", measure, "low", "high")
     rows = (
         (study.split, panel.title, curve.label, curve.detector, curve.service, int(budget), *map(_exact, rates))
@@ -48,7 +48,7 @@ def _exact(percent: float) -> str:
 
 
 def pairs_csv(study: BudgetStudy) -> str:
-    """One row for each pair of curves and budget."""
+    """One row per pair of curves and budget."""
     rows = (
         (study.split, panel.title, pair.first, pair.second, *astuple(test))
         for panel in study.panels
@@ -62,20 +62,20 @@ def _rows(study: BudgetStudy) -> Iterator[dict[str, object]]:
     for panel in study.panels:
         place = {"split": study.split, "zoo": panel.title, "undecided_as": study.undecided_as}
         for curve in panel.curves:
-            known = {"curve": curve.label, "name": curve.name, "detector": curve.detector, "service": curve.service}
+            names = {"curve": curve.label, "name": curve.name, "detector": curve.detector, "service": curve.service}
             for point in curve.points:
-                yield place | known | _figures(point)
+                yield place | names | _figures(point)
 
 
 def _figures(point: Point) -> dict[str, object]:
-    told: dict[str, object] = {name: getattr(point, name) for name in ("budget", "victims", "backdoored", "clean")}
+    row: dict[str, object] = {name: getattr(point, name) for name in ("budget", "victims", "backdoored", "clean")}
     for name in _SHARES:
         share = getattr(point, name)
-        told |= {name: share.rate, f"{name}_hits": share.hits, f"{name}_low": share.low, f"{name}_high": share.high}
+        row |= {name: share.rate, f"{name}_hits": share.hits, f"{name}_low": share.low, f"{name}_high": share.high}
     ranking, cost = point.auroc, point.cost
-    told |= {"auroc": ranking.auroc, "auroc_low": ranking.low, "auroc_high": ranking.high}
-    told |= {"spent": point.spent, "cost_mean": cost and cost.mean, "cost_most": cost and cost.most}
-    return told | {"unheld": point.unheld}
+    row |= {"auroc": ranking.auroc, "auroc_low": ranking.low, "auroc_high": ranking.high}
+    row |= {"spent": point.spent, "cost_mean": cost and cost.mean, "cost_most": cost and cost.most}
+    return row | {"unheld": point.unheld}
 
 
 _COLUMNS = (

@@ -1,4 +1,4 @@
-"""The curves as one picture over the budget, on a logarithmic axis: a row a zoo, or a panel a service."""
+"""The curves as one picture over a logarithmic budget axis, with one row per zoo or one panel per service."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MEASURES: tuple[Measure, ...] = ("accuracy", "tpr", "fpr")
-"""Beside each other."""
+"""The measures drawn side by side."""
 
 _WIDTH, _HEIGHT, ROW = 11.0, 3.1, 0.24
-"""In inches: of the picture, of a panel, of a row of the legend."""
+"""Width of the picture, height of a panel and height of a legend row, in inches."""
 
 
 def checked_figure(path: Path, files: Sequence[Path]) -> tuple[Path, Form]:
-    """The path, and its form by how it ends. Raises ConfigError on another end, and as `checked_place`."""
+    """The path, and its format by its suffix. Raises ConfigError for another suffix, and as `checked_place`."""
     forms: dict[str, Form] = {".png": "png", ".svg": "svg"}
     form = forms.get(path.suffix.lower())
     if form is None:
@@ -35,20 +35,20 @@ def checked_figure(path: Path, files: Sequence[Path]) -> tuple[Path, Form]:
 
 
 def draw(study: BudgetStudy, form: Form, measure: Measure = "accuracy") -> bytes:
-    """The picture as a file of that form; equal records give equal bytes on one machine.
+    """The picture in that format; equal records give equal bytes on one machine.
 
-    measure: what a picture by service shows; the other shows three.
+    measure: the measure of a picture by service; a picture by zoo shows three measures.
     """
     return rendered(lambda: figure(study, measure), form)
 
 
 def figure(study: BudgetStudy, measure: Measure = "accuracy") -> Figure:
-    """The picture, to be drawn under the settings of `render.figures`."""
+    """The picture, which must be drawn under the settings of `render.figures`."""
     return by_service(study, measure) if study.by_service else measures(study)
 
 
 def measures(study: BudgetStudy) -> Figure:
-    """A row a panel, and in it accuracy, TPR and FPR of every curve."""
+    """One row per zoo, with accuracy, TPR and FPR of every curve."""
     from matplotlib.figure import Figure
 
     legend = looks([curve.label for panel in study.panels for curve in panel.curves])
@@ -58,19 +58,20 @@ def measures(study: BudgetStudy) -> Figure:
     for row, panel in zip(axes, study.panels, strict=True):
         _draw_panel(list(row), study, panel, legend)
     for lowest in axes[-1]:
-        lowest.set_xlabel("query budget a victim")
+        lowest.set_xlabel("query budget per victim")
     finish(figure, study, legend, wording.counted(study))
     return figure
 
 
 def columns_of(legend: dict[str, dict[str, Any]]) -> int:
-    """As many as fit beside each other."""
+    """The number of legend columns that fit side by side."""
     return max(1, min(4, len(legend), 130 // (max(map(len, legend)) + 8)))
 
 
-def finish(figure: Figure, study: BudgetStudy, legend: dict[str, dict[str, Any]], told: str, size: float = 9) -> None:
-    """Title, and what is told below it; legend. size: of the legend's letters, in points."""
-    figure.suptitle(f"{wording.title(study)}\n{told}", fontsize=size + 1.5)
+def finish(figure: Figure, study: BudgetStudy, legend: dict[str, dict[str, Any]], note: str, size: float = 9) -> None:
+    """Add the title with a note below it, and the legend. size: of the legend's letters, in points."""
+    lines = [wording.title(study), *textwrap.wrap(note, int(12 * figure.get_figwidth()), break_on_hyphens=False)]
+    figure.suptitle("\n".join(lines), fontsize=size + 1.5)
     _add_legend(figure, legend, size)
 
 
@@ -82,23 +83,23 @@ def _add_legend(figure: Any, legend: dict[str, dict[str, Any]], size: float) -> 
 def _entries(legend: dict[str, dict[str, Any]]) -> tuple[list[Artist], list[str]]:
     from matplotlib.lines import Line2D
 
-    # a label that begins with _ would be left out
+    # matplotlib leaves out a label that begins with _
     return [Line2D([], [], **look) for look in legend.values()], [f" {label}" for label in legend]
 
 
 def _draw_panel(row: Sequence[Axes], study: BudgetStudy, panel: Panel, legend: dict[str, dict[str, Any]]) -> None:
     victims = panel.victims
-    told: dict[Measure, int] = {"accuracy": victims.count, "tpr": victims.backdoored, "fpr": victims.clean}
+    counts: dict[Measure, int] = {"accuracy": victims.count, "tpr": victims.backdoored, "fpr": victims.clean}
     for axes, name in zip(row, _MEASURES, strict=True):
         scale(axes, study.span)
-        axes.set_title(f"{wording.MEASURES[name]}, of {told[name]}", fontsize=10)
+        axes.set_title(f"{wording.MEASURES[name]} (n = {counts[name]})", fontsize=10)
         for curve in panel.curves:
             draw_curve(axes, study, curve, name, legend[curve.label])
     row[0].set_ylabel(f"{wording.panel_title(panel)}, %")
 
 
 def one_panel(study: BudgetStudy, measure: Measure, axes: Axes | None = None) -> Axes:
-    """A measure of every curve of the only panel, on `axes` or on those of a new figure."""
+    """Draw one measure of every curve of the only panel, on `axes` or on those of a new figure."""
     (panel,) = study.panels
     legend = looks(curve.label for curve in panel.curves)
     with axes_to_draw_on(axes, (8.0, 3.6 + ROW * -(-len(legend) // 2))) as target:
@@ -119,18 +120,18 @@ def one_panel(study: BudgetStudy, measure: Measure, axes: Axes | None = None) ->
 
 
 def draw_curve(axes: Axes, study: BudgetStudy, curve: Curve, name: Measure, look: dict[str, Any]) -> None:
-    """A measure: steps with a band, points where it was run, or points joined where it is known at those alone."""
-    known = list(drawn(curve, name))
-    if not known:
+    """Draw one measure of a curve: as steps with a band, as joined points, or as single points, by what is known."""
+    values = list(drawn(curve, name))
+    if not values:
         return
-    budgets, rates, lows, highs = map(list, zip(*known, strict=True))
+    budgets, rates, lows, highs = map(list, zip(*values, strict=True))
     if joined(curve, name) and curve.stands:
         axes.fill_between(budgets, lows, highs, color=look["color"], alpha=0.1, linewidth=0)
         axes.plot(budgets, rates, marker="o", markersize=3.5, **look)
     elif curve.stands:
         decided = [point.undecided.hits < point.victims for point in curve.steps for _ in _known([point], name)]
         band = {"where": decided, "step": "post", "color": look["color"], "alpha": 0.1, "linewidth": 0}
-        axes.fill_between(budgets, lows, highs, **band)  # before the first verdict all bands would be one blot
+        axes.fill_between(budgets, lows, highs, **band)  # before the first verdict the bands of all curves coincide
         axes.plot(budgets, rates, drawstyle="steps-post", solid_capstyle="butt", **look)
         if curve.end is not None and curve.end <= study.span[1]:
             axes.plot(budgets[-1:], rates[-1:], marker="|", markersize=11, color=look["color"])
@@ -143,20 +144,20 @@ def draw_curve(axes: Axes, study: BudgetStudy, curve: Curve, name: Measure, look
 
 
 def drawn(curve: Curve, measure: Measure) -> Iterator[tuple[float, ...]]:
-    """What of a curve is drawn: budget, rate and interval, in percent, wherever there is a rate."""
+    """The drawn values of a curve: budget, then rate and its interval in percent, wherever there is a rate."""
     return _known(curve.points if joined(curve, measure) else curve.steps, measure)
 
 
 def joined(curve: Curve, measure: Measure) -> bool:
-    """Whether a curve is known at its points alone."""
+    """Whether the values of a curve are known only at its points."""
     return bool(curve.exact) or measure == "auroc"
 
 
 def _known(points: Sequence[Point], name: Measure) -> Iterator[tuple[float, ...]]:
     for point in points:
         if name == "auroc":
-            found = point.auroc
-            rate, low, high = found.auroc, found.auroc if found.low is None else found.low, found.high
+            ranking = point.auroc
+            rate, low, high = ranking.auroc, ranking.auroc if ranking.low is None else ranking.low, ranking.high
         else:
             share = getattr(point, name)
             rate, low, high = share.rate, share.low, share.high
@@ -165,7 +166,7 @@ def _known(points: Sequence[Point], name: Measure) -> Iterator[tuple[float, ...]
 
 
 def scale(axes: Axes, span: tuple[int, int], size: float = 9, *, sparse: bool = False) -> None:
-    """A logarithmic axis of queries and one of percent. size: of their letters, in points. sparse: few numbers."""
+    """Set up the logarithmic query axis and the percent axis. size: of their letters, in points. sparse: few ticks."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
     least, most = span
@@ -182,17 +183,17 @@ def scale(axes: Axes, span: tuple[int, int], size: float = 9, *, sparse: bool = 
 
 
 _ACROSS = 3
-"""Panels beside each other, at most."""
+"""Maximum number of panels side by side."""
 
 _SERVICE_WIDTH, _SERVICE_HEIGHT, _LETTERS = 9.6, 3.3, 10.5
-"""In inches, of the picture and of a panel; in points. Legible where it is shown 800 pixels wide."""
+"""Width of the picture and height of a panel in inches, and letter size in points, legible at 800 pixels of width."""
 
 _TITLE = 32
-"""Letters of a panel's title in one line."""
+"""Maximum number of characters in one line of a panel's title."""
 
 
 def by_service(study: BudgetStudy, measure: Measure) -> Figure:
-    """Of every zoo a panel a service, with one measure of every detector."""
+    """One panel per zoo and service, with one measure of every detector."""
     from matplotlib.figure import Figure
 
     rows = [(panel, services) for panel in study.panels for services in _rows(panel)]
@@ -207,7 +208,7 @@ def by_service(study: BudgetStudy, measure: Measure) -> Figure:
         for axes in row[len(services) :]:
             axes.set_visible(False)
         row[0].set_ylabel(wording.axis(measure, panel.victims), fontsize=_LETTERS)
-    finish(figure, study, legend, wording.told_of(measure, study), _LETTERS)
+    finish(figure, study, legend, wording.measure_note(measure, study), _LETTERS)
     return figure
 
 
@@ -222,8 +223,8 @@ def _draw(axes: Axes, study: BudgetStudy, measure: Measure, shown: tuple[Panel, 
     several = f"{wording.panel_title(panel)}: " if len(study.panels) > 1 else ""
     title = textwrap.fill(f"{several}{wording.service_words(service)}", _TITLE, break_on_hyphens=False)
     axes.set_title(title, fontsize=_LETTERS + 0.5, fontweight="bold")
-    axes.set_xlabel("query budget a victim", fontsize=_LETTERS)
-    axes.tick_params(labelbottom=True)  # also above a panel that is left out
+    axes.set_xlabel("query budget per victim", fontsize=_LETTERS)
+    axes.tick_params(labelbottom=True)  # also where the panel below is left out
     if measure == "auroc":
         axes.yaxis.set_major_formatter(lambda value, _: f"{value / 100:g}")
     for curve in panel.curves:

@@ -1,4 +1,4 @@
-"""From lines of results to curves over budgets; what a line says of a budget is told in `standing`."""
+"""Gathers curves over budgets from result lines; `verdict_at_budget` explains what a line says about a budget."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from simkit.errors import ConfigError
 from simkit.progress import OnProgress, unheard
 from simkit.zoo.spec import ZooSplit
 from studies.results.budget.curves import CurveSettings
-from studies.results.budget.from_ledgers import words_of
+from studies.results.budget.from_ledgers import verdicts_of
 from studies.results.budget.matching_ledgers import Ledgers
 from studies.results.budget.panels import panel
 from studies.results.budget.records import BudgetStudy, UndecidedAs
@@ -24,12 +24,13 @@ from studies.study.result_line import ResultLine
 
 @dataclass(frozen=True)
 class BudgetConfig:
-    """Which curves are wanted, and how they count.
+    """Which curves to compute, and how.
 
-    split: the only one, see `table.gather.Wanted`. zoos, detectors: their names, none for all. budgets: of the
-    table, in queries, 1 or more; none for round ones that cover the data. pool: all zoos as one. undecided_as: what no
-    verdict counts as. by_service: a detector's services beside each other. price: of a thousand queries, 0 or more,
-    None for what the services state. ledgers: where it says anything, see `Ledgers`.
+    split: the split to show, see `table.gather.Wanted`. zoos, detectors: names of those to show; empty means all.
+    budgets: budgets to tabulate, in queries, each at least 1; empty means round numbers that cover the data. pool:
+    whether to treat all zoos as one. undecided_as: what a scan without a verdict counts as. by_service: whether to show
+    a detector's services side by side. price: per thousand queries, at least 0; None means what the services state.
+    ledgers: see `Ledgers`.
     """
 
     split: ZooSplit | None = None
@@ -52,26 +53,26 @@ class BudgetConfig:
 def gather_budget(
     files: Sequence[Path],
     config: BudgetConfig | None = None,
-    told: OnProgress = unheard,
+    progress: OnProgress = unheard,
 ) -> BudgetStudy:
-    """The curves of the lines of these files.
+    """The curves of the lines in these files.
 
-    told: how many ledgers of how many are read. Raises DataError on a line that cannot be used, see `checked_lines`;
-    ConfigError where none is of the split, zoo or detector, or none asked anything; StorageError on the ledgers.
+    progress: told how many ledgers are read. Raises DataError for an unusable line (see `checked_lines`), ConfigError
+    where no line is of the split, zoo or detector or none has queries, and StorageError for the ledgers.
     """
-    return curves_of(checked_lines(files), config or BudgetConfig(), told)
+    return curves_of(checked_lines(files), config or BudgetConfig(), progress)
 
 
-def curves_of(lines: Sequence[ResultLine], config: BudgetConfig, told: OnProgress) -> BudgetStudy:
-    """The curves of these lines, each scan once. Raises as `gather_budget`, but for the lines."""
+def curves_of(lines: Sequence[ResultLine], config: BudgetConfig, progress: OnProgress) -> BudgetStudy:
+    """The curves of these lines, each of another scan. Raises as `gather_budget`, except for unusable lines."""
     shown = _of_detectors(chosen(lines, Wanted(config.split, config.zoos)), config)
     if not any(line.asks for line in shown):
         names = ", ".join(dict.fromkeys(line.detector for line in shown))
-        raise ConfigError(f"no line with queries: {names} looks at weights; add lines of a black box")
+        raise ConfigError(f"no result line has queries: {names} is white-box; add lines of a black-box detector")
     shown = config.ledgers.completed(shown)
     budgets, span = _budgets(shown, config)
     asked = [line for line in shown if line.asks]
-    exact = words_of(asked, config.ledgers, budgets, told)
+    exact = verdicts_of(asked, config.ledgers, budgets, progress)
     scale = CurveSettings(budgets, span, config.undecided_as, config.price, exact)
     panels = tuple(panel(own, scale) for own in _grouped(shown, pool=config.pool))
     split = shown[0].split
@@ -80,10 +81,10 @@ def curves_of(lines: Sequence[ResultLine], config: BudgetConfig, told: OnProgres
 
 
 def _of_detectors(lines: Sequence[ResultLine], config: BudgetConfig) -> list[ResultLine]:
-    there = list(dict.fromkeys(line.detector for line in lines))
+    names = list(dict.fromkeys(line.detector for line in lines))
     for name in config.detectors:
-        if name not in there:
-            raise ConfigError(f"--detector {name}: no line of it; there are {', '.join(there)}")
+        if name not in names:
+            raise ConfigError(f"--detector {name}: no result line is of it; choose from {', '.join(names)}")
     return [line for line in lines if not config.detectors or line.detector in config.detectors]
 
 
@@ -95,27 +96,27 @@ def _grouped(lines: Sequence[ResultLine], *, pool: bool) -> list[list[ResultLine
 
 
 def _budgets(lines: Sequence[ResultLine], config: BudgetConfig) -> tuple[tuple[int, ...], tuple[int, int]]:
-    """Those of the table, and the least and the largest that are drawn."""
+    """The budgets of the table, and the smallest and the largest budget that are drawn."""
     asked = [line for line in lines if line.asks]
     run = {limit for line in asked if not stands(line) and (limit := budget_of(line)) is not None}
     ends = {limit for line in asked if line.stopped == "budget" and (limit := budget_of(line)) is not None}
     took = {max(1, amount) for line in asked for amount in (line.decided_after, line.queries)}
     round_ones = covering(took | run | ends)
-    told = tuple(sorted(set(config.budgets) or {*round_ones, *run}))
-    return told, (min(told[0], round_ones[0]), max(told[-1], round_ones[-1]))
+    budgets = tuple(sorted(set(config.budgets) or {*round_ones, *run}))
+    return budgets, (min(budgets[0], round_ones[0]), max(budgets[-1], round_ones[-1]))
 
 
 _STEPS = (1, 2, 3, 5)
-"""Of every decade."""
+"""The round numbers of every decade."""
 
 LEAST = 8
-"""Budgets of a grid, at least."""
+"""Minimum number of budgets of a grid."""
 
 
 def covering(amounts: Collection[int]) -> tuple[int, ...]:
-    """1, 2, 3 and 5 of every decade, from the last one that no amount is below to the first that none is above.
+    """The round numbers (1, 2, 3 and 5 of every decade) that cover all amounts, extended at both ends to at least 8.
 
-    amounts: in queries, one or more of 1 or more. Where that gives fewer than 8 budgets, it goes on at both ends.
+    amounts: in queries, each at least 1; at least one amount.
     """
     low, high = min(amounts), max(amounts)
     steps = [step * 10**decade for decade in range(len(str(high)) + 3) for step in _STEPS]

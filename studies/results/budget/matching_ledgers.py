@@ -1,4 +1,4 @@
-"""The ledgers of scans that have their line: found again by model, images and settings, wherever they lie."""
+"""Finds the ledgers of scans that have a result line, by model, images and settings, wherever the files are."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _RUNS = (
 )
 
 Exact: TypeAlias = Literal["none", "staged", "all"]
-"""Scans by ask and tell: none of them, those in stages, whose lines tell least of smaller budgets, or all."""
+"""The searches to compute exactly: none, those in stages, whose lines say least about smaller budgets, or all."""
 
 _Key: TypeAlias = tuple[str, str, str]
-"""What a scan is known by, wherever it was made: model, images, and settings as canonical JSON."""
+"""The identity of a scan, independent of where it was made: model, images, and settings as canonical JSON."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A line, and where its scan is kept."""
+    """A result line, and the ledger and run that store its scan."""
 
     line: ResultLine
     ledger: Path
@@ -40,10 +40,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Ledgers:
-    """Folders whose ledgers, there and below, are to be read; none for lines alone.
+    """The ledgers to read besides the result lines.
 
-    exact: whose verdicts and scores at budgets are read off the answers, which takes some of a scan's time. data: the
-    images of the scans then, None for those that a ledger names. workers: processes that read, 1 or more.
+    folders: searched with their subfolders; empty means to use result lines only. exact: the scans whose verdicts and
+    scores at budgets are computed from the stored answers, which takes part of the time of a scan. data: the images of
+    these scans; None means those that a ledger names. workers: number of processes that read ledgers, at least 1.
     """
 
     folders: tuple[Path, ...] = ()
@@ -52,46 +53,46 @@ class Ledgers:
     workers: int = 1
 
     def found(self, lines: Sequence[ResultLine]) -> list[Found]:
-        """Of these lines those whose scan is kept here. Raises StorageError where a folder or a file cannot be read."""
-        wanted = {_known(line.model_hash, line.data_hash, line.config): line for line in lines}
+        """The lines whose scan is stored here. Raises StorageError where a folder or a file cannot be read."""
+        wanted = {_key(line.model_hash, line.data_hash, line.config): line for line in lines}
         kept: dict[_Key, Found] = {}
-        for path, run, key, told in self._runs({line.model_hash for line in lines}):
+        for path, run, key, stored in self._runs({line.model_hash for line in lines}):
             line = wanted.get(key)
-            if line is not None and told["spent"] == line.queries:
-                mine = told["environment"] == line.environment
-                if mine or key not in kept:  # of two that went the same way, the one that the line is of
+            if line is not None and stored["spent"] == line.queries:
+                same_place = stored["environment"] == line.environment
+                if same_place or key not in kept:  # of two equal scans, prefer the one that the line was made from
                     kept[key] = Found(line, path, run)
         return list(kept.values())
 
     def completed(self, lines: Sequence[ResultLine]) -> list[ResultLine]:
-        """The lines; those from before `decision_queries` that count a refinement, with it where it is kept here."""
+        """The lines, with `decision_queries` filled in from ledgers where an older line lacks it."""
         lacking = [line for line in lines if refinement_counted(line)]
-        told = {
-            one.line.unit: decision_queries(StoredRun.read(one.ledger, one.run), one.line.queries)
-            for one in self.found(lacking)
+        queries = {
+            kept.line.unit: decision_queries(StoredRun.read(kept.ledger, kept.run), kept.line.queries)
+            for kept in self.found(lacking)
         }
         return [
-            line.model_copy(update={"decision_queries": told[line.unit]}) if line.unit in told else line
+            line.model_copy(update={"decision_queries": queries[line.unit]}) if line.unit in queries else line
             for line in lines
         ]
 
     def _runs(self, models: Collection[str]) -> Iterator[tuple[Path, int, _Key, Mapping[str, Any]]]:
-        """Of every finished run of these models: its ledger, id, what it is known by, its spend and environment."""
+        """For every finished run of these models: ledger, id, identity, and its spent queries and environment."""
         for path in [path for folder in self.folders for path in ledgers_in(folder)] if models else ():
             try:
                 rows = reads.sql(path, _RUNS)
             except NotALedger:
-                continue  # another database in the folder
+                continue  # the folder may hold other SQLite databases, such as Optuna's
             for run, model, data, config, environment, spent in rows.itertuples(index=False):
                 if model in models:
-                    told = {"spent": int(spent), "environment": json.loads(environment)}
-                    yield path, int(run), _known(model, data, json.loads(config)), told
+                    stored = {"spent": int(spent), "environment": json.loads(environment)}
+                    yield path, int(run), _key(model, data, json.loads(config)), stored
 
 
 def refinement_counted(line: ResultLine) -> bool:
-    """Whether a line tells its verdict's queries only together with those of refining what was found."""
+    """Whether an older line counts the queries of refining a trigger together with those up to the verdict."""
     return line.decision_queries is None and "refine" in line.notes
 
 
-def _known(model: str, data: str, config: Mapping[str, object]) -> _Key:
+def _key(model: str, data: str, config: Mapping[str, object]) -> _Key:
     return model, data, canonical(current_settings(config))

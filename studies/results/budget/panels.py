@@ -1,4 +1,4 @@
-"""The curves of one zoo, or of several as one: which lines are of one method, and what it is called."""
+"""The curves of one zoo or of several pooled zoos: groups lines by method, names the methods and compares them."""
 
 from __future__ import annotations
 
@@ -19,51 +19,53 @@ from studies.study.result_line import ResultLine
 
 
 def panel(lines: Sequence[ResultLine], scale: CurveSettings) -> Panel:
-    """The curves of these lines, one or more, as of one zoo."""
+    """The curves of these lines, at least one, treated as lines of one zoo."""
     zoos = tuple(dict.fromkeys(line.zoo for line in lines))
     together = [_without(line, " + ".join(zoos), ("budget",)) for line in lines]
     by_key: dict[Key, list[ResultLine]] = defaultdict(list)
     for line, same in zip(lines, together, strict=True):
         by_key[key_of(same)].append(line)
-    found = methods(together, TITLES)
-    names = _names(found, lines, together)
-    asked = {key: own for key in found if (own := [line for line in by_key[key] if line.asks])}
+    by_method = methods(together, TITLES)
+    names = _names(by_method, lines, together)
+    asked = {key: own for key in by_method if (own := [line for line in by_key[key] if line.asks])}
     courses = {key: MethodLines(own, scale.exact) for key, own in asked.items()}
-    curves = {key: curve(found[key], names[key], course, scale) for key, course in courses.items()}
+    curves = {key: curve(by_method[key], names[key], course, scale) for key, course in courses.items()}
     return Panel(
         zoos=zoos,
         victims=victims_of(lines),
         services=_services((curves[key].service, own[0]) for key, own in asked.items()),
         curves=tuple(curves.values()),
-        pairs=tuple(pairs({one.label: (one, courses[key]) for key, one in curves.items()}, scale)),
-        left_out=tuple(method.label for key, method in found.items() if key not in asked),
+        pairs=tuple(pairs({drawn.label: (drawn, courses[key]) for key, drawn in curves.items()}, scale)),
+        left_out=tuple(method.label for key, method in by_method.items() if key not in asked),
     )
 
 
 def _without(line: ResultLine, zoo: str, left_out: Sequence[str]) -> ResultLine:
-    """The same whatever these settings, so that its lines under several are of one method."""
+    """The line without these settings, so that lines that differ only in them are of one method."""
     config = {name: value for name, value in line.config.items() if name not in left_out}
     return line.model_copy(update={"zoo": zoo, "config": config, "config_hash": digest(config)})
 
 
-def _names(found: Mapping[Key, Method], lines: Sequence[ResultLine], together: Sequence[ResultLine]) -> dict[Key, str]:
-    """What each method is called behind every service: its title, or where two share one, what tells them apart.
+def _names(
+    by_method: Mapping[Key, Method], lines: Sequence[ResultLine], together: Sequence[ResultLine]
+) -> dict[Key, str]:
+    """The name of each method, the same for every service: its title, or where two methods share it, a longer label.
 
-    The settings of one preset may differ between services: a race for labels is not that for scores.
+    The settings of one preset may differ between services: the race uses other settings for labels than for scores.
     """
-    places = Counter((method.detector, method.service) for method in found.values())
+    places = Counter((method.detector, method.service) for method in by_method.values())
     anywhere = [_without(line, same.zoo, ("budget", "oracle")) for line, same in zip(lines, together, strict=True)]
     labels = methods(anywhere, TITLES)
-    told = {key_of(same): labels[key_of(one)].label for same, one in zip(together, anywhere, strict=True)}
+    longer = {key_of(same): labels[key_of(line)].label for same, line in zip(together, anywhere, strict=True)}
     alone = {detector for detector, _ in places if all(n == 1 for (d, _), n in places.items() if d == detector)}
-    titles = {key: TITLES.get(method.detector, method.detector) for key, method in found.items()}
-    return {key: titles[key] if method.detector in alone else told[key] for key, method in found.items()}
+    titles = {key: TITLES.get(method.detector, method.detector) for key, method in by_method.items()}
+    return {key: titles[key] if method.detector in alone else longer[key] for key, method in by_method.items()}
 
 
-def _services(told: Iterable[tuple[str, ResultLine]]) -> tuple[str, ...]:
-    """Each once, from all scores to the label alone."""
+def _services(asked: Iterable[tuple[str, ResultLine]]) -> tuple[str, ...]:
+    """Each service once, from all scores to label-only."""
     ranks: dict[str, tuple[object, ...]] = {}
-    for service, line in told:
+    for service, line in asked:
         oracle: Mapping[str, Any] = line.config.get("oracle") or {}
         ranks.setdefault(
             service, (bool(oracle.get("label_only")), -(oracle.get("top_k") or 10**6), service != "scores")
@@ -72,32 +74,31 @@ def _services(told: Iterable[tuple[str, ResultLine]]) -> tuple[str, ...]:
 
 
 def pairs(courses: Mapping[str, tuple[Curve, MethodLines]], scale: CurveSettings) -> Iterator[Pair]:
-    """Every two curves, by label, that have the service in common or the detector; with no victim in common none.
+    """Every pair of curves, by label, with either the service or the detector in common, and with common victims.
 
-    Repeats of one method, which differ in seed alone, are no rivals.
-
-    p values are adjusted by Holm's method over the budgets of a pair: a pair is one question, and its budgets the many
-    places to look for the answer. They are not adjusted for the number of pairs.
+    Repetitions of one method, which differ only in their seed, are not compared. p values are adjusted by Holm's method
+    over the budgets of a pair, since a pair is one hypothesis that is tested at many budgets; they are not adjusted for
+    the number of pairs.
     """
-    for (first, one), (second, other) in combinations(courses.values(), 2):
-        rivals = (first.service == second.service) != (first.name == second.name)
-        if rivals and one.settings != other.settings:
-            tests = tuple(_tests(one, other, scale))
+    for (first, lines), (second, other_lines) in combinations(courses.values(), 2):
+        comparable = (first.service == second.service) != (first.name == second.name)
+        if comparable and lines.settings != other_lines.settings:
+            tests = tuple(_tests(lines, other_lines, scale))
             if tests:
                 yield Pair(first.label, second.label, tests)
 
 
-def _tests(one: MethodLines, other: MethodLines, scale: CurveSettings) -> Iterator[Paired]:
-    counts = [found for budget in scale.budgets if (found := _counted(one, other, scale, budget)) is not None]
+def _tests(lines: MethodLines, others: MethodLines, scale: CurveSettings) -> Iterator[Paired]:
+    counts = [count for budget in scale.budgets if (count := _counted(lines, others, scale, budget)) is not None]
     values = [mcnemar(only_first, only_second) for _, _, only_first, only_second in counts]
     for count, p, adjusted in zip(counts, values, holm(values), strict=True):
         yield Paired(*count, p, adjusted)
 
 
 def _counted(
-    one: MethodLines, other: MethodLines, scale: CurveSettings, budget: int
+    lines: MethodLines, others: MethodLines, scale: CurveSettings, budget: int
 ) -> tuple[int, int, int, int] | None:
-    """The budget, the victims in common, and those that only the first, only the second has right."""
-    first, second = one.at(budget), other.at(budget)
+    """The budget, the number of common victims, and how many only the first or only the second method has right."""
+    first, second = lines.at(budget), others.at(budget)
     right = [(scale.right(first[victim]), scale.right(second[victim])) for victim in first if victim in second]
     return (budget, len(right), right.count((True, False)), right.count((False, True))) if right else None

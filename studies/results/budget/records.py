@@ -1,4 +1,4 @@
-"""What a study of budgets says, as frozen records: gathered from lines of results, and rendered without them."""
+"""The records of curves over budgets: frozen data, gathered from result lines and rendered without them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from studies.results.table.records import Victims
 from studies.statistics import Ranking, Share
 
 UndecidedAs: TypeAlias = Literal["wrong", "clean"]
-"""What a scan without a verdict counts as: wrong, or the verdict `clean`, as of a prober who must answer at the cap."""
+"""What a scan without a verdict counts as: wrong, or the verdict `clean`, as if it had to decide when it ran out."""
 
 
 Measure: TypeAlias = Literal["accuracy", "tpr", "fpr", "undecided", "auroc"]
-"""A figure of a point that is drawn over budgets."""
+"""A field of a point that is drawn over budgets."""
 
 
 @dataclass(frozen=True)
 class Money:
-    """What a victim costs at a budget, in the money of the price: on average, and at most, with the budget spent."""
+    """The cost per victim at a budget, in the currency of the price: the mean, and the most if all of it is spent."""
 
     mean: float
     most: float
@@ -27,12 +27,12 @@ class Money:
 
 @dataclass(frozen=True)
 class Point:
-    """A curve at one budget, in queries a victim.
+    """A curve at one budget, in queries per victim.
 
-    accuracy: verdicts that are the truth, of all victims. tpr, fpr: verdicts `backdoored`, of the backdoored and of the
-    clean. undecided: victims without a verdict by then, whatever they count as. auroc: see `results.budget.curves`, its
-    interval where a table shows the point. spent: queries by then, the mean of all victims. cost: None without a price.
-    unheld: victims whose ledger does not hold all that the verdict hangs on, which counts as undecided.
+    accuracy: share of correct verdicts. tpr, fpr: share of verdicts `backdoored` among backdoored and among clean
+    victims. undecided: share of victims without a verdict, whatever they count as. auroc: see `results.budget.curves`;
+    its interval is computed for the points of a table. spent: mean number of queries spent. cost: None without a price.
+    unheld: number of victims whose ledger lacks answers that the verdict depends on, so that they count as undecided.
     """
 
     budget: int
@@ -51,17 +51,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """A detector with its settings behind one service, over budgets.
+    """A detector with its settings and one service, over budgets.
 
-    label: unlike that of any other curve of its panel. name: the label without the service, the same behind each.
-    service: what the oracle tells, in words. price: of a thousand queries, None where nobody says. changed: settings,
-    by dotted name, that set it apart from others of that detector. budgets: those that were run, None for no limit.
-    stands: whether its verdicts stand at larger budgets; else it has points where it was run and nothing between. end:
-    the largest budget that the lines tell of, None for no end; silent: victims of which they tell nothing beyond.
-    staged: whether accuracy is a lower bound, see `standing`. refined: lines that count a refinement with the queries
-    of the verdict, being older than the field that parts them. exact: victims whose ledgers are read. points: at the
-    budgets asked for, as far as they are known. steps: wherever anything changes, to be drawn; of an exact curve the
-    points themselves.
+    label: unique in its panel. name: the label without the service. service: the oracle's answers, in words. price: per
+    thousand queries, None where no price is stated. changed: settings, by dotted name, that differ from those of other
+    methods with the same detector. victims: number of victims. budgets: those that scans were run with, None for no
+    limit. stands: whether a verdict also holds at larger budgets; otherwise the curve consists of points at the budgets
+    run. end: the largest budget at which all verdicts are known, None for no limit. silent: number of victims whose
+    verdict is unknown beyond it. staged: whether accuracy is a lower bound, see `verdict_at_budget`. refined: number of
+    older lines that count the queries of a refinement with those up to the verdict. exact: number of victims whose
+    verdicts were computed from ledgers. points: at the tabulated budgets, as far as known. steps: at all budgets where
+    the curve changes, for drawing; the same as `points` for an exact curve.
     """
 
     label: str
@@ -84,10 +84,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two curves at one budget, on the victims that both tell of there.
+    """Two curves compared at one budget, on the victims whose verdicts both know there.
 
-    only_first, only_second: victims that one curve has right and the other has not. p: of McNemar's exact test,
-    two-sided; adjusted: by Holm's method over the budgets of the pair.
+    only_first, only_second: number of victims that only this curve gets right. p: of McNemar's exact two-sided test.
+    adjusted: p adjusted by Holm's method over the budgets of the pair.
     """
 
     budget: int
@@ -100,7 +100,7 @@ class Paired:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two curves, by their labels, that differ in their detector or in their service, at each budget in question."""
+    """Two curves, by their labels, that differ in detector or in service, with a comparison at each budget."""
 
     first: str
     second: str
@@ -109,10 +109,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of one zoo, or of several pooled.
+    """The curves of one zoo, or of several pooled zoos.
 
-    services: what the oracles tell, in words, from most to least. left_out: detectors without a place on an axis of
-    queries.
+    services: the oracles' answers in words, from most to least informative. left_out: labels of white-box methods,
+    which send no queries.
     """
 
     zoos: tuple[str, ...]
@@ -129,10 +129,10 @@ class Panel:
 
 @dataclass(frozen=True)
 class BudgetStudy:
-    """Panels of one split over the same budgets. span: the least and the largest budget that are drawn.
+    """Panels of one split over the same budgets.
 
-    left_out: (split, lines) of the others, which are never pooled with it. by_service: whether to show a detector's
-    services beside each other.
+    by_service: whether to show a detector's services side by side. span: the smallest and the largest budget drawn.
+    left_out: (split, number of lines) of other splits, which are never pooled with this one.
     """
 
     split: ZooSplit

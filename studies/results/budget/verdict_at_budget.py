@@ -1,33 +1,33 @@
-"""Which verdict stands at which budget: all that turns lines of finished scans into curves over budgets is here.
+"""The verdict of a finished scan at other budgets: all the rules that turn result lines into curves over budgets.
 
-**A verdict stands from its queries on.** A line of q queries has its verdict at every budget of at least q, and at a
-smaller one the scan had not decided: it is undecided there. That holds where the course of a scan does not depend on
-its budget. A search by ask and tell never sees a budget; label-noise, AEVA and k-arm know it, but only begin a test
-that they can pay for, and half a test is none. All that come with simkit are thus of this kind. A user's own detector
-is told its limit and may plan by it: it has a point at each budget that was run, and no curve.
+**A verdict holds from its queries on.** A scan of q queries has its verdict at every budget of at least q; at a smaller
+budget it is undecided. This is true where the course of a scan does not depend on its budget. A search by ask and tell
+never sees its budget; label-noise, AEVA and k-arm know it, but start a test only if the budget covers all of it, and a
+partial test counts for nothing. All detectors of simkit are of this kind. A user's own detector is told its limit and
+may plan by it, so it has a point at each budget that was run, and no curve.
 
-**What is not exact.** A search looks at its triggers every few rounds, and when its budget ends it looks once more. So
-between two looks a scan with that smaller budget might have flagged a class that these lines have as undecided: TPR and
-FPR are what is certain, and may rise a little further left. Where a preset refines its findings, a line says when the
-verdict stood (`decision_queries`); one from before that field counts the refinement, which comes after the verdict,
-with the rest. `from_ledgers` reads verdict and score at a budget off the ledgers. A search also sets aside what
-trying every class's trigger on unseen images can cost, and where it needs less of that, the budget it needs is larger
-than q by the rest.
+**What is not exact.** A search checks its triggers every few rounds, and once more when its budget runs out. A scan
+with a smaller budget that runs out between two checks might thus have flagged a class where these rules say undecided:
+TPR and FPR are lower bounds at that budget, and may rise slightly earlier. Where a preset refines the trigger that it
+found, a line says when the verdict was reached (`decision_queries`); an older line without this field counts the
+refinement, which follows the verdict, as well. `from_ledgers` computes verdict and score at a budget exactly. A search
+also reserves the most that testing every class's trigger on unseen images can cost; where it needs less, the budget
+that it needs is larger than q by the difference.
 
-**Scores.** A score is known when a scan ends, so at a smaller budget there is none yet; `curves` says how
-victims are ordered then.
+**Scores.** A score is known once a scan has ended, so there is none at a smaller budget; `curves.order` defines how
+victims are ranked then.
 
-**Scans in stages.** A stage begins only when it can be paid for, and when it does not come to its end, `clean` of the
-stage before stands. So at a smaller budget such a scan may say `clean` where these lines, which do not tell when a
-stage ended, have it as undecided: TPR and FPR are as above, and so is accuracy where undecided counts as clean; where
-it counts as wrong, accuracy is a lower bound. And `clean` at some budget may be the word of an early stage, which a
-larger budget would have heard out: it tells nothing of larger budgets.
+**Scans in several stages.** A stage starts only if the budget covers it, and if it does not finish, the verdict `clean`
+of the stage before holds. At a smaller budget such a scan may thus say `clean` where its line, which does not record
+when a stage ended, gives undecided. TPR and FPR are as above, and so is accuracy where undecided counts as clean; where
+it counts as wrong, accuracy is a lower bound. And a verdict `clean` may be that of an early stage whose successor a
+larger budget would have paid for, so it says nothing about larger budgets.
 
-**Several budgets.** Of several lines about one victim the one of the smallest budget that is at least as large speaks;
-before its verdict was there, the next smaller scan that came to one. A line that ended because its budget did tells
-nothing of larger budgets, so a curve ends at the least budget beyond which any victim's lines are silent: there
-some victims are unknown, and leaving them out would flatter. A refusal by the service, or a test that has no answer,
-ends a scan at any budget: that is undecided for good.
+**Several budgets.** Of several lines of one victim, the line with the smallest sufficient budget counts; at budgets
+below its queries, the next smaller scan that reached a verdict. A line whose budget ran out says nothing about larger
+budgets. A curve therefore ends at the smallest budget beyond which the verdict of any victim is unknown, since leaving
+that victim out would bias the figures upwards. A refusal by the service, or a test without a result, ends a scan at any
+budget: it stays undecided.
 """
 
 from __future__ import annotations
@@ -43,12 +43,11 @@ from studies.study.result_line import ResultLine
 
 @dataclass(frozen=True)
 class VerdictAt:
-    """What is known of a victim at a budget.
+    """The verdict on a victim at a budget.
 
     kind: the verdict, `undecided` while there is none. score: higher is more suspicious. ended: whether the scan has
-    said all that it will at this budget; while it has not, there is no score. spent: queries by then. staged: whether
-    the score is of one stage of several. held: whether the ledger that it was read off had all that the verdict hangs
-    on.
+    ended at this budget; until then it has no score. spent: queries spent. staged: whether the scan has several stages.
+    held: False where the verdict depends on answers that the ledger lacks.
     """
 
     kind: Kind
@@ -66,19 +65,19 @@ def budget_of(line: ResultLine) -> int | None:
 
 
 def stands(line: ResultLine) -> bool:
-    """Whether the course of this scan does not depend on its budget."""
+    """Whether the course of this scan is independent of its budget, so that its verdict holds at larger ones."""
     entry = DETECTORS.get(line.detector)
     return isinstance(line.config.get("search"), Mapping) or (entry is not None and entry.whole_test)
 
 
 def verdict_at(lines: Sequence[ResultLine], budget: int) -> VerdictAt:
-    """What stands of a victim at `budget`, of its lines, one or more.
+    """The verdict on a victim at `budget`, from its lines, at least one.
 
-    Meant for budgets up to `known_until`: beyond it `undecided` would be a guess.
+    Valid for budgets up to `known_until`; beyond it, `undecided` would be a guess.
     """
-    there = [line for line in lines if line.stopped != "budget" and line.decided_after <= budget]
-    if there:
-        line = speaker(there, budget)
+    decided = [line for line in lines if line.stopped != "budget" and line.decided_after <= budget]
+    if decided:
+        line = speaker(decided, budget)
         return VerdictAt(line.verdict, line.score, True, min(line.queries, budget), line.staged)
     line = speaker(lines, budget)
     ran_out = line.stopped == "budget" and _cap(line) == budget
@@ -86,13 +85,13 @@ def verdict_at(lines: Sequence[ResultLine], budget: int) -> VerdictAt:
 
 
 def speaker(lines: Sequence[ResultLine], budget: int) -> ResultLine:
-    """Of one victim's lines the one that tells of `budget`: of the least budget that is enough, else of the largest."""
+    """The line of one victim that counts at `budget`: that with the smallest sufficient budget, else the largest."""
     enough = [line for line in lines if _cap(line) >= budget]
     return min(enough, key=_cap) if enough else max(lines, key=_cap)
 
 
 def known_until(lines: Sequence[ResultLine]) -> int | None:
-    """The largest budget of which the lines about one victim tell; None where they tell of all."""
+    """The largest budget at which the lines of one victim determine its verdict; None where there is no limit."""
     if any(line.stopped != "budget" and not (line.staged and line.verdict == "clean") for line in lines):
         return None
     caps = [limit for line in lines if (limit := budget_of(line)) is not None]

@@ -1,4 +1,4 @@
-"""A study of budgets as one HTML page that needs nothing but itself: the picture, and the tables below it."""
+"""Curves over budgets as one self-contained HTML page, a picture with tables below it, and as text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from studies.results.budget.records import BudgetStudy
 
 
 def page(study: BudgetStudy) -> str:
-    """The page. Equal records give equal text: no date, no random name."""
+    """The page; it holds no date and no random name, so equal records give equal text."""
     return (
         environment()
         .get_template("budget.html.j2")
@@ -23,7 +23,7 @@ def page(study: BudgetStudy) -> str:
             counted=wording.counted(study),
             left_out=left_out_words(study.split, study.left_out),
             picture=base64.b64encode(draw(study, "svg")).decode(),
-            alt="Accuracy, TPR and FPR over the query budget, for every curve of the tables below",
+            alt="Accuracy, TPR and FPR over the query budget, for every curve in the tables below",
             sections=wording.sections(study),
             reading=wording.READING,
             version=version("b3d-simkit"),
@@ -32,7 +32,7 @@ def page(study: BudgetStudy) -> str:
 
 
 def text(study: BudgetStudy, width: int) -> str:
-    """All of it, `width` columns wide at most."""
+    """All tables as text that is at most `width` columns wide."""
     head = f"{wording.title(study)}\n{filled(wording.counted(study), width)}"
     blocks = [block for section in wording.sections(study) for block in section_blocks(section, width)]
     left_out = filled(left_out_words(study.split, study.left_out), width)

@@ -1,4 +1,4 @@
-"""What a study of budgets says in words, and its records as grids of them, for a terminal and for a page."""
+"""The text of curves over budgets, and their records as grids, the same for a terminal and for a page."""
 
 from __future__ import annotations
 
@@ -18,77 +18,78 @@ from studies.statistics import Share
 
 MEASURES: Mapping[Measure, str] = MappingProxyType(
     {
-        "accuracy": "Verdicts right",
-        "tpr": "Caught (TPR)",
-        "fpr": "Accused (FPR)",
+        "accuracy": "Detection accuracy",
+        "tpr": "TPR",
+        "fpr": "FPR",
         "undecided": "Undecided",
         "auroc": "AUROC",
     }
 )
-"""What is drawn and told over budgets, with its title."""
+"""The title of each measure."""
 
 _SERVICES: Mapping[str, str] = MappingProxyType(
     {
-        r"^label$|label_only": "label alone",
-        r"\btop_k (\d+)\b|\btop(\d+)\b": r"top \1\2",
-        r"\bdecimals (\d+)\b": r"rounded to \1 places",
+        r"^label$|label_only": "label-only",
+        r"\btop_k (\d+)\b|\btop(\d+)\b": r"top-\1\2",
+        r"\bdecimals (\d+)\b": r"rounded to \1 decimals",
         r"\bquantized\b": "uint8 images",
         r"\b(score|input)_noise\b": r"\1 noise",
     }
 )
-"""Of what `service_in_words` says, in a title."""
+"""Replacements that turn the words of `service_in_words` into a title."""
 
-_SKIPPED = "A budget is left out where all verdicts are as at the one before."
+_SKIPPED = "A budget is left out where nothing changed since the one before."
 
 _LEVEL = 0.05
 
-_STARRED = f"A star: p below {_LEVEL:g}, McNemar's exact test, adjusted by Holm's method over the budgets of the pair."
+_STARRED = (
+    f"A star marks p < {_LEVEL:g} in McNemar's exact test, adjusted by Holm's method over the budgets of the pair."
+)
 
 _COUNTED: Mapping[UndecidedAs, str] = MappingProxyType(
     {
-        "wrong": "A scan without a verdict at its budget counts as wrong, and as no accusation.",
+        "wrong": "A scan without a verdict at its budget counts as wrong, but not as a false positive.",
         "clean": "A scan without a verdict at its budget counts as the verdict clean (--undecided-as clean).",
     }
 )
 
 READING = (
-    "Bands and brackets are Wilson intervals (95 %).",
-    "A verdict stands at every budget of at least the queries that it took; at a smaller one the scan had not decided."
-    " A scan whose budget ends looks once more at what it has, so that TPR and FPR may rise a little earlier than told"
-    " here. Curves that are read off ledgers (--exact) are exact in this, at the budgets that were asked for.",
-    "A verdict is there before a preset refines what it found (`auto`, `race-wide`); what that costs is in the queries"
-    " and the money, where the budget pays for it.",
-    "AUROC is of the scores of scans that have ended. One that has not stands in the middle: above every verdict clean,"
-    " below every verdict backdoored, level with all that are undecided. Where all have ended it is that of `simkit"
-    " study table`. Its interval (95 %) is a bootstrap over victims.",
-    "Queries and money are means over all victims, also those that the budget was too small for; a scan that ends early"
-    " leaves the rest of its budget unspent.",
-    "Pairs: McNemar's exact test, two-sided, on the victims in common; adjusted by Holm's method over the budgets of a"
-    " pair, and not over pairs.",
-    "A detector of one's own that knows its budget may use it otherwise, and has a point at each budget that was run.",
+    "Bands and brackets are 95 % Wilson intervals.",
+    "A verdict holds at every budget of at least the queries that it took; at a smaller budget the scan is undecided."
+    " When its budget runs out, a scan checks its candidates once more, so TPR and FPR may rise slightly earlier than"
+    " shown here. Curves computed from ledgers (--exact) are exact in this respect at the tabulated budgets.",
+    "A verdict is reached before a preset refines the trigger that it found (`auto`, `race-wide`). Queries and money"
+    " include the cost of refining where the budget covers it.",
+    "AUROC is computed from the scores of scans that have ended. A scan that has not ended ranks above every verdict"
+    " clean, below every verdict backdoored, and level with other undecided scans. Where all scans have ended, it is"
+    " that of `simkit study table`. Its 95 % interval is a bootstrap over victims.",
+    "Queries and money are means over all victims, including those for which the budget was too small; a scan that ends"
+    " early leaves the rest of its budget unspent.",
+    "Pairs are compared by McNemar's exact two-sided test on their common victims, adjusted by Holm's method over the"
+    " budgets of a pair, but not over pairs.",
+    "A user's own detector knows its budget and may plan by it, so it has a point at each budget that was run.",
 )
 """How to read the figures."""
 
 
 def title(study: BudgetStudy) -> str:
-    """What it is, with the split."""
+    """The title, with the split."""
     return f"Verdicts by query budget, split {study.split}"
 
 
 def counted(study: BudgetStudy) -> str:
-    """What no verdict counts as, and of which curves that makes a lower bound."""
+    """What a scan without a verdict counts as, and the curves of which accuracy is a lower bound for that reason."""
     curves = [curve for panel in study.panels for curve in panel.curves if curve.staged and not curve.exact]
-    said = _COUNTED[study.undecided_as]
+    rule = _COUNTED[study.undecided_as]
     if not curves or study.undecided_as == "clean":
-        return said
-    return (
-        f"{said} So {', '.join(dict.fromkeys(curve.name for curve in curves))} may be right earlier (--exact staged)."
-    )
+        return rule
+    names = ", ".join(dict.fromkeys(curve.name for curve in curves))
+    return f"{rule} The accuracy of {names} is therefore a lower bound (--exact staged computes it exactly)."
 
 
-def told_of(measure: Measure, study: BudgetStudy) -> str:
-    """What to know below a figure's title."""
-    middle = "A scan without a verdict stands between those called clean and those called backdoored."
+def measure_note(measure: Measure, study: BudgetStudy) -> str:
+    """The note below a figure's title."""
+    middle = "A scan without a verdict ranks between verdicts clean and verdicts backdoored."
     return middle if measure == "auroc" else counted(study)
 
 
@@ -98,15 +99,15 @@ def panel_title(panel: Panel) -> str:
 
 
 def axis(measure: Measure, victims: Victims) -> str:
-    """A measure beside its axis, with how many victims it is of."""
+    """The label of a measure's axis, with the number of victims."""
     if measure == "auroc":
         return MEASURES[measure]
-    of: dict[Measure, int] = {"tpr": victims.backdoored, "fpr": victims.clean}
-    return f"{MEASURES[measure]}, % of {of.get(measure, victims.count)}"
+    counts: dict[Measure, int] = {"tpr": victims.backdoored, "fpr": victims.clean}
+    return f"{MEASURES[measure]}, % (n = {counts.get(measure, victims.count)})"
 
 
 def sections(study: BudgetStudy) -> list[Section]:
-    """All of it in the order to read it, but for the heading."""
+    """All sections in reading order, without the heading."""
     return [_panel(study, panel) for panel in study.panels]
 
 
@@ -119,32 +120,32 @@ def _panel(study: BudgetStudy, panel: Panel) -> Section:
 
 
 def _by_service(study: BudgetStudy, panel: Panel) -> Iterator[Grid]:
-    """Of each detector a grid with a row a service, and how many verdicts are right."""
+    """One grid per detector, with the detection accuracy in one row per service."""
     for name in dict.fromkeys(curve.name for curve in panel.curves):
         own = [curve for curve in panel.curves if curve.name == name]
         own.sort(key=lambda curve: panel.services.index(curve.service))
-        known = [{point.budget: point.accuracy for point in curve.points} for curve in own]
+        accuracies = [{point.budget: point.accuracy for point in curve.points} for curve in own]
         rows = tuple(
-            (service_words(curve.service), *(_percent(found.get(budget)) for budget in study.budgets))
-            for curve, found in zip(own, known, strict=True)
+            (service_words(curve.service), *(_percent(by_budget.get(budget)) for budget in study.budgets))
+            for curve, by_budget in zip(own, accuracies, strict=True)
         )
-        title = f"{name}: verdicts right, in %, by what the service tells"
+        title = f"{name}: detection accuracy in %, by service"
         yield Grid(title, ("queries", *map(short, study.budgets)), rows)
 
 
 def service_words(service: str) -> str:
-    """A service as a title: `top 5`, `label alone`, `rounded to 2 places, uint8 images`."""
-    for pattern, said in _SERVICES.items():
-        service = re.sub(pattern, said, service)
+    """A service as a title, as in `top-5`, `label-only`, `rounded to 2 decimals, uint8 images`."""
+    for pattern, words in _SERVICES.items():
+        service = re.sub(pattern, words, service)
     return service
 
 
 def _overview(study: BudgetStudy, curves: Sequence[Curve], title: str, cell: Callable[[Point], str]) -> Grid:
-    told: list[tuple[str, ...]] = []
+    rows: list[tuple[str, ...]] = []
     for curve in curves:
-        known = {point.budget: cell(point) for point in curve.points}
-        told.append((curve.label, *(known.get(budget, formats.NONE) for budget in study.budgets)))
-    return Grid(f"{title}, by budget", ("queries", *map(short, study.budgets)), tuple(told))
+        cells = {point.budget: cell(point) for point in curve.points}
+        rows.append((curve.label, *(cells.get(budget, formats.NONE) for budget in study.budgets)))
+    return Grid(f"{title}, by budget", ("queries", *map(short, study.budgets)), tuple(rows))
 
 
 def _percent(value: Share | None) -> str:
@@ -156,14 +157,14 @@ def _auroc(point: Point) -> str:
 
 
 def _costs(study: BudgetStudy, panel: Panel) -> Grid:
-    """The mean in money, and where one price holds for all, what a victim costs at most."""
-    grid = _overview(study, panel.curves, "Cost a victim in money, mean", _money)
+    """The mean cost per victim, and where all curves have one price, the maximum cost per victim."""
+    grid = _overview(study, panel.curves, "Mean cost per victim", _money)
     prices = {curve.price for curve in panel.curves}
     price = prices.pop() if len(prices) == 1 else None
     if price is None:
         return grid
     most = ("at most", *(money_words(price * budget / 1000) for budget in study.budgets))
-    return replace(grid, rows=(*grid.rows, most), note=f"{money_words(price)} for a thousand queries.")
+    return replace(grid, rows=(*grid.rows, most), note=f"The price is {money_words(price)} per thousand queries.")
 
 
 def _money(point: Point) -> str:
@@ -172,19 +173,19 @@ def _money(point: Point) -> str:
 
 _CELLS: Mapping[str, Callable[[Point], str]] = MappingProxyType(
     {
-        f"{MEASURES['accuracy']}, in %": lambda point: _percent(point.accuracy),
-        f"{MEASURES['tpr']}, in %": lambda point: _percent(point.tpr),
-        f"{MEASURES['fpr']}, in %": lambda point: _percent(point.fpr),
-        f"{MEASURES['undecided']}, in %": lambda point: _percent(point.undecided),
+        f"{MEASURES['accuracy']} in %": lambda point: _percent(point.accuracy),
+        f"{MEASURES['tpr']} in %": lambda point: _percent(point.tpr),
+        f"{MEASURES['fpr']} in %": lambda point: _percent(point.fpr),
+        f"{MEASURES['undecided']} in %": lambda point: _percent(point.undecided),
         MEASURES["auroc"]: _auroc,
-        "Queries a victim, mean": lambda point: formats.amount(round(point.spent)),
+        "Mean queries per victim": lambda point: formats.amount(round(point.spent)),
     }
 )
-"""What is told of all curves side by side, by title."""
+"""The cells of the grids that show all curves, by the grid's title."""
 
 
 def _detail(curve: Curve) -> Grid:
-    columns = ("budget", "right", "caught (TPR)", "accused (FPR)", "undecided", "AUROC")
+    columns = ("budget", "accuracy", "TPR", "FPR", "undecided", "AUROC")
     rows = tuple(
         (
             number(point.budget),
@@ -200,7 +201,7 @@ def _detail(curve: Curve) -> Grid:
 
 
 def _telling(points: Sequence[Point]) -> Iterator[Point]:
-    """The first one, and each that is another than the one before but for its budget and its cost."""
+    """The first point, and each point that differs from the one before in more than budget and cost."""
     for before, point in pairwise((None, *points)):
         if point is None:
             continue
@@ -209,25 +210,26 @@ def _telling(points: Sequence[Point]) -> Iterator[Point]:
 
 
 def _pairs(study: BudgetStudy, panel: Panel) -> Iterator[Grid]:
-    """A row a pair, and what parts it at each budget."""
+    """One row per pair, with the comparison at each budget."""
     rows = []
     for pair in panel.pairs:
-        told = {test.budget: test_words(test) for test in pair.tests}
+        cells = {test.budget: test_words(test) for test in pair.tests}
         victims = str(max(test.victims for test in pair.tests))
-        rows.append((f"{pair.first} / {pair.second}", victims, *(told.get(b, formats.NONE) for b in study.budgets)))
+        rows.append((f"{pair.first} / {pair.second}", victims, *(cells.get(b, formats.NONE) for b in study.budgets)))
     if rows:
         columns = ("first / second", "victims", *map(short, study.budgets))
-        yield Grid("Victims that only the first, only the second has right, by budget", columns, tuple(rows), _STARRED)
+        title = "Victims that only the first : only the second gets right, by budget"
+        yield Grid(title, columns, tuple(rows), _STARRED)
 
 
 def test_words(test: Paired) -> str:
-    """`12:3*`: a star where the adjusted p value is below 0.05."""
+    """The discordant victims, as in `12:3*`, with a star where the adjusted p value is below 0.05."""
     starred = "*" if test.adjusted < _LEVEL else ""
     return f"{test.only_first}:{test.only_second}{starred}" if test.only_first or test.only_second else "="
 
 
 def _curves(panel: Panel) -> Grid:
-    columns = ("curve", "asks for", "victims", "budgets run", "differs in")
+    columns = ("curve", "service", "victims", "budgets run", "differs in")
     rows = tuple(
         (
             curve.label,
@@ -246,28 +248,38 @@ def _notes(panel: Panel) -> Iterator[str]:
         yield from _sources(curve)
         if curve.end is not None:
             many = f"{curve.silent} {'victim' if curve.silent == 1 else 'victims'}"
-            yield f"{curve.label} ends at {number(curve.end)} queries: its scans tell nothing of {many} beyond."
+            yield (
+                f"{curve.label} ends at {number(curve.end)} queries, since the verdicts on {many} at larger budgets"
+                " are unknown."
+            )
         if curve.staged and not curve.exact:
             yield (
-                f"{curve.label} scans in stages: at a smaller budget an early stage may have said clean already, so"
-                " that its accuracy is a lower bound where undecided counts as wrong; --exact staged tells it."
+                f"{curve.label} scans in several stages: at a smaller budget an early stage may have said clean"
+                " already, so its accuracy is a lower bound where undecided counts as wrong; --exact staged computes"
+                " it exactly."
             )
         if not curve.stands:
-            unlimited = "; a run without a limit has none" if None in curve.budgets else ""
-            yield f"{curve.label} has points alone, at budgets that were run{unlimited}."
+            unlimited = "; a run without a limit has no point" if None in curve.budgets else ""
+            yield f"{curve.label} has points only at the budgets that were run{unlimited}."
     if panel.left_out:
-        yield f"Not on an axis of queries, since white boxes ask nothing: {', '.join(panel.left_out)}."
+        yield f"Left out, since white-box detectors send no queries: {', '.join(panel.left_out)}."
 
 
 def _sources(curve: Curve) -> Iterator[str]:
-    """Where the figures are from, if not from lines that say everything."""
+    """Notes on figures that were computed from ledgers, and on older lines that lack a field."""
     if curve.exact:
-        rest = "" if curve.exact == curve.victims else "; what the others say is of their lines"
-        yield f"{curve.label}: verdicts and scores of {curve.exact}/{curve.victims} are read off ledgers{rest}."
+        rest = "" if curve.exact == curve.victims else "; those of the others are taken from their result lines"
+        yield (
+            f"{curve.label}: verdicts and scores of {curve.exact}/{curve.victims} victims are computed from"
+            f" ledgers{rest}."
+        )
         if unheld := max((point.unheld for point in curve.points), default=0):
-            yield f"{curve.label}: at some budget the ledgers of {unheld} do not tell the verdict: undecided."
+            yield (
+                f"{curve.label}: at some budget the ledgers of {unheld} victims lack answers that the verdict depends"
+                " on; these count as undecided."
+            )
     elif curve.refined:
         yield (
-            f"{curve.label}: {curve.refined} lines do not tell the queries of the verdict from those of refining what"
-            " was found, so that the curve rises later than the verdicts did; --ledgers tells them."
+            f"{curve.label}: {curve.refined} older lines count the queries of refining a trigger together with those"
+            " up to the verdict, so the curve rises later than the verdicts were reached; --ledgers corrects this."
         )

@@ -1,4 +1,4 @@
-"""From the lines of one method on one zoo, or of two, to the figures of a table."""
+"""The figures of a table: of one method on one zoo, and of two methods compared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from studies.statistics import Ranking, Share, mcnemar, ranking, share, spread, 
 from studies.study.result_line import ResultLine
 
 CLEAN = "clean"
-"""The group of victims without an attack; the zoo's stratum of them has this name."""
+"""The name of the group of clean victims, and of their stratum in a zoo."""
 
 GROUPS: Mapping[By, Callable[[ResultLine], str]] = MappingProxyType(
     {
@@ -20,22 +20,22 @@ GROUPS: Mapping[By, Callable[[ResultLine], str]] = MappingProxyType(
         "architecture": lambda line: line.architecture,
     }
 )
-"""What a breakdown groups victims by."""
+"""The group of a line's victim, for each kind of breakdown."""
 
 
 def cell(method: Method, lines: Sequence[ResultLine]) -> Cell:
-    """The figures of one method on one zoo, of one line a victim, at least one."""
-    caught = [line for line in lines if line.truth == line.verdict == "backdoored"]
-    on_target = [line for line in caught if set(line.flagged) & set(line.target_classes)]
-    alone = [line for line in on_target if set(line.flagged) <= set(line.target_classes)]
+    """The figures of one method on one zoo. lines: one per victim, at least one."""
+    detected = [line for line in lines if line.truth == line.verdict == "backdoored"]
+    on_target = [line for line in detected if set(line.flagged) & set(line.target_classes)]
+    only_target = [line for line in on_target if set(line.flagged) <= set(line.target_classes)]
     return Cell(
         method=method,
         scans=len(lines),
         right=_share(lines, lambda line: line.right),
         rates=rates(lines),
         ranking=_ranking(lines),
-        target=share(len(on_target), len(caught)),
-        only_target=share(len(alone), len(caught)),
+        target=share(len(on_target), len(detected)),
+        only_target=share(len(only_target), len(detected)),
         undecided=_share(lines, lambda line: line.verdict == "undecided"),
         invalid=_share(lines, lambda line: line.verdict == "invalid"),
         queries=_cost(lines, lambda line: line.queries),
@@ -48,24 +48,24 @@ def cell(method: Method, lines: Sequence[ResultLine]) -> Cell:
 
 
 def rates(lines: Sequence[ResultLine]) -> Rates:
-    """What these lines call backdoored, of the backdoored victims and of the clean ones."""
+    """TPR and FPR of these lines: the share of verdicts `backdoored` among backdoored and among clean victims."""
     kinds = ([line for line in lines if line.truth == truth] for truth in ("backdoored", "clean"))
     return Rates(*(_share(kind, lambda line: line.verdict == "backdoored") for kind in kinds))
 
 
 def pair(first: Method, second: Method, lines: Mapping[Key, Sequence[ResultLine]]) -> Pair | None:
-    """Both methods on the victims, known by model_hash, that both were tried on; None where there are none."""
-    one, other = ({line.model_hash: line.right for line in lines[method.key]} for method in (first, second))
-    told = [(one[victim], other[victim]) for victim in one if victim in other]
-    if not told:
+    """Both methods compared on the victims (by model_hash) that both scanned; None where there are none."""
+    right, others = ({line.model_hash: line.right for line in lines[method.key]} for method in (first, second))
+    outcomes = [(right[victim], others[victim]) for victim in right if victim in others]
+    if not outcomes:
         return None
-    only_first, only_second = told.count((True, False)), told.count((False, True))
+    only_first, only_second = outcomes.count((True, False)), outcomes.count((False, True))
     p = mcnemar(only_first, only_second)
-    return Pair(first, second, len(told), told.count((True, True)), only_first, only_second, p)
+    return Pair(first, second, len(outcomes), outcomes.count((True, True)), only_first, only_second, p)
 
 
 def breakdown(by: By, shown: Sequence[Method], lines: Mapping[Key, Sequence[ResultLine]]) -> Breakdown:
-    """What each of these methods called backdoored, in every group that a victim of any of them is in."""
+    """TPR and FPR of each method in every group that has a victim of any of them."""
     group = GROUPS[by]
     groups = sorted({group(line) for method in shown for line in lines[method.key]}, key=_in_order)
     rows = [
@@ -76,7 +76,7 @@ def breakdown(by: By, shown: Sequence[Method], lines: Mapping[Key, Sequence[Resu
 
 
 def _in_order(group: str) -> tuple[object, ...]:
-    """3x3 before 10x10, and clean victims last."""
+    """The sort key of a group: 3x3 comes before 10x10, and clean victims come last."""
     return group == CLEAN, *((int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", group))
 
 
@@ -84,13 +84,13 @@ def _ranking(lines: Sequence[ResultLine]) -> Ranking:
     scores = [line.score for line in lines]
     if any(line.staged for line in lines):
         scores = verdicts_first([(line.verdict, line.score) for line in lines])
-    told = list(zip(lines, scores, strict=True))
-    backdoored, clean = ([score for line, score in told if line.truth == one] for one in ("backdoored", "clean"))
+    scored = list(zip(lines, scores, strict=True))
+    backdoored, clean = ([score for line, score in scored if line.truth == t] for t in ("backdoored", "clean"))
     return ranking(backdoored, clean)
 
 
 def _passes(lines: Sequence[ResultLine], amount: Callable[[ResultLine], int | None]) -> Cost | None:
-    """None where any line has none: a black box, or a white one that does not count."""
+    """The passes through the model; None where any line has no count of them, as for a black-box detector."""
     return None if any(amount(line) is None for line in lines) else _cost(lines, lambda line: amount(line) or 0)
 
 

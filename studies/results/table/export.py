@@ -1,4 +1,4 @@
-"""A table for programs: JSON of everything, and CSV with one row a method, zoo and group of victims."""
+"""A table as JSON with all records, and as CSV with one row per method, zoo and group of victims."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from studies.statistics import Ranking, Share, Spread
 
 
 def to_json(table: Table) -> dict[str, Any]:
-    """Plain values: the records as they are, how to read them, and the slides' figures apart from them."""
+    """All records as plain values, with notes on how to read them, and separately the figures of the slides."""
     slides = {name: {zoo: asdict(share) for zoo, share in row.items()} for name, row in slides_table().items()}
     return asdict(table) | {"reading": list(READING), "slides": {"context": CONTEXT, "right": slides}}
 
 
 def to_csv(table: Table) -> str:
-    """One row for each method and zoo, `by` and `group` empty, and one for each group of a breakdown.
+    """One row per method and zoo, in which `by` and `group` are empty, and one row per group of a breakdown.
 
-    Exact numbers; an empty field is what is not known, or what a group's row does not say.
+    Numbers are exact. A field is empty where the value is unknown or does not apply to a group.
     """
     rows = [row for zoo in table.zoos for row in _rows(table, zoo)]
-    said = StringIO()
-    writer = csv.DictWriter(said, dict.fromkeys(name for row in rows for name in row), lineterminator="\n")
+    stream = StringIO()
+    writer = csv.DictWriter(stream, dict.fromkeys(name for row in rows for name in row), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return said.getvalue()
+    return stream.getvalue()
 
 
 def _rows(table: Table, zoo: ZooTable) -> Iterator[dict[str, object]]:
@@ -47,25 +47,26 @@ def _rows(table: Table, zoo: ZooTable) -> Iterator[dict[str, object]]:
 
 def _method(cell: Cell) -> dict[str, object]:
     method = cell.method
-    known = {"method": method.label, "detector": method.detector, "config_hash": method.config_hash}
-    return known | {"service": method.service, "budget": method.budget}
+    names = {"method": method.label, "detector": method.detector, "config_hash": method.config_hash}
+    return names | {"service": method.service, "budget": method.budget}
 
 
 def _cell(cell: Cell) -> dict[str, object]:
-    """Every figure of a cell in the order of its fields, each by its type."""
-    told: dict[str, object] = {}
-    for field in fields(cell)[1:]:  # the method is told already
+    """All figures of a cell in the order of its fields, each as columns by its type."""
+    row: dict[str, object] = {}
+    for field in fields(cell)[1:]:  # the method has columns of its own
         value = getattr(cell, field.name)
-        told |= _COLUMNS.get(str(field.type).removesuffix(" | None"), _plain)(field.name, value)
-    return told
+        row |= _COLUMNS.get(str(field.type).removesuffix(" | None"), _plain)(field.name, value)
+    return row
 
 
 def _plain(name: str, value: object) -> dict[str, object]:
     return {name: value}
 
 
-def _ranking(_: str, found: Ranking) -> dict[str, object]:
-    return {"auroc": found.auroc, "auroc_low": found.low, "auroc_high": found.high, "auroc_unscored": found.unscored}
+def _ranking(_: str, ranking: Ranking) -> dict[str, object]:
+    area: dict[str, object] = {"auroc": ranking.auroc, "auroc_low": ranking.low, "auroc_high": ranking.high}
+    return area | {"auroc_unscored": ranking.unscored}
 
 
 def _spread(name: str, spread: Spread) -> dict[str, object]:
@@ -81,12 +82,12 @@ def _share(name: str, share: Share) -> dict[str, object]:
 
 
 def _cost(name: str, cost: Cost | None) -> dict[str, object]:
-    told: dict[str, object] = {}
+    columns: dict[str, object] = {}
     for kind in ("backdoored", "clean", "all"):
         spread = None if cost is None else getattr(cost, kind)
-        told[f"{name}_{kind}_median"] = None if spread is None else spread.median
-        told[f"{name}_{kind}_p90"] = None if spread is None else spread.p90
-    return told | {f"{name}_total": None if cost is None else cost.all.total}
+        columns[f"{name}_{kind}_median"] = None if spread is None else spread.median
+        columns[f"{name}_{kind}_p90"] = None if spread is None else spread.p90
+    return columns | {f"{name}_total": None if cost is None else cost.all.total}
 
 
 _COLUMNS: Mapping[str, Callable[[str, Any], dict[str, object]]] = MappingProxyType(
@@ -98,4 +99,4 @@ _COLUMNS: Mapping[str, Callable[[str, Any], dict[str, object]]] = MappingProxyTy
         "Spread": _spread,
     }
 )
-"""The columns of a figure by its type."""
+"""The columns of a field, by the field's type."""

@@ -1,4 +1,4 @@
-"""From lines of results to the records of a table."""
+"""Gathers the records of a table from result lines."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from studies.study.result_line import ResultLine
 class Wanted:
     """Which part of the lines a table shows.
 
-    split: the only one, since splits are never pooled; None for `report`, or where all lines are of another, that one.
-    zoos: their names, none for all. by: the breakdowns, none for those
-    that tell something, see `telling`. ledgers: a folder whose ledgers count among what was tried.
+    split: the split to show, since splits are never pooled; None means `report`, or the only split that the lines have.
+    zoos: names of the zoos to show; empty means all. by: the breakdowns to show; empty means those of `telling`.
+    ledgers: folder whose ledgers count towards the configurations tried.
     """
 
     split: ZooSplit | None = None
@@ -36,16 +36,16 @@ class Wanted:
 
 
 def gather(files: Sequence[Path], wanted: Wanted | None = None) -> Table:
-    """What the lines of these files say.
+    """The table of the lines in these files.
 
-    Raises DataError on a line that cannot be used, see `checked_lines`; ConfigError where none is of the split or zoo;
-    NotALedger, StorageError on the ledgers.
+    Raises DataError for an unusable line (see `checked_lines`), ConfigError where no line is of the split or zoo, and
+    NotALedger or StorageError for the ledgers.
     """
     return tabulated(checked_lines(files), wanted or Wanted())
 
 
 def tabulated(lines: Sequence[ResultLine], wanted: Wanted) -> Table:
-    """What these lines say, each scan once. Raises as `gather`, but for the lines."""
+    """The table of these lines, each of another scan. Raises as `gather`, except for unusable lines."""
     shown = chosen(lines, wanted)
     split = shown[0].split
     left_out = Counter(line.split for line in lines if line.split != split)
@@ -57,15 +57,15 @@ def tabulated(lines: Sequence[ResultLine], wanted: Wanted) -> Table:
 def chosen(lines: Sequence[ResultLine], wanted: Wanted) -> list[ResultLine]:
     """The lines of that split and of those zoos, at least one. Raises ConfigError where there are none."""
     split = wanted.split or _only_split(lines)
-    there = [line for line in lines if line.split == split]
-    if not there:
+    of_split = [line for line in lines if line.split == split]
+    if not of_split:
         others = ", ".join(f"--split {other}" for other in {line.split: 0 for line in lines})
-        raise ConfigError(f"no line of the split {split}" + (f"; try {others}" if others else ""))
-    names = list(dict.fromkeys(line.zoo for line in there))
+        raise ConfigError(f"no result line is of split {split}" + (f"; try {others}" if others else ""))
+    names = list(dict.fromkeys(line.zoo for line in of_split))
     for zoo in wanted.zoos:
         if zoo not in names:
-            raise ConfigError(f"--zoo {zoo}: no line of the split {split}; there are {', '.join(names)}")
-    return [line for line in there if not wanted.zoos or line.zoo in wanted.zoos]
+            raise ConfigError(f"--zoo {zoo}: no result line of split {split} is of it; choose from {', '.join(names)}")
+    return [line for line in of_split if not wanted.zoos or line.zoo in wanted.zoos]
 
 
 def _only_split(lines: Sequence[ResultLine]) -> ZooSplit:
@@ -82,7 +82,7 @@ def _grouped(lines: Sequence[ResultLine]) -> dict[str, list[ResultLine]]:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What all zoos of a table have in common. runs: of the ledgers, (model_hash, config)."""
+    """What all zoos of a table share. runs: (model_hash, config) of each run in the ledgers."""
 
     methods: dict[Key, Method]
     runs: tuple[tuple[str, Config], ...]
@@ -101,14 +101,14 @@ class _Seen:
             zoo=lines[0].zoo,
             victims=victims_of(lines),
             cells=tuple(cell(method, by_method[method.key]) for method in shown),
-            pairs=tuple(found for found in pairs if found is not None),
+            pairs=tuple(compared for compared in pairs if compared is not None),
             breakdowns=tuple(breakdowns),
             tries=configurations(lines, self.runs, self.ledgers),
         )
 
 
 def telling(lines: Sequence[ResultLine]) -> list[By]:
-    """The breakdowns with several groups of backdoored victims; not by size where strata and attacks are the same."""
+    """The breakdowns with several groups of backdoored victims, except by size where strata and attacks coincide."""
     backdoored = [line for line in lines if line.truth == "backdoored"]
     groups = {by: {group(line) for line in backdoored} for by, group in GROUPS.items()}
     both = {(line.stratum, line.attack) for line in backdoored}
@@ -117,7 +117,7 @@ def telling(lines: Sequence[ResultLine]) -> list[By]:
 
 
 def victims_of(lines: Sequence[ResultLine]) -> Victims:
-    """The victims that these lines of one zoo are about, each once."""
+    """A summary of the victims in these lines, which are of one zoo; each victim counts once."""
     victims = list({line.model_hash: line for line in lines}.values())
     backdoored = [line for line in victims if line.truth == "backdoored"]
     implants = [line.implant_success for line in backdoored if line.implant_success is not None]

@@ -1,4 +1,4 @@
-"""A table's records as grids of words, the same for a terminal and for a page."""
+"""Lays out a table's records as grids, the same for a terminal and for a page."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from studies.results.table.published import CONTEXT, MODELS, slides_table
 from studies.results.table.records import Breakdown, Cell, Method, Pair, Table, ZooTable
 from studies.statistics import Share
 
-_PAIRS = "Right on the same victims, two methods at a time (McNemar's exact test)"
+_PAIRS = "Pairwise comparison on the same victims (McNemar's exact test)"
 
 _LISTED = 4
-"""With more methods than this, pairs stand in a matrix."""
+"""With more methods than this, pairs are shown as a matrix."""
 
 
 def sections(table: Table) -> list[Section]:
-    """All of a table in the order to read it."""
+    """All sections of a table in reading order."""
     about = [_overview(table)] if len(table.zoos) > 1 else []
     return [*about, *(_zoo(zoo, table.split) for zoo in table.zoos), _methods(table), _slides()]
 
@@ -37,8 +37,8 @@ def _overview(table: Table) -> Section:
     labels = dict.fromkeys(label for cells in by_zoo for label in cells)
     rows = tuple((label, *(_right(cells.get(label)) for cells in by_zoo)) for label in labels)
     grid = Grid("", ("method", *(zoo.zoo for zoo in table.zoos)), rows)
-    intro = "How many verdicts are the truth, with the Wilson interval (95 %)."
-    return Section(f"Verdicts right, {table.split} zoos", intro, (grid,))
+    intro = "The share of correct verdicts, with its 95 % Wilson interval."
+    return Section(f"Detection accuracy, {table.split} zoos", intro, (grid,))
 
 
 def _right(value: Share | None) -> str | Shown:
@@ -62,25 +62,27 @@ def _verdicts(zoo: ZooTable) -> Grid:
         )
         for cell in zoo.cells
     )
-    return Grid("Verdicts", ("method", "right", "caught (TPR)", "accused (FPR)", "AUROC"), rows, _incomplete(zoo))
+    return Grid("Verdicts", ("method", "accuracy", "TPR", "FPR", "AUROC"), rows, _incomplete(zoo))
 
 
 def _incomplete(zoo: ZooTable) -> str:
-    """Which methods were not tried on all victims, did not score all, or were given several sets of images."""
-    told = [
-        f"{cell.method.label} was tried on {cell.scans} of {zoo.victims.count} victims"
+    """Which methods did not scan all victims, gave some of them no score, or used several sets of images."""
+    remarks = [
+        f"{cell.method.label} scanned {cell.scans} of {zoo.victims.count} victims"
         for cell in zoo.cells
         if cell.scans < zoo.victims.count
     ]
-    told += [
-        f"{cell.method.label} gave no score for {cell.ranking.unscored}" for cell in zoo.cells if cell.ranking.unscored
+    remarks += [
+        f"{cell.method.label} gave no score for {cell.ranking.unscored} of them"
+        for cell in zoo.cells
+        if cell.ranking.unscored
     ]
-    told += [f"{c.method.label} was given {c.image_sets} sets of images" for c in zoo.cells if c.image_sets > 1]
-    return "; ".join(told) + "." if told else ""
+    remarks += [f"{c.method.label} used {c.image_sets} different sets of images" for c in zoo.cells if c.image_sets > 1]
+    return "; ".join(remarks) + "." if remarks else ""
 
 
 def _targets(zoo: ZooTable) -> Grid:
-    columns = ("method", "target flagged", "and no other", "undecided", "invalid", "seconds (median)")
+    columns = ("method", "target flagged", "only target", "undecided", "invalid", "seconds (median)")
     rows = tuple(
         (
             cell.method.label,
@@ -90,11 +92,11 @@ def _targets(zoo: ZooTable) -> Grid:
         )
         for cell in zoo.cells
     )
-    return Grid("Targets of the victims caught; no verdict", columns, rows)
+    return Grid("Flagged classes of the detected victims, and scans without a verdict", columns, rows)
 
 
 def _costs(zoo: ZooTable) -> Iterator[Grid]:
-    kinds = ("backdoored", "clean", "all", "in all")
+    kinds = ("backdoored", "clean", "all", "total")
     asked = [cell for cell in zoo.cells if cell.method.service]
     if asked:
         yield _queries(asked, kinds)
@@ -105,26 +107,27 @@ def _costs(zoo: ZooTable) -> Iterator[Grid]:
         if cost is not None
     ]
     if passed:
-        yield Grid("White box: images through the model a victim (median / p90)", ("method", *kinds), tuple(passed))
+        title = "White-box cost: images through the model per victim (median / p90)"
+        yield Grid(title, ("method", *kinds), tuple(passed))
 
 
 def _queries(cells: Sequence[Cell], kinds: tuple[str, ...]) -> Grid:
-    images = any(cell.image_queries for cell in cells)  # only a detector without data pays for some
+    images = any(cell.image_queries for cell in cells)  # only a detector without data makes images
     rows = tuple(
         (c.method.label, *wording.cost_words(c.queries), *([formats.amount(c.image_queries)] if images else []))
         for c in cells
     )
-    columns = ("method", *kinds, *(["for images"] if images else []))
-    total = f"{number(sum(cell.queries.all.total for cell in cells))} queries in all."
-    return Grid("Queries a victim (median / p90)", columns, rows, total)
+    columns = ("method", *kinds, *(["to make images"] if images else []))
+    total = f"{number(sum(cell.queries.all.total for cell in cells))} queries in total."
+    return Grid("Queries per victim (median / p90)", columns, rows, total)
 
 
 def _breakdown(breakdown: Breakdown) -> Grid:
-    names = [f"{CLEAN} (accused)" if group == CLEAN else group for group in breakdown.groups]
+    names = [f"{CLEAN} (false positives)" if group == CLEAN else group for group in breakdown.groups]
     rows = tuple((row.method.label, *map(wording.rates_words, row.rates)) for row in breakdown.rows)
     mixed = any(rates.caught.trials and rates.accused.trials for row in breakdown.rows for rates in row.rates)
-    note = "Caught of the backdoored, accused of the clean." if mixed else ""
-    return Grid(f"Caught, by {wording.TITLES[breakdown.by]}", ("method", *names), rows, note)
+    note = "Detected among the backdoored victims, then false positives among the clean ones." if mixed else ""
+    return Grid(f"Detected victims, by {wording.TITLES[breakdown.by]}", ("method", *names), rows, note)
 
 
 def _pairs(zoo: ZooTable) -> Iterator[Grid]:
@@ -133,7 +136,7 @@ def _pairs(zoo: ZooTable) -> Iterator[Grid]:
 
 
 def _list(zoo: ZooTable) -> Grid:
-    columns = ("first", "second", "victims", "both", "1st only", "2nd only", "neither", "p")
+    columns = ("first", "second", "victims", "both right", "1st only", "2nd only", "neither", "p")
     rows = tuple((p.first.label, p.second.label, *_counts(p), wording.p_words(p)) for p in zoo.pairs)
     return Grid(_PAIRS, columns, rows)
 
@@ -143,18 +146,19 @@ def _counts(pair: Pair) -> tuple[str, ...]:
 
 
 def _matrix(zoo: ZooTable) -> Grid:
-    found = {(pair.first.key, pair.second.key): wording.pair_words(pair) for pair in zoo.pairs}
+    cells = {(pair.first.key, pair.second.key): wording.pair_words(pair) for pair in zoo.pairs}
     keys = [cell.method.key for cell in zoo.cells]
     rows = tuple(
-        (f"{number} {cell.method.label}", *(found.get((cell.method.key, key), "") for key in keys[1:]))
+        (f"{number} {cell.method.label}", *(cells.get((cell.method.key, key), "") for key in keys[1:]))
         for number, cell in enumerate(zoo.cells, start=1)
     )
     columns = ("method", *(str(number) for number in range(2, len(keys) + 1)))
-    return Grid(_PAIRS, columns, rows, "Victims that only the row's method got right : only the column's; below, p.")
+    note = "Number of victims that only the row's method got right : only the column's method; below it, the p value."
+    return Grid(_PAIRS, columns, rows, note)
 
 
 def _methods(table: Table) -> Section:
-    found: dict[tuple[str, str], Method] = {cell.method.key: cell.method for cell in _cells(table)}
+    by_key: dict[tuple[str, str], Method] = {cell.method.key: cell.method for cell in _cells(table)}
     rows = tuple(
         (
             m.label,
@@ -164,9 +168,9 @@ def _methods(table: Table) -> Section:
             m.config_hash[:8],
             formats.changed_words(m.changed) or formats.NONE,
         )
-        for m in found.values()
+        for m in by_key.values()
     )
-    columns = ("method", "detector", "asks for", "budget", "config", "differs in")
+    columns = ("method", "detector", "service", "budget", "config", "differs in")
     return Section("Methods", "", (Grid("", columns, rows),))
 
 
@@ -184,4 +188,4 @@ def _cells(table: Table) -> Iterator[Cell]:
 def _slides() -> Section:
     rows = tuple((name, *map(_right, by_zoo.values())) for name, by_zoo in slides_table().items())
     grid = Grid("", ("method", *MODELS), rows)
-    return Section("The slides' figures, other victims", CONTEXT, (grid,))
+    return Section("Figures from the slides, for other victims", CONTEXT, (grid,))

@@ -1,4 +1,4 @@
-"""Which methods the lines are about, and what to call them so that no two on one zoo are called the same."""
+"""The methods in result lines, with labels that are unique on every zoo."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from studies.scan.overrides import leaves
 from studies.study.result_line import ResultLine
 
 _HASH_SHOWN = 8
-"""Characters of a hash in a label."""
+"""Number of characters of a hash in a label."""
 
-_SAID = ("budget", "oracle")
-"""Entries of a config that a method tells by themselves."""
+_OWN_FIELDS = ("budget", "oracle")
+"""Entries of a config that a method has as fields of its own."""
 
 
 def key_of(line: ResultLine) -> Key:
@@ -26,9 +26,9 @@ def key_of(line: ResultLine) -> Key:
 
 
 def methods(lines: Sequence[ResultLine], titles: Mapping[str, str]) -> dict[Key, Method]:
-    """Every method by its key, in the order of the titles, others after them in the order of the lines.
+    """Every method by its key, in the order of `titles`, then in the order of the lines.
 
-    titles: of detectors, by name; one without a title goes by its name.
+    titles: the titles of detectors by name; a detector without a title is called by its name.
     """
     firsts: dict[Key, ResultLine] = {}
     zoos: dict[str, set[Key]] = defaultdict(set)
@@ -46,7 +46,7 @@ def methods(lines: Sequence[ResultLine], titles: Mapping[str, str]) -> dict[Key,
 
 
 def _forms(line: ResultLine, title: str) -> tuple[str, ...]:
-    """What a method may be called, the shortest first; repeats of one method are told by their seed."""
+    """The possible labels of a method, shortest first; repetitions of a method are distinguished by their seed."""
     short = ", ".join(filter(None, (title, _service(line).removeprefix("scores"))))
     budget = _budget(line)
     longer = short if budget is None else f"{short}, {number(budget)} queries"
@@ -55,7 +55,7 @@ def _forms(line: ResultLine, title: str) -> tuple[str, ...]:
 
 
 def _label(key: Key, forms: Mapping[Key, Sequence[str]], zoos: Iterable[set[Key]]) -> str:
-    """The shortest form that no other method has on a zoo where this one was tried; the longest where all clash."""
+    """The shortest form that no other method has on a zoo where this one was used; the longest where all clash."""
     beside = set().union(*(keys for keys in zoos if key in keys)) - {key}
     for turn, form in enumerate(forms[key]):
         if all(forms[other][turn] != form for other in beside):
@@ -74,15 +74,15 @@ def _budget(line: ResultLine) -> int | None:
 
 
 def _changed(firsts: Mapping[Key, ResultLine]) -> dict[Key, tuple[tuple[str, str], ...]]:
-    """For each method the settings in which those of its detector are not all alike."""
+    """For each method, the settings in which the methods with the same detector differ."""
     settings = {key: _settings(line.config) for key, line in firsts.items()}
-    told = {}
+    changed = {}
     for key, own in settings.items():
         others = [settings[other] for other in settings if other[0] == key[0]]
-        told[key] = tuple((name, value) for name, value in own.items() if any(o.get(name) != value for o in others))
-    return told
+        changed[key] = tuple((name, value) for name, value in own.items() if any(o.get(name) != value for o in others))
+    return changed
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, str]:
-    rest = {name: value for name, value in config.items() if name not in _SAID}
+    rest = {name: value for name, value in config.items() if name not in _OWN_FIELDS}
     return {name: json.dumps(value) for name, value in leaves(rest)}

@@ -1,4 +1,4 @@
-"""The slides' own table, to stand beside ours: other victims, other data, other budgets."""
+"""The table printed in the slides, shown beside ours although victims, data and budgets differ."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from types import MappingProxyType
 from studies.statistics import Share, share
 
 CONTEXT = (
-    "Context only: what the slides of B3D's authors print (Dong et al., ICCV 2021) for other victims, on other data and"
-    " at other budgets. Nothing here reproduces it. The intervals are ours, of their percentages and their numbers of"
-    " models."
+    "For context only: the figures in the slides of B3D's authors (Dong et al., ICCV 2021), for other victims, other"
+    " data and other budgets. Nothing here reproduces them. The intervals are ours, computed from their percentages and"
+    " numbers of models."
 )
 
 MODELS = MappingProxyType({"CIFAR-10": 200, "GTSRB": 172, "ImageNet": 200})
-"""Models of each zoo of the slides: 50 clean and 150 backdoored, 43 and 129, 50 and 150."""
+"""Number of models in each zoo of the slides: 50 clean and 150 backdoored, 43 and 129, 50 and 150."""
 
 _RIGHT = MappingProxyType(
     {
@@ -23,11 +23,11 @@ _RIGHT = MappingProxyType(
         "B3D-SS": (195, 172, 191),  # 97.5, 100.0, 95.5 %
     }
 )
-"""Verdicts right, by method and zoo."""
+"""Number of correct verdicts, by method and zoo."""
 
 
 def slides_table() -> dict[str, dict[str, Share]]:
-    """By method and zoo, the slides' accuracy with its Wilson interval."""
+    """The detection accuracy in the slides by method and zoo, with its Wilson interval."""
     return {
         method: {zoo: share(hits, models) for (zoo, models), hits in zip(MODELS.items(), right, strict=True)}
         for method, right in _RIGHT.items()

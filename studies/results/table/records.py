@@ -1,4 +1,4 @@
-"""What the table of detectors says, as frozen records: gathered from lines of results, and rendered without them."""
+"""The records of the table of detectors: frozen data, gathered from result lines and rendered without them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from studies.statistics import Ranking, Share, Spread
 By: TypeAlias = Literal["size", "attack", "architecture"]
 
 Key: TypeAlias = tuple[str, str]
-"""What a method is known by: detector and config_hash."""
+"""The identity of a method: detector and config_hash."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A detector with its settings, the row of a table.
+    """A detector with its settings, which is a row of a table.
 
-    label: unlike that of any other method on the same zoo; the same detector has one label over all zoos, even where
-    its settings or its budget differ. service: what the oracle tells, in words; empty for a white box. budget: queries
-    a victim, None for no limit. changed: settings, by dotted name, that set it apart from others of that detector.
+    label: unique on every zoo; a detector keeps its label over all zoos, even where its settings or its budget differ.
+    service: the oracle's answers, in words; empty for a white-box detector. budget: query budget per victim, None for
+    no limit. changed: settings, by dotted name, that differ from those of other methods with the same detector.
     """
 
     label: str
@@ -37,7 +37,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Rates:
-    """What a method called backdoored. caught: of the backdoored victims (TPR); accused: of the clean ones (FPR)."""
+    """Verdicts `backdoored` of a method. caught: among backdoored victims (TPR); accused: among clean ones (FPR)."""
 
     caught: Share
     accused: Share
@@ -45,7 +45,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Cost:
-    """What scans cost, by what the victims were: queries, or images through the model one way."""
+    """The cost of scans by the truth about their victims, in queries or in forward or backward passes of images."""
 
     backdoored: Spread
     clean: Spread
@@ -54,12 +54,12 @@ class Cost:
 
 @dataclass(frozen=True)
 class Cell:
-    """One method on one zoo.
+    """The figures of one method on one zoo.
 
-    scans: victims it was tried on. right: verdicts that are the truth; `undecided` and `invalid` never are. target: of
-    the backdoored victims it caught, those where it flags a target class; only_target: and no class that is none.
-    image_queries: those of all queries that went into making images. forward, backward: None where none are counted,
-    as for a black box. seconds: of the scans. image_sets: different sets of images that it was given.
+    scans: number of scanned victims. right: correct verdicts; `undecided` and `invalid` never are. target: detected
+    backdoored victims of which a target class is flagged. only_target: those of which no other class is flagged.
+    image_queries: queries spent on making images, of all scans. forward, backward: None where passes are not counted,
+    as for a black-box detector. seconds: wall time per scan. image_sets: number of different sets of images used.
     """
 
     method: Method
@@ -81,7 +81,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two methods on the victims that both were tried on, and the p value of McNemar's exact test (two-sided)."""
+    """Two methods on the victims that both scanned, and the p value of McNemar's exact two-sided test."""
 
     first: Method
     second: Method
@@ -93,12 +93,13 @@ class Pair:
 
     @property
     def neither(self) -> int:
+        """Number of victims that neither method classifies correctly."""
         return self.victims - self.both - self.only_first - self.only_second
 
 
 @dataclass(frozen=True)
 class BreakdownRow:
-    """One method; rates: a record for each group, in their order."""
+    """One method in a breakdown. rates: one record per group, in the order of the groups."""
 
     method: Method
     rates: tuple[Rates, ...]
@@ -106,7 +107,7 @@ class BreakdownRow:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """What each method caught in each group of victims. groups: names, clean victims last where they are one."""
+    """TPR and FPR of each method per group of victims. groups: their names; a group of clean victims comes last."""
 
     by: By
     groups: tuple[str, ...]
@@ -115,9 +116,9 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class Configurations:
-    """How many configurations were ever tried on a zoo: the more, the more the best of them owes to luck.
+    """How many configurations were ever tried on a zoo: the more, the more the best of them owes to chance.
 
-    detectors: (name as in the lines, configurations). ledgers: files read besides lines.
+    detectors: (name in the result lines, number of configurations). ledgers: number of ledgers read besides the lines.
     """
 
     detectors: tuple[tuple[str, int], ...]
@@ -127,9 +128,10 @@ class Configurations:
 
 @dataclass(frozen=True)
 class Victims:
-    """The victims of a zoo that any line is about, `count` of them. strata, attacks, architectures: (name, victims).
+    """The victims of a zoo that have a result line. strata, attacks, architectures: (name, number of victims).
 
-    clean_accuracy, implant_success: (lowest, highest); the latter None without a backdoored victim.
+    clean_accuracy: lowest and highest accuracy on clean images. implant_success: lowest and highest attack success rate
+    (ASR), None without a backdoored victim.
     """
 
     count: int
@@ -147,7 +149,7 @@ class Victims:
 
 @dataclass(frozen=True)
 class ZooTable:
-    """All that the lines say about one zoo."""
+    """All figures of one zoo."""
 
     zoo: str
     victims: Victims
@@ -159,7 +161,7 @@ class ZooTable:
 
 @dataclass(frozen=True)
 class Table:
-    """The zoos of one split. left_out: (split, lines) of the others, which are never pooled with it."""
+    """The zoos of one split. left_out: (split, number of lines) of other splits, which are never pooled with it."""
 
     split: ZooSplit
     zoos: tuple[ZooTable, ...]

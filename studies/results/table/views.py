@@ -1,4 +1,4 @@
-"""A table as one HTML page that needs nothing but itself, in the style of a report."""
+"""A table as one self-contained HTML page in the style of a report, and as text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from studies.results.table.records import Table
 
 
 def page(table: Table) -> str:
-    """The page. Equal records give equal text: no date, no random name."""
+    """The page; it holds no date and no random name, so equal records give equal text."""
     return (
         environment()
         .get_template("table.html.j2")
@@ -28,7 +28,7 @@ def page(table: Table) -> str:
 
 
 def text(table: Table, width: int) -> str:
-    """The whole table, `width` columns wide at most."""
+    """The whole table as text that is at most `width` columns wide."""
     blocks = [block for section in sections(table) for block in section_blocks(section, width)]
     return joined(
         [*blocks, notes(wording.READING, width), filled(formats.left_out_words(table.split, table.left_out), width)]

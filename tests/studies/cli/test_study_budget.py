@@ -22,12 +22,12 @@ def test_text_is_the_default(
     results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")  # a narrow terminal folds its cells
-    assert main(["study", "budget", str(results), "--detector", "b3d", "--budgets", "4000,1000"]) == 0
+    assert main(["study", "budget", str(results), "--detector", "probe", "--budgets", "4000,1000"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("Verdicts by query budget, split report\n")
     assert "4/4 100% (51-100)" in said
     assert "nc" not in said.split()
-    assert "Lines left out: 2 of tune" in " ".join(said.split())
+    assert "Lines left out: 2 of split tune" in " ".join(said.split())
 
 
 def test_other_forms_and_a_figure(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,16 +62,16 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     refused: list[tuple[list[str], int, str]] = [
         ([str(tmp_path / "missing.jsonl")], 4, "cannot be read"),
-        ([str(empty)], 2, "no line of the split report"),
+        ([str(empty)], 2, "no result line is of split report"),
         ([str(results), "--split", "calibrate"], 2, "try --split report, --split tune"),
-        ([str(results), "--zoo", "none"], 2, "there are small"),
-        ([str(results), "--detector", "none"], 2, "there are b3d, nc"),
+        ([str(results), "--zoo", "none"], 2, "choose from small"),
+        ([str(results), "--detector", "none"], 2, "choose from probe, nc"),
         ([str(results), "--budgets", "3k"], 2, "--budgets '3k': write numbers of queries"),
         ([str(results), "--budgets", "0"], 2, "give 1 or more"),
         ([str(results), "--undecided-as", "right"], 2, "--undecided-as"),
         ([str(results), "--figure", str(tmp_path / "a.pdf")], 2, "ends in .png or .svg"),
-        ([str(results), "--figure", str(tmp_path / "none" / "a.png")], 5, "there is no folder"),
-        ([str(results), "--out", str(results)], 2, "the lines are read from there"),
+        ([str(results), "--figure", str(tmp_path / "none" / "a.png")], 5, "does not exist; create it"),
+        ([str(results), "--out", str(results)], 2, "is an input file"),
     ]
     for args, code, said in refused:
         assert main(["study", "budget", *args]) == code, args

@@ -22,7 +22,7 @@ def test_text_is_the_default(results: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["study", "table", str(results)]) == 0
     said = capsys.readouterr().out
     assert "4/4 100% (51-100)" in said
-    assert "Lines left out: 2 of tune" in " ".join(said.split())
+    assert "Lines left out: 2 of split tune" in " ".join(said.split())
 
 
 def test_other_forms_are_asked_for_or_named_by_the_file(
@@ -42,8 +42,8 @@ def test_other_forms_are_asked_for_or_named_by_the_file(
 def test_a_zoo_and_a_breakdown_may_be_named(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "table", str(results), "--zoo", "small", "--by", "attack"]) == 0
     said = capsys.readouterr().out
-    assert "Caught, by attack" in said
-    assert "Caught, by architecture" not in said
+    assert "Detected victims, by attack" in said
+    assert "Detected victims, by architecture" not in said
 
 
 def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
@@ -57,18 +57,18 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
         ([str(tmp_path / "missing.jsonl")], 4, "cannot be read"),
         ([str(torn)], 4, "torn.jsonl, line 10: torn"),
         ([str(results), "--split", "calibrate"], 2, "try --split report, --split tune"),
-        ([str(results), "--zoo", "none"], 2, "there are small"),
+        ([str(results), "--zoo", "none"], 2, "choose from small"),
         ([str(results), "--by", "colour"], 2, "--by"),
         ([str(results), "--ledgers", str(tmp_path / "none")], 5, "no folder of ledgers"),
-        ([str(results), "--out", str(results)], 2, "the lines are read from there"),
-        ([str(results), "--out", str(other)], 5, "there already"),
-        ([str(results), "--out", str(tmp_path)], 5, "a folder"),
+        ([str(results), "--out", str(results)], 2, "is an input file"),
+        ([str(results), "--out", str(other)], 5, "exists already"),
+        ([str(results), "--out", str(tmp_path)], 5, "is a folder"),
         (
             [str(results), "--out", str(tmp_path / "table.xlsx")],
             2,
-            "ends in .txt, .csv, .json, .html, or say the --format",
+            "ends in .txt, .csv, .json, .html, or give --format",
         ),
-        ([str(results), "--out", str(tmp_path / "none" / "a.html")], 5, "there is no folder"),
+        ([str(results), "--out", str(tmp_path / "none" / "a.html")], 5, "does not exist; create it"),
     ]
     for args, code, said in refused:
         assert main(["study", "table", *args]) == code, args

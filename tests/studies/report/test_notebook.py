@@ -113,7 +113,7 @@ def test_measures_are_drawn_of_their_victims_on_the_axes_given(tmp_path: Path) -
     axes = Figure().subplots()
     assert plot_budget(results(tmp_path, "bbbc"), "fpr", ax=axes) is axes
     assert points(axes)[0][-1][1] == 100.0  # both clean victims
-    assert axes.get_ylabel().endswith("% of 2")
+    assert axes.get_ylabel().endswith("% (n = 2)")
     assert legend(axes) == ["probe"]
 
 
@@ -125,14 +125,14 @@ def test_several_zoos_are_named_to_be_pooled(tmp_path: Path) -> None:
     assert plot_budget(read_results(file), zoos=["other"]).get_title() == "other, split report"
     pooled = plot_budget(read_results(file), zoos=["small", "other"])
     assert pooled.get_title() == "small + other (pooled), split report"
-    assert pooled.get_ylabel().endswith("of 4")
+    assert pooled.get_ylabel().endswith("(n = 4)")
     with pytest.raises(ConfigError, match="none"):
         plot_budget(read_results(file), zoos=["none"])
 
 
 def test_white_boxes_have_a_table_and_no_curve(tmp_path: Path) -> None:
     white = results(tmp_path, "cb", detector="neural-cleanse-quick", white_box=True, queries=0)
-    with pytest.raises(ConfigError, match="black box"):
+    with pytest.raises(ConfigError, match="black-box"):
         plot_budget(white)
     assert "2/2" in white._repr_html_()
 

@@ -56,7 +56,7 @@ def test_every_service_has_a_panel(measure: Measure, tmp_path: Path) -> None:
     told = [one for given in settings for name in ("a", "b") for one in lines("cbbc", detector=name, config=given)]
     study = gather_budget([write(tmp_path / "a.jsonl", told)], BudgetConfig(by_service=True))
     said = draw(study, "svg", measure).decode()
-    for title in ("scores", "rounded to 2 places", "top 3", "label alone"):
+    for title in ("scores", "rounded to 2 decimals", "top-3", "label-only"):
         assert f"<!-- {title} -->" in said, title
     for colour in COLOURS[:2]:
         assert said.count(f"stroke: {colour}") >= len(behind) + 1  # and in the legend

@@ -42,9 +42,9 @@ def test_text_tells_every_figure(tmp_path: Path) -> None:
     (row,) = (row for row in rows if row[:2] == ["2,000", "2/4 50% (15-85)"])
     assert (row[2:5], row[5][:4]) == (["1/2 (9-91)", "0/2 (0-66)", "2/4"], "0.88")
     flat = " ".join(said.split())
-    assert "counts as wrong, and as no accusation" in flat
-    assert "sa ends at 1,000 queries: its scans tell nothing of 2 victims beyond." in flat
-    assert "white boxes ask nothing: nc." in flat
+    assert "counts as wrong, but not as a false positive" in flat
+    assert "sa ends at 1,000 queries, since the verdicts on 2 victims at larger budgets are unknown." in flat
+    assert "white-box detectors send no queries: nc." in flat
     assert "(--undecided-as clean)" in text(study(tmp_path, undecided_as="clean"), 100)
 
 
@@ -52,10 +52,12 @@ def test_a_scan_in_stages_says_what_its_accuracy_is(tmp_path: Path) -> None:
     staged = config() | {"stages": [{"search": {}}]}
     given = write(tmp_path / "a.jsonl", lines("cb", config=staged))
     flat = " ".join(text(gather_budget([given]), 100).split())
-    assert "probe ends at 300,000 queries: its scans tell nothing of 1 victim beyond. probe scans in stages" in flat
-    assert "and as no accusation. So probe may be right earlier (--exact staged)." in flat
+    ends = "probe ends at 300,000 queries, since the verdicts on 1 victim at larger budgets are unknown."
+    assert f"{ends} probe scans in several stages" in flat
+    bound = "The accuracy of probe is therefore a lower bound (--exact staged computes it exactly)."
+    assert f"but not as a false positive. {bound}" in flat
     clean = text(gather_budget([given], BudgetConfig(undecided_as="clean")), 100)
-    assert "may be right earlier" not in clean
+    assert "is therefore a lower bound" not in clean
 
 
 def test_services_stand_beside_each_other(tmp_path: Path) -> None:
@@ -64,18 +66,18 @@ def test_services_stand_beside_each_other(tmp_path: Path) -> None:
     (panel,) = (found := gather_budget([write(tmp_path / "a.jsonl", told)], BudgetConfig(by_service=True))).panels
     assert (panel.services, {curve.name for curve in panel.curves}) == (("scores", "top5", "label"), {"probe"})
     said = text(found, 100).splitlines()
-    first = said.index("probe: verdicts right, in %, by what the service tells")
-    assert [row.split("  ")[0].strip() for row in said[first + 3 : first + 6]] == ["scores", "top 5", "label alone"]
+    first = said.index("probe: detection accuracy in %, by service")
+    assert [row.split("  ")[0].strip() for row in said[first + 3 : first + 6]] == ["scores", "top-5", "label-only"]
 
 
 @pytest.mark.parametrize(
     ("service", "said"),
     [
-        ("quantized, top_k 1", "uint8 images, top 1"),
-        ("top12", "top 12"),
-        ("decimals 2", "rounded to 2 places"),
+        ("quantized, top_k 1", "uint8 images, top-1"),
+        ("top12", "top-12"),
+        ("decimals 2", "rounded to 2 decimals"),
         ("quantized, score_noise 0.05", "uint8 images, score noise 0.05"),
-        ("quantized, label_only", "uint8 images, label alone"),
+        ("quantized, label_only", "uint8 images, label-only"),
     ],
 )
 def test_a_service_has_a_title(service: str, said: str) -> None:
@@ -86,8 +88,12 @@ def test_money_is_told_where_there_is_a_price(tmp_path: Path) -> None:
     given = write(tmp_path / "a.jsonl", lines("cbbc"))
     found = gather_budget([given], BudgetConfig(price=2.0, budgets=(500, 2500)))
     rows = [re.split(r"\s{2,}", row.strip()) for row in text(found, 100).splitlines()]
-    after = rows.index(["Cost a victim in money, mean, by budget"])
-    assert rows[after + 3 : after + 6] == [["probe", "1", "4"], ["at most", "1", "5"], ["2 for a thousand queries."]]
+    after = rows.index(["Mean cost per victim, by budget"])
+    assert rows[after + 3 : after + 6] == [
+        ["probe", "1", "4"],
+        ["at most", "1", "5"],
+        ["The price is 2 per thousand queries."],
+    ]
     first, second = csv.DictReader(StringIO(to_csv(found)))
     assert (first["cost_mean"], second["cost_mean"], second["cost_most"]) == ("1.0", "4.0", "5.0")
     assert second["spent"] == "2000.0"

@@ -18,7 +18,7 @@ from db.tables import APPLICATION_ID
 from simkit.errors import DataError
 from simkit.progress import unheard
 from studies.cli.main import main
-from studies.results.budget.from_ledgers import read, read_all, tasks, words_of
+from studies.results.budget.from_ledgers import read, read_all, tasks, verdicts_of
 from studies.results.budget.gather import BudgetConfig, gather_budget
 from studies.results.budget.matching_ledgers import Ledgers
 from studies.results.budget.verdict_at_budget import verdict_at
@@ -54,7 +54,7 @@ def folder(demo_victims: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_a_word_is_what_a_scan_with_that_budget_says(folder: Path, demo_victims: Path, tmp_path: Path) -> None:
     lines = read_lines(folder / "results.jsonl")
-    found = words_of(lines, Ledgers((folder / "ledgers",), "all"), AT, unheard)
+    found = verdicts_of(lines, Ledgers((folder / "ledgers",), "all"), AT, unheard)
     assert {unit[4] for unit in found} == {"race", "random-patch"}  # the other is no scan, and whole or nothing
     assert 0 < sum(len(words) for words in found.values()) < 4 * len(AT)  # a budget that is surely enough is not read
     real = {b: scanned(demo_victims / "zoo", tmp_path / str(b), b, "race", "random-patch") for b in AT[:-1]}
@@ -97,9 +97,9 @@ def test_what_cannot_be_read_is_told(folder: Path, tmp_path: Path) -> None:
         tasks(lines, Ledgers((tmp_path / "none",), "all"), AT)
     other = Ledgers((folder / "ledgers",), "all", str(tmp_path / "none"))
     with pytest.raises(DataError, match="none"):
-        words_of(lines, other, AT, unheard)
+        verdicts_of(lines, other, AT, unheard)
     (first, *_) = tasks(lines, other, AT)
-    assert (read(first).words, bool(read(first).problem)) == ({}, True)
+    assert (read(first).verdicts, bool(read(first).problem)) == ({}, True)
 
 
 def test_a_scan_that_cannot_be_read_is_warned_of_and_stays_as_its_line_says(
@@ -112,8 +112,8 @@ def test_a_scan_that_cannot_be_read_is_warned_of_and_stays_as_its_line_says(
     exact = ["--ledgers", str(tmp_path / "ledgers"), "--exact", "all"]
     assert main(["study", "budget", str(folder / "results.jsonl"), *exact, "--format", "json"]) == 0
     said = capsys.readouterr()
-    assert "simkit: warning: 1 of " in said.err
-    assert "scans are as their lines say;" in said.err
+    assert "simkit: warning: the verdicts of 1 of " in said.err
+    assert "scans are taken from their result lines;" in said.err
     json.loads(said.out)
 
 
@@ -136,8 +136,8 @@ def test_a_reader_that_dies_costs_its_scan_alone(folder: Path) -> None:
     deadly = replace(found[0], data=cast(str, Deadly()))
     told: list[int] = []
     first, second = read_all([deadly, found[1]], 2, lambda done, _of, _note="": told.append(done))
-    assert (first.words, "process died" in first.problem) == ({}, True)
-    assert (second.problem, bool(second.words)) == ("", True)
+    assert (first.verdicts, "process died" in first.problem) == ({}, True)
+    assert (second.problem, bool(second.verdicts)) == ("", True)
     assert told == [1, 2]
 
 

@@ -115,7 +115,9 @@ def test_white_boxes_have_no_place(tmp_path: Path) -> None:
     assert ([curve.label for curve in panel.curves], panel.left_out) == (["probe"], ("nc",))
     own = lines("cb", detector="own:W", white_box=True, queries=0)
     assert study(tmp_path, [*four(), *own]).panels[0].left_out == ("own:W",)
-    with pytest.raises(ConfigError, match="no line with queries: nc looks at weights; add lines of a black box"):
+    with pytest.raises(
+        ConfigError, match="no result line has queries: nc is white-box; add lines of a black-box detector"
+    ):
         study(tmp_path, white)
 
 
@@ -173,7 +175,7 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     assert study(tmp_path, tuned).split == "tune"
     with pytest.raises(ConfigError, match="--split tune"):
         study(tmp_path, tuned, split="report")
-    with pytest.raises(ConfigError, match="--detector none: no line of it; there are probe"):
+    with pytest.raises(ConfigError, match="--detector none: no result line is of it; choose from probe"):
         study(tmp_path, four(), detectors=("probe", "none"))
     with pytest.raises(ConfigError, match="0 queries; give 1 or more"):
         BudgetConfig(budgets=(100, 0))

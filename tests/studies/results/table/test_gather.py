@@ -43,12 +43,12 @@ def test_splits_are_never_pooled(tmp_path: Path) -> None:
     assert found.zoos[0].cells[0].scans == 2
     assert found.zoos[0].tries.configurations == 1
     assert table(tmp_path, told, Wanted(split="tune")).zoos[0].cells[0].undecided == share(3, 3)
-    with pytest.raises(ConfigError, match="no line of the split report; try --split tune"):
+    with pytest.raises(ConfigError, match="no result line is of split report; try --split tune"):
         table(tmp_path, tuned, Wanted(split="report"))
     two = [one.model_copy(update={"split": "calibrate", "zoo": "large"}) for one in tuned]
-    with pytest.raises(ConfigError, match="no line of the split report; try --split tune, --split calibrate"):
+    with pytest.raises(ConfigError, match="no result line is of split report; try --split tune, --split calibrate"):
         table(tmp_path, [*tuned, *two])
-    with pytest.raises(ConfigError, match=r"no line of the split report$"):
+    with pytest.raises(ConfigError, match=r"no result line is of split report$"):
         table(tmp_path, [])
 
 
@@ -62,7 +62,9 @@ def test_the_only_split_there_is_needs_no_name(tmp_path: Path) -> None:
 def test_a_zoo_may_be_named(tmp_path: Path) -> None:
     told = [*lines("cb"), *other_zoo()]
     assert [zoo.zoo for zoo in table(tmp_path, told, Wanted(zoos=("large",))).zoos] == ["large"]
-    with pytest.raises(ConfigError, match="--zoo none: no line of the split report; there are small, large"):
+    with pytest.raises(
+        ConfigError, match="--zoo none: no result line of split report is of it; choose from small, large"
+    ):
         table(tmp_path, told, Wanted(zoos=("none",)))
 
 

@@ -52,21 +52,21 @@ def test_the_figures_of_one_zoo(tmp_path: Path) -> None:
     assert nc[1] == ["nc", "2/2 (34-100)", "2/2 (34-100)", "1/6", "0/6", "2"]
     assert probe[2] == ["probe", "4.00k / 6.00k", "3.00k / 5.00k", "3.50k / 6.00k", "21.0k"]
     assert ["probe", "nc", "6", "3", "3", "0", "0", "0.250"] in probe
-    assert "42,000 queries in all." in said
-    assert "1 configuration was tried on this zoo by these lines" in said
+    assert "42,000 queries in total." in said
+    assert "1 configuration was tried on this zoo: " in said
 
 
 def test_zoos_are_compared_first(tmp_path: Path) -> None:
     said = told(tmp_path, [*lines("cb"), *attacked(detector="nc")])
-    assert said.startswith("Verdicts right, report zoos\n")
+    assert said.startswith("Detection accuracy, report zoos\n")
     assert cells(said, "nc")[0] == ["nc", "-", "8/8 100% (68-100)"]
 
 
 def test_what_is_not_the_same_for_all_is_told(tmp_path: Path) -> None:
     said = told(tmp_path, [*lines("cbcb"), line(1, detector="nc", score=None)])
-    assert "nc was tried on 1 of 4 victims; nc gave no score for 1." in said
+    assert "nc scanned 1 of 4 victims; nc gave no score for 1 of them." in said
     assert "sets of images" not in said
-    assert "probe was given 2 sets of images." in told(tmp_path, [*lines("cb"), line(2, data_hash="others")])
+    assert "probe used 2 different sets of images." in told(tmp_path, [*lines("cb"), line(2, data_hash="others")])
 
 
 def test_white_boxes_are_paid_in_passes(tmp_path: Path) -> None:
@@ -75,14 +75,14 @@ def test_white_boxes_are_paid_in_passes(tmp_path: Path) -> None:
     assert cells(said, "nc, forward") == [["nc, forward", *["3.00k / 3.00k"] * 3, "6.00k"]]
     assert cells(said, "nc, backward") == [["nc, backward", *["1.00k / 1.00k"] * 3, "2.00k"]]
     assert cells(said, "probe")[2][-1] == "14"
-    assert "Queries a victim" not in told(tmp_path, white)
-    assert "for images" not in told(tmp_path, lines("cb"))
+    assert "Queries per victim" not in told(tmp_path, white)
+    assert "to make images" not in told(tmp_path, lines("cb"))
 
 
 def test_a_white_box_that_does_not_count_is_no_black_box(tmp_path: Path) -> None:
     said = told(tmp_path, [*lines("cb", detector="own", white_box=True, queries=0), *lines("cb")])
     assert cells(said, "own")[-1][2:4] == ["weights", "-"]
-    assert "own" not in said.partition("Queries a victim")[2].partition("queries in all")[0]
+    assert "own" not in said.partition("Queries per victim")[2].partition("queries in total")[0]
 
 
 def test_with_many_methods_pairs_are_a_matrix(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_with_many_methods_pairs_are_a_matrix(tmp_path: Path) -> None:
 
 def test_the_slides_stand_apart(tmp_path: Path) -> None:
     said = told(tmp_path, lines("cb"))
-    after = said.partition("The slides' figures, other victims")[2]
+    after = said.partition("Figures from the slides, for other victims")[2]
     assert "Nothing here reproduces" in " ".join(after.split())
     assert cells(after, "B3D-SS")[0][1:] == ["195/200 97.5% (94-99)", "172/172 100% (98-100)", "191/200 95.5% (92-98)"]
 
@@ -110,6 +110,6 @@ def test_no_width_cuts_anything_off(tmp_path: Path, width: int) -> None:
     grids = [grid for section in sections(table) for grid in section.grids]
     rows_told = [row for grid in grids for row in (grid.columns, *grid.rows)]
     assert [word for row in rows_told for word in words_of(row) if word not in said] == []
-    by_attack = said.partition("Caught, by attack")[2].partition("Caught, by architecture")[0]
+    by_attack = said.partition("Detected victims, by attack")[2].partition("Detected victims, by architecture")[0]
     assert len(re.findall(r"\d/\d", by_attack)) == 3 * (len(ATTACKS) + 1)
     assert by_attack.count("method") == (1 if width == 160 else 2)  # a grid too wide goes on below, not in broken names

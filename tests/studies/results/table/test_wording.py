@@ -80,7 +80,7 @@ def test_victims_in_one_sentence() -> None:
     patches = (("1x1", 2), ("2x2", 1))
     patched = Victims(4, 1, patches, (("badnets", 3),), (("conv4", 4),), (0.701, 0.76), (0.9, 0.901))
     said = "4 victims: 3 backdoored (2 1x1, 1 2x2), 1 clean; 4 conv4; clean accuracy 70 to 76 %"
-    assert wording.victims_words(patched) == f"{said}; implants succeed in 90 %."
+    assert wording.victims_words(patched) == f"{said}; ASR 90 %."
     clean = Victims(1, 1, (), (), (("conv4", 1),), (0.7, 0.7), None)
     assert wording.victims_words(clean) == "1 victim: 0 backdoored, 1 clean; 1 conv4; clean accuracy 70 %."
     mixed = Victims(
@@ -90,9 +90,9 @@ def test_victims_in_one_sentence() -> None:
 
 
 def test_tries_in_one_sentence() -> None:
-    one = "1 configuration was tried on this zoo by these lines: b3d 1."
+    one = "According to these result lines, 1 configuration was tried on this zoo: b3d 1."
     assert wording.tries_words(Configurations((("b3d", 1),), 1, 0)) == one
-    many = "3 configurations were tried on this zoo by these lines and 9 ledgers: A 2, B 1."
+    many = "According to these result lines and 9 ledgers, 3 configurations were tried on this zoo: A 2, B 1."
     assert wording.tries_words(Configurations((("A", 2), ("B", 1)), 3, 9)) == many
 
 
@@ -101,5 +101,5 @@ def test_settings_and_lines_left_out() -> None:
     assert formats.changed_words(changed) == "a=1, b=1, c=1, and 2 more"
     assert formats.changed_words(()) == ""
     assert formats.left_out_words("report", ()) == ""
-    said = "Shown is the split report alone. Lines left out: 3 of tune (--split shows them)."
+    said = "Only the split report is shown. Lines left out: 3 of split tune (use --split to show them)."
     assert formats.left_out_words("report", (("tune", 3),)) == said
