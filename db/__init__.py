@@ -1,4 +1,4 @@
-"""Everything that is stored: ledgers, and how they are written, read, checked, exported and merged."""
+"""Storage: ledgers, and how they are written, read, checked, exported and merged."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["open"]
 
 
 def open(path: str | PathLike[str]) -> Reader:
-    """The ledger at `path` to look at, also while a scan writes it; see `db.reader.Reader`.
+    """Open the ledger at `path` for reading, even while a scan writes it; see `db.reader.Reader`.
 
-    Raises NotALedger, StorageError where there is no ledger.
+    Raises NotALedger, or StorageError if there is no ledger.
     """
     from db.reader import Reader  # here: pandas takes a while, and not everyone who imports `db` reads
 

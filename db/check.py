@@ -1,4 +1,4 @@
-"""Is a ledger sound? Everything that is counted is counted again."""
+"""Checks whether a ledger is intact: checksums, and every stored count against a new count."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from db.tables import SCHEMA, VERSION_TABLE, schema
 
 _PAGE_CALLS = 32
 _MOST = 100
-"""A file with more mismatches than this is not read further."""
+"""The check stops after this many mismatches."""
 
-# each row of each query is one mismatch, in words
+# each row that one of these statements returns describes one mismatch
 _COUNTS = (
     "SELECT 'the view has ' || v.n || ' queries, the calls ' || c.n"
     " FROM (SELECT count(*) AS n FROM queries) AS v, (SELECT coalesce(sum(queries), 0) AS n FROM calls) AS c"
@@ -32,7 +32,7 @@ _COUNTS = (
     "SELECT 'run ' || v.run_id || ': the verdict says ' || v.refused || ' refused, the refusals ' || coalesce(f.n, 0)"
     " FROM verdicts AS v LEFT JOIN (SELECT run_id, sum(queries) AS n FROM refusals GROUP BY run_id) AS f"
     " ON f.run_id = v.run_id WHERE v.refused <> coalesce(f.n, 0)",
-    "SELECT 'run ' || v.run_id || ': the verdict says a cost of ' || v.cost || ', its price and spent queries another'"
+    "SELECT 'run ' || v.run_id || ': the verdict says a cost of ' || v.cost || ', not its price times spent'"
     " FROM verdicts AS v JOIN runs AS r ON r.id = v.run_id"
     " WHERE abs(v.cost - json_extract(r.oracle, '$.price_per_thousand') * v.spent / 1000) > 1e-9 * v.cost",
     "SELECT 'run ' || r.id || ': state ' || r.state || ' does not fit its verdict'"
@@ -48,27 +48,28 @@ _COUNTS = (
     " FROM verdicts WHERE (verdict = 'backdoored') <> (json_array_length(flagged) > 0)",
     "SELECT 'run ' || v.run_id || ': flags class ' || f.value || ', which has no trigger'"
     " FROM verdicts AS v JOIN runs AS r ON r.id = v.run_id, json_each(v.flagged) AS f"
-    # a scan flags by its triggers; another detector may name a class and have none to show
+    # a scan flags classes by their triggers; another detector may flag a class without a trigger
     " WHERE json_type(r.config, '$.detector') IS NULL"
     " AND NOT EXISTS (SELECT 1 FROM triggers AS t WHERE t.run_id = v.run_id AND t.target_class = f.value)",
 )
 
 
 def check(path: Path) -> list[str]:
-    """What is wrong with the ledger at `path`, in words, the first 100 at most; empty when it is sound.
+    """One sentence per mismatch in the ledger at `path`, at most 100; empty if the ledger is intact.
 
-    One read-only snapshot, a few calls in memory at a time; a file that cannot be read is a mismatch, not an error.
+    Reads one read-only snapshot with a few calls in memory at a time. A file that cannot be read is a mismatch and
+    raises no error.
     """
-    found: list[str] = []
+    mismatches: list[str] = []
     try:
         with reading(path, older=False) as connection:
             for mismatch in _mismatches(connection):
-                found.append(mismatch)
-                if len(found) == _MOST:
+                mismatches.append(mismatch)
+                if len(mismatches) == _MOST:
                     break
     except StorageError as error:
-        found.append(str(error))
-    return found
+        mismatches.append(str(error))
+    return mismatches
 
 
 def _mismatches(connection: Connection) -> Iterator[str]:
@@ -91,14 +92,14 @@ def _file(connection: Connection) -> Iterator[str]:
     made = {name: " ".join(sql.split()) for name, sql in stored}
     for name, sql in schema().items():
         if made.get(name) != sql:
-            yield f"schema: {name} is not as this simkit makes it"
+            yield f"schema: {name} differs from the schema of this simkit version"
     versions = [row[0] for row in connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}")]
     if versions != [f"{SCHEMA:04d}"]:
         yield f"schema: migrations {versions}, expected {SCHEMA:04d}"
 
 
 def _calls(connection: Connection) -> Iterator[str]:
-    """Checksums, lengths, and that numbers and ordinals go on without a gap in each run."""
+    """Checks checksums and lengths, and that the numbers and ordinals of each run have no gap."""
     sql = (
         "SELECT run_id, number, first, queries, codec, rows, answers, crc32,"
         " CASE WHEN json_valid(rows) THEN json_array_length(rows) END FROM calls ORDER BY run_id, number"
@@ -121,11 +122,11 @@ def _calls(connection: Connection) -> Iterator[str]:
 
 
 def _seals(connection: Connection) -> Iterator[str]:
-    """Rows of which anything at all is not as it was written."""
+    """Rows of which any value differs from what was written."""
     for table in SEALED:
         rows = connection.execution_options(yield_per=_PAGE_CALLS).exec_driver_sql(selection(table))
         for row in broken(rows):
-            yield f"{table}: row {row} is not as it was written"
+            yield f"{table}: row {row} differs from what was written"
 
 
 def _triggers(connection: Connection) -> Iterator[str]:

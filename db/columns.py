@@ -1,4 +1,4 @@
-"""Arrow tables of what a ledger holds: a page of calls as queries, and the small tables as they are."""
+"""Arrow tables of a ledger's contents: calls as one row per query, and the small tables unchanged."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ QUERY_SCHEMA = pa.schema(
         *(("classes", pa.list_(pa.int32())), ("scores", pa.list_(pa.float32()))),
     ]
 )
-"""The view `queries` with the answer unpacked: `scores` of all classes where `classes` is missing, else of those."""
+"""The view `queries` with unpacked answers: `scores` of the classes in `classes`, or of all classes if that is
+missing."""
 
 _ARROW = {"INTEGER": pa.int64(), "REAL": pa.float64(), "TEXT": pa.string(), "BLOB": pa.list_(pa.float32())}
-"""By the type of a column. The only bytes beside the calls are masks and patterns, which are float32."""
+"""Arrow types by the SQL type of a column. The only BLOBs outside the calls are masks and patterns, in float32."""
 
 _PACKED = {"image": pa.int32(), "candidate": pa.int32(), "label": pa.int32(), "score": pa.float32()}
 
 
 def query_table(page: Page) -> pa.Table:
-    """One row a query, by QUERY_SCHEMA. Raises ValueError on rows or answers of another form."""
+    """One row per query, by QUERY_SCHEMA. Raises ValueError on malformed rows or answers."""
     queries = len(page)
-    told, unpacked = _packed(page), unpack(page.codec, page.answers)
+    columns_of_rows, unpacked = _packed(page), unpack(page.codec, page.answers)
     ordinal = np.arange(queries) - np.repeat(np.cumsum(page.queries) - page.queries, page.queries)
     step = np.repeat(page.step, page.queries)
     columns = {
@@ -43,7 +44,7 @@ def query_table(page: Page) -> pa.Table:
         "call": np.repeat(page.call, page.queries),
         "step": pa.array(step, mask=step < 0),
         "purpose": _repeated(page.purposes, page.queries),
-        **{name: told[name] for name in _PACKED},
+        **{name: columns_of_rows[name] for name in _PACKED},
         "charged": ordinal < np.repeat(page.charged, page.queries),
         "codec": pa.DictionaryArray.from_arrays(np.zeros(queries, np.int32), [page.codec]),
         "classes": _lists(unpacked.classes, queries, pa.int32()),
@@ -53,7 +54,7 @@ def query_table(page: Page) -> pa.Table:
 
 
 def _packed(page: Page) -> pa.Table:
-    """The rows of all calls at once: without its brackets the JSON is CSV, which is read ten times as fast."""
+    """The rows of all calls at once. Without its brackets the JSON is CSV, which pyarrow reads ten times as fast."""
     text = "\n".join(rows[2:-2] for rows in page.rows).replace("],[", "\n")
     try:
         table = csv.read_csv(
@@ -63,21 +64,21 @@ def _packed(page: Page) -> pa.Table:
             convert_options=csv.ConvertOptions(column_types=_PACKED, null_values=["null"]),
         )
     except pa.ArrowInvalid as error:
-        raise ValueError(f"call {page.call[0]} and those after it: rows of another form ({error})") from error
+        raise ValueError(f"call {page.call[0]} and following: malformed rows ({error})") from error
     if len(table) != len(page):
-        raise ValueError(f"call {page.call[0]} and those after it: {len(table)} rows for {len(page)} queries")
+        raise ValueError(f"call {page.call[0]} and following: {len(table)} rows for {len(page)} queries")
     return table
 
 
 def _repeated(names: tuple[str, ...], times: Any) -> pa.DictionaryArray:
-    """Each name so many times."""
+    """Each name as often as `times` says."""
     distinct = sorted(set(names))
     numbers = np.array([distinct.index(name) for name in names], dtype=np.int32)
     return pa.DictionaryArray.from_arrays(np.repeat(numbers, times), distinct)
 
 
 def _lists(values: Any, rows: int, of: pa.DataType) -> pa.Array:
-    """The rows of an array (rows, k) as lists; missing where there is none."""
+    """The rows of an array (rows, k) as lists; all missing if the array is None."""
     if values is None:
         return pa.nulls(rows, pa.list_(of))
     if len(values) != rows:
@@ -87,24 +88,24 @@ def _lists(values: Any, rows: int, of: pa.DataType) -> pa.Array:
 
 
 def record_table(connection: Connection, name: str, run: int | None) -> pa.Table:
-    """The rows of table `name`, of one run or all; `run` is a run's id, `step` a step's number in its run."""
+    """The rows of table `name`, of one run or of all; `run` is a run's id, `step` the number of a step in its run."""
     present = columns_of(connection, name)
     typed = {c.name: _ARROW[str(c.type)] for c in metadata.tables[name].columns if c.name in present}
     own = "id" if name == "runs" else "run_id"
-    told = {column: _told(name, column) for column in typed if column != "id" or name == "runs"}
-    chosen = ", ".join(f"{column} AS {alias}" for column, alias in told.values())
-    found = connection.exec_driver_sql(
+    selected = {column: _selected(name, column) for column in typed if column != "id" or name == "runs"}
+    chosen = ", ".join(f"{column} AS {alias}" for column, alias in selected.values())
+    rows = connection.exec_driver_sql(
         f"SELECT {chosen} FROM {name} AS t WHERE t.{own} = :run OR :run IS NULL ORDER BY t.rowid", {"run": run}
     ).fetchall()
-    values = zip(*found, strict=True) if found else ((),) * len(told)
+    values = zip(*rows, strict=True) if rows else ((),) * len(selected)
     arrays = {
-        alias: _array(column, typed[name]) for (name, (_, alias)), column in zip(told.items(), values, strict=True)
+        alias: _array(column, typed[name]) for (name, (_, alias)), column in zip(selected.items(), values, strict=True)
     }
     return pa.table(arrays)
 
 
-def _told(table: str, column: str) -> tuple[str, str]:
-    """How a column is selected and what it is called."""
+def _selected(table: str, column: str) -> tuple[str, str]:
+    """The SQL expression of a column and its name in the export."""
     if column == "step_id":
         return "(SELECT number FROM steps WHERE id = t.step_id)", "step"
     renamed = {("runs", "id"): "run", ("steps", "number"): "step"}

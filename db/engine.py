@@ -1,4 +1,4 @@
-"""How a ledger's file is recognised and opened: settings with their reasons, writing and reading."""
+"""Recognises and opens the file of a ledger, for writing and reading, with the reason of each SQLite setting."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ BUSY_MS = 30_000
 """How long to wait for another program's lock, in milliseconds, before StorageBusy."""
 
 WRITER_PRAGMAS = (
-    "PRAGMA synchronous = NORMAL",  # a commit survives a kill without waiting for the disk; `Writer` waits by its clock
+    "PRAGMA synchronous = NORMAL",  # a commit survives a kill without an fsync; `Writer` syncs at intervals
     "PRAGMA foreign_keys = ON",  # off by default in SQLite
-    "PRAGMA journal_size_limit = 67108864",  # give the disk back after a long reader made the log grow
-    "PRAGMA cache_size = -16384",  # 16 MiB: a ledger is appended to, few pages are visited twice
-)  # no mmap_size: a failing disk would kill the process; no trusted_schema = OFF: older SQLite then refuses json_valid
+    "PRAGMA journal_size_limit = 67108864",  # shrink the log after a long read made it grow
+    "PRAGMA cache_size = -16384",  # 16 MiB are enough: a ledger is appended to, and few pages are read twice
+)
+# No mmap_size: with it a failing disk would kill the process.
+# No trusted_schema = OFF: with it older SQLite versions refuse json_valid.
 
 READER_PRAGMAS = (
     "PRAGMA query_only = ON",  # a second guard behind mode=ro
@@ -35,10 +37,11 @@ READER_PRAGMAS = (
 
 
 def identify(path: Path) -> int | None:
-    """The schema version of the ledger at `path`, or None where there is no file yet or an empty one.
+    """The schema version of the ledger at `path`, or None if the file does not exist or is empty.
 
-    Reads the first 100 bytes only: whatever else the file is, it stays as it was and nothing appears beside it.
-    Raises NotALedger for other files, NewerLedger; StorageError for a truncated one, a folder, a log without database.
+    Reads the first 100 bytes only, so that a file of any kind stays unchanged and no file appears beside it. Raises
+    NotALedger for other files, NewerLedger for a newer schema, and StorageError for a truncated file, a folder, or a
+    log without its database.
     """
     with translated(path):
         if path.exists() and not path.is_file():
@@ -54,7 +57,7 @@ def identify(path: Path) -> int | None:
 
 
 def _version_of_open(path: Path) -> int:
-    """Of a ledger that a connection of this process has open, and has recognised."""
+    """The schema version of a ledger that this process has open already."""
     connection = connect(path, f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_MS / 1000)
     try:
         return int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -76,7 +79,8 @@ def _version(path: Path, header: bytes) -> int:
 
 
 def _is_short(path: Path, header: bytes) -> bool:
-    """Whether pages are missing at the end. With a log beside it the file may lag behind its header: not judged."""
+    """Whether pages are missing at the end. False if there is a log, since the file may then be shorter than its header
+    says."""
     if _size(path, "-wal") > 0 or header[24:28] != header[92:96]:
         return False
     page = int.from_bytes(header[16:18], "big")
@@ -84,10 +88,12 @@ def _is_short(path: Path, header: bytes) -> bool:
 
 
 def _refuse_orphan_log(path: Path) -> None:
-    # SQLite would play a log that belongs to a lost database into the new one
+    # SQLite would replay a log that belongs to a lost database into the new one
     for suffix in ("-wal", "-journal"):
         if _size(path, suffix) > 0:
-            raise StorageError(f"{path}: missing, but {path.name}{suffix} is there; restore the one or move the other")
+            raise StorageError(
+                f"{path}: missing, but {path.name}{suffix} is there; restore the first or move the second"
+            )
 
 
 def _size(path: Path, suffix: str) -> int:
@@ -96,26 +102,26 @@ def _size(path: Path, suffix: str) -> int:
 
 
 def writer_engine(path: Path, journal: str = "wal") -> Engine:
-    """An engine whose connections may write `path`; transactions are immediate. Raises as `translated` says."""
+    """An engine whose connections may write `path`; transactions are immediate. Raises the errors of `translated`."""
 
     def connected() -> sqlite3.Connection:
-        # autocommit mode: SQLAlchemy's begin event below opens the transactions; the ledger's lock orders the threads
+        # autocommit mode, since the begin event below opens transactions; the ledger's lock serialises the threads
         connection = connect(path, path, isolation_level=None, check_same_thread=False)
         connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")  # first, since changing the journal takes a lock
-        (found,) = connection.execute(f"PRAGMA journal_mode = {journal}").fetchone()
-        if found != journal:  # no shared memory: a network disk, where two machines would write past each other
+        (mode,) = connection.execute(f"PRAGMA journal_mode = {journal}").fetchone()
+        if mode != journal:  # no shared memory, as on a network disk, where two machines could write at once
             connection.close()
             raise StorageError(f"{path}: this disk cannot hold a write-ahead log; put the ledger on a local disk")
         for pragma in WRITER_PRAGMAS:
             connection.execute(pragma)
         return connection
 
-    # IMMEDIATE: a transaction that reads and then writes would get SQLITE_BUSY at once, whatever busy_timeout says
+    # IMMEDIATE, because a transaction that reads first and then writes gets SQLITE_BUSY at once despite busy_timeout
     return _engine(connected, "BEGIN IMMEDIATE")
 
 
 def reader_engine(path: Path) -> Engine:
-    """An engine that cannot write `path`, hold up its writer, or checkpoint; a transaction is one snapshot."""
+    """An engine that cannot write `path`, block its writer or checkpoint. A transaction is one snapshot."""
 
     def connected() -> sqlite3.Connection:
         uri = f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if _is_at_rest(path) else ''}"
@@ -128,9 +134,9 @@ def reader_engine(path: Path) -> Engine:
 
 
 def _is_at_rest(path: Path) -> bool:
-    """Whether all of the ledger is in one file of a folder where SQLite could make no shared memory beside it.
+    """Whether the ledger has no log and lies in a read-only folder, where SQLite cannot create shared memory.
 
-    Where log and shared memory are there already a writer may have them open, and SQLite reads by them.
+    If log and shared memory exist, a writer may have them open, and SQLite needs them for reading.
     """
     file = path.resolve()
     shared = all(file.with_name(file.name + suffix).exists() for suffix in ("-wal", "-shm"))
@@ -141,9 +147,8 @@ def _is_at_rest(path: Path) -> bool:
 def reading(path: Path, older: bool = True) -> Iterator[Connection]:
     """A connection inside one read-only snapshot of the ledger at `path`.
 
-    older: whether a file of an older schema will do, which is read as it is; see `columns_of`. Raises NotALedger,
-    StorageError where there is no ledger, and StorageError for whatever the body's SQL raises, or for values of another
-    type than their column's.
+    older: accept a file of an older schema, which is read unchanged; see `columns_of`. Raises NotALedger, StorageError
+    if there is no ledger, and StorageError for any error of the body's SQL or a value of the wrong type in a column.
     """
     version = identify(path)
     if version is None:
@@ -155,16 +160,16 @@ def reading(path: Path, older: bool = True) -> Iterator[Connection]:
         with translated(path), reader_engine(path).begin() as connection:
             yield connection
     except (TypeError, ArithmeticError) as error:  # a damaged page may hold any type in any column
-        raise StorageError(f"{path}: the file is damaged, it cannot be read further ({error})") from error
+        raise StorageError(f"{path}: the file is damaged and cannot be read further ({error})") from error
 
 
 def columns_of(connection: Connection, table: str) -> list[str]:
-    """The columns that `table` has in this file: one of an older schema lacks the newest."""
+    """The columns that `table` has in this file; a file of an older schema lacks the newest ones."""
     return [row[1] for row in connection.exec_driver_sql(f"PRAGMA table_info({table})")]
 
 
 def selected(connection: Connection, table: str, wanted: str) -> str:
-    """The list of columns `wanted` for a SELECT from `table`, with NULL for each that this file does not have yet."""
+    """The columns `wanted` as a list for a SELECT from `table`, with NULL for each column that this file lacks."""
     present = set(columns_of(connection, table))
     return ", ".join(name if name in present else f"NULL AS {name}" for name in wanted.split(", "))
 

@@ -1,4 +1,4 @@
-"""Everything this package raises on purpose, and the one place where a driver's error becomes ours."""
+"""All errors that this package raises on purpose, and the translation of SQLite's errors into them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 
 class StorageError(Exception):
-    """Base of the errors of the ledger; the message names the file."""
+    """Base of all errors of a ledger; the message names the file."""
 
 
 class NotALedger(StorageError):
@@ -20,19 +20,19 @@ class NotALedger(StorageError):
 
 
 class NewerLedger(StorageError):
-    """The file was written by a newer simkit; who passes over what is no ledger must not pass over this one."""
+    """The file was written by a newer simkit. Code that skips files which are not ledgers must not skip this one."""
 
 
 class UnknownRun(StorageError):
-    """The run that is asked for is not in the ledger, or is not the only one and was not named."""
+    """The requested run is not in the ledger, or no run was named and the ledger has several."""
 
 
 class StorageBusy(StorageError):
-    """The file is open already, here or in another process, or another program holds it locked."""
+    """The file is already open, here or in another process, or another program has locked it."""
 
 
 class StorageFull(StorageError):
-    """The disk is full or failed; `unstored` queries wait in memory for the next flush."""
+    """The disk is full or failing; `unstored` queries are kept in memory until the next flush."""
 
     def __init__(self, message: str, unstored: int = 0) -> None:
         super().__init__(message)
@@ -41,9 +41,9 @@ class StorageFull(StorageError):
 
 @contextmanager
 def translated(path: Path, unstored: int = 0) -> Iterator[None]:
-    """Raise whatever the driver, the toolkit or the file system raises as a StorageError that names `path`.
+    """Turn errors of SQLite, SQLAlchemy and the file system into a StorageError that names `path`.
 
-    unstored: queries that are in memory only, told in the message.
+    unstored: number of queries that are in memory only; the message states it.
     """
     try:
         yield
@@ -52,10 +52,10 @@ def translated(path: Path, unstored: int = 0) -> Iterator[None]:
     except sqlite3.Error as error:
         raise _of_sqlite(path, error, unstored) from error
     except OSError as error:
-        said = error.strerror or _one_line(error)
+        reason = error.strerror or _one_line(error)
         if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
-            raise _full(path, said, unstored) from error
-        raise StorageError(f"{path}: {said}; choose a file in a folder you may write") from error
+            raise _full(path, reason, unstored) from error
+        raise StorageError(f"{path}: {reason}; choose a file in a folder you may write") from error
     except (SQLAlchemyError, OverflowError, ValueError) as error:
         raise StorageError(f"{path}: {_one_line(error)}") from error
 
@@ -64,9 +64,9 @@ def _one_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
-def _full(path: Path, said: str, unstored: int) -> StorageFull:
+def _full(path: Path, reason: str, unstored: int) -> StorageFull:
     return StorageFull(
-        f"{path}: the disk is full or failing ({said}){_waiting(unstored)}; make room and go on", unstored
+        f"{path}: the disk is full or failing ({reason}){_waiting(unstored)}; free some space and try again", unstored
     )
 
 
@@ -75,16 +75,16 @@ def _waiting(unstored: int) -> str:
 
 
 def _of_sqlite(path: Path, error: BaseException, unstored: int) -> StorageError:
-    name, said = getattr(error, "sqlite_errorname", ""), " ".join(str(error).split())
+    name, reason = getattr(error, "sqlite_errorname", ""), " ".join(str(error).split())
     waiting = _waiting(unstored)
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return StorageBusy(f"{path}: another program holds the file locked{waiting}; close it there and go on")
+        return StorageBusy(f"{path}: another program has locked the file{waiting}; close it there and try again")
     if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-        return _full(path, said, unstored)
+        return _full(path, reason, unstored)
     if name.startswith("SQLITE_NOTADB"):
         return NotALedger(f"{path}: not an SQLite file; name another file")
     if name.startswith("SQLITE_CORRUPT"):
-        return StorageError(f"{path}: the file is damaged ({said}); restore it from a copy")
+        return StorageError(f"{path}: the file is damaged ({reason}); restore it from a copy")
     if name.startswith("SQLITE_CONSTRAINT"):
-        return StorageError(f"{path}: the ledger refuses this row: {said}{waiting}")
-    return StorageError(f"{path}: {said}{waiting}")
+        return StorageError(f"{path}: the ledger rejects this row: {reason}{waiting}")
+    return StorageError(f"{path}: {reason}{waiting}")

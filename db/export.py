@@ -1,4 +1,4 @@
-"""A ledger as Parquet: every query with its answer unpacked, for whatever reads columns (pandas, DuckDB, polars)."""
+"""Exports a ledger to Parquet: one row per query with its unpacked answer, for pandas, DuckDB or polars."""
 
 from __future__ import annotations
 
@@ -22,15 +22,19 @@ from db.tables import metadata
 
 MANIFEST = "manifest.json"
 _REPEATED = ["purpose", "image", "candidate", "label", "codec"]
-"""Columns of few distinct values; a dictionary of the others would only be built and thrown away."""
+"""Columns with few distinct values, which a dictionary encoding makes smaller."""
 
 RECORDS = tuple(table.name for table in metadata.sorted_tables if table.name not in ("meta", "calls"))
-"""The tables that become a file each, under their own names; the calls become the queries."""
+"""The tables that are exported to one file each, under their own names. The table of calls becomes `queries`."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export holds. schema: of the ledger. queries, charged: in all; runs: of each. records: rows a table."""
+    """The contents of an export.
+
+    schema: schema version of the ledger. queries, charged: totals over all runs; `runs` has them per run. records:
+    number of rows per table.
+    """
 
     ledger: str
     schema: int
@@ -41,11 +45,12 @@ class Exported:
 
 
 def export(path: Path, folder: Path, run: int | None = None) -> Exported:
-    """Write the ledger at `path`, of `run` alone or of all runs, into `folder`, which is new or empty.
+    """Export the ledger at `path`, all runs or only `run`, into `folder`, which must be new or empty.
 
-    `queries/run=N/part-0.parquet` has one row a query; `scores` are float32, of every class, or of the `classes` beside
-    them. `runs`, `steps`, `verdicts`, `triggers` and `refusals` are a file each; `manifest.json` counts. All of one
-    snapshot, written under another name, counted again there, and moved into place whole. Raises StorageError.
+    `queries/run=N/part-0.parquet` has one row per query; `scores` are float32, one per class, or one for each of the
+    `classes` in the same row. `runs`, `steps`, `verdicts`, `triggers` and `refusals` are one file each; `manifest.json`
+    has the counts. Everything comes from one snapshot, is written under a temporary name, counted again there and then
+    moved into place. Raises StorageError.
     """
     version = identify(path)
     with reading(path) as connection, _built(folder) as building:
@@ -55,25 +60,25 @@ def export(path: Path, folder: Path, run: int | None = None) -> Exported:
         for number in expected:
             _write_queries(_tables(path, connection, number), building / "queries" / f"run={number}")
         records = {name: _write_records(connection, name, run, building) for name in RECORDS}
-        found = {number: _count(building / "queries" / f"run={number}") for number in expected}
-        if found != expected:
-            raise StorageError(f"{folder}: the files do not hold what the ledger counts; export again")
-        queries, charged = (sum(counts[name] for counts in found.values()) for name in ("queries", "charged"))
-        exported = Exported(path.name, version or 0, queries, charged, found, records)
+        written = {number: _count(building / "queries" / f"run={number}") for number in expected}
+        if written != expected:
+            raise StorageError(f"{folder}: the files hold other numbers of queries than the ledger; export again")
+        queries, charged = (sum(counts[name] for counts in written.values()) for name in ("queries", "charged"))
+        exported = Exported(path.name, version or 0, queries, charged, written, records)
         (building / MANIFEST).write_text(json.dumps(asdict(exported), indent=2) + "\n", encoding="utf-8")
     return exported
 
 
 @contextmanager
 def _built(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder` that becomes it at the end, on the disk and whole, or is gone."""
+    """A temporary folder that is synced and renamed to `folder` at the end, or removed after an error."""
     with translated(folder):
         folder = folder.resolve()
         building = folder.with_name(f".{folder.name}.simkit-building")
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise StorageError(f"{folder}: not empty; name a new folder")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(building, ignore_errors=True)  # what a kill left
+        shutil.rmtree(building, ignore_errors=True)  # left by a killed process
         building.mkdir()
         try:
             yield building
@@ -90,23 +95,23 @@ def _sync(folder: Path) -> None:
 
 
 def _counts(connection: Connection, run: int | None) -> dict[int, dict[str, int]]:
-    """The queries and the charged ones of each run, as the ledger counts them."""
+    """The number of queries and of charged queries of each run, according to the ledger."""
     statement = (
         "SELECT r.id, coalesce(sum(c.queries), 0), coalesce(sum(c.charged), 0)"
         " FROM runs AS r LEFT JOIN calls AS c ON c.run_id = r.id WHERE r.id = :run OR :run IS NULL GROUP BY r.id"
     )
-    found = connection.exec_driver_sql(statement, {"run": run})
-    return {number: {"queries": queries, "charged": charged} for number, queries, charged in found}
+    rows = connection.exec_driver_sql(statement, {"run": run})
+    return {number: {"queries": queries, "charged": charged} for number, queries, charged in rows}
 
 
 def _tables(path: Path, connection: Connection, run: int) -> Iterator[Any]:
-    with translated(path):  # a damaged call is the ledger's fault, not the folder's
+    with translated(path):  # the error about a damaged call names the ledger, not the folder
         for page in pages(connection, run):
             yield query_table(page)
 
 
 def _write_queries(tables: Iterable[Any], folder: Path) -> None:
-    """One file in `folder`, or none where the run has no queries."""
+    """Write one file in `folder`, or none if the run has no queries."""
     writer = None
     try:
         for table in tables:
@@ -128,7 +133,7 @@ def _write_records(connection: Connection, name: str, run: int | None, folder: P
 
 
 def _count(folder: Path) -> dict[str, int]:
-    """The queries and the charged ones in the files themselves."""
+    """The number of queries and of charged queries in the written files."""
     queries = charged = 0
     for file in sorted(folder.glob("*.parquet")):
         opened = parquet.ParquetFile(file)

@@ -1,8 +1,8 @@
-"""Connections to files that this process may not open otherwise: why, and how it knows.
+"""Counts the SQLite connections of this process per file, so that no open ledger is opened as a plain file.
 
-POSIX takes away all locks that a process has on a file when the process closes any descriptor of that file. Reading the
-header of a ledger that a connection here has open would let another program, which closes it, take the log away from
-under that connection, and with it every later commit (https://www.sqlite.org/howtocorrupt.html, 2.2).
+With POSIX locks, a process loses all its locks on a file when it closes any descriptor of that file. If this process
+read the header of a ledger that it has open, another program could delete the log of that ledger and lose every later
+commit (https://www.sqlite.org/howtocorrupt.html, 2.2).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 
 _LOCK = threading.RLock()
 _OPEN: Counter[Path] = Counter()
-"""By file, the connections of this process. Locks belong to the process, so that this does too."""
+"""Number of open connections per file. Global, because POSIX locks belong to the process."""
 
 
 class _Connection(sqlite3.Connection):
-    """A connection that is counted until it is closed."""
+    """A connection that counts as open until it is closed."""
 
     held: Path | None = None
 
@@ -33,7 +33,7 @@ class _Connection(sqlite3.Connection):
 def connect(path: Path, database: str | Path, **options: Any) -> sqlite3.Connection:
     """`sqlite3.connect(database, **options)`, for a connection to the file at `path`."""
     held = path.resolve()
-    with _LOCK:  # counted first: nobody may close the file between the connection's first lock and this
+    with _LOCK:  # counted first, so that no thread closes the file after the connection has taken its first lock
         _OPEN[held] += 1
     try:
         connection = sqlite3.connect(database, factory=_Connection, **options)
@@ -54,6 +54,6 @@ def _release(connection: _Connection) -> None:
 
 @contextmanager
 def apart(path: Path) -> Iterator[bool]:
-    """Whether no connection here has the file at `path` open; while the body runs none is opened."""
+    """Whether no connection of this process has `path` open; none is opened while the body runs."""
     with _LOCK:
         yield _OPEN[path.resolve()] <= 0

@@ -23,7 +23,7 @@ __all__ = ["CallLike", "Ledger", "Run", "RunInfo", "StoredCall", "TriggerRow", "
 
 
 class Ledger:
-    """An open ledger, a context manager. Made by `Ledger.open`; one process at a time holds it."""
+    """An open ledger and a context manager. Made by `Ledger.open`; only one process at a time may have it open."""
 
     def __init__(self, writer: Writer, file_lock: FileLock) -> None:
         self._writer, self._file_lock = writer, file_lock
@@ -32,14 +32,14 @@ class Ledger:
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
-        """Open the ledger at `path` for writing; make it, and its folder, where nothing is yet.
+        """Open the ledger at `path` for writing; create it and its folder if they do not exist.
 
-        Raises NotALedger for a file that is something else, which stays untouched, StorageBusy while another process
-        has it open, StorageError for a truncated file or a place that cannot be written.
+        Raises NotALedger for a file of another kind, which stays unchanged, StorageBusy while another process has it
+        open, and StorageError for a truncated file or a path that cannot be written.
         """
         with translated(path):
             path = path.resolve()  # two names of one file must share one lock
-        identify(path)  # before anything appears beside a file that is not ours
+        identify(path)  # before a lock file appears beside a file of another program
         with translated(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             file_lock = locked(path)
@@ -57,25 +57,25 @@ class Ledger:
         return self._writer.path
 
     def begin(self, run: RunInfo) -> Run:
-        """The run with this key: a new one, or the one that is there, to be gone on with.
+        """The run with this key: a new one, or the stored one, which can then be resumed.
 
-        Raises StorageError if the key is there with another model, data, seed or budget, or a field is not valid.
+        Raises StorageError if the stored run has another model, data, seed or budget, or if a field is not valid.
         """
         with self._writer.lock:
             run_id = self._row_id(run)
-            if run.key not in self._runs:  # one object a run: two would count apart
+            if run.key not in self._runs:  # one object per run, since two would count separately
                 self._runs[run.key] = Run(self._writer, run_id, self.new_step_id)
             return self._runs[run.key]
 
     def discard_if_empty(self) -> None:
-        """Take the file away if it holds no run; still open, so that its lock keeps every other process from it."""
+        """Delete the file if it holds no run. It stays open, so that its lock keeps other processes out."""
         if not self._writer.read("SELECT 1 FROM runs LIMIT 1"):
-            self._writer.flush()  # now: closing must not look for the log any more
+            self._writer.flush()  # before the log is deleted, which closing would sync
             for suffix in ("", "-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Commit what is queued, close, let others write. Raises StorageFull if the commit fails; still closes."""
+        """Commit the queue, close the file and release its lock. Raises StorageFull if the commit fails, but closes."""
         try:
             self._writer.close()
         finally:
@@ -90,11 +90,11 @@ class Ledger:
         self.close()
 
     def transaction(self) -> AbstractContextManager[Connection]:
-        """One transaction on the whole file: all of its body is committed, or none of it; for `db.merge`."""
+        """One transaction on the whole file, for `db.merge`: all of the body is committed, or nothing."""
         return self._writer.transaction()
 
     def new_step_id(self) -> int:
-        """The id of the next step; one that a crash kept from being committed is given again."""
+        """The id of the next step. An id that was not committed before a crash is used again."""
         with self._writer.lock:
             self._next_step += 1
             return self._next_step - 1
@@ -107,12 +107,12 @@ class Ledger:
             connection.exec_driver_sql(
                 insertion("runs", state="'open'") + " ON CONFLICT (key) DO NOTHING", (*row, seal(row))
             )
-            found = connection.exec_driver_sql(
+            stored = connection.exec_driver_sql(
                 "SELECT id, model_hash, data_hash, seed, budget FROM runs WHERE key = ?", (run.key,)
             ).one()
-        if tuple(found[1:]) != (run.model_hash, run.data_hash, run.seed, run.budget):
+        if tuple(stored[1:]) != (run.model_hash, run.data_hash, run.seed, run.budget):
             raise StorageError(
-                f"{self._writer.path}: run {run.key[:12]} is there with another model, data, seed or budget; "
+                f"{self._writer.path}: run {run.key[:12]} is stored with another model, data, seed or budget; "
                 "make them part of its key"
             )
-        return int(found[0])
+        return int(stored[0])

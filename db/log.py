@@ -1,7 +1,8 @@
-"""Is the log beside a ledger whole? SQLite drops the rest of a damaged log without a word, and with it what was paid.
+"""Checks that the write-ahead log of a ledger is complete. SQLite silently drops the rest of a damaged log, and with it
+charged queries.
 
-Where the log must reach to is in the shared memory beside it, which outlives a killed process: SQLite writes there how
-many frames are committed before a commit returns. The format is that of https://www.sqlite.org/walformat.html.
+The shared memory file, which outlives a killed process, says how far the log must reach: SQLite writes the number of
+committed frames there before a commit returns. The format is described in https://www.sqlite.org/walformat.html.
 """
 
 from __future__ import annotations
@@ -24,35 +25,35 @@ Sums = tuple[int, int]
 
 
 def check_log(path: Path) -> None:
-    """Raise StorageError if commits are missing at the end of the log of the ledger at `path`. Changes nothing.
+    """Raise StorageError if commits are missing at the end of the log of the ledger at `path`. Changes no file.
 
-    Without shared memory (a copy of the two other files) only damage before the last commit is seen.
+    Without shared memory (as in a copy of the two other files) only damage before the last commit is detected.
     """
     for _ in range(_TRIES):
         with translated(path), apart(path) as free:
-            if not free:  # SQLite reads the log for this process already
+            if not free:  # this process has the ledger open, so SQLite has already read the log
                 return
             before, log, after = _index(path), _bytes(path, "-wal"), _index(path)
         if before == after:
             break
     else:
-        return  # a program is writing fast: its log is whole
+        return  # another program keeps writing, so its log is complete
     whole = _whole(log)
     if before is not None and before.frames == 0:
         return
-    known = before is not None and (len(log) < _HEADER or before.salt == log[16:24])
-    lost = whole.frames < before.frames if before is not None and known else whole.commits_after
+    matches = before is not None and (len(log) < _HEADER or before.salt == log[16:24])
+    lost = whole.frames < before.frames if before is not None and matches else whole.commits_after
     if lost:
         name = path.name
         raise StorageError(
             f"{path}: its log is damaged after {whole.end} bytes and commits are lost; restore all files from a copy, "
-            f"or go on without them: truncate -s {whole.end} {name}-wal; rm -f {name}-shm"
+            f"or continue without them: truncate -s {whole.end} {name}-wal; rm -f {name}-shm"
         )
 
 
 @dataclass(frozen=True)
 class _Index:
-    """What the shared memory says: frames committed, and the salt of the log that they are in."""
+    """The contents of the shared memory: the number of committed frames, and the salt of their log."""
 
     frames: int
     salt: bytes
@@ -60,7 +61,8 @@ class _Index:
 
 @dataclass(frozen=True)
 class _Whole:
-    """How far a log is whole. end: in bytes. commits_after: whether commits of the same log lie beyond."""
+    """The intact beginning of a log. end: its length in bytes. commits_after: whether commits of the same log
+    follow."""
 
     frames: int
     end: int
@@ -76,7 +78,7 @@ def _bytes(path: Path, suffix: str, most: int = -1) -> bytes:
 
 
 def _index(path: Path) -> _Index | None:
-    """None where there is no shared memory, or one that nobody finished writing."""
+    """The index in the shared memory; None if there is none, or if it was not completely written."""
     data = _bytes(path, "-shm", 2 * _INDEX)
     if len(data) < 2 * _INDEX or data[:_INDEX] != data[_INDEX:] or not data[12]:
         return None
@@ -86,7 +88,7 @@ def _index(path: Path) -> _Index | None:
 
 
 def _whole(log: bytes) -> _Whole:
-    """Frames from the first that continue each other's checksums."""
+    """The frames from the first on whose checksums continue each other."""
     if len(log) < _HEADER or not any(log[:_HEADER]):
         return _Whole(0, 0, False)
     magic, _, size = struct.unpack(">3I", log[:12])
@@ -105,7 +107,7 @@ def _whole(log: bytes) -> _Whole:
 def _continued(
     frames: NDArray[np.uint8], heads: NDArray[np.int64], same: NDArray[np.bool_], sums: Sums, words: str
 ) -> int:
-    """How many frames, from the first, have the log's salt and the right checksum."""
+    """The number of frames, from the first on, with the log's salt and a correct checksum."""
     data = np.concatenate([frames[:, :8], frames[:, _FRAME:]], axis=1).view(words).astype(np.uint32)
     parts, power = _parts(data)
     for number, part in enumerate(parts.tolist()):
@@ -116,15 +118,16 @@ def _continued(
 
 
 def _sums(data: bytes, start: Sums, words: str) -> Sums:
-    """SQLite's checksum: over pairs of words, s0 += x + s1, then s1 += y + s0, modulo 2^32."""
+    """SQLite's checksum over pairs of words (x, y): s0 += x + s1, then s1 += y + s0, modulo 2^32."""
     parts, power = _parts(np.frombuffer(data, words).astype(np.uint32)[None])
     return _stepped(power, start, parts[0].tolist())
 
 
 def _parts(data: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], list[list[int]]]:
-    """What each row adds to the sums, uint32 (N, 2), and the matrix by which it takes the sums before it along.
+    """What each row adds to the sums, uint32 (N, 2), and the matrix that multiplies the sums before the row.
 
-    A pair is linear: s -> M s + (x, x + y) with M = ((1, 1), (1, 2)), so n of them are n dot products with its powers.
+    One pair is a linear map, s -> M s + (x, x + y) with M = ((1, 1), (1, 2)), so n pairs are dot products with powers
+    of M.
     """
     pairs = data.shape[1] // 2
     step = np.array([[1, 1], [1, 2]], np.uint32)

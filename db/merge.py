@@ -1,4 +1,4 @@
-"""Ledgers into one: finished runs by their key, all of them or none."""
+"""Merges ledgers into one: finished runs are identified by their key, and all of them are taken or none."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from db.seal import SEALED, seal
 from db.tables import SCHEMA, metadata
 
 PARTS = tuple(table for table in metadata.sorted_tables if table.name not in ("meta", "runs"))
-"""What belongs to a run, parents first: a new table comes along by itself, if it has a `run_id`."""
+"""The tables whose rows belong to a run, parents first. A new table with a `run_id` is included automatically."""
 
 _PAGE_ROWS = 32
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What became of one run of a source.
+    """The outcome for one run of a source.
 
-    outcome: `added`; `replaced`, an open run whose calls it begins with; `kept`, what was there already and finished;
-    `other answers`, kept as well, though the calls of the two differ; `open`, not finished and so not taken.
-    run: its id in the source. into: its id in the ledger merged into, None for a run that is only in the source.
+    outcome: `added`; `replaced`, if the target had an open run with the same first calls; `kept`, if the target already
+    had the finished run; `other answers`, if it had the finished run with different calls, which are kept; `open`, if
+    the run is not finished and therefore not taken. run: its id in the source. into: its id in the target ledger, None
+    for a run that is only in the source.
     """
 
     source: Path
@@ -44,26 +45,27 @@ class Merged:
 
 
 def merge(into: Path, sources: Sequence[Path]) -> list[Merged]:
-    """Take every finished run of `sources` into the ledger at `into`, new or not, in one transaction.
+    """Copy every finished run of `sources` into the ledger at `into`, which may be new, in one transaction.
 
-    A source is only read, also while a scan writes it, and a copy is upgraded of one of an older schema. Doing it twice
-    changes nothing. Raises StorageError, with `into` as it was: for a source that is `into` itself, is no ledger or is
-    damaged, and for an open run in `into` that did not begin as the finished one did; StorageBusy while it is open.
+    Sources are only read, even while a scan writes them; a source of an older schema is copied and the copy is
+    upgraded. Merging twice changes nothing. Raises StorageError and leaves `into` unchanged if a source is `into`
+    itself, is not a ledger or is damaged, and if an open run in `into` has other first calls than the finished one.
+    Raises StorageBusy while `into` is open.
     """
     for source in sources:
         _check_source(into, source)
     new = not into.exists()
-    found: list[Merged] = []
+    outcomes: list[Merged] = []
     with Ledger.open(into) as ledger:
         try:
             with ledger.transaction() as connection:
                 for source in sources:
-                    found += _merged(_Target(connection, ledger.path), source)
+                    outcomes += _merged(_Target(connection, ledger.path), source)
         except BaseException:
             if new:
                 ledger.discard_if_empty()
             raise
-    return found
+    return outcomes
 
 
 def _check_source(into: Path, source: Path) -> None:
@@ -76,7 +78,7 @@ def _check_source(into: Path, source: Path) -> None:
 
 @dataclass(frozen=True)
 class _Target:
-    """The ledger merged into, inside the transaction; its errors name it, though a source is being read."""
+    """The target ledger inside the transaction. Its errors name it, even while a source is read."""
 
     connection: Connection
     path: Path
@@ -93,8 +95,8 @@ def _merged(into: _Target, source: Path) -> Iterator[Merged]:
                 outcome, own = _take(into, reader, run) if state == "done" else ("open", None)
             except _Differs as error:
                 raise StorageError(
-                    f"{into.path}: run {error.args[0]} is open and began otherwise than run {run} of {source}, which "
-                    "has its key; merge into another file"
+                    f"{into.path}: run {error.args[0]} is open and has other first calls than run {run} of {source} "
+                    "with the same key; merge into another file"
                 ) from None
             except _Damaged as error:
                 raise StorageError(f"{source}: {error}; restore the file from a copy") from None
@@ -102,16 +104,16 @@ def _merged(into: _Target, source: Path) -> Iterator[Merged]:
 
 
 class _Damaged(Exception):
-    """A row of a source that is not as it was written, in words."""
+    """A damaged row of a source, described in words."""
 
 
 class _Differs(Exception):
-    """An open run, by its id, that is no beginning of the finished one."""
+    """The id of an open run whose calls are not the first calls of the finished one."""
 
 
 @contextmanager
 def _opened(source: Path, scratch: Path) -> Iterator[Connection]:
-    """A snapshot of `source` in today's schema; an older one is copied into `scratch` and upgraded there."""
+    """A snapshot of `source` in the current schema; an older file is copied into `scratch` and upgraded there."""
     with ExitStack() as stack:
         path = source
         if (identify(source) or 0) < SCHEMA:
@@ -131,15 +133,15 @@ def _copy(source: Path, path: Path) -> None:
 
 
 def _take(into: _Target, reader: Connection, run: int) -> tuple[str, int]:
-    """Copy one finished run, unless it is there: what was done, and its id in the ledger merged into."""
+    """Copy one finished run unless the target has it. Returns the outcome and the run's id in the target."""
     row = dict(reader.exec_driver_sql("SELECT * FROM runs WHERE id = ?", (run,)).mappings().one())
     _check_seal("runs", row, f"run {run}")
-    there = into.run("SELECT id, state FROM runs WHERE key = ?", (row["key"],)).one_or_none()
-    if there is None:
+    stored = into.run("SELECT id, state FROM runs WHERE key = ?", (row["key"],)).one_or_none()
+    if stored is None:
         return "added", _copy_run(into, reader, row)
-    own = int(there[0])
-    agree = _agree(_calls(into.connection, own), _calls(reader, run), begins=there[1] == "open")
-    if there[1] == "done":
+    own = int(stored[0])
+    agree = _agree(_calls(into.connection, own), _calls(reader, run), begins=stored[1] == "open")
+    if stored[1] == "done":
         return "kept" if agree else "other answers", own
     if not agree:
         raise _Differs(own)
@@ -150,7 +152,7 @@ def _take(into: _Target, reader: Connection, run: int) -> tuple[str, int]:
 
 
 def _calls(connection: Connection, run: int) -> Iterable[Any]:
-    """What each call of a run held, by checksum, and in which step."""
+    """The calls of a run, each as its checksum and its step."""
     statement = (
         "SELECT c.codec, c.queries, c.charged, c.crc32, s.number, s.purpose, s.state"
         " FROM calls AS c LEFT JOIN steps AS s ON s.id = c.step_id WHERE c.run_id = ? ORDER BY c.number"
@@ -158,13 +160,13 @@ def _calls(connection: Connection, run: int) -> Iterable[Any]:
     return connection.execution_options(yield_per=_PAGE_ROWS).exec_driver_sql(statement, (run,))
 
 
-def _agree(one: Iterable[Any], other: Iterable[Any], *, begins: bool) -> bool:
-    """Whether two runs held the same calls; begins: or `one` only the first of them."""
-    return all(a == b or (begins and a is None) for a, b in zip_longest(one, other))
+def _agree(own: Iterable[Any], other: Iterable[Any], *, begins: bool) -> bool:
+    """Whether two runs have the same calls. begins: `own` may also have only the first of them."""
+    return all(a == b or (begins and a is None) for a, b in zip_longest(own, other))
 
 
 def _copy_run(into: _Target, reader: Connection, row: dict[str, Any]) -> int:
-    """Insert the run and all that belongs to it, under new ids; returns its own."""
+    """Insert the run and all its rows under new ids. Returns the new id of the run."""
     run, steps = row.pop("id"), dict[Any, Any]({None: None})
     own = int(into.run(_insert("runs", row), row).lastrowid)
     for table in PARTS:
@@ -192,7 +194,7 @@ def _check_seal(table: str, row: dict[str, Any], what: str) -> None:
 
 
 def _renamed(part: dict[str, Any], run: int, steps: dict[Any, Any], table: str) -> dict[str, Any]:
-    """The row as it is inserted: of another run and step; with an id of its own only where others name it."""
+    """The row with the new ids of its run and step. It keeps an id of its own only if other rows refer to it."""
     renamed = {name: value for name, value in part.items() if name != "id"} | {"run_id": run}
     if table == "steps":
         renamed["id"] = steps[part["id"]]

@@ -1,4 +1,4 @@
-"""The calls of a run by the page: many calls of one codec at a time, checked, so that arrays can be made of them."""
+"""The calls of a run in pages: many checked calls of one codec at a time, which can be turned into arrays."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sqlalchemy import Connection
 from db.records import checksum
 
 PAGE_QUERIES = 1 << 16
-"""Queries after which a page ends: some 4 MB of answers over 10 classes and their rows."""
+"""Number of queries after which a page ends: about 4 MB of answers and rows for 10 classes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Page:
     """Calls of one run and one codec, in order.
 
-    call, step (-1: external), first, queries, charged: int64 (calls,). purposes, rows: one text a call, as packed.
+    call, step (-1: external), first, queries, charged: int64 (calls,). purposes, rows: one packed text per call.
     answers: the bytes of all calls.
     """
 
@@ -40,16 +40,17 @@ class Page:
 
 
 def pages(connection: Connection, run: int) -> Iterator[Page]:
-    """All calls of `run`, a page at a time. Raises ValueError, which `reading` tells as a StorageError of
-    its file, at a call that is not as it was written.
+    """All calls of `run`, one page at a time.
+
+    Raises ValueError at a damaged call, which `reading` turns into a StorageError that names the file.
     """
     statement = (
         "SELECT c.codec, c.first, c.number, coalesce(s.number, -1), c.queries, c.charged,"
         " coalesce(s.purpose, 'external'), c.rows, c.answers, c.crc32"
         " FROM calls AS c LEFT JOIN steps AS s ON s.id = c.step_id WHERE c.run_id = ? ORDER BY c.number"
     )
-    found = connection.execution_options(yield_per=32).exec_driver_sql(statement, (run,))
-    for (codec, _), calls in groupby(found, key=lambda call: (call[0], call[1] // PAGE_QUERIES)):
+    rows = connection.execution_options(yield_per=32).exec_driver_sql(statement, (run,))
+    for (codec, _), calls in groupby(rows, key=lambda call: (call[0], call[1] // PAGE_QUERIES)):
         yield _page(run, codec, list(calls))
 
 

@@ -1,4 +1,4 @@
-"""Before a ledger is opened for writing: the lock that keeps others out, and a file of today's schema."""
+"""Prepares a ledger for writing: takes the lock that keeps other processes out, and creates or upgrades the file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from db.tables import APPLICATION_ID, SCHEMA
 
 
 def locked(path: Path) -> FileLock:
-    """The held lock of the ledger at `path`, in a file beside it. Raises StorageBusy while another has it."""
-    # no soft lock as a fallback: one that a crash leaves behind would shut the ledger for good
+    """Take the lock of the ledger at `path`, a file beside it. Raises StorageBusy while another process has it."""
+    # no fallback to a soft lock: one that a crash leaves behind would block the ledger forever
     lock = FileLock(f"{path}.lock", blocking=False, thread_local=False, fallback_to_soft=False)
     try:
         lock.acquire()
     except Timeout as error:
-        if not Path(lock.lock_file).exists():  # a folder where nobody makes files, such as those below /proc
-            raise StorageError(f"{path}: no file can be made there; choose a folder you may write") from error
+        if not Path(lock.lock_file).exists():  # a folder where no file can be created, such as those below /proc
+            raise StorageError(f"{path}: no file can be created there; choose a folder you may write") from error
         raise StorageBusy(
-            f"{path}: open already, here or in another process; wait for it, or use another file"
+            f"{path}: already open, here or in another process; wait for it, or use another file"
         ) from error
     except (NotImplementedError, RuntimeError) as error:
         raise StorageError(f"{path}: cannot be locked ({error}); put the ledger on a local disk") from error
@@ -33,7 +33,8 @@ def locked(path: Path) -> FileLock:
 
 
 def prepare(path: Path) -> None:
-    """Bring the file to today's schema; a new one is built under another name and moved into place whole."""
+    """Upgrade the file to the current schema. A new file is created under a temporary name and then moved into
+    place."""
     version = identify(path)
     if version is None:
         _create(path)
@@ -42,7 +43,7 @@ def prepare(path: Path) -> None:
         with engine.begin() as connection:
             upgrade(connection)
     if not os.access(path, os.W_OK):
-        raise StorageError(f"{path}: may not be written; change its permissions or use another file")
+        raise StorageError(f"{path}: is not writable; change its permissions or use another file")
 
 
 def _create(path: Path) -> None:
@@ -53,25 +54,25 @@ def _create(path: Path) -> None:
         upgrade(connection)
         created = [("created", str(time.time())), ("sqlite", sqlite3.sqlite_version)]
         connection.exec_driver_sql("INSERT INTO meta (key, value) VALUES (?, ?)", created)
-    writer_engine(building).connect().close()  # to its log: a kill while that is changed in place would leave a journal
+    writer_engine(building).connect().close()  # switches to a write-ahead log here, where a kill does no harm
     os.replace(building, path)
     _sync_folder(path.parent)
 
 
 def _clear(building: Path) -> None:
-    """Remove what a crash while creating left behind: empty, or begun as a ledger. Anything else is not ours."""
+    """Remove what a crash during creation left behind: an empty file or an unfinished ledger, but nothing else."""
     if building.is_file():
         with building.open("rb") as file:
             header = file.read(72)
         if header and header[68:72] != APPLICATION_ID.to_bytes(4, "big"):
-            raise StorageError(f"{building}: not begun by simkit, but in the way of a new ledger; move it elsewhere")
+            raise StorageError(f"{building}: not made by simkit, but in the way of a new ledger; move it elsewhere")
         building.unlink()
     for suffix in ("-journal", "-wal", "-shm"):
         building.with_name(f"{building.name}{suffix}").unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":  # elsewhere a folder cannot be opened; here a power cut could undo the move
+    if os.name == "posix":  # a power cut could undo the move; other systems cannot open a folder
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

@@ -1,4 +1,4 @@
-"""A ledger in a notebook: frames, plain SQL and arrays, while a scan may be writing it."""
+"""Reads a ledger in a notebook, as data frames, by SQL and as arrays, even while a scan writes it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _MOST_ROWS = 40
 
 
 class Reader:
-    """A ledger to look at, made by `db.open`; nothing of it can be changed from here.
+    """Read-only access to a ledger, made by `db.open`.
 
-    Every method reads what is committed at that moment, in one snapshot, and lets go: a scan that writes the file is
-    never held up. `with` is welcome and not needed, since nothing stays open in between. A ledger of an older schema is
-    read as it is. Runs are named by their id, the column `run`. Every method raises StorageError.
+    Every method reads one snapshot of what is committed at that moment and then closes the file, so that a scan which
+    writes it is never blocked. `with` works but is not needed, since nothing stays open. A ledger of an older schema is
+    read unchanged. Runs are named by their id, the column `run`. Every method raises StorageError.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,7 +48,7 @@ class Reader:
         return f"<div><p><strong>{escape(str(self.path))}</strong>: {runs}</p>{table}</div>"
 
     def sql(self, statement: str, **values: reads.Value) -> pd.DataFrame:
-        """What a SELECT finds; `:name` in it stands for the value given as `name`."""
+        """The result of a SELECT; `:name` in it stands for the value given as `name`."""
         return reads.sql(self.path, statement, values)
 
     def runs(self) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What goes into a ledger and what comes out: small frozen records, and their form on disk."""
+"""The records that are written to and read from a ledger, and their form on disk."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ PURPOSES = ("check", "search", "verify", "external")
 
 
 class CallLike(Protocol):
-    """One answered call, as a recorder is handed it.
+    """One answered call, as a recorder receives it.
 
-    step: id from `open_step`, or None (`external`). rows: int32 (N, 2) image, candidate; -1 where unknown.
-    labels: int32 (N,). scores: float32 (N,) or None. codec: names how `answers` is packed, N records of equal length.
+    step: id from `open_step`, or None (`external`). rows: int32 (N, 2), image and candidate, -1 where unknown. labels:
+    int32 (N,). scores: float32 (N,) or None. codec: the format of `answers`, which are N records of equal length.
     """
 
     @property
@@ -47,9 +47,9 @@ class CallLike(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class StoredCall:
-    """One call as it was recorded: step id or None, rows int32 (N, 2), and the answers in `codec`.
+    """One recorded call: the id of its step or None, rows int32 (N, 2), and the answers in `codec`.
 
-    first: queries of the run that were answered before it.
+    first: number of queries of the run that were answered before it.
     """
 
     step: int | None
@@ -61,7 +61,7 @@ class StoredCall:
 
 @dataclass(frozen=True)
 class StoredRefusal:
-    """One refusal as it was recorded: the id of its step, the queries that were refused, and why, in a word."""
+    """One recorded refusal: the id of its step, the number of refused queries, and the reason in one word."""
 
     step: int
     queries: int
@@ -70,9 +70,10 @@ class StoredRefusal:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a run is of. `key` is its identity, a SHA-256 in hex; the hashes, seed and budget must go with it.
+    """The model, data and settings of a run. `key`, a hexadecimal SHA-256, identifies it.
 
-    oracle, config and environment: JSON. budget: queries, 1 or more, or None for no limit.
+    Two runs with the same key must have the same hashes, seed and budget. oracle, config, environment: JSON. budget:
+    number of queries, 1 or more, or None for no limit.
     """
 
     key: str
@@ -89,7 +90,7 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class KeptRun:
-    """A run that a ledger holds already; environment: the JSON of its `RunInfo`, read."""
+    """A stored run. environment: the parsed JSON of its `RunInfo`."""
 
     id: int
     key: str
@@ -98,13 +99,15 @@ class KeptRun:
 
 @dataclass(frozen=True)
 class VerdictRow:
-    """How a run ended: the one record of a verdict. What a scan returns, its JSON and its line are made from it.
+    """How a run ended. The result of a scan, its JSON and its line of results are made from this record.
 
-    A new field needs a column in `db.tables`, a migration, and a default for verdicts from before it.
-    verdict: backdoored, clean, undecided or invalid. stopped: decided, budget, converged or refused. flagged: classes.
-    score: higher is more suspicious; NaN is stored as None. spent, refused: queries, as the ledger counts them.
-    seconds: wall time. clean_accuracy: in [0, 1]. cost: of the queries spent, in the money of the oracle's price.
-    api_seconds: what the calls would have taken at the service. Both None where the oracle states no price, no times.
+    A new field needs a column in `db.tables`, a migration, and a default for older verdicts.
+
+    verdict: backdoored, clean, undecided or invalid. stopped: decided, budget, converged or refused. flagged: the
+    flagged classes. score: higher is more suspicious; NaN is stored as None. spent, refused: numbers of queries, equal
+    to the ledger's counts. seconds: wall time. clean_accuracy: in [0, 1]. cost: price of the queries spent, in the
+    currency of the oracle's price. api_seconds: simulated time that the calls took at the service. cost and api_seconds
+    are None if the oracle states no price or no times.
     """
 
     verdict: str
@@ -127,7 +130,8 @@ class VerdictRow:
 class TriggerRow:
     """The trigger found for one class: mask float32 (1, H, W), pattern float32 (C, H, W).
 
-    mask_size: sum of the mask, in pixels. success_rate: successes / trials on unseen images, None before any.
+    mask_size: sum of the mask, in pixels. success_rate: successes / trials on images that the search did not use, None
+    without trials. censored: the trigger never reached the required success rate.
     """
 
     target_class: int
@@ -144,26 +148,26 @@ def check_call(call: CallLike) -> None:
     """Raise StorageError unless rows, labels, scores and answers are of the same N >= 1 queries."""
     queries = len(call.rows)
     if queries == 0 or call.rows.shape != (queries, 2):
-        raise StorageError(f"a call with rows of shape {call.rows.shape}; give (N, 2), one row a query")
+        raise StorageError(f"a call with rows of shape {call.rows.shape}; give (N, 2), one row per query")
     if call.rows.dtype.kind != "i" or call.labels.dtype.kind != "i":
         raise StorageError(f"a call with rows {call.rows.dtype} and labels {call.labels.dtype}; give int32")
     if call.labels.shape != (queries,) or (call.scores is not None and call.scores.shape != (queries,)):
-        raise StorageError(f"a call of {queries} rows with other numbers of labels or scores; give one a row")
+        raise StorageError(f"a call of {queries} rows with another number of labels or scores; give one per row")
     if not call.codec or len(call.answers) == 0 or len(call.answers) % queries:
         raise StorageError(f"{len(call.answers)} bytes of answers, codec {call.codec!r}, for {queries} queries")
 
 
 def pack_rows(call: CallLike) -> str:
-    """The call's rows as JSON `[[image, candidate, label, score], ...]`; score null where none or not finite.
+    """The call's rows as JSON `[[image, candidate, label, score], ...]`; score is null where missing or not finite.
 
-    Nine significant digits bring a float32 back exactly.
+    Nine significant digits restore a float32 exactly.
     """
     queries = len(call.rows)
     ids: list[Any] = call.rows.ravel().tolist()
     flat: list[Any] = [None] * (4 * queries)
     flat[0::4], flat[1::4], flat[2::4] = ids[0::2], ids[1::2], call.labels.tolist()
     flat[3::4], number = _scores(call.scores, queries)
-    # one format of the whole call: measured at less than half the time of json.dumps
+    # formatting the whole call at once takes less than half the time of json.dumps
     return "[" + (f"[%d,%d,%d,{number}]," * queries)[:-1] % tuple(flat) + "]"
 
 
@@ -187,7 +191,7 @@ def checksum(codec: str, rows: str, answers: bytes) -> int:
 
 
 def check_json(text: str, what: str) -> None:
-    """Raise StorageError unless `text` is JSON that SQLite reads too: Python also writes NaN and Infinity."""
+    """Raise StorageError unless `text` is JSON that SQLite can read; Python's JSON may contain NaN and Infinity."""
     try:
         json.loads(text, parse_constant=_refuse_constant)
         text.encode()
@@ -205,16 +209,16 @@ def pack_verdict(verdict: VerdictRow) -> tuple[Any, ...]:
 
 
 def unpack_verdict(row: Sequence[Any]) -> VerdictRow:
-    """A row of VERDICT_COLUMNS as the record it was."""
-    told = dict(zip((field.name for field in fields(VerdictRow)), row, strict=True))
-    return VerdictRow(**told | {"flagged": tuple(json.loads(told["flagged"]))})
+    """The record from a row of VERDICT_COLUMNS."""
+    values = dict(zip((field.name for field in fields(VerdictRow)), row, strict=True))
+    return VerdictRow(**values | {"flagged": tuple(json.loads(values["flagged"]))})
 
 
 VERDICT_COLUMNS = ", ".join(field.name for field in fields(VerdictRow))
 
 
 def pack_trigger(trigger: TriggerRow) -> tuple[Any, ...]:
-    """The trigger in the order of TRIGGER_COLUMNS. Raises StorageError on other shapes or types."""
+    """The trigger in the order of TRIGGER_COLUMNS. Raises StorageError on wrong shapes or types."""
     mask, pattern = trigger.mask, trigger.pattern
     if mask.dtype != np.float32 or pattern.dtype != np.float32:
         raise StorageError(f"trigger {trigger.target_class}: mask {mask.dtype}, pattern {pattern.dtype}; give float32")
@@ -230,7 +234,7 @@ def pack_trigger(trigger: TriggerRow) -> tuple[Any, ...]:
 
 
 def unpack_trigger(row: Sequence[Any]) -> TriggerRow:
-    """A row of TRIGGER_COLUMNS as the record it was; the arrays are copies."""
+    """The record from a row of TRIGGER_COLUMNS; the arrays are copies."""
     target_class, channels, height, width, mask, pattern, mask_size, success_rate, successes, trials, censored = row
     return TriggerRow(
         target_class,

@@ -1,4 +1,4 @@
-"""A run of a ledger: committing a call's row is what charges its queries."""
+"""A run of a ledger. Committing the row of a call charges its queries."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ from db.seal import SEALED, broken, insertion, seal, selection
 from db.writer import Writer
 
 _PAGE_CALLS = 32
-"""Calls read at a time when a run is replayed: some 400 kB for 200 queries over 10 classes."""
+"""Number of calls read at a time when a run is replayed: about 400 kB for 200 queries and 10 classes."""
 
 
 class Run:
-    """A scan in a ledger: where its steps, calls and refusals go. Made by `Ledger.begin`, safe to share among threads.
+    """Records the steps, calls and refusals of one scan. Made by `Ledger.begin`; safe to share among threads.
 
-    A call is committed before `record` returns, so that a kill loses none. The disk is waited for every half second of
-    recording, at a refusal, `flush`, `finish` and closing: a power cut loses what came after. Every method raises
-    StorageError; StorageFull and StorageBusy keep in memory what could not be committed, for the next try.
+    A call is committed before `record` returns, so that a killed process loses none. The file is synced to the disk
+    every half second of recording, at a refusal, `flush`, `finish` and closing; a power cut loses what came after the
+    last sync. Every method raises StorageError; after StorageFull and StorageBusy the uncommitted rows stay in memory
+    for the next attempt.
     """
 
     def __init__(self, writer: Writer, run_id: int, new_step_id: Callable[[], int]) -> None:
@@ -47,7 +48,7 @@ class Run:
         self._calls, self._queries, self._spent = writer.read(totals, run_id)[0]
         (numbers,) = writer.read("SELECT coalesce(max(number) + 1, 0) FROM calls WHERE run_id = ?", run_id)[0]
         if numbers != self._calls:
-            raise self._error(f"{self._calls} of {numbers} calls are there; restore the file from a copy")
+            raise self._error(f"only {self._calls} of {numbers} calls are stored; restore the file from a copy")
         refused = "SELECT coalesce(sum(queries), 0) FROM refusals WHERE run_id = ?"
         self._refused = int(writer.read(refused, run_id)[0][0])
         self._last_step = int(writer.read("SELECT coalesce(max(number), -1) FROM steps WHERE run_id = ?", run_id)[0][0])
@@ -56,27 +57,27 @@ class Run:
 
     @property
     def spent(self) -> int:
-        """Queries charged: committed, and waiting to be."""
+        """Number of queries charged, including those not committed yet."""
         return int(self._spent)
 
     @property
     def refused(self) -> int:
-        """Queries refused, over all the processes that worked on this run."""
+        """Number of queries refused, over all processes of this run."""
         return self._refused
 
     def result(self) -> VerdictRow | None:
-        """The verdict of a finished run, else None."""
+        """The verdict of a finished run, otherwise None."""
         rows = self._writer.read(f"SELECT {VERDICT_COLUMNS} FROM verdicts WHERE run_id = ?", self.id)
         return unpack_verdict(rows[0]) if rows else None
 
     def stored_refusals(self) -> list[StoredRefusal]:
-        """The refusals committed before now, in order, without the external ones."""
+        """The refusals committed so far, in order, without external ones."""
         self._writer.commit()
         sql = "SELECT step_id, queries, reason FROM refusals WHERE run_id = ? AND step_id IS NOT NULL ORDER BY id"
         return [StoredRefusal(*row) for row in self._writer.read(sql, self.id)]
 
     def stored_calls(self) -> Iterator[StoredCall]:
-        """The calls committed before now, in order, a few in memory at a time; more may come meanwhile."""
+        """The calls committed so far, in order, a few in memory at a time; later calls are not included."""
         (last,) = self._writer.read("SELECT coalesce(max(number), -1) FROM calls WHERE run_id = ?", self.id)[0]
         return self._pages(int(last))
 
@@ -86,40 +87,40 @@ class Run:
             page = self._writer.read(sql, self.id, first, min(first + _PAGE_CALLS - 1, last))
             for row in page:
                 call = dict(zip(SEALED["calls"], row[1:-1], strict=True))
-                if any(broken([row])):  # a scan must not go on from answers that nobody gave
+                if any(broken([row])):  # a scan must not resume from damaged answers
                     raise self._error(f"call {call['number']} is damaged; restore the file from a copy")
                 yield StoredCall(
                     call["step_id"], unpack_rows(call["rows"]), call["codec"], call["answers"], call["first"]
                 )
 
     def _check_rows(self) -> None:
-        """Raise StorageError if anything of this run but its calls is not as it was written; those wait for replay."""
+        """Raise StorageError if a row of this run is damaged; calls are checked when they are replayed."""
         for table in SEALED.keys() - {"calls"}:
             own = "id" if table == "runs" else "run_id"
             for row in broken(self._writer.read(selection(table, f"WHERE {own} = ?"), self.id)):
                 raise self._error(f"row {row} of {table} is damaged; restore the file from a copy")
 
     def open_step(self, number: int, purpose: str, state: str) -> int:
-        """The id of step `number`, the same each time. purpose: check, search, verify or external. state: JSON.
+        """The id of step `number`, the same at each call. purpose: check, search, verify or external. state: JSON.
 
-        Raises StorageError if the step is there with another purpose or state, or would be new in a finished run.
+        Raises StorageError if the step is stored with another purpose or state, or would be new in a finished run.
         """
         with self._writer.lock:
-            step = self._known_step(number, purpose, state) if number <= self._last_step else None
+            step = self._stored_step(number, purpose, state) if number <= self._last_step else None
             if step is None:
                 step = self._new_step(number, purpose, state)
             self._steps.add(step)
             return step
 
-    def _known_step(self, number: int, purpose: str, state: str) -> int | None:
+    def _stored_step(self, number: int, purpose: str, state: str) -> int | None:
         self._writer.commit()
         sql = "SELECT id, purpose, state FROM steps WHERE run_id = ? AND number = ?"
         rows = self._writer.read(sql, self.id, int(number))
         if rows and rows[0][1] != purpose:
-            raise self._error(f"step {number} is there with purpose {rows[0][1]}, not {purpose}; use another number")
+            raise self._error(f"step {number} is stored with purpose {rows[0][1]}, not {purpose}; use another number")
         if rows and rows[0][2] != state:
-            begun = "the ledger was begun by other code, libraries or processor"
-            raise self._error(f"step {number} is there with another state: {begun}; scan into a fresh --db")
+            cause = "the run was started with other code, other libraries or on another processor"
+            raise self._error(f"step {number} is stored with another state: {cause}; scan into a fresh --db")
         return int(rows[0][0]) if rows else None
 
     def _new_step(self, number: int, purpose: str, state: str) -> int:
@@ -133,15 +134,16 @@ class Run:
         return step
 
     def check_step(self, step: int | None) -> None:
-        """Raise StorageError, before anything is paid, if a call of `step` (None: external) could not be recorded."""
+        """Raise StorageError, before queries are charged, if a call of `step` (None: external) could not be
+        recorded."""
         with self._writer.lock:
             self._check_open()
             self._checked_step(step)
 
     def record(self, call: CallLike) -> None:
-        """Commit one answered call, which charges its queries. Raises StorageError on a call whose parts do not fit.
+        """Commit one answered call, which charges its queries. Raises StorageError on a call of inconsistent lengths.
 
-        After StorageFull or StorageBusy the call is kept in memory and counted; do not record it again.
+        After StorageFull or StorageBusy the call is kept in memory and counted, so it must not be recorded again.
         """
         check_call(call)
         rows = pack_rows(call)
@@ -156,7 +158,7 @@ class Run:
             self._writer.commit()
 
     def refuse(self, step: int | None, queries: int, reason: str) -> None:
-        """Commit a call that got no answer and was free, and wait for the disk. queries: 1 or more. reason: a line."""
+        """Commit a refused call, which is free, and sync the file. queries: 1 or more. reason: one line."""
         if queries < 1 or not reason or not reason.isprintable():
             raise self._error(f"a refusal of {queries} queries for reason {reason!r}; give 1 or more, and one line")
         with self._writer.lock:
@@ -167,19 +169,20 @@ class Run:
             self._writer.flush()
 
     def flush(self) -> None:
-        """Wait until everything recorded so far is on the disk."""
+        """Commit everything recorded so far and sync the file to the disk."""
         self._writer.flush()
 
     def finish(self, verdict: VerdictRow, triggers: Sequence[TriggerRow]) -> None:
-        """Store the verdict and the triggers, and close the run: one transaction, once.
+        """Store the verdict and the triggers and close the run, in one transaction.
 
-        Raises StorageError the second time, or if the verdict's `spent` or `refused` is not what the ledger counted.
+        Raises StorageError if the run is already finished, or if the verdict's `spent` or `refused` differs from the
+        ledger's counts.
         """
         with self._writer.lock:
             self._check_open()
             if (verdict.spent, verdict.refused) != (self.spent, self.refused):
-                found = f"spent {verdict.spent}, refused {verdict.refused}"
-                raise self._error(f"the verdict says {found}; the ledger counts {self.spent} and {self.refused}")
+                stated = f"spent {verdict.spent}, refused {verdict.refused}"
+                raise self._error(f"the verdict says {stated}; the ledger counts {self.spent} and {self.refused}")
             rows = [(self.id, *pack_trigger(trigger)) for trigger in triggers]
             row = _ordered("verdicts", f"run_id, {VERDICT_COLUMNS}, at", (self.id, *pack_verdict(verdict), time.time()))
             with self._writer.transaction() as connection:
@@ -192,12 +195,12 @@ class Run:
 
     def _check_open(self) -> None:
         if self._done:
-            raise self._error("it is finished; its rows do not change any more")
+            raise self._error("the run is finished and cannot be changed")
 
     def _checked_step(self, step: int | None) -> int | None:
-        # here and not by the foreign key: one wrong row would keep the whole queue from being committed
+        # checked here and not by the foreign key, since one wrong row would block the whole queue
         if step is not None and step not in self._steps:
-            raise self._error(f"step id {step} was not opened; use the id that open_step gave")
+            raise self._error(f"step id {step} was not opened; use the id that open_step returned")
         return None if step is None else int(step)
 
     def _error(self, what: str) -> StorageError:
@@ -206,5 +209,5 @@ class Run:
 
 def _ordered(table: str, columns: str, values: Sequence[Any]) -> tuple[Any, ...]:
     """The values of `columns` in the order of the table."""
-    told = dict(zip(columns.split(", "), values, strict=True))
-    return tuple(told[column] for column in SEALED[table])
+    by_name = dict(zip(columns.split(", "), values, strict=True))
+    return tuple(by_name[column] for column in SEALED[table])

@@ -1,4 +1,4 @@
-"""A checksum in every row over all that it says: damage inside a value, which SQLite's own checks do not see."""
+"""Seals: a checksum of all values in a row, which detects damage inside a value that SQLite's own checks miss."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from db.tables import metadata
 
 _UNSEALED = {"seal", "id", "state"}
-"""Given by SQLite when the row is inserted, or changed later (`state` of a run; its verdict says the same)."""
+"""Columns set by SQLite at insertion, or changed later (`state` of a run, which follows from its verdict)."""
 
 
 def _sealed(table: str) -> tuple[str, ...]:
@@ -23,7 +23,7 @@ SEALED = {name: _sealed(name) for name in metadata.tables if "seal" in metadata.
 
 
 def seal(values: Iterable[object]) -> int:
-    """CRC-32 of the values of a row's SEALED columns, as SQLite gives them back."""
+    """CRC-32 of the values of a row's SEALED columns, as SQLite returns them."""
     total = 0
     for value in values:
         total = zlib.crc32(_form(value), total)
@@ -31,24 +31,24 @@ def seal(values: Iterable[object]) -> int:
 
 
 def insertion(table: str, **fixed: str) -> str:
-    """The SQL that inserts a row of `table`: its SEALED columns, and then the seal. fixed: other columns, in SQL."""
+    """The SQL that inserts a row of `table`: its SEALED columns, then the seal. fixed: SQL values of other columns."""
     columns = (*SEALED[table], "seal")
     marks = ["?"] * len(columns)
     return f"INSERT INTO {table} ({', '.join((*columns, *fixed))}) VALUES ({', '.join((*marks, *fixed.values()))})"
 
 
 def selection(table: str, where: str = "") -> str:
-    """The SQL of what `broken` takes: the rowid, the SEALED columns, the seal."""
+    """The SQL that selects what `broken` takes: the rowid, the SEALED columns and the seal."""
     return f"SELECT rowid, {', '.join((*SEALED[table], 'seal'))} FROM {table} {where}"
 
 
 def broken(rows: Iterable[Sequence[Any]]) -> Iterator[int]:
-    """The rowids of rows whose seal differs."""
+    """The rowids of rows whose seal does not match their values."""
     return (row[0] for row in rows if seal(row[1:-1]) != row[-1])
 
 
 def _form(value: object) -> bytes:
-    """Bytes that no other value has. SQLite gives NaN back as nothing, and -0.0 as 0.0."""
+    """Bytes that are unique to the value. SQLite returns NaN as NULL and -0.0 as 0.0."""
     if value is None or value != value:
         return b"n"
     if isinstance(value, float):
@@ -60,4 +60,4 @@ def _form(value: object) -> bytes:
         return b"b%d:" % len(value) + value
     if isinstance(value, int):
         return b"i%d;" % value
-    raise TypeError(f"a {type(value).__name__} is nothing that SQLite keeps")
+    raise TypeError(f"SQLite cannot store a {type(value).__name__}")

@@ -1,6 +1,6 @@
-"""What a report needs of each run, from one snapshot of the ledger, one run in memory at a time.
+"""Reads what a report needs about each run, from one snapshot of the ledger, one run in memory at a time.
 
-Counts come from the calls, never from the view of every query: a call's answers are not read.
+Counts come from the table of calls and not from the view `queries`, so that no answers are read.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _STEPS = """
 
 @dataclass(frozen=True)
 class AskedStep:
-    """A step that was answered: its purpose, what the searcher knew (JSON), and its queries.
+    """A step with answered calls: its purpose, the searcher's state (JSON), and its queries.
 
-    first: queries of the run before it. Calls without a step are together in one, with purpose `external`.
+    first: number of queries of the run before it. Calls without a step are combined in one, with purpose `external`.
     """
 
     purpose: str
@@ -50,7 +50,7 @@ class AskedStep:
 
 @dataclass(frozen=True, eq=False)
 class SurveyedRun:
-    """All of a run but its calls. at: seconds since 1970. refusals: queries by reason. verdict: None while open."""
+    """A run without its calls. at: Unix time. refusals: number of queries by reason. verdict: None while open."""
 
     id: int
     info: RunInfo
@@ -89,8 +89,8 @@ def _surveyed(connection: Connection, run: int) -> SurveyedRun:
     refusals = connection.exec_driver_sql(
         "SELECT reason, sum(queries) FROM refusals WHERE run_id = ? GROUP BY reason ORDER BY reason", (run,)
     )
-    told = selected(connection, "verdicts", VERDICT_COLUMNS)
-    verdict = connection.exec_driver_sql(f"SELECT {told} FROM verdicts WHERE run_id = ?", (run,))
+    columns = selected(connection, "verdicts", VERDICT_COLUMNS)
+    verdict = connection.exec_driver_sql(f"SELECT {columns} FROM verdicts WHERE run_id = ?", (run,))
     row = verdict.one_or_none()
     triggers = connection.exec_driver_sql(
         f"SELECT {TRIGGER_COLUMNS} FROM triggers WHERE run_id = ? ORDER BY target_class", (run,)

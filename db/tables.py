@@ -1,6 +1,6 @@
-"""The schema of today; `db/migrations` is how a file gets there, and a test holds the two equal.
+"""The current schema. `db/migrations` upgrades older files to it, and a test checks that the two agree.
 
-Times are Unix seconds. JSON is text that `json_valid` accepts. A wrong row should be impossible to write.
+Times are Unix seconds. JSON is text that `json_valid` accepts. The constraints make it impossible to write a wrong row.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateTable
 
 SCHEMA = 3
-"""The number of migrations there are; a file keeps its own in `PRAGMA user_version`."""
+"""The number of migrations. A file stores its own schema version in `PRAGMA user_version`."""
 
 APPLICATION_ID = 0x534D4B4C
-"""'SMKL' in `PRAGMA application_id`: what tells a ledger from another program's database."""
+"""'SMKL' in `PRAGMA application_id`, which distinguishes a ledger from databases of other programs."""
 
 VERSION_TABLE = "simkit_alembic_version"
 
@@ -34,7 +34,7 @@ metadata = MetaData()
 
 
 def _seal() -> Column[int]:
-    """A row's checksum, see `db.seal`. Other programs' rows have none that is right, and `db check` names them."""
+    """A row's checksum, see `db.seal`. Rows written by other programs have a wrong one, which `db check` reports."""
     return Column("seal", INTEGER, nullable=False, server_default=text("0"))
 
 
@@ -107,7 +107,7 @@ calls = Table(
     Column("at", REAL, nullable=False),
     _seal(),
     UniqueConstraint("run_id", "number", name="call_number_once"),
-    # both columns, so that a call cannot name a step of another run
+    # both columns, so that a call cannot refer to a step of another run
     ForeignKeyConstraint(["run_id", "step_id"], ["steps.run_id", "steps.id"], name="call_in_step_of_run"),
     CheckConstraint("number >= 0 AND first >= 0", name="ordinals_not_negative"),
     CheckConstraint("queries > 0", name="queries_positive"),
@@ -210,7 +210,7 @@ SELECT
     c.first + q.key AS query
 FROM calls AS c LEFT JOIN steps AS s ON s.id = c.step_id JOIN json_each(c.rows) AS q
 """
-"""One row a query. `answer` is one record of the call's codec; `query` counts from 0 in the run."""
+"""One row per query. `answer` is one record in the call's codec; `query` counts from 0 in the run."""
 
 SPEND_VIEW = """
 CREATE VIEW spend AS
@@ -223,11 +223,11 @@ SELECT
 FROM calls AS c LEFT JOIN steps AS s ON s.id = c.step_id
 GROUP BY c.run_id, coalesce(s.purpose, 'external')
 """
-"""What each run spent on each purpose, in calls and queries."""
+"""The calls and queries of each run by purpose."""
 
 
 def schema() -> dict[str, str]:
-    """The SQL of every table and view by name, with single spaces: what `sqlite_master` holds in a sound ledger."""
+    """The SQL of every table and view by name, with single spaces, as in `sqlite_master` of an intact ledger."""
     tables = {table.name: str(CreateTable(table).compile(dialect=sqlite.dialect())) for table in metadata.sorted_tables}
     made = {**tables, "queries": QUERIES_VIEW, "spend": SPEND_VIEW}
     return {name: " ".join(sql.split()) for name, sql in made.items()}

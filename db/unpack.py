@@ -1,4 +1,4 @@
-"""Packed answers as arrays, many calls at a time. The codecs are those that `oracles.answers.encode` documents."""
+"""Unpacks answers into arrays, many calls at a time. `oracles.answers.encode` documents the codecs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from db.records import FloatArray, IntArray
 class Unpacked:
     """N answers over n_classes.
 
-    classes: int32 (N, k), the classes told, -1 for none; None where all were told, in order. scores: float32 (N, k) or
-    (N, n_classes); None where only labels were told.
+    classes: int32 (N, k), the classes that were answered, -1 for none; None if all classes were answered, in order.
+    scores: float32 (N, k) or (N, n_classes); None for label-only answers.
     """
 
     n_classes: int
@@ -22,16 +22,16 @@ class Unpacked:
     scores: FloatArray | None
 
     def dense(self) -> FloatArray | None:
-        """The scores by class, float32 (N, n_classes), NaN where none was told; None where only labels were told."""
+        """The scores by class, float32 (N, n_classes), NaN where missing; None for label-only answers."""
         if self.classes is None or self.scores is None:
             return self.scores
         values = np.full((len(self.classes), self.n_classes + 1), np.nan, dtype=np.float32)
         np.put_along_axis(values, self.classes.astype(np.int64) % (self.n_classes + 1), self.scores, axis=1)
-        return np.ascontiguousarray(values[:, :-1])  # -1, no class, went to the column that is cut off
+        return np.ascontiguousarray(values[:, :-1])  # -1 (no class) is in the last column, which is cut off
 
 
 def unpack(codec: str, answers: bytes) -> Unpacked:
-    """What is in `answers`, the records of one call or of many of one codec. Raises ValueError on another codec."""
+    """Unpack `answers`, the records of one or more calls of one codec. Raises ValueError on an unknown codec."""
     kind, *numbers = codec.split("/")
     try:
         n_classes = int(numbers[0])
@@ -45,5 +45,5 @@ def unpack(codec: str, answers: bytes) -> Unpacked:
             records = np.frombuffer(answers, np.dtype([("classes", ids, (k,)), ("scores", "<f4", (k,))]))
             return Unpacked(n_classes, records["classes"].astype(np.int32), records["scores"].astype(np.float32))
     except (ValueError, IndexError):
-        pass  # told below: whatever does not fit is damage or news
-    raise ValueError(f"{len(answers)} bytes of answers in codec {codec!r}: damaged, or of a newer simkit")
+        pass  # reported below
+    raise ValueError(f"{len(answers)} bytes of answers in codec {codec!r}: damaged, or written by a newer simkit")

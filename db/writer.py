@@ -1,4 +1,4 @@
-"""The one writing connection of a ledger: what is committed, what waits in memory, and when the disk is waited for."""
+"""The one writing connection of a ledger: it queues rows in memory, commits them, and syncs the file to the disk."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from db.errors import StorageError, translated
 from db.seal import insertion, seal
 
 FLUSH_SECONDS = 0.5
-"""How often the disk is waited for: a commit alone survives the death of the process, but not a power cut."""
+"""Seconds between two syncs: a commit alone survives the death of the process, but not a power cut."""
 
 _QUEUED = ("steps", "calls", "refusals")
-"""In this order, since calls and refusals name steps."""
+"""Committed in this order, since calls and refusals refer to steps."""
 
 
 class Writer:
-    """Rows queue here and are committed together; whatever fails to commit stays. Safe to share among threads.
+    """Queues rows and commits them together; rows that fail to commit stay queued. Safe to share among threads.
 
-    `lock` also guards the counters of the runs. Every method raises StorageError (Busy, Full), also after `close`.
+    `lock` also guards the counters of the runs. Every method raises StorageError, StorageBusy or StorageFull, and
+    StorageError after `close`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,18 +37,19 @@ class Writer:
             self._connection: Connection | None = writer_engine(path).connect()
         self._pending: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _QUEUED}
         self._queries = 0
-        self._synced = True  # whether all that is committed has reached the disk
+        self._synced = True  # whether every commit has reached the disk
         self._synced_at = time.monotonic()
 
     def add(self, table: str, row: tuple[Any, ...], queries: int = 0) -> None:
-        """Queue a row of `steps`, `calls` or `refusals`: its SEALED columns. queries: how many answers it holds."""
+        """Queue a row of `steps`, `calls` or `refusals`, given as its SEALED columns. queries: its number of
+        answers."""
         with self.lock:
             self._open_connection()
             self._pending[table].append((*row, seal(row)))
             self._queries += queries
 
     def commit(self) -> None:
-        """Commit everything queued, in one transaction, and wait for the disk where FLUSH_SECONDS have gone by."""
+        """Commit the queue in one transaction, and sync the file if the last sync is FLUSH_SECONDS ago."""
         with self.lock:
             if any(self._pending.values()):
                 with self.transaction():
@@ -56,14 +58,14 @@ class Writer:
                 self._sync()
 
     def flush(self) -> None:
-        """Commit everything queued, and wait until all that was ever committed is on the disk."""
+        """Commit the queue and wait until every commit is on the disk."""
         with self.lock:
             self.commit()
             self._sync()
 
     def _sync(self) -> None:
-        """What `synchronous = FULL` does after each commit: every commit of this connection went into the log."""
-        self._synced_at = time.monotonic()  # also after a failure: the next try waits its turn
+        """Sync the log, which holds every commit of this connection, as `synchronous = FULL` does after each commit."""
+        self._synced_at = time.monotonic()  # set even if the sync fails, so that the next attempt waits as well
         if self._synced:
             return
         with translated(self.path):
@@ -76,10 +78,10 @@ class Writer:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """One transaction: the queue first, then the body. If any of it fails, all of it is undone and still queued."""
+        """One transaction: first the queue, then the body. If it fails, it is rolled back and the queue is kept."""
         with self.lock:
             connection = self._open_connection()
-            self._synced = False  # before it is so: an interrupt may come at any point
+            self._synced = False  # set before the commit, since an interrupt may come at any point
             with translated(self.path, self._queries), _undone_on_error(connection), connection.begin():
                 for table, rows in self._pending.items():
                     if rows:
@@ -90,14 +92,14 @@ class Writer:
             self._queries = 0
 
     def read(self, sql: str, *values: object) -> Sequence[Sequence[Any]]:
-        """What is committed, as rows; nothing stays open behind it."""
+        """The committed rows that `sql` selects; no transaction stays open."""
         with self.lock:
             connection = self._open_connection()
             with translated(self.path), connection.begin():
                 return connection.exec_driver_sql(sql, values).fetchall()
 
     def close(self) -> None:
-        """Commit the queue and close; closes too if that fails, and then raises. Closing twice is nothing."""
+        """Commit the queue and close, even if the commit fails, which raises. Closing twice has no effect."""
         with self.lock:
             if self._connection is None:
                 return
@@ -116,7 +118,7 @@ class Writer:
 
 @contextmanager
 def _undone_on_error(connection: Connection) -> Iterator[None]:
-    """Leave no transaction behind: SQLite has rolled back by itself after some errors and not after others."""
+    """Roll back after an error if SQLite has not done so itself, which depends on the error."""
     try:
         yield
     except BaseException:

@@ -1,4 +1,4 @@
-"""How a ledger's file comes to today's schema. Run by program, so no ini file is needed."""
+"""Upgrades the file of a ledger to the current schema. Called from code, so alembic needs no ini file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from db.tables import APPLICATION_ID, SCHEMA
 
 
 def upgrade(connection: Connection) -> None:
-    """Apply what is missing and stamp the file, inside the transaction that `connection` is in."""
+    """Apply the missing migrations and stamp the file, inside the transaction of `connection`."""
     config = Config()
     folder = str(Path(__file__).parent)
     config.set_main_option("script_location", folder.replace("%", "%%"))  # the parser expands %

@@ -1,4 +1,4 @@
-"""What alembic runs to reach the database: the connection it was handed, in the caller's transaction."""
+"""Alembic's environment: it uses the connection that it was given, in the caller's transaction."""
 
 from __future__ import annotations
 

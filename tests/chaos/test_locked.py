@@ -24,7 +24,7 @@ def test_a_long_lock_ends_the_scan_with_nothing_lost(at: int, lab: Lab) -> None:
     broken = lab.broken(SHORT)
     ended = broken.go_on(Locked(str(broken.db), at, seconds=4.0, patience=100))
     assert ended.code == STORAGE
-    assert "another program holds the file locked" in ended.said
+    assert "another program has locked the file" in ended.said
     assert len(ended.asked) == at
     lab.finish(broken)
     lab.count("locks")

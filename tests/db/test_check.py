@@ -83,7 +83,7 @@ TAMPERED = [
         "run 1: the verdict says a cost of 1.0",
     ),
     ("DROP VIEW queries", "no such table: queries"),
-    ("DROP VIEW spend; CREATE VIEW spend AS SELECT 1", "schema: spend is not as"),
+    ("DROP VIEW spend; CREATE VIEW spend AS SELECT 1", "schema: spend differs from"),
 ]
 
 

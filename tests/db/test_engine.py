@@ -85,7 +85,7 @@ def test_a_place_below_a_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_refused() -> None:
     with pytest.raises(StorageError, match="folder you may write"):
         Ledger.open(Path("/proc/simkit/ledger.db"))
-    with pytest.raises(StorageError, match="no file can be made there"):
+    with pytest.raises(StorageError, match="no file can be created there"):
         Ledger.open(Path("/proc/ledger.db"))
 
 

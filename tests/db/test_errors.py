@@ -22,7 +22,7 @@ from db.errors import StorageError, StorageFull, translated
             StorageFull,
             "failing .Input/output error.; 7 queries are not stored",
         ),
-        (OSError(errno.ENOSPC, "No space left"), StorageFull, "make room and go on"),
+        (OSError(errno.ENOSPC, "No space left"), StorageFull, "free some space and try again"),
     ],
 )
 def test_an_error_becomes_one_line(raised: Exception, kind: type[StorageError], words: str) -> None:

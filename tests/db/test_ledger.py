@@ -89,7 +89,10 @@ def test_a_step_is_opened_once(path: Path, make_run: MakeRun) -> None:
         run = ledger.begin(make_run())
         step = run.open_step(0, "check", '{"round": 0}')
         assert run.open_step(0, "check", '{"round": 0}') == step
-        with pytest.raises(StorageError, match="begun by other code, libraries or processor; scan into a fresh --db"):
+        with pytest.raises(
+            StorageError,
+            match="started with other code, other libraries or on another processor; scan into a fresh --db",
+        ):
             run.open_step(0, "check", '{"round": 1}')
         with pytest.raises(StorageError, match="purpose check, not search"):
             run.open_step(0, "search", "{}")
@@ -230,7 +233,7 @@ def test_a_verdict_that_cannot_be_stored_leaves_the_run_open(
 
 
 def test_one_ledger_has_one_writer(path: Path, make_run: MakeRun) -> None:
-    with Ledger.open(path), pytest.raises(StorageBusy, match="open already, here or in another process"):
+    with Ledger.open(path), pytest.raises(StorageBusy, match="already open, here or in another process"):
         Ledger.open(path)
     link = path.with_name("link.db")
     link.symlink_to(path)

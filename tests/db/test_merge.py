@@ -129,7 +129,9 @@ def test_an_open_run_that_began_otherwise_is_an_error_of_both(tmp_path: Path, ca
     into = ledger_of(tmp_path / "into.db", Scan("a", calls, done=False))
     source = ledger_of(tmp_path / "source.db", Scan("new", (1,)), Scan("a", (3, 4)))
     before = content(into)
-    with pytest.raises(StorageError, match=r"into\.db: run 1 is open and began otherwise than run 2 of .*source\.db"):
+    with pytest.raises(
+        StorageError, match=r"into\.db: run 1 is open and has other first calls than run 2 of .*source\.db"
+    ):
         merge(into, [source])
     assert content(into) == before
 

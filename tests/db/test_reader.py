@@ -87,7 +87,7 @@ def test_answers_are_the_scores_as_they_were_told(ledger_path: Path, make_call: 
     calls = [make_call(queries=n, seed=seed) for n, seed in ((2, 1), (1, 2), (3, 3))]
     assert answers.tobytes() == b"".join(call.answers for call in calls)
     assert answers.shape == (6, 4)
-    with pytest.raises(StorageError, match=r"ledger\.db: run 2 was told labels alone; read the column `label`"):
+    with pytest.raises(StorageError, match=r"ledger\.db: run 2 has labels only; read the column `label`"):
         db.open(ledger_path).answers(2)
     with pytest.raises(StorageError, match="run 3 has no queries"):
         db.open(ledger_path).answers(3)

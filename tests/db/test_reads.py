@@ -135,7 +135,7 @@ def test_a_locked_file_is_busy(
     other = sqlite3.connect(ledger_path, isolation_level=None)
     other.execute("PRAGMA locking_mode = EXCLUSIVE")
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(StorageBusy, match="another program holds the file locked; close it there and go on"):
+    with pytest.raises(StorageBusy, match="another program has locked the file; close it there and try again"):
         read(ledger_path)
     other.close()
 

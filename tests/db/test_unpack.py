@@ -54,7 +54,7 @@ def test_labels_come_back_without_scores(classes: int) -> None:
 
 @pytest.mark.parametrize("codec", ["", "scores", "scores/2", "scores/x/0.0", "topk/3/1", "logits/3/0.0", "labels/3/4"])
 def test_another_codec_is_refused(codec: str) -> None:
-    with pytest.raises(ValueError, match="damaged, or of a newer simkit"):
+    with pytest.raises(ValueError, match="damaged, or written by a newer simkit"):
         unpack(codec, bytes(24))
 
 

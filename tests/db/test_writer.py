@@ -214,7 +214,7 @@ def test_a_crash_while_creating_leaves_nothing_in_the_way(path: Path, monkeypatc
 def test_files_beside_a_new_ledger_are_not_ours_to_remove(path: Path) -> None:
     for beside in (path.with_name(f"{path.name}.new"), path.with_name(f".{path.name}.simkit-building")):
         beside.write_text("precious")
-    with pytest.raises(StorageError, match="not begun by simkit"):
+    with pytest.raises(StorageError, match="not made by simkit"):
         Ledger.open(path)
     assert not path.exists()
     beside.rename(path.with_name("elsewhere"))

@@ -1,6 +1,6 @@
 """The first schema: runs, steps, calls, refusals, triggers, verdicts, and the views `queries` and `spend`.
 
-Frozen text, not `db.tables`: files written by this version must be reachable when the tables have moved on.
+Written out instead of using `db.tables`, so that files of this version can still be upgraded when the tables change.
 """
 
 from __future__ import annotations

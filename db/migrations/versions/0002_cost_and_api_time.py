@@ -1,6 +1,6 @@
-"""Verdicts tell their cost and simulated API time, and a scan may end because the service refused it.
+"""Verdicts have a cost and a simulated API time, and a scan may end because the service refused it.
 
-Frozen text, as in 0001. SQLite cannot change a check, so the table is built anew under its own name.
+Written out, as in 0001. SQLite cannot change a check, so the table is created anew under its own name.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Every row has a seal, a checksum over all that it says; the rows that are there are sealed as they are.
+"""Every row has a seal, a checksum of its values. Existing rows are sealed with their present values.
 
-Frozen code, as in 0001: `seal` and the columns are what `db.seal` had when this was written.
+Written out, as in 0001: `seal` and the columns are those of `db.seal` when this was written.
 """
 
 from __future__ import annotations
