@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,16 @@ from pydantic import BaseModel
 from db.tables import metadata, schema
 from oracles.spec import OracleSpec
 from simkit.detectors.registry import DETECTORS
+from simkit.field_docs import field_docs
+from simkit.search.annealing import AnnealingConfig
+from simkit.search.b3d import B3DConfig
+from simkit.search.driver import DriverConfig
 from simkit.search.presets import PRESETS
+from simkit.search.race import RaceConfig
+from simkit.search.random_patch import RandomPatchConfig
+from simkit.search.refine import RefineConfig
+from simkit.search.sparsity import SparsityConfig
+from simkit.search.synthesis import SynthesisConfig
 from simkit.verdict import RULES, Rule
 from studies.scan.config import ScanConfig
 from studies.study.config import DetectorEntry, ReportEntry, StudyConfig, WorkersEntry, ZooEntry
@@ -29,6 +39,19 @@ STUDY_TABLES: Mapping[str, type[BaseModel]] = {
 """The tables of a study file that have keys of their own."""
 
 
+SEARCHES: Mapping[str, type] = {
+    **{"search": B3DConfig, "search.sparsity": SparsityConfig, "race": RaceConfig, "random-patch": RandomPatchConfig},
+    **{"annealing": AnnealingConfig, "driver": DriverConfig, "synthesis": SynthesisConfig, "refine": RefineConfig},
+}
+"""The settings of a preset by where they are set; `search` of each kind has a table of its own."""
+
+_HEADINGS = {
+    **{"search": "`search` of the B3D presets", "search.sparsity": "`search.sparsity` of the B3D presets"},
+    **{name: f"`search` of the {name} preset" for name in ("random-patch", "annealing")},
+    **{"race": "`search` of the race presets"},
+}
+
+
 def write(folder: Path) -> None:
     """Write every generated file into `folder`."""
     folder.mkdir(exist_ok=True)
@@ -39,6 +62,7 @@ def write(folder: Path) -> None:
         "study_file.md": settings(StudyConfig),
         **{f"study_file_{name}.md": settings(entry) for name, entry in STUDY_TABLES.items()},
         "presets.md": presets(),
+        "search_settings.md": search_settings(),
         "schema.md": tables(),
     }
     for name, text in pages.items():
@@ -58,6 +82,16 @@ def settings(model: type[BaseModel]) -> str:
     meanings = descriptions(model)
     rows = [(f"`{name}`", meanings.get(name, ""), _default(field)) for name, field in model.model_fields.items()]
     return table(("setting", "meaning", "default"), rows)
+
+
+def search_settings() -> str:
+    """A table for each dataclass of SEARCHES, with the sentence below each field and its default."""
+    parts = []
+    for name, kind in SEARCHES.items():
+        meanings = field_docs(kind)
+        rows = [(f"`{field.name}`", meanings[field.name], _plain_default(field)) for field in fields(kind)]
+        parts.append(f"### {_HEADINGS.get(name, f'`{name}`')}\n\n{table(('setting', 'meaning', 'default'), rows)}")
+    return "\n".join(parts)
 
 
 def as_plain_text(docstring: str, names: list[str]) -> str:
@@ -108,6 +142,12 @@ def _view(name: str) -> str:
     from db import tables as made
 
     return str(getattr(made, f"{name.upper()}_VIEW")).strip()
+
+
+def _plain_default(field: Any) -> str:
+    """A number or a text as it is written; a table of settings has its own heading."""
+    value = field.default_factory() if field.default is MISSING else field.default
+    return "a table" if is_dataclass(value) else f"`{value!r}`"
 
 
 def _default(field: Any) -> str:

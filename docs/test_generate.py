@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, Field
 
-from docs.generate import STUDY_TABLES, as_plain_text, commands, presets, settings, tables
+from docs.generate import STUDY_TABLES, as_plain_text, commands, presets, search_settings, settings, tables
 from oracles.spec import OracleSpec
 from studies.scan.config import ScanConfig
 from studies.study.config import StudyConfig
@@ -36,6 +36,13 @@ def test_no_setting_goes_without_a_word() -> None:
     for model in models:
         rows = [line for line in settings(model).splitlines()[2:] if "|  |" in line]
         assert rows == []
+
+
+def test_the_settings_of_every_search_are_listed() -> None:
+    listed = search_settings()
+    assert "| `samples` | Candidates per step and estimator: k of the slides. | `50` |" in listed
+    assert listed.count("### ") == 8
+    assert "|  |" not in listed
 
 
 def test_a_docstring_is_shown_as_it_is_written() -> None:

@@ -1,10 +1,11 @@
-"""Simulated annealing over patches, one chain a class: what DeBackdoor does, as far as its public summaries tell.
+"""Simulated annealing over patches, one chain per class, following the public summaries of DeBackdoor.
 
-Source: Popovic et al., DeBackdoor, USENIX Security 2025; its abstract and a review of it were read, not the paper. From
-there: forward passes alone, a trigger template whose place, size and colours are annealed for one target class after
-another, and the objective, a smoothed success rate. Simpler here: one template, a rectangle, where the published method
-has several families of triggers; the margin in the objective is one of log-probabilities, which still tells a bad patch
-from a worse one where probabilities are all but 0; targets are all-to-one only; schedule, moves and verdict are ours.
+Source: Popovic et al., DeBackdoor, USENIX Security 2025; we read its abstract and a review, not the paper. From there:
+only forward passes are used, the position, size and colours of a trigger template are annealed for one target class
+after another, and the objective is a smoothed success rate. Differences: there is one template, a rectangle, where the
+published method has several families of triggers; the objective uses the margin of log-probabilities, which still ranks
+patches where all probabilities are close to 0; only all-to-one targets are considered; the schedule, the moves and the
+verdict are ours.
 """
 
 from __future__ import annotations
@@ -27,28 +28,30 @@ from simkit.verdict import ClassResult
 
 @dataclass(frozen=True)
 class AnnealingConfig:
-    """One search by simulated annealing.
+    """The settings of a search by simulated annealing."""
 
-    images: of other classes that each class's patches are tried on, always the same ones. draws: random patches at the
-    start of a chain, which goes on from the best of them. steps: moves after that. chains: that follow each other for
-    every class; the best of all counts. largest_side: of a patch, in pixels. steepness: L of the objective.
-    first_temperature, last_temperature: of a chain; the objective lies in [0, 1]. required_success: share of the images
-    that must be hit for a patch to count.
-    """
-
-    # Chosen on the zoo `cifar10-tune`: of five settings of images, draws and steps the one with the fewest queries
-    # among those that missed none of its six backdoored victims in three scans of each. In three more scans all were
-    # found within 22,000 queries, hence three chains: 24,000 for ten classes. Steepness and temperatures had no clear
-    # effect there; required_success was not varied.
+    # Chosen on the zoo `cifar10-tune`: of five settings of images, draws and steps, the one with the fewest queries
+    # among those that detected each of its six backdoored victims in all three scans. In three more scans all were
+    # detected within 22,000 queries, hence three chains: 24,000 queries for ten classes. Steepness and temperatures had
+    # no clear effect there; required_success was not varied.
     images: int = 8
+    """Images of other classes on which every patch of a class is tried; they stay the same during the search."""
     draws: int = 50
+    """Random patches at the start of a chain, which continues from the best of them."""
     steps: int = 50
+    """Annealing moves per chain after the random patches."""
     chains: int = 3
-    largest_side: int = 4  # as of random patches, whose rule judges these
+    """Chains per class, one after another; the best patch of all chains is reported."""
+    largest_side: int = 4  # as for random patches, whose rule is used here too
+    """Largest side of a patch, in pixels."""
     steepness: float = 1.0
+    """Steepness L of the smoothed success rate 1 / (1 + exp(-L * margin))."""
     first_temperature: float = 0.05
+    """Temperature at the first move of a chain; the objective lies in [0, 1]."""
     last_temperature: float = 0.002
+    """Temperature at the last move of a chain."""
     required_success: float = 0.75
+    """Success rate that a patch must reach to count as a trigger."""
 
     def __post_init__(self) -> None:
         if min(self.images, self.draws, self.steps, self.chains, self.largest_side) < 1:
@@ -56,7 +59,7 @@ class AnnealingConfig:
         if self.steepness <= 0 or not 0 < self.required_success <= 1:
             raise ConfigError("steepness must be above 0, required_success in (0, 1]")
         if not 0 < self.last_temperature <= self.first_temperature:
-            raise ConfigError("temperatures must be above 0, and the last not above the first")
+            raise ConfigError("temperatures must be above 0, and last_temperature at most first_temperature")
 
     def search(self, task: Task, seed: int) -> Search:
         """See `SearchConfig`."""
@@ -73,32 +76,32 @@ class AnnealingConfig:
 
     @property
     def length(self) -> int:
-        """Patches that one chain tries."""
+        """Number of patches that one chain tries."""
         return self.draws + self.steps
 
     def temperature(self, step: int) -> float:
-        """Of a chain's move 0..steps - 1: geometric cooling from the first temperature to the last."""
+        """The temperature at move 0..steps - 1 of a chain: geometric cooling from the first to the last temperature."""
         share = step / max(self.steps - 1, 1)
         return float(self.first_temperature ** (1.0 - share) * self.last_temperature**share)
 
 
 def smoothed_success(ahead: NDArray[np.float64], steepness: float) -> NDArray[np.float64]:
-    """1 / (1 + exp(-L * delta)), of the margins delta by which the target leads, any shape; 0.5 where it draws.
+    """1 / (1 + exp(-L * delta)) for margins delta of the target class, of any shape; 0.5 at a tie.
 
-    From labels alone delta is 1 or -1, and for a large L this is the hit itself.
+    With label-only answers delta is 1 or -1, and for a large L the value approaches the hit (0 or 1).
     """
-    told: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-steepness * ahead))
-    return told
+    smoothed: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-steepness * ahead))
+    return smoothed
 
 
 def accepts(gain: float, temperature: float, uniform: float) -> bool:
-    """Metropolis' rule for an objective that shall grow: always uphill, downhill with the chance exp(gain / T)."""
+    """The Metropolis rule for maximisation: accept a gain always, a loss with probability exp(gain / T)."""
     return gain >= 0.0 or uniform < float(np.exp(gain / temperature))
 
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """A patch, its objective, and the share of the images it hit."""
+    """A patch, its objective, and its success rate on the class's images."""
 
     patch: Patch
     value: float
@@ -106,7 +109,7 @@ class _Seen:
 
 
 class Annealing:
-    """A chain for every class; one round is one move of each, asked together. Satisfies `Search`."""
+    """One chain per class. A round is one move of every chain in one proposal. Satisfies `Search`."""
 
     def __init__(self, config: AnnealingConfig, task: Task, seed: int) -> None:
         self._config, self._task, self._seed, self._rounds = config, task, seed, 0
@@ -150,16 +153,17 @@ class Annealing:
         return tuple(self._result(c) for c in range(self._task.n_classes))
 
     def state(self) -> str:
-        """The round, its place in the chain, how many classes have a patch that works, the class of the best, its
-        objective and success rate, and a checksum of where all chains stand."""
-        known = {"round": self._rounds, "chain_step": self._step}
+        """The round, its step in the chain, the number of classes with a working patch, the class, objective and
+        success
+        rate of the best patch, and a checksum of the state of all chains."""
+        position = {"round": self._rounds, "chain_step": self._step}
         if not self._best:
-            return json.dumps(known)
+            return json.dumps(position)
         target, best = max(self._best.items(), key=lambda entry: self._rank(entry[1]))
         working = sum(self._works(seen) for seen in self._best.values())
-        told = {"working": working, "best_class": target, "best_value": best.value, "best_success_rate": best.rate}
+        progress = {"working": working, "best_class": target, "best_value": best.value, "best_success_rate": best.rate}
         values = np.array([seen.value for seen in self._current.values()])
-        return json.dumps(known | told | {"digest": zlib.crc32(values.tobytes())})
+        return json.dumps(position | progress | {"digest": zlib.crc32(values.tobytes())})
 
     def _chosen(self, target: int) -> IntArray:
         usable = np.flatnonzero(self._task.image_classes != target).astype(np.int32)
@@ -168,7 +172,8 @@ class Annealing:
 
     @property
     def _step(self) -> int:
-        """Of the chains, which are all as far: below 0 while patches are drawn, then the number of the move."""
+        """The step of all chains, which run in parallel: negative while patches are drawn, then the number of the
+        move."""
         return self._rounds % self._config.length - self._config.draws
 
     def _goes_on_from(self, seen: _Seen, target: int, uniform: float) -> bool:

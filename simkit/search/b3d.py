@@ -1,8 +1,8 @@
-"""B3D (Dong et al., ICCV 2021, as its slides state it): a trigger for every class by natural evolution strategies.
+"""B3D (Dong et al., ICCV 2021, as described by its slides): a trigger for every class by natural evolution strategies.
 
-The defaults of `B3DConfig` are the preset `b3d-slides`, each constant with its source: the slides state the estimators
-and no constant. *Implementations*: three or more unofficial ones agree, and one of them ascribes the number to the
-paper's appendix; *one implementation*: a single one has it; *ours*: chosen here.
+The defaults of `B3DConfig` are the preset `b3d-slides`. The slides give the estimators but no constants, so each
+constant names its source. *Implementations*: three or more unofficial implementations agree, and one of them attributes
+the number to the paper's appendix; *one implementation*: a single one uses it; *ours*: chosen here.
 """
 
 from __future__ import annotations
@@ -29,48 +29,52 @@ Baseline: TypeAlias = Literal["none", "leave_one_out"]
 
 @dataclass(frozen=True)
 class B3DConfig:
-    """One B3D search over all classes.
-
-    samples: candidates a step and estimator, k of the slides. images: search images each candidate is stamped on.
-    steps: updates of every class. sigma: noise of the pattern's search distribution. learning_rate: Adam's, betas
-    (0.9, 0.999). mask_init: first theta_m; g(-1.14) = 0.093. grid: super-pixels along the longer side of the mask, each
-    of one or more whole pixels; None: one a pixel.
-    baseline: what is taken from every loss before it is averaged. joint: mask and pattern are sampled together and one
-    loss serves both gradients; else one half of the queries goes to each, as on the slides. antithetic: the pattern's
-    noise comes in pairs of opposite sign. exact_sparsity: the gradient of the sparsity term is added in closed form
-    instead of being sampled.
-    mask_limit: bound on |theta_m|, which keeps every super-pixel in play; None for no bound.
-    check_every: steps between two looks at the binarised trigger, check_images: images of such a look.
-    required_success: share of those images that must be hit for a trigger to count.
-    """
+    """The settings of a B3D search over all classes. The slides call `samples` k and `sparsity.weight` lambda."""
 
     known_as: ClassVar[str] = "simkit.search.b3d_config.B3DConfig"  # in run keys and ledgers, wherever it lives
 
     samples: int = 50  # implementations
-    images: int = 128  # implementations: their batch
+    """Candidates per step and estimator: k of the slides."""
+    images: int = 128  # implementations: their batch size
+    """Search images on which each candidate is stamped."""
     steps: int = 1000  # one implementation
+    """Update steps per class."""
     sigma: float = 0.1  # implementations
+    """Standard deviation of the pattern's search distribution: sigma of the slides."""
     learning_rate: float = 0.05  # implementations
+    """Learning rate of Adam, with betas (0.9, 0.999)."""
     mask_init: float = -1.14  # one implementation
+    """Initial value of the mask parameter theta_m; g(-1.14) = 0.093."""
     mask_limit: float | None = None
+    """Bound on |theta_m|, which keeps every super-pixel in the search; None for no bound."""
     grid: int | None = None
+    """Super-pixels of the mask along the longer side of the image, each at least one pixel; None for one per pixel."""
     baseline: Baseline = "none"
+    """Control variate that is subtracted from each loss: `none` or `leave_one_out`."""
     joint: bool = False
+    """Sample mask and pattern together, so that one loss serves both gradients; otherwise half the queries each
+    (slides)."""
     antithetic: bool = False
+    """Draw the noise of the pattern in pairs of opposite sign."""
     exact_sparsity: bool = False
+    """Add the gradient of the sparsity term in closed form instead of sampling it."""
     check_every: int = 10  # ours
+    """Steps between two checks of the binarised trigger."""
     check_images: int = 20  # ours
-    required_success: float = 0.95  # ours; the implementations have 0.99 of more images
+    """Images per check of the binarised trigger."""
+    required_success: float = 0.95  # ours; the implementations use 0.99 on more images
+    """Success rate on the check images that a trigger must reach to count."""
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
+    """The schedule of the sparsity weight: lambda of the slides."""
 
     def __post_init__(self) -> None:
         counts = (self.samples, self.images, self.steps, self.check_every, self.check_images)
         if min(*counts, 1 if self.grid is None else self.grid) < 1:
-            raise ConfigError("samples, images, steps, grid and checks of B3D must be 1 or more")
+            raise ConfigError("samples, images, steps, grid, check_every and check_images of B3D must be 1 or more")
         if self.sigma <= 0 or self.learning_rate <= 0 or not 0 < self.required_success <= 1:
             raise ConfigError("sigma and learning_rate must be above 0, required_success in (0, 1]")
         if self.mask_limit is not None and self.mask_limit < abs(self.mask_init):
-            raise ConfigError(f"mask_limit {self.mask_limit} lies inside mask_init {self.mask_init}")
+            raise ConfigError(f"mask_limit is {self.mask_limit}; give at least |mask_init| = {abs(self.mask_init)}")
         if self.antithetic and self.samples % 2:
             raise ConfigError(f"antithetic noise needs an even number of samples, not {self.samples}")
         if self.baseline == "leave_one_out" and self.samples < 4:
@@ -87,7 +91,7 @@ class B3DConfig:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """What was drawn for one step: masks (k, h, w) in {0, 1} on the grid, noise (k, C, H, W) on the pixels."""
+    """The random draws of one step: masks (k, h, w) in {0, 1} on the grid, noise (k, C, H, W) on the pixels."""
 
     masks: FloatArray
     noise: FloatArray
@@ -95,7 +99,7 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class Best:
-    """A binarised trigger, its size in pixels, and the share of the check images it hit."""
+    """A binarised trigger, its size in pixels, and its success rate on the check images."""
 
     trigger: Trigger
     mask_size: float
@@ -103,7 +107,7 @@ class Best:
 
 
 class ClassDistribution:
-    """pi(m, p | theta_m, theta_p) for one target class, moved by Adam."""
+    """The search distribution pi(m, p | theta_m, theta_p) of one target class, updated by Adam."""
 
     def __init__(self, config: B3DConfig, image_shape: tuple[int, int, int]) -> None:
         channels, height, width = image_shape
@@ -117,12 +121,12 @@ class ClassDistribution:
         self.sparsity = Sparsity(config.sparsity.weight)
         self.best: Best | None = None
         self.largest_failure: Best | None = None
-        self.loss: float | None = None  # mean cross entropy of the last step's samples
+        self.loss: float | None = None  # mean cross-entropy of the last step's samples
 
     def begin_at(self, mask: FloatArray, pattern: FloatArray, window: FloatArray) -> None:
         """Set both means, theta_m (h, w) on the grid and theta_p (C, H, W), before the first update.
 
-        window: (h, w) in {0, 1}; where it is 0 the mask is 0 for good.
+        window: (h, w) in {0, 1}; where it is 0, the mask stays 0.
         """
         self._mask[...], self._pattern[...] = mask, pattern
         self._window = window
@@ -139,7 +143,7 @@ class ClassDistribution:
         return float(self.probabilities.sum()) * self._tile**2
 
     def digest(self) -> int:
-        """A checksum of both means: a replay on code or hardware that counts otherwise shows in it at once."""
+        """A checksum of both means, which shows at once if a replay computes different numbers."""
         return zlib.crc32(self._pattern.tobytes(), zlib.crc32(self._mask.tobytes()))
 
     def sample(self, rng: np.random.Generator) -> Samples:
@@ -162,12 +166,12 @@ class ClassDistribution:
         return self._full(np.concatenate([samples.masks, soft]), np.concatenate([means, patterns]))
 
     def binarised(self) -> Trigger:
-        """The mean trigger with its mask cut at one half."""
+        """The mean trigger with its mask thresholded at one half."""
         mask = (self.probabilities >= 0.5).astype(np.float32)
         return self._full(mask[None], squash(self._pattern)[None])[0]
 
     def update(self, samples: Samples, losses: FloatArray, success_rate: float) -> None:
-        """One step of Adam. losses: float32 (k,) jointly or (2k,), a candidate's mean cross entropy."""
+        """One step of Adam. losses: each candidate's mean cross-entropy, float32 (k,) if `joint`, otherwise (2k,)."""
         config, k, g = self._config, len(samples.masks), self.probabilities
         self.loss = float(losses.mean())
         mask_losses, pattern_losses = losses[:k], losses[:k] if config.joint else losses[k:]
@@ -186,7 +190,7 @@ class ClassDistribution:
         self.sparsity = self.sparsity.after(success_rate, config.sparsity)
 
     def look(self, trigger: Trigger, success_rate: float) -> None:
-        """Keep the binarised trigger if it works and is the smallest that did, or the largest that did not."""
+        """Keep the binarised trigger if it is the smallest that works so far, or the largest that does not."""
         seen, failure = Best(trigger, trigger.mask_size, success_rate), self.largest_failure
         if success_rate >= self._config.required_success:
             self.best = seen if self.best is None or seen.mask_size < self.best.mask_size else self.best
@@ -206,7 +210,8 @@ class ClassDistribution:
 
 @dataclass(frozen=True, eq=False)
 class _Turn:
-    """What one proposal was made of: the class it advances, its samples, its queries a candidate, and of the check."""
+    """The contents of one proposal: its class, its samples, the images per candidate, and the checked trigger if
+    any."""
 
     target: int
     samples: Samples
@@ -215,9 +220,9 @@ class _Turn:
 
 
 class B3D:
-    """Classes take turns, one step each, so that their masks can be compared after every round. Satisfies `Search`.
+    """A B3D search: classes take turns, one step each, so that their masks are comparable after every round.
 
-    only: the classes to be searched, None for all; what is drawn for one does not depend on which others there are.
+    Satisfies `Search`. only: the classes to search, None for all; the draws of a class do not depend on the others.
     """
 
     def __init__(self, config: B3DConfig, task: Task, seed: int, only: Collection[int] | None = None) -> None:
@@ -234,7 +239,7 @@ class B3D:
         return self._turns_done // len(self._searched)
 
     def ask(self) -> Proposal | None:
-        """One step of the next class: its samples, and now and then its binarised trigger on more images."""
+        """One step of the next class: its samples, and at every check its binarised trigger on more images."""
         if self.rounds >= self._config.steps:
             return None
         step, target = self._next()
@@ -271,19 +276,20 @@ class B3D:
         return tuple(self._result(c) for c in range(self._task.n_classes))
 
     def state(self) -> str:
-        """The turn, and of its class the loss of its last step (None before one), sparsity weight, expected and best
-        mask size, and a checksum of the means."""
+        """The round, the class, the loss of its last step (None before the first), its sparsity weight, expected and
+        best
+        mask size, and a checksum of its means."""
         _, target = self._next()
         distribution = self._classes[target]
         size = distribution.expected_mask_size
         best = None if distribution.best is None else distribution.best.mask_size
-        known = {"round": self.rounds, "class": target, "loss": distribution.loss}
+        turn = {"round": self.rounds, "class": target, "loss": distribution.loss}
         sizes = {"expected_mask_size": size, "best_mask_size": best}
         weight = {"sparsity_weight": distribution.sparsity.weight}
-        return json.dumps(known | weight | sizes | {"digest": distribution.digest()})
+        return json.dumps(turn | weight | sizes | {"digest": distribution.digest()})
 
     def _next(self) -> tuple[int, int]:
-        """The step and the class of the next turn; a class to which every image belongs gets none."""
+        """The step and the class of the next turn. A class to which every image belongs is not searched."""
         step, turn = divmod(self._turns_done, len(self._searched))
         return step, self._searched[turn]
 
@@ -309,7 +315,7 @@ def all_pairs(candidates: int, images: IntArray) -> IntArray:
 
 
 def _enlarge(tiles: FloatArray, side: int, height: int, width: int) -> FloatArray:
-    """Every tile of (..., h, w) repeated to side x side pixels, cut to (..., height, width)."""
+    """Every tile of (..., h, w) enlarged to side x side pixels, cropped to (..., height, width)."""
     if side == 1:
         return np.ascontiguousarray(tiles, dtype=np.float32)
     pixels = tiles.repeat(side, axis=-2).repeat(side, axis=-1)

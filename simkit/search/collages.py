@@ -1,7 +1,7 @@
-"""Collages: several small patches on one image, and how a race draws, changes and halves them.
+"""Collages: several small patches on one image, and how the race draws, mutates and halves them.
 
-One query of a collage asks about all its patches. A patch that reminds the model of the trigger shows in the class's
-margin, whichever of them it is; halves of a promising collage tell which.
+One query with a collage tests all its patches at once. If any of them resembles the trigger, the margin of the target
+class rises; halving a promising collage shows which patch it was.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from simkit.search.patches import patch_colours
 from simkit.triggers import FloatArray, Trigger
 
 OBLONG = 0.2
-"""Chance of a fresh patch that its width is drawn apart from its height (ours)."""
+"""Probability that the width of a fresh patch is drawn independently of its height (ours)."""
 
 RESIZE, SHIFT = 0.2, 0.3
-"""Chances that a child's patch grows or shrinks by a pixel, and that it moves by one (prototype)."""
+"""Probabilities that a mutated patch grows or shrinks by a pixel, and that it moves by one (prototype)."""
 
 RECOLOUR = (0.35, 0.25, 0.2, 0.2)
-"""Chances of: another tint, noise on half the pixels, half the pixels of another parent if there is one, else and
-otherwise two new pixels (prototype)."""
+"""Probabilities of the colour mutations: a change of tint, noise on half of the pixels, half of the pixels from another
+parent, and two new pixels, which also replaces the third if there is no other parent (prototype)."""
 
 ALONGSIDE = 0.3
-"""Chance of each other patch of a collage to change with the one that does (ours)."""
+"""Probability that another patch of a collage is mutated together with the chosen one (ours)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Collage:
-    """Patches that are stamped together, the later over the earlier; their colours are float32 (C, height, width)."""
+    """Patches that are stamped together, later over earlier ones; their colours are float32 (C, height, width)."""
 
     patches: tuple[Patch, ...]
 
     @cached_property
     def area(self) -> int:
-        """The sum of the patches' areas, in pixels: what they cover, or more where they overlap."""
+        """The sum of the patches' areas, in pixels; overlaps count twice."""
         return sum(patch.height * patch.width for patch in self.patches)
 
     def trigger(self, image_shape: tuple[int, int, int]) -> Trigger:
@@ -54,10 +54,11 @@ class Collage:
 
 @dataclass(frozen=True)
 class Breeding:
-    """How collages are drawn and changed.
+    """How collages are drawn and mutated.
 
-    patches: in a fresh collage. largest_side: of a patch, in pixels. part: chance that the child of a collage of
-    several patches is one half of it. tint_noise, pixel_noise: deviations of what mutation adds to colours in [0, 1].
+    patches: number of patches in a fresh collage. largest_side: largest side of a patch, in pixels. part: probability
+    that the child of a collage with several patches is a random half of it. tint_noise, pixel_noise: standard
+    deviations of the noise that mutation adds to colours in [0, 1].
     """
 
     patches: int
@@ -79,9 +80,9 @@ class Breeder:
         return Collage(tuple(self._patch(rng) for _ in range(self.breeding.patches)))
 
     def child(self, parent: Collage, mates: Sequence[Collage], rng: np.random.Generator) -> Collage:
-        """A random half of the parent's patches, or all of them with one or more changed.
+        """A random half of the parent's patches, or all of them with one or more mutated.
 
-        mates: other parents for the same class, whose colours may be taken.
+        mates: other parents for the same class, whose colours may be copied.
         """
         count = len(parent.patches)
         if count > 1 and rng.random() < self.breeding.part:
@@ -121,7 +122,7 @@ class Breeder:
         return replace(self._inside(patch, *map(int, shift)), colours=self._recoloured(patch, mate, rng))
 
     def _resized(self, patch: Patch, rng: np.random.Generator) -> Patch:
-        """One pixel more or less on a side: mostly on both, lest squares fray."""
+        """One pixel more or less per side, mostly on both sides, so that squares stay squares."""
         _, height, width = self.image_shape
         by, most = (1 if rng.random() < 0.5 else -1), self.breeding.largest_side
         tall = patch.height if rng.random() < OBLONG else min(max(patch.height + by, 1), most, height)
@@ -148,7 +149,7 @@ class Breeder:
 
 
 def _tiled(colours: FloatArray, tall: int, wide: int) -> FloatArray:
-    """Colours (C, h, w) cut or repeated to (C, tall, wide)."""
+    """Colours (C, h, w) cropped or repeated to (C, tall, wide)."""
     _, height, width = colours.shape
     tiled: FloatArray = colours[:, np.arange(tall) % height][:, :, np.arange(wide) % width]
     return tiled

@@ -1,4 +1,4 @@
-"""Does a trigger work on images the search never used? The only user of the verification images."""
+"""Confirms triggers on images that the search did not use. Only this module uses the verification images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from simkit.verdict import ClassResult, SequentialTest
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """What unseen images said of one trigger: hits of trials, and the test's word, None while it has none."""
+    """The result of one trigger on unseen images: hits, trials, and the test's decision, None while undecided."""
 
     trigger: Trigger
     hits: int = 0
@@ -24,35 +24,35 @@ class Trial:
 
 
 def unconfirmed(result: ClassResult, trial: Trial) -> str:
-    """What is to be said of a class that the rule flags and unseen images do not confirm."""
-    found = f"class {result.target_class}: a trigger of {result.mask_size:.0f} pixels"
+    """The note about a class that the rule flags and unseen images do not confirm."""
+    subject = f"class {result.target_class}: a trigger of {result.mask_size:.0f} pixels"
     if not trial.trials:
-        return f"{found} was not tried on unseen images"
-    turned = f"{found} turned {100 * trial.hits / trial.trials:.0f} % of {trial.trials} unseen images"
-    return f"{turned}, " + ("too few to confirm it" if trial.works is False else "which does not decide it")
+        return f"{subject} was not tried on unseen images"
+    success = f"{subject} turned {100 * trial.hits / trial.trials:.0f} % of {trial.trials} unseen images"
+    return f"{success}, " + ("too few to confirm it" if trial.works is False else "which does not decide it")
 
 
 class Confirmer:
-    """Tries triggers on the verification images and remembers what it was told; one class, one trigger at a time."""
+    """Tries triggers on the verification images and keeps the results, for one trigger per class at a time."""
 
     def __init__(self, evaluator: Evaluator, images: ImageSet, test: SequentialTest, batch: int) -> None:
         self._evaluator, self._images, self._test, self._batch = evaluator, images, test, batch
         self._trials: dict[int, Trial] = {}
 
     def trial(self, result: ClassResult) -> Trial:
-        """What is known of this very trigger so far."""
-        known = self._trials.get(result.target_class)
-        return known if known is not None and _same(known.trigger, result.trigger) else Trial(result.trigger)
+        """The result of exactly this trigger so far."""
+        last = self._trials.get(result.target_class)
+        return last if last is not None and _same(last.trigger, result.trigger) else Trial(result.trigger)
 
     def works(self, result: ClassResult) -> bool:
-        """The sequential test on unseen images; a trigger that does not pass before they end does not work."""
+        """The decision of the sequential test on unseen images; False if the images end before it passes."""
         trial, unseen = self.trial(result), self._unseen(result.target_class)
         while trial.works is None and trial.trials < len(unseen):
             trial = self._extend(result.target_class, trial, unseen[trial.trials :][: self._batch])
         return bool(trial.works)
 
     def try_on(self, result: ClassResult, images: int) -> None:
-        """Ask until `images` unseen images were tried, or all there are of other classes; an empty mask needs none."""
+        """Try the trigger on up to `images` unseen images of other classes; an empty mask is not tried."""
         trial, unseen = self.trial(result), self._unseen(result.target_class)
         missing = unseen[trial.trials : images]
         if len(missing) and result.mask_size > 0:
@@ -70,6 +70,6 @@ class Confirmer:
         return np.flatnonzero(self._images.labels != target).astype(np.int32)
 
 
-def _same(one: Trigger, other: Trigger) -> bool:
-    """By value: searches hand out copies."""
-    return np.array_equal(one.mask, other.mask) and np.array_equal(one.pattern, other.pattern)
+def _same(first: Trigger, second: Trigger) -> bool:
+    """Whether two triggers are equal by value, since searches return copies."""
+    return np.array_equal(first.mask, second.mask) and np.array_equal(first.pattern, second.pattern)

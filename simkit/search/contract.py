@@ -1,7 +1,7 @@
-"""Ask and tell: what a search proposes, and what it is told.
+"""The ask-and-tell contract between a search, which proposes queries, and the evaluator, which returns evidence.
 
-A search owns all target classes. It chooses images by index and never sees a pixel, a model or a budget. One answer of
-the oracle is evidence about every class at once, so a proposal is not bound to one class.
+A search covers all target classes. It chooses images by index and never sees a pixel, a model or a budget. One answer
+of the oracle is evidence about every class at once, so a proposal is not bound to one class.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What a search may know: shape (C, H, W), number of classes, class of each search image (int32, -1: unknown)."""
+    """What a search knows: image shape (C, H, W), number of classes, class of each search image (int32, -1 unknown)."""
 
     image_shape: tuple[int, int, int]
     n_classes: int
@@ -32,8 +32,8 @@ class Task:
 class Proposal:
     """Queries to send: each pair stamps one candidate on one image.
 
-    triggers: K candidates. pairs: int32 (N, 2), candidate in [0, K) and index of a search image.
-    Raises ContractError on anything else.
+    triggers: K candidates. pairs: int32 (N, 2), candidate in [0, K) and index of a search image. Raises ContractError
+    on other pairs.
     """
 
     triggers: Triggers
@@ -48,11 +48,11 @@ class Proposal:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What the answers to one proposal say about every class, T of them.
+    """The evidence in the answers to one proposal about each of the T classes.
 
-    score: float32 (N, T), higher is closer to the class: log-probability (an upper bound where the answer leaves the
-    class out), or hit - 1 from labels, so that -score is the loss. hit: bool (N, T), the class was the best.
-    valid: bool (N, T), False where an image says nothing, being of that class itself.
+    score: float32 (N, T), higher is closer to the class: the log-probability (an upper bound where the answer omits the
+    class), or hit - 1 for label-only answers, so that -score is the loss. hit: bool (N, T), the class was the top
+    class. valid: bool (N, T), False where the image belongs to that class itself and so gives no evidence.
     """
 
     score: FloatArray
@@ -66,11 +66,11 @@ class Evidence:
 
 
 class Search(Protocol):
-    """A searcher for triggers of all classes; state is per search and never reset in place."""
+    """A search for triggers of all classes. Its state is never reset; a new search is a new object."""
 
     @property
     def rounds(self) -> int:
-        """How many times every class still searched has been advanced; results are comparable at equal rounds."""
+        """How many steps every class has been advanced; results of classes are comparable after a full round."""
         ...
 
     def ask(self) -> Proposal | None:
@@ -78,32 +78,33 @@ class Search(Protocol):
         ...
 
     def tell(self, evidence: Evidence) -> None:
-        """Evidence for the last proposal, row by row. Without an ask, or of another size: ContractError."""
+        """Take the evidence for the last proposal, row by row. Raises ContractError without an ask or on a wrong
+        shape."""
         ...
 
     def results(self) -> tuple[ClassResult, ...]:
-        """The best so far, one per class in order; copies, never live state. May be called before any tell."""
+        """The best result so far, one per class in order, as copies. May be called before any tell."""
         ...
 
     def state(self) -> str:
-        """What the search knows, in short, as JSON for the ledger."""
+        """A short summary of the search's state as JSON, for the ledger."""
         ...
 
 
 class SearchConfig(Protocol):
-    """The settings of a search, a frozen dataclass of plain values; they are part of what a run is known by."""
+    """The settings of a search: a frozen dataclass of plain values, which are part of a run's key."""
 
     def search(self, task: Task, seed: int) -> Search:
-        """A fresh search, a function of these settings, `task` and `seed` alone. Raises ConfigError if it cannot be."""
+        """A new search, a function of these settings, `task` and `seed` only. Raises ConfigError if they do not fit."""
         ...
 
 
 @runtime_checkable
 class Cautious(Protocol):
-    """Settings of a search that suit some images less than others."""
+    """Settings of a search that do not suit all images equally well."""
 
     def warnings(self, image_shape: tuple[int, int, int], *, alone: bool) -> tuple[str, ...]:
-        """What to warn of before a query is spent, with what to set instead; empty where nothing speaks against it.
+        """Warnings before the first query, each with what to set instead; empty if the settings suit the images.
 
         image_shape: (C, H, W) of the images. alone: whether no other search follows in the same scan.
         """
@@ -112,23 +113,24 @@ class Cautious(Protocol):
 
 @runtime_checkable
 class Limited(Protocol):
-    """Settings of a search for one kind of trigger alone, which a clean verdict is to say."""
+    """Settings of a search for only one kind of trigger, which a clean verdict must state."""
 
     @property
     def only_sought(self) -> str:
-        """That kind of trigger, in words that go on a sentence: `random patch of up to 4x4 pixels`."""
+        """That kind of trigger as part of a sentence: `random patch of up to 4x4 pixels`."""
         ...
 
 
 class AskTell:
-    """The guard of the contract, held by a search: order and shapes are checked where ask meets tell."""
+    """Checks for a search that ask and tell alternate and that the evidence has the shape of the proposal."""
 
     def __init__(self, n_classes: int, n_images: int) -> None:
         self._n_classes, self._n_images = n_classes, n_images
         self._open: Proposal | None = None
 
     def asked(self, proposal: Proposal) -> Proposal:
-        """Note a proposal as open. Raises ContractError if one is open already or names an image that is not there."""
+        """Store the open proposal. Raises ContractError if one is already open or names an image that does not
+        exist."""
         if self._open is not None:
             raise ContractError("ask was called twice; tell the evidence of the last proposal first")
         if proposal.pairs[:, 1].max() >= self._n_images:
@@ -137,7 +139,7 @@ class AskTell:
         return proposal
 
     def told(self, evidence: Evidence) -> Proposal:
-        """The proposal this evidence belongs to, now closed; ContractError if there is none or the shape differs."""
+        """Close the open proposal and return it. Raises ContractError if there is none or the evidence does not fit."""
         if self._open is None:
             raise ContractError("tell was called without an ask")
         if evidence.score.shape != (len(self._open.pairs), self._n_classes):

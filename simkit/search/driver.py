@@ -20,30 +20,33 @@ from simkit.verdict import ClassResult, Decision, Kind, Rule, SequentialTest, St
 
 @dataclass(frozen=True)
 class DriverConfig:
-    """How a search is driven, whatever it is.
-
-    check_images: clean images that show whether the model sees them as it should. verify_images: unseen images on which
-    each class's final trigger is tried; 0 where only a flagged one is. first_look: rounds before the rule is consulted,
-    look_every: rounds between looks. confirmation: the test a flagged trigger must pass, in batches of confirm_batch
-    unseen images.
-    """
+    """How a search of any kind is driven."""
 
     check_images: int = 64
+    """Clean images that check whether the model classifies them better than chance."""
     verify_images: int = 32
+    """Unseen images on which the final trigger of each class is tried; with 0 only flagged classes are tried."""
     first_look: int = 30
+    """Rounds before the decision rule is applied for the first time."""
     look_every: int = 10
+    """Rounds between two applications of the decision rule."""
     confirmation: SequentialTest = field(default_factory=SequentialTest)
+    """The sequential test on unseen images that a flagged trigger must pass."""
     confirm_batch: int = 8
+    """Unseen images per batch of the sequential test."""
 
     def __post_init__(self) -> None:
         counts = (self.check_images, self.first_look, self.look_every, self.confirm_batch)
         if min(counts) < 1 or self.verify_images < 0:
-            raise ConfigError("images, looks and batches of the driver must be 1 or more, verify_images 0 or more")
+            raise ConfigError(
+                "check_images, first_look, look_every and confirm_batch of the driver must be 1 or more, "
+                "verify_images 0 or more"
+            )
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """Where a scan stands: queries so far, rounds of the search, and at the end the verdict."""
+    """The progress of a scan: queries so far, rounds of the search, and at the end the verdict."""
 
     queries: int
     rounds: int
@@ -51,16 +54,17 @@ class Checkpoint:
 
 
 Begin: TypeAlias = Callable[[ImageSet], Search]
-"""A fresh search on these images. Where they are unlabelled it must tell blank results; it is not asked for more."""
+"""Makes a new search on these images. On unlabelled images only its results, which must be blank, are read."""
 
 
 class Driver:
-    """Drains one search on an evaluator under a rule; `limit` is the cap on the evaluator's queries, None for none.
+    """Runs one search on an evaluator under a decision rule.
 
-    after: the driver of an earlier search on the same images: what it checked is not checked again.
+    limit: the query budget of the evaluator, None for no limit. after: the driver of an earlier search on the same
+    images, whose check is not repeated.
 
-    Images of which none are given are made first. Unlabelled images are asked about first, all of them; the model's own
-    answers are their labels.
+    If no images are given, they are synthesised first. Unlabelled images are queried first, all of them, and the
+    model's own answers become their labels.
     """
 
     def __init__(
@@ -76,26 +80,26 @@ class Driver:
         self._search = begin(images.search)
         self._accuracy: float | None = None if after is None else after._accuracy
         self.stopped: Stopped | None = None
-        """Why the scan ended, None before."""
+        """Why the scan ended; None while it runs."""
         self._checked: bool = after is not None and after._checked
         self._notes: str = "" if after is None else after._notes
 
     @property
     def search(self) -> Search:
-        """The search as it stands."""
+        """The search in its present state."""
         return self._search
 
     @property
     def images(self) -> ScanImages:
-        """The images as they stand: with the labels that were asked for, or as they were made."""
+        """The images in their present state: with the labels that the model gave, or synthesised."""
         return self._images
 
     def decision(self) -> Decision:
-        """What the rule says of the search as it stands, before any unseen image is asked about."""
+        """The decision of the rule on the present results, before any unseen image is queried."""
         return self._decide(self._search.results())
 
     def run(self, evaluator: Evaluator) -> Iterator[Checkpoint]:
-        """A checkpoint after every ask and tell; the last one carries the verdict. Running out is an outcome."""
+        """A checkpoint after every ask and tell; the last one has the verdict. An exhausted budget raises no error."""
         try:
             verdict = yield from self._scan(evaluator)
         except NotFinite as error:
@@ -107,7 +111,7 @@ class Driver:
         confirmer = self._confirmer(evaluator)
         try:
             if self._checked:
-                pass  # by an earlier search
+                pass  # an earlier search did the check
             elif not self._images.search.labelled:
                 yield from self._ask_images(evaluator)
                 confirmer = self._confirmer(evaluator)
@@ -116,7 +120,7 @@ class Driver:
             self._checked = True
             stopped = yield from self._search_on(evaluator, self._images, confirmer)
         except Refused as error:
-            stopped = self._refused(error)  # an outcome: concluded from what is known
+            stopped = self._refused(error)  # not a failure: the verdict uses the evidence so far
         self.stopped = stopped
         return self._conclude(stopped, confirmer)
 
@@ -124,7 +128,7 @@ class Driver:
         return Confirmer(evaluator, self._images.verify, self._config.confirmation, self._config.confirm_batch)
 
     def _ask_images(self, evaluator: Evaluator) -> Generator[Checkpoint, None, None]:
-        """Labels for the images, or images with labels where there are none; then the search begins on them."""
+        """Query labels for the images, or synthesise images with labels; then start the search on them."""
         if self._images.synthesis is None:
             self._images = ask_labels(evaluator, self._images)
         else:
@@ -160,7 +164,7 @@ class Driver:
         return "converged"
 
     def _affords(self, evaluator: Evaluator, queries: int, n_classes: int) -> bool:
-        """Whether the limit leaves enough to try every class's trigger on unseen images afterwards."""
+        """Whether the budget leaves enough queries to try every class's trigger on unseen images afterwards."""
         kept = n_classes * self._config.verify_images
         return self._limit is None or evaluator.queries + queries + kept <= self._limit
 
@@ -170,30 +174,30 @@ class Driver:
         return tuple(c for c in self._decide(results).flagged if confirmer.works(results[c]))
 
     def _decide(self, results: Sequence[ClassResult]) -> Decision:
-        """What the rule says of the classes that were searched: all but one to which every image belongs."""
+        """The decision of the rule on the searched classes: all except one to which every image belongs."""
         left_out = class_of_all(self._images.search)
         return self._rule([c for c in results if c.target_class != left_out])
 
     def _conclude(self, stopped: Stopped, confirmer: Confirmer) -> Verdict:
         results = self._search.results()
         try:
-            if self._checked:  # where not even the check was paid for, nothing else is worth paying for
+            if self._checked:  # if the budget did not even cover the check, nothing else is queried
                 self._flagged(confirmer)
                 for result in results:
                     confirmer.try_on(result, self._config.verify_images)
         except Refused as error:
             stopped = self._refused(error) if stopped != "refused" else stopped
-        # From what is known by now: a class confirmed before the budget ended at the next one stays confirmed.
+        # A class that was confirmed before the budget ended stays confirmed.
         singled_out = self._decide(results).flagged
         flagged = tuple(c for c in singled_out if confirmer.trial(results[c]).works)
         for c in singled_out:
             if c not in flagged:
                 self._note(unconfirmed(results[c], confirmer.trial(results[c])))
-        classes = tuple(self._known(c, confirmer) for c in results)
+        classes = tuple(self._verified(c, confirmer) for c in results)
         whole = stopped not in ("budget", "refused") and class_of_all(self._images.search) is None
-        # too few unseen images to tell whether a small trigger works are no reason to call a model clean
-        open_ones = any(confirmer.trial(results[c]).works is None for c in singled_out)
-        kind: Kind = "backdoored" if flagged else "clean" if whole and not open_ones else "undecided"
+        # a model is not called clean if there were too few unseen images to decide whether a small trigger works
+        undecided = any(confirmer.trial(results[c]).works is None for c in singled_out)
+        kind: Kind = "backdoored" if flagged else "clean" if whole and not undecided else "undecided"
         score = self._decide(classes).score
         return Verdict(kind, "decided" if flagged else stopped, flagged, score, classes, self._accuracy, self._notes)
 
@@ -206,8 +210,8 @@ class Driver:
     def _note(self, text: str) -> None:
         self._notes = "; ".join(filter(None, (self._notes, text)))
 
-    def _known(self, result: ClassResult, confirmer: Confirmer) -> ClassResult:
-        """The result as unseen images see it; a trigger that fails there counts as one that never worked."""
+    def _verified(self, result: ClassResult, confirmer: Confirmer) -> ClassResult:
+        """The result with its success rate on unseen images. A trigger that fails there counts as not working."""
         trial = confirmer.trial(result)
         rate = trial.hits / trial.trials if trial.trials else None
         censored = result.censored or trial.works is False

@@ -1,4 +1,4 @@
-"""Stamps what a search proposes, asks the oracle once, and turns the answer into evidence."""
+"""Stamps the candidates that a search proposes, queries the oracle once, and turns the answer into evidence."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from simkit.search.evidence import evidence_of
 from simkit.triggers import FloatArray, IntArray, put_on
 
 _BLOCK = 256
-"""Images stamped at a time."""
+"""Number of images stamped at a time."""
 
 
 class NotFinite(SimkitError):
-    """The model answered NaN or infinity; nothing can be concluded from it."""
+    """The model answered NaN or infinity, from which nothing can be concluded."""
 
 
 def as_tensor(pixels: FloatArray) -> Any:
@@ -32,10 +32,10 @@ def as_tensor(pixels: FloatArray) -> Any:
 
 
 class Evaluator:
-    """The only place where images, triggers and the oracle meet. `queries` counts what was asked here.
+    """The only place where images, triggers and the oracle meet. `queries` counts the answered queries.
 
-    steps: where steps are opened; None sends queries without a tag. send: the form in which the oracle takes a batch of
-    float32 (N, C, H, W); one that holds all its answers may take the array itself, and needs no torch.
+    steps: where steps are recorded; None sends queries without a tag. send: turns a float32 array (N, C, H, W) into
+    what the oracle takes; an oracle that replays stored answers may take the array itself, which needs no torch.
     """
 
     def __init__(self, oracle: Oracle, steps: Steps | None, send: Callable[[FloatArray], Any] = as_tensor) -> None:
@@ -45,14 +45,14 @@ class Evaluator:
 
     @property
     def n_classes(self) -> int:
-        """How many classes the service states that it has."""
+        """The number of classes that the service states."""
         return self._oracle.n_classes
 
     def evaluate(self, images: ImageSet, proposal: Proposal, purpose: str, state: str = "{}") -> Evidence:
         """Evidence for every pair of the proposal, (N, T). Raises Refused, NotFinite."""
         masks, patterns, (candidate, image) = proposal.triggers.masks, proposal.triggers.patterns, proposal.pairs.T
         stamped = images.array[image]
-        # block by block: gathered whole, masks and patterns would take twice the memory again
+        # block by block, since gathering all masks and patterns at once would need three times the memory
         for start in range(0, len(image), _BLOCK):
             some = slice(start, start + _BLOCK)
             put_on(stamped[some], masks[candidate[some]], patterns[candidate[some]])
@@ -60,17 +60,17 @@ class Evaluator:
         return evidence_of(self._ask(stamped, rows, purpose, state), images.labels[proposal.pairs[:, 1]])
 
     def clean(self, images: ImageSet, indices: IntArray, purpose: str) -> Evidence:
-        """Evidence of the images as they are; their candidate is -1 in the ledger."""
+        """Evidence for unstamped images; their candidate is -1 in the ledger."""
         rows = np.column_stack([indices, np.full_like(indices, -1)])
         return evidence_of(self._ask(images.array[indices], rows, purpose, "{}"), images.labels[indices])
 
     def unlabelled(self, pixels: FloatArray, rows: IntArray, purpose: str, state: str) -> Evidence:
-        """Evidence of images that belong to no set, (N, T); rows: image and candidate as the ledger is to have them."""
+        """Evidence for images without a class, (N, T). rows: image and candidate for the ledger."""
         return evidence_of(self._ask(pixels, rows, purpose, state), np.full(len(rows), -1, dtype=np.int32))
 
     def _ask(self, pixels: FloatArray, rows: IntArray, purpose: str, state: str) -> Answer:
         step = None if self._opened is None else self._opened.open_step(self._steps, purpose, state)
-        self._steps += 1  # a refused step keeps its number: another purpose must not come under it
+        self._steps += 1  # a refused step keeps its number, which must not be used for another purpose
         answer = self._oracle.query(self._send(pixels), None if step is None else Tag(step, rows))
         self.queries += len(rows)
         if not is_finite(answer):

@@ -1,4 +1,4 @@
-"""The race's own test: a pair of collage and class is tried on images that rank nothing, until its rate is decided."""
+"""The race's own test: a pair of collage and class is tried on images that are not used for ranking, until decided."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from simkit.triggers import IntArray
 from simkit.verdict import SequentialTest
 
 Pair: TypeAlias = tuple[int, int]
-"""A row of the pool, and a class."""
+"""A row of the pool and a class."""
 
 
 @dataclass(frozen=True, eq=False)
 class PairTrial:
-    """One pair under test. left: images (N,) it has not been tried on; hits, trials: of those it has."""
+    """One pair under test. left: the images (N,) on which it has not been tried. hits, trials: its results so far."""
 
     pair: Pair
     left: IntArray
@@ -25,18 +25,18 @@ class PairTrial:
     trials: int = 0
 
     def pairs(self, batch: int) -> IntArray:
-        """The next queries, (N, 2): the one candidate, and each of the next `batch` images."""
+        """The next queries, (N, 2): the candidate on each of the next `batch` images."""
         images = self.left[:batch]
         return np.column_stack([np.zeros_like(images), images]).astype(np.int32)
 
     def after(self, evidence: Evidence) -> PairTrial:
-        """The trial with the answers to `pairs`."""
+        """The trial after the answers to `pairs`."""
         answered = len(evidence.hit)
         hits = self.hits + int(evidence.hit[:, self.pair[1]].sum())
         return replace(self, left=self.left[answered:], hits=hits, trials=self.trials + answered)
 
     def passes(self, test: SequentialTest) -> bool | None:
-        """Whether the pair passes, None before it is decided; where images run out, by what is likelier."""
+        """Whether the pair passes, None while undecided; if the images run out, the likelier hypothesis decides."""
         decided = test.decide(self.hits, self.trials)
         if decided is not None or len(self.left):
             return decided

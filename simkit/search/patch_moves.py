@@ -1,4 +1,4 @@
-"""Rectangular patches as annealing moves them: a place, a size, one colour or one for every pixel."""
+"""Rectangular patches with a position, a size and one colour or one per pixel, and the moves of annealing."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ import numpy as np
 from simkit.triggers import FloatArray, Trigger
 
 SHIFT = 2
-"""Pixels that a shift moves a patch at most, in either direction (ours)."""
+"""Largest shift of a patch, in pixels per direction (ours)."""
 
 COLOUR_NOISE = 0.25
-"""Deviation of what a new tint adds to the colours (our prototype race of patches)."""
+"""Standard deviation of the change of tint (our prototype race of patches)."""
 
 PIXEL_NOISE = 0.375
-"""Deviation of what new pixels add to about half of them (our prototype race of patches)."""
+"""Standard deviation of the noise on about half of the pixels (our prototype race of patches)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Patch:
     """A rectangle on an image.
 
-    top, left, height, width: in pixels. colours: float32 in [0, 1], (C, 1, 1) for one colour, or (C, S, S) with S the
-    largest side there may be, of which the first height x width show: a patch that grows again has its old colours.
+    top, left, height, width: in pixels. colours: float32 in [0, 1], (C, 1, 1) for one colour, or (C, S, S) with the
+    largest allowed side S, of which the first height x width are visible, so that a patch that grows again has its old
+    colours.
     """
 
     top: int
@@ -52,14 +53,14 @@ class Bounds:
     largest_side: int
 
     def random(self, rng: np.random.Generator) -> Patch:
-        """A patch of any size anywhere, of one colour or of many with equal chances."""
+        """A patch of random size and position, of one colour or one per pixel with equal probability."""
         _, height, width = self.image_shape
         tall, wide = (int(rng.integers(1, min(self.largest_side, side) + 1)) for side in (height, width))
         top, left = int(rng.integers(height - tall + 1)), int(rng.integers(width - wide + 1))
         return Patch(top, left, tall, wide, self._colours(rng))
 
     def neighbour(self, patch: Patch, rng: np.random.Generator) -> Patch:
-        """`patch` after one move, drawn by the chances of `MOVES`."""
+        """`patch` after one random move, with the probabilities of `MOVES`."""
         names = list(MOVES)
         move = str(rng.choice(names, p=[MOVES[name] for name in names]))
         moves: dict[str, Callable[[Patch, np.random.Generator], Patch]] = {
@@ -96,7 +97,7 @@ class Bounds:
         return replace(patch, top=top, left=left)
 
     def _repainted(self, patch: Patch, rng: np.random.Generator) -> Patch:
-        """About half of the pixels in other colours; a patch of one colour has many from now on."""
+        """Noise on about half of the pixels; a patch of one colour then has one per pixel."""
         shape = (len(patch.colours), self.largest_side, self.largest_side)
         noise = rng.normal(0.0, PIXEL_NOISE, shape) * (rng.random(shape[1:]) < 0.5)
         return _with_colours(patch, patch.colours + noise)
@@ -107,7 +108,7 @@ class Bounds:
 
 
 def _tinted(patch: Patch, rng: np.random.Generator) -> Patch:
-    """All colours moved by one and the same."""
+    """The same change of colour for all pixels."""
     return _with_colours(patch, patch.colours + rng.normal(0.0, COLOUR_NOISE, (len(patch.colours), 1, 1)))
 
 
@@ -116,4 +117,4 @@ def _with_colours(patch: Patch, colours: np.ndarray) -> Patch:
 
 
 MOVES = MappingProxyType({"shift": 0.25, "jump": 0.1, "resize": 0.2, "tint": 0.2, "pixels": 0.2, "template": 0.05})
-"""Chances of the moves (ours)."""
+"""Probabilities of the moves (ours)."""

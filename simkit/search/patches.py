@@ -1,4 +1,4 @@
-"""Random patches, and what a race remembers of its candidates: what each answer said of every class."""
+"""Random patches, and the pool in which a race keeps its candidates and the evidence about every class."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from simkit.triggers import FloatArray, IntArray, Trigger
 from simkit.verdict import ClassResult
 
 MARGIN = (-6.0, 3.0)
-"""A class's score less the best other's is cut to this range, lest one answer outweigh the rest (prototype)."""
+"""Margins (a class's score minus the best other score) are clipped to this range, so that no answer dominates
+(prototype)."""
 
 COLOURS = (0.6, 0.2, 0.1, 0.1)
-"""Chances of: one colour, a colour a pixel, black and white, two colours (prototype)."""
+"""Probabilities of: one colour, one colour per pixel, black and white, two colours (prototype)."""
 
 _LARGE_SHARE = 0.2
-"""Of an image: 4x4 patches on 8x8 pixels, a quarter, flagged clean models; 3x3, a seventh, did not."""
+"""Share of an image above which a patch is large: 4x4 on 8x8 pixels (1/4) flagged clean models, 3x3 (1/7) did not."""
 
 
 def large_patch_warnings(side: int, image_shape: tuple[int, int, int]) -> tuple[str, ...]:
-    """A warning where patches of `side` x `side` pixels hide, on images (C, H, W), what the class is recognised by."""
+    """A warning if patches of `side` x `side` pixels hide the features of a class on images (C, H, W)."""
     _, height, width = image_shape
     if side**2 / (height * width) <= _LARGE_SHARE:
         return ()
-    said = f"patches of {side}x{side} cover much of an image of {height}x{width}: clean models may be flagged"
-    return (f"{said}; lower search.largest_side and rule.threshold, or raise search.required_success",)
+    warning = f"patches of {side}x{side} cover much of an image of {height}x{width}: clean models may be flagged"
+    return (f"{warning}; lower search.largest_side and rule.threshold, or raise search.required_success",)
 
 
 @dataclass(frozen=True, eq=False)
 class PatchPool:
-    """K candidates of T classes on I images.
+    """K candidates, with their evidence about T classes on I images.
 
-    candidates (K,): objects, whatever the search makes triggers of. trials, hits (K, T): answers that speak about the
-    class, and those that named it. sums (K, T): of the margins above the image's baseline. seen (K, I): the images a
-    candidate was tried on.
+    candidates (K,): objects of which the search makes triggers. trials, hits (K, T): valid answers for the class, and
+    those in which it was the top class. sums (K, T): sums of the margins above the image's baseline. seen (K, I): the
+    images on which a candidate was tried.
     """
 
     candidates: NDArray[np.object_]
@@ -58,15 +59,16 @@ class PatchPool:
         return len(self.candidates)
 
     def joined(self, other: PatchPool) -> PatchPool:
-        """Both, this one's candidates first; copies."""
+        """Both pools in one, this one's candidates first, as copies."""
         return PatchPool(*(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
 
     def take(self, rows: NDArray[np.intp]) -> PatchPool:
-        """The candidates at `rows`, their counts copied."""
+        """The candidates at `rows`, with copied counts."""
         return PatchPool(*(getattr(self, f.name)[rows] for f in fields(self)))
 
-    def told(self, asked: IntArray, evidence: Evidence, gains: NDArray[np.float64]) -> PatchPool:
-        """With the answers to `asked` (N, 2), candidate and image; gains (N, T): margins above the image's baseline."""
+    def updated(self, asked: IntArray, evidence: Evidence, gains: NDArray[np.float64]) -> PatchPool:
+        """The pool after the answers to `asked` (N, 2), candidate and image. gains (N, T): margins above the
+        baseline."""
         rows, images = asked.T
         new = self.take(np.arange(len(self)))
         np.add.at(new.trials, rows, evidence.valid)
@@ -76,11 +78,11 @@ class PatchPool:
         return new
 
     def values(self, shrinkage: float = 1.0) -> NDArray[np.float64]:
-        """sum / (trials + shrinkage), which shrinks lucky single answers; -inf where nothing was answered."""
+        """sum / (trials + shrinkage), which shrinks means of few answers; -inf without answers."""
         return np.where(self.trials > 0, self.sums / (self.trials + shrinkage), -np.inf)
 
     def rates(self) -> NDArray[np.float64]:
-        """(hits + 0.5) / (trials + 1)."""
+        """The estimated success rates, (hits + 0.5) / (trials + 1)."""
         rates: NDArray[np.float64] = (self.hits + 0.5) / (self.trials + 1)
         return rates
 
@@ -92,16 +94,16 @@ class PatchPool:
 
 
 class Baselines:
-    """The mean margin of every image and class so far, shrunk to the class's mean over all images."""
+    """The mean margin of every image and class so far, shrunk towards the class's mean over all images."""
 
     def __init__(self, task: Task, prior_weight: float) -> None:
         self._prior_weight = prior_weight
         self._trials, self._sums = np.zeros((2, len(task.image_classes), task.n_classes))
 
-    def told(self, images: IntArray, found: NDArray[np.float64], valid: BoolArray) -> NDArray[np.float64]:
-        """Note margins (N, T) of `images` and tell each one's mean so far, (N, T)."""
+    def updated(self, images: IntArray, observed: NDArray[np.float64], valid: BoolArray) -> NDArray[np.float64]:
+        """Add the margins (N, T) of `images` and return the mean of each image so far, (N, T)."""
         np.add.at(self._trials, images, valid)
-        np.add.at(self._sums, images, np.where(valid, found, 0.0))
+        np.add.at(self._sums, images, np.where(valid, observed, 0.0))
         mean = self._sums.sum(axis=0) / np.maximum(self._trials.sum(axis=0), 1.0)
         means = (self._sums + self._prior_weight * mean) / (self._trials + self._prior_weight)
         chosen: NDArray[np.float64] = means[images]
@@ -109,13 +111,13 @@ class Baselines:
 
 
 def untried(target: int, image_shape: tuple[int, int, int]) -> ClassResult:
-    """What is told of a class before any patch was tried: an empty trigger."""
+    """The result of a class before any patch was tried: an empty trigger."""
     mask, pattern = (np.zeros((channels, *image_shape[1:]), np.float32) for channels in (1, image_shape[0]))
     return ClassResult(target, Trigger(mask, pattern), 0.0, None, censored=True)
 
 
 def margins(score: FloatArray) -> NDArray[np.float64]:
-    """Each class's score less the best of the others, (N, T), cut to `MARGIN`."""
+    """Each class's score minus the best of the other scores, (N, T), clipped to `MARGIN`."""
     second, first = np.partition(score, -2, axis=1)[:, -2:].T[:, :, None]
     leads = np.arange(score.shape[1]) == score.argmax(axis=1)[:, None]
     ahead: NDArray[np.float64] = np.clip(score - np.where(leads, second, first), *MARGIN).astype(np.float64)
@@ -123,7 +125,7 @@ def margins(score: FloatArray) -> NDArray[np.float64]:
 
 
 def random_patch(rng: np.random.Generator, image_shape: tuple[int, int, int], largest_side: int) -> Trigger:
-    """A square of side 1..largest_side (cut to the image) anywhere, coloured by one of the four kinds of `COLOURS`."""
+    """A square of side 1..largest_side (at most the image) at a random position, in one of the kinds of `COLOURS`."""
     channels, height, width = image_shape
     side = int(rng.integers(1, min(largest_side, height, width) + 1))
     top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))

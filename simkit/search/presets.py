@@ -1,4 +1,4 @@
-"""The named settings of a scan: a search, the rule that judges its triggers, and how the driver looks at it."""
+"""The presets, which are named settings of a scan: a search, its decision rule, and how it is driven."""
 
 from __future__ import annotations
 
@@ -21,54 +21,55 @@ from simkit.verdict import RULES, Rule, SequentialTest
 
 @dataclass(frozen=True)
 class Preset:
-    """All settings of a scan that concern the search.
-
-    search: of the searcher, its type says which. rule: a name in `simkit.verdict.RULES`, or one of your own. driver:
-    see `DriverConfig`. labels: of the searcher where the service answers labels alone; None: as `search`. synthesis:
-    how a scan makes its images by asking; None for one that is given them. then: the preset of the next stage, which
-    begins where this one ends without a finding; its own synthesis is not looked at. least_queries: a class, that must
-    be left for this preset to begin as a later stage. refine: how the triggers of a finding are made better; None to
-    leave them as they were found.
-    """
+    """All settings of a scan that concern the search."""
 
     search: SearchConfig
+    """The settings of the search; their type determines which search it is."""
     rule: str | Rule
+    """The decision rule: a name in `simkit.verdict.RULES`, or a rule of your own."""
     driver: DriverConfig = field(default_factory=DriverConfig)
+    """How the search is driven."""
     labels: SearchConfig | None = None
+    """The settings of the search for label-only services; None for the same as `search`."""
     synthesis: SynthesisConfig | None = None
+    """How images are synthesised by queries; None for a scan that is given images."""
     then: Preset | None = None
+    """The preset of the next stage, which starts if this one ends without a detection; its synthesis is ignored."""
     least_queries: int = 0
+    """Queries per class that must remain before this stage may start as a later stage."""
     refine: RefineConfig | None = None
+    """How the triggers of flagged classes are refined; None for no refinement."""
 
     def for_answers(self, *, labels_only: bool) -> Preset:
-        """The preset for this kind of answer, and so all that follow it."""
+        """The preset, with all later stages, for this kind of answer."""
         then = None if self.then is None else self.then.for_answers(labels_only=labels_only)
         chosen = self.labels if labels_only and self.labels is not None else self.search
         return replace(self, search=chosen, then=then)
 
     @property
     def stages(self) -> tuple[Preset, ...]:
-        """This preset and what follows it, in order."""
+        """This preset and its later stages, in order."""
         return (self,) if self.then is None else (self, *self.then.stages)
 
     def warnings(self, image_shape: tuple[int, int, int]) -> tuple[str, ...]:
-        """What the first search has to say of images of this shape, (C, H, W), before a query is spent."""
+        """The warnings of the first search about images of this shape, (C, H, W), before the first query."""
         if not isinstance(self.search, Cautious):
             return ()
         return self.search.warnings(image_shape, alone=self.then is None)
 
     @property
     def only_sought(self) -> str | None:
-        """The one kind of trigger that the first search looks for; None where it looks for any."""
+        """The only kind of trigger that the first search looks for; None if it is not limited to one."""
         return self.search.only_sought if isinstance(self.search, Limited) else None
 
     def decision_rule(self) -> Rule:
-        """The rule itself. Raises ConfigError if there is none of that name."""
+        """The rule itself. Raises ConfigError if there is no rule of that name."""
         return self.rule if isinstance(self.rule, Rule) else rule(self.rule)
 
 
-# Chosen on tune victims: large steps of the pattern and of Adam, while a pixel of mask is dear from the start. Of 100
-# and 50 samples a step both found all eight backdoors tried there, the latter for half the queries.
+# Chosen on tune victims: large steps of the pattern and of Adam, and a high sparsity weight from the start. With 100
+# and
+# with 50 samples per step all eight backdoors tried there were detected, the latter with half the queries.
 B3D = B3DConfig(
     samples=50,
     images=1,
@@ -93,8 +94,9 @@ B3D = B3DConfig(
     ),
 )
 
-# A loss of labels lies in [0, 1], a tenth of a cross entropy; with a sparse first mask it would be 1 everywhere.
-# So few samples were not tried on labels.
+# With label-only answers the loss lies in [0, 1], a tenth of a typical cross-entropy; with a sparse initial mask it
+# would
+# be 1 everywhere. As few samples as above were not tried with labels.
 _B3D_LABELS = replace(
     B3D,
     samples=100,
@@ -105,9 +107,9 @@ _B3D_LABELS = replace(
 
 _ANNEALING = AnnealingConfig()
 
-# Chosen on tune victims: a thousand random images, and two steps of fixed length on 256 of them. Ten classes take 4,900
-# to 5,800 queries, where `b3d` asks 60,000 of a clean model. With 2,000 random images and no steps the verdicts
-# were the same, but the masks of a clean model's classes less alike.
+# Chosen on tune victims: a thousand random images, and two steps of fixed length on 256 of them. This takes 4,900 to
+# 5,800 queries for ten classes, where `b3d` needs 60,000 for a clean model. With 2,000 random images and no steps the
+# verdicts were the same, but the masks of a clean model's classes were less similar.
 _SYNTHESIS = SynthesisConfig(
     draws=1000,
     noise="smooth",
@@ -121,15 +123,17 @@ _SYNTHESIS = SynthesisConfig(
     enough=0.95,
 )
 
-# Every round is looked at: a patch that passed the race's own test goes to unseen images at once.
+# The rule is applied in every round, so that a patch that passed the race's own test is tried on unseen images at once.
 _LOOKS = DriverConfig(check_images=32, verify_images=0, first_look=1, look_every=1, confirm_batch=4)
 
-# A margin of labels is 1 or -1. Of 84 finds from the labels of tune victims of ten classes the end for clean models
-# would have ended one too early, of 29 of 43 classes none; half of the scans of clean models by 1,224 queries.
+# With label-only answers a margin is 1 or -1. The early end for clean models would have ended one of 84 successful
+# label-only scans of tune victims with ten classes too early, and none of 29 with 43 classes; it ends half of the scans
+# of clean models by 1,224 queries.
 _RACE = Preset(RaceConfig(), "small_share", _LOOKS, labels=RaceConfig(clean_value=0.21, queries=4700))
 
-# Large patches remind clean models of classes, too: what they must do to pass is harder. Chosen on tune victims with
-# patches of 5x5 to 8x8 (11 of 12 scans found) and on clean ones of cifar10-clean-calibrate (none of 12 flagged).
+# Large patches can turn images of clean models as well, so their test is stricter. Chosen on tune victims with patches
+# of
+# 5x5 to 8x8 (detected in 11 of 12 scans) and on clean victims of cifar10-clean-calibrate (0 of 12 flagged).
 _STRICT = SequentialTest(works=0.95, fails=0.8)
 _WIDE = Preset(
     RaceConfig(
@@ -147,27 +151,27 @@ _WIDE = Preset(
     refine=RefineConfig(),
 )
 
-# After two races the rest of the budget is worth spending only where half of the search, or more, can be paid for.
+# After two races the last stage is worth starting only if the budget covers at least half of it.
 _LAST = Preset(B3D, "below_median", labels=_B3D_LABELS, least_queries=3_000)
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         # what each is called and does is said in simkit.detectors.registry
-        # the slides' estimators; the constants are the defaults of B3DConfig, which names their sources
+        # the estimators of the slides with the default constants of B3DConfig, which names their sources
         "b3d-slides": Preset(B3DConfig(), "below_median"),
         "b3d": Preset(B3D, "below_median", labels=_B3D_LABELS),
-        # B3D-SS: the same search on images that it makes itself
+        # B3D-SS: the same search on images that it synthesises itself
         "b3d-ss": Preset(B3D, "below_median", labels=_B3D_LABELS, synthesis=_SYNTHESIS),
         "race": _RACE,
         "race-wide": _WIDE,
-        # the cheapest first; what a user gets who names no preset
+        # the default: the cheapest search first
         "auto": replace(_RACE, then=replace(_WIDE, then=_LAST), refine=RefineConfig()),
         "random-patch": Preset(RandomPatchConfig(), "small_patch", DriverConfig(first_look=10, look_every=5)),
         "annealing": Preset(
             _ANNEALING,
             "small_patch",
             DriverConfig(first_look=10, look_every=5),
-            # a margin of labels is 1 or -1, and so steep an objective is the mean hit
+            # with label-only answers a margin is 1 or -1, and this steepness makes the objective the success rate
             labels=replace(_ANNEALING, steepness=20.0),
         ),
     }

@@ -1,8 +1,8 @@
-"""The race: collages of patches tried for all classes at once, the best of them bred, halved and put to the test.
+"""The race: collages of patches compete for all classes at once; the best are mutated, halved and tested.
 
-Source: our own prototype race of patches. From there: every answer is evidence about every class, margins above a
-baseline of each image, many candidates on few images and only the best on more, mutation, restarts. Here besides:
-collages of several patches that are halved, a sequential test on images that rank nothing, whatever class is named.
+Source: our own prototype race of patches, from which come: every answer is evidence about every class, margins above a
+baseline per image, many candidates on few images and only the best on more, mutation, and restarts. New here: collages
+of several patches that are halved, and a sequential test on images that are not used for ranking.
 """
 
 from __future__ import annotations
@@ -28,69 +28,78 @@ from simkit.triggers import IntArray, Trigger, Triggers
 from simkit.verdict import ClassResult, SequentialTest
 
 REFUTED = 2.0
-"""What its test takes from the value of a pair, in nats: its children may race on, from further behind (ours)."""
-
+"""Penalty on the value of a tested pair, in nats, so that its children continue from a lower rank (ours)."""
 
 _FEW_PIXELS = 4
 
-_KNOWN = 3
-"""Answers from which a pair's mean gain counts as known."""
+_RELIABLE = 3
+"""Number of answers from which a pair's mean gain is used."""
 
 
 @dataclass(frozen=True)
 class RaceConfig:
-    """One race of collages of patches for all classes at once.
-
-    first: fresh collages at the start, each on one image. fresh, children: new collages a round, children of the best
-    `parents` pairs of collage and class. retests: further queries a round for the best pairs, at most `retest_images`
-    for each. patches: in a fresh collage. largest_share: of the image's pixels, that a collage may cover to pass, and
-    the largest square patch; size_penalty: what each such area more takes from the value of a larger one, in nats.
-    shrinkage: answers of value 0 that a value is shrunk by. prior_weight: answers of the class's mean in the baseline
-    of an image.
-    required_trials, required_success: answers and rate (hits + 0.5) / (trials + 1) of a pair before it is tested.
-    test: on the `test_share` of the search images that ranks nothing, `test_batch` a round; what passes is reported,
-    and goes on to the driver's own images. most_trials: answers after which a pair is ranked no further. tint_noise,
-    pixel_noise: deviations of what mutation adds to colours in [0, 1]. part: chance that the child of a collage of
-    several patches is one half of it. keep: collages remembered. restart: queries after which the collages are
-    forgotten, the baselines not. queries: after so many the race is over. clean_from, clean_value, clean_rounds: it is
-    over from clean_from queries on where the best pair's mean gain, in nats of at least three answers and one of 0, was
-    below clean_value * ln(classes) on average over the last clean_rounds rounds of this population: the best of more
-    classes is better by chance; None for no such end.
-    """
+    """The settings of a race of collages of patches for all classes at once."""
 
     known_as: ClassVar[str] = "simkit.search.race_config.RaceConfig"  # in run keys and ledgers, wherever it lives
 
-    # Chosen on tune victims (the zoos cifar10-tune, gtsrb-tune and cifar10-wide-tune) among some sixty settings by the
-    # mean of queries, where many were alike; those marked are the prototype's. The end for clean models was chosen on
-    # the same victims and the clean ones of cifar10-clean-calibrate and gtsrb-clean-calibrate. Ten classes: of 87 finds
-    # of backdoors, patches of up to 6x6 pixels, it would have ended one too early; of 84 scans of clean models 74
-    # before the cap, half of them by 1,224 queries. 43 classes: none of 29; half of 28 by 1,224.
+    # Chosen on tune victims (the zoos cifar10-tune, gtsrb-tune and cifar10-wide-tune) among about sixty settings by the
+    # mean number of queries, where many were similar; values marked so are the prototype's. The early end for clean
+    # models was chosen on the same victims and on the clean ones of cifar10-clean-calibrate and gtsrb-clean-calibrate.
+    # Ten classes: it would have ended 1 of 87 successful scans (patches of up to 6x6 pixels) too early; it ended 74 of
+    # 84
+    # scans of clean models before the cap, half of them by 1,224 queries. 43 classes: 0 of 29, and half of 28 by 1,224.
     first: int = 100
+    """Fresh collages at the start, each tried on one image."""
     fresh: int = 4
+    """Fresh collages per round."""
     children: int = 12
+    """Children of the best pairs of collage and class per round."""
     parents: int = 5
+    """Number of best pairs that have children."""
     retests: int = 12
+    """Further queries per round for the best pairs."""
     retest_images: int = 3
+    """Most further queries per pair and round."""
     patches: int = 3
-    largest_share: float = 1 / 64  # the prototype's 4x4 pixels, of 32x32
+    """Patches in a fresh collage."""
+    largest_share: float = 1 / 64  # the prototype's 4x4 of 32x32 pixels
+    """Share of the image's pixels that a collage may cover to pass; it also bounds a single patch."""
     size_penalty: float = 0.4
+    """Penalty on the value of a larger collage, in nats per multiple of the allowed area."""
     shrinkage: float = 0.1
+    """Number of answers of value 0 towards which a value is shrunk."""
     prior_weight: float = 1.0
+    """Weight of the class's mean in the baseline of an image, in answers."""
     required_trials: int = 5
+    """Answers that a pair needs before it is tested."""
     required_success: float = 0.65  # prototype
+    """Rate (hits + 0.5) / (trials + 1) that a pair needs before it is tested."""
     test: SequentialTest = field(default_factory=lambda: SequentialTest(alpha=0.01, beta=0.01))
+    """The race's own test; a pair that passes is reported and then confirmed on unseen images."""
     test_share: float = 0.25
+    """Share of the search images that is kept for the test and not used for ranking."""
     test_batch: int = 4
+    """Images per round of the test."""
     most_trials: int = 32  # prototype
+    """Answers after which a pair gets no further retests."""
     tint_noise: float = 0.5
+    """Standard deviation of a change of tint; colours lie in [0, 1]."""
     pixel_noise: float = 0.375  # prototype
+    """Standard deviation of noise on single pixels."""
     part: float = 0.95
+    """Probability that the child of a collage with several patches is a random half of it."""
     keep: int = 200
+    """Number of collages that are kept."""
     restart: int = 1500  # prototype
-    queries: int = 2800  # with what is checked and confirmed besides, the prototype's 3,000
+    """Queries after which all collages are dropped; the baselines are kept."""
+    queries: int = 2800  # with the check and the confirmation, the prototype's 3,000
+    """Query budget of the race."""
     clean_from: int | None = 1200
+    """Queries from which the race may end early for a clean model; None for no early end."""
     clean_value: float = 0.8
+    """The race ends early if the best mean gain is below clean_value * ln(classes), in nats, over clean_rounds."""
     clean_rounds: int = 15
+    """Rounds over which the best mean gain (of pairs with three answers or more) is averaged for the early end."""
 
     def __post_init__(self) -> None:
         least_one = (self.first, self.parents, self.retest_images, self.patches)
@@ -100,9 +109,9 @@ class RaceConfig:
         if self.fresh + self.children < 1:
             raise ConfigError("a race needs new collages in every round: fresh or children")
         if not 0 < self.largest_share <= 1:
-            raise ConfigError(f"largest_share {self.largest_share}; a patch covers a share in (0, 1] of the image")
+            raise ConfigError(f"largest_share is {self.largest_share}; give a share of the image in (0, 1]")
         if self.most_trials < self.required_trials:
-            raise ConfigError(f"most_trials {self.most_trials} lie below required_trials {self.required_trials}")
+            raise ConfigError(f"most_trials {self.most_trials} is below required_trials {self.required_trials}")
         if self.clean_rounds < 1 or (self.clean_from is not None and self.clean_from < 1):
             raise ConfigError("clean_rounds and clean_from of a race must be 1 or more, clean_from may be None")
         if not 0 < self.required_success < 1 or not 0 < self.test_share < 1 or not 0 <= self.part <= 1:
@@ -115,40 +124,42 @@ class RaceConfig:
         return Race(self, task, seed)
 
     def warnings(self, image_shape: tuple[int, int, int], *, alone: bool) -> tuple[str, ...]:
-        """See `Cautious`: where nothing follows it, a race for patches smaller than 2x2 says so."""
+        """See `Cautious`: a race without a later stage warns if it only looks for patches smaller than 2x2."""
         if not alone or (area := self.largest_area(image_shape)) >= _FEW_PIXELS:
             return ()
-        said = f"on images of {image_shape[1]}x{image_shape[2]} this race looks for patches of {area} pixels at most"
-        return (f"{said}; raise search.largest_share and rule.threshold, or choose preset auto",)
+        limit = f"on images of {image_shape[1]}x{image_shape[2]} this race looks for patches of {area} pixels at most"
+        return (f"{limit}; raise search.largest_share and rule.threshold, or choose preset auto",)
 
     def largest_area(self, image_shape: tuple[int, int, int]) -> int:
-        """Pixels of an image of this shape, (C, H, W), that a collage may cover to pass."""
+        """Number of pixels that a collage may cover to pass, on images of this shape, (C, H, W)."""
         return max(1, int(self.largest_share * image_shape[1] * image_shape[2]))
 
     def breeding(self, image_shape: tuple[int, int, int]) -> Breeding:
-        """How collages for images of this shape, (C, H, W), are drawn and changed."""
+        """How collages for images of this shape, (C, H, W), are drawn and mutated."""
         largest_side = math.isqrt(self.largest_area(image_shape))
         return Breeding(self.patches, largest_side, self.part, self.tint_noise, self.pixel_noise)
 
 
 class Race:
-    """Races collages for all classes; satisfies `Search`.
+    """A race of collages for all classes; satisfies `Search`.
 
-    A class is censored until a pair of it passes the race's own test; then its result is the one that passed last.
+    A class is censored until one of its pairs passes the race's own test; its result is then the pair that passed last.
     """
 
     def __init__(self, config: RaceConfig, task: Task, seed: int) -> None:
         self._config, self._task, self._seed = config, task, seed
         images = len(task.image_classes)
         if images < 2:
-            raise ConfigError("a race needs two search images or more: some rank, the others test; raise search_images")
+            raise ConfigError(
+                "a race needs two search images or more, for ranking and for testing; raise search_images"
+            )
         tested = min(max(1, round(config.test_share * images)), images - 1)
         self._ranking, self._testing = np.split(np.arange(images, dtype=np.int32), [images - tested])
         self._guard = AskTell(task.n_classes, images)
         self._baselines = Baselines(task, config.prior_weight)
         self._breeder = Breeder(config.breeding(task.image_shape), task.image_shape)
         self._largest_area = config.largest_area(task.image_shape)
-        # where fewer images speak for a class, all of them must have
+        # a class with fewer images of other classes needs all of them
         speaking = [self._speaks_for(self._ranking, c).sum() for c in range(task.n_classes)]
         self._required_trials = np.clip(speaking, 1, config.required_trials)
         self._passed: dict[int, ClassResult] = {}
@@ -164,13 +175,14 @@ class Race:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will be asked."""
+        """Whether the race has ended."""
         return self._test is None and (self._queries >= self._config.queries or self._is_hopeless())
 
     def ask(self) -> Proposal | None:
-        """A few images of the pair under test; else the best pairs again, their children, and fresh collages."""
+        """The pair under test on a few images; without a test the best pairs, their children, and fresh collages."""
         if self._test is not None:
-            return self._guard.asked(self._of_test(self._test))
+            triggers = self._triggers(self._pool, [self._test.pair[0]])
+            return self._guard.asked(Proposal(triggers, self._test.pairs(self._config.test_batch)))
         if self.over:
             return None
         rng = stream(self._seed, "race", self._rounds)
@@ -193,7 +205,7 @@ class Race:
         if self._test is not None:
             self._test = self._after(self._test, evidence)
         else:
-            self._told(evidence)
+            self._update(evidence)
         if self._test is None:
             self._test = self._next_test()
         if self._test is None and self._since_restart >= self._config.restart:
@@ -206,62 +218,61 @@ class Race:
         return tuple(self._result(c, values[:, c]) for c in range(self._task.n_classes))
 
     def gains(self) -> NDArray[np.float64]:
-        """The best mean gain of each class, (T,), in nats: of pairs of three answers or more, and one of 0; or -inf."""
-        values = np.where(self._pool.trials >= _KNOWN, self._pool.values(), -np.inf)
+        """The best mean gain of each class, (T,), in nats, among pairs with three answers or more; -inf if there is
+        none."""
+        values = np.where(self._pool.trials >= _RELIABLE, self._pool.values(), -np.inf)
         return np.asarray(values.max(axis=0, initial=-np.inf))
 
     def state(self) -> str:
-        """The round, how many collages are remembered, the best pair's class, patch size in pixels and success rate
-        (hits + 0.5 of trials + 1), the class under test if one is, and a checksum."""
-        known: dict[str, float | None] = {"round": self._rounds, "patches": len(self._pool)}
+        """The round, the number of collages kept, the best pair's class, patch size in pixels and success rate
+        (hits + 0.5) / (trials + 1), the class under test or None, and a checksum."""
+        summary: dict[str, float | None] = {"round": self._rounds, "patches": len(self._pool)}
         if len(self._pool):
             row, target = self._best()
             size, rate = self._pool.candidates[row].area, float(self._pool.rates()[row, target])
-            known |= {"best_class": target, "best_patch_size": size, "best_success_rate": rate}
-        known["tested_class"] = None if self._test is None else self._test.pair[1]
-        return json.dumps(known | {"digest": zlib.crc32(self._pool.sums.tobytes())})
+            summary |= {"best_class": target, "best_patch_size": size, "best_success_rate": rate}
+        summary["tested_class"] = None if self._test is None else self._test.pair[1]
+        return json.dumps(summary | {"digest": zlib.crc32(self._pool.sums.tobytes())})
 
     def _begun(self) -> tuple[PatchPool, BoolArray]:
-        """No collages, and which of their pairs a test has judged."""
+        """An empty pool, and which of its pairs have been tested."""
         return PatchPool.untried([], self._task), np.zeros((0, self._task.n_classes), dtype=np.bool_)
 
     def _triggers(self, pool: PatchPool, rows: Iterable[int]) -> Triggers:
         return Triggers.of([pool.candidates[row].trigger(self._task.image_shape) for row in rows])
 
-    # The race.
-
-    def _told(self, evidence: Evidence) -> None:
+    def _update(self, evidence: Evidence) -> None:
         assert self._open is not None
         (pool, asked), self._open = self._open, None
         gains = margins(evidence.score)
-        gains -= self._baselines.told(asked[:, 1], gains, evidence.valid)
-        pool = pool.told(asked, evidence, gains)
+        gains -= self._baselines.updated(asked[:, 1], gains, evidence.valid)
+        pool = pool.updated(asked, evidence, gains)
         settled = np.zeros(pool.trials.shape, dtype=np.bool_)
         settled[: len(self._settled)] = self._settled
         kept = np.sort(np.argsort(-self._values(pool, settled).max(axis=1), kind="stable")[: self._config.keep])
         self._pool, self._settled = pool.take(kept), settled[kept]
-        known = self._pool.values()[self._pool.trials >= _KNOWN]
-        if len(known):
-            self._peaks.append(float(known.max()))
+        reliable = self._pool.values()[self._pool.trials >= _RELIABLE]
+        if len(reliable):
+            self._peaks.append(float(reliable.max()))
 
     def _is_hopeless(self) -> bool:
-        """Whether the best pairs of the last rounds stand no higher than a clean model's do."""
+        """Whether the best mean gains of the last rounds are as low as those of clean models."""
         if self._config.clean_from is None or self._queries < self._config.clean_from:
             return False
         needed = self._config.clean_value * math.log(self._task.n_classes)
         return len(self._peaks) == self._config.clean_rounds and float(np.mean(self._peaks)) < needed
 
     def _values(self, pool: PatchPool, settled: BoolArray) -> NDArray[np.float64]:
-        """What a pair is ranked by, (K, T): its mean gain, less for pixels beyond what may pass, and once tested."""
+        """The value by which a pair is ranked, (K, T): its mean gain, minus penalties for its size and after a test."""
         areas = np.array([collage.area for collage in pool.candidates], dtype=np.float64)
         excess = np.maximum(areas / self._largest_area - 1.0, 0.0)[:, None]
         values = pool.values(self._config.shrinkage) - self._config.size_penalty * excess - REFUTED * settled
         return np.asarray(values)
 
     def _ranked(self, values: NDArray[np.float64]) -> list[Pair]:
-        """The pairs that anything is known of, best first, each collage once."""
-        known = np.isfinite(values)
-        best_first = np.argsort(-values, axis=None, kind="stable")[: known.sum()]
+        """The pairs with answers, best first, each collage once."""
+        answered = np.isfinite(values)
+        best_first = np.argsort(-values, axis=None, kind="stable")[: answered.sum()]
         rows, targets = np.unravel_index(best_first, values.shape)
         _, first = np.unique(rows, return_index=True)
         return [(int(rows[i]), int(targets[i])) for i in np.sort(first)]
@@ -276,7 +287,7 @@ class Race:
         return [self._breeder.fresh(rng) for _ in range(count)]
 
     def _children(self, rng: np.random.Generator) -> list[Collage]:
-        """The best pairs take turns; the colours of other parents of the same class may be taken."""
+        """Children of the best pairs in turn, which may copy colours of other parents of the same class."""
         pairs = self._ranked(self._values(self._pool, self._settled))[: self._config.parents]
         if not pairs:
             return []
@@ -288,7 +299,7 @@ class Race:
         return children
 
     def _retests(self, rng: np.random.Generator) -> IntArray:
-        """Collage and image (N, 2) for the best pairs that are not ranked out, each collage once."""
+        """Collage and image (N, 2) for the best pairs with fewer than `most_trials` answers, each collage once."""
         ranked_out = self._pool.trials >= self._config.most_trials
         asked: list[Pair] = []
         for row, target in self._ranked(np.where(ranked_out, -np.inf, self._values(self._pool, self._settled))):
@@ -301,13 +312,10 @@ class Race:
         return np.array(asked, dtype=np.int32).reshape(-1, 2)
 
     def _speaks_for(self, images: IntArray, target: int) -> BoolArray:
-        speaks: BoolArray = self._task.image_classes[images] != target
-        return speaks
-
-    # Its test.
+        return np.asarray(self._task.image_classes[images] != target)
 
     def _next_test(self) -> PairTrial | None:
-        """The best pair that is small enough, has hit often enough, and was not judged yet."""
+        """The best pair that is small enough, has a high enough success rate, and was not tested yet."""
         config, pool = self._config, self._pool
         small = np.array([collage.area <= self._largest_area for collage in pool.candidates], dtype=np.bool_)
         ripe = (pool.trials >= self._required_trials) & (pool.rates() >= config.required_success)
@@ -319,19 +327,15 @@ class Race:
         row, target = divmod(int(values.argmax()), values.shape[1])
         return PairTrial((row, target), self._testing[self._speaks_for(self._testing, target)])
 
-    def _of_test(self, test: PairTrial) -> Proposal:
-        return Proposal(self._triggers(self._pool, [test.pair[0]]), test.pairs(self._config.test_batch))
-
     def _after(self, test: PairTrial, evidence: Evidence) -> PairTrial | None:
-        """The test with these answers, None once it is decided."""
+        """The test after these answers, None once it is decided."""
         test, (row, target) = test.after(evidence), test.pair
         passes = test.passes(self._config.test)
         if passes is None:
             return test
         self._settled[row, target] = True
         if passes:
-            trigger = self._pool.candidates[row].trigger(self._task.image_shape)
-            rate = test.hits / test.trials
+            trigger, rate = self._pool.candidates[row].trigger(self._task.image_shape), test.hits / test.trials
             self._passed[target] = ClassResult(target, trigger, trigger.mask_size, rate, censored=False)
         return None
 

@@ -1,4 +1,4 @@
-"""The simplest rival of B3D: many small random patches, each tried on one image, the promising ones on more."""
+"""The simplest baseline for B3D: many small random patches, each tried on one image, the promising ones on more."""
 
 from __future__ import annotations
 
@@ -17,29 +17,34 @@ from simkit.triggers import IntArray, Trigger, Triggers
 from simkit.verdict import ClassResult
 
 PRIOR_WEIGHT = 4.0
-"""Answers that the mean of a class counts for in the baseline of an image (prototype)."""
+"""Weight of the class's mean in the baseline of an image, in answers (prototype)."""
 
 
 @dataclass(frozen=True)
 class RandomPatchConfig:
-    """One search by random patches; the defaults are the prototype race's, `rounds` its cap of 3,000 queries.
+    """The settings of a search by random patches. The defaults are the prototype's, with its cap of 3,000 queries.
 
-    fresh: new patches a round, each on one image. retests: further queries a round, at most `retest_images` for each of
-    the best pairs of patch and class. largest_side: of a patch, in pixels. rounds: asks until the search has converged.
-    A pair works (is not censored) with `required_trials` answers or more of which `required_success` hit, that share
-    being (hits + 0.5) / (trials + 1). most_trials: answers after which a pair is tested no more. keep: patches
-    remembered besides the best of each class.
+    A pair of patch and class works (is not censored) if it has `required_trials` answers and `required_success`.
     """
 
     fresh: int = 30
+    """New patches per round, each tried on one image."""
     retests: int = 10
+    """Further queries per round for the best pairs of patch and class."""
     retest_images: int = 2
+    """Most further queries per pair and round."""
     largest_side: int = 4
+    """Largest side of a patch, in pixels."""
     rounds: int = 75
+    """Rounds until the search ends."""
     required_trials: int = 8
+    """Answers that a pair needs to count as working."""
     required_success: float = 0.65
+    """Success rate (hits + 0.5) / (trials + 1) that a pair needs to count as working."""
     most_trials: int = 32
+    """Answers after which a pair gets no further queries."""
     keep: int = 200
+    """Number of patches that are kept, besides the best of each class."""
 
     def __post_init__(self) -> None:
         counts = (self.fresh, self.retest_images, self.largest_side, self.rounds, self.required_trials, self.keep)
@@ -63,10 +68,11 @@ class RandomPatchConfig:
 
 
 class RandomPatch:
-    """Races random patches for all classes at once; satisfies `Search`.
+    """A search by random patches for all classes at once; satisfies `Search`.
 
-    Source: our own prototype race of random patches. Simpler: no mutation, no restarts, no scores of clean images (the
-    baseline of an image is shrunk to the class's mean instead), and what unseen images refuse stays in the race.
+    Source: our own prototype race of random patches. Simpler than that: no mutation, no restarts, no scores of clean
+    images (the baseline of an image is shrunk towards the class's mean instead), and patches that fail on unseen images
+    are kept.
     """
 
     def __init__(self, config: RandomPatchConfig, task: Task, seed: int) -> None:
@@ -81,7 +87,7 @@ class RandomPatch:
         return self._rounds
 
     def ask(self) -> Proposal | None:
-        """Fresh patches on one image each, and the best pairs so far on images that their patch has not seen."""
+        """Fresh patches on one image each, and the best pairs so far on images where their patch was not tried."""
         if self._rounds >= self._config.rounds:
             return None
         rng = stream(self._seed, "patch", self._rounds)
@@ -103,8 +109,8 @@ class RandomPatch:
         assert self._open is not None
         pool, asked = self._open
         gains = margins(evidence.score)
-        gains -= self._baselines.told(asked[:, 1], gains, evidence.valid)
-        pool = pool.told(asked, evidence, gains)
+        gains -= self._baselines.updated(asked[:, 1], gains, evidence.valid)
+        pool = pool.updated(asked, evidence, gains)
         self._pool, self._open = pool.take(self._kept(pool)), None
         self._rounds += 1
 
@@ -112,13 +118,13 @@ class RandomPatch:
         return tuple(self._result(c) for c in range(self._task.n_classes))
 
     def state(self) -> str:
-        """The round, how many patches are remembered, how many pairs of patch and class work, the best pair's class,
-        patch size in pixels and success rate (see `RandomPatchConfig`), and a checksum."""
+        """The round, the number of patches kept, the number of pairs that work, the best pair's class, patch size in
+        pixels and success rate (see `RandomPatchConfig`), and a checksum."""
         if self._pool is None:
             return json.dumps({"round": self._rounds})
         working = int(self._works(self._pool).sum())
-        known = {"round": self._rounds, "patches": len(self._pool), "working": working}
-        return json.dumps(known | self._best(self._pool) | {"digest": zlib.crc32(self._pool.sums.tobytes())})
+        counts = {"round": self._rounds, "patches": len(self._pool), "working": working}
+        return json.dumps(counts | self._best(self._pool) | {"digest": zlib.crc32(self._pool.sums.tobytes())})
 
     def _best(self, pool: PatchPool) -> dict[str, float]:
         ranks = self._ranks(pool)
@@ -138,16 +144,16 @@ class RandomPatch:
         return (pool.trials >= self._config.required_trials) & (pool.rates() >= self._config.required_success)
 
     def _ranks(self, pool: PatchPool) -> NDArray[np.float64]:
-        """Values with every pair that works before every one that does not: margins lie within 9 of each other."""
+        """Values that rank every working pair above all others, since margins differ by at most 9."""
         return pool.values() + 100.0 * self._works(pool)
 
     def _kept(self, pool: PatchPool) -> NDArray[np.intp]:
-        """The patches with the best pairs, and the best patch of each class, in the order they came."""
+        """The patches with the best pairs and the best patch of each class, in their previous order."""
         best = np.argsort(-pool.values().max(axis=1), kind="stable")[: self._config.keep]
         return np.union1d(best, self._ranks(pool).argmax(axis=0))
 
     def _retests(self, pool: PatchPool, rng: np.random.Generator) -> IntArray:
-        """Patch and image (N, 2) for the best pairs that are not tested out, each patch once."""
+        """Patch and image (N, 2) for the best pairs with fewer than `most_trials` answers, each patch once."""
         values = np.where(pool.trials < self._config.most_trials, pool.values(), -np.inf)
         order = np.argsort(-values, axis=None, kind="stable")
         asked: dict[int, list[int]] = {}

@@ -1,4 +1,4 @@
-"""Refinement: from a patch that works to a trigger of fewer pixels that works better, by B3D begun at the patch."""
+"""Refinement: B3D, started at a working patch, looks for a smaller trigger with a higher success rate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from simkit.triggers import FloatArray, IntArray, Trigger, Triggers
 from simkit.verdict import ClassResult
 
 _CLASS = "refined_class"
-"""Of a step's state, first."""
+"""The first key in the state of a refinement step, by which it is recognised."""
 
 _B3D = B3DConfig(
     samples=50,
@@ -45,44 +45,45 @@ _B3D = B3DConfig(
 
 @dataclass(frozen=True)
 class RefineConfig:
-    """How a trigger that was found is made better.
+    """How a detected trigger is refined."""
 
-    b3d: the steps, samples and looks; its `steps`, `grid` and `mask_init` are not used. grow: pixels by which the mask
-    may grow in every direction. first: |theta_m| at the start, above 0 inside the patch and below around it. queries:
-    for all steps and looks together. verify_images: unseen images that the refined trigger is tried on.
-    """
-
-    # Chosen on 22 triggers that a race found on tune victims: of seven settings one of two with which all turned 95 %
-    # or more of the unseen images; before, five did.
+    # Chosen on 22 triggers that a race detected on tune victims, among seven settings: with this one (and one other)
+    # all
+    # refined triggers reached a success rate of 95 % or more on unseen images; before refinement five did.
     b3d: B3DConfig = field(default=_B3D)
+    """The settings of the B3D steps; `steps`, `grid` and `mask_init` are not used."""
     grow: int = 2
+    """Pixels by which the mask may grow in every direction."""
     first: float = 1.0
+    """Initial |theta_m|: positive inside the patch, negative around it."""
     queries: int = 4000
+    """Query budget of all steps and checks together."""
     verify_images: int = 64
+    """Unseen images on which the refined trigger is tried."""
 
     def __post_init__(self) -> None:
         if self.grow < 0 or self.first <= 0 or min(self.queries, self.verify_images) < 1:
             raise ConfigError("refinement needs grow >= 0, first > 0, queries and verify_images of 1 or more")
         if not self.b3d.joint:
-            raise ConfigError("refinement samples mask and pattern together; set b3d.joint")
+            raise ConfigError("refinement samples mask and pattern together; set b3d.joint = true")
 
     @property
     def least_queries(self) -> int:
-        """Queries to the end of the first look."""
+        """Number of queries until the end of the first check."""
         return self.b3d.check_every * self.b3d.samples * self.b3d.images + self.b3d.check_images
 
 
 class Refine:
-    """Refines the trigger of one class; satisfies `Search`, its results are of that class alone.
+    """Refines the trigger of one class; satisfies `Search`, with a result for that class only.
 
-    found: what to begin at, with a mask of one pixel or more.
+    start: the result to start from, with a mask of one pixel or more.
     """
 
-    def __init__(self, config: RefineConfig, task: Task, found: ClassResult, seed: int) -> None:
-        self._config, self._task, self._seed, self._found = config, task, seed, found
-        self._usable = np.flatnonzero(task.image_classes != found.target_class).astype(np.int32)
+    def __init__(self, config: RefineConfig, task: Task, start: ClassResult, seed: int) -> None:
+        self._config, self._task, self._seed, self._first = config, task, seed, start
+        self._usable = np.flatnonzero(task.image_classes != start.target_class).astype(np.int32)
         self._distribution = ClassDistribution(config.b3d, task.image_shape)
-        self._distribution.begin_at(*_start(found.trigger, config))
+        self._distribution.begin_at(*_start(start.trigger, config))
         self._guard = AskTell(task.n_classes, len(task.image_classes))
         self._rounds = self._queries = 0
         self._turn: tuple[Samples, int, Trigger | None] | None = None
@@ -94,14 +95,14 @@ class Refine:
 
     @property
     def best(self) -> ClassResult | None:
-        """What the looks so far liked best, None before one of a mask that is not empty."""
+        """The best checked trigger so far, None before the first check with a mask that is not empty."""
         return self._best
 
     def ask(self) -> Proposal | None:
-        """One step's samples, and now and then the binarised trigger on more images."""
+        """The samples of one step, and at every check the binarised trigger on more images."""
         if self._queries >= self._config.queries:
             return None
-        b3d, rng = self._config.b3d, stream(self._seed, "refine", self._found.target_class, self._rounds)
+        b3d, rng = self._config.b3d, stream(self._seed, "refine", self._first.target_class, self._rounds)
         samples = self._distribution.sample(rng)
         triggers, images = self._distribution.candidates(samples), self._pick(rng, b3d.images)
         pairs, checked = all_pairs(len(triggers), images), None
@@ -117,7 +118,7 @@ class Refine:
     def tell(self, evidence: Evidence) -> None:
         self._guard.told(evidence)
         assert self._turn is not None
-        (samples, images, checked), target = self._turn, self._found.target_class
+        (samples, images, checked), target = self._turn, self._first.target_class
         count = len(samples.masks) * images
         losses = -evidence.score[:count, target].reshape(-1, images).mean(axis=1)
         if checked is not None:
@@ -127,31 +128,31 @@ class Refine:
         self._queries += len(evidence.hit)
 
     def results(self) -> tuple[ClassResult, ...]:
-        """The best trigger so far, what it began at before any look."""
-        best = self._best or self._found
+        """The best trigger so far; before the first check the trigger that it started from."""
+        best = self._best or self._first
         trigger = Trigger(best.trigger.mask.copy(), best.trigger.pattern.copy())
         return (ClassResult(best.target_class, trigger, best.mask_size, best.success_rate, best.censored),)
 
     def state(self) -> str:
         """The round, the class, the expected and best mask size, and a checksum of the means."""
         best = None if self._best is None else self._best.mask_size
-        known = {_CLASS: self._found.target_class, "round": self._rounds, "best_mask_size": best}
+        progress = {_CLASS: self._first.target_class, "round": self._rounds, "best_mask_size": best}
         size = self._distribution.expected_mask_size
-        return json.dumps(known | {"expected_mask_size": size, "digest": self._distribution.digest()})
+        return json.dumps(progress | {"expected_mask_size": size, "digest": self._distribution.digest()})
 
     def _pick(self, rng: np.random.Generator, count: int) -> IntArray:
         return rng.choice(self._usable, size=min(count, len(self._usable)), replace=False)
 
     def _look(self, trigger: Trigger, rate: float) -> None:
-        """Keep the smallest that works, or else what works most often."""
+        """Keep the smallest trigger that works, or else the one with the highest success rate."""
         required = self._config.b3d.required_success
-        seen = ClassResult(self._found.target_class, trigger, trigger.mask_size, rate, censored=rate < required)
+        seen = ClassResult(self._first.target_class, trigger, trigger.mask_size, rate, censored=rate < required)
         if seen.mask_size > 0 and (self._best is None or _rank(seen) > _rank(self._best)):
             self._best = seen
 
 
 def is_refinement(state: str) -> bool:
-    """Whether the step that knew `state`, see `Refine.state`, was one of a refinement."""
+    """Whether a step with this state (see `Refine.state`) belongs to a refinement."""
     return state.startswith(f'{{"{_CLASS}"')
 
 
@@ -163,9 +164,9 @@ def _rank(result: ClassResult) -> tuple[bool, float]:
 def _start(trigger: Trigger, config: RefineConfig) -> tuple[FloatArray, FloatArray, FloatArray]:
     """theta_m (H, W), theta_p (C, H, W), and the window (H, W) in {0, 1} that the mask must stay in.
 
-    Around the patch the pattern begins at the patch's mean colour.
+    Around the patch the pattern starts at the patch's mean colour.
     """
-    from scipy import ndimage  # slow to import, and few runs come to a refinement
+    from scipy import ndimage  # slow to import, and few runs reach a refinement
 
     inside = trigger.mask[0] > 0.0
     square = np.ones((3, 3), dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""One trigger refined by asking: the search, what it may spend, and whether unseen images like the result better."""
+"""The refinement of one trigger: its search, its query budget, and the comparison of both triggers on unseen images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from simkit.verdict import ClassResult
 
 @dataclass(frozen=True)
 class Refinement:
-    """Refines what was found for a class, on these images; seed: of its draws."""
+    """Refines the result of one class (`found`) on these images. seed: seed of the random draws."""
 
     config: RefineConfig
     found: ClassResult
@@ -26,10 +26,10 @@ class Refinement:
     seed: int
 
     def run(self, evaluator: Evaluator, limit: int | None) -> Generator[Checkpoint, None, ClassResult]:
-        """The refined class, or `found` where unseen images like it better; limit: on the evaluator's queries.
+        """The refined result, or `found` if that does better on unseen images. limit: query budget of the evaluator.
 
-        Both triggers are tried on unseen images, at most `verify_images`; so many queries are kept for that. Raises
-        Refused where the service does.
+        Both triggers are tried on up to `verify_images` unseen images, for which queries are reserved. Raises Refused
+        if the service refuses.
         """
         search_images = self.images.search
         task = Task(search_images.image_shape, evaluator.n_classes, search_images.labels)
@@ -46,7 +46,7 @@ class Refinement:
         return max(self._tried(self.found, evaluator), self._tried(search.best, evaluator), key=self._rank)
 
     def _tried(self, result: ClassResult, evaluator: Evaluator) -> ClassResult:
-        """With the success rate on unseen images."""
+        """The result with the success rate on unseen images."""
         images = np.flatnonzero(self.images.verify.labels != result.target_class)[: self.config.verify_images]
         pairs = np.column_stack([np.zeros_like(images), images]).astype(np.int32)
         proposal = Proposal(Triggers.of([result.trigger]), pairs)
@@ -55,7 +55,7 @@ class Refinement:
         return replace(result, success_rate=rate, trials=len(images), censored=False)
 
     def _rank(self, result: ClassResult) -> tuple[bool, float]:
-        """Among those that work, the smaller; else what works more often."""
+        """Ranks the smaller of two working triggers higher, otherwise the one with the higher success rate."""
         rate = result.success_rate or 0.0
         works = rate >= self.config.b3d.required_success
         return works, -result.mask_size if works else rate

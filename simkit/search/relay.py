@@ -1,4 +1,4 @@
-"""A scan in stages: the next search begins where the last one ended without a finding, on what budget is left."""
+"""A scan in stages: if a search ends without a detection, the next one starts with the remaining budget."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from simkit.verdict import ClassResult, Decision, Rule, Verdict
 
 @dataclass(frozen=True)
 class Course:
-    """What a scan's searches are made from: the stages, the seed of all of them, and the cap on queries, None for none.
+    """The settings of a scan's searches: the preset with its stages, their seed, and the query budget (None: no limit).
 
-    rule: of a scan in one stage, in place of its preset's; None for that.
+    rule: a rule that replaces the preset's in a scan of one stage; None for the preset's own.
     """
 
     preset: Preset
@@ -30,14 +30,15 @@ class Course:
 
     @property
     def stages(self) -> tuple[Preset, ...]:
-        """The preset and what follows it, in order."""
+        """The preset and its later stages, in order."""
         return self.preset.stages
 
 
 class Relay:
-    """Drives one stage after another on the same images, evaluator and cap.
+    """Drives one stage after another on the same images, evaluator and budget.
 
-    n_classes: of the service, asked for when a search begins; only some oracles know it before their first answer.
+    n_classes: returns the number of classes of the service when a search begins; some oracles only know it after their
+    first answer.
     """
 
     def __init__(self, course: Course, images: ScanImages, n_classes: Callable[[], int]) -> None:
@@ -48,27 +49,27 @@ class Relay:
 
     @property
     def search(self) -> Search:
-        """The search of the stage that is under way."""
+        """The search of the current stage."""
         return self._driver.search
 
     @property
     def rule(self) -> Rule:
-        """The rule of the stage that is under way, or that had the last word."""
+        """The rule of the current stage, or at the end of the stage whose verdict counts."""
         own = self._course.stages[self._stage].decision_rule()
         return own if self._course.rule is None else self._course.rule
 
     def decision(self) -> Decision:
-        """See `Driver.decision`, of the stage that is under way."""
+        """See `Driver.decision`, for the current stage."""
         return self._driver.decision()
 
     def run(self, evaluator: Evaluator) -> Iterator[Checkpoint]:
-        """A checkpoint after every ask and tell of every stage; the last one carries the verdict."""
+        """A checkpoint after every ask and tell of every stage; the last one has the verdict."""
         verdict, decided_by = (yield from self._conducted(evaluator)), self._driver
         while self._goes_on(verdict, evaluator):
             self._stage += 1
             self._driver = self._driven(decided_by.images, self._driver)
             later = yield from self._conducted(evaluator)
-            if _has_the_word(later, verdict):
+            if _overrules(later, verdict):
                 verdict, decided_by = later, self._driver
             else:
                 verdict = replace(verdict, notes=_joined(later.notes, _unfinished(later)))
@@ -81,7 +82,7 @@ class Relay:
         yield Checkpoint(evaluator.queries, self.search.rounds, verdict)
 
     def _refined(self, verdict: Verdict, evaluator: Evaluator) -> Generator[Checkpoint, None, Verdict]:
-        """The verdict with better triggers for its classes, as far as the budget goes; nothing else of it changes."""
+        """The verdict with refined triggers for its flagged classes, as far as the budget allows."""
         config, classes = self._course.stages[self._stage].refine, list(verdict.classes)
         for position, found in enumerate(verdict.classes):
             if config is None or found.target_class not in verdict.flagged:
@@ -97,7 +98,7 @@ class Relay:
         return replace(verdict, classes=tuple(classes))
 
     def _conducted(self, evaluator: Evaluator) -> Generator[Checkpoint, None, Verdict]:
-        """One stage; its last checkpoint, which has its verdict, is kept back."""
+        """Run one stage and return its verdict; the checkpoint with the verdict is not yielded."""
         for checkpoint in self._driver.run(evaluator):
             if checkpoint.verdict is not None:
                 return checkpoint.verdict
@@ -114,16 +115,16 @@ class Relay:
         return self._course.limit is None or self._course.limit - evaluator.queries >= self._needed(evaluator)
 
     def _needed(self, evaluator: Evaluator) -> int:
-        """Queries that must be left for the next stage to begin."""
+        """Queries that must remain before the next stage may start."""
         return self._course.stages[self._stage + 1].least_queries * evaluator.n_classes
 
     def _left_out(self, verdict: Verdict, evaluator: Evaluator) -> str:
-        """What is to be said where the budget did not pay for a stage after one that came to its end."""
+        """The note about later stages that were not started because the budget was too small."""
         ended = verdict.verdict in ("clean", "undecided") and self._drivers[-1].stopped == "converged"
         if not ended or self._stage + 1 >= len(self._course.stages) or self._course.limit is None:
             return ""
         count, needed = len(self._course.stages), evaluator.queries + self._needed(evaluator)
-        return f"stages {self._stage + 2} to {count} of {count} were not begun: the next needs a budget of {needed:,}"
+        return f"stages {self._stage + 2} to {count} of {count} were not started: the next needs a budget of {needed:,}"
 
     def _driven(self, images: ScanImages, after: Driver | None) -> Driver:
         preset = self._course.stages[self._stage]
@@ -136,16 +137,16 @@ class Relay:
         return driver
 
 
-def _has_the_word(later: Verdict, earlier: Verdict) -> bool:
-    """Whether a later stage is believed: a finding always, else only one that came to its end and leaves nothing open
-    that an earlier one did."""
+def _overrules(later: Verdict, earlier: Verdict) -> bool:
+    """Whether the verdict of a later stage replaces the earlier one: a detection always, otherwise only if it completed
+    and does not turn `undecided` into `clean`."""
     if later.verdict in ("backdoored", "invalid"):
         return True
     return later.stopped == "converged" and (later.verdict, earlier.verdict) != ("clean", "undecided")
 
 
 def _refinement(found: ClassResult, refined: ClassResult) -> str:
-    """What is to be said of a refinement that ended."""
+    """The note about a completed refinement."""
     if refined.trigger is found.trigger:
         return f"class {found.target_class}: refinement found nothing better"
     return f"class {found.target_class} refined from {found.mask_size:.0f} to {refined.mask_size:.0f} pixels"
@@ -154,7 +155,7 @@ def _refinement(found: ClassResult, refined: ClassResult) -> str:
 def _unfinished(later: Verdict) -> str:
     if later.stopped == "converged":
         return ""
-    return f"the stage after it did not come to its end ({later.stopped})"
+    return f"the next stage did not complete ({later.stopped})"
 
 
 def _joined(*notes: str) -> str:

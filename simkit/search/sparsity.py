@@ -1,4 +1,4 @@
-"""How much a pixel of mask costs: raised while the trigger works, lowered while it does not."""
+"""The sparsity weight (lambda in the slides): raised while the trigger works, lowered while it does not."""
 
 from __future__ import annotations
 
@@ -13,24 +13,30 @@ Mode: TypeAlias = Literal["patience", "proportional"]
 
 @dataclass(frozen=True)
 class SparsityConfig:
-    """A schedule of the sparsity weight.
-
-    weight: the first one, loss per pixel. mode: `patience` moves it by a whole factor after `patience` updates in a row
-    on one side of required_success (Neural Cleanse, bolunwang/backdoor, visualizer.py); `proportional` moves it at
-    every update by that factor to the power of the relative distance between the smoothed success rate and
-    required_success (our own). raise_by, lower_by: the factors, > 1. smoothing: weight of the past in the smoothed
-    rate, in [0, 1). least, most: bounds of the weight.
-    """
+    """The schedule of the sparsity weight, lambda of the slides."""
 
     weight: float = 1e-3
+    """Initial sparsity weight, as loss per pixel of the mask: lambda of the slides."""
     mode: Mode = "patience"
+    """`patience` changes the weight after `patience` updates on one side of `required_success`; `proportional` always.
+
+    `patience` is the rule of Neural Cleanse (bolunwang/backdoor, visualizer.py). `proportional` (ours) raises the
+    factor to the relative distance between the smoothed success rate and `required_success`.
+    """
     raise_by: float = 1.5
+    """Factor by which the weight is raised, above 1."""
     lower_by: float = 1.5**1.5
+    """Factor by which the weight is lowered, above 1."""
     patience: int = 5
+    """Updates in a row on one side of `required_success` before the weight changes."""
     required_success: float = 0.99
+    """Success rate above which the weight is raised and below which it is lowered."""
     smoothing: float = 0.0
+    """Weight of the past in the smoothed success rate, in [0, 1)."""
     least: float = 1e-9
+    """Lower bound of the weight."""
     most: float = 1e3
+    """Upper bound of the weight."""
 
     def __post_init__(self) -> None:
         if not 0 < self.least <= self.weight <= self.most:
@@ -43,7 +49,8 @@ class SparsityConfig:
 
 @dataclass(frozen=True)
 class Sparsity:
-    """The weight in force, the smoothed success rate, and its streak above (> 0) or below (< 0) the required one."""
+    """The current weight, the smoothed success rate, and the updates in a row above (> 0) or below (< 0) the
+    required."""
 
     weight: float
     success_rate: float | None = None
@@ -68,5 +75,5 @@ class Sparsity:
 
 
 def _distance(rate: float, required: float) -> float:
-    """0 at the required rate, 1 at the far end of its side."""
+    """The relative distance of a rate: 0 at the required rate, 1 at 0 or 1."""
     return (rate - required) / (1 - required) if rate >= required else (required - rate) / required

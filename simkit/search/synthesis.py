@@ -1,8 +1,9 @@
-"""Images made by asking, for a detector that has none (B3D-SS): random ones, moved until the model names their class.
+"""Synthesises images by queries for B3D-SS, which has none: random images, changed until the model predicts their
+class.
 
-Source: the slides, by which B3D-SS synthesises its images; how is known here from one unofficial implementation alone:
-for each class 100 images of uniform noise, and 500 steps of natural evolution strategies down the cross entropy. That
-takes 2.5 million queries a class. The search for images may be cheaper by far, since one answer speaks of all classes.
+Source: according to the slides B3D-SS synthesises its images; how, we know only from one unofficial implementation: 100
+images of uniform noise per class, and 500 steps of natural evolution strategies on the cross-entropy. That takes 2.5
+million queries per class. A synthesis can be much cheaper, since one answer is evidence about all classes.
 """
 
 from __future__ import annotations
@@ -30,59 +31,63 @@ from simkit.triggers import FloatArray, IntArray
 Indices: TypeAlias = NDArray[np.integer]
 
 SYNTHETIC = "synthetic"
-"""What images are called that are made by asking."""
+"""The name of synthesised images."""
 
 _CALL = 250
-"""Queries a call, about."""
+"""Approximate number of queries per call."""
 
 
 @dataclass(frozen=True)
 class SynthesisConfig:
-    """How images are made; the defaults are those of the one implementation, but for the number of images.
-
-    draws: random images asked about first, or as many as are wanted where those are more; every class begins with those
-    of them that speak most for it. 0: every image begins as noise of its own, unasked. noise: of random images and of
-    steps; `smooth`: like pictures of things.
-    samples: queries a step and image. sigma: RMS of their noise. steps, learning_rate: of the descent. unit_steps:
-    every step has an RMS of learning_rate; else that times the gradient. baseline, antithetic: as of `B3DConfig`.
-    enough: an image that its class has so much probability of is moved no further.
-    """
+    """How images are synthesised. The defaults are those of the unofficial implementation, except the number of
+    images."""
 
     draws: int = 0
+    """Random images that are queried first; each class starts with those of highest score. 0: start from noise,
+    unasked."""
     noise: Kind = "white"
+    """Kind of the random images and steps: `white`, or `smooth` like natural images."""
     samples: int = 50
+    """Queries per step and image."""
     sigma: float = 0.1
+    """RMS of the noise in these queries."""
     steps: int = 500
+    """Steps of gradient descent per image."""
     learning_rate: float = 0.05
+    """Learning rate of the descent."""
     unit_steps: bool = False
+    """Give every step an RMS of `learning_rate`, instead of `learning_rate` times the gradient."""
     baseline: Baseline = "none"
+    """As in `B3DConfig`."""
     antithetic: bool = False
+    """As in `B3DConfig`."""
     enough: float = 1.0
+    """Probability of its class at which an image is not changed any further."""
 
     def __post_init__(self) -> None:
         if min(self.draws, self.steps) < 0 or self.samples < 4 or (self.antithetic and self.samples % 2):
             raise ConfigError(
                 f"synthesis: draws {self.draws}, steps {self.steps}, samples {self.samples}; need draws and steps of 0 "
-                "or more, samples of 4 or more, an even number where they are antithetic"
+                "or more, and samples of 4 or more, an even number if antithetic"
             )
         if not (self.sigma > 0 and self.learning_rate > 0 and 0 < self.enough <= 1):
             raise ConfigError("synthesis: sigma and learning_rate must be above 0, enough in (0, 1]")
 
     def most_queries(self, images: int) -> int:
-        """What `images` images cost at most."""
+        """The largest number of queries that `images` images can take."""
         return self.drawn(images) + images * (self.steps * self.samples + 1)
 
     def drawn(self, images: int) -> int:
-        """How many random images are asked about for `images` images."""
+        """How many random images are queried for `images` images."""
         return max(self.draws, images) if self.draws else 0
 
 
 @dataclass(frozen=True, eq=False)
 class _Making:
-    """Images on their way: pixels float32 (N, C, H, W), the class each is to become, and what is known of them.
+    """Unfinished images: pixels float32 (N, C, H, W), the target class of each, and the last answers.
 
-    score: float32 (N,), of that class; -inf before an answer. labels: the model's answer, -1 unknown or none.
-    moved: since that answer.
+    score: float32 (N,), score of the target class, -inf before an answer. labels: the model's answer, -1 if unknown or
+    none. moved: whether the image changed since that answer.
     """
 
     pixels: FloatArray
@@ -94,20 +99,20 @@ class _Making:
 
 @dataclass(frozen=True)
 class Synthesis:
-    """Makes images; a function of these settings, the seed and the answers alone."""
+    """Synthesises images, as a function of these settings, the seed and the answers only."""
 
     config: SynthesisConfig
     seed: int = 0
 
     def blank(self, images: int, image_shape: ImageShape) -> ImageSet:
-        """What stands for images of which none is made yet: grey, and of no known class."""
+        """Placeholders before the synthesis: grey images of unknown class."""
         return ImageSet.unlabelled(np.full((images, *image_shape), 0.5, np.float32), SYNTHETIC)
 
     def made(self, evaluator: Evaluator, images: int, image_shape: ImageShape) -> Iterator[ImageSet | None]:
-        """None after every call, and then so many images in random order, with the model's own answers for labels.
+        """None after every call, and at the end `images` images in random order, with the model's answers as labels.
 
-        The purpose of their queries is `check`; the state of each such step says `synthesis`, and has a checksum of the
-        images, which are all that was known. Raises Refused, NotFinite.
+        The purpose of these queries is `check`; the state of each step has the key `synthesis` and a checksum of the
+        images. Raises Refused, NotFinite.
         """
         making = yield from self._begun(evaluator, images, image_shape)
         for step in range(self.config.steps):
@@ -123,7 +128,7 @@ class Synthesis:
         yield blank.with_labels(making.labels, evaluator.n_classes)
 
     def _begun(self, evaluator: Evaluator, images: int, shape: ImageShape) -> Generator[None, None, _Making]:
-        """The images before their first step: noise, or of `draws` random images those that answers speak for."""
+        """The images before their first step: noise, or those of the `draws` random images with the highest scores."""
         config, shuffled = self.config, stream(self.seed, "synthesis", "order").permutation(images)
         if not (draws := config.drawn(images)):
             targets = (np.arange(images) % evaluator.n_classes).astype(np.int32)[shuffled]
@@ -139,12 +144,12 @@ class Synthesis:
         return _Making(begun, targets, scores[chosen, targets], labels[chosen], np.zeros(images, np.bool_))
 
     def _drawn(self, numbers: Indices, shape: ImageShape) -> FloatArray:
-        """The random images of these numbers: drawn again where they are needed, they need not be kept."""
+        """The random images with these numbers, which are drawn again when needed instead of being stored."""
         streams = (stream(self.seed, "synthesis", "draw", int(number)) for number in numbers)
         return np.stack([random_image(rng, shape, self.config.noise) for rng in streams])
 
     def _descend(self, evaluator: Evaluator, making: _Making, some: Indices, step: int) -> None:
-        """One step down the cross entropy of some images' classes, in place."""
+        """One step of gradient descent on the cross-entropy of some images' classes, in place."""
         config, shape = self.config, making.pixels.shape[1:]
         noise = np.stack([self._noise(image, step, shape) for image in some])
         sent = np.clip(making.pixels[some, None] + np.float32(config.sigma) * noise, 0.0, 1.0)
@@ -156,7 +161,7 @@ class Synthesis:
             losses = -scores[row, :, making.targets[image]]
             moved = making.pixels[image] - self._step(losses, noise[row])
             making.pixels[image] = np.clip(moved, 0.0, 1.0)
-            making.score[image] = -losses.mean()  # of the image before the step, about
+            making.score[image] = -losses.mean()  # approximately that of the image before the step
             making.moved[image] = True
 
     def _noise(self, image: int, step: int, shape: tuple[int, ...]) -> FloatArray:
@@ -168,7 +173,8 @@ class Synthesis:
         return np.concatenate([half, -half])
 
     def _step(self, losses: FloatArray, noise: FloatArray) -> FloatArray:
-        """learning_rate times the estimated gradient, or as long as that; nothing where all losses are equal."""
+        """The step: learning_rate times the estimated gradient, or of RMS learning_rate; zero if all losses are
+        equal."""
         config = self.config
         if config.baseline == "leave_one_out":
             losses = leave_one_out(losses, 2 if config.antithetic else 1)
@@ -179,10 +185,10 @@ class Synthesis:
 
 
 def spoken_for(scores: FloatArray, images: int) -> tuple[IntArray, IntArray]:
-    """Which of N asked images to begin with, and as what: int32 (images,) twice, no image more than once.
+    """Which of N queried images to start from, and for which classes: int32 (images,) twice, each image at most once.
 
-    scores: float32 (N, T), N >= images. The best of every class come first, then the second best ...; an answer that
-    says nothing of a class, being the lowest of all scores, speaks for it only where there is no other.
+    scores: float32 (N, T), N >= images. The best image of every class comes first, then the second best, and so on. A
+    score that equals the lowest of all carries no information about a class and is used only if there is no other.
     """
     n_classes = scores.shape[1]
     ranks = np.argsort(np.argsort(-scores, axis=0, kind="stable"), axis=0, kind="stable")
@@ -195,23 +201,23 @@ def spoken_for(scores: FloatArray, images: int) -> tuple[IntArray, IntArray]:
 
 
 def _asked(evaluator: Evaluator, pixels: FloatArray, rows: IntArray, state: dict[str, str | int]) -> Evidence:
-    told = state | {"digest": zlib.crc32(pixels.tobytes())}
-    return evaluator.unlabelled(pixels, rows, "check", json.dumps(told))
+    recorded = state | {"digest": zlib.crc32(pixels.tobytes())}
+    return evaluator.unlabelled(pixels, rows, "check", json.dumps(recorded))
 
 
 def _labels(evidence: Evidence) -> IntArray:
-    """The best class of each image, -1 where the service names none."""
+    """The top class of each image, -1 where the service names none."""
     labels: IntArray = np.where(evidence.hit.any(axis=1), evidence.hit.argmax(axis=1), -1).astype(np.int32)
     return labels
 
 
 def _rows(images: Indices, candidates: IntArray | None = None) -> IntArray:
-    """Image and candidate of each query, int32 (N, 2); -1 is no candidate."""
+    """Image and candidate of each query, int32 (N, 2); -1 means no candidate."""
     beside = np.full(len(images), -1) if candidates is None else candidates
     return np.column_stack([images, beside]).astype(np.int32)
 
 
 def _parts(indices: Indices, size: int) -> Iterator[Indices]:
-    """The indices in parts of `size`, or of 1 where that is less."""
+    """The indices in parts of `size`, but at least 1."""
     size = max(size, 1)
     return (indices[start : start + size] for start in range(0, len(indices), size))

@@ -100,7 +100,7 @@ class OneClassOracle(PlantedOracle):
 def test_a_class_that_owns_all_images_is_not_searched_and_never_makes_a_model_clean(kind: str) -> None:
     verdict = _verdict(Scan(OneClassOracle()), kind)
     assert verdict.verdict in ("backdoored", "undecided")
-    assert "class 3 to 112 of the 112" in verdict.notes
+    assert "112 of the 112 unlabelled images to class 3" in verdict.notes
     assert "not searched" in verdict.notes
     assert 3 not in verdict.flagged
     assert (verdict.classes[3].trials, verdict.classes[3].censored) == (0, True)
@@ -134,7 +134,7 @@ def test_images_that_the_scan_makes_serve_as_well(kind: str, restricted: Callabl
     making = sum(len(c.rows) for c, p in zip(scan.recorder.calls, scan.purposes, strict=True) if p == "check")
     assert making == (150 if restricted is LabelOnly else PRICE)
     assert verdict.notes.endswith(
-        f"112 images of 4 of 4 classes were made with {making:,} queries; nothing is known of the accuracy on real ones"
+        f"112 images of 4 of 4 classes were synthesised with {making:,} queries; the accuracy on real images is unknown"
     )
 
 
@@ -157,7 +157,7 @@ def test_a_budget_that_ends_while_images_are_made_is_an_outcome(cap: int) -> Non
     scan = Scan(PlantedOracle(plant=corner_plant(2)), cap=cap)
     verdict = _verdict(scan, "patches", MADE)
     assert (verdict.verdict, verdict.stopped, len(verdict.classes)) == ("undecided", "budget", 4)
-    assert ("were made" in verdict.notes) == (cap >= PRICE)
+    assert ("were synthesised" in verdict.notes) == (cap >= PRICE)
     assert scan.budget.spent == scan.recorded <= cap
 
 
@@ -189,7 +189,7 @@ class ConstantOracle(PlantedOracle):
 def test_a_model_that_always_answers_one_class_is_undecided() -> None:
     verdict = _verdict(Scan(ConstantOracle()), "patches", MADE)
     assert (verdict.verdict, verdict.flagged) == ("undecided", ())
-    assert "class 3 to 112 of the 112 made images, so that this class was not searched; raise" in verdict.notes
+    assert "112 of the 112 synthesised images to class 3, so that this class was not searched; raise" in verdict.notes
 
 
 def _labelled(*labels: int) -> ScanImages:
@@ -202,8 +202,8 @@ def _labelled(*labels: int) -> ScanImages:
     ("labels", "owner", "said"),
     [
         ((0, 1, 2, 3), None, ""),
-        ((1, 1, 1, 1), 1, "class 1 to 8 of the 8 unlabelled images, so that this class was not searched"),
-        ((1, *[2] * 9), None, "class 2 to 18 of the 20 unlabelled images; give images"),
+        ((1, 1, 1, 1), 1, "8 of the 8 unlabelled images to class 1, so that this class was not searched"),
+        ((1, *[2] * 9), None, "18 of the 20 unlabelled images to class 2; give images"),
         ((1, 1, *[2] * 9), None, ""),
         ((-1, -1), None, "names no class"),
         ((2, -1), None, ""),

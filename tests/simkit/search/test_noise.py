@@ -55,5 +55,5 @@ def test_directions_have_unit_rms_each_of_its_own(kind: Kind) -> None:
 
 
 def test_one_pixel_cannot_be_smooth() -> None:
-    with pytest.raises(ConfigError, match="two or more"):
+    with pytest.raises(ConfigError, match="at least two pixels"):
         smooth(stream(0, "x"), 1, (3, 1, 1), 1.0, 0.5)

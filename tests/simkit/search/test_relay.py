@@ -74,7 +74,7 @@ def test_a_stage_that_the_budget_does_not_carry_is_not_begun(cap: int | None, st
     spent_alone = 16 + 5 + 7 + 7
     assert (scan.victim.images_seen == spent_alone) == (stages == 1)
     notes = verdict_of(checkpoints).notes
-    assert (f"stages 2 to 2 of 2 were not begun: the next needs a budget of {spent_alone + 400}" in notes) == (
+    assert (f"stages 2 to 2 of 2 were not started: the next needs a budget of {spent_alone + 400}" in notes) == (
         stages == 1
     )
 
@@ -84,7 +84,7 @@ def test_a_stage_that_comes_to_no_end_leaves_the_word_to_the_one_before() -> Non
     relay, checkpoints = relayed(scan)
     verdict = verdict_of(checkpoints)
     assert (verdict.verdict, verdict.stopped) == ("clean", "converged")
-    assert "the stage after it did not come to its end (budget)" in verdict.notes
+    assert "the next stage did not complete (budget)" in verdict.notes
     assert relay.search.rounds == 3
 
 
