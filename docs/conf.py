@@ -8,6 +8,8 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
@@ -40,12 +42,14 @@ html_theme_options = {"navigation_with_keys": True}
 
 
 def as_plain_text(_app: Any, _what: str, _name: str, thing: Any, _options: Any, lines: list[str]) -> None:
-    """Show docstrings as the plain text that they are."""
+    """Show docstrings as the plain text that they are, with the descriptions of a model's fields."""
     try:
         names = list(inspect.signature(thing).parameters)
     except (TypeError, ValueError):  # a module, or a type alias
         names = []
     lines[:] = generate.as_plain_text("\n".join(lines), names).split("\n")
+    if isinstance(thing, type) and issubclass(thing, BaseModel):
+        lines += generate.field_list(thing).split("\n")
 
 
 def setup(app: Any) -> None:

@@ -106,6 +106,12 @@ def as_plain_text(docstring: str, names: list[str]) -> str:
     return re.sub(rf"(?<![\w{{\"`])((?:{known})(?:, (?:{known}))*): ", r"\n\n* **\1**: ", text)
 
 
+def field_list(model: type[BaseModel]) -> str:
+    """The fields of a model and their descriptions in reStructuredText."""
+    entries = (f"* **{name}**: {as_plain_text(text, [])}" for name, text in descriptions(model).items())
+    return "\n".join(["", *entries, ""])
+
+
 def presets() -> str:
     """The presets and the decision rules there are."""
     rows = [

@@ -9,26 +9,39 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, Field
 
-from docs.generate import STUDY_TABLES, as_plain_text, commands, presets, search_settings, settings, tables
+from docs.generate import (
+    STUDY_TABLES,
+    as_plain_text,
+    commands,
+    field_list,
+    presets,
+    search_settings,
+    settings,
+    tables,
+)
 from oracles.spec import OracleSpec
 from studies.scan.config import ScanConfig
 from studies.study.config import StudyConfig
-from studies.study.schema import EXAMPLES, descriptions, field_sentences, schema, write_example
-
-
-def test_a_docstring_is_split_at_its_fields() -> None:
-    told = field_sentences("Spec of it. a: one, in [0, 1]. b (of c), c: shared; d_e: see a: b.", ["a", "b", "c", "d_e"])
-    assert told == {"a": "one, in [0, 1]", "b": "shared (of c)", "c": "shared", "d_e": "see"} | {"a": told["a"]}
+from studies.study.schema import EXAMPLES, descriptions, schema, write_example
 
 
 def test_a_field_is_described_where_it_is_declared() -> None:
     class Spec(BaseModel):
-        """A spec. a: from the docstring. b: not this."""
+        """A spec. a: is not read from here."""
 
         a: int = 1
         b: int = Field(2, description="Declared at the field.")
 
-    assert descriptions(Spec) == {"a": "From the docstring.", "b": "Declared at the field."}
+    assert descriptions(Spec) == {"b": "Declared at the field."}
+
+
+def test_the_fields_of_a_model_are_a_list() -> None:
+    class Spec(BaseModel):
+        """A spec."""
+
+        top_k: int = Field(2, description="Set by `--set`.")
+
+    assert field_list(Spec) == "\n* **top_k**: Set by ``--set``.\n"
 
 
 def test_no_setting_goes_without_a_word() -> None:

@@ -35,47 +35,86 @@ Positive = Annotated[int, Field(ge=1, le=2**63 - 1)]
 
 
 class ScanConfig(BaseModel):
-    """Everything that determines a scan besides the model and the images. Raises ConfigError, InvalidSpec.
-
-    data: see `simkit.data.load`; empty where images are given. image_size: (height, width) that image files are
-    stretched to; one number for both, None for as they are. budget: queries; None for no limit. oracle: a spec, or
-    what `oracles.spec.load` takes. restriction: of your own, right around the model: see `oracles.oracle.Restriction`.
-    preset: a name in PRESETS, or a `Preset` of your own; search, driver, rule, synthesis: settings put over it, e.g.
-    {"samples": 50}, of its first stage; rule takes `name` and `threshold`. image_shape: (channels, height, width) of
-    the model's images, where a preset makes its own and the model does not say. seed: of images and search.
-    search_images, verify_images: disjoint test images to search on and to try triggers on. output (None: as the file
-    says, else found out), mean, std, precision, chunk, device: see `TorchOptions`. batch_limit: images a call of a
-    function; None for no limit. n_classes: of the model, where images without labels do not say it.
-    architecture: for weights alone, `resnet8`, `torchvision:resnet18`, `timm:resnet18`. name: of the model in the
-    ledger; an Oracle and a function need one there, and modules that differ only in their code need two.
-    """
+    """Everything that determines a scan besides the model and the images. Raises ConfigError, InvalidSpec."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
-    data: str = ""
-    image_size: ImageSize | None = None
-    image_shape: tuple[Positive, Positive, Positive] | None = None
-    budget: Positive | None = None
-    oracle: OracleSpec = OracleSpec()
-    restriction: Any = None
-    preset: Annotated[str | InstanceOf[Preset], WithJsonSchema({"type": "string"})] = "auto"
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
-    search_images: Positive = 128
-    verify_images: Positive = 128
-    output: Output | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    precision: Precision = "float32"
-    chunk: Positive = TorchOptions.chunk
-    device: str = "cpu"
-    batch_limit: Positive | None = None
-    n_classes: Annotated[int, Field(ge=2)] | None = None
-    architecture: str | None = None
-    name: str | None = None
-    search: dict[str, Any] = {}
-    driver: dict[str, Any] = {}
-    rule: dict[str, Any] = {}
-    synthesis: dict[str, Any] = {}
+    data: str = Field(
+        default="", description="The test images, see `simkit.data.load`; empty where images are passed in directly."
+    )
+    image_size: ImageSize | None = Field(
+        default=None,
+        description="Size (height, width) that image files are resized to, or one number for both; None keeps theirs.",
+    )
+    image_shape: tuple[Positive, Positive, Positive] | None = Field(
+        default=None,
+        description="Shape (channels, height, width) of the model's images, for a preset that makes its own images and"
+        " a model that does not state it.",
+    )
+    budget: Positive | None = Field(default=None, description="Maximum number of queries; None for no limit.")
+    oracle: OracleSpec = Field(
+        default=OracleSpec(),
+        description="The service's answers: a spec, or anything that `oracles.spec.load` takes.",
+    )
+    restriction: Any = Field(
+        default=None,
+        description="A user's own restriction around the model, see `oracles.oracle.Restriction`.",
+    )
+    preset: Annotated[str | InstanceOf[Preset], WithJsonSchema({"type": "string"})] = Field(
+        default="auto", description="The name of a preset, or a user's own `Preset`."
+    )
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = Field(
+        default=0, description="Seed of the choice of images and of the search."
+    )
+    search_images: Positive = Field(default=128, description="Number of test images that the search uses.")
+    verify_images: Positive = Field(
+        default=128, description="Number of other test images, on which triggers are confirmed."
+    )
+    output: Output | None = Field(
+        default=None,
+        description="What the model outputs: `logits`, `probabilities` or `auto`; None means what its file states, else"
+        " `auto`.",
+    )
+    mean: tuple[float, ...] | None = Field(
+        default=None, description="Per-channel mean, subtracted from pixels in [0, 1]."
+    )
+    std: tuple[float, ...] | None = Field(
+        default=None, description="Per-channel standard deviation, by which pixels are divided after the mean."
+    )
+    precision: Precision = Field(default="float32", description="Floating-point type that the model is run in.")
+    chunk: Positive = Field(default=TorchOptions.chunk, description="Maximum number of images per forward pass.")
+    device: str = Field(default="cpu", description="The torch device that the model is run on.")
+    batch_limit: Positive | None = Field(
+        default=None, description="Maximum number of images per call of a model that is a function; None for no limit."
+    )
+    n_classes: Annotated[int, Field(ge=2)] | None = Field(
+        default=None, description="Number of classes of the model, where images without labels do not state it."
+    )
+    architecture: str | None = Field(
+        default=None,
+        description="Architecture for a file that holds only weights: `resnet8`, `torchvision:resnet18`,"
+        " `timm:resnet18`.",
+    )
+    name: str | None = Field(
+        default=None,
+        description="Name of the model in the ledger; required for an oracle or a function, and to distinguish modules"
+        " that differ only in their code.",
+    )
+    search: dict[str, Any] = Field(
+        default={},
+        description="Settings of the search of the preset's first stage that replace its own, such as"
+        ' {"samples": 50}. In the slides\' symbols for B3D, `sparsity.weight` is lambda, `sigma` is sigma and `samples`'
+        " is k.",
+    )
+    driver: dict[str, Any] = Field(
+        default={}, description="Settings of the first stage's driver that replace the preset's own."
+    )
+    rule: dict[str, Any] = Field(
+        default={}, description="`name` and `threshold` of the decision rule, in place of the preset's."
+    )
+    synthesis: dict[str, Any] = Field(
+        default={}, description="Settings for making images (b3d-ss) that replace the preset's own."
+    )
 
     @field_validator("preset", mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""What a study file may say; `complaints` tells what it must not, `file` finds what it names."""
+"""The tables and keys of a study file; `config_errors` words what is wrong with one, `study_file` loads it."""
 
 from __future__ import annotations
 
@@ -25,104 +25,125 @@ SET_ELSEWHERE: Mapping[str, str] = {
     **{"data": "data of the zoo", "image_size": "the zoo", "image_shape": "the zoo", "preset": "name of the detector"},
     **{"budget": "budget", "oracle": "services", "seed": "seeds"},
 }
-"""Fields of `ScanConfig` that no table of settings may hold, and what says them."""
+"""Fields of `ScanConfig` that a table of settings may not hold, each with the key that sets it instead."""
 
 
 class ZooEntry(BaseModel):
-    """A zoo whose victims are scanned.
-
-    folder: of the zoo, relative to the study file. data: the images, as of `simkit scan --data`, a path relative to the
-    study file; None for those the zoo was made from. indices: only these victims, as `0-19,25`. limit: only the first
-    so many victims, by index.
-    """
+    """A zoo whose victims are scanned."""
 
     model_config = _STRICT
 
-    folder: Path
-    data: Path | None = None
-    indices: str | None = None
-    limit: Annotated[int, Field(strict=True, ge=1)] | None = None
+    folder: Path = Field(description="The zoo's folder, relative to the study file.")
+    data: Path | None = Field(
+        default=None,
+        description="The images, as in `simkit scan --data`, with a path relative to the study file; by default those"
+        " that the zoo was made from.",
+    )
+    indices: str | None = Field(default=None, description="Scan only these victims, by index, such as `0-19,25`.")
+    limit: Annotated[int, Field(strict=True, ge=1)] | None = Field(
+        default=None, description="Scan only this many victims, the first ones by index."
+    )
 
 
 class DetectorEntry(BaseModel):
-    """A detector that scans every victim of every zoo.
-
-    name: as of `simkit study scan --detector`: see `simkit detectors`, or your own as module:NAME. services: names of
-    those it is tried behind; None for all of the file. settings: as with `--set`, over those of the file, for example
-    `{search = {samples = 50}}`. budget: queries that each of its scans may spend; None for the budget of the file.
-    """
+    """A detector that scans every victim of every zoo."""
 
     model_config = _STRICT
 
-    name: Annotated[str, Field(min_length=1)]
-    services: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
-    settings: dict[str, Any] = {}
-    budget: Queries | None = None
+    name: Annotated[str, Field(min_length=1)] = Field(
+        description="A name from `simkit detectors`, or a user's own detector as `module:NAME`."
+    )
+    services: Annotated[tuple[Name, ...], Field(min_length=1)] | None = Field(
+        default=None, description="Names of the services that it scans through; by default all of the file."
+    )
+    settings: dict[str, Any] = Field(
+        default={},
+        description="Settings as with `--set`, which replace those of the file, such as `{search = {samples = 50}}`.",
+    )
+    budget: Queries | None = Field(
+        default=None, description="Query budget per scan; by default the budget of the file."
+    )
 
 
 class WorkersEntry(BaseModel):
-    """Who scans.
-
-    processes: that scan at once on this machine; a Dask cluster has its own number. threads: of torch in each; part of
-    what a run is known by, so another number is another run. executor: `processes`, or `dask://HOST:PORT`, where the
-    scheduler of a Dask cluster listens.
-    """
+    """The processes that scan."""
 
     model_config = _STRICT
 
-    processes: Annotated[int, Field(strict=True, ge=1, le=4096)] = 1
-    threads: Annotated[int, Field(strict=True, ge=1, le=1024)] = 1
-    executor: Annotated[str, Field(pattern=r"^(processes|dask://.+:\d+)$")] = PROCESSES
+    processes: Annotated[int, Field(strict=True, ge=1, le=4096)] = Field(
+        default=1, description="Number of processes on this machine; a Dask cluster has its own number."
+    )
+    threads: Annotated[int, Field(strict=True, ge=1, le=1024)] = Field(
+        default=1,
+        description="Threads of torch per process. The number is part of the run key, so another one starts new runs.",
+    )
+    executor: Annotated[str, Field(pattern=r"^(processes|dask://.+:\d+)$")] = Field(
+        default=PROCESSES,
+        description="`processes`, or `dask://HOST:PORT` for the scheduler of a Dask cluster.",
+    )
 
 
 class ReportEntry(BaseModel):
-    """What is made of the results.
-
-    price_per_thousand: of queries, in any money; None for that of each service, where it has one. folder: that reports
-    are written to, relative to the study file.
-    """
+    """The report on the results."""
 
     model_config = _STRICT
 
-    price_per_thousand: Annotated[float, Field(strict=True, ge=0.0, le=1e9)] | None = None
-    folder: Path = "report"
+    price_per_thousand: Annotated[float, Field(strict=True, ge=0.0, le=1e9)] | None = Field(
+        default=None,
+        description="Price of 1000 queries, in any currency; by default the price that each service states, if any.",
+    )
+    folder: Path = Field(
+        default="report", description="The folder that reports are written to, relative to the study file."
+    )
 
 
 class StudyConfig(BaseModel):
-    """A study, as its file says it.
-
-    name: letters, digits, dots, - and _. split: of every zoo; settings are chosen on `tune`, thresholds on `calibrate`,
-    figures quoted on `report`, and no study mixes them. seed: of everything drawn. seeds: of images and search; every
-    scan is repeated with each, and none given means `seed` alone. zoos: whose victims are scanned. services: what they
-    answer through, by name; none given means `scores`, which tells every score exactly. detectors: that scan them; none
-    only where something is tuned. settings: of every scan, as with `--set`, for example `{search_images = 64}`. budget:
-    queries that each scan may spend. budgets: at which curves are tabulated; none for round ones. workers: who scans.
-    report: what is made of the results. tune: what is tuned, on a `tune` split. results: the file of lines, one a scan,
-    relative to the study file. ledgers: the folder of ledgers, one a scan, relative to the study file.
-    """
+    """A study, as its file describes it."""
 
     model_config = _STRICT
 
-    name: Name
-    split: ZooSplit
-    seed: Seed = 0
-    seeds: tuple[Seed, ...] = ()
-    budget: Queries = 300_000
-    budgets: tuple[Queries, ...] = ()
-    results: Path = "results.jsonl"
-    ledgers: Path = "ledgers"
-    settings: dict[str, Any] = {}
-    zoos: Annotated[tuple[ZooEntry, ...], Field(min_length=1)]
-    services: Annotated[dict[Name, OracleSpec], Field(min_length=1)] = {"scores": OracleSpec()}
-    detectors: tuple[DetectorEntry, ...] = ()
-    workers: WorkersEntry = WorkersEntry()
-    report: ReportEntry = ReportEntry()
-    tune: TuneConfig | None = None
+    name: Name = Field(description="The study's name, of letters, digits, dots, `-` and `_`.")
+    split: ZooSplit = Field(
+        description="The split of every zoo. Settings are chosen on `tune`, thresholds on `calibrate`, and figures are"
+        " quoted on `report`; a study never mixes them."
+    )
+    seed: Seed = Field(default=0, description="Seed of all random draws.")
+    seeds: tuple[Seed, ...] = Field(
+        default=(),
+        description="Seeds of images and search; every scan is repeated with each of them. By default only `seed`.",
+    )
+    budget: Queries = Field(default=300_000, description="Query budget per scan.")
+    budgets: tuple[Queries, ...] = Field(
+        default=(), description="The budgets at which curves are tabulated; by default round numbers."
+    )
+    results: Path = Field(
+        default="results.jsonl", description="The file of result lines, one per scan, relative to the study file."
+    )
+    ledgers: Path = Field(
+        default="ledgers", description="The folder of ledgers, one per scan, relative to the study file."
+    )
+    settings: dict[str, Any] = Field(
+        default={}, description="Settings of every scan, as with `--set`, such as `{search_images = 64}`."
+    )
+    zoos: Annotated[tuple[ZooEntry, ...], Field(min_length=1)] = Field(
+        description="The zoos whose victims are scanned."
+    )
+    services: Annotated[dict[Name, OracleSpec], Field(min_length=1)] = Field(
+        default={"scores": OracleSpec()},
+        description="The services that answer for the victims, by name; by default `scores`, which answers every score"
+        " exactly.",
+    )
+    detectors: tuple[DetectorEntry, ...] = Field(
+        default=(), description="The detectors that scan the victims; may be empty only where `tune` is set."
+    )
+    workers: WorkersEntry = Field(default=WorkersEntry(), description="The processes that scan.")
+    report: ReportEntry = Field(default=ReportEntry(), description="The report on the results.")
+    tune: TuneConfig | None = Field(default=None, description="The settings to tune; only for a study of split `tune`.")
 
     @field_validator("services", mode="before")
     @classmethod
     def _specs(cls, given: object) -> object:
-        """A spec complains by itself, so that the service is named here."""
+        """Each service as a spec; its errors are raised here, so that they can name the service."""
         return {name: _spec(name, fields) for name, fields in given.items()} if isinstance(given, Mapping) else given
 
     @field_validator("settings")
@@ -145,7 +166,7 @@ class StudyConfig(BaseModel):
         for number, entry in enumerate(entries):
             _check_settings(entry.settings)
             if entry in entries[:number]:
-                raise ValueError(f"{entry.name} stands there twice, with the same settings; leave one out")
+                raise ValueError(f"{entry.name} is listed twice with the same settings; remove one of them")
         return entries
 
     @field_validator("seeds", "budgets")
@@ -160,21 +181,21 @@ class StudyConfig(BaseModel):
     @model_validator(mode="after")
     def _agrees(self) -> StudyConfig:
         if not self.detectors and self.tune is None:
-            raise ValueError("no [[detectors]] and no [tune], so that nothing is to be done; name a detector")
+            raise ValueError("neither [[detectors]] nor [tune] is set, so there is nothing to do; name a detector")
         for entry in self.detectors:
             _check_service(entry.name, entry.services or (), self.services)
         if self.tune is not None:
             _check_service("tune", filter(None, (self.tune.service,)), self.services)
             if self.split != "tune":
-                raise ValueError(f"[tune] needs split = 'tune', and this is {self.split!r}; tune in a file of its own")
+                raise ValueError(f"[tune] needs split = 'tune', not {self.split!r}; use a study file of its own")
         most = max([self.budget, *(entry.budget or 0 for entry in self.detectors)])
         if self.budgets and self.budgets[-1] > most:
-            raise ValueError(f"budgets: {self.budgets[-1]} is beyond every budget, at most {most}; raise budget")
+            raise ValueError(f"budgets: {self.budgets[-1]} exceeds the largest budget of {most}; raise budget")
         return self
 
     @property
     def repeats(self) -> tuple[int, ...]:
-        """The seeds that every scan is made with."""
+        """The seeds with which every scan is repeated."""
         return self.seeds or (self.seed,)
 
 
@@ -192,10 +213,10 @@ def _spec(name: object, fields: object) -> object:
 def _check_settings(given: Mapping[str, Any]) -> None:
     if set_elsewhere := SET_ELSEWHERE.keys() & given.keys():
         name = min(set_elsewhere)
-        raise ValueError(f"{name} is no setting here; {SET_ELSEWHERE[name]} says it")
+        raise ValueError(f"{name} cannot be set here; use {SET_ELSEWHERE[name]} instead")
 
 
-def _check_service(who: str, wanted: Any, known: Mapping[str, OracleSpec]) -> None:
+def _check_service(user: str, wanted: Any, services: Mapping[str, OracleSpec]) -> None:
     for name in wanted:
-        if name not in known:
-            raise ValueError(f"{who}: there is no service {name!r}; the file has {', '.join(known)}")
+        if name not in services:
+            raise ValueError(f"{user}: there is no service {name!r}; the file has {', '.join(services)}")

@@ -1,4 +1,4 @@
-"""What is tuned and how: the `[tune]` table of a study file."""
+"""The `[tune]` table of a study file: which settings are tuned, and how."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Span(BaseModel):
-    """Numbers from low to high, both included; whole ones where both ends are whole.
-
-    log: drawn by their logarithm, low above 0 and no step. step: only low, low + step, and so on.
-    """
+    """Numbers from low to high, both included; integers where both ends are integers."""
 
     model_config = ConfigDict(**_STRICT, strict=True)
 
-    low: int | float
-    high: int | float
-    log: bool = False
-    step: int | float | None = None
+    low: int | float = Field(description="The smallest value.")
+    high: int | float = Field(description="The largest value.")
+    log: bool = Field(
+        default=False, description="Draw values on a logarithmic scale; requires low above 0 and no step."
+    )
+    step: int | float | None = Field(default=None, description="Draw only low, low + step, low + 2 * step and so on.")
 
     @model_validator(mode="after")
     def _possible(self) -> Span:
@@ -37,27 +36,28 @@ class Span(BaseModel):
         if self.log and (self.low <= 0 or self.step is not None):
             raise ValueError("log needs low above 0 and no step")
         if self.step is not None and (self.step <= 0 or (self.whole and not isinstance(self.step, int))):
-            raise ValueError(f"step {self.step} must be above 0, and whole where low and high are")
+            raise ValueError(f"step {self.step} must be above 0, and an integer where low and high are")
         return self
 
     @property
     def whole(self) -> bool:
+        """Whether the values are integers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
     def ends(self) -> tuple[Value, ...]:
-        """The two values that must be valid settings for those between them to be."""
+        """The smallest and the largest value that may be drawn; if both are valid settings, so are those between."""
         if self.step is None:
             return self.low, self.high
         return self.low, self.low + math.floor((self.high - self.low) / self.step + 1e-9) * self.step
 
 
 class Choices(BaseModel):
-    """One of these values."""
+    """One of several values."""
 
     model_config = _STRICT
 
-    choices: Annotated[tuple[Value, ...], Field(min_length=2)]
+    choices: Annotated[tuple[Value, ...], Field(min_length=2)] = Field(description="The values, at least two.")
 
     @field_validator("choices")
     @classmethod
@@ -68,15 +68,14 @@ class Choices(BaseModel):
 
     @property
     def ends(self) -> tuple[Value, ...]:
-        """All of them."""
+        """All values."""
         return self.choices
 
 
 Range: TypeAlias = Span | Choices
 
-# Around the values of `b3d`, which were chosen by hand: a tenth to ten times the weight, a third to three times
-# the noise. Even numbers of samples, since its noise comes in pairs, and four at least, as
-# leaving one out needs.
+# Ranges around the values of `b3d`, which were chosen by hand: 0.1 to 10 times the weight, 1/3 to 3 times sigma.
+# The number of samples is even, since noise is drawn in antithetic pairs, and at least 4, which leave-one-out needs.
 B3D_SPACE: Mapping[str, Range] = MappingProxyType(
     {
         "search.sparsity.weight": Span(low=1e-3, high=1e-1, log=True),
@@ -84,57 +83,67 @@ B3D_SPACE: Mapping[str, Range] = MappingProxyType(
         "search.samples": Span(low=4, high=100, step=2),
     }
 )
-"""The initial sparsity weight, sigma and samples of B3D: what is tuned where nobody says."""
+"""The default space: B3D's initial sparsity weight, its sigma and its samples (lambda, sigma and k in the slides)."""
 
 
 class TuneConfig(BaseModel):
-    """What is tuned, on which values, and how the search for them goes. The victims are those of the study file.
-
-    detector: a preset of one stage by its name, such as `b3d` or `race`. settings: held fixed, as with `--set`,
-    `{search = {steps = 60}}`. service: a name among the file's services; None for the first. space: setting, with dots
-    as in `--set`, to its values, in nested tables or with quoted names.
-
-    trials: settings to try, the first of them the detector's own where they lie in the space. sampler: `tpe`, `random`,
-    or `nsga2`. seed: of the sampler. startup: trials drawn at random before a sampler goes by what it saw, and before
-    anything is pruned. population: of `nsga2`.
-
-    checkpoints: shares of the budget at which a trial may be pruned; before B3D's first look, late in a small budget,
-    all scans are equal. pruner: `median` ends a trial below the median of the others at that checkpoint, `halving` one
-    that is not among the best half, `none` none.
-
-    allowed_false_alarms: FPR above which a setting counts as infeasible; None for no such constraint. storage: URL of
-    Optuna's tables, `sqlite:///FILE` or `postgresql://...`; empty for a file beside the results. workers: processes
-    that each try a setting; more than one need PostgreSQL.
-    """
+    """Which settings are tuned, over which values, and how. The victims are those of the study file."""
 
     model_config = _STRICT
 
-    detector: str = "b3d"
-    settings: dict[str, Any] = {}
-    service: str | None = None
-    space: Annotated[dict[str, Range], Field(min_length=1)] = dict(B3D_SPACE)
-    trials: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 40
-    sampler: Sampler = "tpe"
-    seed: Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)] = 0
-    startup: Annotated[int, Field(strict=True, ge=1)] = 10
-    population: Annotated[int, Field(strict=True, ge=2)] = 10
-    checkpoints: tuple[Annotated[float, Field(strict=True, gt=0, lt=1)], ...] = (0.5, 0.75)
-    pruner: Pruner = "median"
-    allowed_false_alarms: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
-    storage: str = ""
-    workers: Annotated[int, Field(strict=True, ge=1)] = 1
+    detector: str = Field(default="b3d", description="The name of a preset of one stage, such as `b3d` or `race`.")
+    settings: dict[str, Any] = Field(
+        default={}, description="Settings that are held fixed, as with `--set`, such as `{search = {steps = 60}}`."
+    )
+    service: str | None = Field(default=None, description="The name of a service of the file; by default the first.")
+    space: Annotated[dict[str, Range], Field(min_length=1)] = Field(
+        default=dict(B3D_SPACE),
+        description="The values of each tuned setting, by its dotted name as in `--set`, as nested tables or with"
+        " quoted names. By default B3D's search.sparsity.weight, search.sigma and search.samples, which are lambda,"
+        " sigma and k in the slides.",
+    )
+    trials: Annotated[int, Field(strict=True, ge=1, le=10_000)] = Field(
+        default=40, description="Number of trials; the first tries the detector's own values if the space has them."
+    )
+    sampler: Sampler = Field(default="tpe", description="Optuna's sampler: `tpe`, `random` or `nsga2`.")
+    seed: Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)] = Field(default=0, description="Seed of the sampler.")
+    startup: Annotated[int, Field(strict=True, ge=1)] = Field(
+        default=10, description="Number of random trials before `tpe` uses earlier results and before any pruning."
+    )
+    population: Annotated[int, Field(strict=True, ge=2)] = Field(default=10, description="Population size of `nsga2`.")
+    checkpoints: tuple[Annotated[float, Field(strict=True, gt=0, lt=1)], ...] = Field(
+        default=(0.5, 0.75),
+        description="Shares of the budget at which a trial may be pruned. B3D's scans do not differ before their first"
+        " check of triggers, which comes late in a small budget.",
+    )
+    pruner: Pruner = Field(
+        default="median",
+        description="`median` prunes a trial below the median of the others at the same checkpoint, `halving` one that"
+        " is not in the better half, `none` prunes nothing.",
+    )
+    allowed_false_alarms: Annotated[float, Field(strict=True, ge=0, le=1)] | None = Field(
+        default=None, description="FPR above which a setting counts as infeasible; by default there is no constraint."
+    )
+    storage: str = Field(
+        default="",
+        description="URL of Optuna's tables, `sqlite:///FILE` or `postgresql://...`; by default a file beside the"
+        " results.",
+    )
+    workers: Annotated[int, Field(strict=True, ge=1)] = Field(
+        default=1, description="Number of processes that each try a setting; more than one require PostgreSQL."
+    )
 
     @field_validator("space", mode="before")
     @classmethod
     def _flat(cls, space: object) -> object:
-        """Nested tables as dotted names."""
+        """The space with nested tables turned into dotted names."""
         return dict(_leaves(space)) if isinstance(space, Mapping) else space
 
     @model_validator(mode="after")
     def _no_threshold(self) -> TuneConfig:
         rule = self.settings.get("rule")
         if "rule.threshold" in self.space or (isinstance(rule, Mapping) and "threshold" in rule):
-            raise ValueError("rule.threshold is not tuned; thresholds are chosen on split 'calibrate', leave it out")
+            raise ValueError("rule.threshold cannot be tuned: thresholds are chosen on split 'calibrate'; remove it")
         return self
 
     @field_validator("checkpoints")

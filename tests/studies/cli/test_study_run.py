@@ -133,7 +133,7 @@ def test_a_new_file_is_written_once(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["study", "new", "mine.toml", "--example", "tune"]) == 0
     before = Path("mine.toml").read_bytes()
     assert main(["study", "new", "mine.toml"]) == 2
-    assert "mine.toml: is there already" in capsys.readouterr().err
+    assert "mine.toml: exists already" in capsys.readouterr().err
     assert Path("mine.toml").read_bytes() == before
     assert main(["study", "run", "mine.toml"]) == 2
     assert "zoos[zoo]: there is no zoo in " in capsys.readouterr().err

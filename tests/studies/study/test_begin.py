@@ -37,7 +37,7 @@ def test_an_example_is_a_study_file_with_its_schema_beside_it(example: str, tmp_
     assert text.startswith(f"#:schema {SCHEMA}\n")
     assert (path.parent / SCHEMA).read_text(encoding="utf-8") == schema()
     StudyConfig.model_validate(tomllib.loads(text))
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="exists already"):
         write_example(path, example)
 
 

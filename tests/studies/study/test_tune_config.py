@@ -53,7 +53,7 @@ def test_the_last_value_of_a_span_with_steps_is_one_that_can_be_drawn() -> None:
         ("[space]\nk = { low = 3, high = 3 }", "must lie below"),
         ("[space]\nk = { low = 0, high = 3, log = true }", "log needs low above 0"),
         ("[space]\nk = { low = 1, high = 3, log = true, step = 1 }", "log needs low above 0 and no step"),
-        ("[space]\nk = { low = 1, high = 3, step = 0.5 }", "whole where low and high are"),
+        ("[space]\nk = { low = 1, high = 3, step = 0.5 }", "an integer where low and high are"),
         ("[space]\nk = { choices = [1] }", "at least 2 items"),
         ("[space]\nk = { choices = [1, 2, 1] }", "each value once"),
         ("[space]\nk = { low = nan, high = 3 }", "finite"),
