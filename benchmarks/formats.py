@@ -30,8 +30,9 @@ from simkit.zoo.networks import NETWORKS
 from studies.cli.output import print_table
 from studies.cli.scripts import run
 from studies.scan.config import ScanConfig
+from studies.scan.images import choose_images
 from studies.scan.models import Model, model_path, open_model
-from studies.scan.prepare import choose_images, prepare
+from studies.scan.prepare import prepare
 from studies.scan.run import run_scan
 from studies.scan.run_key import environment
 

@@ -19,8 +19,9 @@ from studies.cli.output import print_table
 from studies.cli.scripts import run
 from studies.scan import detect
 from studies.scan.config import ScanConfig
+from studies.scan.images import choose_images
 from studies.scan.models import open_model
-from studies.scan.prepare import choose_images, prepare
+from studies.scan.prepare import prepare
 from studies.scan.run import run_scan
 from studies.scan.run_key import environment
 from studies.study.detectors import Method, methods

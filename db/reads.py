@@ -13,10 +13,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 from sqlalchemy import Connection
 
 from db.engine import reading, selected
@@ -34,6 +33,9 @@ from db.records import (
     unpack_verdict,
 )
 from db.unpack import unpack
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Value: TypeAlias = int | float | str | bytes | None
 
@@ -85,6 +87,24 @@ def same_scans(path: Path, info: RunInfo) -> list[KeptRun]:
         return [KeptRun(run, key, json.loads(environment)) for run, key, environment in rows]
 
 
+def listed(path: Path) -> list[dict[str, Any]]:
+    """One mapping per run, by id, of plain values: pandas takes longer to import than everything else together.
+
+    run, model, data, oracle, config, seed, budget, state, spent; of its verdict, None in an open run: verdict, stopped,
+    score, flagged (a JSON list), seconds, api_seconds, cost.
+    """
+    own = "verdict, stopped, score, flagged, seconds, api_seconds, cost"
+    with reading(path) as connection:
+        statement = f"""
+            SELECT r.id AS run, r.model, r.data, r.oracle, r.config, r.seed, r.budget, r.state,
+                (SELECT coalesce(sum(charged), 0) FROM calls WHERE run_id = r.id) AS spent, {own}
+            FROM runs AS r LEFT JOIN (SELECT run_id, {selected(connection, "verdicts", own)} FROM verdicts) AS v
+                ON v.run_id = r.id
+            ORDER BY r.id
+        """
+        return [dict(row._mapping) for row in connection.exec_driver_sql(statement)]
+
+
 def queries(path: Path, run: int | None = None, limit: int | None = None) -> pd.DataFrame:
     """One row per query, in order: the view `queries`, of one run or of all runs, at most `limit` rows.
 
@@ -120,6 +140,8 @@ def curve(path: Path, run: int) -> pd.DataFrame:
         FROM steps AS s LEFT JOIN ({_CALLS_OF_STEPS}) AS c ON c.step_id = s.id
         WHERE s.run_id = :run ORDER BY s.number
     """
+    import pandas as pd  # slow to import; only what returns frames needs it
+
     frame = sql(path, statement, {"run": run})
     # a step without calls has the count of the next one; after the last call the count is the total
     before = pd.to_numeric(frame["first"]).bfill().fillna(frame["total"]).astype("int64")
@@ -190,6 +212,8 @@ def result(path: Path, run: int) -> VerdictRow | None:
 
 
 def _frame(connection: Connection, statement: str, values: Mapping[str, Value] | None = None) -> pd.DataFrame:
+    import pandas as pd  # slow to import; only what returns frames needs it
+
     # not pandas.read_sql, which hides SQLite's errors; not `text`, which takes '%H:%M' for a parameter named M
     answer = connection.exec_driver_sql(statement, dict(values or {}))
     if not answer.returns_rows:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
-from oracles.answers import MISSING, Answer, IntArray, Labels, Scores, TopK
+from oracles.answers import MISSING, Answer, FloatArray, IntArray, Labels, Scores, TopK
 from oracles.errors import InvalidImages, ModelError
 
 if TYPE_CHECKING:
@@ -107,10 +107,11 @@ class Restriction(Protocol):
         ...
 
 
-def check_shape(images: torch.Tensor, shape: ImageShape) -> None:
-    """Raise InvalidImages unless images are float32 (N, *shape) with N >= 1."""
-    if str(images.dtype) != "torch.float32":  # by its name: torch is slow to import, and reports ask no model
-        raise InvalidImages(f"images are {images.dtype}; send torch.float32 in [0, 1]")
+def check_shape(images: torch.Tensor | FloatArray, shape: ImageShape, dtype: str = "torch.float32") -> None:
+    """Raise InvalidImages unless images are float32 (N, *shape) with N >= 1. dtype: by its name, since importing torch
+    for a comparison is slow."""
+    if str(images.dtype) != dtype:
+        raise InvalidImages(f"images are {images.dtype}; send {dtype} in [0, 1]")
     if images.ndim != 4 or tuple(images.shape[1:]) != shape:
         wanted = ", ".join(map(str, shape))
         raise InvalidImages(f"images have shape {tuple(images.shape)}; this oracle takes (N, {wanted})")

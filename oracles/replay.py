@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from oracles.answers import Answer, IntArray, decode
+from oracles.answers import Answer, FloatArray, IntArray, decode
 from oracles.errors import BudgetExhausted, ModelError, NotStored, Refused, ReplayMismatch
 from oracles.oracle import ImageShape, Oracle, Tag, Wrapper, check_answer, check_shape
 
@@ -96,7 +96,7 @@ class ReplayOracle(Generic[Stored]):
         n_classes: int,
         image_shape: ImageShape,
         refused: Refusals = NOTHING_REFUSED,
-        watch: Callable[[torch.Tensor, Stored], None] | None = None,
+        watch: Callable[[Any, Stored], None] | None = None,
     ) -> None:
         self._stored: Iterator[Stored] = iter(stored)
         self._n_classes, self._image_shape = n_classes, image_shape
@@ -112,13 +112,15 @@ class ReplayOracle(Generic[Stored]):
     def image_shape(self) -> ImageShape:
         return self._image_shape
 
-    def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
+    def query(self, images: torch.Tensor | FloatArray, tag: Tag | None = None) -> Answer:
         """The next stored answer. Raises NotStored after the last, ReplayMismatch if it belongs to another query.
+
+        No model computes anything with the images, so that an array will do.
 
         A query without a tag is answered from an `external` call with the same number of images; a ledger does not
         store which images those were.
         """
-        check_shape(images, self._image_shape)
+        check_shape(images, self._image_shape, "float32" if isinstance(images, np.ndarray) else "torch.float32")
         call = self._next
         _refuse_again(self._refused, call, tag, len(images))
         if call is None:

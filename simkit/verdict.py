@@ -233,6 +233,10 @@ class SequentialTest:
 
 def is_chance(correct: int, images: int, n_classes: int) -> bool:
     """Whether `correct` of `images` clean answers may be guessing (one-sided binomial test at level 0.01)."""
-    from scipy import special  # slow to import, and whoever only reads verdicts needs none of it
+    rate = 1 / n_classes
+    if images > 1000:  # more ways to choose some of them than a float can count
+        from scipy import special  # slow to import
 
-    return bool(special.bdtrc(correct - 1, images, 1 / n_classes) > 0.01)
+        return bool(special.bdtrc(correct - 1, images, rate) > 0.01)
+    likely = (math.comb(images, k) * rate**k * (1 - rate) ** (images - k) for k in range(correct, images + 1))
+    return math.fsum(likely) > 0.01

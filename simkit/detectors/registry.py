@@ -140,6 +140,15 @@ def current_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return dict(config) | ({"preset": current_name(preset)} if isinstance(preset, str) else {})
 
 
+def searched_by(config: Mapping[str, Any]) -> str | None:
+    """The preset or the detector in a run's config; None where it names neither."""
+    detector = config.get("detector")
+    if isinstance(detector, dict):
+        return str(detector.get("kind", "unknown")).rpartition(".")[2]
+    preset = config.get("preset")
+    return None if preset is None else current_name(str(preset))
+
+
 def preset_help() -> str:
     """The presets with what each does, for the help text of `--preset`."""
     told = [f"{entry.name} {entry.about}" for entry in _ENTRIES if entry.preset]

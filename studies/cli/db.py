@@ -132,16 +132,13 @@ def run_rows(file: Path) -> list[dict[str, Any]]:
     Raises StorageError where `file` is no ledger.
     """
     from db import reads
-    from studies.ledgers.run_words import searched_by
+    from simkit.detectors.registry import searched_by
 
-    own = ["run", "verdict", "stopped", "score", "flagged", "seconds", "api_seconds", "cost"]
-    frame = reads.runs(file).merge(reads.verdicts(file)[own], on="run", how="left")
-    frame["preset"] = [searched_by(json.loads(config)) for config in frame["config"]]
-    rows: list[dict[str, Any]] = json.loads(frame[list(COLUMNS)].to_json(orient="records"))
+    rows = [row | {"preset": searched_by(json.loads(row["config"]))} for row in reads.listed(file)]
     for row in rows:
         row["oracle"] = _limits(row["oracle"])
         row["flagged"] = json.loads(row["flagged"]) if row["flagged"] else None
-    return rows
+    return [{name: row[name] for name in COLUMNS} for row in rows]
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:

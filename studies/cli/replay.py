@@ -71,14 +71,16 @@ def replay_run(  # noqa: PLR0913 (the options are the command's interface)
     would have said, as far as the stored answers tell; --json has more of each. Exit codes: 0 all equal (or another
     --model was asked), 4 bad model or data, 5 an answer differs or a query cannot be rebuilt.
     """
-    from oracles.errors import ReplayMismatch
-    from studies.replay.ask_again import AskAgain, replay
     from studies.replay.rebuild import ReplayInputs
 
     given = ReplayInputs(data=data, own=_own_code(preset, restriction))
     if rules or at:
         _check_alone(model, sample)
         return _read(db, run, (rules or [], at), given, as_json)
+    # only here: they import torch, which the readings above need not wait for
+    from oracles.errors import ReplayMismatch
+    from studies.replay.ask_again import AskAgain, replay
+
     with progress_bar(f"replay {db.name}", quiet=as_json) as progress:
         result = replay(db, run, AskAgain(model, sample, seed), given, progress)
     if as_json:

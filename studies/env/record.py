@@ -23,8 +23,8 @@ from simkit.search.evaluator import Evaluator
 from simkit.zoo.manifest import Victim, checked_weights
 from simkit.zoo.spec import ZooSplit
 from studies.scan.config import ScanConfig, with_fields
+from studies.scan.images import choose_images
 from studies.scan.models import open_model
-from studies.scan.prepare import choose_images
 from studies.scan.run_key import environment
 from studies.study.executors import Workers, error_in_one_line, worker_pool
 

@@ -12,7 +12,7 @@ from db.records import RunInfo
 from oracles import spec as oracle_specs
 from oracles.errors import InvalidSpec
 from oracles.spec import OracleSpec
-from simkit.detectors.registry import current_name
+from simkit.detectors.registry import searched_by
 from simkit.errors import ConfigError
 from studies.ledgers.run_settings import stored_config
 from studies.scan.config import ScanConfig
@@ -60,15 +60,6 @@ def settings_of(info: RunInfo) -> tuple[Setting, ...]:
 def detector_of(info: RunInfo) -> str:
     """The preset of a scan, or the name of another detector."""
     return searched_by(_object(info.config)) or "unknown"
-
-
-def searched_by(config: Mapping[str, Any]) -> str | None:
-    """The preset or the detector in a run's config; None where it names neither."""
-    detector = config.get("detector")
-    if isinstance(detector, dict):
-        return str(detector.get("kind", "unknown")).rpartition(".")[2]
-    preset = config.get("preset")
-    return None if preset is None else current_name(str(preset))
 
 
 def oracle_in_words(info: RunInfo) -> str:

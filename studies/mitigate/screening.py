@@ -32,9 +32,9 @@ from studies.ledgers.folders import SCREENER, SCREENING
 from studies.ledgers.truth import Truths
 from studies.mitigate.result import Judged, MitigationResult, ScreenConfig, Where, result_of
 from studies.scan.config import ScanConfig
+from studies.scan.images import choose_images
 from studies.scan.ledger_run import DeferredRun, opened
 from studies.scan.models import Model, OpenedModel, open_model
-from studies.scan.prepare import choose_images
 from studies.scan.result import Bill
 from studies.scan.run_key import run_info, with_output
 from studies.scan.user_code import PREFIX

@@ -20,19 +20,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from db.records import StoredCall
 from oracles.answers import Answer, decode
 from oracles.budget import Budget
 from oracles.errors import BudgetExhausted, ReplayMismatch
-from oracles.meter import Metered
 from oracles.oracle import ImageShape, Tag
 from simkit.errors import ConfigError
 from simkit.progress import OnProgress
-from simkit.search.evaluator import Evaluator
+from simkit.search.evaluator import Evaluator, as_it_is
 from simkit.search.refine import is_refinement
 from simkit.search.relay import Relay
+from simkit.triggers import FloatArray
 from simkit.verdict import Rule, Verdict
 from studies.replay.rebuild import NOTHING, Replay, ReplayInputs
 
@@ -119,11 +118,11 @@ class _Answers:
         self.ordered: list[StoredCall] = []
         self.refined: list[StoredCall] = []
         self.confirmed: dict[bytes, tuple[str, bytes]] = {}
-        rebuilt = source.rebuild(self._keep)
+        rebuilt = source.rebuild(self._keep, send=as_it_is)
         if rebuilt.broken is not None:
             raise ReplayMismatch(f"{source.run.path}: run {source.run.id}: {rebuilt.broken}")
 
-    def _keep(self, images: torch.Tensor, call: StoredCall) -> None:
+    def _keep(self, images: FloatArray, call: StoredCall) -> None:
         assert call.step is not None
         step = self.steps[call.step]
         if step.purpose != "verify":
@@ -141,8 +140,8 @@ class _HeldAnswers:
     of a refinement was, which begins when the verdict stands.
     """
 
-    def __init__(self, answers: _Answers) -> None:
-        self._answers, self._asked, self._open = answers, 0, ("", "")
+    def __init__(self, answers: _Answers, budget: Budget) -> None:
+        self._answers, self._budget, self._asked, self._open = answers, budget, 0, ("", "")
         self._refined: list[StoredCall] | None = None
         self.ended = self.missing = self.unrefined = False
 
@@ -164,14 +163,22 @@ class _HeldAnswers:
         self._open = purpose, state
         return number
 
-    def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
-        """See `Oracle.query`. Raises BudgetExhausted where the ledger has no answer."""
+    def query(self, images: Any, tag: Tag | None = None) -> Answer:
+        """See `Oracle.query`; takes the array itself. Raises BudgetExhausted also where the ledger has no answer."""
         assert tag is not None
+        self._budget.reserve(len(images))
+        try:
+            return self._held(images, tag)
+        except BudgetExhausted:
+            self._budget.release(len(images))
+            raise
+
+    def _held(self, images: FloatArray, tag: Tag) -> Answer:
         if self._open[0] == "verify":
             return self._confirmation(images)
         return self._refinement(tag, len(images)) if is_refinement(self._open[1]) else self._next(tag, len(images))
 
-    def _confirmation(self, images: torch.Tensor) -> Answer:
+    def _confirmation(self, images: FloatArray) -> Answer:
         found = [self._answers.confirmed.get(key) for key in _keys(images)]
         known = [answer for answer in found if answer is not None]
         if len(known) < len(found):
@@ -207,13 +214,13 @@ class _HeldAnswers:
         return BudgetExhausted("ledger", queries, 0)
 
 
-def _keys(images: torch.Tensor) -> list[bytes]:
-    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images.numpy()]
+def _keys(images: FloatArray) -> list[bytes]:
+    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
 
 
 def _reading(source: Replay, answers: _Answers, rule: Rule | None, budget: int | None) -> Reading:
-    oracle, driver = _HeldAnswers(answers), source.relay(rule, budget)
-    evaluator = Evaluator(Metered(oracle, Budget(budget)), oracle)
+    oracle, driver = _HeldAnswers(answers, Budget(budget)), source.relay(rule, budget)
+    evaluator = Evaluator(oracle, oracle, as_it_is)
     verdict = [checkpoint.verdict for checkpoint in driver.run(evaluator)][-1]
     assert verdict is not None
     held = _is_held(driver, verdict, oracle)

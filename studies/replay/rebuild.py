@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from db.records import StoredCall
 from db.stored import StoredRun
@@ -16,16 +15,18 @@ from oracles.replay import ReplayOracle
 from simkit.data import ImageSet
 from simkit.errors import ConfigError, DataError
 from simkit.progress import OnProgress
-from simkit.search.evaluator import Evaluator
+from simkit.search.evaluator import Evaluator, as_tensor
 from simkit.search.images import ScanImages
 from simkit.search.relay import Relay
+from simkit.triggers import FloatArray
 from simkit.verdict import Rule, Verdict
 from studies.ledgers.run_settings import OwnCode, stored_config
 from studies.scan.config import ScanConfig
-from studies.scan.prepare import choose_images
+from studies.scan.images import choose_images
 
-Watch = Callable[[torch.Tensor, StoredCall], None]
-"""Told the images (N, C, H, W) and the stored call of one batch, before its answers are told to the search."""
+Watch = Callable[[Any, StoredCall], None]
+"""Told the images (N, C, H, W), in the form they were sent in, and the stored call of one batch, before its answers are
+told to the search."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +100,22 @@ class Replay:
         external = {step.id for step in self.run.steps.values() if step.purpose == "external"} | {None}
         return (call for call in self.run.calls() if call.step not in external)
 
-    def rebuild(self, watch: Watch | None = None, progress: OnProgress | None = None) -> Rebuilt:
-        """Make the run again as far as it goes. Raises StorageError on a damaged call, and what `watch` raises."""
+    def rebuild(
+        self,
+        watch: Watch | None = None,
+        progress: OnProgress | None = None,
+        send: Callable[[FloatArray], Any] = as_tensor,
+    ) -> Rebuilt:
+        """Make the run again as far as it goes. send: the form in which `watch` is told the images.
+
+        Raises StorageError on a damaged call, and what `watch` raises.
+        """
         shape = self.images.search.image_shape
         oracle = ReplayOracle(self.calls(), self.n_classes, shape, self.run.refused, watch)
         verdict = broken = None
         try:
             relay = self.relay(None, self.config.budget)
-            for checkpoint in relay.run(Evaluator(oracle, _StoredSteps(self.run))):
+            for checkpoint in relay.run(Evaluator(oracle, _StoredSteps(self.run), send)):
                 verdict = checkpoint.verdict
                 if progress is not None:
                     progress(checkpoint.queries, self.run.queries)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from studies.render import formats, pictures
 from studies.render.pages import environment
 from studies.report import plot, wording
-from studies.report.gallery.gather import ShownZoo
 from studies.report.records import ReportData
+
+if TYPE_CHECKING:
+    from studies.report.gallery.gather import ShownZoo
 
 _OPEN_RUNS = 4
 """A page with more runs than this shows each run folded."""

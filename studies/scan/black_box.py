@@ -29,9 +29,10 @@ from simkit.errors import ConfigError, ContractError
 from simkit.search.images import ScanImages
 from simkit.verdict import Decision, Rule, Stopped, Verdict
 from studies.scan.config import ScanConfig
+from studies.scan.images import choose_images, no_images
 from studies.scan.ledger_run import DeferredRun, opened
 from studies.scan.models import Model, OpenedModel, open_model
-from studies.scan.prepare import choose_images, no_images, shaped
+from studies.scan.prepare import shaped
 from studies.scan.result import Bill, ScanResult, result_of, trigger_rows, verdict_row
 from studies.scan.run_key import run_info, with_output
 from studies.scan.user_code import described

@@ -5,30 +5,22 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from db.records import RunInfo
 from oracles.budget import Budget
-from oracles.oracle import ImageShape, Oracle
+from oracles.oracle import Oracle
 from oracles.spec import build
 from oracles.torch_model import TorchOracle, taken_for
 from oracles.torch_options import Output
-from simkit.data import ImageSet, load, unlabelled
-from simkit.errors import ConfigError, DataError
+from simkit.data import ImageSet
+from simkit.errors import ConfigError
 from simkit.search.contract import Search, Task
-from simkit.search.images import ScanImages, class_of_all
+from simkit.search.images import ScanImages
 from simkit.search.presets import Preset
-from simkit.search.synthesis import SYNTHETIC, Synthesis
-from simkit.seeding import stream
 from studies.scan.config import ScanConfig
+from studies.scan.images import Images, choose_images
 from studies.scan.models import Model, OpenedModel, open_model, read_graph, stated_shape
 from studies.scan.run_key import run_info
-
-Images: TypeAlias = ImageSet | torch.Tensor | NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,59 +66,6 @@ def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> P
     return prepared
 
 
-def choose_images(config: ScanConfig, images: Images | None) -> ScanImages:
-    """Disjoint search and verification images of the test split, drawn by the seed; blank where they are to be made.
-
-    Raises DataError, ConfigError.
-    """
-    if config.resolved().synthesis is not None:
-        return to_be_made(config, given=images is not None)
-    wanted = config.search_images + config.verify_images
-    if config.image_shape is not None:
-        raise ConfigError(f"image_shape is for presets that make images, {config.preset_name} does not; leave it out")
-    if images is None:
-        if not config.data:
-            raise ConfigError(
-                "no images to scan with; give data, for example data='digits', or images, or choose preset b3d-ss, "
-                "which needs none"
-            )
-        images = load(config.data, "test", wanted, config.seed, config.image_size)
-    elif config.data or config.image_size:
-        raise ConfigError("images are given, and data or image_size too; give either images or data")
-    elif not isinstance(images, ImageSet):
-        return choose_images(config, unlabelled(images))
-    elif len(images) >= wanted:
-        images = images.take(stream(config.seed, "scan", "images").permutation(len(images))[:wanted])
-    if len(images) < wanted:
-        raise DataError(_too_few(images, config))
-    numbers = np.arange(wanted)
-    chosen = ScanImages(images.take(numbers[: config.search_images]), images.take(numbers[config.search_images :]))
-    _check_labels(images, chosen.search)
-    return chosen
-
-
-def _too_few(images: ImageSet, config: ScanConfig) -> str:
-    """What to set instead, in the same proportion."""
-    wanted, there = config.search_images + config.verify_images, len(images)
-    said = f"{images.name}: {there} images, but search_images + verify_images is {wanted}"
-    if there < 2:
-        return f"{said}; give two images or more"
-    search, verify = (max(1, n * there // wanted) for n in (config.search_images, config.verify_images))
-    return f"{said}; --set search_images={min(search, there - 1)} --set verify_images={verify} fits"
-
-
-def _check_labels(images: ImageSet, searched: ImageSet) -> None:
-    unknown = int((images.labels < 0).sum())
-    if 0 < unknown < len(images):
-        raise DataError(f"{images.name}: {unknown} of {len(images)} images have no label; give all of them, or none")
-    if (owner := class_of_all(searched)) is not None:
-        raise DataError(f"{images.name}: every search image is of class {owner}; give images of two classes or more")
-
-
-_WITHOUT_DATA = ("", SYNTHETIC)
-"""What `data` may be where there is none; the second is what a ledger calls images that were made."""
-
-
 def shaped(config: ScanConfig, model: Model) -> tuple[ScanConfig, Model]:
     """The config with the shape that the model states of its images; as it is, where the model states none.
 
@@ -138,35 +77,3 @@ def shaped(config: ScanConfig, model: Model) -> tuple[ScanConfig, Model]:
     if None not in (stated, config.image_shape) and stated != config.image_shape:
         raise ConfigError(f"image_shape is {config.image_shape}, but the model takes images {stated}; leave it out")
     return config.model_copy(update={"image_shape": stated or config.image_shape}), model
-
-
-def to_be_made(config: ScanConfig, *, given: bool) -> ScanImages:
-    """Blank images in place of those that the preset will make. Raises ConfigError where there are others.
-
-    given: whether images were handed over.
-    """
-    settings = config.resolved().synthesis
-    assert settings is not None
-    _check_none(config, f"preset {config.preset_name} makes its own images", given=given)
-    counts = config.search_images, config.verify_images
-    return ScanImages.to_be_made(Synthesis(settings, config.seed), _shape(config), *counts)
-
-
-def no_images(config: ScanConfig, *, given: bool) -> ScanImages:
-    """What stands for images in the run key of a detector that takes none. Raises ConfigError where there are any."""
-    _check_none(config, "this detector takes no images", given=given)
-    blank = ImageSet.unlabelled(torch.full((1, *_shape(config)), 0.5), "none")
-    return ScanImages(blank, blank)
-
-
-def _check_none(config: ScanConfig, why: str, *, given: bool) -> None:
-    if given or config.data not in _WITHOUT_DATA or config.image_size is not None:
-        raise ConfigError(f"{why}; leave out data, images and image_size")
-
-
-def _shape(config: ScanConfig) -> ImageShape:
-    if config.image_shape is None:
-        raise ConfigError(
-            "the model does not say what images it takes; set image_shape, for example image_shape=[3,32,32]"
-        )
-    return config.image_shape

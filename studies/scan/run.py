@@ -25,9 +25,10 @@ from simkit.search.driver import Checkpoint
 from simkit.search.evaluator import Evaluator
 from simkit.search.relay import Relay
 from studies.scan.config import ScanConfig
+from studies.scan.images import Images
 from studies.scan.ledger_run import DeferredRun, opened, warn_of_others
 from studies.scan.models import Model
-from studies.scan.prepare import Images, Prepared, prepare
+from studies.scan.prepare import Prepared, prepare
 from studies.scan.result import Bill, ScanResult, result_of, trigger_rows, verdict_row
 from studies.scan.run_key import with_output
 from studies.scan.trigger_files import check_folder, file_stem, save_triggers

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from simkit.detectors.access import QueryAccess
 from studies.scan.canonical import canonical
 from studies.scan.config import ScanConfig
-from studies.scan.prepare import choose_images, no_images
+from studies.scan.images import choose_images, no_images
 from studies.study.detectors import Method
 
 

@@ -22,7 +22,8 @@ from simkit.zoo.manifest import Victim, checked_weights
 from simkit.zoo.spec import ZooSplit
 from studies.scan.black_box import prepare_trial, run_trial
 from studies.scan.canonical import digest
-from studies.scan.prepare import choose_images, prepare
+from studies.scan.images import choose_images
+from studies.scan.prepare import prepare
 from studies.scan.result import ScanResult
 from studies.scan.run import run_scan
 from studies.scan.run_key import environment

@@ -14,8 +14,9 @@ from simkit.search.images import ScanImages
 from simkit.zoo.manifest import Victim, checked_weights
 from studies.scan.canonical import canonical, digest
 from studies.scan.config import ScanConfig
+from studies.scan.images import choose_images
 from studies.scan.models import OpenedModel, open_model
-from studies.scan.prepare import Prepared, choose_images, shaped
+from studies.scan.prepare import Prepared, shaped
 from studies.scan.result import result_of
 from studies.scan.run import OpenScan
 from studies.study.result_line import ResultLine

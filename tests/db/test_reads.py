@@ -57,6 +57,16 @@ def test_frames_of_a_known_ledger(ledger_path: Path) -> None:
     assert reads.triggers(ledger_path, 1) == []
 
 
+def test_runs_are_listed_without_a_frame(ledger_path: Path) -> None:
+    first, second = reads.listed(ledger_path)
+    assert [first[name] for name in ("run", "state", "verdict", "spent", "budget")] == [1, "done", "clean", 10, 50]
+    assert [second[name] for name in ("run", "state", "verdict", "spent", "budget")] == [2, "open", None, 2, None]
+    old = reads.listed(Path(__file__).parent / "schemas" / "v1.db")
+    assert [(row["run"], row["spent"]) for row in old] == [
+        tuple(row) for row in reads.runs(Path(__file__).parent / "schemas" / "v1.db")[["run", "spent"]].values.tolist()
+    ]
+
+
 def test_queries_for_images_are_told_by_their_steps(path: Path, make_run: MakeRun, make_call: MakeCall) -> None:
     with Ledger.open(path) as ledger:
         for count, name in ((5, "made"), (0, "given")):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy import stats
 
 from simkit.errors import ConfigError
 from simkit.triggers import Trigger
@@ -205,6 +206,20 @@ def test_an_impossible_test_is_refused(change: dict[str, float]) -> None:
 def test_chance_accuracy(correct: int, images: int, n_classes: int, chance: bool) -> None:
     # (2, 2, 10): 1 in 100 guesses so well, which is just not below the level; (3, 3, 10): 1 in 1000.
     assert is_chance(correct, images, n_classes) is chance
+
+
+@given(st.integers(1, 300) | st.integers(990, 1010), st.integers(1, 100), st.data())
+def test_chance_is_that_of_a_binomial_test(images: int, n_classes: int, data: st.DataObject) -> None:
+    correct = data.draw(st.integers(0, images))
+    known = stats.binomtest(correct, images, 1 / n_classes, alternative="greater").pvalue
+    assert is_chance(correct, images, n_classes) is bool(known > 0.01)
+
+
+@given(st.lists(st.floats(0.0, 1e4, width=32), min_size=1, max_size=30), st.floats(1e-6, 2.0))
+def test_deviations_are_those_of_scipy(values: list[float], least: float) -> None:
+    array = np.array(values)
+    known = max(float(stats.median_abs_deviation(array, scale="normal")), least)
+    assert deviations_below(array, least).tolist() == ((np.median(array) - array) / known).tolist()
 
 
 def test_a_small_share_is_of_the_image_and_never_less_than_a_pixel() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from simkit.verdict import Kind
-from studies.statistics import holm, mcnemar, ranking, spread, verdicts_first
+from studies.statistics import holm, mcnemar, ranking, share, spread, verdicts_first
 
 SCORES = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=30)
 """From few values, so that there are ties."""
@@ -21,6 +21,13 @@ def test_median_and_p90_are_of_the_amounts() -> None:
     assert spread([7]).p90 == 7.0
     assert spread([]) == spread(())
     assert spread([]).median is None
+
+
+@given(st.integers(1, 500), st.data())
+def test_the_interval_of_a_share_is_the_wilson_interval_of_scipy(trials: int, data: st.DataObject) -> None:
+    hits = data.draw(st.integers(0, trials))
+    known = stats.binomtest(hits, trials).proportion_ci(method="wilson")
+    assert (share(hits, trials).low, share(hits, trials).high) == (float(known.low), float(known.high))
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from db import reads
-from simkit.detectors.registry import current_settings
+from simkit.detectors.registry import current_settings, searched_by
 from studies.ledgers.folders import is_screening
-from studies.ledgers.run_words import searched_by
 from studies.results.table.records import Configurations
 from studies.scan.canonical import canonical
 from studies.study.detectors import Method, described_methods

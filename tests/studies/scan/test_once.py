@@ -18,6 +18,7 @@ from simkit.data import ImageSet
 from simkit.detectors.blackbox.label_noise import LabelNoise
 from studies.scan import black_box, models, prepare, scan, white_box
 from studies.scan.config import ScanConfig
+from studies.scan.images import choose_images
 from studies.scan.run import default_db, run_scan
 from studies.study.detectors import method
 from studies.study.unit import Unit, scan_unit
@@ -106,7 +107,7 @@ def test_a_white_box(calls: Counter[str], demo_victims: Path, tmp_path: Path) ->
             raise KeyboardInterrupt
 
     chosen = method("neural-cleanse-quick")
-    images = prepare.choose_images(chosen.config(FEW), None)
+    images = choose_images(chosen.config(FEW), None)
     with Ledger.open(tmp_path / "a.db") as ledger, pytest.MonkeyPatch.context() as patch:
         patch.setattr(white_box, "described", lambda *_: {"kind": "untouched"})
         file = demo_victims / "zoo" / "0000.safetensors"
