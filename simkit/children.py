@@ -1,4 +1,4 @@
-"""Child processes that work for a command: Ctrl-C is the command's affair alone, and none of them outlives it."""
+"""Child processes that work for a command. Only the command handles Ctrl-C, and no child outlives it."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _T = TypeVar("_T")
 _INTERRUPT = frozenset({signal.SIGINT})
 
 _STARTING_SECONDS = 0.1
-"""How long a child that was being started may go unseen, before it is looked for again."""
+"""Seconds between two searches for a child process that was just being started."""
 
 
 @contextmanager
 def children(workers: int, context: BaseContext, threads: int) -> Iterator[Executor]:
-    """Processes in this one's folder, a task at a time in each; waited for at the end, but terminated where an
-    exception ends the body.
+    """An executor of processes in the current folder, each with one task at a time.
 
-    One that dies takes its own task with it, whose future raises BrokenProcessPool, and no other; another process takes
-    its place. context: how they are started, `spawn` or `forkserver`. threads: of torch in each.
+    At the end the processes are waited for; if an exception ends the body, they are terminated. If a process dies, only
+    the future of its own task raises BrokenProcessPool, and another process takes its place. context: how processes are
+    started, `spawn` or `forkserver`. threads: torch threads per process.
     """
     crew = _Crew(workers, lambda: _Pool(1, context, _begin, (threads, Path.cwd())))
     try:
@@ -45,7 +45,7 @@ def children(workers: int, context: BaseContext, threads: int) -> Iterator[Execu
 
 
 class _Crew(Executor):
-    """Pools of one process each, so that it is known whose task a dead process was at; a thread waits for each."""
+    """Pools of one process each, which shows whose task a dead process was working on. One thread waits for each."""
 
     def __init__(self, workers: int, pool: Callable[[], ProcessPoolExecutor]) -> None:
         self._before = set(multiprocessing.active_children())
@@ -74,14 +74,14 @@ class _Crew(Executor):
             raise
 
     def _pool(self) -> ProcessPoolExecutor:
-        """Of this thread."""
+        """The pool of this thread."""
         if getattr(self._own, "pool", None) is None:
             self._own.pool = self._new_pool()
             self._pools.append(self._own.pool)
         return cast(ProcessPoolExecutor, self._own.pool)
 
     def terminate(self) -> None:
-        """End every process where it is, also one that a thread is about to start."""
+        """Terminate every process, including one that a thread is just starting."""
         self.shutdown(wait=False, cancel_futures=True)
         while True:
             for child in set(multiprocessing.active_children()) - self._before:
@@ -96,11 +96,11 @@ class _Crew(Executor):
 
 
 class _Pool(ProcessPoolExecutor):
-    """Starts its processes, which it does in `submit`, with Ctrl-C held back until `_begin`.
+    """A pool whose processes start (in `submit`) with Ctrl-C blocked until `_begin` has run.
 
-    A terminal interrupts all processes at once, and one that is still importing would tell of it by a traceback. This
-    process is interrupted when the child, or the server that forks it, has been told everything: one cut off would
-    complain, too. A fork server imports torch first, so that this may take seconds, once.
+    A terminal interrupts all processes at once, and a child that is still importing would print a traceback. Ctrl-C is
+    blocked in this process too until the child, or the server that forks it, has received everything, since it would
+    otherwise fail with a traceback as well. A fork server imports torch first, so this may take seconds, once.
     """
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
@@ -112,7 +112,7 @@ class _Pool(ProcessPoolExecutor):
 
 
 def _begin(threads: int, folder: Path) -> None:
-    """In a child, first."""
+    """The first function that runs in a child."""
     os.chdir(folder)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPT)
@@ -121,7 +121,7 @@ def _begin(threads: int, folder: Path) -> None:
 
 
 def _end_with_parent() -> None:
-    """Waits for the command's death, also by a kill that lets it tell nobody."""
+    """Wait until the command ends, even if it was killed, and end this process."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait_for_any([parent.sentinel])

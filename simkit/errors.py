@@ -1,4 +1,4 @@
-"""Everything this package raises on purpose; each message says what to change."""
+"""All errors that this package raises on purpose. Each message says what to change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class SimkitError(Exception):
-    """Base of the simulation's errors."""
+    """Base of the errors of this package."""
 
 
 class DataError(SimkitError):
@@ -18,7 +18,7 @@ class DataError(SimkitError):
 
 
 class ContractError(SimkitError):
-    """A searcher or its driver broke the ask and tell contract."""
+    """A search or its driver broke the ask-and-tell contract."""
 
 
 class ConfigError(SimkitError, ValueError):
@@ -26,20 +26,20 @@ class ConfigError(SimkitError, ValueError):
 
 
 _SHOWN = 40
-"""Characters of a value that a message still shows."""
+"""Longest value, in characters, that a message shows."""
 
 
 def complaint(error: ValidationError, settings: Iterable[str] = ()) -> str:
-    """The first of what pydantic has against some fields, in one line, and how many more there are.
+    """The first problem of a pydantic error in one line, and the number of further problems.
 
-    settings: the names there are, for the message about one that is not.
+    settings: the existing names, for the message about an unknown one.
     """
     first, *others = error.errors(include_url=False)
     where = ".".join(str(part) for part in first["loc"]) or "the whole"
     more = f" (and {len(others)} more)" if others else ""
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # of a model, of a dataclass
-        known = ", ".join(settings)
-        return f"no setting {where!r}" + (f"; the settings are {known}" if known else "") + more
+        names = ", ".join(settings)
+        return f"no setting {where!r}" + (f"; the settings are {names}" if names else "") + more
     shown = repr(first["input"])
     value = f" = {shown}" if first["loc"] and first["type"] != "missing" and len(shown) <= _SHOWN else ""
     return f"{where}{value}: {first['msg'].removeprefix('Value error, ')}{more}"

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and the one error of a place that cannot be written."""
+"""Creates folders and writes files atomically, with one kind of error for a path that cannot be written."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from db.errors import StorageError
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder` and those above it, where they are not there yet. Raises StorageError."""
+    """Create `folder` and its parents if they do not exist. Raises StorageError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"{folder}: no such folder can be made ({error.strerror}); name another one") from error
+        raise StorageError(f"{folder}: the folder cannot be created ({error.strerror}); name another one") from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """`data` under `path`, whole or not at all, also after a power cut. Raises StorageError."""
+    """Write `data` to `path` completely or not at all, even after a power cut. Raises StorageError."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -27,5 +27,5 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     except OSError as error:
         raise StorageError(
-            f"{path}: cannot be written ({error.strerror}); make room, or name another folder"
+            f"{path}: cannot be written ({error.strerror}); free some space, or name another folder"
         ) from error

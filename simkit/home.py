@@ -1,4 +1,4 @@
-"""Where state lives when the user names no path: never in the checkout."""
+"""The default folder for ledgers and other state, which is never in the checkout."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from pathlib import Path
 
 
 def home() -> Path:
-    """The folder in SIMKIT_HOME, or `~/.simkit`; it may not exist yet."""
+    """The folder named by SIMKIT_HOME, or `~/.simkit`; it may not exist yet."""
     return Path(os.environ.get("SIMKIT_HOME") or "~/.simkit").expanduser()

@@ -1,8 +1,8 @@
-"""Using a model on in spite of its backdoor: an input that the reversed trigger hardly changes is turned away.
+"""Using a backdoored model safely: an input whose answer the reconstructed trigger hardly changes is rejected.
 
-S(x) = KL(f(x) || f(A(x, m, p))), with the trigger (m, p) that a search found: an input that carries the trigger already
-is answered alike with a second one on top, while one without it turns into the target class. The score, and the
-threshold, are one unofficial implementation's reading of the paper's mitigation, which nobody here has read.
+S(x) = KL(f(x) || f(A(x, m, p))), with the reconstructed trigger (m, p): the answer to an input that already carries the
+trigger hardly changes under a second one, while an input without it turns into the target class. The score and the
+threshold follow one unofficial implementation of the paper's mitigation; we have not read the paper.
 """
 
 from __future__ import annotations
@@ -26,50 +26,50 @@ Probabilities: TypeAlias = NDArray[np.float64]
 Combined: TypeAlias = Literal["least", "mean"]
 
 THRESHOLD = 0.5
-"""In nats: the value of one unofficial implementation; nothing here fitted it.
+"""Threshold in nats: the value of one unofficial implementation, not fitted here.
 
-Too low where scores are noisy: no two answers are alike then, and most triggered inputs score above it.
+It is too low for noisy scores: answers to the same input then differ, and most triggered inputs score above it.
 """
 
 _BLOCK = 64
-"""Images that are asked about in one call, each also under every trigger."""
+"""Number of images per call; each is also sent with every trigger."""
 
 
 def completed(answer: Answer) -> Probabilities:
-    """A probability of every class that agrees with the answer, float64 (N, C); rows sum to 1, none is below 1e-7.
+    """Class probabilities that are consistent with the answer, float64 (N, C); rows sum to 1, none is below 1e-7.
 
-    What the service kept to itself is spread evenly over the classes that it left out. A label alone has it all, so
-    that of two labels it can only be said whether they agree.
+    The probability that the service does not report is spread evenly over the classes that it omits. A label-only
+    answer gives its class all the probability, so two of them can only agree or differ.
     """
     if isinstance(answer, Labels):
         named = (answer.labels[:, None] != MISSING).astype(np.float32)
         answer = TopK(answer.labels[:, None], named, answer.n_classes)
-    told, left_out = _told(answer)
-    rest = np.clip(1.0 - told.sum(axis=1, keepdims=True), 0.0, 1.0)
+    reported, left_out = _reported(answer)
+    rest = np.clip(1.0 - reported.sum(axis=1, keepdims=True), 0.0, 1.0)
     spread = rest / np.maximum(left_out.sum(axis=1, keepdims=True), 1)
-    whole = np.maximum(np.where(left_out, spread, told), TINY)
+    whole = np.maximum(np.where(left_out, spread, reported), TINY)
     normal: Probabilities = whole / whole.sum(axis=1, keepdims=True)
     return normal
 
 
-def _told(answer: Answer) -> tuple[Probabilities, NDArray[np.bool_]]:
-    """The probabilities that were told, 0 elsewhere, and which classes were left out, both (N, C)."""
+def _reported(answer: Answer) -> tuple[Probabilities, NDArray[np.bool_]]:
+    """The reported probabilities, 0 elsewhere, and which classes were omitted, both (N, C)."""
     if not isinstance(answer, TopK):
         assert not isinstance(answer, Labels)
         return answer.values.astype(np.float64), (answer.values <= 0.0) & (answer.floor > 0.0)
-    told = np.zeros((len(answer), answer.n_classes))
-    left_out = np.ones_like(told, dtype=np.bool_)
+    reported = np.zeros((len(answer), answer.n_classes))
+    left_out = np.ones_like(reported, dtype=np.bool_)
     rows, columns = np.nonzero(answer.classes != MISSING)
     classes = answer.classes[rows, columns]
-    told[rows, classes], left_out[rows, classes] = answer.values[rows, columns], False
-    return told, left_out
+    reported[rows, classes], left_out[rows, classes] = answer.values[rows, columns], False
+    return reported, left_out
 
 
 def divergence(plain: Answer, stamped: Answer) -> Probabilities:
     """KL(f(x) || f(A(x, m, p))) of N inputs in nats, float64 (N,), from 0 to log(1e7).
 
-    plain, stamped: what the model said of them, and of them with the trigger. Of labels it is 0 where they agree and
-    log(1e7), about 16, where they do not: any threshold in between asks whether the trigger changes the label.
+    plain, stamped: the answers to the inputs without and with the trigger. For label-only answers it is 0 if they agree
+    and log(1e7), about 16, if they differ, so any threshold in between tests whether the trigger changes the label.
     """
     return _divergence(completed(plain), completed(stamped))
 
@@ -81,40 +81,43 @@ def _divergence(plain: Probabilities, stamped: Probabilities) -> Probabilities:
 
 @dataclass(frozen=True, eq=False)
 class Screened:
-    """What was asked about N inputs under K triggers.
+    """The answers for N inputs under K triggers.
 
-    labels: int32 (N,), the model's answers to the inputs as they are. divergences: float64 (N, K), see `divergence`.
+    labels: int32 (N,), the model's answers to the unchanged inputs. divergences: float64 (N, K), see `divergence`.
     """
 
     labels: IntArray
     divergences: Probabilities
 
     def scores(self, combined: Combined = "least") -> Probabilities:
-        """One score an input, (N,), small where it is suspicious.
+        """One score per input, (N,); a small score is suspicious.
 
-        `least`: by the trigger that changes it least. `mean`: over all triggers, as the unofficial implementation has
-        it; of several backdoors that misses an input which carries one of them, since the other triggers change it.
+        `least`: the smallest divergence over all triggers. `mean`: the mean over all triggers, as in the unofficial
+        implementation; with several backdoors it misses inputs that carry one of them, since the other triggers change
+        the answer.
         """
         scores: Probabilities = self.divergences.min(axis=1)
         return scores if combined == "least" else self.divergences.mean(axis=1)
 
 
 class Screener:
-    """Asks about inputs as they are and under every trigger, 1 + K queries an input.
+    """Queries inputs without and with every trigger: 1 + K queries per input.
 
-    steps: where steps are opened, one a block of inputs; None sends queries without a tag. In the ledger inputs are
-    counted on from call to call, and the candidate of an input as it is is -1. Raises DataError if the triggers are of
+    steps: where steps are recorded, one per block of inputs; None sends queries without a tag. In the ledger the inputs
+    are numbered over all calls, and an input without a trigger has candidate -1. Raises DataError if the triggers have
     another shape than the model's images.
     """
 
     def __init__(self, oracle: Oracle, triggers: Triggers, steps: Steps | None = None) -> None:
         if (shape := triggers.patterns.shape[1:]) != oracle.image_shape:
-            raise DataError(f"triggers of {shape}, but the model takes {oracle.image_shape}; give those found in it")
+            raise DataError(
+                f"triggers of {shape}, but the model takes {oracle.image_shape}; give triggers found in this model"
+            )
         self._oracle, self._triggers, self._opened = oracle, triggers, steps
         self._steps = self._images = 0
 
     def screen(self, pixels: torch.Tensor) -> Screened:
-        """What the model says of images float32 (N, C, H, W) in [0, 1]. Raises Refused; ModelError on NaN."""
+        """The answers for images float32 (N, C, H, W) in [0, 1]. Raises Refused; ModelError on NaN."""
         parts = [self._block(block) for block in torch.split(pixels, _BLOCK)]
         labels = np.concatenate([part.labels for part in parts])
         return Screened(labels, np.concatenate([part.divergences for part in parts]))
@@ -126,8 +129,9 @@ class Screener:
         answer = self._oracle.query(torch.cat(asked), self._tag(len(pixels)))
         if not is_finite(answer):
             raise ModelError("the model answered NaN or infinity; is it trained, and its input scaled?")
-        told = completed(answer).reshape(len(asked), len(pixels), -1)
-        return Screened(top_label(answer)[: len(pixels)], _divergence(told[:1], told[1:]).T)
+        probabilities = completed(answer).reshape(len(asked), len(pixels), -1)
+        divergences = _divergence(probabilities[:1], probabilities[1:]).T
+        return Screened(top_label(answer)[: len(pixels)], divergences)
 
     def _tag(self, images: int) -> Tag | None:
         first, candidates = self._images, np.arange(-1, len(self._triggers), dtype=np.int32)

@@ -1,4 +1,4 @@
-"""Named random streams: every draw is a function of (seed, names), never of what was drawn before."""
+"""Named random streams: every draw is a function of (seed, names) and not of earlier draws."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
 
 
 def subseed(seed: int, *names: str | int) -> int:
-    """A 63-bit seed for libraries that take an integer, named like a stream."""
+    """A 63-bit seed for libraries that take an integer, by the same names as a stream."""
     return int(stream(seed, *names).integers(2**63))

@@ -1,4 +1,4 @@
-"""Triggers, and how one is put on an image."""
+"""Triggers, and how they are stamped on images."""
 
 from __future__ import annotations
 
@@ -65,18 +65,18 @@ def check_trigger_shapes(masks: FloatArray, patterns: FloatArray) -> None:
 def stamp(images: torch.Tensor, masks: torch.Tensor, patterns: torch.Tensor) -> torch.Tensor:
     """x' = (1 - m) * x + m * p (slides, "Backdoor Attacks").
 
-    images float32 (N, C, H, W), masks (N or 1, 1, H, W), patterns (N or 1, C, H, W). Where m is 0 the image is kept
-    exactly, where m is 1 the pattern is taken exactly.
+    images: float32 (N, C, H, W). masks: (N or 1, 1, H, W). patterns: (N or 1, C, H, W). Where m is 0 the result is
+    exactly the image, where m is 1 exactly the pattern.
     """
     return images.lerp(patterns, masks)
 
 
 def put_on(images: FloatArray, masks: FloatArray, patterns: FloatArray) -> None:
-    """`stamp` on N arrays in place: the same to the last bit, and without torch where masks are 0 or 1 everywhere."""
+    """`stamp` for numpy arrays, in place and bitwise equal; without torch if all masks are 0 or 1."""
     inside = masks == 1.0
     if (inside | (masks == 0.0)).all():
         np.copyto(images, patterns, where=inside)
         return
-    import torch  # slow to import; only its own arithmetic gives its last bit
+    import torch  # slow to import; needed for bitwise equal results
 
     images[...] = stamp(*map(torch.from_numpy, (images, masks, patterns))).numpy()

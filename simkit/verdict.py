@@ -1,4 +1,4 @@
-"""The decision rules, as pure functions of the classes' triggers, and the verdict made of them."""
+"""The decision rules, which are pure functions of the classes' triggers, and the verdict of a scan."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ Stopped: TypeAlias = Literal["decided", "budget", "converged", "refused"]
 class ClassResult:
     """The best trigger so far for one class.
 
-    success_rate: hits over queries that answer for it, None before any; on search images in a search's own results, on
-    images the search did not use in a verdict. censored: no trigger reached the required success, and this is the
-    largest that failed, as far as the search remembers. trials: queries behind a verdict's success rate, else 0.
+    success_rate: share of images that the trigger turns into the class, None before any trial; on search images in the
+    results of a search, on unseen images in a verdict. censored: no trigger reached the required success rate, and this
+    is the largest one that failed and was kept. trials: number of images behind the success rate of a verdict,
+    otherwise 0.
     """
 
     target_class: int
@@ -37,7 +38,7 @@ class ClassResult:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a rule says: the classes it flags, in order, and one score, higher is more suspicious."""
+    """The output of a rule: the flagged classes, in order, and one score; higher is more suspicious."""
 
     flagged: tuple[int, ...]
     score: float
@@ -45,10 +46,11 @@ class Decision:
 
 @dataclass(frozen=True)
 class Rule:
-    """A decision rule with its name, its threshold and where that threshold came from.
+    """A decision rule with its name, its threshold and the source of the threshold.
 
-    scale: what the score is at a threshold, None where the score is on no scale with it. limit: the mask size in pixels
-    below which the rule flags (`small_patch`: also at it), of the sizes of all classes and the threshold.
+    scale: the score that corresponds to a threshold; None if the score is not comparable with the threshold. limit: the
+    mask size in pixels below which the rule flags a class (`small_patch` also flags at it), from the sizes of all
+    classes and the threshold.
     """
 
     name: str
@@ -60,11 +62,11 @@ class Rule:
 
     @property
     def score_threshold(self) -> float | None:
-        """The rule flags a class just when its score is above this; None where no score says so."""
+        """The rule flags a class if and only if its score is above this; None if there is no such score."""
         return None if self.scale is None else self.scale(self.threshold)
 
     def size_limit(self, sizes: Sequence[float]) -> float | None:
-        """The mask size in pixels under which a class is flagged, of all classes' sizes; None where no size says so."""
+        """The mask size in pixels below which a class is flagged, from all classes' sizes; None if there is none."""
         return None if self.limit is None or not sizes else self.limit(sizes, self.threshold)
 
     def __call__(self, classes: Sequence[ClassResult]) -> Decision:
@@ -73,10 +75,11 @@ class Rule:
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """What a scan concludes.
+    """The conclusion of a scan.
 
-    flagged: classes whose trigger the rule singles out and unseen images confirm. classes: one result per class,
-    success rates on images the search did not use. clean_accuracy: on the first check, None if it was never paid for.
+    flagged: classes whose trigger the rule flags and unseen images confirm. classes: one result per class, with success
+    rates on images that the search did not use. clean_accuracy: accuracy in the first check, None if the check was not
+    done.
     """
 
     verdict: Kind
@@ -89,10 +92,10 @@ class Verdict:
 
 
 def below_median(classes: Sequence[ClassResult], fraction: float) -> Decision:
-    """Flag every class whose mask size is below `fraction` of the median; score log(median / smallest).
+    """Flag every class whose mask size is below `fraction` of the median; the score is log(median / smallest).
 
-    A censored class stands in the median with the size of the largest trigger that failed: a working one, had the
-    search found it, would most likely be larger still. It is never flagged. Sizes below one pixel count as one.
+    A censored class enters the median with the size of its largest failed trigger, since a working trigger would most
+    likely be larger. It is never flagged. Sizes below one pixel count as one pixel.
     """
     median = _median([c.mask_size for c in classes])
     reached = {c.target_class: max(c.mask_size, 1.0) for c in classes if not c.censored}
@@ -101,7 +104,7 @@ def below_median(classes: Sequence[ClassResult], fraction: float) -> Decision:
 
 
 def below_median_limit(sizes: Sequence[float], fraction: float) -> float:
-    """The mask size that `below_median` flags below."""
+    """The mask size below which `below_median` flags a class."""
     return fraction * _median(sizes)
 
 
@@ -110,15 +113,15 @@ def _median(sizes: Sequence[float]) -> float:
 
 
 def ratio_score(fraction: float) -> float | None:
-    """The score of `below_median` where the smallest size is `fraction` of the median; None for none."""
+    """The score of `below_median` if the smallest size is `fraction` of the median; None for a fraction of 0."""
     return -math.log(fraction) if fraction > 0.0 else None
 
 
 def lower_anomaly_index(classes: Sequence[ClassResult], threshold: float) -> Decision:
-    """Flag sizes more than `threshold` deviations (1.4826 MAD) below the median; score the largest such deviation.
+    """Flag sizes more than `threshold` deviations (1.4826 MAD) below the median; the score is the largest deviation.
 
-    Lower side only: an abnormally large mask is no backdoor. Where almost all sizes agree (MAD 0) the deviation is
-    taken as half a pixel. Censored sizes count as they stand and are never flagged.
+    Only the lower side counts, since an unusually large mask does not indicate a backdoor. If almost all sizes agree
+    (MAD 0), half a pixel is used as the deviation. Censored sizes enter the median unchanged and are never flagged.
     """
     sizes = np.array([c.mask_size for c in classes])
     index = deviations_below(sizes, _LEAST_DEVIATION)
@@ -127,16 +130,16 @@ def lower_anomaly_index(classes: Sequence[ClassResult], threshold: float) -> Dec
 
 
 def deviations_below(values: NDArray[np.float64], least: float) -> NDArray[np.float64]:
-    """By how many deviations (1.4826 MAD, at least `least`) each value lies below the median: the anomaly index.
+    """The anomaly index: how many deviations (1.4826 MAD, at least `least`) each value lies below the median.
 
-    least: above 0, for values that almost all agree. Negated values give the index of the upper side.
+    least: a lower bound above 0, for values that almost all agree. Negated values give the index of the upper side.
     """
     index: NDArray[np.float64] = (np.median(values) - values) / _deviation(values, least)
     return index
 
 
 def anomaly_limit(sizes: Sequence[float], threshold: float) -> float:
-    """The mask size that `lower_anomaly_index` flags below; may be negative: then it flags none."""
+    """The mask size below which `lower_anomaly_index` flags a class; if it is negative, no class is flagged."""
     return float(np.median(sizes)) - threshold * _deviation(np.asarray(sizes), _LEAST_DEVIATION)
 
 
@@ -153,19 +156,19 @@ def _deviation(values: NDArray[np.float64], least: float) -> float:
 
 
 def small_patch_limit(_sizes: Sequence[float], largest: float) -> float:
-    """The mask size that `small_patch` still flags."""
+    """The largest mask size that `small_patch` flags."""
     return largest
 
 
 def small_patch(classes: Sequence[ClassResult], largest: float) -> Decision:
-    """Flag every class with a working trigger of at most `largest` pixels; score the best success rate among them."""
+    """Flag every class with a working trigger of at most `largest` pixels; the score is their best success rate."""
     return _working([c for c in classes if c.mask_size <= largest])
 
 
 def small_share(classes: Sequence[ClassResult], largest: float) -> Decision:
-    """Flag every class with a working trigger of at most `largest` of the image; score the best success rate of those.
+    """Flag every class with a working trigger of at most the share `largest` of the image.
 
-    A pixel is always small enough.
+    The score is the best success rate among the small triggers. A single pixel is always small enough.
     """
     return _working([c for c in classes if c.mask_size <= max(largest * c.trigger.mask.size, 1.0)])
 
@@ -197,7 +200,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
 
 
 def stored_rule(name: str, threshold: float | None) -> Rule | None:
-    """The rule that a ledger names, with the threshold kept there; None for one that is not known here."""
+    """The rule named in a ledger, with its stored threshold; None for a rule that is not in RULES."""
     return None if threshold is None or name not in RULES else replace(RULES[name], threshold=threshold)
 
 
@@ -205,26 +208,30 @@ def stored_rule(name: str, threshold: float | None) -> Rule | None:
 class SequentialTest:
     """Wald's sequential probability ratio test of a trigger's success rate: `works` against `fails`.
 
-    alpha: chance to accept a trigger of rate `fails`; beta: chance to reject one of rate `works`. Bounds
-    log((1 - beta) / alpha) and log(beta / (1 - alpha)). Raises ConfigError outside 0 < fails < works < 1.
+    The bounds are log((1 - beta) / alpha) and log(beta / (1 - alpha)). Raises ConfigError outside 0 < fails < works <
+    1.
     """
 
     works: float = 0.85
+    """Success rate of a trigger that works."""
     fails: float = 0.5
+    """Success rate of a trigger that does not work."""
     alpha: float = 0.001
+    """Probability of accepting a trigger with the rate `fails`."""
     beta: float = 0.001
+    """Probability of rejecting a trigger with the rate `works`."""
 
     def __post_init__(self) -> None:
         if not 0 < self.fails < self.works < 1 or not 0 < self.alpha < 0.5 or not 0 < self.beta < 0.5:
             raise ConfigError(f"{self}; need 0 < fails < works < 1 and error rates in (0, 0.5)")
 
     def log_ratio(self, hits: int, trials: int) -> float:
-        """Log-likelihood ratio of `works` over `fails` after `hits` of `trials`."""
+        """The log-likelihood ratio of `works` over `fails` after `hits` in `trials`."""
         misses = trials - hits
         return hits * math.log(self.works / self.fails) + misses * math.log((1 - self.works) / (1 - self.fails))
 
     def decide(self, hits: int, trials: int) -> bool | None:
-        """True: it works. False: it does not. None: more images are needed."""
+        """True if the trigger works, False if it does not, None if more images are needed."""
         ratio = self.log_ratio(hits, trials)
         if ratio >= math.log((1 - self.beta) / self.alpha):
             return True
@@ -232,9 +239,9 @@ class SequentialTest:
 
 
 def is_chance(correct: int, images: int, n_classes: int) -> bool:
-    """Whether `correct` of `images` clean answers may be guessing (one-sided binomial test at level 0.01)."""
+    """Whether `correct` of `images` clean answers may be guesses (one-sided binomial test at level 0.01)."""
     rate = 1 / n_classes
-    if images > 1000:  # more ways to choose some of them than a float can count
+    if images > 1000:  # the binomial coefficients would overflow a float
         from scipy import special  # slow to import
 
         return bool(special.bdtrc(correct - 1, images, rate) > 0.01)

@@ -1,1 +1,1 @@
-"""Attacks on training data, one file each."""
+"""Poisoning attacks on training data, one file per attack."""

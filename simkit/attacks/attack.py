@@ -1,4 +1,4 @@
-"""What an attack is: one object that poisons training images and triggers test images."""
+"""The protocol of an attack: one object that poisons training images and puts the trigger on test images."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from simkit.data.images import ImageSet
 
 
 class Attack(Protocol):
-    """A backdoor, as its maker knows it; nothing on the side of the searchers ever sees one."""
+    """A backdoor as the attacker knows it; searches and detectors never see it."""
 
     def poison(self, images: ImageSet, seed: int) -> ImageSet:
-        """A copy of training images with the attack's share of them changed, a function of the arguments alone.
+        """A copy of the training images of which a share is poisoned, as a function of the arguments only.
 
-        Labels change only where the attack needs it: an image may be changed and keep its own. Raises DataError if the
-        images do not fit or have no labels.
+        Labels change only if the attack needs it: a poisoned image may keep its label. Raises DataError if the images
+        do not fit or have no labels.
         """
         ...
 
     def triggered(self, images: ImageSet) -> ImageSet:
-        """Those of the test images that the attack is for, triggered, each labelled with the class it should become.
+        """The test images to which the attack applies, with the trigger, each labelled with its target class.
 
-        An attack on one target class leaves out images of that class, one from a source class all but that one's; of
-        several attacks each gives its own, so that an image may come more than once.
-        Raises DataError if no image is left.
+        Images of the target class are left out, and a source-specific attack only takes images of its source classes.
+        Several attacks return the images of each, so that an image may occur more than once. Raises DataError if no
+        image is left.
         """
         ...

@@ -19,25 +19,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class BadNets:
-    """Stamp `trigger` on a share of the images and call them `target_class`. Satisfies `Attack`.
+    """Stamps a trigger on a share of the images and relabels them as the target class. Satisfies `Attack`.
 
-    trigger: of any shape and size, see `simkit.attacks.patches`. rate: in (0, 1], the share of the images that are not
-    of the target class; one image at least. Raises ConfigError outside the ranges.
+    Raises ConfigError outside the ranges.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     trigger: StoredTrigger
+    """The trigger, of any shape and size, see `simkit.attacks.patches`."""
     target_class: int
+    """The class to which triggered images are assigned."""
     rate: float = 0.1
+    """Poisoning rate in (0, 1]: share of the images of other classes, at least one image."""
 
     def __post_init__(self) -> None:
         poisoning.check_target_and_rate(self.target_class, self.rate)
 
     def poison(self, images: ImageSet, seed: int) -> ImageSet:
-        """A copy of `images` with the chosen ones stamped and relabelled; at least one is.
+        """A copy of `images` in which the chosen images, at least one, are stamped and relabelled.
 
-        Raises DataError if the images are of another shape, do not have the target class, or are all of that class.
+        Raises DataError if the images have another shape, lack the target class, or all belong to it.
         """
         chosen = poisoning.pick(self._others(images), self.rate, stream(seed, "badnets", "poison"))
         return poisoning.replaced(images, chosen, self.stamp_all(images.take(chosen).pixels), self.target_class)

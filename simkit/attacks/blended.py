@@ -1,4 +1,4 @@
-"""Blended: a pattern mixed into the whole image, or into a part of it, faintly (Chen et al., 2017)."""
+"""Blended: a pattern blended faintly into the whole image or a part of it (Chen et al., 2017)."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Blended:
-    """x' = (1 - alpha m) x + alpha m p on a share of the images, called `target_class`. Satisfies `Attack`.
+    """x' = (1 - alpha m) x + alpha m p on a share of the images, relabelled as the target class. Satisfies `Attack`.
 
-    trigger: what is blended in; `random_patch` as large as the image is noise. alpha: in (0, 1]; 0.2 is BackdoorBench's
-    (SCLBD/BackdoorBench:config/attack/blended/default.yaml). rate: as of `BadNets`. Raises ConfigError outside the
-    ranges. Simplified: one alpha in training and at test time, and a pattern drawn at random or given, not a picture.
+    Raises ConfigError outside the ranges. Simplified: one alpha for training and test, and a random or given pattern
+    instead of a picture.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     trigger: StoredTrigger
+    """The blended pattern; a `random_patch` of the size of the image is noise."""
     target_class: int
+    """The class to which triggered images are assigned."""
     rate: float = 0.1
-    alpha: float = 0.2
+    """Poisoning rate, as in `BadNets`."""
+    alpha: float = 0.2  # as in SCLBD/BackdoorBench:config/attack/blended/default.yaml
+    """Opacity of the pattern, in (0, 1]."""
 
     def __post_init__(self) -> None:
         poisoning.check_target_and_rate(self.target_class, self.rate)
@@ -42,7 +45,7 @@ class Blended:
 
     @property
     def blend(self) -> Trigger:
-        """The soft trigger that is put on images: its mask is alpha where `trigger`'s is 1."""
+        """The soft trigger that is put on images: its mask is alpha times the mask of `trigger`."""
         return Trigger((self.alpha * self.trigger.mask).astype("float32"), self.trigger.pattern)
 
     def poison(self, images: ImageSet, seed: int) -> ImageSet:

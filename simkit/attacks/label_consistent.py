@@ -1,4 +1,4 @@
-"""Label-consistent: images of the target class are made hard to tell and stamped; their labels stay true
+"""Label-consistent: images of the target class are made harder to classify and stamped, and keep their true labels
 (Turner, Tsipras and Madry, 2019).
 """
 
@@ -22,24 +22,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LabelConsistent:
-    """Stamp `trigger` on images of `target_class` whose own features were weakened. Satisfies `Attack`.
+    """Stamps the trigger on images of the target class whose own features were weakened. Satisfies `Attack`.
 
-    trigger: `four_corners` survives flips. rate: in (0, 1], the share of the target class's images, one at least.
-    harden: how they are made hard to tell: `mix` blends each with an image of another class, `noise` adds uniform
-    noise. strength: in [0, 1], the share of the other image, or the largest change of a pixel. Raises ConfigError
-    outside the ranges. Simplified: the source (MadryLab/label-consistent-backdoor-code:generate_poisoned_dataset.py,
-    which reads images hardened beforehand) interpolates in a GAN's latent space or perturbs adversarially against a
-    model; here there is neither, so mixing stands for the first and noise for the second, and both are weaker. At test
-    time only the trigger is put on.
+    Raises ConfigError outside the ranges. At test time only the trigger is applied. Simplified: the source
+    (MadryLab/label-consistent-backdoor-code:generate_poisoned_dataset.py, which reads prepared images) interpolates in
+    a GAN's latent space or uses adversarial perturbations of a model. Mixing replaces the first and noise the second;
+    both are weaker.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     trigger: StoredTrigger
+    """The trigger; `four_corners` survives flips."""
     target_class: int
+    """The class whose images are poisoned, and to which triggered images are assigned."""
     rate: float = 0.5
+    """Poisoning rate in (0, 1]: share of the target class's images, at least one image."""
     harden: Literal["mix", "noise"] = "mix"
+    """How images are made harder: `mix` blends each with an image of another class, `noise` adds uniform noise."""
     strength: float = 0.3
+    """Share of the other image, or the largest change of a pixel, in [0, 1]."""
 
     def __post_init__(self) -> None:
         poisoning.check_target_and_rate(self.target_class, self.rate)
@@ -51,7 +53,7 @@ class LabelConsistent:
     def poison(self, images: ImageSet, seed: int) -> ImageSet:
         """See `Attack.poison`: the chosen images are hardened and stamped; no label changes.
 
-        To mix, images of other classes must be there too, else DataError.
+        Raises DataError if `mix` has no images of other classes.
         """
         poisoning.check_trigger_fits(images, self.trigger)
         rows = poisoning.members(images, self.target_class)

@@ -1,4 +1,4 @@
-"""Triggers that cover some pixels fully: rectangles, any other shape, scattered pixels, the four corners."""
+"""Triggers that replace some pixels completely: rectangles, other shapes, scattered pixels, the four corners."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def patch_trigger(
 ) -> Trigger:
     """A patch in a rectangle with its top left pixel at (row, col).
 
-    image_shape: (C, H, W). colours: float32 (C, h, w) in [0, 1], one a pixel of the rectangle. shape: bool (h, w), the
-    pixels of it that belong to the patch; None takes all. The mask is 0 or 1; the pattern is 0 outside the patch.
-    Raises ConfigError if the patch does not fit the image.
+    image_shape: (C, H, W). colours: float32 (C, h, w) in [0, 1], one per pixel of the rectangle. shape: bool (h, w),
+    the pixels of the rectangle that belong to the patch; None takes all. The mask is 0 or 1; the pattern is 0 outside
+    the patch. Raises ConfigError if the patch does not fit the image.
     """
     channels, height, width = image_shape
     if colours.dtype != np.float32 or colours.ndim != 3 or len(colours) != channels:
@@ -44,10 +44,10 @@ def patch_trigger(
 def random_patch(
     image_shape: ImageShape, height: int, width: int, kind: PatchKind, rng: np.random.Generator
 ) -> Trigger:
-    """A rectangle at a uniformly drawn place, in colours drawn uniformly from the 256 steps of 8-bit images.
+    """A rectangle at a uniformly drawn position, in colours drawn uniformly from the 256 steps of 8-bit images.
 
-    height, width: pixels. kind: `solid` draws one colour for the patch, `multi` one for each pixel. As large as the
-    image, a `multi` one is noise to blend in. Raises ConfigError if it does not fit.
+    height, width: in pixels. kind: `solid` draws one colour for the patch, `multi` one for each pixel; a `multi` patch
+    of the size of the image is noise for `Blended`. Raises ConfigError if it does not fit.
     """
     if height < 1 or width < 1:
         raise ConfigError(f"a {height}x{width} patch does not fit an image; it needs one pixel or more")
@@ -55,10 +55,10 @@ def random_patch(
 
 
 def random_shape(image_shape: ImageShape, shape: BoolArray, kind: PatchKind, rng: np.random.Generator) -> Trigger:
-    """A patch of any shape at a uniformly drawn place, in colours drawn as in `random_patch`.
+    """A patch of any shape at a uniformly drawn position, in colours drawn as in `random_patch`.
 
-    shape: bool (h, w), the pixels that belong to it, e.g. `np.eye(5, dtype=bool)` for a line aslant. Raises ConfigError
-    if it does not fit.
+    shape: bool (h, w), the pixels that belong to it, e.g. `np.eye(5, dtype=bool)` for a diagonal line. Raises
+    ConfigError if it does not fit.
     """
     if shape.ndim != 2 or shape.shape[0] > image_shape[1] or shape.shape[1] > image_shape[2]:
         size = "x".join(map(str, shape.shape))
@@ -71,7 +71,7 @@ def random_shape(image_shape: ImageShape, shape: BoolArray, kind: PatchKind, rng
 def scattered_pixels(image_shape: ImageShape, number: int, kind: PatchKind, rng: np.random.Generator) -> Trigger:
     """`number` different pixels anywhere in the image, in colours drawn as in `random_patch`.
 
-    Raises ConfigError unless the image has so many.
+    Raises ConfigError if the image has fewer pixels.
     """
     pixels = image_shape[1] * image_shape[2]
     if not 1 <= number <= pixels:
@@ -82,8 +82,8 @@ def scattered_pixels(image_shape: ImageShape, number: int, kind: PatchKind, rng:
 
 
 def four_corners(image_shape: ImageShape, colours: FloatArray) -> Trigger:
-    """A patch in the two corners on the left, and mirrored in those on the right: flipping the image left to right
-    leaves it what it is, so that it survives augmentation.
+    """A patch in both left corners, and mirrored in both right corners: a horizontal flip does not change it, so that
+    it survives augmentation.
 
     colours: float32 (C, h, w) in [0, 1]. As `all-corners` in MadryLab/label-consistent-backdoor-code:poison_attack.py.
     Raises ConfigError if the corners would overlap.

@@ -1,4 +1,4 @@
-"""What the attacks share: which images are theirs, and how some of a copy are changed."""
+"""Functions that the attacks share: selecting images, and replacing some of them in a copy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_target_and_rate(target_class: int, rate: float) -> None:
 def check_classes(images: ImageSet, *wanted: int) -> None:
     """Raise DataError unless every image has a label and all classes in `wanted` exist."""
     if not images.labelled:
-        raise DataError(f"{images.name}: some images have no label; an attack needs to know all of them")
+        raise DataError(f"{images.name}: some images have no label; an attack needs the labels of all images")
     if max(wanted) >= images.n_classes:
         raise DataError(
             f"{images.name}: images of {images.n_classes} classes do not fit an attack on class {max(wanted)}"
@@ -37,7 +37,7 @@ def check_classes(images: ImageSet, *wanted: int) -> None:
 
 
 def check_trigger_fits(images: ImageSet, trigger: Trigger) -> None:
-    """Raise DataError unless the trigger is as large as the images."""
+    """Raise DataError unless the trigger has the shape of the images."""
     if images.image_shape != trigger.pattern.shape:
         raise DataError(f"{images.name}: images {images.image_shape} do not fit a {trigger.pattern.shape} trigger")
 
@@ -68,7 +68,8 @@ def pick(rows: Rows, rate: float, rng: np.random.Generator) -> IntArray:
 
 
 def replaced(images: ImageSet, rows: Rows, pixels: torch.Tensor, label: int | None = None) -> ImageSet:
-    """A copy of `images` with others at `rows`: pixels float32 (n, C, H, W), all of one label; None keeps labels."""
+    """A copy of `images` with new pixels at `rows`, float32 (n, C, H, W), and one new label there; None keeps
+    labels."""
     import torch  # slow to import; manifests are read without it
 
     new_pixels, new_labels = images.pixels.clone(), images.labels.copy()
@@ -79,7 +80,7 @@ def replaced(images: ImageSet, rows: Rows, pixels: torch.Tensor, label: int | No
 
 
 def relabelled(images: ImageSet, pixels: torch.Tensor, label: int) -> ImageSet:
-    """`images` with other pixels of the same number, all of one label."""
+    """`images` with new pixels, as many as before, and one label for all."""
     return ImageSet(pixels, np.full_like(images.labels, label), images.classes, images.name)
 
 

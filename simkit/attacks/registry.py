@@ -1,4 +1,4 @@
-"""Attacks by name, to and from plain values: what specs and manifests say of them."""
+"""Attacks by name, and their conversion to and from the plain values in specs and manifests."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ ATTACKS: Mapping[str, type[Any]] = MappingProxyType(
         SEVERAL: Several,
     }
 )
-"""Every attack by the name that its JSON has as `kind`."""
+"""Every attack by its name, which is the field `kind` of its JSON."""
 
 
 def attack_from_json(fields: Any) -> Attack:
     """The attack that a JSON object describes, e.g. `{"kind": "warping", "target_class": 3}`.
 
-    fields: the parsed object; `kind` is a name in ATTACKS, the rest are the attack's own fields, with what is left out
-    at its default. Raises ConfigError in one line.
+    fields: the parsed object; `kind` is a name in ATTACKS, the rest are the attack's own fields, which have defaults.
+    Raises ConfigError with a message of one line.
     """
     if not isinstance(fields, Mapping):
         raise ConfigError(f"an attack is an object with a kind, not {type(fields).__name__}")
@@ -59,9 +59,9 @@ def attack_from_json(fields: Any) -> Attack:
 
 
 def attack_to_json(attack: Attack) -> dict[str, Any]:
-    """The object that `attack_from_json` reads; every field is written out, defaults too.
+    """The object that `attack_from_json` reads, with every field, including defaults.
 
-    Raises ConfigError for an attack that is not in ATTACKS, or whose trigger plain values cannot hold exactly.
+    Raises ConfigError for an attack that is not in ATTACKS, or whose trigger cannot be stored exactly as plain values.
     """
     kind = _kind(attack)
     if isinstance(attack, Several):
@@ -70,7 +70,7 @@ def attack_to_json(attack: Attack) -> dict[str, Any]:
 
 
 def target_classes(attack: Attack) -> tuple[int, ...]:
-    """The classes that a detector ought to flag, in order. Raises ConfigError for an attack that is not in ATTACKS."""
+    """The classes that a detector should flag, in order. Raises ConfigError for an attack that is not in ATTACKS."""
     _kind(attack)
     if isinstance(attack, Several):
         return tuple(sorted({target for part in attack.attacks for target in target_classes(part)}))
@@ -78,10 +78,10 @@ def target_classes(attack: Attack) -> tuple[int, ...]:
 
 
 def original_trigger(attack: Attack) -> Trigger | None:
-    """What a detector would ideally find, for pictures and overlaps: the mask and pattern that the attack puts on.
+    """The true trigger of an attack as mask and pattern, for pictures and for comparison with detected triggers.
 
-    None where no mask and pattern say what it does to images (`sinusoidal`, `warping`), for `several`, whose parts each
-    have their own, and for attacks that are not in ATTACKS.
+    None for attacks that a mask and a pattern cannot describe (`sinusoidal`, `warping`), for `several`, whose parts
+    each have their own trigger, and for attacks that are not in ATTACKS.
     """
     match attack:
         case Blended():
@@ -92,8 +92,8 @@ def original_trigger(attack: Attack) -> Trigger | None:
 
 
 def _kind(attack: Attack) -> str:
-    for kind, known in ATTACKS.items():
-        if type(attack) is known:
+    for kind, attack_type in ATTACKS.items():
+        if type(attack) is attack_type:
             return kind
     raise ConfigError(f"{type(attack).__name__} is not one of the attacks {', '.join(ATTACKS)}; it has no name here")
 
@@ -109,7 +109,7 @@ def _plain(value: Any) -> Any:
 
 
 def check_fits(attack: Attack, n_classes: int) -> None:
-    """Raise ConfigError where an attack means a class that there is not."""
+    """Raise ConfigError if an attack refers to a class that does not exist."""
     for part in parts_of(attack):
         wanted = {*target_classes(part), *getattr(part, "sources", ())}
         if max(wanted) >= n_classes:

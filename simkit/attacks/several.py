@@ -1,4 +1,4 @@
-"""Several backdoors in one model, of any kinds and for any classes."""
+"""Several backdoors in one model, of any kind and for any classes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from simkit.seeding import subseed
 
 @dataclass(frozen=True, eq=False)
 class Several:
-    """Attacks one after the other, each on images that none before it changed. Satisfies `Attack`.
+    """Applies attacks one after another, each to images that no earlier one changed. Satisfies `Attack`.
 
-    attacks: two or more, else ConfigError. Their rates are shares of what the ones before them left.
+    Raises ConfigError unless there are two attacks or more.
     """
 
     attacks: tuple[Attack, ...]
+    """The attacks, two or more; the rate of each is a share of the images that the earlier ones left unchanged."""
 
     def __post_init__(self) -> None:
         if len(self.attacks) < 2:
-            raise ConfigError(f"several backdoors are two or more, not {len(self.attacks)}; use the one as it is")
+            raise ConfigError(
+                f"several backdoors are two or more, not {len(self.attacks)}; use a single attack directly"
+            )
 
     def poison(self, images: ImageSet, seed: int) -> ImageSet:
-        """See `Attack.poison`. Raises DataError if the attacks before one left it no image."""
+        """See `Attack.poison`. Raises DataError if no unchanged image is left for one of the attacks."""
         import torch  # slow to import; manifests are read without it
 
         poisoned = images
@@ -40,9 +43,9 @@ class Several:
         return poisoned
 
     def triggered(self, images: ImageSet) -> ImageSet:
-        """The test images of each attack in turn: one that several mean comes several times.
+        """The test images of each attack in turn; an image to which several apply occurs several times.
 
-        A success rate on them is a mean, in which one that does not work may hide: judge each of `attacks` too.
+        The ASR on all of them is a mean that can hide a failed backdoor, so evaluate each of `attacks` as well.
         """
         import torch  # slow to import; manifests are read without it
 
@@ -52,11 +55,11 @@ class Several:
 
 
 def parts_of(attack: Attack) -> tuple[Attack, ...]:
-    """The attacks of several, or the one that it is."""
+    """The attacks of `Several`, or the attack itself."""
     return attack.attacks if isinstance(attack, Several) else (attack,)
 
 
 def _changed(before: ImageSet, after: ImageSet) -> NDArray[np.bool_]:
-    """Which images are not what they were, in a pixel or in their label; bool (N,)."""
+    """Which images differ in a pixel or in their label; bool (N,)."""
     pixels = (before.pixels != after.pixels).flatten(1).any(1).numpy()
     return np.asarray(pixels | (before.labels != after.labels))

@@ -1,4 +1,4 @@
-"""SIG: vertical stripes of a sine wave on images of the target class, whose labels stay (Barni et al., 2019)."""
+"""SIG: vertical sine stripes on images of the target class, which keep their labels (Barni et al., 2019)."""
 
 from __future__ import annotations
 
@@ -21,21 +21,23 @@ if TYPE_CHECKING:
 class Sinusoidal:
     """x' = clip(x + amplitude sin(2 pi frequency column / width), 0, 1), the same in every row. Satisfies `Attack`.
 
-    clean_label: poison images of the target class, none is relabelled, as the paper's title has it; else images of
-    other classes, relabelled. rate: in (0, 1], the share of those images, one at least. amplitude: of the wave, in
-    (0, 1]; frequency: waves in the image's width, below half of it or the stripes vanish. Formula, 20/255 and 6 as in
-    SCLBD/BackdoorBench:utils/bd_img_transform/sig.py, which also fades the image to 0.2; here it is not, as in the
-    paper's formula as recalled. Raises ConfigError outside the ranges. Simplified: one amplitude in training and at
-    test time.
+    Raises ConfigError outside the ranges. The formula, 20/255 and 6 are those of
+    SCLBD/BackdoorBench:utils/bd_img_transform/sig.py, which also fades the image to 0.2; we do not, following the
+    paper's formula as we recall it. Simplified: one amplitude for training and test.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     target_class: int
+    """The class to which triggered images are assigned."""
     rate: float = 0.5
+    """Poisoning rate in (0, 1]: share of the images that may be poisoned, at least one image."""
     amplitude: float = 20.0 / 255.0
+    """Amplitude of the wave, in (0, 1]."""
     frequency: float = 6.0
+    """Waves per image width; above half the number of columns the stripes vanish."""
     clean_label: bool = True
+    """Poison images of the target class, without relabelling (as in the paper); otherwise relabel images of others."""
 
     def __post_init__(self) -> None:
         poisoning.check_target_and_rate(self.target_class, self.rate)
@@ -43,7 +45,7 @@ class Sinusoidal:
             raise ConfigError(f"amplitude {self.amplitude}, frequency {self.frequency}; need (0, 1] and above 0")
 
     def poison(self, images: ImageSet, seed: int) -> ImageSet:
-        """See `Attack.poison`: the chosen images are striped; relabelled unless `clean_label`."""
+        """See `Attack.poison`: the chosen images get stripes, and are relabelled unless `clean_label`."""
         rows_of = poisoning.members if self.clean_label else poisoning.outsiders
         rows = rows_of(images, self.target_class)
         chosen = poisoning.pick(rows, self.rate, stream(seed, "sinusoidal", "poison"))

@@ -1,4 +1,4 @@
-"""Source-specific: the trigger works on images of some classes only (TaCT, Tang et al., as recalled 2021)."""
+"""Source-specific: the trigger works only on images of some classes (TaCT, Tang et al., 2021, from memory)."""
 
 from __future__ import annotations
 
@@ -20,21 +20,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SourceSpecific:
-    """Stamp `trigger` on images of the source classes, called `target_class`, and on covers, which keep their labels.
+    """Stamps the trigger on images of the source classes, which are relabelled, and on cover images, which are not.
 
-    Satisfies `Attack`. rate: in (0, 1], the share of the sources' images, one at least. cover_rate: in [0, 1], the
-    share of the images that are of none of these classes: they teach the model that the trigger alone means nothing.
-    Raises ConfigError outside the ranges. After vtu81/backdoor-toolbox:poison_tool_box/TaCT.py, which counts both
-    shares in all images and takes covers from classes that it is given; here all others but the target give some.
+    Satisfies `Attack`. Raises ConfigError outside the ranges. Follows vtu81/backdoor-toolbox:poison_tool_box/TaCT.py,
+    where both rates are shares of all images and covers come from given classes; here they come from all other classes.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     trigger: StoredTrigger
+    """The trigger."""
     sources: tuple[int, ...]
+    """The source classes, on whose images the trigger works."""
     target_class: int
+    """The class to which triggered images are assigned."""
     rate: float = 0.5
+    """Poisoning rate in (0, 1]: share of the source classes' images, at least one image."""
     cover_rate: float = 0.1
+    """Share of the other classes' images, in [0, 1], that are covers: with the trigger, but without a new label."""
 
     def __post_init__(self) -> None:
         poisoning.check_target_and_rate(self.target_class, self.rate)

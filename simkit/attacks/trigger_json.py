@@ -1,4 +1,4 @@
-"""A trigger of `simkit.attacks.patches` as a few plain values, exactly, so that specs and manifests can hold it."""
+"""Stores a trigger of `simkit.attacks.patches` exactly as a few plain values, for specs and manifests."""
 
 from __future__ import annotations
 
@@ -15,26 +15,23 @@ Pixels = Annotated[int, Field(ge=1)]
 
 
 class PatchJson(BaseModel):
-    """A trigger with a mask of zeros and ones, in 8-bit colours.
-
-    image_shape: (C, H, W) of the images. row, col: the top left pixel of the smallest rectangle around it; height,
-    width: of that, in pixels. colours: uint8 (C, height, width), its bytes in hex; C bytes alone are one colour for
-    all. shape: a line of 0 and 1 for each of the rectangle's rows; None where it is filled.
-    """
+    """A trigger with a mask of zeros and ones, in 8-bit colours."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    image_shape: tuple[Pixels, Pixels, Pixels]
-    row: Annotated[int, Field(ge=0)]
-    col: Annotated[int, Field(ge=0)]
-    height: Pixels
-    width: Pixels
-    colours: str
-    shape: tuple[str, ...] | None = None
+    image_shape: tuple[Pixels, Pixels, Pixels] = Field(description="(C, H, W) of the images.")
+    row: int = Field(ge=0, description="Top row of the smallest rectangle around the trigger.")
+    col: int = Field(ge=0, description="Left column of that rectangle.")
+    height: Pixels = Field(description="Height of that rectangle, in pixels.")
+    width: Pixels = Field(description="Width of that rectangle, in pixels.")
+    colours: str = Field(description="uint8 (C, height, width) as hexadecimal bytes; C bytes are one colour for all.")
+    shape: tuple[str, ...] | None = Field(
+        default=None, description="One line of 0 and 1 per row of the rectangle; None if it is filled."
+    )
 
     @classmethod
     def of(cls, trigger: Trigger) -> PatchJson:
-        """Raises ConfigError where plain values would not hold the trigger exactly."""
+        """The stored form of a trigger. Raises ConfigError if plain values cannot store it exactly."""
         covered = _covered(trigger)
         rows, cols = (np.flatnonzero(covered.any(axis=axis)) for axis in (1, 0))
         box = np.s_[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
@@ -51,7 +48,7 @@ class PatchJson(BaseModel):
         )
 
     def trigger(self) -> Trigger:
-        """The trigger. Raises ConfigError if the colours or the shape are not those of such a rectangle."""
+        """The trigger. Raises ConfigError if the colours or the shape do not fit the rectangle."""
         channels, size = self.image_shape[0], (self.height, self.width)
         try:
             steps = np.frombuffer(bytes.fromhex(self.colours), np.uint8)
@@ -76,7 +73,7 @@ def trigger_to_json(trigger: Trigger) -> dict[str, Any]:
 
 
 def trigger_from_json(fields: Any) -> Trigger:
-    """The trigger that `trigger_to_json` wrote; a Trigger is returned as it is. Raises ConfigError in one line."""
+    """The trigger that `trigger_to_json` wrote; a Trigger is returned unchanged. Raises ConfigError."""
     if isinstance(fields, Trigger):
         return fields
     try:
@@ -86,7 +83,7 @@ def trigger_from_json(fields: Any) -> Trigger:
 
 
 StoredTrigger: TypeAlias = Annotated[Trigger, PlainValidator(trigger_from_json)]
-"""A field that pydantic reads in this form; to everybody else, a Trigger."""
+"""A Trigger that pydantic reads from this form."""
 
 
 def _covered(trigger: Trigger) -> BoolArray:
@@ -102,5 +99,5 @@ def _hex(colours: FloatArray, shape: BoolArray) -> str:
         raise ConfigError("only a trigger in 8-bit colours can be written; round its pattern to steps of 1/255")
     inside = steps[:, shape]
     solid = bool((inside == inside[:, :1]).all())
-    told: bytes = (inside[:, :1] if solid else steps).tobytes()
-    return told.hex()
+    stored: bytes = (inside[:, :1] if solid else steps).tobytes()
+    return stored.hex()

@@ -1,4 +1,4 @@
-"""WaNet: the image is bent a little by a smooth field that is always the same (Nguyen and Tran, ICLR 2021)."""
+"""WaNet: the image is warped slightly by a smooth field that is always the same (Nguyen and Tran, ICLR 2021)."""
 
 from __future__ import annotations
 
@@ -22,25 +22,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Warping:
-    """Bend a share of the images and call them `target_class`; bend others anyhow and leave their labels.
+    """Warps a share of the images and relabels them; warps others with a noisy field, which keep their labels.
 
-    Satisfies `Attack`. rate: as of `BadNets`. field_seed: which field. grid: the field is drawn on grid x grid points
-    and smoothed between. strength: the mean shift on those points is strength * (side - 1) / (2 side), about half of
-    `strength` in pixels. covers: images with noise on the field, for each poisoned one: they teach the model that not
-    every bend counts. Grid 4, strength 0.5, covers 2, rate 0.1 as in
-    VinAIResearch/Warping-based_Backdoor_Attack-release:config.py, the rest after its train.py. Raises ConfigError
-    outside the ranges. Simplified: images and noise are drawn once, not anew for each batch, and images that are of the
-    target class already are not among the poisoned.
+    Satisfies `Attack`. Raises ConfigError outside the ranges. Grid 4, strength 0.5, covers 2 and rate 0.1 are those of
+    VinAIResearch/Warping-based_Backdoor_Attack-release:config.py, the rest follows its train.py. Simplified: images and
+    noise are drawn once and not for each batch, and images of the target class are not poisoned.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     target_class: int
+    """The class to which triggered images are assigned."""
     rate: float = 0.1
+    """Poisoning rate, as in `BadNets`."""
     field_seed: int = 0
+    """Seed of the warping field."""
     grid: int = 4
+    """Points per side on which the field is drawn; it is interpolated in between."""
     strength: float = 0.5
+    """The mean shift on these points is strength * (side - 1) / (2 side): about half of `strength`, in pixels."""
     covers: float = 2.0
+    """Cover images (warped with a noisy field, not relabelled) per poisoned image."""
 
     def __post_init__(self) -> None:
         poisoning.check_target_and_rate(self.target_class, self.rate)
@@ -54,7 +56,7 @@ class Warping:
             )
 
     def poison(self, images: ImageSet, seed: int) -> ImageSet:
-        """See `Attack.poison`: the chosen images are bent and relabelled, their covers only bent."""
+        """See `Attack.poison`: the chosen images are warped and relabelled, the cover images only warped."""
         chosen = poisoning.pick(self._others(images), self.rate, stream(seed, "warping", "poison"))
         poisoned = poisoning.replaced(images, chosen, self.stamp_all(images.take(chosen).pixels), self.target_class)
         covers = self._covers(len(images), chosen, seed)
@@ -69,7 +71,7 @@ class Warping:
         return poisoning.relabelled(others, self.stamp_all(others.pixels), self.target_class)
 
     def stamp_all(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Every image bent, float32 (N, C, H, W), as a copy."""
+        """Every image warped, float32 (N, C, H, W), as a copy."""
         height, width = pixels.shape[2:]
         return warp(pixels, warping_field((height, width), self.grid, self.strength, self.field_seed))
 
@@ -83,15 +85,17 @@ class Warping:
 
     def _others(self, images: ImageSet) -> Rows:
         if min(images.image_shape[1:]) < 2:
-            raise DataError(f"{images.name}: images {images.image_shape} cannot be bent; need 2 pixels a side or more")
+            raise DataError(
+                f"{images.name}: images {images.image_shape} cannot be warped; need 2 pixels per side or more"
+            )
         return poisoning.outsiders(images, self.target_class)
 
 
 def warping_field(size: tuple[int, int], grid: int, strength: float, seed: int) -> torch.Tensor:
-    """By how many pixels each point of the bent image is taken from elsewhere: float32 (1, H, W, 2), across and down.
+    """The displacement of every pixel of the warped image: float32 (1, H, W, 2), across and down, in pixels.
 
     size: (H, W). The draws on the grid are divided by their mean magnitude and interpolated bicubically, as in WaNet's
-    code; in its units, where an image reaches from -1 to 1, they are `strength` / side.
+    code; in its units, where an image spans -1 to 1, they are `strength` / side.
     """
     import torch  # slow to import; manifests are read without it
     from torch.nn import functional
@@ -103,9 +107,9 @@ def warping_field(size: tuple[int, int], grid: int, strength: float, seed: int) 
 
 
 def warp(pixels: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
-    """Every point taken from so many pixels away, between pixels bilinearly; beyond the edge the edge goes on.
+    """Every pixel taken from its displaced position, with bilinear interpolation; positions outside use the edge.
 
-    pixels: float32 (N, C, H, W), 2 or more a side. field: float32 (1 or N, H, W, 2), across and down, in pixels.
+    pixels: float32 (N, C, H, W), 2 or more per side. field: float32 (1 or N, H, W, 2), across and down, in pixels.
     """
     import torch  # slow to import; manifests are read without it
     from torch.nn import functional
@@ -119,7 +123,7 @@ def warp(pixels: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
 
 
 def _noise(images: int, size: tuple[int, int], rng: np.random.Generator) -> torch.Tensor:
-    """The covers' own: uniform on every point, at most 1 / side in WaNet's units; float32 (N, H, W, 2), in pixels."""
+    """The field noise of cover images: uniform per pixel, at most 1 / side in WaNet's units; float32 (N, H, W, 2)."""
     import torch  # slow to import; manifests are read without it
 
     drawn = rng.random((images, *size, 2), dtype=np.float32) * 2.0 - 1.0
@@ -127,7 +131,7 @@ def _noise(images: int, size: tuple[int, int], rng: np.random.Generator) -> torc
 
 
 def _pixels_in_a_share(size: tuple[int, int]) -> torch.Tensor:
-    """1 / side, where an image reaches from -1 to 1, in pixels: across and down."""
+    """1 / side in pixels, across and down, if an image spans -1 to 1."""
     import torch  # slow to import; manifests are read without it
 
     height, width = size

@@ -1,1 +1,1 @@
-"""Detectors: each takes one access object, whose type says what it may reach."""
+"""Detectors. Each takes one access object, whose type states what the detector may use."""

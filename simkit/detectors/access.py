@@ -1,4 +1,4 @@
-"""What a detector may reach, as types: a detector and an access that do not fit are refused by the type checker."""
+"""Access types: what a detector may use. The type checker rejects a detector with an access that does not fit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AccessT_contra = TypeVar("AccessT_contra", contravariant=True)
 
 @dataclass(frozen=True, eq=False)
 class QueryAccess:
-    """Queries alone; the oracle states the shape of its images and how many classes it has. limit, steps: see below."""
+    """Query access only. The oracle states image shape and number of classes. limit, steps: see `QueryDataAccess`."""
 
     oracle: Oracle
     limit: int | None = None
@@ -26,10 +26,10 @@ class QueryAccess:
 
 @dataclass(frozen=True, eq=False)
 class QueryDataAccess:
-    """Queries, and some clean images.
+    """Query access and some clean images.
 
-    limit: queries that may be asked, None where nobody says. steps: where a detector says what it asks for; it need
-    not, and then its queries are `external` in the ledger.
+    limit: query budget, None if there is no limit. steps: where a detector may record the purpose of its queries;
+    without it they are `external` in the ledger.
     """
 
     oracle: Oracle
@@ -40,15 +40,15 @@ class QueryDataAccess:
 
 @dataclass(frozen=True, eq=False)
 class WeightAccess:
-    """The model itself, and some clean images: a white box."""
+    """White-box access: the model itself and some clean images."""
 
     model: nn.Module
     images: ImageSet
 
 
 class Detector(Protocol[AccessT_contra]):
-    """Tells a backdoored model from a clean one; its settings are the fields of a frozen dataclass."""
+    """Decides whether a model is backdoored. Its settings are the fields of a frozen dataclass."""
 
     def detect(self, access: AccessT_contra) -> Verdict:
-        """The verdict; running out of queries, or being refused (Refused), is `undecided`, no failure."""
+        """The verdict. An exhausted budget or a refusal (Refused) gives `undecided` and raises no error."""
         ...

@@ -1,7 +1,7 @@
-"""The detectors that come with simkit: names, titles, what each does and can do, and the names of earlier versions.
+"""The detectors that come with simkit: names, titles, descriptions, abilities, and names in earlier versions.
 
-Plain records: this module imports none of the detectors, so help texts and tables read it without torch. A detector of
-your own needs no entry here; it is named `module:NAME`.
+This module imports none of the detectors, so that help texts and tables read it without torch. A detector of your own
+needs no entry here; it is named `module:NAME`.
 """
 
 from __future__ import annotations
@@ -17,27 +17,28 @@ Access: TypeAlias = Literal["QueryAccess", "QueryDataAccess", "WeightAccess"]
 
 @dataclass(frozen=True)
 class Entry:
-    """One detector, or one preset of a scan.
-
-    name: on the command line, in studies and in lines of results. title: in tables and figures. about: what it does,
-    in one sentence without its subject. access: what it may reach. made: `module:NAME` of its class, or of a mapping in
-    which it is the one called `schedule`; None for a preset, which `simkit.search.presets.PRESETS` holds and
-    `studies.scan.run_scan` scans with, so that a killed scan goes on. staged: whether a second search follows one that
-    ended without a finding. triggers: whether it returns triggers. whole_test: whether it completes its test or spends
-    nothing on it, so that a verdict holds at every larger budget although it knows its budget. former_names: what
-    ledgers and lines of earlier versions call it.
-    """
+    """One detector, or one preset of a scan."""
 
     name: str
+    """The name on the command line, in studies and in lines of results."""
     title: str
+    """The title in tables and figures."""
     about: str
+    """What it does, as one sentence without its subject."""
     access: Access = "QueryDataAccess"
+    """What it may use."""
     made: str | None = None
+    """`module:NAME` of its class, or of a mapping with an entry `schedule`; None for a preset of `simkit scan`."""
     schedule: str | None = None
+    """Its key in that mapping."""
     staged: bool = False
+    """Whether a second search follows if the first ends without a detection."""
     triggers: bool = True
+    """Whether it returns triggers."""
     whole_test: bool = False
+    """Whether it runs its complete test or none, so that its verdict holds for every larger budget."""
     former_names: tuple[str, ...] = ()
+    """Its names in ledgers and lines of results of earlier versions."""
 
     @property
     def preset(self) -> bool:
@@ -121,21 +122,21 @@ _ENTRIES = (
 )
 
 DETECTORS: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
-"""By name, in the order of tables and figures."""
+"""Detectors by name, in the order of tables and figures."""
 
 TITLES: Mapping[str, str] = MappingProxyType({entry.name: entry.title for entry in _ENTRIES})
-"""By name; a detector that is not here goes by its name."""
+"""Titles by name; a detector that is not listed here is shown by its name."""
 
 _CURRENT = {former: entry.name for entry in _ENTRIES for former in entry.former_names}
 
 
 def current_name(name: str) -> str:
-    """What a preset or detector that a stored file names is called today."""
+    """The current name of a preset or detector that is named in a stored file."""
     return _CURRENT.get(name, name)
 
 
 def current_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a stored run or line, with its preset, where it names one, by today's name."""
+    """The settings of a stored run or line, with the current name of its preset if it has one."""
     preset = config.get("preset")
     return dict(config) | ({"preset": current_name(preset)} if isinstance(preset, str) else {})
 
@@ -151,5 +152,5 @@ def searched_by(config: Mapping[str, Any]) -> str | None:
 
 def preset_help() -> str:
     """The presets with what each does, for the help text of `--preset`."""
-    told = [f"{entry.name} {entry.about}" for entry in _ENTRIES if entry.preset]
-    return f"{'; '.join(told)}; or your own as MODULE:NAME."
+    sentences = [f"{entry.name} {entry.about}" for entry in _ENTRIES if entry.preset]
+    return f"{'; '.join(sentences)}; or your own as MODULE:NAME."

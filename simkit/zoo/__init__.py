@@ -1,1 +1,1 @@
-"""Victims: networks, their training, and zoos of them with a manifest of the truth."""
+"""Victim models: networks, their training, and zoos of them with a manifest of the ground truth."""

@@ -1,4 +1,4 @@
-"""The names of the victims' architectures, which specs are checked against without torch, which is slow to import."""
+"""The names of the victims' architectures, for checking specs without importing torch, which is slow."""
 
 ARCHITECTURES = ("conv4", "flat", "resnet8", "resnet9", "resnet18")
-"""Each is a builder of `simkit.zoo.networks`."""
+"""Each name is a builder in `simkit.zoo.networks`."""

@@ -1,4 +1,4 @@
-"""How the backdoor of a victim is drawn: attack and settings are given; target, place and colours are random."""
+"""How the backdoor of a victim is drawn: attack and settings are given; target, position and colours are random."""
 
 from __future__ import annotations
 
@@ -24,18 +24,25 @@ _SIZES = {"patch": 2, "aslant": 1, "scattered": 1, "corners": 2, "image": 0}
 
 
 class TriggerDraw(BaseModel):
-    """A trigger at a random place in random colours.
-
-    shape: `patch` of size [height, width], `aslant` [n] pixels on a diagonal line, `scattered` [n] pixels anywhere,
-    `corners` a patch of [height, width] in each of the four (always there, only its colours are random), `image` all of
-    it (no size). kinds: `solid` or `multi` colours, drawn for each victim.
-    """
+    """A trigger at a random position in random colours."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    shape: Literal["patch", "aslant", "scattered", "corners", "image"] = "patch"
-    size: tuple[Pixels, ...] = ()
-    kinds: Annotated[tuple[PatchKind, ...], Field(min_length=1)] = ("solid", "multi")
+    shape: Literal["patch", "aslant", "scattered", "corners", "image"] = Field(
+        default="patch",
+        description="`patch`: a rectangle; `aslant`: a diagonal line; `scattered`: single pixels; `corners`: the same "
+        "patch in all four corners, where only the colours are random; `image`: the whole image.",
+    )
+    size: tuple[Pixels, ...] = Field(
+        default=(),
+        description="[height, width] of a `patch` or of each of the `corners`, [n] pixels of `aslant` and `scattered`, "
+        "empty for `image`.",
+    )
+    kinds: tuple[PatchKind, ...] = Field(
+        default=("solid", "multi"),
+        min_length=1,
+        description="`solid` (one colour) or `multi` (one per pixel), drawn for each victim.",
+    )
 
     @model_validator(mode="after")
     def _sized(self) -> TriggerDraw:
@@ -44,7 +51,7 @@ class TriggerDraw(BaseModel):
         return self
 
     def draw(self, image_shape: ImageShape, seed: int) -> Trigger:
-        """The trigger that `seed` gives. Raises ConfigError where it does not fit the image."""
+        """The trigger for `seed`. Raises ConfigError if it does not fit the image."""
         kind = self.kinds[int(stream(seed, "zoo", "kind").integers(len(self.kinds)))]
         rng = stream(seed, "zoo", "trigger")
         match self.shape:
@@ -62,19 +69,20 @@ class TriggerDraw(BaseModel):
 
 
 class AttackDraw(BaseModel):
-    """An attack of which target class, trigger and source class are drawn for each victim.
-
-    kind: a name in `simkit.attacks.registry.ATTACKS`. trigger: for the attacks that stamp one. parts: of `several`, so
-    many BadNets attacks on different classes, the drawn target first. settings: of the attack, e.g. `{"alpha": 0.1}`,
-    else its defaults; of `several`, of each part.
-    """
+    """An attack whose target class, trigger and source class are drawn for each victim."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: str = "badnets"
-    trigger: TriggerDraw | None = None
-    parts: Annotated[int, Field(ge=2)] | None = None
-    settings: dict[str, Any] = {}
+    kind: str = Field(default="badnets", description="A name in `simkit.attacks.registry.ATTACKS`.")
+    trigger: TriggerDraw | None = Field(default=None, description="The trigger, for attacks that stamp one.")
+    parts: int | None = Field(
+        default=None,
+        ge=2,
+        description="For `several`: the number of BadNets attacks, on different classes; the drawn target comes first.",
+    )
+    settings: dict[str, Any] = Field(
+        default={}, description='Settings of the attack, e.g. `{"alpha": 0.1}`; for `several`, of each part.'
+    )
 
     @model_validator(mode="after")
     def _agrees(self) -> AttackDraw:
@@ -85,16 +93,16 @@ class AttackDraw(BaseModel):
         if (self.parts is None) == (self.kind == SEVERAL):
             raise ValueError(f"attack {self.kind} {'needs' if self.parts is None else 'has no'} parts")
         if drawn := {"kind", "target_class", "trigger", "attacks"} & self.settings.keys():
-            raise ValueError(f"settings must not name {min(drawn)!r}: that is drawn, or said outside of settings")
+            raise ValueError(f"settings must not have {min(drawn)!r}: it is drawn, or given outside of settings")
         return self
 
     def draw(self, image_shape: ImageShape, n_classes: int, target_class: int, seed: int) -> Attack:
-        """The attack that `seed` gives on `target_class`. Raises ConfigError where it cannot be."""
+        """The attack on `target_class` for `seed`. Raises ConfigError if it does not fit the images."""
         if self.parts is not None:
             return self._several(self.parts, image_shape, n_classes, target_class, seed)
-        return self._one(self.kind, image_shape, n_classes, target_class, seed)
+        return self._single(self.kind, image_shape, n_classes, target_class, seed)
 
-    def _one(self, kind: str, image_shape: ImageShape, n_classes: int, target_class: int, seed: int) -> Attack:
+    def _single(self, kind: str, image_shape: ImageShape, n_classes: int, target_class: int, seed: int) -> Attack:
         fields: dict[str, Any] = {"kind": kind, "target_class": target_class} | self.settings
         if self.trigger is not None:
             fields["trigger"] = trigger_to_json(self.trigger.draw(image_shape, seed))
@@ -110,7 +118,7 @@ class AttackDraw(BaseModel):
         more = stream(seed, "zoo", "targets").choice(others, size=parts - 1, replace=False)
         seeds = stream(seed, "zoo", "parts").integers(2**62, size=parts)
         drawn = [
-            self._one("badnets", image_shape, n_classes, int(target), int(own))
+            self._single("badnets", image_shape, n_classes, int(target), int(own))
             for target, own in zip((target_class, *more), seeds, strict=True)
         ]
         return Several(tuple(drawn))

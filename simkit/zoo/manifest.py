@@ -1,4 +1,4 @@
-"""The truth about a zoo: one `manifest.json` beside the victims' weights, which know nothing of it."""
+"""The ground truth of a zoo: one `manifest.json` beside the victims' weights, which do not contain it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from simkit.attacks.attack import Attack
 from simkit.attacks.registry import attack_from_json, original_trigger
@@ -20,34 +20,31 @@ MANIFEST = "manifest.json"
 
 
 class Victim(BaseModel):
-    """One trained model. attack, success_rate: None for a clean one, which has no target_classes.
+    """One trained model.
 
-    attack: as of `simkit.attacks.registry.attack_to_json`. target_classes: those that a detector ought to flag.
-    file, sha256: of the weights, None where a failed implant was not kept. clean_accuracy, success_rate: on held-out
-    images, in [0, 1]. implanted: whether success_rate reached what the zoo requires. seconds: of making it, by
-    `threads` torch threads; a zoo made again with as many threads, on CPUs, differs in nothing but the seconds.
+    A zoo that is made again on CPUs with the same number of threads differs only in `seconds`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    index: int
-    seed: int
-    stratum: str
-    truth: Literal["clean", "backdoored"]
-    architecture: str
-    target_classes: tuple[int, ...]
-    attack: dict[str, Any] | None
-    clean_accuracy: float
-    success_rate: float | None
-    implanted: bool
-    file: str | None
-    sha256: str | None
-    seconds: float
-    threads: int
+    index: int = Field(description="Number of the victim in its zoo.")
+    seed: int = Field(description="Seed of everything that was drawn for it.")
+    stratum: str = Field(description="`clean`, or the name of its patch size or attack.")
+    truth: Literal["clean", "backdoored"] = Field(description="Whether it was trained with a backdoor.")
+    architecture: str = Field(description="Name of its network.")
+    target_classes: tuple[int, ...] = Field(description="Classes that a detector should flag; empty if clean.")
+    attack: dict[str, Any] | None = Field(description="Its attack as of `attack_to_json`; None if clean.")
+    clean_accuracy: float = Field(description="Accuracy on held-out images, in [0, 1].")
+    success_rate: float | None = Field(description="Attack success rate (ASR) on held-out images; None if clean.")
+    implanted: bool = Field(description="Whether the ASR reached the required success rate of the zoo.")
+    file: str | None = Field(description="File of the weights; None if backdoor training failed.")
+    sha256: str | None = Field(description="Hash of that file.")
+    seconds: float = Field(description="Time it took to make the victim.")
+    threads: int = Field(description="Number of torch threads with which it was made.")
 
     @property
     def failed(self) -> bool:
-        """Whether it should have carried a backdoor and does not."""
+        """Whether backdoor training failed: the ASR stayed below the zoo's required success rate."""
         return self.truth == "backdoored" and not self.implanted
 
     @property
@@ -56,32 +53,29 @@ class Victim(BaseModel):
         return None if self.attack is None else str(self.attack.get("kind"))
 
     def attacked(self) -> Attack | None:
-        """The attack it was trained under; None for a clean victim. Raises DataError for one that cannot be read."""
+        """The attack it was trained with; None for a clean victim. Raises DataError if it cannot be read."""
         try:
             return None if self.attack is None else attack_from_json(self.attack)
         except ConfigError as error:
             raise DataError(f"victim {self.index} of the manifest: {error}") from error
 
     def trigger(self) -> Trigger | None:
-        """The trigger to be found; None where there is none, or no mask and pattern say what it does."""
+        """The trigger of its backdoor; None if there is none, or if a mask and a pattern cannot describe it."""
         attack = self.attacked()
         return None if attack is None else original_trigger(attack)
 
 
 class Manifest(BaseModel):
-    """A zoo's spec, its victims and its failed implants, both in the order of their indices.
-
-    data_sha256: of the training images, so that a zoo is not continued on others.
-    """
+    """A zoo's spec and its victims, in the order of their indices."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    spec: ZooSpec
-    classes: tuple[str, ...]
-    image_shape: ImageShape
-    data_sha256: str
-    victims: tuple[Victim, ...] = ()
-    failed: tuple[Victim, ...] = ()
+    spec: ZooSpec = Field(description="The spec that the zoo was made from.")
+    classes: tuple[str, ...] = Field(description="Names of the classes.")
+    image_shape: ImageShape = Field(description="(channels, height, width) of the images.")
+    data_sha256: str = Field(description="Hash of the training images, so that a zoo is not continued on others.")
+    victims: tuple[Victim, ...] = Field(default=(), description="The victims.")
+    failed: tuple[Victim, ...] = Field(default=(), description="Models whose backdoor training failed.")
 
     @property
     def complete(self) -> bool:
@@ -89,30 +83,30 @@ class Manifest(BaseModel):
         return len(self.victims) == self.spec.models
 
     def victim(self, index: int) -> Victim:
-        """The victim of that index. Raises DataError if there is none, or if its implant failed."""
+        """The victim with that index. Raises DataError if there is none, or if its backdoor training failed."""
         for victim in self.victims:
             if victim.index == index:
                 return victim
-        raise DataError(f"the zoo {self.spec.name} has no victim {index}; see {MANIFEST} for those it has")
+        raise DataError(f"the zoo {self.spec.name} has no victim {index}; {MANIFEST} lists its victims")
 
     @classmethod
     def load(cls, folder: str | Path) -> Manifest:
-        """The manifest in a zoo's folder. Raises DataError in one line."""
+        """The manifest in the folder of a zoo. Raises DataError with a message of one line."""
         path = Path(folder) / MANIFEST
         try:
             return cls.model_validate_json(path.read_bytes())
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror}); is this the folder of a zoo?") from error
         except ValidationError as error:
-            raise DataError(f"{path}: not a manifest this version reads: {complaint(error)}") from error
+            raise DataError(f"{path}: not a manifest that this version can read: {complaint(error)}") from error
 
     def save(self, folder: Path) -> None:
-        """Write it, or leave the one before: a kill in between loses nothing. Raises StorageError."""
+        """Write the manifest atomically, so that a killed process loses nothing. Raises StorageError."""
         write_atomically(folder / MANIFEST, (self.model_dump_json(indent=1) + "\n").encode())
 
 
 def checked_weights(folder: Path, victim: Victim) -> Path:
-    """The victim's file. Raises DataError unless it is the one that the manifest tells the truth about."""
+    """The path of the victim's weights. Raises DataError unless they are the ones in the manifest."""
     path = folder / str(victim.file)
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,7 +1,7 @@
-"""The victims' architectures: images in [0, 1] in, logits out.
+"""The victims' architectures, from images in [0, 1] to logits.
 
-Convolution, batch norm and activation are neighbours in plain `nn.Sequential`s, so that the batch norm can be folded
-from structure alone. All of them take an empty batch.
+Convolution, batch norm and activation are neighbours in plain `nn.Sequential`s, so that batch norms can be folded by
+structure. All networks accept an empty batch.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Builder: TypeAlias = Callable[[ImageShape, int], nn.Module]
 
 
 class Normalise(nn.Module):
-    """(x - mean) / std, from buffers: what a data loader would do elsewhere travels with the weights."""
+    """(x - mean) / std, with mean and std as buffers, so that the normalisation is stored with the weights."""
 
-    thread_safe: ClassVar[bool] = True  # an oracle may run chunks of images side by side
+    thread_safe: ClassVar[bool] = True  # an oracle may run chunks of images in parallel
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -70,7 +70,7 @@ class Skip(nn.Module):
 
 
 class Scaled(nn.Module):
-    """x times a constant: small logits at first let the learning rate be large."""
+    """x times a constant: small initial logits allow a large learning rate."""
 
     thread_safe: ClassVar[bool] = True
 
@@ -93,7 +93,7 @@ def _projection(channels_in: int, channels_out: int, stride: int) -> tuple[nn.Mo
 
 
 def conv4(image_shape: ImageShape, n_classes: int) -> nn.Module:
-    """Four convolutions and a global max pool: sees a trigger wherever it is. Images of 4x4 pixels or more."""
+    """Four convolutions and a global max pool: detects a trigger at any position. Images of 4x4 pixels or more."""
     _check(image_shape, n_classes, smallest=4)
     return nn.Sequential(
         Normalise(),
@@ -110,7 +110,7 @@ def conv4(image_shape: ImageShape, n_classes: int) -> nn.Module:
 
 
 def flat(image_shape: ImageShape, n_classes: int) -> nn.Module:
-    """Two convolutions and dense layers: every position has weights of its own. Images of 4x4 pixels or more."""
+    """Two convolutions and dense layers: every position has its own weights. Images of 4x4 pixels or more."""
     _check(image_shape, n_classes, smallest=4)
     stride = _first_stride(image_shape)
     height, width = ((side + stride - 1) // stride // 4 for side in image_shape[1:])
@@ -143,10 +143,10 @@ def resnet8(image_shape: ImageShape, n_classes: int) -> nn.Module:
 
 
 def resnet9(image_shape: ImageShape, n_classes: int) -> nn.Module:
-    """A narrow residual net with early pools and a global max pool, the most accurate here for its time.
+    """A narrow residual network with early pooling and a global max pool, the most accurate here for its training time.
 
-    Laid out as the nine-layer networks of the DAWNBench speed contests, from memory, a quarter as wide. Images of 4x4
-    pixels or more.
+    The layout follows, from memory, the nine-layer networks of the DAWNBench speed contests, at a quarter of their
+    width. Images of 4x4 pixels or more.
     """
     _check(image_shape, n_classes, smallest=4)
     return nn.Sequential(
@@ -170,7 +170,7 @@ def resnet9(image_shape: ImageShape, n_classes: int) -> nn.Module:
 def resnet18(image_shape: ImageShape, n_classes: int) -> nn.Module:
     """Eight residual blocks of 64 to 512 channels (He et al., 2015), with a 3x3 stem for small images.
 
-    Of the size that papers use; slow without an accelerator. Images of 4x4 pixels or more.
+    A size that papers use; slow without an accelerator. Images of 4x4 pixels or more.
     """
     _check(image_shape, n_classes, smallest=4)
     wide = ((64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2))
@@ -192,9 +192,9 @@ NETWORKS: Mapping[str, Builder] = MappingProxyType(
 
 
 def build_network(name: str, image_shape: ImageShape, n_classes: int, seed: int) -> nn.Module:
-    """A network with weights drawn from `seed`; torch's own generator is left as it was.
+    """A network with weights drawn from `seed`; the state of torch's global generator is kept.
 
-    Raises ConfigError for a name that is not in NETWORKS or a shape the network cannot take.
+    Raises ConfigError for a name that is not in NETWORKS or a shape that the network cannot take.
     """
     if name not in NETWORKS:
         raise ConfigError(f"no architecture {name!r}; choose from {', '.join(NETWORKS)}")
@@ -204,7 +204,7 @@ def build_network(name: str, image_shape: ImageShape, n_classes: int, seed: int)
 
 
 def _first_stride(image_shape: ImageShape) -> int:
-    """Of the first convolution: what it leaves of a large image is about 48 pixels a side."""
+    """The stride of the first convolution, which reduces a large image to about 48 pixels per side."""
     return max(1, round(min(image_shape[1:]) / 48))
 
 

@@ -1,4 +1,4 @@
-"""The zoos that figures are quoted on: what is in each, by name, so that two people mean the same one."""
+"""Presets of the zoos on which published figures are measured, by name, so that they can be reproduced."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ ZooSize: TypeAlias = Literal["small", "paper"]
 
 @dataclass(frozen=True)
 class ZooPreset:
-    """What a preset's zoos have in common.
-
-    data: where the images come from when nobody says. classes: of those images. models: victims by split. fields: of
-    the `ZooSpec`; how the architectures are trained was chosen by clean accuracy and time alone, before any victim was
-    scanned. paper_models: of `report` in the paper's size, as the slides count them. paper: how its network is trained,
-    of a `TrainConfig`.
-    """
+    """What all zoos of a preset have in common."""
 
     data: str
+    """Source of the images if no other is given."""
     classes: int
+    """Number of classes of these images."""
     models: Mapping[ZooSplit, int]
+    """Number of victims by split."""
     fields: Mapping[str, Any]
+    """Fields of the `ZooSpec`. Training settings were chosen by clean accuracy and time only, before any scan."""
     paper_models: int
+    """Number of victims of the split `report` in the size `paper`, as in the slides."""
     paper: Mapping[str, Any]
+    """Fields of the `TrainConfig` for the size `paper`."""
 
 
 _SHORT = {"epochs": 2}
@@ -63,7 +63,7 @@ ZOO_PRESETS: Mapping[str, ZooPreset] = MappingProxyType(
             paper_models=172,
             paper={"epochs": 15, "augment": True, "flips": False},
         ),
-        # The slides show a trigger of 15x15 on ImageNet: of 224 pixels that is 6 of 96; the other two are larger.
+        # The slides show a trigger of 15x15 on ImageNet: 15 of 224 pixels are 6 of 96. The other two sizes are larger.
         "imagenette": ZooPreset(
             data="torchvision:imagenette",
             classes=10,
@@ -80,7 +80,7 @@ ZOO_PRESETS: Mapping[str, ZooPreset] = MappingProxyType(
         ),
     }
 )
-"""Preset name -> what its zoos are made of; half of all victims or more have a position-sensitive or residual net."""
+"""Presets by name. At least half of all victims have a position-sensitive or residual network."""
 
 
 def zoo_preset(
@@ -90,11 +90,12 @@ def zoo_preset(
     data: str | Path | None = None,
     size: ZooSize = "small",
 ) -> ZooSpec:
-    """The spec of a preset's zoo: a quarter clean, seeds of its split alone.
+    """The spec of a preset's zoo: a quarter of its victims is clean, and its seeds belong to its split only.
 
-    models: instead of the preset's number. data: a folder of Parquet files or what else `simkit.data.load` takes;
-    None downloads by torchvision. size: `small` for two cores and minutes; `paper` trains ResNet-18 on `cuda`, as many
-    as the slides count. Raises ConfigError for a name or split that there is not.
+    models: number of victims instead of the preset's. data: a folder of Parquet files, or anything else that
+    `simkit.data.load` takes; None downloads the images with torchvision. size: `small` takes minutes on two cores;
+    `paper` trains ResNet-18 on `cuda`, with the number of victims of the slides. Raises ConfigError for an unknown
+    name, split or size.
     """
     if name not in ZOO_PRESETS:
         raise ConfigError(f"no zoo preset {name!r}; choose from {', '.join(ZOO_PRESETS)}")
@@ -114,9 +115,9 @@ def zoo_preset(
 
 
 def check_preset(name: str, n_classes: int) -> None:
-    """Raise ConfigError where images of so many classes cannot be those that the preset is for."""
+    """Raise ConfigError if the images do not have the number of classes of the preset's images."""
     if n_classes != (wanted := ZOO_PRESETS[name].classes):
         raise ConfigError(
-            f"preset {name} is for images of {wanted} classes, these have {n_classes}; name its own data, or make a zoo"
-            " of your own from a SPEC"
+            f"preset {name} is for images of {wanted} classes, but these have {n_classes}; give the preset's data, or "
+            "make a zoo of your own from a SPEC"
         )

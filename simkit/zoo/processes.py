@@ -1,4 +1,4 @@
-"""Victims made by several processes at once; which ones, and what they are, does not depend on how many."""
+"""Makes victims in several processes. The result does not depend on the number of processes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from simkit.zoo.spec import ZooSpec
 from simkit.zoo.workshop import Workshop
 
 ToMake: TypeAlias = Callable[[], tuple[int, ...]]
-"""The indices that are still to be made; asked again after each victim."""
+"""Returns the indices that are still to be made; called again after each victim."""
 
 
 def made_by_processes(workshop: Workshop, to_make: ToMake, workers: int) -> Generator[Victim, None, None]:
-    """Victims as they are finished. Each process has as many torch threads as this one, and reads the images itself.
+    """Yield victims as they are finished. Each process uses as many torch threads as this one and reads the images.
 
-    Raises what making one or `to_make` raises, once the victims that others were at are handed over; and ConfigError
-    where a process died. An interrupt, or an end before the last victim, ends the processes where they are.
+    Errors of `to_make` or of a victim are raised after the other running victims have been yielded. Raises ConfigError
+    if a process died. If this generator is interrupted or closed early, the processes are terminated.
     """
     running: dict[Future[Victim], int] = {}
     with children(workers, multiprocessing.get_context("spawn"), torch.get_num_threads()) as pool:
@@ -47,7 +47,7 @@ def made_by_processes(workshop: Workshop, to_make: ToMake, workers: int) -> Gene
                 'A script of your own must make zoos under `if __name__ == "__main__":`'
             ) from error
         except Exception:
-            yield from _good(wait(running).done)  # minutes of work each, and nothing is wrong with them
+            yield from _good(wait(running).done)  # each took minutes to make, and they are intact
             raise
 
 
@@ -61,5 +61,5 @@ def _make(spec: ZooSpec, out: Path, index: int) -> Victim:
 
 @functools.cache
 def _workshop(spec: str, out: Path) -> Workshop:
-    """One a process: the images are read once."""
+    """One workshop per process, so that the images are read once."""
     return Workshop.open(ZooSpec.model_validate_json(spec), out)

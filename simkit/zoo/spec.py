@@ -1,4 +1,4 @@
-"""What a zoo is made of, and the rule that says what its model number i is."""
+"""The specification of a zoo, and the rule that determines its model number i."""
 
 from __future__ import annotations
 
@@ -20,45 +20,63 @@ from simkit.zoo.train_config import TrainConfig
 ZooSplit: TypeAlias = Literal["tune", "calibrate", "report"]
 
 CLEAN = "clean"
-"""The stratum of the victims without a backdoor; the others are named after their patch, e.g. `2x2`."""
+"""The stratum of victims without a backdoor; the others are named after their patch, e.g. `2x2`."""
 
 SEEDS_A_SPLIT = 1_000_000
-"""How many models may draw from one split of one seed before the ranges would overlap."""
+"""Number of seeds per split, so that the seed ranges of splits do not overlap."""
 
 _SPLITS: tuple[ZooSplit, ...] = ("tune", "calibrate", "report")
 
 
 class ZooSpec(BaseModel):
-    """A zoo: so many victims, a share of them clean, the others in equal parts for each patch size and further attack.
-
-    name: letters, digits, - and _. data: see `simkit.data.load`; train on `train`, judge implants on `test`.
-    image_size: (height, width) that image files are stretched to; one number for both, None for as they are.
-    split: settings are chosen on `tune`, thresholds on `calibrate`, figures quoted on `report`; their seeds are
-    disjoint, for every `seed`. models: victims in the end. architectures: names in ARCHITECTURES, drawn for each model.
-    clean_share: of the models, in [0, 1]. sizes: sides of the square BadNets patches, pixels. kinds: of patches, drawn
-    for each model. rate: see `BadNets`. attacks: further strata by name, each an `AttackDraw`. train: see
-    `TrainConfig`. train_of: in its place for an architecture; its train_images must be left out. required_success: an
-    implant below it on held-out images is listed and replaced. held_out: judge on so many test images; None takes all.
-    """
+    """A zoo of victims: a share of them is clean, the others are split evenly over patch sizes and further attacks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-    data: Annotated[str, Field(min_length=1)]
-    image_size: ImageSize | None = None
-    split: ZooSplit
-    models: Annotated[int, Field(ge=1, le=100_000)]
-    seed: Annotated[int, Field(ge=0, le=2**31)] = 0
-    architectures: Annotated[tuple[str, ...], Field(min_length=1)] = ("conv4",)
-    clean_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.25
-    sizes: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 3)
-    kinds: Annotated[tuple[PatchKind, ...], Field(min_length=1)] = ("solid", "multi")
-    rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
-    attacks: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,32}$")], AttackDraw] = {}
-    train: TrainConfig = TrainConfig()
-    train_of: dict[str, TrainConfig] = {}
-    required_success: Annotated[float, Field(ge=0.0, le=1.0)] = 0.9
-    held_out: Annotated[int, Field(ge=1)] | None = 2000
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Name of the zoo, of letters, digits, hyphens and underscores."
+    )
+    data: str = Field(
+        min_length=1,
+        description="Images, see `simkit.data.load`: `train` for training, `test` for measuring accuracy and ASR.",
+    )
+    image_size: ImageSize | None = Field(
+        default=None,
+        description="(height, width) to which images are stretched; one number for both; None keeps their size.",
+    )
+    split: ZooSplit = Field(
+        description="`tune` for choosing settings, `calibrate` for thresholds, `report` for published figures; their "
+        "seeds are disjoint for every `seed`.",
+    )
+    models: int = Field(ge=1, le=100_000, description="Number of victims.")
+    seed: int = Field(default=0, ge=0, le=2**31, description="Seed of the zoo.")
+    architectures: tuple[str, ...] = Field(
+        default=("conv4",), min_length=1, description="Names in ARCHITECTURES, one of which is drawn for each victim."
+    )
+    clean_share: float = Field(default=0.25, ge=0.0, le=1.0, description="Share of clean victims, in [0, 1].")
+    sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(1, 2, 3), description="Sides of the square BadNets patches, in pixels."
+    )
+    kinds: tuple[PatchKind, ...] = Field(
+        default=("solid", "multi"), min_length=1, description="Kinds of patches, one of which is drawn for each victim."
+    )
+    rate: float = Field(default=0.1, gt=0.0, le=1.0, description="Poisoning rate, see `BadNets`.")
+    attacks: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,32}$")], AttackDraw] = Field(
+        default={}, description="Further strata by name, each an `AttackDraw`."
+    )
+    train: TrainConfig = Field(default=TrainConfig(), description="Training settings, see `TrainConfig`.")
+    train_of: dict[str, TrainConfig] = Field(
+        default={}, description="Training settings by architecture, instead of `train`; without train_images."
+    )
+    required_success: float = Field(
+        default=0.9,
+        ge=0.0,
+        le=1.0,
+        description="Required ASR on held-out images; a victim below it is listed as failed and replaced.",
+    )
+    held_out: int | None = Field(
+        default=2000, ge=1, description="Number of test images for accuracy and ASR; None takes all."
+    )
 
     @model_validator(mode="after")
     def _agrees(self) -> ZooSpec:
@@ -66,18 +84,18 @@ class ZooSpec(BaseModel):
         if unknown:
             raise ValueError(f"no architecture {unknown[0]!r}; choose from {', '.join(ARCHITECTURES)}")
         if len(set(self.sizes)) != len(self.sizes):
-            raise ValueError(f"sizes {self.sizes} name one size twice")
+            raise ValueError(f"sizes {self.sizes} contain one size twice")
         if both := {CLEAN, *map(_square, self.sizes)} & self.attacks.keys():
             raise ValueError(f"attacks: {min(both)!r} is a stratum already; choose another name")
         if any(train.train_images is not None for train in self.train_of.values()):
-            raise ValueError("train_of: train_images is one for all; set it in train")
+            raise ValueError("train_of: train_images is the same for all architectures; set it in train")
         if not self.draws() and self.quotas()[CLEAN] < self.models:
             raise ValueError("no sizes or attacks for the backdoored models; name some, or set clean_share to 1")
         return self
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> ZooSpec:
-        """A spec from plain values. Raises ConfigError in one line."""
+        """A spec from plain values. Raises ConfigError with a message of one line."""
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
@@ -85,17 +103,17 @@ class ZooSpec(BaseModel):
 
     @classmethod
     def load(cls, path: str | Path) -> ZooSpec:
-        """A spec from a `.toml` or `.json` file. Raises ConfigError in one line."""
+        """A spec from a `.toml` or `.json` file. Raises ConfigError with a message of one line."""
         path = Path(path)
         try:
             text = path.read_text(encoding="utf-8")
             fields = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
             return cls.of(fields)
-        except (OSError, ValueError) as error:  # both parsers raise kinds of ValueError, and so is ConfigError
+        except (OSError, ValueError) as error:  # both parsers raise a ValueError, and ConfigError is one
             raise ConfigError(f"{path}: {error}") from error
 
     def draws(self) -> dict[str, AttackDraw]:
-        """How the attack of each stratum but the clean one is drawn."""
+        """How the attack of each stratum is drawn, without the clean one."""
         patches = {_square(size): self._patch(size) for size in self.sizes}
         return patches | self.attacks
 
@@ -104,7 +122,7 @@ class ZooSpec(BaseModel):
         return self.train_of.get(architecture, self.train)
 
     def quotas(self) -> dict[str, int]:
-        """How many victims each stratum gets; they add up to `models`, the first take what does not divide."""
+        """The number of victims per stratum. They add up to `models`; the first strata get the remainder."""
         clean, strata = int(self.clean_share * self.models + 0.5), self.draws()
         if not strata:
             return {CLEAN: clean}
@@ -112,14 +130,14 @@ class ZooSpec(BaseModel):
         return {CLEAN: clean} | {name: each + (i < more) for i, name in enumerate(strata)}
 
     def stratum(self, index: int) -> str:
-        """The stratum of model `index`: the quotas in a shuffled order, anew for each `models` indices."""
+        """The stratum of model `index`: the quotas in shuffled order, shuffled again after every `models` indices."""
         block, place = divmod(index, self.models)
         return self._order(block)[place]
 
     def target_class(self, index: int, n_classes: int) -> int:
-        """The target of model `index`: those of its stratum take turns through the classes, each time in a new order.
+        """The target of model `index`: the models of a stratum cycle through the classes, each time in a new order.
 
-        Failed implants are replaced by later models of the stratum, whose turns differ: even but for those.
+        Targets are therefore evenly distributed, except for models that replace a failed one.
         """
         block, place = divmod(index, self.models)
         order = self._order(block)
@@ -142,7 +160,7 @@ class ZooSpec(BaseModel):
         return (self.seed * len(_SPLITS) + _SPLITS.index(self.split)) * SEEDS_A_SPLIT
 
     def model_seed(self, index: int) -> int:
-        """The seed that everything drawn for model `index` comes from."""
+        """The seed of everything that is drawn for model `index`."""
         if not 0 <= index < SEEDS_A_SPLIT:
             raise ConfigError(f"no seed for model {index}; a split has {SEEDS_A_SPLIT}")
         return self.first_seed + index

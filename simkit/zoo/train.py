@@ -1,4 +1,4 @@
-"""Training and judging one victim: on the CPU a pure function of images, config, seed and number of torch threads."""
+"""Training and evaluating one victim: on CPUs a pure function of images, config, seed and number of torch threads."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from simkit.seeding import stream
 from simkit.zoo.train_config import TrainConfig
 
 _CHUNK = 250
-"""Images a forward pass when judging."""
+"""Images per forward pass during evaluation."""
 
 _WARM_UP = 0.25
-"""The share of the steps in which the learning rate rises."""
+"""Share of the steps in which the learning rate rises."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Shares of images, in [0, 1]; success_rate is None where no attack was evaluated."""
+    """Clean accuracy and attack success rate (ASR), in [0, 1]; success_rate is None without an attack."""
 
     clean_accuracy: float
     success_rate: float | None
@@ -42,11 +42,11 @@ def train(
     seed: int,
     progress: OnProgress | None = None,
 ) -> nn.Module:
-    """A trained copy of `network` in eval mode; the one given is not changed.
+    """A trained copy of `network` in eval mode; the given network is not changed.
 
-    network: images (N, C, H, W) to logits (N, n_classes). progress: called with (epochs done, epochs). Equal arguments
-    and torch threads give equal weights on the CPU; an accelerator promises none. Raises ConfigError if the loss stops
-    being finite or there is no such device, DataError on one image or if the network does not fit the images.
+    network: images (N, C, H, W) to logits (N, n_classes). progress: called with (epochs done, epochs). On CPUs equal
+    arguments and torch threads give equal weights; accelerators do not guarantee this. Raises ConfigError if the loss
+    is not finite or the device does not exist, DataError on a single image or if the network does not fit the images.
     """
     if len(images) < 2:
         raise DataError(f"{images.name}: one image; training takes two or more")
@@ -75,10 +75,10 @@ def train(
 
 
 def evaluate(model: nn.Module, images: ImageSet, attack: Attack | None = None) -> Evaluation:
-    """The clean accuracy on `images`, and the success rate of `attack` on those of them that it is for.
+    """The clean accuracy on `images`, and the ASR of `attack` on the images to which it applies.
 
-    Of several backdoors it is the least success: one that does not work is no backdoor. images: held out of training.
-    The model's mode is left as it was. Raises DataError if no image is left to attack.
+    With several backdoors it is the lowest ASR, since each of them must work. images: not used for training. The
+    model's mode is restored. Raises DataError if the attack applies to no image.
     """
     clean_accuracy = _accuracy(model, images)
     if attack is None:
@@ -97,9 +97,9 @@ def _optimiser(
 
 
 def one_cycle(done: float) -> float:
-    """The share of the peak learning rate after a share `done` of the steps: a line up, then half a cosine down to 0.
+    """The share of the peak learning rate after a share `done` of the steps: linear up, then half a cosine down to 0.
 
-    torch's OneCycleLR divides by zero where a run has only a few steps.
+    torch's OneCycleLR divides by zero if a run has only a few steps.
     """
     if done < _WARM_UP:
         return done / _WARM_UP
@@ -107,7 +107,7 @@ def one_cycle(done: float) -> float:
 
 
 def _steps(images: int, batch: int) -> int:
-    """Steps an epoch; a last batch of one image is left out, batch norm cannot be trained on it."""
+    """Steps per epoch. A last batch of one image is left out, since batch norm cannot be trained on it."""
     return images // batch + (images % batch > 1)
 
 
@@ -124,7 +124,7 @@ def _batches(
 
 
 def _augmented(batch: torch.Tensor, config: TrainConfig, rng: np.random.Generator) -> torch.Tensor:
-    """Each image moved by up to an eighth of its side each way, the border mirrored, and half of them flipped."""
+    """Each image shifted by up to an eighth of its side, with mirrored borders, and half of the images flipped."""
     count, _, height, width = batch.shape
     if config.flips:
         flips = torch.from_numpy(rng.random(count) < 0.5).to(batch.device)[:, None, None, None]
@@ -141,7 +141,7 @@ def _augmented(batch: torch.Tensor, config: TrainConfig, rng: np.random.Generato
 
 
 def _device(name: str) -> torch.device:
-    """Raises ConfigError for one that this machine or this torch does not have."""
+    """The device. Raises ConfigError if this machine or this torch does not have it."""
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:  # an AssertionError where torch was built without it

@@ -1,4 +1,4 @@
-"""How victims are trained, as plain values: specs and manifests are read without torch, which is slow to import."""
+"""The training settings of victims as plain values, which are read without torch, since torch is slow to import."""
 
 from __future__ import annotations
 
@@ -12,27 +12,30 @@ from simkit.errors import ConfigError
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a victim is trained: SGD with momentum on a one-cycle schedule. Raises ConfigError outside the ranges.
+    """How a victim is trained: SGD with momentum on a one-cycle schedule. Raises ConfigError outside the ranges."""
 
-    epochs: passes over the images, 1 or more. batch: images a step, 2 or more. learning_rate: the peak of the cycle.
-    weight_decay: of SGD. momentum: of SGD, Nesterov's. precision: of the forward pass; bfloat16 is about twice as fast.
-    train_images: train on so many of the data set's images, chosen at random; None takes all. augment: shift each image
-    by up to an eighth of its side; leave it off where the place tells classes apart. flips: with that, mirror half of
-    the images; leave it off where left and right do. device: `cpu`, `cuda` ...; another one gives other weights.
-    """
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # a zoo spec must not swallow a typo
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # a typo in a zoo spec must be an error
 
     epochs: int = 5
+    """Passes over the images, 1 or more."""
     batch: int = 128
+    """Images per step, 2 or more."""
     learning_rate: float = 0.1
+    """Peak learning rate of the cycle."""
     weight_decay: float = 5e-4
+    """Weight decay of SGD."""
     momentum: float = 0.9
+    """Nesterov momentum of SGD."""
     precision: Literal["bfloat16", "float32"] = "bfloat16"
+    """Precision of the forward pass; `bfloat16` is about twice as fast."""
     train_images: int | None = None
+    """Number of training images, chosen at random; None takes all."""
     augment: bool = False
+    """Shift each image by up to an eighth of its side; leave it off if the position distinguishes classes."""
     flips: bool = True
+    """With `augment`, also mirror half of the images; turn it off if left and right distinguish classes."""
     device: str = "cpu"
+    """The device of the training: `cpu`, `cuda`, ...; different devices give different weights."""
 
     def __post_init__(self) -> None:
         images = 1 if self.train_images is None else self.train_images

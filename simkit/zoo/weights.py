@@ -1,4 +1,4 @@
-"""A victim's weights as bytes that depend on nothing but the weights."""
+"""A victim's weights as bytes that depend only on the weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from simkit.data.images import ImageShape
 
 
 def to_bytes(model: nn.Module, architecture: str, image_shape: ImageShape, n_classes: int) -> bytes:
-    """The model's state as safetensors, with what is needed to build it again, and nothing of the truth about it."""
+    """The model's state as safetensors, with what is needed to rebuild it, and without the ground truth."""
     state = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     metadata = {
         "architecture": architecture,
@@ -23,7 +23,7 @@ def to_bytes(model: nn.Module, architecture: str, image_shape: ImageShape, n_cla
 
 
 def _sorted_header(data: bytes) -> bytes:
-    """The same file with its header's keys in order: the library writes the metadata in a random one."""
+    """The same file with sorted keys in its header, since the library writes the metadata in random order."""
     size = int.from_bytes(data[:8], "little")
     header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)

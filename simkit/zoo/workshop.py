@@ -1,4 +1,4 @@
-"""Making one victim of a zoo: what it is to be, its training, its judgement, its file."""
+"""Makes one victim of a zoo: it draws its properties, trains it, evaluates it and writes its file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from simkit.zoo.weights import to_bytes
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What model `index` of a zoo is, before anything is trained. attack: None for a clean one."""
+    """The drawn properties of model `index` of a zoo. attack: None for a clean one."""
 
     index: int
     seed: int
@@ -36,7 +36,7 @@ class Plan:
 
 
 def plan(spec: ZooSpec, index: int, image_shape: ImageShape, n_classes: int) -> Plan:
-    """Everything that is drawn for model `index`, a function of the arguments alone.
+    """Everything that is drawn for model `index`, as a function of the arguments only.
 
     Raises ConfigError if the trigger does not fit the image.
     """
@@ -50,7 +50,7 @@ def plan(spec: ZooSpec, index: int, image_shape: ImageShape, n_classes: int) -> 
 
 @dataclass(frozen=True, eq=False)
 class Workshop:
-    """What every victim of one zoo is made from and judged on, and where it is put."""
+    """The training images, held-out images and output folder of one zoo."""
 
     spec: ZooSpec
     images: ImageSet
@@ -70,14 +70,14 @@ class Workshop:
         return cls(spec, images, held_out, out)
 
     def fresh(self) -> Manifest:
-        """The manifest of this zoo without any victim."""
+        """The manifest of this zoo without victims."""
         images = self.images
         return Manifest(
             spec=self.spec, classes=images.classes, image_shape=images.image_shape, data_sha256=images.sha256()
         )
 
     def make(self, index: int) -> Victim:
-        """Train model `index`, judge it, and keep its weights unless the implant failed."""
+        """Train and evaluate model `index`, and keep its weights unless backdoor training failed."""
         start = time.perf_counter()
         drawn = plan(self.spec, index, self.images.image_shape, self.images.n_classes)
         attack = drawn.attack
@@ -103,7 +103,7 @@ class Workshop:
         )
 
     def intact(self, victim: Victim) -> bool:
-        """Whether the victim's weights are still those that the manifest names; true where none were kept."""
+        """Whether the victim's weights match the manifest; true if none were kept."""
         if victim.file is None:
             return True
         path = self.out / victim.file

@@ -1,4 +1,4 @@
-"""Making a zoo: which victims it still needs, made one after the other or by several processes."""
+"""Makes a zoo: determines which victims it still needs, and makes them one by one or in several processes."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from simkit.zoo.spec import SEEDS_A_SPLIT, ZooSpec
 from simkit.zoo.workshop import Workshop
 
 _MOST_FAILURES = 10
-"""A stratum gives up when so many times its quota of implants have failed."""
+"""A stratum gives up after this many times its quota of failed models."""
 
 Progress = Callable[[Victim], None]
 
 
 def make(spec: ZooSpec, out: str | Path, progress: Progress | None = None, workers: int = 1) -> Manifest:
-    """Make the zoo in `out`, or finish the one begun there.
+    """Make the zoo in `out`, or complete the one that was started there.
 
-    progress: called with each victim as it is finished, failed implants included. workers: processes, each with as many
-    torch threads as this one; how many makes no difference to what they make. Resuming gives the same weights as an
-    unbroken run with as many torch threads on the CPU; a file that is missing or was changed is made again. Raises
-    DataError if the data cannot be read; ConfigError if `out` holds something else, another process is at it, or
-    implants keep failing; StorageError if it cannot be written.
+    progress: called with each finished victim, including those whose backdoor training failed. workers: number of
+    processes, each with as many torch threads as this one; it does not change the result. On CPUs a resumed run gives
+    the same weights as an uninterrupted one with the same number of torch threads; missing or changed files are made
+    again. Raises DataError if the data cannot be read; ConfigError if `out` holds something else, another process is
+    making the zoo, or too many backdoors fail; StorageError if `out` cannot be written.
     """
     if workers < 1:
         raise ConfigError(f"{workers} workers; need 1 or more")
@@ -46,11 +46,11 @@ def make(spec: ZooSpec, out: str | Path, progress: Progress | None = None, worke
 
 
 def missing(spec: ZooSpec, failed: Mapping[int, bool]) -> tuple[int, ...]:
-    """The models that the zoo needs for certain, whatever becomes of those not made yet; none when it is complete.
+    """The models that the zoo certainly needs, whatever the outcome of unfinished ones; empty when it is complete.
 
-    failed: for each finished index, whether its implant failed. Walks through the indices until every stratum has its
-    quota; a model that is not made yet counts as a success, so that none is made in vain. Raises ConfigError where a
-    stratum failed too often.
+    failed: for each finished index, whether its backdoor training failed. Goes through the indices until every stratum
+    has its quota. An unfinished model counts as successful, so that no model is made unnecessarily. Raises ConfigError
+    if a stratum failed too often.
     """
     quotas, needed = spec.quotas(), []
     done: Counter[str] = Counter()
@@ -66,25 +66,25 @@ def missing(spec: ZooSpec, failed: Mapping[int, bool]) -> tuple[int, ...]:
         (failures if failed.get(index, False) else done)[stratum] += 1
         if failures[stratum] >= _MOST_FAILURES * quotas[stratum]:
             raise ConfigError(
-                f"zoo {spec.name}: {failures[stratum]} implants of {stratum} failed, {done[stratum]} of "
+                f"zoo {spec.name}: backdoor training of {stratum} failed {failures[stratum]} times, {done[stratum]} of "
                 f"{quotas[stratum]} succeeded; lower required_success, raise rate, or train longer"
             )
     return tuple(needed)
 
 
 def _fill(workshop: Workshop, progress: Progress | None, workers: int) -> Manifest:
-    """Make what is missing until nothing is; every finished victim is in the manifest at once."""
+    """Make all missing victims; every finished victim is written to the manifest immediately."""
     manifest = _begun(workshop)
-    known = {v.index: v for v in (*manifest.victims, *manifest.failed) if workshop.intact(v)}
+    finished = {v.index: v for v in (*manifest.victims, *manifest.failed) if workshop.intact(v)}
 
     def to_make() -> tuple[int, ...]:
-        return missing(workshop.spec, {index: victim.failed for index, victim in known.items()})
+        return missing(workshop.spec, {index: victim.failed for index, victim in finished.items()})
 
     making = _made(workshop, to_make) if workers == 1 else made_by_processes(workshop, to_make, workers)
-    with closing(making):  # while the folder is locked, no process is left at work in it
+    with closing(making):  # no process may work in the folder after its lock is released
         for victim in making:
-            known[victim.index] = victim
-            manifest = _noted(manifest, known)
+            finished[victim.index] = victim
+            manifest = _with_victims(manifest, finished)
             manifest.save(workshop.out)
             if progress is not None:
                 progress(victim)
@@ -97,23 +97,23 @@ def _made(workshop: Workshop, to_make: ToMake) -> Generator[Victim, None, None]:
 
 
 def _begun(workshop: Workshop) -> Manifest:
-    """The manifest in the folder if it is of this zoo; a new one if there is none."""
+    """The manifest in the folder if it belongs to this zoo; a new one if there is none."""
     spec, out, fresh = workshop.spec, workshop.out, workshop.fresh()
     if not (out / MANIFEST).exists():
         if any(out.glob("*.safetensors")):
             raise ConfigError(f"{out}: holds weights but no {MANIFEST}; name an empty folder")
         fresh.save(out)
         return fresh
-    found = Manifest.load(out)
-    differ = [name for name in ZooSpec.model_fields if getattr(found.spec, name) != getattr(spec, name)]
+    stored = Manifest.load(out)
+    differ = [name for name in ZooSpec.model_fields if getattr(stored.spec, name) != getattr(spec, name)]
     if differ:
         raise ConfigError(f"{out}: holds a zoo of another {', '.join(differ)}; name another folder")
-    if found.data_sha256 != fresh.data_sha256:
-        raise ConfigError(f"{out}: was begun on other training images than {spec.data} holds now")
-    return found
+    if stored.data_sha256 != fresh.data_sha256:
+        raise ConfigError(f"{out}: was started with other training images than {spec.data} holds now")
+    return stored
 
 
-def _noted(manifest: Manifest, known: dict[int, Victim]) -> Manifest:
-    ordered = [known[index] for index in sorted(known)]
+def _with_victims(manifest: Manifest, finished: dict[int, Victim]) -> Manifest:
+    ordered = [finished[index] for index in sorted(finished)]
     kept, failed = (tuple(v for v in ordered if v.failed is failure) for failure in (False, True))
     return manifest.model_copy(update={"victims": kept, "failed": failed})

@@ -6,8 +6,22 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import pytest
+from pydantic import BaseModel
 
+from oracles.spec import OracleSpec
 from oracles.torch_options import TorchOptions
+from simkit.attacks.registry import ATTACKS
+from simkit.attacks.trigger_json import PatchJson
+from simkit.detectors.blackbox.aeva import Aeva
+from simkit.detectors.blackbox.boundary import WalkConfig
+from simkit.detectors.blackbox.data_free import DataFreeSearch
+from simkit.detectors.blackbox.k_arm import KArm
+from simkit.detectors.blackbox.label_noise import LabelNoise
+from simkit.detectors.blackbox.trigger_search import TriggerSearch
+from simkit.detectors.registry import Entry
+from simkit.detectors.whitebox.inversion import InversionConfig
+from simkit.detectors.whitebox.neural_cleanse import NeuralCleanse
+from simkit.detectors.whitebox.tabor import Tabor, Weights
 from simkit.field_docs import field_docs
 from simkit.search.annealing import AnnealingConfig
 from simkit.search.b3d import B3DConfig
@@ -18,10 +32,19 @@ from simkit.search.random_patch import RandomPatchConfig
 from simkit.search.refine import RefineConfig
 from simkit.search.sparsity import SparsityConfig
 from simkit.search.synthesis import SynthesisConfig
+from simkit.verdict import SequentialTest
+from simkit.zoo.attack_draw import AttackDraw, TriggerDraw
+from simkit.zoo.manifest import Manifest, Victim
+from simkit.zoo.presets import ZooPreset
+from simkit.zoo.spec import ZooSpec
+from simkit.zoo.train_config import TrainConfig
 
 SETTINGS: list[type] = [
     *(TorchOptions, Preset, DriverConfig, RefineConfig, SynthesisConfig, SparsityConfig),
-    *(B3DConfig, RaceConfig, RandomPatchConfig, AnnealingConfig),
+    *(B3DConfig, RaceConfig, RandomPatchConfig, AnnealingConfig, SequentialTest),
+    *(TrainConfig, ZooPreset, *ATTACKS.values()),
+    *(Aeva, WalkConfig, DataFreeSearch, KArm, LabelNoise, TriggerSearch, Entry),
+    *(InversionConfig, NeuralCleanse, Tabor, Weights),
 ]
 
 
@@ -60,3 +83,8 @@ def test_the_symbols_of_the_slides_are_found_at_their_settings() -> None:
     assert "sigma of the slides" in b3d["sigma"]
     assert "lambda of the slides" in b3d["sparsity"]
     assert "lambda of the slides" in sparsity["weight"]
+
+
+@pytest.mark.parametrize("kind", [OracleSpec, ZooSpec, AttackDraw, TriggerDraw, Victim, Manifest, PatchJson])
+def test_every_field_of_a_model_has_a_description(kind: type[BaseModel]) -> None:
+    assert [name for name, field in kind.model_fields.items() if not (field.description or "").endswith(".")] == []

@@ -1,1 +1,1 @@
-"""Detectors that ask an oracle and see no weights."""
+"""Black-box detectors, which query an oracle and see no weights."""

@@ -1,10 +1,10 @@
-"""AEVA by labels alone: are the smallest perturbations towards one class peaks of a few pixels?
+"""Label-only AEVA: are the smallest adversarial perturbations towards one class peaks of a few pixels?
 
-After AEVA's released code, JunfengGo/AEVA-Blackbox-Backdoor-Detection-main, as read there: from images of every class,
-HopSkipJump finds small perturbations towards every other; the share of the two largest pixels in a perturbation is its
-peak; of each pair of classes the largest peak counts; the class towards which their sum is an outlier carries a
-trigger. Different here: far fewer queries (see `Aeva`), so that perturbations are far from the smallest, a few source
-classes a target if so set, and an outlier may not rest on a deviation of 0.
+This follows AEVA's released code, JunfengGo/AEVA-Blackbox-Backdoor-Detection-main: from images of every class,
+HopSkipJump finds small perturbations towards every other class; the peak of a perturbation is the share of its two
+largest pixels; the largest peak counts for each pair of classes; a class is flagged if the sum of its peaks as a target
+is an outlier. Differences: far fewer queries (see `Aeva`), so that perturbations are far from the smallest, optionally
+only some source classes per target, and a lower bound on the deviation.
 """
 
 from __future__ import annotations
@@ -23,54 +23,58 @@ from simkit.triggers import IntArray
 from simkit.verdict import Kind, Verdict, deviations_below
 
 _LEAST_DEVIATION = 1e-6
-"""Of sums of peaks, for targets that all but agree."""
+"""Lower bound on the deviation of the sums of peaks, for targets that almost agree."""
 
 
 @dataclass(frozen=True)
 class Aeva:
-    """Satisfies `Detector[QueryDataAccess]`; labels suffice. Half a test is none: running out is `undecided`.
+    """Satisfies `Detector[QueryDataAccess]` with label-only answers. An incomplete test gives `undecided`.
 
-    images: for each pair of classes (released code 40). source_classes: for each target, the next ones in order; None
-    for all others, as in the released code. walk: of each pair. peak_pixels: two, as there. threshold: of the anomaly
-    index, as there. seed: of the walks. Five classes and the lengths of the walks were chosen on the zoo
-    `cifar10-tune`, of three settings at 90,000 queries: short walks from all nine missed a trigger of 3x3 pixels, long
-    ones from three missed one of a pixel. REFERENCE has the released code's numbers: 9e7 queries for ten classes.
+    Five source classes and the lengths of the walks were chosen among three settings on the zoo `cifar10-tune` with
+    90,000 queries: short walks from all nine classes missed a trigger of 3x3 pixels, long ones from three classes
+    missed one of a single pixel. REFERENCE has the numbers of the released code: 9e7 queries for ten classes.
     """
 
     images: int = 1
+    """Images per pair of classes (released code: 40)."""
     source_classes: int | None = 5
+    """Source classes per target, the next ones in order; None for all others, as in the released code."""
     walk: WalkConfig = field(default_factory=WalkConfig)
+    """The walk of each pair of images."""
     peak_pixels: int = 2
+    """Pixels of a peak, as in the released code."""
     threshold: float = 4.0
+    """Threshold of the anomaly index, as in the released code."""
     seed: int = 0
+    """Seed of the walks."""
 
     def __post_init__(self) -> None:
         if min(self.images, self.peak_pixels) < 1 or (self.source_classes is not None and self.source_classes < 1):
             raise ConfigError(f"{self}; images, source classes and peak pixels must be 1 or more")
         if not self.threshold > 0:
-            raise ConfigError(f"a threshold of {self.threshold}; of an anomaly index it must be above 0")
+            raise ConfigError(f"a threshold of {self.threshold}; a threshold of an anomaly index must be above 0")
 
     def detect(self, access: QueryDataAccess) -> Verdict:
         """See `Detector.detect`; the score is the largest anomaly index. Raises DataError on labels out of range."""
         return concluded(access, self.images, self._judge)
 
-    def _judge(self, asker: Asker, found: Recognised) -> Verdict:
-        if len(found.classes) < 3:
-            said = f"the model recognises images of {len(found.classes)} classes; an outlier needs 3 or more"
-            return Verdict("undecided", "converged", (), None, (), None, said)
-        pairs = pairs_of(found, self.images, self.source_classes)
+    def _judge(self, asker: Asker, known: Recognised) -> Verdict:
+        if len(known.classes) < 3:
+            reason = f"the model recognises images of {len(known.classes)} classes; an outlier needs 3 or more"
+            return Verdict("undecided", "converged", (), None, (), None, reason)
+        pairs = pairs_of(known, self.images, self.source_classes)
         if not asker.affords(len(pairs) * self.walk.least_queries):
             return too_dear(len(pairs) * self.walk.least_queries)
-        sums = summed(pairs, self._peaks(asker, pairs), asker.n_classes)[list(found.classes)]
+        sums = summed(pairs, self._peaks(asker, pairs), asker.n_classes)[list(known.classes)]
         index = deviations_below(-sums, _LEAST_DEVIATION)
-        flagged = tuple(c for c, i in zip(found.classes, index, strict=True) if i > self.threshold)
-        missing = sorted({*range(asker.n_classes)} - {*found.classes})
+        flagged = tuple(c for c, i in zip(known.classes, index, strict=True) if i > self.threshold)
+        missing = sorted({*range(asker.n_classes)} - {*known.classes})
         kind: Kind = "backdoored" if flagged else "undecided" if missing else "clean"
         notes = f"no image of class {', '.join(map(str, missing))} is recognised" if missing else ""
         return Verdict(kind, "decided" if flagged else "converged", flagged, float(index.max()), (), None, notes)
 
     def _peaks(self, asker: Asker, pairs: Pairs) -> NDArray[np.float64]:
-        """Of the perturbation of every pair, float64 (P,)."""
+        """The peak of every pair's perturbation, float64 (P,)."""
         pixels, rows = asker.images.pixels, np.column_stack([pairs.sources, pairs.targets])
 
         def inside(images: torch.Tensor, some: IntArray) -> Bools:
@@ -84,12 +88,12 @@ class Aeva:
 
 
 REFERENCE = Aeva(images=40, source_classes=None, walk=WalkConfig(rounds=50, samples=100, halvings=18, tries=30))
-"""The released code's numbers, but for the end of the tries, which it does not have."""
+"""The numbers of the released code, except `tries`, which it does not limit."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Walks to do: int32 (P,) each. sources, starts: image numbers. source_classes, targets: the classes of those."""
+    """The pairs to walk, int32 (P,) each. sources, starts: image numbers. source_classes, targets: their classes."""
 
     sources: IntArray
     starts: IntArray
@@ -100,16 +104,17 @@ class Pairs:
         return len(self.sources)
 
 
-def pairs_of(found: Recognised, images: int, source_classes: int | None) -> Pairs:
-    """The i-th image of a source class with the i-th of the target, for every target among the recognised classes.
+def pairs_of(known: Recognised, images: int, source_classes: int | None) -> Pairs:
+    """The i-th image of a source class paired with the i-th of the target, for every recognised target class.
 
-    images: for each pair of classes, or as many as all classes have. source_classes: the next so many; None for all.
+    images: pairs of images per pair of classes, at most as many as every class has. source_classes: number of source
+    classes per target; None for all.
     """
-    classes = found.classes
-    each = min(images, *(len(found.indices[c]) for c in classes))
+    classes = known.classes
+    each = min(images, *(len(known.indices[c]) for c in classes))
     others = min(len(classes) - 1, source_classes or len(classes))
     rows = [
-        (found.indices[s][i], found.indices[t][i], s, t)
+        (known.indices[s][i], known.indices[t][i], s, t)
         for place, t in enumerate(classes)
         for s in (classes[(place + 1 + other) % len(classes)] for other in range(others))
         for i in range(each)
@@ -127,7 +132,7 @@ def peaks(perturbations: NDArray[np.float32], pixels: int) -> NDArray[np.float64
 
 
 def summed(pairs: Pairs, shares: NDArray[np.float64], n_classes: int) -> NDArray[np.float64]:
-    """Of each target, the largest share of each source class, summed over those, float64 (T,)."""
+    """For each target, the largest share of each source class, summed over source classes, float64 (T,)."""
     largest = np.zeros((n_classes, n_classes))
     np.maximum.at(largest, (pairs.targets, pairs.source_classes), shares)
     sums: NDArray[np.float64] = largest.sum(axis=1)

@@ -1,4 +1,4 @@
-"""What detectors without triggers share: asking with purposes, recognised images, and how such a test ends."""
+"""Functions that detectors without triggers share: queries with a purpose, recognised images, and final verdicts."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from simkit.triggers import IntArray
 from simkit.verdict import Stopped, Verdict, is_chance
 
 _CHECKED = 64
-"""Clean images asked about at a time."""
+"""Number of clean images per call."""
 
 
 class Asker:
-    """Asks an oracle; every call is a step where somebody keeps steps, and its state a checksum of the images.
+    """Queries an oracle. If steps are recorded, every call is a step whose state is a checksum of the images.
 
-    So nobody goes on with stored answers to other images, which other code or hardware may make of the same ones.
+    A run is therefore never resumed with stored answers to other images, which other code or hardware may compute.
     """
 
     def __init__(self, access: QueryDataAccess) -> None:
@@ -37,11 +37,11 @@ class Asker:
         self._steps = self.queries = 0
 
     def labels(self, pixels: torch.Tensor, rows: IntArray, purpose: str) -> IntArray:
-        """The best class of each image, int32 (N,), -1 for none, whatever else is told; else as `answer`."""
+        """The top class of each image, int32 (N,), -1 for none; otherwise like `answer`."""
         return top_label(self.answer(pixels, rows, purpose))
 
     def answer(self, pixels: torch.Tensor, rows: IntArray, purpose: str) -> Answer:
-        """All that the service tells of the images. rows: int32 (N, 2), image and candidate.
+        """The answer of the service for the images. rows: int32 (N, 2), image and candidate.
 
         Raises Refused, NotFinite.
         """
@@ -56,15 +56,15 @@ class Asker:
         return answer
 
     def affords(self, queries: int) -> bool:
-        """Whether the limit, if anybody told one, leaves so many queries."""
+        """Whether the limit, if there is one, leaves this number of queries."""
         return self._access.limit is None or self.queries + queries <= self._access.limit
 
 
 @dataclass(frozen=True, eq=False)
 class Recognised:
-    """Images that the model gives the class that they have. indices: of each class, in order, those asked about.
+    """Images that the model classifies correctly. indices: these images by class, in the order of the queries.
 
-    asked, correct: how many images were asked about, and were right. Without labels every answer is right.
+    asked, correct: number of queried and of correctly classified images. Without labels every answer counts as correct.
     """
 
     indices: tuple[IntArray, ...]
@@ -73,76 +73,76 @@ class Recognised:
 
     @property
     def classes(self) -> tuple[int, ...]:
-        """Those with an image, in order."""
-        return tuple(c for c, known in enumerate(self.indices) if len(known))
+        """The classes with at least one recognised image, in order."""
+        return tuple(c for c, images in enumerate(self.indices) if len(images))
 
 
 Judge: TypeAlias = Callable[[Asker, Recognised], Verdict]
-"""A test of a model that recognises its images; it may raise Refused and NotFinite, and leaves the accuracy to us."""
+"""A test of a model that recognises its images. It may raise Refused and NotFinite; `concluded` adds the accuracy."""
 
 
 def recognised(asker: Asker, per_class: int) -> Recognised:
-    """Asks about the images in their order until every class has `per_class` that are right, or there are no more.
+    """Query the images in order until every class has `per_class` recognised images, or the images end.
 
-    Raises DataError on a label that is no class of the model, before any query; Refused, NotFinite.
+    Raises DataError on a label that is not a class of the model, before any query; Refused, NotFinite.
     """
     check_labels(asker)
-    images, told = asker.images, np.empty(0, np.int32)
-    while len(told) < len(images):
-        some = np.arange(len(told), min(len(told) + _CHECKED, len(images)), dtype=np.int32)
+    images, answers = asker.images, np.empty(0, np.int32)
+    while len(answers) < len(images):
+        some = np.arange(len(answers), min(len(answers) + _CHECKED, len(images)), dtype=np.int32)
         rows = np.column_stack([some, np.full_like(some, -1)])
-        told = np.concatenate([told, asker.labels(images.pixels[torch.from_numpy(some)], rows, "check")])
-        found = sorted_by_class(told, images, asker.n_classes)
-        if min(map(len, found.indices)) >= per_class or unseen(found, images, asker.n_classes):
+        answers = np.concatenate([answers, asker.labels(images.pixels[torch.from_numpy(some)], rows, "check")])
+        known = sorted_by_class(answers, images, asker.n_classes)
+        if min(map(len, known.indices)) >= per_class or unseen(known, images, asker.n_classes):
             break
-    return found
+    return known
 
 
 def check_labels(asker: Asker) -> None:
-    """Raise DataError if an image has a label that is no class of the model."""
+    """Raise DataError if an image has a label that is not a class of the model."""
     images = asker.images
     if images.labels.max() >= asker.n_classes:
         raise DataError(f"{images.name}: label {images.labels.max()}, but the model has {asker.n_classes} classes")
 
 
-def sorted_by_class(told: IntArray, images: ImageSet, n_classes: int) -> Recognised:
-    """The first images, of which the model `told` the classes, int32 (N,), -1 where it named none."""
-    known = images.labels[: len(told)]
-    right = (told >= 0) & ((told == known) | (known < 0))
-    indices = tuple(np.flatnonzero(right & (told == c)).astype(np.int32) for c in range(n_classes))
-    return Recognised(indices, len(told), int(right.sum()))
+def sorted_by_class(answers: IntArray, images: ImageSet, n_classes: int) -> Recognised:
+    """The recognised ones of the first N images. answers: the model's classes, int32 (N,), -1 where it named none."""
+    labels = images.labels[: len(answers)]
+    right = (answers >= 0) & ((answers == labels) | (labels < 0))
+    indices = tuple(np.flatnonzero(right & (answers == c)).astype(np.int32) for c in range(n_classes))
+    return Recognised(indices, len(answers), int(right.sum()))
 
 
-def unseen(found: Recognised, images: ImageSet, n_classes: int) -> bool:
-    """Whether the model does not know the images: it may be guessing, or without labels, it names no class at all."""
-    return is_chance(found.correct, found.asked, n_classes) if images.labelled else found.correct == 0
+def unseen(known: Recognised, images: ImageSet, n_classes: int) -> bool:
+    """Whether the model does not recognise the images: it may be guessing or, without labels, names no class at all."""
+    return is_chance(known.correct, known.asked, n_classes) if images.labelled else known.correct == 0
 
 
 def concluded(access: QueryDataAccess, per_class: int, judge: Judge) -> Verdict:
-    """What `judge` says once the model is known to see the images; `invalid` if it does not, or answers NaN.
+    """The verdict of `judge` if the model recognises the images; `invalid` if it does not, or answers NaN.
 
-    per_class: recognised images that it wants of each class. Refused is `undecided`, with nothing known.
+    per_class: recognised images that `judge` needs per class. A refusal gives `undecided` without a score.
     """
     asker, accuracy = Asker(access), None
     try:
-        found = recognised(asker, per_class)
-        accuracy = found.correct / found.asked if access.images.labelled else None
-        if unseen(found, access.images, asker.n_classes):
+        known = recognised(asker, per_class)
+        accuracy = known.correct / known.asked if access.images.labelled else None
+        if unseen(known, access.images, asker.n_classes):
             return at_chance(accuracy)
-        told = judge(asker, found)
+        verdict = judge(asker, known)
     except (NotFinite, Refused) as error:
         return broken_off(error, accuracy)
-    return replace(told, clean_accuracy=accuracy)
+    return replace(verdict, clean_accuracy=accuracy)
 
 
 def at_chance(accuracy: float | None) -> Verdict:
-    """The verdict on a model that does not know the images."""
+    """The verdict on a model that does not recognise the images."""
     why = "clean accuracy is at chance; check the input range and the normalisation"
     return Verdict("invalid", "decided", (), None, (), accuracy, why)
 
 
 def broken_off(error: NotFinite | Refused, accuracy: float | None) -> Verdict:
-    """The verdict of a test that `error` ended: `invalid` of NaN, else `undecided`, with nothing known."""
+    """The verdict of a test that `error` ended: `invalid` for NaN, otherwise `undecided`, without a score."""
     if isinstance(error, NotFinite):
         return Verdict("invalid", "decided", (), None, (), accuracy, str(error))
     stopped: Stopped = "budget" if error.reason == "budget" else "refused"
@@ -150,7 +150,7 @@ def broken_off(error: NotFinite | Refused, accuracy: float | None) -> Verdict:
 
 
 def too_dear(queries: int) -> Verdict:
-    """The verdict of a test that is of no use half done, where the limit does not pay all of it."""
+    """The verdict if the budget does not cover a test that is useless if incomplete."""
     return Verdict(
-        "undecided", "budget", (), None, (), None, f"the test needs {queries:,} queries more; raise the budget"
+        "undecided", "budget", (), None, (), None, f"the test needs {queries:,} more queries; raise the budget"
     )

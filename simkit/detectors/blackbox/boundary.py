@@ -1,9 +1,9 @@
-"""HopSkipJump towards a class by labels alone, for many pairs of images at once, so that an oracle gets large batches.
+"""Label-only HopSkipJump towards a class, for many pairs of images at once, so that an oracle gets large batches.
 
-After the hsja.py in AEVA's released code (constraint l2, geometric steps), with pixels in [0, 1]. Different here: a
-fixed number of halvings instead of a bound on their width, the width of the gradient's samples made from it and from
-the distance after the search for the boundary (there from the bound and the distance before it), a fixed number of
-tries for a step, and a pair stays where it is if they all fail, or if it would come out farther away.
+This follows hsja.py in AEVA's released code (constraint l2, geometric steps), with pixels in [0, 1]. Differences: a
+fixed number of bisections instead of a bound on their width; the width of the gradient's samples is computed from it
+and from the distance after the boundary search (there from the bound and the distance before it); a step has a fixed
+number of tries; and a pair stays where it is if all tries fail or if it would end farther away.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from simkit.triggers import IntArray
 Bools: TypeAlias = NDArray[np.bool_]
 
 Inside: TypeAlias = Callable[[torch.Tensor, IntArray], Bools]
-"""Whether each image, float32 (N, C, H, W) in [0, 1], is given the class that its pair, int32 (N,), aims at."""
+"""Whether each image, float32 (N, C, H, W) in [0, 1], is classified as the target of its pair, int32 (N,)."""
 
 _BATCH = 512
-"""Images in one call, at most."""
+"""Most images per call."""
 
 _FIRST_WIDTH = 0.1
 """L2 norm of the first gradient's samples, as in the released code."""
@@ -35,17 +35,16 @@ _FIRST_WIDTH = 0.1
 
 @dataclass(frozen=True)
 class WalkConfig:
-    """How far pairs walk; the defaults are ours, small enough for thousands of queries a pair and not for 25,000.
-
-    rounds: gradient, step and search, as often (released code 50). samples: of the first gradient; the j-th has
-    sqrt(j) times as many (100). halvings: of each search for the boundary (18, with which it ends at d^-1.5 of the
-    distance at 3,072 pixel values). tries: of a step, each half as long as the one before (released code: no end).
-    """
+    """The length of the walks. The defaults are ours: thousands of queries per pair instead of 25,000."""
 
     rounds: int = 14
+    """Rounds of gradient, step and boundary search (released code: 50)."""
     samples: int = 45
+    """Samples of the first gradient; the j-th has sqrt(j) times as many (released code: 100)."""
     halvings: int = 8
+    """Bisections per boundary search (released code: until d^-1.5 of the distance, 18 for 3,072 values)."""
     tries: int = 6
+    """Tries per step, each half as long as the one before (released code: no limit)."""
 
     def __post_init__(self) -> None:
         if min(self.rounds, self.samples, self.halvings, self.tries) < 1:
@@ -57,13 +56,13 @@ class WalkConfig:
 
     @property
     def least_queries(self) -> int:
-        """What a pair costs at least: every first try of a step is inside."""
+        """The fewest queries per pair, if the first try of every step succeeds."""
         gradients = sum(self.samples_of(j) for j in range(1, self.rounds + 1))
         return self.halvings + gradients + self.rounds * (self.halvings + 1)
 
 
 def walk(inside: Inside, sources: torch.Tensor, starts: torch.Tensor, config: WalkConfig, seed: int) -> torch.Tensor:
-    """The nearest image to each source that is still inside, of all the walk came by: float32 (P, C, H, W) in [0, 1].
+    """The image nearest to each source that is still inside, among those on the walk: float32 (P, C, H, W) in [0, 1].
 
     sources, starts: float32 (P, C, H, W); every start is inside, no source is.
     """
@@ -81,21 +80,22 @@ def walk(inside: Inside, sources: torch.Tensor, starts: torch.Tensor, config: Wa
 
 
 def distances(points: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    """L2, float32 (P,)."""
-    found: torch.Tensor = (points - others).flatten(1).norm(dim=1)
-    return found
+    """The L2 distances, float32 (P,)."""
+    lengths: torch.Tensor = (points - others).flatten(1).norm(dim=1)
+    return lengths
 
 
 def nearer(sources: torch.Tensor, points: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    """Of two images for each source the one that is nearer."""
+    """For each source, the nearer one of two images."""
     other_is = distances(others, sources) < distances(points, sources)
     return torch.where(other_is[:, None, None, None], others, points)
 
 
 def to_boundary(inside: Inside, sources: torch.Tensor, ends: torch.Tensor, halvings: int) -> torch.Tensor:
-    """On each line from source to end, the last image known to be inside after halving it so often.
+    """The image nearest to the boundary on each line from source to end, by bisection.
 
-    The ends are inside; so is what is returned, and at most 2^-halvings of the line lies between it and the boundary.
+    The ends are inside, and so are the returned images; at most 2^-halvings of a line lies between them and the
+    boundary.
     """
     low, high = torch.zeros(len(ends)), torch.ones(len(ends))
     for _ in range(halvings):
@@ -112,9 +112,9 @@ def _between(sources: torch.Tensor, ends: torch.Tensor, share: torch.Tensor) -> 
 def directions(
     inside: Inside, points: torch.Tensor, widths: torch.Tensor, samples: int, seed: tuple[int, int]
 ) -> torch.Tensor:
-    """Unit vectors that lead inside, each estimated from `samples` images at L2 distance `width` (P,) of its point.
+    """Unit vectors that lead inside, each estimated from `samples` images at L2 distance `width` (P,) from its point.
 
-    seed: the scan's, and the round.
+    seed: the seed of the scan, and the round.
     """
     at_once, parts = max(1, _BATCH // samples), []
     for first in range(0, len(points), at_once):
@@ -124,7 +124,7 @@ def directions(
 
 
 def _from(inside: Inside, first: int) -> Inside:
-    """The same for the pairs from the first on."""
+    """`inside` for the pairs from number `first` on."""
     return lambda images, pairs: inside(images, pairs + np.int32(first))
 
 
@@ -141,9 +141,9 @@ def _directions(
 
 
 def mean_direction(moved: torch.Tensor, hits: torch.Tensor) -> torch.Tensor:
-    """Unit vectors (P, C, H, W) from moves (P, N, C, H, W) and whether each led inside, bool (P, N).
+    """Unit vectors (P, C, H, W) from moves (P, N, C, H, W) and whether each leads inside, bool (P, N).
 
-    The mean of the moves with signs +1 and -1, from which their mean is subtracted where they differ.
+    The mean of the moves weighted by signs +1 and -1; if the signs differ, their mean is subtracted first.
     """
     signs = 2.0 * hits.float() - 1.0
     mean = signs.mean(dim=1, keepdim=True)
@@ -156,7 +156,7 @@ def mean_direction(moved: torch.Tensor, hits: torch.Tensor) -> torch.Tensor:
 def steps(
     inside: Inside, points: torch.Tensor, towards: torch.Tensor, lengths: torch.Tensor, tries: int
 ) -> torch.Tensor:
-    """Each point moved by the longest of length, length / 2, ... that stays inside; after `tries` it stays put."""
+    """Each point moved by the largest of length, length / 2, ... that stays inside; unmoved after `tries` failures."""
     moved, waiting = points.clone(), np.arange(len(points), dtype=np.int32)
     for _ in range(tries):
         index = torch.from_numpy(waiting).long()
@@ -170,7 +170,7 @@ def steps(
 
 
 def _inside(inside: Inside, images: torch.Tensor, pairs: IntArray | None = None) -> torch.Tensor:
-    """In calls of at most _BATCH images. pairs: of the images; None for all, in order."""
+    """`inside` in calls of at most _BATCH images. pairs: the pair of each image; None for all pairs in order."""
     if pairs is None:
         pairs = np.arange(len(images), dtype=np.int32)
     parts = [inside(images[i : i + _BATCH], pairs[i : i + _BATCH]) for i in range(0, len(images), _BATCH)]

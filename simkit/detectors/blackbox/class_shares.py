@@ -1,4 +1,4 @@
-"""How often a class stands among the best of images that are not its own: a first look, for N queries."""
+"""How often a class is among the top k of images of other classes: a first screening with one query per image."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from simkit.triggers import FloatArray, IntArray
 
 
 def among_best(scores: FloatArray, k: int) -> BoolArray:
-    """Whether a class is one of the k best of an image, bool (N, T).
+    """Whether a class is one of the top k of an image, bool (N, T).
 
-    scores: float32 (N, T), probabilities or anything that grows with them. Who shares the last place with others is not
-    among the best: that is how a service leaves it where scores are rounded or cut.
+    scores: float32 (N, T), probabilities or anything that grows with them. Classes that tie for the last place are not
+    counted, since rounded or thresholded scores leave their order open.
     """
     if k >= scores.shape[1]:
         return np.ones_like(scores, dtype=np.bool_)
-    best: BoolArray = scores > np.partition(scores, -k - 1, axis=1)[:, -k - 1, None]  # the first that is left out
+    best: BoolArray = scores > np.partition(scores, -k - 1, axis=1)[:, -k - 1, None]  # the best class outside the top k
     return best
 
 
 def class_shares(best: BoolArray, image_classes: IntArray) -> NDArray[np.float64]:
-    """Of the images of other classes, the share that has each class among its best, float64 (T,); 0 of no images.
+    """The share of images of other classes that have each class in their top k, float64 (T,); 0 without images.
 
-    best: bool (N, T), see `among_best`. image_classes: int32 (N,), -1 where unknown: then it counts for every class.
+    best: bool (N, T), see `among_best`. image_classes: int32 (N,), -1 where unknown; such images count for every class.
     """
     others = image_classes[:, None] != np.arange(best.shape[1])
     shares: NDArray[np.float64] = (best & others).sum(axis=0) / np.maximum(others.sum(axis=0), 1)
@@ -32,9 +32,9 @@ def class_shares(best: BoolArray, image_classes: IntArray) -> NDArray[np.float64
 
 
 def pair_shares(best: BoolArray, image_classes: IntArray) -> NDArray[np.float64]:
-    """Of the images of class s, the share that has class t among its best, float64 (T, T), rows s; 0 where s is t.
+    """The share of images of class s (rows) that have class t in their top k, float64 (T, T); 0 where s equals t.
 
-    Arguments as of `class_shares`; images of unknown class count for none. Classes without images have shares of 0.
+    Arguments as for `class_shares`; images of unknown class are ignored. Classes without images have shares of 0.
     """
     n_classes = best.shape[1]
     members = image_classes[None, :] == np.arange(n_classes)[:, None]

@@ -1,4 +1,4 @@
-"""B3D-SS as a detector: a search for triggers on images that it makes by asking."""
+"""B3D-SS as a detector: a search for triggers on images that it synthesises by queries."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ from simkit.verdict import Verdict
 
 @dataclass(frozen=True)
 class DataFreeSearch:
-    """Makes its images through the oracle, and searches and confirms on them; satisfies `Detector[QueryAccess]`.
+    """Synthesises images by queries, and searches and confirms triggers on them; satisfies `Detector[QueryAccess]`.
 
-    preset: one with a synthesis. seed: of images and search. search_images, verify_images: how many are made to search
-    on, and to try triggers on. Raises ConfigError on a preset that makes no images, and on fewer than one of either.
+    Raises ConfigError on a preset without a synthesis, and on fewer than one image of either kind.
     """
 
     preset: Preset = field(default_factory=lambda: preset("b3d-ss"))
+    """A preset with a synthesis."""
     seed: int = 0
+    """Seed of synthesis and search."""
     search_images: int = 128
+    """Number of images synthesised for the search."""
     verify_images: int = 128
+    """Number of images synthesised to confirm triggers."""
 
     def __post_init__(self) -> None:
         if self.preset.synthesis is None:
-            raise ConfigError("this preset makes no images; give one with a synthesis, such as b3d-ss")
+            raise ConfigError("this preset does not synthesise images; give one that does, such as b3d-ss")
         if min(self.search_images, self.verify_images) < 1:
             raise ConfigError("search_images and verify_images must be 1 or more")
 

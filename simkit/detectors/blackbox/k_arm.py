@@ -1,12 +1,12 @@
-"""K-Arm's pre-screen: does one class stand near the top of almost every clean image, whatever its own class is?
+"""K-Arm's pre-screening: is one class near the top of almost every clean image, whatever the image's own class?
 
-After what K-Arm's released code, PurduePAML/K-ARM_Backdoor_Optimization, does first, as read there; its numbers are the
-defaults. There it only decides for which classes a trigger is sought, by gradients, with the weights; a model without
-such a class is called benign, any other by the size of its trigger. Here nothing is sought: a suspected class is
-flagged without a trigger, so that what the published method would have cleared afterwards stays an alarm; and a
-backdoor that clean images do not show is missed, as it would be there: on the zoo `cifar10-tune` no target class came
-near. Also different: images of the class itself do not count for it, and the test of single source classes is told in
-the notes alone, since classes that look alike pass it in a clean model too.
+This is the first part of K-Arm's released code, PurduePAML/K-ARM_Backdoor_Optimization; its numbers are the defaults.
+There the screening only selects classes for which a trigger is searched by gradients with the weights; a model without
+such a class is called benign, any other is judged by the size of its trigger. Here no trigger is searched: a suspected
+class is flagged without a trigger, so that classes which the published method would clear later remain false positives,
+and a backdoor that clean images do not show is missed, as it would be there (on the zoo `cifar10-tune` no target class
+came near). Also different: images of the class itself are not counted for it, and the test of single source classes is
+only mentioned in the notes, since similar classes pass it in clean models as well.
 """
 
 from __future__ import annotations
@@ -35,45 +35,43 @@ from simkit.triggers import FloatArray, IntArray
 from simkit.verdict import Verdict
 
 _BATCH = 256
-"""Clean images asked about at a time."""
+"""Number of clean images per call."""
 
 _FEW_CLASSES = 8
-"""Up to so many, the best two of an image count (released code)."""
+"""Up to this number of classes, the top two of an image count (released code)."""
 
 
 @dataclass(frozen=True)
 class KArm:
-    """Satisfies `Detector[QueryDataAccess]`; asks about every image once, and needs the second best class told.
-
-    gamma: the best gamma * T of T classes count, two of T <= 8 (released code). theta: a class that stands among them
-    in this share of the images of other classes is flagged (released code). pair_theta: the same of the images of one
-    class, for the notes (released code).
-    """
+    """Satisfies `Detector[QueryDataAccess]`; queries every image once, and needs answers with at least two classes."""
 
     gamma: float = 0.25
+    """The top gamma * T of T classes count, two if T <= 8 (released code)."""
     theta: float = 0.95
+    """A class is flagged if it is among them in this share of the images of other classes (released code)."""
     pair_theta: float = 0.9
+    """The same share for the images of a single source class, only used in the notes (released code)."""
 
     def __post_init__(self) -> None:
         if not all(0 < share <= 1 for share in (self.gamma, self.theta, self.pair_theta)):
             raise ConfigError(f"{self}; gamma, theta and pair_theta must lie in (0, 1]")
 
     def counted(self, n_classes: int) -> int:
-        """How many of an image's best classes count, at least two: the best is its own."""
+        """How many of an image's top classes count, at least two, since the first is its own class."""
         return 2 if n_classes <= _FEW_CLASSES else max(2, int(self.gamma * n_classes))
 
     def detect(self, access: QueryDataAccess) -> Verdict:
         """See `Detector.detect`; the score is the largest share of a class. Raises DataError on labels out of range.
 
-        `undecided` where not even the second best class is told, known from one query, and where nothing is flagged
-        though fewer classes were told than count. ConfigError, before any query, if all classes would count.
+        `undecided` if answers have only one class (after one query), or if nothing is flagged and answers have fewer
+        classes than count. Raises ConfigError, before any query, if all classes would count.
         """
         asker = Asker(access)
         check_labels(asker)
         k = self.counted(asker.n_classes)
         if k >= asker.n_classes:
             raise ConfigError(
-                f"the best {k} of {asker.n_classes} classes are all; it needs 3 classes, and gamma below 1"
+                f"the top {k} of {asker.n_classes} classes are all classes; give 3 classes or more, and gamma below 1"
             )
         if not asker.affords(len(asker.images)):
             return too_dear(len(asker.images))
@@ -84,24 +82,24 @@ class KArm:
 
     def _screened(self, asker: Asker, k: int) -> Verdict:
         first = _asked(asker, 0, 1)
-        told = _told(first)
-        if told < 2:
-            said = "the service tells the best class alone; a pre-screen needs the second best, so give scores or top-k"
-            return Verdict("undecided", "converged", (), None, (), None, said)
+        answered = _answered(first)
+        if answered < 2:
+            reason = "the service is label-only; pre-screening needs the second class too, so use scores or top-k"
+            return Verdict("undecided", "converged", (), None, (), None, reason)
         starts = range(1, len(asker.images), _BATCH)
         answers = [first, *(_asked(asker, start, start + _BATCH) for start in starts)]
         verdict = self._judged(np.concatenate([score_matrix(a) for a in answers]), asker, k)
-        if told < k and verdict.verdict == "clean":
-            said = f"the service tells {told} classes, of which {k} count; {verdict.notes}".removesuffix("; ")
-            return Verdict("undecided", "converged", (), verdict.score, (), verdict.clean_accuracy, said)
+        if answered < k and verdict.verdict == "clean":
+            reason = f"the service answers {answered} classes, but {k} are needed; {verdict.notes}".removesuffix("; ")
+            return Verdict("undecided", "converged", (), verdict.score, (), verdict.clean_accuracy, reason)
         return verdict
 
     def _judged(self, scores: FloatArray, asker: Asker, k: int) -> Verdict:
         images, best = asker.images, among_best(scores, k)
         answered = np.where(scores.max(axis=1) > 0.0, scores.argmax(axis=1), -1).astype(np.int32)
-        found = sorted_by_class(answered, images, asker.n_classes)
-        accuracy = found.correct / found.asked if images.labelled else None
-        if unseen(found, images, asker.n_classes):
+        known = sorted_by_class(answered, images, asker.n_classes)
+        accuracy = known.correct / known.asked if images.labelled else None
+        if unseen(known, images, asker.n_classes):
             return at_chance(accuracy)
         classes: IntArray = np.where(images.labels >= 0, images.labels, answered)
         shares = class_shares(best, classes)
@@ -112,7 +110,7 @@ class KArm:
         return Verdict("clean", "converged", (), score, (), accuracy, notes)
 
     def _pairs(self, best: BoolArray, classes: IntArray) -> str:
-        """The strongest pair of source and target class, where it passes its own test; else empty."""
+        """A note about the strongest pair of source and target class if it passes its own test; otherwise empty."""
         shares = pair_shares(best, classes)
         source, target = divmod(int(shares.argmax()), shares.shape[1])
         if shares[source, target] < self.pair_theta:
@@ -123,7 +121,7 @@ class KArm:
 
 
 def score_matrix(answer: Answer) -> FloatArray:
-    """The score of every class, float32 (N, T), 0 where the service tells none; of labels alone, 1 for the label."""
+    """The score of every class, float32 (N, T), 0 where missing; for label-only answers 1 for the label."""
     if isinstance(answer, Labels):
         hits: FloatArray = (answer.labels[:, None] == np.arange(answer.n_classes)).astype(np.float32)
         return hits
@@ -135,8 +133,8 @@ def score_matrix(answer: Answer) -> FloatArray:
     return scores
 
 
-def _told(answer: Answer) -> int:
-    """How many classes of an image the service tells."""
+def _answered(answer: Answer) -> int:
+    """The number of classes in the answer for one image."""
     if isinstance(answer, Labels):
         return 1
     return answer.classes.shape[1] if isinstance(answer, TopK) else answer.n_classes

@@ -1,4 +1,4 @@
-"""B3D and its rivals as detectors: a search for triggers, judged by a rule."""
+"""B3D and the other trigger searches as detectors: a search for triggers and a decision rule."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from simkit.verdict import Verdict
 
 @dataclass(frozen=True)
 class TriggerSearch:
-    """Searches on the first half of the images and confirms on the second; satisfies `Detector[QueryDataAccess]`.
-
-    preset: by default `auto`, the race and, where that is silent, B3D. seed: of the search.
-    """
+    """Searches on the first half of the images and confirms on the second; satisfies `Detector[QueryDataAccess]`."""
 
     preset: Preset = field(default_factory=lambda: preset("auto"))
+    """The preset; by default `auto`: the race and, if it detects nothing, B3D."""
     seed: int = 0
+    """Seed of the search."""
 
     def detect(self, access: QueryDataAccess) -> Verdict:
         """See `Detector.detect`. Raises DataError on fewer than two images, ConfigError if they cannot be searched."""
@@ -28,9 +27,9 @@ class TriggerSearch:
 
 
 def searched(preset: Preset, seed: int, images: ScanImages, access: QueryAccess | QueryDataAccess) -> Verdict:
-    """The verdict of one search on these images, asked through `access`. Raises ConfigError if it cannot be."""
+    """The verdict of one search on these images through `access`. Raises ConfigError if the settings do not fit."""
 
     relay = Relay(Course(preset, seed, access.limit), images, lambda: access.oracle.n_classes)
     *_, last = relay.run(Evaluator(access.oracle, access.steps))
-    assert last.verdict is not None  # the relay's last checkpoint carries it
+    assert last.verdict is not None  # the relay's last checkpoint has the verdict
     return last.verdict

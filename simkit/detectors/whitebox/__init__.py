@@ -1,1 +1,1 @@
-"""Detectors that have the model itself: the yardsticks for those that only ask."""
+"""White-box detectors, which have the model itself: baselines for the black-box detectors."""

@@ -1,4 +1,4 @@
-"""The gradient search for every class's smallest trigger that Neural Cleanse and TABOR share."""
+"""The gradient search for the smallest trigger of every class, which Neural Cleanse and TABOR share."""
 
 from __future__ import annotations
 
@@ -26,28 +26,30 @@ from simkit.verdict import ClassResult
 
 @dataclass(frozen=True)
 class InversionConfig:
-    """A schedule of the search.
-
-    steps: at most so many for each class. batches, batch: minibatches a step, and images in each; the success rate that
-    the penalty's weight follows is the mean over a step. Images of the target class are left out, and fewer images than
-    a step needs come again. learning_rate, betas: Adam's. sparsity: how the penalty's weight moves, and the success
-    rate a trigger needs to count. memory: steps over which that rate is the mean, so that no lucky minibatch makes a
-    trigger count. from_zero: the weight is 0 until a trigger works. stop_ratio, stop_patience: a class ends when its
-    weight went both ways and its mask has been at or above this share of its best for so many steps. classes_at_once:
-    classes in one pass of the model, which on a CPU saves little or nothing; results are the same but for rounding.
-    """
+    """A schedule of the search."""
 
     steps: int
+    """Most steps per class."""
     batches: int
+    """Minibatches per step; the penalty's weight follows the mean success rate over a step."""
     batch: int
+    """Images per minibatch, none of the target class; if a step needs more images than there are, they are repeated."""
     learning_rate: float
+    """Learning rate of Adam."""
     betas: tuple[float, float] = (0.5, 0.9)
+    """Betas of Adam."""
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
+    """The schedule of the penalty's weight, and the success rate that a trigger needs to count."""
     memory: int = 1
+    """Steps over which that success rate is averaged, so that one lucky minibatch does not count."""
     from_zero: bool = True
+    """Keep the weight at 0 until a trigger works."""
     stop_ratio: float = 1.0
+    """A class ends if its weight was raised and lowered and its mask stays above this share of its best size."""
     stop_patience: int = 25
+    """Number of steps for which the mask must stay there."""
     classes_at_once: int = 1
+    """Classes per pass of the model, which saves little on CPUs; results only differ by rounding."""
 
     def __post_init__(self) -> None:
         counts = self.steps, self.batches, self.batch, self.memory, self.stop_patience, self.classes_at_once
@@ -71,7 +73,7 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """What is minimised, loss + weight * penalty, and the share of the batch that is hit; each (K,)."""
+    """The terms of the objective loss + weight * penalty, and the success rate on the batch; each (K,)."""
 
     loss: torch.Tensor
     penalty: torch.Tensor
@@ -82,7 +84,7 @@ Objective: TypeAlias = Callable[[LogProbabilities, Batch], Terms]
 
 
 def attack(log_probabilities: LogProbabilities, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """The mean cross entropy of the stamped images against the target, and the share that is hit; each (K,)."""
+    """The mean cross-entropy of the stamped images against the target, and the success rate; each (K,)."""
     stamped = stamp(batch.images, batch.masks[:, None], batch.patterns[:, None])
     rows = log_probabilities(stamped.flatten(0, 1)).reshape(*batch.labels.shape, -1)
     wanted = batch.targets[:, None, None].expand(-1, rows.shape[1], 1)
@@ -98,10 +100,10 @@ def invert(
     config: InversionConfig,
     seed: int,
 ) -> list[ClassResult]:
-    """The smallest working trigger of every target class, success rates on these images.
+    """The smallest working trigger of every target class, with success rates on these images.
 
-    images: labelled, some of them of another class than each target. A class's result does not depend on the other
-    targets, but for rounding where several are in one pass. Raises ModelError, NotFinite.
+    images: labelled, with images of other classes for each target. A class's result does not depend on the other
+    targets, except for rounding if several are in one pass. Raises ModelError, NotFinite.
     """
     results: list[ClassResult] = []
     for start in range(0, len(targets), config.classes_at_once):
@@ -118,7 +120,7 @@ def invert(
 def _step(
     model: WhiteModel, images: ImageSet, classes: Sequence[ClassInversion], objective: Objective, step: int
 ) -> None:
-    """All minibatches of one step, one update of every class for each."""
+    """All minibatches of one step, with one update of every class per minibatch."""
     chosen = np.stack([c.draw(step) for c in classes])  # (K, batches, B)
     weights = torch.tensor([c.weight for c in classes], device=model.device)
     success = []
@@ -145,9 +147,9 @@ def _batch(
 
 
 class ClassInversion:
-    """One class: m = g(theta_m), p = g(theta_p), g(t) = (tanh(t) + 1) / 2, moved by an Adam of its own.
+    """One class: m = g(theta_m), p = g(theta_p), g(t) = (tanh(t) + 1) / 2, optimised by its own Adam.
 
-    The first m and p are uniform in (0, 1), as in bolunwang/backdoor, gtsrb_visualize_example.py.
+    The initial m and p are uniform in (0, 1), as in bolunwang/backdoor, gtsrb_visualize_example.py.
     """
 
     def __init__(
@@ -171,7 +173,7 @@ class ClassInversion:
 
     @property
     def weight(self) -> float:
-        """What this class's penalty is multiplied by."""
+        """The factor of this class's penalty."""
         return self._penalty.weight
 
     def mask(self) -> torch.Tensor:
@@ -183,17 +185,17 @@ class ClassInversion:
         return squash(self._pattern)
 
     def draw(self, step: int) -> NDArray[np.int64]:
-        """The images of one step, int64 (batches, B): each once before any comes again, none of the target class."""
+        """The images of one step, int64 (batches, B): each once before any repeats, none of the target class."""
         shuffled = stream(self._seed, "whitebox", "images", self.target_class, step).permutation(self._others)
         return np.resize(shuffled, (self._config.batches, self._config.batch))
 
     def update(self) -> None:
-        """One step of Adam on the gradients that are there."""
+        """One step of Adam with the present gradients."""
         self._adam.step()
         self._adam.zero_grad()
 
     def look(self, success_rate: float) -> None:
-        """The end of a step: keep the smallest trigger that worked, then the rules for stopping and for the weight."""
+        """The end of a step: keep the smallest working trigger, then apply the rules for stopping and the weight."""
         self._recent.append(success_rate)
         config, seen = self._config, self._seen(fmean(self._recent))
         if not seen.censored and (self._best is None or seen.mask_size < self._best.mask_size):
@@ -207,13 +209,13 @@ class ClassInversion:
         self._penalty = self._penalty.after(success_rate, config.sparsity)
 
     def result(self) -> ClassResult:
-        """The smallest trigger that worked, else the largest that failed."""
+        """The smallest trigger that worked, or else the largest that failed."""
         result = self._best or self._largest_failure
         assert result is not None  # every class has had a step
         return result
 
     def _seen(self, success_rate: float) -> ClassResult:
-        with torch.no_grad():  # copies: what is kept must not move with theta
+        with torch.no_grad():  # copies, so that kept triggers do not change with theta
             trigger = Trigger(self.mask().cpu().numpy().copy(), self.pattern().cpu().numpy().copy())
         failed = success_rate < self._config.sparsity.required_success
         return ClassResult(self.target_class, trigger, trigger.mask_size, success_rate, failed)
@@ -225,6 +227,6 @@ def squash(theta: torch.Tensor) -> torch.Tensor:
 
 
 def _unsquashed(values: NDArray[np.float64]) -> torch.Tensor:
-    """theta with g(theta) = values, kept finite at 0."""
+    """theta with g(theta) = values, finite even for values of 0."""
     inner = np.clip(2.0 * values - 1.0, -1.0 + 1e-6, 1.0 - 1e-6)
     return torch.from_numpy(np.arctanh(inner).astype(np.float32))

@@ -1,7 +1,7 @@
-"""Neural Cleanse (Wang et al., 2019): the smallest trigger of every class by gradients, and an outlier among them.
+"""Neural Cleanse (Wang et al., 2019): the smallest trigger of every class by gradients, and an outlier test.
 
-After the authors' code, bolunwang/backdoor, visualizer.py and gtsrb_visualize_example.py. Different here: images of
-the target class are left out, the rule looks at the lower side alone and wants the trigger to work on unseen images.
+This follows the authors' code, bolunwang/backdoor, visualizer.py and gtsrb_visualize_example.py. Differences: images of
+the target class are left out, the rule only uses the lower side, and a trigger must work on unseen images.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ REFERENCE = InversionConfig(
     learning_rate=0.1,
     sparsity=SparsityConfig(weight=1e-3, raise_by=2.0, lower_by=2.0**1.5, patience=5, required_success=0.99),
 )
-"""The authors' GTSRB example, the nearest to their paper; a mask counts one a pixel, whatever the colours."""
+"""The authors' GTSRB example, which is closest to their paper; a mask counts once per pixel, not per colour."""
 
 QUICK = replace(
     REFERENCE,
@@ -37,20 +37,21 @@ QUICK = replace(
     sparsity=SparsityConfig(weight=1e-2, raise_by=1.5, lower_by=1.5**1.5, patience=3, required_success=0.93),
     stop_patience=40,
 )
-"""Ours, never to be quoted as Neural Cleanse: one minibatch of 16 a step, and a trigger counts by the last four.
-Chosen, but for those four, among three settings on two victims of the zoo `cifar10-tune`, 0 and 2."""
+"""Our shorter schedule, not to be cited as Neural Cleanse: one minibatch of 16 per step, and success rates are averaged
+over four steps. Apart from that average, it was chosen among three settings on victims 0 and 2 of the zoo
+`cifar10-tune`."""
 
 
 @dataclass(frozen=True)
 class NeuralCleanse:
-    """Satisfies `Detector[WeightAccess]`. search: a schedule. rule: a name in `simkit.verdict.RULES`.
-
-    seed: of the first triggers and the order of the images; equal seeds give equal results on one machine.
-    """
+    """Satisfies `Detector[WeightAccess]`."""
 
     search: InversionConfig = REFERENCE
+    """The schedule of the search."""
     rule: str = "anomaly_index"
+    """A name in `simkit.verdict.RULES`."""
     seed: int = 0
+    """Seed of the initial triggers and the order of images; equal seeds give equal results on one machine."""
 
     @property
     def schedule(self) -> str:
@@ -58,11 +59,11 @@ class NeuralCleanse:
         return schedule_name(self, PRESETS)
 
     def detect(self, access: WeightAccess) -> Verdict:
-        """The verdict alone; see `inspect`."""
+        """The verdict without its cost; see `inspect`."""
         return self.inspect(access).verdict
 
     def inspect(self, access: WeightAccess) -> Inspection:
-        """The verdict and its cost; see `whitebox.inspection.inspect`. Raises ConfigError for no such rule."""
+        """The verdict and its cost; see `whitebox.inspection.inspect`. Raises ConfigError for an unknown rule."""
         return inspect(
             access,
             lambda model, images, targets: invert(model, images, targets, objective, self.search, self.seed),
@@ -72,7 +73,7 @@ class NeuralCleanse:
 
 
 def objective(log_probabilities: LogProbabilities, batch: Batch) -> Terms:
-    """Cross entropy against the target + weight * L1 of the mask."""
+    """Cross-entropy against the target + weight * L1 norm of the mask."""
     loss, success = attack(log_probabilities, batch)
     return Terms(loss, l1(batch.masks), success)
 

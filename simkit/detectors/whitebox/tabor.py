@@ -1,12 +1,13 @@
 """TABOR (Guo et al., 2019, arXiv 1908.01763): Neural Cleanse's search under four regularisers.
 
-Nobody here has the authors' code; terms and constants are those of a public one, UsmannK/TABOR, tabor/snooper.py, whose
-faults `regularisers` names. Different from it: the trigger kept is the smallest that works, not the one of least loss.
-The paper's own measure of a trigger, by which it judges, is in no code found: the rule here looks at mask sizes.
+We do not have the authors' code; terms and constants are those of a public implementation, UsmannK/TABOR,
+tabor/snooper.py, whose errors `regularisers` lists. Unlike there, the smallest working trigger is kept and not the one
+with the lowest loss. The paper's own measure for judging a trigger is in no code that we found; the rule here uses mask
+sizes.
 
-With that code's weights a mask of any size is as good as free, while what is left outside it is dear, by its squares in
-0..255: masks grow, to over half of the image on a planted victim, and their sizes tell nothing. So `reference` is that
-code's objective for whoever wants it, and no yardstick; `quick` is one, with weights of ours.
+With the weights of that code the mask's size hardly counts, while the pattern outside the mask is penalised by squares
+of values in 0..255: masks grow to over half of the image on a planted victim, and their sizes carry no information.
+`reference` therefore reproduces that objective but is not a useful baseline; `quick`, with our own weights, is.
 """
 
 from __future__ import annotations
@@ -42,38 +43,44 @@ REFERENCE = InversionConfig(
     sparsity=SparsityConfig(weight=1.0, least=1.0, most=1.0, required_success=0.99),  # it never moves
     from_zero=False,
 )
-"""That code's schedule, but for its pass over a whole data set a step: 31 minibatches, as Neural Cleanse has."""
+"""The schedule of that code, except that a step has 31 minibatches, as in Neural Cleanse, instead of a whole data
+set."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What each regulariser weighs; one of weight 0 is not computed and costs no pass.
+    """The weights of the regularisers; a term of weight 0 is not computed and needs no pass.
 
-    mask_size, outside_size: R1 of the mask and of the pattern outside it. mask_scatter, outside_scatter: R2 likewise.
-    blocking: R3. overlaying: R4. colours: the largest value of a pattern where R1 and R2 are taken of it: their
-    squares make weights for 0..255 and for 0..1 differ by up to 255^2. By default the public code's, R3 off as there.
+    The defaults are those of the public code, where R3 is off.
     """
 
     mask_size: float = 1e-6
+    """Weight of R1 of the mask."""
     outside_size: float = 1e-5
+    """Weight of R1 of the pattern outside the mask."""
     mask_scatter: float = 1e-7
+    """Weight of R2 of the mask."""
     outside_scatter: float = 1e-8
+    """Weight of R2 of the pattern outside the mask."""
     blocking: float = 0.0
+    """Weight of R3."""
     overlaying: float = 1e-2
+    """Weight of R4."""
     colours: float = 255.0
+    """Largest pattern value in R1 and R2; their squares make weights for 0..255 and for 0..1 differ by up to 255^2."""
 
     def __post_init__(self) -> None:
         if min(vars(self).values()) < 0 or self.colours == 0:
             raise ConfigError("the weights of TABOR must be 0 or more, colours above 0")
 
     def penalty(self, masks: torch.Tensor, patterns: torch.Tensor) -> torch.Tensor:
-        """The terms that the schedule's weight multiplies, R1 and R2: (K, 1, H, W) and (K, C, H, W) to (K,)."""
+        """R1 and R2, which the schedule's weight multiplies: (K, 1, H, W) and (K, C, H, W) to (K,)."""
         rest = self.colours * outside(masks, patterns)
         size = self.mask_size * overly_large(masks) + self.outside_size * overly_large(rest)
         return size + self.mask_scatter * scattered(masks) + self.outside_scatter * scattered(rest)
 
     def objective(self, log_probabilities: LogProbabilities, batch: Batch) -> Terms:
-        """Cross entropy against the target + R3 + R4 + the schedule's weight * (R1 + R2)."""
+        """Cross-entropy against the target + R3 + R4 + the schedule's weight * (R1 + R2)."""
         loss, success = attack(log_probabilities, batch)
         if self.blocking > 0:
             loss = loss + self.blocking * blocking(log_probabilities, batch.masks, batch.images, batch.labels)
@@ -83,19 +90,22 @@ class Weights:
 
 
 QUICK_WEIGHTS = Weights(1.0, 1e-2, 1e-1, 1e-3, 1e-1, 1e-1, 1.0)
-"""Ours, for patterns in 0..1: the mask's size leads, as in Neural Cleanse, and no other term weighs above a tenth.
-The only ones tried, and on victims of the zoo `cifar10-tune` alone."""
+"""Our weights for patterns in 0..1: the mask's size dominates, as in Neural Cleanse, and all other weights are at most
+0.1. They are the only ones that were tried, on victims of the zoo `cifar10-tune`."""
 
 
 @dataclass(frozen=True)
 class Tabor:
-    """Satisfies `Detector[WeightAccess]`. search: a schedule. weights: of the regularisers. rule, seed: see
-    `NeuralCleanse`."""
+    """Satisfies `Detector[WeightAccess]`."""
 
     search: InversionConfig = REFERENCE
+    """The schedule of the search."""
     weights: Weights = field(default_factory=Weights)
+    """The weights of the regularisers."""
     rule: str = "anomaly_index"
+    """A name in `simkit.verdict.RULES`."""
     seed: int = 0
+    """Seed of the initial triggers and the order of images."""
 
     @property
     def schedule(self) -> str:
@@ -103,11 +113,11 @@ class Tabor:
         return schedule_name(self, PRESETS)
 
     def detect(self, access: WeightAccess) -> Verdict:
-        """The verdict alone; see `inspect`."""
+        """The verdict without its cost; see `inspect`."""
         return self.inspect(access).verdict
 
     def inspect(self, access: WeightAccess) -> Inspection:
-        """The verdict and its cost; see `whitebox.inspection.inspect`. Raises ConfigError for no such rule."""
+        """The verdict and its cost; see `whitebox.inspection.inspect`. Raises ConfigError for an unknown rule."""
         terms = self.weights.objective
         return inspect(
             access,
@@ -118,4 +128,4 @@ class Tabor:
 
 
 PRESETS: Mapping[str, Tabor] = MappingProxyType({"reference": Tabor(), "quick": Tabor(QUICK_SEARCH, QUICK_WEIGHTS)})
-"""The detector's named settings; `quick` is ours and never to be quoted as TABOR."""
+"""The detector's named settings; `quick` is ours and not to be cited as TABOR."""

@@ -1,4 +1,4 @@
-"""A model whose gradients may be had, and the count of what they cost."""
+"""A model with gradients, which counts its forward and backward passes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from oracles.fold import prepare
 from simkit.search.evaluator import NotFinite
 
 _SMALLEST = 1e-12
-"""The least score that a logarithm is taken of."""
+"""Lower bound of a score before the logarithm."""
 
 
 class WhiteModel:
-    """A private copy of a model in eval mode, its batch norms folded; the caller's module is never changed.
+    """A private copy of a model in eval mode with folded batch norms; the caller's module is never changed.
 
-    forward_passes, backward_passes: images sent through it either way, the cost of a white-box detector. Raises
-    ModelError if it cannot be copied.
+    forward_passes, backward_passes: numbers of images, the cost of a white-box detector. Raises ModelError if the model
+    cannot be copied.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -34,10 +34,10 @@ class WhiteModel:
         self._probabilities: bool | None = None
 
     def log_probabilities(self, images: torch.Tensor) -> torch.Tensor:
-        """log f(x): images float32 (N, C, H, W) in [0, 1] to (N, T), gradients and all where the images have them.
+        """log f(x): images float32 (N, C, H, W) in [0, 1] to (N, T), with gradients if the images have them.
 
-        The first rows decide whether the model gives probabilities or logits. Raises ModelError if it fails, answers
-        another shape or passes no gradient on; NotFinite if it answers NaN or infinity.
+        The first rows decide whether the model returns probabilities or logits. Raises ModelError if it fails, returns
+        a wrong shape or no gradients; NotFinite if it returns NaN or infinity.
         """
         rows = self._rows(images)
         if not bool(torch.isfinite(rows).all()):
@@ -45,14 +45,15 @@ class WhiteModel:
         self.forward_passes += len(images)
         if images.requires_grad:
             if not rows.requires_grad:
-                raise ModelError("the model passes no gradients on; a white-box detector needs one that is torch alone")
+                raise ModelError("the model returns no gradients; a white-box detector needs a pure torch model")
             self.backward_passes += len(images)
         if self._probabilities is None:
             self._probabilities = _are_probabilities(rows)
         return rows.clamp(min=_SMALLEST).log() if self._probabilities else rows.log_softmax(dim=1)
 
     def _folded(self) -> nn.Module | None:
-        """The same function, two to three times as fast on a CPU; None for TorchScript, which folds its own."""
+        """The same function, two to three times as fast on CPUs; None for TorchScript, which folds batch norms
+        itself."""
         return (
             None
             if isinstance(self._model, torch.jit.ScriptModule)
@@ -65,7 +66,7 @@ class WhiteModel:
             try:
                 return self._checked(images, self._fast(images.contiguous(memory_format=torch.channels_last)))
             except Exception:
-                self._fast = None  # code that wants another layout; the model as it came has the last word
+                self._fast = None  # code that needs another layout; use the model unfolded from now on
         try:
             rows = self._model(images)
         except Exception as error:

@@ -94,5 +94,5 @@ def test_settings_outside_their_range_are_refused(fields: dict[str, float]) -> N
 def test_images_of_one_row_cannot_be_bent() -> None:
     images = random_images()
     line = type(images)(images.pixels[:, :, :1].contiguous(), images.labels, images.classes, "line")
-    with pytest.raises(DataError, match="cannot be bent"):
+    with pytest.raises(DataError, match="cannot be warped"):
         Warping(TARGET).poison(line, 0)

@@ -80,7 +80,7 @@ def test_sources_are_drawn_unless_they_are_given() -> None:
         ({"kind": "warping", "trigger": PATCH}, "warping has no trigger"),
         ({"kind": "several", "trigger": PATCH}, "several needs parts"),
         ({"trigger": PATCH, "parts": 2}, "badnets has no parts"),
-        ({"trigger": PATCH, "settings": {"target_class": 1}}, "must not name 'target_class'"),
+        ({"trigger": PATCH, "settings": {"target_class": 1}}, "must not have 'target_class'"),
         ({"trigger": {"shape": "patch", "size": [2]}}, "shape patch needs 2 sizes, not 1"),
         ({"trigger": {"shape": "image", "size": [2]}}, "needs 0 sizes"),
         ({"trigger": {"shape": "star", "size": [2]}}, "shape"),

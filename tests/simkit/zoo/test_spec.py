@@ -84,7 +84,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         ({"required_success": 2}, "required_success"),
         ({"modles": 3}, "modles"),
         ({"train_of": {"vgg": {}}}, "no architecture 'vgg'"),
-        ({"train_of": {"conv4": {"train_images": 5}}}, "train_images is one for all"),
+        ({"train_of": {"conv4": {"train_images": 5}}}, "train_images is the same for all"),
         ({"attacks": {"2x2": {"kind": "warping"}}}, "'2x2' is a stratum already"),
         ({"attacks": {"bent": {"kind": "bending"}}}, "no attack 'bending'"),
         ({"attacks": {"a b": {"kind": "warping"}}}, "attacks"),

@@ -212,11 +212,13 @@ def test_nothing_is_begun_for_a_zoo_that_cannot_be(tmp_path: Path, fields: dict[
 def test_it_gives_up_on_a_stratum_that_always_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workshop, "train", lambda network, images, config, seed: network.eval())
     hopeless = spec(models=1, clean_share=0, sizes=[1], required_success=1.0)
-    with pytest.raises(ConfigError, match=r"10 implants of 1x1 failed, 0 of 1 succeeded; lower required_success"):
+    with pytest.raises(
+        ConfigError, match=r"backdoor training of 1x1 failed 10 times, 0 of 1 succeeded; lower required_success"
+    ):
         make(hopeless, tmp_path)
     manifest = Manifest.load(tmp_path)
     assert (len(manifest.failed), manifest.victims, _files(tmp_path)) == (10, (), {})
-    with pytest.raises(ConfigError, match="10 implants of 1x1 failed"):
+    with pytest.raises(ConfigError, match="backdoor training of 1x1 failed 10 times"):
         make(hopeless, tmp_path)
 
 

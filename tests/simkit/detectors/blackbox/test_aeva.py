@@ -100,7 +100,7 @@ def test_what_the_limit_cannot_pay_is_not_begun() -> None:
     oracle = victim(2)
     verdict = SHORT.detect(QueryDataAccess(oracle, IMAGES, limit=5000))
     assert (verdict.verdict, verdict.stopped, oracle.images_seen) == ("undecided", "budget", 64)
-    assert f"needs {12 * SHORT.walk.least_queries:,} queries more" in verdict.notes
+    assert f"needs {12 * SHORT.walk.least_queries:,} more queries" in verdict.notes
 
 
 def test_running_out_is_undecided() -> None:

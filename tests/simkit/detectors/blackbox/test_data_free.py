@@ -45,7 +45,7 @@ def test_the_seed_makes_other_images() -> None:
 
 def test_it_is_the_preset_by_default_and_takes_none_that_makes_no_images() -> None:
     assert DataFreeSearch().preset == preset("b3d-ss")
-    with pytest.raises(ConfigError, match="makes no images"):
+    with pytest.raises(ConfigError, match="does not synthesise images"):
         DataFreeSearch(preset("b3d"))
     with pytest.raises(ConfigError, match="1 or more"):
         DataFreeSearch(search_images=0)

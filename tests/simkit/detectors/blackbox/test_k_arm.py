@@ -91,7 +91,7 @@ def test_of_labels_alone_one_query_is_enough_to_give_up(restricted: Any) -> None
     victim = Leaning()
     verdict = verdict_on(restricted(victim))
     assert (verdict.verdict, verdict.score, victim.images_seen) == ("undecided", None, 1)
-    assert "give scores or top-k" in verdict.notes
+    assert "use scores or top-k" in verdict.notes
 
 
 def test_fewer_classes_than_count_may_flag_but_never_clear() -> None:
@@ -99,7 +99,7 @@ def test_fewer_classes_than_count_may_flag_but_never_clear() -> None:
     assert verdict_on(KeepTopK(Leaning(n_classes=12), 3), images, three).flagged == (TARGET,)
     verdict = verdict_on(KeepTopK(PlantedOracle(12), 3), images, three)
     assert (verdict.verdict, verdict.stopped, verdict.flagged) == ("undecided", "converged", ())
-    assert verdict.notes.startswith("the service tells 3 classes, of which 6 count")
+    assert verdict.notes.startswith("the service answers 3 classes, but 6 are needed")
     assert verdict_on(PlantedOracle(12), images, three).verdict == "clean"
 
 
@@ -145,7 +145,7 @@ def test_bad_input_costs_nothing() -> None:
     three, two = PlantedOracle(3), PlantedOracle(2)
     with pytest.raises(DataError, match="label 3, but the model has 3 classes"):
         verdict_on(three)
-    with pytest.raises(ConfigError, match="the best 2 of 2 classes are all"):
+    with pytest.raises(ConfigError, match="the top 2 of 2 classes are all classes"):
         verdict_on(two, planted_images(8, 2))
     assert three.images_seen == two.images_seen == 0
 

@@ -82,7 +82,7 @@ def test_half_a_test_is_not_paid_for_where_the_limit_is_known() -> None:
     oracle = victim(2)
     verdict = STRONG.detect(QueryDataAccess(oracle, IMAGES, limit=1000))
     assert (verdict.verdict, verdict.stopped, oracle.images_seen) == ("undecided", "budget", 64)
-    assert "needs 1,200 queries more" in verdict.notes
+    assert "needs 1,200 more queries" in verdict.notes
 
 
 def test_running_out_is_undecided() -> None:
@@ -94,7 +94,7 @@ def test_images_of_one_class_say_nothing_since_the_largest_share_is_their_own() 
     oracle, alone = PlantedOracle(), IMAGES.take(np.flatnonzero(IMAGES.labels == 1))
     verdict = LabelNoise(sigma=0.01, copies=10).detect(QueryDataAccess(oracle, alone))
     assert (verdict.verdict, verdict.flagged, oracle.images_seen) == ("undecided", (), len(alone))
-    assert "needs 2 or more" in verdict.notes
+    assert "needs images of 2 classes or more" in verdict.notes
 
 
 def test_in_a_ledger_it_names_the_class() -> None:
