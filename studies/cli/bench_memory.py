@@ -22,7 +22,7 @@ _CALL, _CLASSES = 500, 10
 
 
 class FreeOracle:
-    """Answers at once, and always the same."""
+    """Answers every query at once with the same scores."""
 
     n_classes = _CLASSES
     image_shape: ImageShape = (1, 8, 8)
@@ -33,7 +33,7 @@ class FreeOracle:
 
 
 def record(queries: int, path: Path) -> None:
-    """Ask so many queries, in calls of 500 with a step each, and keep them in the ledger at `path`."""
+    """Send `queries` queries in calls of 500, each a step of its own, and record them in the ledger at `path`."""
     images, rows = torch.zeros(_CALL, 1, 8, 8), np.zeros((_CALL, 2), np.int32)
     with Ledger.open(path) as ledger:
         run = ledger.begin(RunInfo("0" * 64, "free", "0", "none", "0", "{}", "{}", 0, None, "{}"))
@@ -43,12 +43,12 @@ def record(queries: int, path: Path) -> None:
 
 
 def peak() -> int:
-    """The most memory this process ever held, in KiB."""
+    """The peak memory of this process, in KiB."""
     status = Path("/proc/self/status")
     if status.exists():  # elsewhere the number may be that of the process that started this one
-        found = re.search(r"VmHWM:\s+(\d+)", status.read_text())
-        if found is not None:
-            return int(found[1])
+        match = re.search(r"VmHWM:\s+(\d+)", status.read_text())
+        if match is not None:
+            return int(match[1])
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used // 1024 if sys.platform == "darwin" else used
 

@@ -1,4 +1,4 @@
-"""What the machinery costs, as ratios measured in one run on one machine: absolute times compare nothing."""
+"""The overhead of simkit as ratios measured in one run on one machine, since absolute times cannot be compared."""
 
 from __future__ import annotations
 
@@ -31,14 +31,16 @@ from studies.scan.run import run_scan
 
 _EAGER_BATCH = 512
 _CALL = 100
-"""Queries a call, as many as the preset `b3d` sends."""
+"""Queries per call, as many as the preset `b3d` sends."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """How long to measure. images: a round of each side of a pair. pairs: interleaved, so that both see the same load.
+    """How long to measure.
 
-    scan_steps: of B3D, for each class. recorded: queries whose memory is compared with that of a tenth of them.
+    images: number of images per measurement. pairs: number of interleaved measurements of both sides, so that both see
+    the same load. scan_steps: steps of B3D per class. recorded: number of recorded queries, whose memory is compared
+    with that of a tenth of them.
     """
 
     images: int = 4096
@@ -52,7 +54,7 @@ QUICK = Bench(images=1024, pairs=3, scan_steps=6, recorded=100_000)
 
 @dataclass(frozen=True)
 class Measured:
-    """One ratio and its bar; `at_least`: the ratio should be the bar or more, else the bar or less."""
+    """One ratio and its bar. at_least: whether the ratio should be at least the bar, otherwise at most."""
 
     name: str
     ratio: float
@@ -65,7 +67,7 @@ class Measured:
         return self.ratio >= self.bar if self.at_least else self.ratio <= self.bar
 
     def row(self) -> dict[str, object]:
-        """For a table or JSON."""
+        """The ratio as a row of a table or as JSON."""
         sign = ">=" if self.at_least else "<="
         result = "pass" if self.passed else "miss"
         return {"what": self.name, "ratio": round(self.ratio, 3), "bar": f"{sign} {self.bar:g}", "result": result} | {
@@ -77,9 +79,9 @@ COLUMNS = ("what", "ratio", "bar", "result", "detail")
 
 
 def bench(config: Bench, data: str | None) -> Iterator[Measured]:
-    """Each ratio as it is measured, on a conv4 of random weights.
+    """Yield each ratio as it is measured, on a conv4 network with random weights.
 
-    data: test images of this set; None: random images of 3x32x32 in 10 classes. Raises DataError.
+    data: the data set of the test images; None means random images of 3x32x32 in 10 classes. Raises DataError.
     """
     images = _random_images() if data is None else load(data, "test", 512)
     net = build_network("conv4", images.image_shape, images.n_classes, seed=0).eval()
@@ -99,7 +101,7 @@ def bench(config: Bench, data: str | None) -> Iterator[Measured]:
 
 
 def _faster(name: str, one: Callable[[], None], other: Callable[[], None], asked: tuple[Bench, float]) -> Measured:
-    """How many times as fast `one` is as `other`, on the same images: the median over interleaved pairs."""
+    """The speed of `one` divided by that of `other` on the same images, as the median over interleaved pairs."""
     config, bar = asked
     for warm_up in (one, other):
         warm_up()
@@ -147,7 +149,7 @@ def _recording(ledger: Ledger, bare: Oracle, batch: torch.Tensor) -> Callable[[]
 
 
 def _whole_scan(config: Bench, net: nn.Module, images: ImageSet, folder: Path) -> Measured:
-    """Queries a second of a B3D scan with its ledger, and of asking the bare oracle as many in calls of equal size."""
+    """Queries per second of a B3D scan with its ledger, divided by those of the bare oracle in calls of equal size."""
     settings = {"preset": "b3d", "search": {"steps": config.scan_steps}}
     prepared = prepare(net, ScanConfig.of(settings), images)
     pairs = []
@@ -164,7 +166,7 @@ def _whole_scan(config: Bench, net: nn.Module, images: ImageSet, folder: Path) -
 
 
 def _memory(config: Bench) -> Measured:
-    """Memory of a process that records many queries, over that of one that records a tenth of them."""
+    """Peak memory of a process that records many queries, divided by that of one that records a tenth of them."""
     few, many = (_peak_of(queries) for queries in (config.recorded // 10, config.recorded))
     detail = f"{many / 1024:,.0f} and {few / 1024:,.0f} MiB"
     name = f"memory at {config.recorded:,} / {config.recorded // 10:,} queries"
@@ -172,7 +174,7 @@ def _memory(config: Bench) -> Measured:
 
 
 def _peak_of(queries: int) -> int:
-    """KiB, in a process of its own, since memory once taken is not given back."""
+    """Peak memory in KiB of a process of its own, since a process does not return memory that it once took."""
     done = subprocess.run(
         [sys.executable, "-m", "studies.cli.bench_memory", str(queries)], capture_output=True, text=True, check=True
     )
@@ -186,7 +188,7 @@ def _random_images() -> ImageSet:
 
 
 def _labelled(net: nn.Module, images: ImageSet) -> ImageSet:
-    """The images as the net sees them, so that it passes for a trained one; its answers are spread over the classes."""
+    """The images with the net's own answers as labels, which spread over the classes, as if the net were trained."""
     with torch.inference_mode():
         logits = net(images.pixels)
         list(net.parameters())[-1].sub_(logits.mean(dim=0))

@@ -1,4 +1,4 @@
-"""`simkit db`: look at a ledger without changing it, bring it to today's schema, export it, merge others into it."""
+"""`simkit db`: list and check a ledger's runs, upgrade its schema, export it, and merge other ledgers into it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import typer
 
 from studies.cli.output import print_json, print_table
 
-app = typer.Typer(help="Look at a ledger: the file with every query and every verdict.", no_args_is_help=True)
+app = typer.Typer(
+    help="Inspect, export and merge ledgers: the files that hold every query and every verdict.", no_args_is_help=True
+)
 
 LedgerFile = Annotated[Path, typer.Argument(metavar="FILE", help="The ledger.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -36,22 +38,24 @@ COLUMNS = (
 
 
 SHOWN = ("run", "model", "preset", "oracle", "verdict", "flagged", "spent")
-"""Of COLUMNS, those that fit a terminal."""
+"""The columns that fit a terminal."""
 
-SHOWN_IF_TOLD = ("api_seconds", "cost")
-"""Shown where a service of the ledger has a pace or a price."""
+SHOWN_IF_KNOWN = ("api_seconds", "cost")
+"""Further columns, shown where a service of the ledger states times or a price."""
 
 MERGED = ("source", "run", "model", "key", "outcome", "into")
 
 
 @app.command("check")
 def check_ledger(file: LedgerFile, as_json: AsJson = False) -> None:
-    """Count again everything that FILE counts; each mismatch is a line, and any mismatch ends with exit code 5."""
+    """Check FILE by counting everything again; each mismatch is printed, and any mismatch gives exit code 5."""
     from db.check import check
     from db.engine import reading
     from db.errors import StorageError
 
-    with reading(file, older=False):  # what is no ledger of today has no mismatches: the error alone is told
+    with reading(
+        file, older=False
+    ):  # a file that is not a ledger of this schema raises here, instead of having mismatches
         pass
     mismatches = check(file)
     if as_json:
@@ -60,50 +64,50 @@ def check_ledger(file: LedgerFile, as_json: AsJson = False) -> None:
         for mismatch in mismatches:
             typer.echo(mismatch)
     if mismatches:
-        raise StorageError(f"{file}: {len(mismatches)} found; restore it from a copy, or scan into a fresh file")
+        raise StorageError(f"{file}: {len(mismatches)} mismatches; restore the file from a copy, or use a new ledger")
     if not as_json:
         typer.echo(f"{file}: sound")
 
 
 @app.command("upgrade")
 def upgrade_ledger(file: LedgerFile) -> None:
-    """Bring FILE to the schema of this simkit, all or nothing; its rows stay as they are."""
+    """Upgrade FILE to the schema of this version of simkit, in one transaction that keeps all rows unchanged."""
     from db.engine import identify
     from db.errors import StorageError
     from db.ledger import Ledger
 
     before = identify(file)
     if before is None:
-        raise StorageError(f"{file}: no ledger there; check the path")
+        raise StorageError(f"{file}: there is no ledger; check the path")
     Ledger.open(file).close()
     typer.echo(f"{file}: schema {before} to {identify(file)}")
 
 
 @app.command("runs")
 def list_runs(file: LedgerFile, as_json: AsJson = False) -> None:
-    """The runs in FILE: verdict, queries spent, and where the service states them, its time and cost.
+    """List the runs in FILE: verdict, queries spent, and time and cost where the service states them.
 
-    --json has more of each: data, seed, budget, score, seconds, and why the scan stopped.
+    --json adds data, seed, budget, score, seconds, and why each scan stopped.
     """
     rows = run_rows(file)
     if as_json:
         print_json(rows)
     else:
-        told = [name for name in SHOWN_IF_TOLD if any(row[name] is not None for row in rows)]
-        print_table([_short(row) for row in rows], (*SHOWN, *told))
+        known = [name for name in SHOWN_IF_KNOWN if any(row[name] is not None for row in rows)]
+        print_table([_short(row) for row in rows], (*SHOWN, *known))
 
 
 @app.command("export")
 def export_ledger(
     file: LedgerFile,
     parquet: Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder.", show_default=False)],
-    run: Annotated[int | None, typer.Option(help="This run alone, by its number in `simkit db runs`.")] = None,
+    run: Annotated[int | None, typer.Option(help="Export only this run, by its number in `simkit db runs`.")] = None,
 ) -> None:
-    """Write FILE as Parquet: every query with its answer, the steps, the verdicts, the triggers; counted afterwards."""
+    """Export FILE as Parquet: all queries with their answers, steps, verdicts and triggers; the counts are verified."""
     from db.export import export
 
-    told = export(file, parquet, run)
-    typer.echo(f"{parquet}: {told.queries:,} queries of {len(told.runs)} runs, {told.charged:,} charged")
+    exported = export(file, parquet, run)
+    typer.echo(f"{parquet}: {exported.queries:,} queries of {len(exported.runs)} runs, {exported.charged:,} charged")
 
 
 @app.command("merge")
@@ -112,14 +116,15 @@ def merge_ledgers(
     sources: Annotated[list[Path], typer.Argument(metavar="FROM...", help="Ledgers.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Take the finished runs of every FROM into INTO, by their key, all or none; every FROM stays as it is.
+    """Copy the finished runs of every FROM into INTO, by run key, in one transaction; FROM is not changed.
 
-    A run that is in INTO already is kept as it is there, so that merging twice changes nothing; an open one is replaced
-    by the finished one that began with the same calls. Open runs of FROM, also those being scanned now, stay there.
+    A run that INTO has already is kept, so merging twice changes nothing;
+    an open run in INTO is replaced by the finished one if both begin with the same calls.
+    Open runs of FROM, including those being scanned now, are skipped.
     """
     from db.merge import merge
 
-    rows = [{**vars(found), "source": str(found.source)} for found in merge(into, sources)]
+    rows = [{**vars(merged), "source": str(merged.source)} for merged in merge(into, sources)]
     if as_json:
         print_json(rows)
     else:
@@ -127,7 +132,7 @@ def merge_ledgers(
 
 
 def run_rows(file: Path) -> list[dict[str, Any]]:
-    """One mapping with COLUMNS a run, by id; what only a verdict tells is None in an open run.
+    """One mapping with COLUMNS per run, in the order of their ids; fields of the verdict are None for an open run.
 
     Raises StorageError where `file` is no ledger.
     """
@@ -142,12 +147,12 @@ def run_rows(file: Path) -> list[dict[str, Any]]:
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
-    """The model without its folder; an open run says so instead of a verdict."""
+    """The row with the model's name without its folder, and with the state of an open run as its verdict."""
     name = row["model"].rstrip("/").rpartition("/")[2] or row["model"]
     return row | {"model": name, "verdict": row["verdict"] or row["state"]}
 
 
 def _limits(oracle: str) -> str:
-    """What the service withholds, of its spec; `scores` where it withholds nothing."""
+    """The restrictions of a service in words, from its spec; `scores` where there are none."""
     spec = {name: value for name, value in json.loads(oracle).items() if value and name != "seed"}
     return ", ".join(name if value is True else f"{name} {value}" for name, value in spec.items()) or "scores"

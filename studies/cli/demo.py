@@ -1,4 +1,4 @@
-"""`simkit demo`: see it work."""
+"""`simkit demo`: a complete example in less than a minute."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def show_demo(out: OutFolder = Path("simkit-demo"), as_json: AsJson = False) -> None:
-    """Train a clean and a backdoored classifier, and tell them apart by queries alone, behind four services.
+    """Train a clean and a backdoored classifier, and tell them apart with query access only, through four services.
 
-    Takes less than a minute. Run again in the same folder, it answers from its ledger.
+    Takes less than a minute.
+    In the same folder, a second run prints the stored results.
     """
     import torch
 
@@ -33,8 +34,8 @@ def show_demo(out: OutFolder = Path("simkit-demo"), as_json: AsJson = False) -> 
         print_json({"scans": rows, "db": db, "picture": picture, "report": report})
         return
     typer.echo("Two classifiers of handwritten digits, one with a backdoor. A scan sees only the service's answers:")
-    typer.echo("every score, the three best, the label alone, or noisy scores. Each cell: the verdict and its queries.")
+    typer.echo("all scores, the top-3 scores, only the label, or noisy scores. Each cell shows verdict and queries.")
     print_table(comparison(scans), COLUMNS)
     typer.echo(f"report: {report} (open it in a browser)")
-    typer.echo(f"triggers, original and found: {picture}")
-    typer.echo(f"every query: {db} (simkit db runs {db})")
+    typer.echo(f"original and reversed triggers: {picture}")
+    typer.echo(f"ledger with every query: {db} (simkit db runs {db})")

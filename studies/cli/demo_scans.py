@@ -1,4 +1,4 @@
-"""The whole of simkit in a minute, without a download: two victims, two detectors, four services."""
+"""A demonstration in less than a minute and without a download: two victims, two detectors, four services."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from studies.scan.run import scan
 
 DETECTORS = ("b3d", "random-patch")
 SERVICES = ("scores", "top3", "label", "noisy")
-"""Each detector scans each victim behind each of these: all scores, the best three, the label alone, noisy scores."""
+"""The services through which each detector scans each victim: all scores, top-3 scores, label-only, noisy scores."""
 
 SPEC = ZooSpec.of(
     {
@@ -45,10 +45,10 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         },
     }
 )
-"""Random patches on images of 8x8, where a patch of 4x4 changes what is seen, must be smaller and work more often.
+"""Settings by detector. On 8x8 images, where a 4x4 patch hides the content, patches must be smaller and more reliable.
 
-Chosen on 16 victims of the zoo split `tune`, 8 of them clean: all 64 verdicts were right. B3D keeps its settings,
-which are made for larger images: on the same victims it has no false positive and detects 18 of 32.
+The settings of random patches were chosen on 16 victims of the zoo split `tune`, 8 of them clean: all 64 verdicts were
+correct. B3D keeps its settings, which are made for larger images: it has no false positive and detects 18 of 32.
 """
 
 
@@ -67,8 +67,8 @@ class DemoScan:
 
     def row(self) -> dict[str, object]:
         """The scan as plain values, for JSON."""
-        asked = {"victim": self.victim.file, "preset": self.preset, "oracle": self.oracle, "truth": self.truth}
-        return asked | {
+        subject = {"victim": self.victim.file, "preset": self.preset, "oracle": self.oracle, "truth": self.truth}
+        return subject | {
             "verdict": self.result.verdict,
             "flagged": list(self.result.flagged),
             "queries": self.result.spent,
@@ -77,16 +77,16 @@ class DemoScan:
 
 
 def in_words(verdict: str, classes: Sequence[int]) -> str:
-    """A verdict, or the truth, in a word or two: its classes where there are some."""
+    """A verdict or the truth in short: the classes where there are some, such as `class 7`, else the verdict."""
     return f"class {', '.join(map(str, classes))}" if classes else verdict
 
 
 def comparison(scans: Sequence[DemoScan]) -> list[dict[str, str]]:
-    """A row for each victim and detector, with what the scan behind each service says and the queries it took."""
+    """One row per victim and detector, with the verdict and the queries of the scan through each service."""
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for scan_ in scans:
-        begun = {"detector": scan_.preset, "truth": scan_.truth}
-        row = rows.setdefault((str(scan_.victim.file), scan_.preset), begun)
+        names = {"detector": scan_.preset, "truth": scan_.truth}
+        row = rows.setdefault((str(scan_.victim.file), scan_.preset), names)
         row[scan_.oracle] = f"{in_words(scan_.result.verdict, scan_.result.flagged)}: {scan_.result.spent:,}"
     return list(rows.values())
 
@@ -95,10 +95,10 @@ COLUMNS = ("detector", "truth", *SERVICES)
 
 
 def demo(out: Path, progress: OnProgress) -> list[DemoScan]:
-    """Train, scan, draw and report into the folder `out`; the second time everything is answered from there.
+    """Train, scan, draw and report into the folder `out`; a second call takes all results from there.
 
-    Leaves `zoo`, the ledger `demo.db`, `triggers`, the picture `demo.png` and the report `demo.html`. Raises what
-    `make`, `scan` and `gather` raise.
+    Writes `zoo`, the ledger `demo.db`, `triggers`, the picture `demo.png` and the report `demo.html`. Raises as `make`,
+    `scan` and `gather` do.
     """
     todo = SPEC.models * (1 + len(DETECTORS) * len(SERVICES))
     progress(0, todo, "training two victims")
@@ -106,7 +106,7 @@ def demo(out: Path, progress: OnProgress) -> list[DemoScan]:
     scans: list[DemoScan] = []
     with Ledger.open(out / "demo.db") as ledger:
         for victim, name, oracle in product(zoo.victims, DETECTORS, SERVICES):
-            progress(SPEC.models + len(scans), todo, f"scanning a victim behind {oracle}, {name}")
+            progress(SPEC.models + len(scans), todo, f"scanning a victim through {oracle} with {name}")
             settings: dict[str, Any] = {"data": "digits", "preset": name, "oracle": oracle, **SETTINGS[name]}
             result = scan(out / "zoo" / str(victim.file), db=ledger, **settings)
             scans.append(DemoScan(victim, name, oracle, result))
@@ -116,18 +116,18 @@ def demo(out: Path, progress: OnProgress) -> list[DemoScan]:
 
 
 def draw(path: Path, zoo: Manifest, scans: Sequence[DemoScan]) -> None:
-    """A row for each detector: the original trigger, and what each scan of the backdoored victim found."""
+    """Draw one row per detector: the original trigger, and the one that each scan of the backdoored victim reversed."""
     backdoored = [s for s in scans if s.victim.truth == "backdoored"]
     original = backdoored[0].victim.trigger()
     assert original is not None
     image = load(zoo.spec.data, "test").take([0]).pixels[0].numpy()
     rows = [
         [trigger_panel("original", original, image)]
-        + [trigger_panel(s.oracle, _found(s), image) for s in backdoored if s.preset == name]
+        + [trigger_panel(s.oracle, _reversed(s), image) for s in backdoored if s.preset == name]
         for name in DETECTORS
     ]
     draw_panels(path, rows, DETECTORS)
 
 
-def _found(scan: DemoScan) -> Trigger:
+def _reversed(scan: DemoScan) -> Trigger:
     return scan.result.classes[scan.victim.target_classes[0]].trigger

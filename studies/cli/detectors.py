@@ -1,4 +1,4 @@
-"""`simkit detectors`: what there is, and what each may reach."""
+"""`simkit detectors`: list the detectors and the access that each one needs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def list_detectors(as_json: AsJson = False) -> None:
-    """List the detectors that a study knows by name, and what each may reach.
+    """List the detectors that can be named in a study, and the access that each one needs.
 
-    The columns are read off the type of access that a detector takes; the type checker holds it to that.
+    The columns follow from the type of access object that a detector takes, which the type checker enforces.
     """
     from studies.study.detectors import access_rows, methods
 

@@ -1,4 +1,4 @@
-"""`simkit env`: trajectories of a zoo's victims, recorded once, and policies compared on them."""
+"""`simkit env`: record the trajectories of a zoo's victims once, and compare query policies on them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from simkit.env.recording import Recording
     from studies.env.record import Recorded
 
-app = typer.Typer(help="Learn where to spend queries, on trajectories recorded once.", no_args_is_help=True)
+app = typer.Typer(
+    help="Compare policies that allocate queries, on trajectories that are recorded once.", no_args_is_help=True
+)
 
-OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="One small file a victim; none is repeated.")]
-WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Processes that record at once.")]
+OutFolder = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="Folder of recordings, one file per victim; none is repeated.")
+]
+WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Number of processes that record in parallel.")]
 
 
 @app.command("record")
@@ -38,10 +42,11 @@ def record_zoo(  # noqa: PLR0913 (the options are the command's interface)
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask every arm of every victim of ZOO to its end: a search of each class alone, and the race for all classes.
+    """Run every arm of every victim of ZOO to its end: one search per class, and the race for all classes.
 
-    The same command goes on where it was stopped. -s takes fields of a scan (seed, search_images ...) and, behind
-    `arms.`, those of the arms (arms.classes.grid, arms.shared.queries, arms.shared.largest_share ...).
+    The same command resumes where it was stopped.
+    -s takes settings of a scan (seed, search_images ...) and, with the prefix `arms.`,
+    those of the arms (arms.classes.grid, arms.shared.queries, arms.shared.largest_share ...).
     """
     from simkit.files import make_folder
     from simkit.zoo.manifest import Manifest
@@ -62,17 +67,17 @@ def record_zoo(  # noqa: PLR0913 (the options are the command's interface)
         for outcome in recorded_by(work, victims, Workers(workers, threads)):
             outcomes.append(outcome)
             progress(len(outcomes), len(victims))
-            if outcome.said or not as_json:
-                say(_words(outcome), err=bool(outcome.said))
+            if outcome.message or not as_json:
+                say(_words(outcome), err=bool(outcome.message))
     _tell(outcomes, as_json)
 
 
 def _words(outcome: Recorded) -> str:
     victim = outcome.victim
     if outcome.state == "failed":
-        return f"simkit: error: victim {victim.index}: {outcome.said}"
-    told = f"{victim.index:4d}  {victim.stratum}: {outcome.state}, {outcome.queries:,} queries"
-    return f"simkit: warning: {told}: {outcome.said}" if outcome.said else told
+        return f"simkit: error: victim {victim.index}: {outcome.message}"
+    summary = f"{victim.index:4d}  {victim.stratum}: {outcome.state}, {outcome.queries:,} queries"
+    return f"simkit: warning: {summary}: {outcome.message}" if outcome.message else summary
 
 
 def _tell(outcomes: Sequence[Recorded], as_json: bool) -> None:
@@ -86,23 +91,33 @@ def _tell(outcomes: Sequence[Recorded], as_json: bool) -> None:
 
 
 Recordings = Annotated[
-    list[Path], typer.Argument(metavar="DIR...", help="Recordings to compare on.", show_default=False)
+    list[Path],
+    typer.Argument(metavar="DIR...", help="Folders of recordings to compare policies on.", show_default=False),
 ]
 TuneFolder = Annotated[
-    list[Path], typer.Option("--tune", metavar="DIR", help="Recordings to set budgets and belief on. May come again.")
+    list[Path],
+    typer.Option("--tune", metavar="DIR", help="Folder of recordings to set budgets and beliefs on; may be repeated."),
 ]
 Policies = Annotated[
-    str | None, typer.Option("--policies", metavar="A,B,...", help="By name; all there are by default.")
+    str | None, typer.Option("--policies", metavar="A,B,...", help="Names of policies; by default all.")
 ]
 Targets = Annotated[
-    str, typer.Option("--budget-grid", metavar="Q,Q,...", help="Mean queries a victim, as met on the tune victims.")
+    str,
+    typer.Option(
+        "--budget-grid", metavar="Q,Q,...", help="Mean queries per victim, which are met on the tune victims."
+    ),
 ]
-Baseline = Annotated[str, typer.Option("--baseline", metavar="NAME", help="What the others are compared with.")]
+Baseline = Annotated[
+    str, typer.Option("--baseline", metavar="NAME", help="The policy that the others are compared with.")
+]
 LinesFile = Annotated[
-    Path | None, typer.Option("--out", metavar="FILE.jsonl", help="A line a comparison, in place of what is there.")
+    Path | None, typer.Option("--out", metavar="FILE.jsonl", help="Write one line per comparison; replaces the file.")
 ]
 
-COLUMNS = ("policy", "target", "queries", "score", "accuracy", "its queries", "its score", "its accuracy")
+COLUMNS = (
+    *("policy", "target", "queries", "score", "accuracy"),
+    *("baseline queries", "baseline score", "baseline accuracy"),
+)
 DIFFERENCE = ("score difference", "95 %", "better")
 
 
@@ -116,10 +131,11 @@ def compare_policies(  # noqa: PLR0913 (the options are the command's interface)
     out: LinesFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell which policies beat the baseline on the recorded victims, victim by victim, for no more queries.
+    """Compare policies with a baseline, paired by recorded victim, at equal or fewer queries.
 
-    A policy's budget is chosen on the tune victims; the baseline is given at least the queries that the policy has
-    spent on the victims compared. What is left of a doubt is said as a bootstrap interval of the mean difference.
+    A policy's budget is chosen on the tune victims;
+    the baseline gets at least the queries that the policy spends on the compared victims.
+    The mean difference is given with its bootstrap interval.
     """
     from simkit.env.policies import POLICIES
     from simkit.files import write_atomically
@@ -127,19 +143,19 @@ def compare_policies(  # noqa: PLR0913 (the options are the command's interface)
     from studies.env.compare import compare, line
     from studies.scan.overrides import whole_numbers
 
-    victims, known = _read(folders), _read(tune)
+    victims, tuning = _read(folders), _read(tune)
     chosen = names.split(",") if names else list(POLICIES)
-    compared = compare(victims, known, chosen, whole_numbers("--budget-grid", grid), baseline)
-    lines = [line(c, victims, known) for c in compared]
+    compared = compare(victims, tuning, chosen, whole_numbers("--budget-grid", grid), baseline)
+    lines = [line(c, victims, tuning) for c in compared]
     if out is not None:
-        write_atomically(out, "".join(f"{json.dumps(told)}\n" for told in lines).encode())
+        write_atomically(out, "".join(f"{json.dumps(fields)}\n" for fields in lines).encode())
     if as_json:
         print_json(lines)
     elif lines:
         first = lines[0]
         typer.echo(f"{first['victims']} victims of split {first['split']}, {first['clean']} of them clean")
         typer.echo(f"each policy, and {baseline} with at least as many queries")
-        print_table([_row(told) for told in lines], COLUMNS + DIFFERENCE)
+        print_table([_row(fields) for fields in lines], COLUMNS + DIFFERENCE)
 
 
 def _read(folders: Sequence[Path]) -> list[Recording]:
@@ -148,12 +164,12 @@ def _read(folders: Sequence[Path]) -> list[Recording]:
     return [recording for folder in folders for recording in recordings(folder)]
 
 
-def _row(told: dict[str, Any]) -> dict[str, object]:
-    ours, theirs, score = told["policy"], told["baseline"], told["score_difference"]
-    row = {"policy": ours["policy"], "target": told["target"]}
-    for of, side in (("", ours), ("its ", theirs)):
-        row |= {f"{of}queries": round(side["queries"]), f"{of}score": round(side["score"], 3)}
-        row |= {f"{of}accuracy": round(side["accuracy"], 3)}
+def _row(line: dict[str, Any]) -> dict[str, object]:
+    ours, theirs, score = line["policy"], line["baseline"], line["score_difference"]
+    row = {"policy": ours["policy"], "target": line["target"]}
+    for prefix, side in (("", ours), ("baseline ", theirs)):
+        row |= {f"{prefix}queries": round(side["queries"]), f"{prefix}score": round(side["score"], 3)}
+        row |= {f"{prefix}accuracy": round(side["accuracy"], 3)}
     interval = f"{score['low']:.3f} to {score['high']:.3f}"
-    better = "yes" if told["better"] else "no"
+    better = "yes" if line["better"] else "no"
     return row | {"score difference": round(score["mean"], 3), "95 %": interval, "better": better}

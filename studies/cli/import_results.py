@@ -1,4 +1,4 @@
-"""`simkit import`: result files of other tools, as weights and a statement of the truth."""
+"""`simkit import`: convert result files of other tools into weights and a file with the truth."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import typer
 if TYPE_CHECKING:
     from studies.importers.results import Imported
 
-app = typer.Typer(help="Take result files of other tools; nothing pickled in them is run.", no_args_is_help=True)
+app = typer.Typer(help="Import result files of other tools; nothing pickled in them is run.", no_args_is_help=True)
 
 ResultFile = Annotated[Path, typer.Argument(metavar="FILE", help="The result file.", show_default=False)]
-OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="For the weights and the truth.")]
-Name = Annotated[str | None, typer.Option("--name", help="Of the files in DIR; by default that of FILE.")]
+OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the weights and the truth.")]
+Name = Annotated[str | None, typer.Option("--name", help="Name of the files in DIR; by default that of FILE.")]
 
 
 @app.command("backdoorbench")
 def import_backdoorbench(file: ResultFile, out: OutFolder, name: Name = None) -> None:
-    """Take an attack_result.pt of BackdoorBench."""
+    """Import an attack_result.pt of BackdoorBench."""
     from studies.importers.backdoorbench import read_backdoorbench
 
     _keep(read_backdoorbench(file), out, name or file.stem)
@@ -27,20 +27,20 @@ def import_backdoorbench(file: ResultFile, out: OutFolder, name: Name = None) ->
 
 @app.command("trojanzoo")
 def import_trojanzoo(file: ResultFile, out: OutFolder, name: Name = None) -> None:
-    """Take a .pth of TrojanZoo; its name may say the target class."""
+    """Import a .pth of TrojanZoo, whose file name may state the target class."""
     from studies.importers.trojanzoo import read_trojanzoo
 
     _keep(read_trojanzoo(file), out, name or file.stem)
 
 
-def _keep(found: Imported, out: Path, name: str) -> None:
+def _keep(imported: Imported, out: Path, name: str) -> None:
     from studies.importers.results import write
 
-    weights, truth = write(found, out, name)
-    known = found.architecture or f"no architecture that simkit knows ({found.model_name or 'unnamed'})"
-    typer.echo(f"{weights}: {len(found.weights)} tensors, {known}, {found.n_classes or 'unknown'} classes")
-    target = "unknown" if found.truth.target_class is None else found.truth.target_class
-    typer.echo(f"{truth}: backdoored {found.truth.backdoored}, target class {target}")
-    if found.architecture is None:
-        typer.echo("scan it with your own module: load these weights into it, and give it to studies.scan.run.scan")
-    typer.echo("images are often normalised outside such weights: give --mean and --std as the tool had them")
+    weights, truth = write(imported, out, name)
+    architecture = imported.architecture or f"an unknown architecture ({imported.model_name or 'unnamed'})"
+    typer.echo(f"{weights}: {len(imported.weights)} tensors, {architecture}, {imported.n_classes or 'unknown'} classes")
+    target = "unknown" if imported.truth.target_class is None else imported.truth.target_class
+    typer.echo(f"{truth}: backdoored {imported.truth.backdoored}, target class {target}")
+    if imported.architecture is None:
+        typer.echo("to scan it, load these weights into a module of your own and pass that to studies.scan.scan")
+    typer.echo("images are often normalised outside such weights: give the tool's --mean and --std when scanning")

@@ -32,11 +32,11 @@ from studies.cli import (
 )
 
 DONE, BUG, USAGE, UNDECIDED, BAD_INPUT, STORAGE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
-"""How a command ends: 3, no verdict before the budget ended or the service refused; 4, bad model or data; 5, ledger."""
+"""Exit codes; 3 means no verdict before the budget ran out or the service refused, 4 bad model or data, 5 storage."""
 
 app = typer.Typer(
     name="simkit",
-    help="Tell backdoored classifiers from clean ones by asking them, for the fewest queries.",
+    help="Detect backdoored classifiers with query access only and a limited budget.",
     epilog="Exit codes: 0 done, 1 some scans of a study failed, 2 usage, 3 undecided, 4 bad model or data, 5 storage, "
     "130 interrupted.",
     no_args_is_help=True,
@@ -74,9 +74,9 @@ def _options(
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code; an error is one line on stderr, and no traceback without SIMKIT_DEBUG.
+    """Run the command and return its exit code; an error is one line on stderr, with a traceback under SIMKIT_DEBUG=1.
 
-    args: as on the command line; None takes them from there.
+    args: the arguments; None takes those of the command line.
     """
     given = sys.argv[1:] if args is None else list(args)
     try:
@@ -86,14 +86,14 @@ def main(args: Sequence[str] | None = None) -> int:
         _answer_in_json(given, message_of(error), code)
         return code
     if result == INTERRUPTED:
-        message = "interrupted; the same command goes on from what is kept by now"
+        message = "interrupted; the same command resumes from what is stored"
         _say(message)
         _answer_in_json(given, message, INTERRUPTED)
     return result if isinstance(result, int) else DONE
 
 
 def exit_code(error: Exception) -> int:
-    """The one table from typed errors to exit codes."""
+    """The exit code of an error, by its type."""
     from db.errors import StorageError, UnknownRun
     from oracles.errors import InvalidImages, InvalidSpec, ModelError, Refused, ReplayMismatch
     from simkit.errors import ConfigError, DataError
@@ -108,13 +108,13 @@ def exit_code(error: Exception) -> int:
 
 
 def message_of(error: Exception) -> str:
-    """What an error says, in one line."""
+    """The message of an error, in one line."""
     text = error.format_message() if isinstance(error, typer.TyperException) else str(error)
     return " ".join(text.split()) or type(error).__name__
 
 
 def _answer_in_json(args: Sequence[str], message: str, code: int) -> None:
-    """`scan --json` answers with its one object however it ends, also where the arguments could not be read."""
+    """Print the JSON object of a failed `scan --json`, which prints one even if its arguments could not be parsed."""
     if args[:1] == ["scan"] and "--json" in args:
         scan.print_failure(message, code)
 
@@ -126,7 +126,7 @@ def _rendered(error: Exception) -> int:
     if isinstance(error, typer.TyperException):
         _say_usage(error)
     elif code == BUG:
-        _say(f"unexpected {type(error).__name__}: {error} (a bug: SIMKIT_DEBUG=1 shows where)")
+        _say(f"unexpected {type(error).__name__}: {error} (this is a bug; SIMKIT_DEBUG=1 shows the traceback)")
     else:
         _say(str(error))
     return code

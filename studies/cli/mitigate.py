@@ -1,4 +1,4 @@
-"""`simkit mitigate`: a model used on behind a filter, made of the triggers that a scan reversed."""
+"""`simkit mitigate`: filter a model's inputs with the triggers that a scan reversed."""
 
 from __future__ import annotations
 
@@ -19,36 +19,39 @@ COLUMNS = ("threshold", "clean_right", "clean_rejected", "triggered_rejected", "
 LedgerFile = Annotated[
     Path, typer.Argument(metavar="SCAN.db", help="The ledger of a finished scan; it is only read.", show_default=False)
 ]
-RunId = Annotated[int | None, typer.Option("--run", metavar="N", help="The run, as `simkit db runs` numbers it.")]
+RunId = Annotated[int | None, typer.Option("--run", metavar="N", help="The run's number in `simkit db runs`.")]
 ModelName = Annotated[
-    str | None, typer.Option("--model", metavar="MODEL", help="The model of the run, by default where it found it.")
+    str | None,
+    typer.Option("--model", metavar="MODEL", help="The model of the run; by default the path in the ledger."),
 ]
 Data = Annotated[
-    str | None, typer.Option("--data", metavar="DATA", help="Labelled test images, by default the run's data.")
+    str | None, typer.Option("--data", metavar="DATA", help="Labelled test images; by default the run's data.")
 ]
 Zoos = Annotated[
     list[Path] | None,
-    typer.Option("--zoo", metavar="DIR", help="A zoo that knows the attack on the model; may be given again."),
+    typer.Option("--zoo", metavar="DIR", help="A zoo whose manifest knows the attack on the model; may be repeated."),
 ]
 OracleOption = Annotated[
-    str | None, typer.Option("--oracle", metavar="SPEC", help="What the service tells, by default as in the run.")
+    str | None, typer.Option("--oracle", metavar="SPEC", help="The service's answers; by default as in the run.")
 ]
 Restriction = Annotated[
-    str | None, typer.Option("--restriction", metavar="MODULE:NAME", help="The restriction of your own that it had.")
+    str | None, typer.Option("--restriction", metavar="MODULE:NAME", help="Your own restriction that the run used.")
 ]
 Threshold = Annotated[
-    float | None, typer.Option("--threshold", metavar="T", help="Inputs that score below it are rejected; 0.5 nats.")
+    float | None,
+    typer.Option("--threshold", metavar="T", help="Reject inputs that score below T nats; by default 0.5."),
 ]
 Average = Annotated[
-    bool, typer.Option("--mean", help="Score by the mean over the flagged classes, instead of the least of them.")
+    bool, typer.Option("--mean", help="Score by the mean over the flagged classes instead of the minimum.")
 ]
-Images = Annotated[int, typer.Option("--images", metavar="N", min=1, help="Clean test images to ask about.")]
+Images = Annotated[int, typer.Option("--images", metavar="N", min=1, help="Number of clean test images.")]
 BudgetOption = Annotated[
-    int | None, typer.Option("--budget", metavar="N", help="Queries that may be spent; by default what they need.")
+    int | None, typer.Option("--budget", metavar="N", help="Maximum number of queries; by default as many as needed.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the test images.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the choice of test images.")]
 OutFile = Annotated[
-    Path | None, typer.Option("--db", metavar="FILE", help="The ledger of these queries; SCAN.mitigation.db.")
+    Path | None,
+    typer.Option("--db", metavar="FILE", help="The ledger of these queries; by default SCAN.mitigation.db."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -69,11 +72,13 @@ def mitigate_run(  # noqa: PLR0913 (the options are the command's interface)
     db: OutFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Reject inputs that the triggers of a scan hardly change, and count what that stops and what it costs.
+    """Reject inputs whose answer the triggers of a scan hardly change, and measure how many attacks that stops.
 
-    An input is asked about as it is and with the reversed trigger of every flagged class; the score is the divergence
-    KL(f(x) || f(A(x, m, p))). Clean test images that the scan did not use are asked about, and where a zoo knows the
-    attack, the same images triggered. Another threshold, or the same command again, asks nothing.
+    Each input is queried as it is and with the reversed trigger of every flagged class;
+    its score is the divergence KL(f(x) || f(A(x, m, p))).
+    The inputs are clean test images that the scan did not use and, where a zoo knows the attack,
+    the same images with the trigger.
+    Another threshold, or the same command again, sends no query.
     """
     from oracles.spec import load
     from simkit.mitigation import THRESHOLD
@@ -98,36 +103,38 @@ def mitigate_run(  # noqa: PLR0913 (the options are the command's interface)
 
 
 def show(result: MitigationResult) -> None:
-    """What the threshold in use does, in words; a table of others; what it cost."""
+    """Print the effect of the threshold in words, a table of other thresholds, and the cost."""
     at, without = result.at, result.without
     classes = " and ".join(f"class {target}" for target in result.flagged)
-    typer.echo(f"inputs are rejected that the trigger of {classes} changes by less than {at.threshold:g} nats")
     typer.echo(
-        f"{result.clean} clean images: {_rendered(without.accuracy)} right without it, {_rendered(at.accuracy)} kept "
-        f"and right with it; rejected {_rendered(result.own_rejected)} of the flagged classes' own, "
-        f"{_rendered(result.others_rejected)} of the others"
+        f"inputs are rejected if the trigger of {classes} changes their answer by less than {at.threshold:g} nats"
+    )
+    typer.echo(
+        f"{result.clean} clean images: accuracy {_rendered(without.accuracy)} without the filter, "
+        f"{_rendered(at.accuracy)} with it; rejected {_rendered(result.own_rejected)} of the flagged classes and "
+        f"{_rendered(result.others_rejected)} of the other classes"
     )
     if at.triggered_rejected is None or at.success is None or without.success is None:
         typer.echo("triggered images: none, since no zoo knows the attack; name one with --zoo")
     else:
         typer.echo(
-            f"{result.triggered} triggered images: {_rendered(at.triggered_rejected)} rejected; "
-            f"{_rendered(without.success)} became the target without it, {_rendered(at.success)} with it"
+            f"{result.triggered} triggered images: {_rendered(at.triggered_rejected)} rejected; ASR "
+            f"{_rendered(without.success)} without the filter, {_rendered(at.success)} with it"
         )
     print_table([_row(point) for point in result.points], COLUMNS)
     if result.ranking is not None and result.ranking.auroc is not None:
-        typer.echo(f"triggered inputs score below clean ones in {result.ranking.auroc:.1%} of pairs (AUROC)")
+        typer.echo(f"AUROC of triggered against clean inputs: {result.ranking.auroc:.3f}")
     typer.echo(f"{result.queries:,} queries; ledger: {result.db}, run {result.run}")
 
 
 def _row(point: Point) -> dict[str, str]:
     shares = (point.accuracy, point.clean_rejected, point.triggered_rejected, point.success)
-    told = {name: _percent(share) for name, share in zip(COLUMNS[1:], shares, strict=True)}
-    return {"threshold": f"{point.threshold:g}"} | told
+    cells = {name: _percent(share) for name, share in zip(COLUMNS[1:], shares, strict=True)}
+    return {"threshold": f"{point.threshold:g}"} | cells
 
 
 def _rendered(share: Share) -> str:
-    """`67.4 % (63 to 71)`: with the Wilson interval."""
+    """A share with its Wilson interval, as in `67.4 % (63 to 71)`."""
     if share.low is None or share.high is None:
         return "none"
     return f"{_percent(share)} ({100 * share.low:.0f} to {100 * share.high:.0f})"

@@ -7,9 +7,9 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
-_WORKERS, _THREADS = "Processes that scan at once.", "Threads of torch in each."
+_WORKERS, _THREADS = "Number of processes that scan in parallel.", "Threads of torch per process."
 
-_EXECUTOR = "processes, or dask://HOST:PORT: a scheduler of Dask."
+_EXECUTOR = "processes, or dask://HOST:PORT for the scheduler of a Dask cluster."
 
 WorkersOption = Annotated[int, typer.Option("--workers", min=1, help=_WORKERS)]
 
@@ -17,62 +17,77 @@ ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help=_THREADS)]
 
 ExecutorOption = Annotated[str, typer.Option("--executor", metavar="NAME", help=_EXECUTOR)]
 
-OtherWorkers = Annotated[int | None, typer.Option("--workers", min=1, help=f"{_WORKERS} By default the file's.")]
+OtherWorkers = Annotated[
+    int | None, typer.Option("--workers", min=1, help=f"{_WORKERS} By default as in the study file.")
+]
 
 OtherExecutor = Annotated[
-    str | None, typer.Option("--executor", metavar="NAME", help=f"{_EXECUTOR} By default the file's.")
+    str | None, typer.Option("--executor", metavar="NAME", help=f"{_EXECUTOR} By default as in the study file.")
 ]
 
 ExactOption = Annotated[
     Literal["none", "staged", "all"],
-    typer.Option("--exact", help="Read verdicts and scores at the budgets off these ledgers; takes seconds a scan."),
+    typer.Option(
+        "--exact", help="Scans whose verdicts at each budget are computed exactly from ledgers; takes seconds per scan."
+    ),
 ]
 
 ZooFolder = Annotated[Path, typer.Argument(metavar="ZOO", help="A zoo's folder.", show_default=False)]
 
-Data = Annotated[str | None, typer.Option("--data", metavar="DATA", help="As of simkit scan; by default the zoo's.")]
+Data = Annotated[
+    str | None, typer.Option("--data", metavar="DATA", help="Images, as in simkit scan; by default those of the zoo.")
+]
 
-OracleOption = Annotated[str, typer.Option("--oracle", metavar="SPEC", help="As of simkit scan.")]
+OracleOption = Annotated[
+    str, typer.Option("--oracle", metavar="SPEC", help="The service's answers, as in simkit scan.")
+]
 
-Indices = Annotated[str | None, typer.Option("--indices", metavar="0-19,25", help="Only these victims.")]
+Indices = Annotated[str | None, typer.Option("--indices", metavar="0-19,25", help="Use only these victims.")]
 
-Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N victims, by index.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", min=1, help="Use only the first N victims, by index.")
+]
 
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", "-s", metavar="KEY=VALUE", help="As of simkit scan: seed=1, search_images=64 ..."),
+    typer.Option(
+        "--set", "-s", metavar="KEY=VALUE", help="Any setting of simkit scan, such as seed=1 or search_images=64."
+    ),
 ]
 
 WIDTH = 100
-"""Columns of a table where no terminal says how many there are."""
+"""Width of a table, in columns, where there is no terminal."""
 
 Format: TypeAlias = Literal["text", "csv", "json", "html"]
 
 Split: TypeAlias = Literal["tune", "calibrate", "report"]
 
 Files = Annotated[
-    list[Path], typer.Argument(metavar="FILE...", help="Lines that `simkit study scan` wrote.", show_default=False)
+    list[Path],
+    typer.Argument(metavar="FILE...", help="Files of result lines that `simkit study` wrote.", show_default=False),
 ]
 
 FormatOption = Annotated[
-    Format | None, typer.Option("--format", help="By default as --out ends, else text.", show_default=False)
+    Format | None, typer.Option("--format", help="By default the suffix of --out, else text.", show_default=False)
 ]
 
-OutFile = Annotated[Path | None, typer.Option("--out", metavar="PATH", help="Write it here: .txt, .csv, .json, .html.")]
+OutFile = Annotated[
+    Path | None, typer.Option("--out", metavar="PATH", help="Write the output to this .txt, .csv, .json or .html file.")
+]
 
-Zoos = Annotated[list[str] | None, typer.Option("--zoo", metavar="NAME", help="Only this zoo; may be given again.")]
+Zoos = Annotated[list[str] | None, typer.Option("--zoo", metavar="NAME", help="Show only this zoo; may be repeated.")]
 
 SplitOption = Annotated[
     Split | None,
     typer.Option(
-        "--split", help="Only its lines, never pooled; by default report, or the one there is.", show_default=False
+        "--split", help="The split to show; by default report, or the only one in the files.", show_default=False
     ),
 ]
 
 
-def write_out(place: Path, said: bytes, *, aside: bool = False) -> None:
-    """Write it, whole or not at all, and say so; aside: on stderr. Raises StorageError."""
+def write_out(place: Path, content: bytes, *, aside: bool = False) -> None:
+    """Write a whole file or nothing, and print its path, on stderr where `aside` is set. Raises StorageError."""
     from simkit.files import write_atomically
 
-    write_atomically(place, said)
+    write_atomically(place, content)
     typer.echo(f"{place}: written", err=aside)

@@ -1,4 +1,4 @@
-"""What a command prints: a table for people, JSON for programs, and a progress bar only where someone watches."""
+"""Output of commands: tables for people, JSON for programs, and progress bars on a terminal only."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 
 _PIPED_WIDTH = 240
-"""Columns a table may take where no terminal limits it: names are not cut in a pipe."""
+"""Width of a table, in columns, where there is no terminal, so that no name is cut in a pipe."""
 
 
 def print_json(value: object) -> None:
-    """One JSON document on stdout; NaN and infinities are refused, since JSON has none."""
+    """Print one JSON document on stdout; NaN and infinities raise, since JSON has none."""
     typer.echo(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
 
 
 def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
-    """The rows as a table with these columns; an absent or None value is shown as `-`, a float with six digits."""
+    """Print the rows as a table; a missing or None value is shown as `-`, and a float with six significant digits."""
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(_table(rows, columns))
 
 
 def say(line: str, *, err: bool = False) -> None:
-    """A line on stdout or stderr, above the bars where some are shown: `typer.echo` would write into them."""
+    """Print a line on stdout or stderr, above any progress bars, which `typer.echo` would overwrite."""
     stream = sys.stderr if err else sys.stdout
     stream.write(f"{line}\n")
     stream.flush()
@@ -43,9 +43,9 @@ def say(line: str, *, err: bool = False) -> None:
 
 @contextmanager
 def progress_bar(what: str, *, quiet: bool = False) -> Iterator[OnProgress]:
-    """A bar on stderr, or a function that does nothing where `quiet` is set or stderr is no terminal.
+    """A progress bar on stderr; a function that does nothing where `quiet` is set or stderr is no terminal.
 
-    what: names the work, in front of the bar.
+    what: the name of the work, shown in front of the bar.
     """
     if quiet or not sys.stderr.isatty():
         yield unheard
@@ -62,9 +62,9 @@ def progress_bar(what: str, *, quiet: bool = False) -> Iterator[OnProgress]:
 
 @contextmanager
 def stacked_bars(totals: Mapping[str, int], *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """A bar on stderr for each name, with what is done of its total; or as `progress_bar` does where nobody watches.
+    """One progress bar on stderr per name, with its total and the time left, where `progress_bar` would show one.
 
-    Called with a name, the bar of that name goes on by one. Each tells the time that is left.
+    Calling the result with a name advances the bar of that name by one.
     """
     if quiet or not sys.stderr.isatty():
         yield lambda _name: None
@@ -82,7 +82,7 @@ def stacked_bars(totals: Mapping[str, int], *, quiet: bool = False) -> Iterator[
 
 @contextmanager
 def warnings_in_a_line() -> Iterator[None]:
-    """Warnings of the body as lines on stderr, without the code that they come from."""
+    """Print warnings raised in the body as lines on stderr, without their source code."""
     with warnings.catch_warnings():
         setattr(warnings, "showwarning", _say_warning)  # noqa: B010 (mypy)
         yield

@@ -1,4 +1,4 @@
-"""`simkit replay`: a run of a ledger made again, its queries asked again, other rules tried on its answers."""
+"""`simkit replay`: rebuild a stored run, send its queries again, or apply other rules to its answers."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ if TYPE_CHECKING:
     from studies.replay.rebuild import ReplayInputs
 
 READING_COLUMNS = ("rule", "at", "verdict", "held", "flagged", "score", "spent")
-"""Those of a reading that fit a terminal; `--json` has them all."""
+"""The columns of a reading that fit a terminal; `--json` has all."""
 
 LedgerFile = Annotated[Path, typer.Argument(metavar="DB", help="The ledger; it is only read.", show_default=False)]
 RunId = Annotated[
-    int | None, typer.Argument(metavar="RUN", help="The run, as `simkit db runs` numbers it.", show_default=False)
+    int | None, typer.Argument(metavar="RUN", help="The run's number in `simkit db runs`.", show_default=False)
 ]
 ModelName = Annotated[
-    str | None, typer.Option("--model", metavar="MODEL", help="To ask, by default the run's; another may differ.")
+    str | None, typer.Option("--model", metavar="MODEL", help="The model to query; by default that of the run.")
 ]
 Data = Annotated[
-    str | None, typer.Option("--data", metavar="DATA", help="The images of the run, by default where it found them.")
+    str | None, typer.Option("--data", metavar="DATA", help="The images of the run; by default as named in the ledger.")
 ]
 Preset = Annotated[
-    str | None, typer.Option("--preset", metavar="MODULE:NAME", help="The preset of your own that the run had.")
+    str | None, typer.Option("--preset", metavar="MODULE:NAME", help="Your own preset that the run used.")
 ]
 Restriction = Annotated[
-    str | None, typer.Option("--restriction", metavar="MODULE:NAME", help="The restriction of your own that it had.")
+    str | None, typer.Option("--restriction", metavar="MODULE:NAME", help="Your own restriction that the run used.")
 ]
 Sample = Annotated[
-    int | None, typer.Option("--sample", metavar="N", min=1, help="Compare N random queries instead of all.")
+    int | None, typer.Option("--sample", metavar="N", min=1, help="Compare N random queries instead of all queries.")
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of the sample.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of the sample.")]
 Rules = Annotated[
     list[str] | None,
-    typer.Option("--rule", metavar="NAME[=T]", help="What this rule would have said, at threshold T; asks nothing."),
+    typer.Option("--rule", metavar="NAME[=T]", help="Show the verdict by this rule with threshold T; sends no query."),
 ]
 Budgets = Annotated[
     str | None,
-    typer.Option("--at", metavar="N,N,...", help="What scans with these budgets would have said; asks nothing."),
+    typer.Option("--at", metavar="N,N,...", help="Show the verdicts with these budgets; sends no query."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -65,11 +65,13 @@ def replay_run(  # noqa: PLR0913 (the options are the command's interface)
     at: Budgets = None,
     as_json: AsJson = False,
 ) -> None:
-    """Rebuild every stored query of RUN, ask it again, and compare the answers bit for bit.
+    """Rebuild every stored query of RUN, send it again, and compare the answers bit by bit.
 
-    No budget pays for it. With --rule or --at nothing is asked: a line tells what a scan with each rule and budget
-    would have said, as far as the stored answers tell; --json has more of each. Exit codes: 0 all equal (or another
-    --model was asked), 4 bad model or data, 5 an answer differs or a query cannot be rebuilt.
+    These queries are not charged.
+    With --rule or --at no query is sent: a table shows the verdict of a scan with each rule and budget,
+    as far as the stored answers determine it; --json shows more.
+    Exit codes: 0 all answers are equal (or another --model was queried), 4 bad model or data,
+    5 an answer differs or a query cannot be rebuilt.
     """
     from studies.replay.rebuild import ReplayInputs
 
@@ -95,7 +97,7 @@ def _check_alone(model: str | None, sample: int | None) -> None:
     from simkit.errors import ConfigError
 
     if model is not None or sample is not None:
-        raise ConfigError("--rule and --at ask no model; leave --model and --sample out")
+        raise ConfigError("--rule and --at send no queries; leave --model and --sample out")
 
 
 def _read(db: Path, run: int | None, wanted: tuple[list[str], str | None], given: ReplayInputs, as_json: bool) -> None:
@@ -112,7 +114,7 @@ def _read(db: Path, run: int | None, wanted: tuple[list[str], str | None], given
 
 
 def _show_readings(readings: Sequence[Reading]) -> None:
-    """A table, and below it why something is not as it could be."""
+    """Print a table of the readings, and the notes of each below it."""
     rows = [reading.to_json() | {"rule": f"{reading.rule}={reading.threshold:g}"} for reading in readings]
     print_table([row | {"held": "yes" if row["held"] else "no"} for row in rows], READING_COLUMNS)
     for row in rows:
@@ -149,14 +151,14 @@ def _own_code(preset: str | None, restriction: str | None) -> OwnCode:
 
 
 def show(result: ReplayResult) -> None:
-    """What was rebuilt, asked and found, in lines."""
-    found = result.compared
+    """Print how many queries were rebuilt, sent again and equal."""
+    compared = result.compared
     model = result.model if result.same_model else f"{result.model}, which is not the run's: differences are expected"
     typer.echo(f"run {result.run}: {result.stored:,} queries stored, {result.rebuilt:,} rebuilt; model: {model}")
-    typer.echo(f"{result.asked:,} asked again in whole calls, {found.queries:,} compared: {found.equal:,} equal")
-    if found.different:
-        largest = "" if found.largest is None else f"; the largest difference of a score is {found.largest:.3g}"
-        typer.echo(f"{found.different:,} different, {found.labels:,} of them with another best class{largest}")
+    typer.echo(f"{result.asked:,} sent again in whole calls, {compared.queries:,} compared: {compared.equal:,} equal")
+    if compared.different:
+        largest = "" if compared.largest is None else f"; the largest difference of a score is {compared.largest:.3g}"
+        typer.echo(f"{compared.different:,} different, {compared.labels:,} of them with another top class{largest}")
     for reason, queries in result.not_replayable.items():
         typer.echo(f"{queries:,} not replayable: {reason}")
     if result.verdict is not None:

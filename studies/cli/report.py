@@ -1,4 +1,4 @@
-"""`simkit report`: a ledger as one HTML file."""
+"""`simkit report`: write a ledger as one HTML page."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Annotated
 
 import typer
 
-LedgerFile = Annotated[Path, typer.Argument(metavar="DB", help="The ledger; it may be of a running scan.")]
+LedgerFile = Annotated[Path, typer.Argument(metavar="DB", help="The ledger, which may be of a running scan.")]
 OutFile = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="The page; by default DB.html beside the ledger.")
 ]
-Runs = Annotated[list[int] | None, typer.Option("--run", metavar="N", help="Only this run; may be given again.")]
+Runs = Annotated[list[int] | None, typer.Option("--run", metavar="N", help="Show only this run; may be repeated.")]
 Zoos = Annotated[
     list[Path] | None,
-    typer.Option("--zoo", metavar="DIR", help="A zoo that knows the truth about the models; may be given again."),
+    typer.Option("--zoo", metavar="DIR", help="A zoo that holds the truth about the models; may be repeated."),
 ]
 
 
 def write_report(db: LedgerFile, out: OutFile = None, runs: Runs = None, zoos: Zoos = None) -> None:
-    """Write one HTML page that needs nothing else: verdicts, triggers, mask sizes, queries, and how to repeat them.
+    """Write one self-contained HTML page: verdicts, triggers, mask sizes, queries, and the commands to reproduce them.
 
-    Reads the ledger and the manifests of zoos, never a model. Where a model still lies in its zoo, the truth is found
-    without --zoo.
+    Reads the ledger and the manifests of zoos, but no model.
+    The truth about a model in a zoo's folder is found without --zoo.
     """
     from simkit.files import write_atomically
     from studies.render.destinations import checked_report_place as checked_place

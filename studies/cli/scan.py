@@ -1,4 +1,4 @@
-"""`simkit scan`: ask one model until there is a verdict."""
+"""`simkit scan`: query one model until there is a verdict."""
 
 from __future__ import annotations
 
@@ -18,34 +18,40 @@ if TYPE_CHECKING:
     from studies.scan.result import ScanResult
 
 EXIT_CODES = {"undecided": 3, "invalid": 4}
-"""How a scan ends by its verdict; 0 for the others."""
+"""Exit codes by verdict; 0 for the others."""
 
 _SHOWN = 10
 _WORDS = {
     "backdoored": "a small trigger turns unseen images into the flagged class",
-    "clean": "no class has a trigger that stands out",
-    "undecided": "the budget ended before a verdict; give a larger --budget",
-    "invalid": "the model does not answer as a trained classifier of these images would",
+    "clean": "no class has a trigger that is both flagged and confirmed",
+    "undecided": "the budget ran out before a verdict; give a larger --budget",
+    "invalid": "the model does not answer like a trained classifier of these images",
 }
 
 ModelName = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help="A file, DIR:7 of a zoo, or python:module:name.", show_default=False),
+    typer.Argument(
+        metavar="MODEL", help="A model file, DIR:7 for a victim of a zoo, or python:module:name.", show_default=False
+    ),
 ]
 Data = Annotated[
     str,
     typer.Option(
         "--data",
         metavar="DATA",
-        help="digits, torchvision:cifar10, torchvision:gtsrb, a .npz file, or a folder of images or Parquet files; "
-        "none for b3d-ss.",
+        help="Test images: digits, torchvision:cifar10, torchvision:gtsrb, a .npz file, or a folder of images or "
+        "Parquet files; not needed for b3d-ss.",
         show_default=False,
     ),
 ]
-BudgetOption = Annotated[int, typer.Option("--budget", metavar="N", help="Queries that may be spent.")]
+BudgetOption = Annotated[int, typer.Option("--budget", metavar="N", help="Maximum number of queries.")]
 OracleOption = Annotated[
     str,
-    typer.Option("--oracle", metavar="SPEC", help="What the service tells: scores, top3, label, noisy, a file, JSON."),
+    typer.Option(
+        "--oracle",
+        metavar="SPEC",
+        help="The service's answers: scores, top3, label, noisy, or a file or JSON of a spec.",
+    ),
 ]
 PresetOption = Annotated[
     str,
@@ -57,29 +63,43 @@ PresetOption = Annotated[
 ]
 RestrictionOption = Annotated[
     str | None,
-    typer.Option("--restriction", metavar="MODULE:NAME", help="Your own, right around the model."),
+    typer.Option("--restriction", metavar="MODULE:NAME", help="A restriction of your own, directly around the model."),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of the images and of the search.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of the choice of images and of the search.")]
 OutputOption = Annotated[
-    str | None, typer.Option("--output", help="What the model answers: auto, logits or probabilities.")
+    str | None, typer.Option("--output", help="What the model outputs: auto, logits or probabilities.")
 ]
-Mean = Annotated[str | None, typer.Option("--mean", metavar="A,B,C", help="Taken from pixels in [0, 1], a channel.")]
-Std = Annotated[str | None, typer.Option("--std", metavar="A,B,C", help="Divided into them afterwards.")]
-Precision = Annotated[str | None, typer.Option("--precision", help="float32 or bfloat16.")]
-Chunk = Annotated[int | None, typer.Option("--chunk", help="Images a forward pass.")]
+Mean = Annotated[
+    str | None, typer.Option("--mean", metavar="A,B,C", help="Per-channel mean, subtracted from pixels in [0, 1].")
+]
+Std = Annotated[
+    str | None, typer.Option("--std", metavar="A,B,C", help="Per-channel standard deviation; divides after the mean.")
+]
+Precision = Annotated[str | None, typer.Option("--precision", help="Model arithmetic: float32 or bfloat16.")]
+Chunk = Annotated[int | None, typer.Option("--chunk", help="Maximum number of images per forward pass.")]
 Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Threads of torch; a run goes on with as many as it began with.")
+    int | None,
+    typer.Option("--threads", min=1, help="Threads of torch; resuming a run requires the number it began with."),
 ]
-Architecture = Annotated[str | None, typer.Option("--architecture", help="For weights alone: resnet8, timm:NAME ...")]
+Architecture = Annotated[
+    str | None, typer.Option("--architecture", help="For a file that holds only weights: resnet8, timm:NAME ...")
+]
 LedgerFile = Annotated[
-    Path | None, typer.Option("--db", metavar="FILE", help="The ledger; by default one a scan in SIMKIT_HOME/scans.")
+    Path | None, typer.Option("--db", metavar="FILE", help="The ledger; by default one per scan in SIMKIT_HOME/scans.")
 ]
 OutFolder = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="For the triggers; by default triggers beside the ledger.")
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Folder for the triggers; by default `triggers` beside the ledger."),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any other setting: search_images=64, search.samples=50 ..."),
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="KEY=VALUE",
+        help="Any other setting, such as search_images=64. For B3D, the slides' lambda is search.sparsity.weight, "
+        "sigma is search.sigma and k is search.samples.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, however the scan ends.")]
 
@@ -104,10 +124,12 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell whether MODEL carries a backdoor, by asking it at most N times.
+    """Decide whether MODEL carries a backdoor, using at most N queries.
 
-    The same command goes on after a crash, and answers from its ledger once it has a verdict. Exit codes: 0 done,
-    3 undecided (the budget ended, or the service refused), 4 bad model or data.
+    After a crash the same command resumes the scan.
+    Once there is a verdict, it prints the stored result without a query.
+    A different budget, thread count or library version starts a new run; the command warns about the last two.
+    Exit codes: 0 done, 3 undecided (the budget ran out, or the service refused), 4 bad model or data.
     """
     import torch
 
@@ -117,13 +139,13 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     from studies.scan.user_code import is_reference, referred
 
     torch.set_num_threads(threads or torch.get_num_threads())
-    told = {
+    options = {
         **{"data": data, "budget": budget, "oracle": oracle, "seed": seed, "output": output},
         "preset": referred(preset) if is_reference(preset) else preset,
         "restriction": None if restriction is None else referred(restriction),
         **{"mean": mean, "std": std, "precision": precision, "chunk": chunk, "architecture": architecture},
     }
-    given = {name: value for name, value in told.items() if value is not None}
+    given = {name: value for name, value in options.items() if value is not None}
     with warnings_in_a_line():
         prepared = prepare(model, ScanConfig.of(with_settings(given, settings or [])))
         with progress_bar(f"scan {Path(model).name}", quiet=as_json) as progress:
@@ -138,14 +160,14 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
 
 
 def print_failure(message: str, code: int) -> None:
-    """The JSON object of a scan that came to no result."""
+    """Print the JSON object of a scan that has no result."""
     from studies.scan.result import empty_json
 
     print_json(empty_json() | {"error": message, "exit_code": code})
 
 
 def show(result: ScanResult, prepared: Prepared) -> None:
-    """The verdict in words, the classes with the smallest masks, what it cost, and where it is kept."""
+    """Print the verdict in words, the classes with the smallest masks, the cost, and the ledger."""
     flagged = f", class {', '.join(map(str, result.flagged))}" if result.flagged else ""
     worded = result.verdict in ("backdoored", "clean") or result.stopped == "budget"
     typer.echo(
@@ -159,19 +181,19 @@ def show(result: ScanResult, prepared: Prepared) -> None:
 
 
 def _reason(result: ScanResult, prepared: Prepared) -> str:
-    """The verdict's words; where it is clean, what was looked at, and where not even the check was paid, its price."""
+    """The reason for the verdict: for `clean`, what was searched; for a budget that is too small, the least one."""
     preset = prepared.config.resolved()
     if result.verdict == "clean" and (sought := preset.only_sought) is not None:
-        return f"no {sought} stands out; other triggers were not looked for"
+        return f"no {sought} is both flagged and confirmed; other triggers were not searched for"
     price = _check_price(prepared.images, preset.driver)
     if result.verdict == "undecided" and result.budget is not None and result.budget < price:
         what = "images" if prepared.images.synthesis else "first check"
-        return f"the budget does not pay the {what}; give --budget {price} at least"
+        return f"the budget does not cover the {what}; give --budget {price} or more"
     return _WORDS[result.verdict]
 
 
 def _check_price(images: ScanImages, driver: DriverConfig) -> int:
-    """Queries of the first check: some labelled images, or all of them where the model is to label or make them."""
+    """Queries of the first check: a few labelled images, or all images where the model labels or makes them."""
     searched = len(images.search)
     if images.synthesis is not None:
         return images.synthesis.config.most_queries(searched + len(images.verify))
@@ -183,7 +205,7 @@ def _show_classes(result: ScanResult) -> None:
     rows.sort(key=lambda row: (row["class"] not in result.flagged, row["censored"], row["mask_size"]))
     print_table(rows[:_SHOWN], ("class", "mask_size", "success_rate", "censored"))
     if len(rows) > _SHOWN:
-        typer.echo(f"and {len(rows) - _SHOWN} classes with larger masks")
+        typer.echo(f"and {len(rows) - _SHOWN} more classes with larger masks")
 
 
 def _show_cost(result: ScanResult) -> None:

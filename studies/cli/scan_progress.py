@@ -1,4 +1,4 @@
-"""What `simkit study scan` and `simkit study run` share: who scans, and how the scans are told of."""
+"""What `simkit study scan` and `simkit study run` share: running the scans and reporting their outcomes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from studies.study.unit import Outcome, Unit
 
 Naming: TypeAlias = "Callable[[Unit], str]"
-"""What a scan is called beside its victim."""
+"""The name of a unit's scan, shown beside its victim."""
 
 
 _STATES: Mapping[str, str] = MappingProxyType(
@@ -25,27 +25,30 @@ _STATES: Mapping[str, str] = MappingProxyType(
 
 
 def worked(
-    units: Sequence[Unit], workers: Workers, told: Callable[[Outcome], None], *, quiet: bool, naming: Naming
+    units: Sequence[Unit], workers: Workers, finished: Callable[[Outcome], None], *, quiet: bool, naming: Naming
 ) -> list[Outcome]:
-    """Do the work, and tell of it: each scan as it ends, then what failed and what to be warned of."""
+    """Scan all units, and print a line per scan as it ends, then warnings and errors."""
     from studies.scan.trigger_files import check_folder
     from studies.study.workers import work_through
 
     for place in {folder for unit in units for folder in (unit.study.out.parent, unit.study.ledgers)}:
-        check_folder(place)  # before anything is paid
+        check_folder(place)  # before any query
     outcomes: list[Outcome] = []
     for outcome in work_through(units, workers):
         outcomes.append(outcome)
-        told(outcome)
+        finished(outcome)
         if outcome.line is not None and not quiet:
             say(_words(outcome.line, naming(outcome.unit)))
-    for said in dict.fromkeys(_complaints(outcomes, naming)):
-        say(said, err=True)
+    for message in dict.fromkeys(_complaints(outcomes, naming)):
+        say(message, err=True)
     return outcomes
 
 
 def tell(outcomes: Sequence[Outcome], before: int, *, as_json: bool, more: Mapping[str, object] | None = None) -> None:
-    """How many scans ended how. before: scans that had their line already. more: further fields of the JSON object."""
+    """Print the number of scans by outcome.
+
+    before: number of scans that had a result line already. more: further fields of the JSON object.
+    """
     count = {state: sum(o.state == state for o in outcomes) for state in _STATES}
     count["there"] += before
     if as_json:
@@ -57,12 +60,12 @@ def tell(outcomes: Sequence[Outcome], before: int, *, as_json: bool, more: Mappi
 
 
 def by_detector(unit: Unit) -> str:
-    """A scan's name where all of them are behind one service."""
+    """The name of a scan where all scans use one service."""
     return unit.detector
 
 
 def name_of(outcome: Outcome, naming: Naming) -> str:
-    """A scan and its victim."""
+    """The name of a scan with its victim."""
     return f"{naming(outcome.unit)} on victim {outcome.unit.victim.index}"
 
 
@@ -72,16 +75,16 @@ def _failure(outcome: Outcome) -> dict[str, object]:
 
 
 def _words(line: ResultLine, name: str) -> str:
-    """A scan in one line, and whether it is right."""
+    """A scan in one line, with whether its verdict is correct."""
     flagged = f" (class {', '.join(map(str, line.flagged))})" if line.flagged else ""
     passes = "weights" if line.forward_passes is None else f"{line.forward_passes:,} images forward"
     cost = f"{line.queries:,} queries" if line.asks else passes
-    known = f"{line.index:4d}  {line.stratum}  {name}: {line.verdict}{flagged}"
+    verdict = f"{line.index:4d}  {line.stratum}  {name}: {line.verdict}{flagged}"
     why = f" ({line.notes})" if line.notes and line.verdict in ("undecided", "invalid") else ""
     right = (
         "wrong" if not line.right else "right" if not line.flagged or _on_target(line) else "right, for another class"
     )
-    return f"{known}, {right}, {cost}, {line.seconds:.1f} s{why}"
+    return f"{verdict}, {right}, {cost}, {line.seconds:.1f} s{why}"
 
 
 def _on_target(line: ResultLine) -> bool:

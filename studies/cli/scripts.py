@@ -1,6 +1,6 @@
-"""A script, such as a benchmark, as a command: help from its docstring, and what cannot be done in one line.
+"""Runs a script, such as a benchmark, as a command: its help is its docstring, and an error is one line.
 
-Here and not beside the benchmarks, since `python benchmarks/NAME.py` finds no package of that name.
+It is here and not beside the benchmarks, since `python benchmarks/NAME.py` could not import it from there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from studies.cli.main import BUG, exit_code, message_of
 
 
 def run(main: Callable[..., None], about: str | None) -> None:
-    """Run `main` on the command line's arguments. about: what its help says."""
+    """Run `main` on the command line's arguments. about: the help text."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(help=about)(main)
     try:
@@ -26,7 +26,7 @@ def run(main: Callable[..., None], about: str | None) -> None:
         raise SystemExit(code) from None
 
 
-def check_only(only: Collection[object] | None, there: Collection[object]) -> None:
-    """Raise BadParameter where `--only` names what is not there."""
-    if unknown := [name for name in only or () if name not in there]:
-        raise typer.BadParameter(f"{unknown[0]}: there are {'; '.join(map(str, there))}", param_hint="--only")
+def check_only(only: Collection[object] | None, names: Collection[object]) -> None:
+    """Raise BadParameter where `--only` gives a name that is not among `names`."""
+    if unknown := [name for name in only or () if name not in names]:
+        raise typer.BadParameter(f"{unknown[0]}: choose from {'; '.join(map(str, names))}", param_hint="--only")

@@ -1,4 +1,4 @@
-"""`simkit study`: detectors over whole zoos. Each command is a file of its own, `study_COMMAND.py`, and a line here."""
+"""`simkit study`: run detectors over whole zoos. Each command has its own file, `study_COMMAND.py`, and a line here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from studies.cli import (
     study_tune,
 )
 
-app = typer.Typer(help="Scan whole zoos, and compare what was found.", no_args_is_help=True)
+app = typer.Typer(help="Scan whole zoos, and compare detectors.", no_args_is_help=True)
 app.command("new")(study_new.new_study)
 app.command("run")(study_run.run_study)
 app.command("status")(study_run.show_status)
@@ -30,4 +30,4 @@ app.command("report")(study_report.report_study)
 
 @app.callback()
 def _group() -> None:
-    """Scan whole zoos, and compare what was found."""  # with a callback it stays a group, of one command too
+    """Scan whole zoos, and compare detectors."""  # the callback keeps this a group even with a single command

@@ -1,4 +1,4 @@
-"""`simkit study budget`: lines of results as curves over the query budget."""
+"""`simkit study budget`: show result lines as curves over the query budget."""
 
 from __future__ import annotations
 
@@ -19,39 +19,42 @@ if TYPE_CHECKING:
 Undecided: TypeAlias = Literal["wrong", "clean"]
 
 Detectors = Annotated[
-    list[str] | None, typer.Option("--detector", metavar="NAME", help="Only this one; may be given again.")
+    list[str] | None, typer.Option("--detector", metavar="NAME", help="Show only this detector; may be repeated.")
 ]
 Budgets = Annotated[
     str | None,
-    typer.Option("--budgets", metavar="Q,Q,...", help="Rows of the table; by default 1, 2, 3, 5 of every decade."),
+    typer.Option("--budgets", metavar="Q,Q,...", help="Budgets to tabulate; by default 1, 2, 3 and 5 of every decade."),
 ]
-Pool = Annotated[bool, typer.Option("--pool", help="All zoos as one; else each has curves of its own.")]
+Pool = Annotated[bool, typer.Option("--pool", help="Pool all zoos; by default each has its own curves.")]
 UndecidedAs = Annotated[
     Undecided,
-    typer.Option("--undecided-as", help="What a scan counts as that has no verdict within the budget."),
+    typer.Option("--undecided-as", help="What a scan without a verdict within the budget counts as."),
 ]
 By = Annotated[
     Literal["service"] | None,
-    typer.Option("--by", help="Of each detector a table over services, and a panel a service in the figure."),
+    typer.Option("--by", help="Show a table of services per detector, and one panel per service in the figure."),
 ]
 Price = Annotated[
     float | None,
-    typer.Option("--price", metavar="USD", help="Of a thousand queries; by default what the services state."),
+    typer.Option("--price", metavar="USD", help="Price of 1000 queries; by default what the services state."),
 ]
 Ledgers = Annotated[
     list[Path] | None,
-    typer.Option("--ledgers", metavar="DIR", help="Where the ledgers of the scans are, for what lines do not tell."),
+    typer.Option(
+        "--ledgers", metavar="DIR", help="Folder with the scans' ledgers, for what result lines lack; may be repeated."
+    ),
 ]
 Data = Annotated[
-    str | None, typer.Option("--data", metavar="DATA", help="The images of those scans, by default where they were.")
+    str | None,
+    typer.Option("--data", metavar="DATA", help="The images of those scans; by default as named in their ledgers."),
 ]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that read ledgers.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Number of processes that read ledgers.")]
 MeasureOption = Annotated[
     Literal["accuracy", "tpr", "fpr", "undecided", "auroc"],
-    typer.Option("--measure", help="What a figure by service shows."),
+    typer.Option("--measure", help="The measure that a figure by service shows."),
 ]
 FigureFile = Annotated[
-    Path | None, typer.Option("--figure", metavar="PATH", help="Draw the curves here: .png or .svg.")
+    Path | None, typer.Option("--figure", metavar="PATH", help="Draw the curves into this .png or .svg file.")
 ]
 
 
@@ -74,10 +77,11 @@ def show_budget(  # noqa: PLR0913 (the options are the command's interface)
     figure: FigureFile = None,
     measure: MeasureOption = "accuracy",
 ) -> None:
-    """Tell how many queries buy which verdict: accuracy, TPR, FPR, AUROC and cost by budget, detector and service.
+    """Show detection accuracy, TPR, FPR, AUROC and cost by query budget, detector and service.
 
-    A verdict stands at every budget of at least the queries that it took; at a smaller one the scan was undecided. So
-    one study of scans with a large budget tells of all smaller ones. Reads lines, and ledgers if given, never a model.
+    A verdict holds at every budget of at least the queries that it took; at a smaller budget the scan is undecided.
+    So one study with a large budget covers all smaller ones.
+    Reads result lines, and ledgers if given, but no model.
     """
     from simkit.errors import ConfigError
     from studies.render.destinations import checked_place, format_of
@@ -91,19 +95,19 @@ def show_budget(  # noqa: PLR0913 (the options are the command's interface)
     picture = None if figure is None else checked_figure(figure, files)
     asked = whole_numbers("--budgets", budgets)
     if exact != "none" and not ledgers:
-        raise ConfigError("--exact reads ledgers; name their folder with --ledgers")
+        raise ConfigError("--exact needs the scans' ledgers; name their folder with --ledgers")
     chosen = BudgetConfig(split, tuple(zoos or ()), tuple(detectors or ()), asked, pool, undecided_as)
     kept = Kept(tuple(ledgers or ()), exact, data, workers)
     config = replace(chosen, by_service=by is not None, price=price, ledgers=kept)
     with warnings_in_a_line(), progress_bar("ledgers") as progress:
         study = gather_budget(files, config, progress)
-    said = _rendered(study, form, place)
+    output = _rendered(study, form, place)
     if picture is not None:
         write_out(picture[0], draw(study, picture[1], measure), aside=place is None)  # stdout may be JSON
     if place is None:
-        typer.echo(said, nl=False)
+        typer.echo(output, nl=False)
     else:
-        write_out(place, said.encode())
+        write_out(place, output.encode())
 
 
 def _rendered(study: BudgetStudy, form: Format, place: Path | None) -> str:

@@ -1,4 +1,4 @@
-"""`simkit study gallery`: original and reversed triggers of whole zoos, to look at."""
+"""`simkit study gallery`: write a page with the original and reversed triggers of whole zoos."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ if TYPE_CHECKING:
 ZooFolders = Annotated[list[Path], typer.Argument(metavar="ZOO...", help="Folders of zoos.", show_default=False)]
 Ledgers = Annotated[
     list[Path],
-    typer.Option("--ledgers", metavar="DIR", help="A folder of the scans' ledgers; may be given again."),
+    typer.Option("--ledgers", metavar="DIR", help="A folder with the scans' ledgers; may be repeated."),
 ]
 Data = Annotated[
     list[str] | None,
-    typer.Option("--data", metavar="DATA", help="The images of a zoo, one for each ZOO in turn; else its manifest's."),
+    typer.Option(
+        "--data", metavar="DATA", help="The images of a zoo, once per ZOO in order; by default its manifest's."
+    ),
 ]
 OutFile = Annotated[
-    Path, typer.Option("--out", metavar="FILE", help="The page; a picture FILE-ZOO.png of each zoo goes beside it.")
+    Path, typer.Option("--out", metavar="FILE", help="The page; a picture of each zoo is written beside it.")
 ]
-Each = Annotated[int, typer.Option("--each", metavar="K", min=1, help="Victims of each size or attack, by index.")]
+Each = Annotated[int, typer.Option("--each", metavar="K", min=1, help="Number of victims per trigger size or attack.")]
 Detectors = Annotated[
-    list[str] | None, typer.Option("--detector", metavar="NAME", help="Only its scans; may be given again.")
+    list[str] | None, typer.Option("--detector", metavar="NAME", help="Show only its scans; may be repeated.")
 ]
 
 
@@ -37,10 +39,10 @@ def write_gallery(
     each: Each = 3,
     detectors: Detectors = None,
 ) -> None:
-    """Write one HTML page, and a PNG of each zoo: original triggers, and beside them what scans reversed.
+    """Write one HTML page, and one PNG per zoo, with original triggers beside those that scans reversed.
 
-    Shown are the first K victims of each size or attack, and of each detector behind each service the newest finished
-    scan. Reads manifests, ledgers and test images, never a model.
+    Shows the first K victims of each trigger size or attack, and the newest finished scan of each detector and service.
+    Reads manifests, ledgers and test images, but no model.
     """
     from simkit.errors import ConfigError
     from simkit.files import write_atomically
@@ -50,7 +52,9 @@ def write_gallery(
     from studies.report.page import render_gallery
 
     if data and len(data) != len(zoos):
-        raise ConfigError(f"--data is given {len(data)} times for {len(zoos)} zoos; give one for each, or none")
+        raise ConfigError(
+            f"--data is given {len(data)} times for {len(zoos)} zoos; give it once per zoo, or not at all"
+        )
     page = checked_page(out)
     named: Sequence[str | None] = data or [None] * len(zoos)
     sources = [ZooSource(zoo, of) for zoo, of in zip(zoos, named, strict=True)]
@@ -66,10 +70,11 @@ def write_gallery(
 
 
 def _check_found(shown: Sequence[ShownZoo], wanted: Sequence[str]) -> None:
-    """Raise ConfigError where a detector was named that no victim shown was scanned by."""
+    """Raise ConfigError for a named detector that has scanned none of the shown victims."""
     from simkit.errors import ConfigError
 
     victims = [victim for zoo in shown for stratum in zoo.strata for victim in stratum.shown]
-    told = {found.detector.partition(", ")[0] for v in victims for one in v.backdoors for found in one.found}
-    if unknown := [name for name in wanted if name not in told]:
-        raise ConfigError(f"--detector {unknown[0]}: these ledgers have no finished scan by it of a victim shown here")
+    backdoors = [backdoor for victim in victims for backdoor in victim.backdoors]
+    detectors = {scan.detector.partition(", ")[0] for backdoor in backdoors for scan in backdoor.found}
+    if unknown := [name for name in wanted if name not in detectors]:
+        raise ConfigError(f"--detector {unknown[0]}: these ledgers hold no finished scan by it of a shown victim")

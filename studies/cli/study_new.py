@@ -1,4 +1,4 @@
-"""`simkit study new` and `simkit study schema`: a study file to begin with, and what editors check it by."""
+"""`simkit study new` and `simkit study schema`: write an example study file, and the schema that editors use."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import typer
 
 Example: TypeAlias = Literal["curve", "tune"]
 
-NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.", show_default=False)]
-ExampleOption = Annotated[Example, typer.Option("--example", help="Curves over services, or settings to be tuned.")]
+NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="The study file to write.", show_default=False)]
+ExampleOption = Annotated[Example, typer.Option("--example", help="A study of curves over services, or of tuning.")]
 
 
 def new_study(file: NewFile, example: ExampleOption = "curve") -> None:
-    """Write a study file with every line explained, and beside it the JSON Schema that editors complete it by."""
+    """Write an example study file with comments, and beside it the JSON Schema by which editors complete it."""
     from studies.study.schema import write_example
 
     schema = write_example(file, example)
-    typer.echo(f"{file}: edit it, then simkit study run {file}; editors read {schema}")
+    typer.echo(f"{file}: edit it, then run `simkit study run {file}`; editors read {schema}")
 
 
 def print_schema() -> None:

@@ -1,4 +1,4 @@
-"""`simkit study report`: a whole study as one page, with its figures and tables beside it."""
+"""`simkit study report`: write a whole study as one page, with figures and tables beside it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from studies.cli.output import progress_bar
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The study file.", show_default=False)]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", metavar="DIR", help="The folder, by default what the study file names.", show_default=False),
+    typer.Option("--out", metavar="DIR", help="The folder; by default as in the study file.", show_default=False),
 ]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that read ledgers.")]
-Each = Annotated[int, typer.Option("--each", metavar="K", min=1, help="Victims of each size or attack in the gallery.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Number of processes that read ledgers.")]
+Each = Annotated[
+    int, typer.Option("--each", metavar="K", min=1, help="Victims per trigger size or attack in the gallery.")
+]
 
 Storage = Annotated[
     str | None,
-    typer.Option("--storage", metavar="URL", help="Of the trials, instead of the file's.", show_default=False),
+    typer.Option(
+        "--storage", metavar="URL", help="Optuna's tables; by default as in the study file.", show_default=False
+    ),
 ]
 
 
@@ -32,10 +36,10 @@ def report_study(
     each: Each = 2,
     storage: Storage = None,
 ) -> None:
-    """Write what a study has found by now: curves, comparison, cost, tuning, triggers, and how to repeat it.
+    """Write the results of a study so far: curves, comparison, cost, tuning, triggers, and how to reproduce them.
 
-    One HTML page that loads nothing, and beside it every figure as PNG, SVG and CSV. Made from the study file, its
-    lines and its ledgers; no model is read, and nothing is asked.
+    Writes one self-contained HTML page, and beside it every figure as PNG, SVG and CSV.
+    Reads the study file, its result lines and its ledgers; loads no model and sends no query.
     """
     from studies.report.study.gather import ReportConfig, gather_report
     from studies.report.study.write import checked_folder, write_report

@@ -1,4 +1,4 @@
-"""`simkit study run` and `simkit study status`: a whole study from its file."""
+"""`simkit study run` and `simkit study status`: run a whole study from its file."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from studies.study.study_file import StudyFile
     from studies.study.unit import Outcome, Unit
 
-StudyPath = Annotated[Path, typer.Argument(metavar="FILE", help="See simkit study new.", show_default=False)]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what is left, and scan nothing.")]
-Merge = Annotated[bool, typer.Option("--merge", help="Take the finished ledgers into study.db beside the results.")]
+StudyPath = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The study file; see simkit study new.", show_default=False)
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and show what is left, without scanning.")]
+Merge = Annotated[bool, typer.Option("--merge", help="Merge finished ledgers into study.db beside the results.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 
 _COLUMNS = ("zoo", "detector", "service", "seeds", "done", "left", "right", "queries")
@@ -36,19 +38,20 @@ def run_study(
     merge: Merge = False,
     as_json: AsJson = False,
 ) -> None:
-    """Do what is left of the study in FILE, and say how far it is.
+    """Run the remaining scans of the study in FILE, and show its progress.
 
-    The same command goes on after any interruption, and repeats no scan that is finished. A scan that fails stops no
-    other: it is told at the end, is tried again by the same command, and the exit code is 1.
+    The same command resumes after any interruption and repeats no finished scan.
+    A failing scan does not stop the others: it is reported at the end, the same command tries it again,
+    and the exit code is 1.
     """
     from studies.study.executors import Workers
     from studies.study.study_file import StudyFile
 
     study = StudyFile.load(file)
-    plan, told = study.plan(), study.config.workers
+    plan, default = study.plan(), study.config.workers
     outcomes: list[Outcome] = []
     if not dry_run:
-        who = Workers(workers or told.processes, told.threads, executor or told.executor)
+        who = Workers(workers or default.processes, default.threads, executor or default.executor)
         names = {key: f"{cell.detector} ({cell.service})" for key, cell in plan.cells.items()}
         with _progress(plan, names, quiet=as_json) as progress:
             outcomes = worked(plan.todo, who, progress, quiet=as_json, naming=lambda unit: names[unit.key])
@@ -60,7 +63,7 @@ def run_study(
 
 
 def show_status(file: StudyPath, as_json: AsJson = False) -> None:
-    """Say what of the study in FILE is done, and what is left."""
+    """Show which scans of the study in FILE are done, and which are left."""
     from studies.study.study_file import StudyFile
 
     study = StudyFile.load(file)
@@ -76,15 +79,15 @@ def _merged(study: StudyFile) -> dict[str, Any]:
 
 @contextmanager
 def _progress(plan: StudyPlan, names: dict[Any, str], *, quiet: bool) -> Iterator[Callable[[Outcome], None]]:
-    """A bar for all that is left, with the time that it will take, and one for each detector and service."""
+    """Progress bars with the time left: one for all remaining scans, and one per detector and service."""
     left = Counter(names[unit.key] for unit in plan.todo)
     with stacked_bars({"scans": left.total(), **left}, quiet=quiet) as advance:
 
-        def told(outcome: Outcome) -> None:
+        def finished(outcome: Outcome) -> None:
             advance("scans")
             advance(names[outcome.unit.key])
 
-        yield told
+        yield finished
 
 
 def _tell(study: StudyFile, plan: StudyPlan, outcomes: list[Outcome], more: dict[str, Any], *, as_json: bool) -> None:
@@ -94,18 +97,20 @@ def _tell(study: StudyFile, plan: StudyPlan, outcomes: list[Outcome], more: dict
     states = Counter(outcome.state for outcome in outcomes)
     done, left = sum(row["done"] for row in rows), sum(row["left"] for row in rows)
     if as_json:
-        known = {"study": study.config.name, "hash": study.hash, "results": str(study.results), "done": done}
+        about = {"study": study.config.name, "hash": study.hash, "results": str(study.results), "done": done}
         ended = {"scanned": states["scanned"], "busy": states["busy"], "failed": states["failed"]}
         failures = [_failure(outcome, plan) for outcome in outcomes if outcome.state == "failed"]
-        print_json({**known, "left": left, **ended, **more, "grid_rows": rows, "failures": failures})
+        print_json({**about, "left": left, **ended, **more, "grid_rows": rows, "failures": failures})
         return
     if not rows:
-        typer.echo(f"{study.config.name}: no [[detectors]], so no scans; simkit study tune does what [tune] says")
+        typer.echo(
+            f"{study.config.name}: has no [[detectors]] and so no scans; run its [tune] table with simkit study tune"
+        )
         return
     print_table(rows, _COLUMNS)
     words = [f"{study.config.name}: {done} scans done, {left} left"]
     words += [f"{states['scanned']} of them now"] if states["scanned"] else []
-    words += [f"{states['busy']} at another process"] if states["busy"] else []
+    words += [f"{states['busy']} being scanned by another process"] if states["busy"] else []
     words += [f"{states['failed']} failed"] if states["failed"] else []
     words += [f"{more['merged']['added']} merged into {more['merged']['file']}"] if more else []
     typer.echo(", ".join(words))
@@ -114,5 +119,5 @@ def _tell(study: StudyFile, plan: StudyPlan, outcomes: list[Outcome], more: dict
 def _failure(outcome: Outcome, plan: StudyPlan) -> dict[str, Any]:
     unit: Unit = outcome.unit
     cell = plan.cells[unit.key]
-    known = {"zoo": unit.study.name, "index": unit.victim.index, "detector": cell.detector, "service": cell.service}
-    return {**known, "seed": cell.seed, "error": "; ".join(outcome.said)}
+    names = {"zoo": unit.study.name, "index": unit.victim.index, "detector": cell.detector, "service": cell.service}
+    return {**names, "seed": cell.seed, "error": "; ".join(outcome.said)}

@@ -1,4 +1,4 @@
-"""`simkit study scan`: any detectors over a whole zoo."""
+"""`simkit study scan`: scan a whole zoo with any detectors."""
 
 from __future__ import annotations
 
@@ -29,15 +29,20 @@ if TYPE_CHECKING:
 
 Detectors = Annotated[
     list[str],
-    typer.Option("--detector", metavar="NAME", help="See simkit detectors; or your own, MODULE:NAME. May come again."),
+    typer.Option(
+        "--detector", metavar="NAME", help="A name from simkit detectors, or your own as MODULE:NAME; may be repeated."
+    ),
 ]
 OutFile = Annotated[
-    Path, typer.Option("--out", metavar="FILE.jsonl", help="Of results, a line a scan; no scan is repeated.")
+    Path,
+    typer.Option("--out", metavar="FILE.jsonl", help="The file of result lines, one per scan; no scan is repeated."),
 ]
-BudgetOption = Annotated[int, typer.Option("--budget", metavar="N", help="Queries a victim.")]
+BudgetOption = Annotated[int, typer.Option("--budget", metavar="N", help="Query budget per victim.")]
 LedgerFolder = Annotated[
     Path | None,
-    typer.Option("--ledgers", metavar="DIR", help="A ledger a scan; by default studies/ZOO in SIMKIT_HOME."),
+    typer.Option(
+        "--ledgers", metavar="DIR", help="Folder of ledgers, one per scan; by default studies/ZOO in SIMKIT_HOME."
+    ),
 ]
 OnlyComplete = Annotated[bool, typer.Option("--only-complete", help="Refuse a zoo that is still being made.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
@@ -60,10 +65,10 @@ def scan_zoo(  # noqa: PLR0913 (the options are the command's interface)
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """Scan the victims of ZOO with every detector named, and keep a line of results for each scan.
+    """Scan the victims of ZOO with every named detector, and write one result line per scan.
 
-    The same command goes on where it was stopped, and takes up victims that were made since. A scan that fails stops
-    no other: it is told at the end, has no line, and the exit code is 1.
+    The same command resumes where it was stopped, and includes victims made since.
+    A failing scan does not stop the others: it is reported at the end, has no result line, and the exit code is 1.
     """
     from simkit.errors import ConfigError
     from simkit.zoo.manifest import Manifest
@@ -75,11 +80,10 @@ def scan_zoo(  # noqa: PLR0913 (the options are the command's interface)
     manifest = Manifest.load(zoo)
     _check_complete(manifest, only_complete)
     spec, methods = manifest.spec, [method(name) for name in dict.fromkeys(detector)]
-    if oracle != "scores" and all(one.white_box for one in methods):
-        raise ConfigError(f"{detector[0]} looks at weights and asks no service; leave --oracle out")
+    if oracle != "scores" and all(found.white_box for found in methods):
+        raise ConfigError(f"{detector[0]} is white-box and queries no service; leave --oracle out")
     of_images = {"data": data or spec.data, "image_size": spec.image_size, "image_shape": manifest.image_shape}
-    told = of_images | {"budget": budget, "oracle": oracle}
-    shared = with_settings(told, settings or [])
+    shared = with_settings(of_images | {"budget": budget, "oracle": oracle}, settings or [])
     study = Study(zoo, spec.name, spec.split, out, ledgers or ledgers_of(home(), spec.name), shared)
     who = Workers(workers, threads, executor)
     work = plan(study.absolute() if who.elsewhere else study, chosen(manifest, indices, limit), methods)
@@ -103,4 +107,4 @@ def _check_complete(manifest: Manifest, wanted: bool) -> None:
 
     if wanted and not manifest.complete:
         made = f"{len(manifest.victims)} of {manifest.spec.models} victims"
-        raise ConfigError(f"zoo {manifest.spec.name} has {made}; make the others, or leave --only-complete out")
+        raise ConfigError(f"zoo {manifest.spec.name} has only {made}; make the others, or leave --only-complete out")

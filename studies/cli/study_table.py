@@ -1,4 +1,4 @@
-"""`simkit study table`: lines of results as one comparison of detectors."""
+"""`simkit study table`: compare detectors by their result lines."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ By: TypeAlias = Literal["size", "attack", "architecture"]
 
 Breakdown = Annotated[
     By | None,
-    typer.Option("--by", help="Only this breakdown, by default those with several groups.", show_default=False),
+    typer.Option("--by", help="Show only this breakdown; by default those with several groups.", show_default=False),
 ]
 Ledgers = Annotated[
     Path | None,
-    typer.Option("--ledgers", metavar="DIR", help="Count what the ledgers here tried on these victims, too."),
+    typer.Option(
+        "--ledgers", metavar="DIR", help="Also count the configurations in these ledgers as tried on the zoo."
+    ),
 ]
 
 
@@ -36,10 +38,11 @@ def show_table(  # noqa: PLR0913 (the options are the command's interface)
     by: Breakdown = None,
     ledgers: Ledgers = None,
 ) -> None:
-    """Compare detectors on the victims of zoos: accuracy, TPR, FPR, AUROC, targets, cost, and each pair by McNemar.
+    """Compare detectors on the victims of zoos: accuracy, TPR, FPR, AUROC, target classes, cost, and McNemar's test.
 
-    A row a method: a detector with its settings, its budget and what the service tells. Every share has its Wilson
-    interval; the slides' figures stand apart, of other victims. Reads lines (and ledgers), never a model.
+    Each row is a method: a detector with its settings, budget and service.
+    Every rate has its Wilson interval; the slides' figures for other victims are shown separately.
+    Reads result lines (and ledgers), but no model.
     """
     from studies.render.destinations import checked_place, format_of
     from studies.results.table.gather import Wanted, gather
@@ -47,11 +50,11 @@ def show_table(  # noqa: PLR0913 (the options are the command's interface)
     place = None if out is None else checked_place(out, files)
     form = wanted or format_of(out)
     chosen = Wanted(split, tuple(zoos or ()), (by,) if by else (), ledgers)
-    said = _rendered(gather(files, chosen), form, place)
+    output = _rendered(gather(files, chosen), form, place)
     if place is None:
-        typer.echo(said, nl=False)
+        typer.echo(output, nl=False)
     else:
-        write_out(place, said.encode())
+        write_out(place, output.encode())
 
 
 def _rendered(table: Table, form: Format, place: Path | None) -> str:

@@ -1,4 +1,4 @@
-"""`simkit study tune`: settings of a detector, chosen on the victims of `tune` zoos."""
+"""`simkit study tune`: choose the settings of a detector on the victims of `tune` zoos."""
 
 from __future__ import annotations
 
@@ -24,38 +24,60 @@ StudyPath = Annotated[
 ]
 At = Annotated[
     int | None,
-    typer.Option("--at", metavar="N", min=1, help="The best AUROC for N queries a scan.", show_default=False),
+    typer.Option("--at", metavar="N", min=1, help="Maximise AUROC at N queries per scan.", show_default=False),
 ]
-Pareto = Annotated[bool, typer.Option("--pareto", help="AUROC against queries, up to the file's budget.")]
+Pareto = Annotated[bool, typer.Option("--pareto", help="Trade AUROC against queries, up to the file's budget.")]
 Trials = Annotated[
     int | None,
-    typer.Option("--trials", min=1, help="Settings to try in all; by default the file's.", show_default=False),
+    typer.Option(
+        "--trials", min=1, help="Total number of trials; by default as in the study file.", show_default=False
+    ),
 ]
-SamplerOption = Annotated[Sampler | None, typer.Option("--sampler", help="Instead of the file's.", show_default=False)]
+SamplerOption = Annotated[
+    Sampler | None,
+    typer.Option("--sampler", help="Optuna's sampler; by default as in the study file.", show_default=False),
+]
 SamplerSeed = Annotated[
     int | None,
-    typer.Option("--sampler-seed", metavar="S", min=0, help="Another seed is another study.", show_default=False),
+    typer.Option(
+        "--sampler-seed",
+        metavar="S",
+        min=0,
+        help="Seed of the sampler; another seed starts another study.",
+        show_default=False,
+    ),
 ]
 Storage = Annotated[
     str | None,
-    typer.Option("--storage", metavar="URL", help="sqlite:///FILE or postgresql://USER@HOST/DB.", show_default=False),
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        help="Optuna's tables: sqlite:///FILE or postgresql://USER@HOST/DB.",
+        show_default=False,
+    ),
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes; several need PostgreSQL.", show_default=False)
+    int | None,
+    typer.Option("--workers", min=1, help="Number of processes; several require PostgreSQL.", show_default=False),
 ]
-Show = Annotated[bool, typer.Option("--show", help="Tell what was tried, and try nothing.")]
+Show = Annotated[bool, typer.Option("--show", help="Show the trials so far without running any.")]
 Best = Annotated[
     Path | None,
     typer.Option(
-        "--best", metavar="OUT.toml", help="Write the best setting here, and try nothing.", show_default=False
+        "--best", metavar="OUT.toml", help="Write the best settings here without running trials.", show_default=False
     ),
 ]
 TrialOption = Annotated[
-    int | None, typer.Option("--trial", metavar="N", min=0, help="With --best: of this trial.", show_default=False)
+    int | None,
+    typer.Option(
+        "--trial", metavar="N", min=0, help="With --best: write the settings of this trial.", show_default=False
+    ),
 ]
 Plots = Annotated[
     Path | None,
-    typer.Option("--plots", metavar="DIR", help="Draw all that this file tuned, and try nothing.", show_default=False),
+    typer.Option(
+        "--plots", metavar="DIR", help="Draw all tuning of this file without running trials.", show_default=False
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 
@@ -75,10 +97,12 @@ def tune_study(  # noqa: PLR0913 (the options are the command's interface)
     plots: Plots = None,
     as_json: AsJson = False,
 ) -> None:
-    """Try settings of a detector on the victims of tune zoos, and keep those that tell them best for N queries.
+    """Tune a detector on the victims of tune zoos: find the settings with the best AUROC for N queries per scan.
 
-    Each trial scans every victim under one setting, in a ledger of its own. The same command goes on where it was
-    stopped. The best setting is for report victims: figures of tune victims flatter it.
+    By default it tunes B3D's lambda, sigma and k (search.sparsity.weight, search.sigma and search.samples).
+    Each trial scans every victim with one choice of settings, in a ledger of its own.
+    The same command resumes where it was stopped.
+    Evaluate the best settings on report victims, since figures on tune victims are biased upwards.
     """
     from studies.study.study_file import StudyFile
     from studies.tune.prepare import task_of
@@ -102,7 +126,7 @@ def _mode(at: int | None, pareto: bool) -> Mode:
     from simkit.errors import ConfigError
 
     if (at is None) != pareto:
-        raise ConfigError("give --at BUDGET for the best at one budget, or --pareto for AUROC against queries")
+        raise ConfigError("give --at BUDGET to tune for one budget, or --pareto to trade AUROC against queries")
     return "pareto" if pareto else "at"
 
 
@@ -118,16 +142,16 @@ def _tune(task: Task, *, quiet: bool) -> None:
                 say(_words(tried(trial)))
 
 
-def _words(one: Tried) -> str:
+def _words(trial: Tried) -> str:
     """A trial in one line."""
-    settings = " ".join(f"{name}={_short(value)}" for name, value in one.values.items())
-    if one.state == "failed":
-        return f"{one.number:4d}  failed: {one.attributes['error'] or 'no reason is known'}, {settings}"
-    area = "AUROC -" if one.auroc is None else f"AUROC {one.auroc:.3f}"
-    queries = one.attributes["mean_queries"]
-    said = "" if queries is None or one.state == "pruned" else f", {queries:,.0f} queries a scan"
-    kept = "" if one.feasible else ", more false alarms than allowed"
-    return f"{one.number:4d}  {area}{' when pruned' if one.state == 'pruned' else ''}{said}{kept}, {settings}"
+    settings = " ".join(f"{name}={_short(value)}" for name, value in trial.values.items())
+    if trial.state == "failed":
+        return f"{trial.number:4d}  failed: {trial.attributes['error'] or 'unknown reason'}, {settings}"
+    area = "AUROC -" if trial.auroc is None else f"AUROC {trial.auroc:.3f}"
+    queries = trial.attributes["mean_queries"]
+    cost = "" if queries is None or trial.state == "pruned" else f", {queries:,.0f} queries per scan"
+    feasible = "" if trial.feasible else ", FPR above the allowed one"
+    return f"{trial.number:4d}  {area}{' when pruned' if trial.state == 'pruned' else ''}{cost}{feasible}, {settings}"
 
 
 def _short(value: Any) -> str:
@@ -140,22 +164,23 @@ def _tell(task: Task, *, as_json: bool) -> None:
 
     study = read(task)
     every = all_tried(study)
-    found = best(study) if any(one.state == "complete" and one.feasible for one in every) else []
+    best_trials = best(study) if any(trial.state == "complete" and trial.feasible for trial in every) else []
     if as_json:
-        told = {"study": task.study_name, "storage": shown(task.storage), "folder": str(task.folder)}
-        tuned = {"trials": [one.to_json() for one in every], "best": [one.number for one in found]}
-        print_json(told | {"mode": task.mode, "budget": task.budget} | tuned)
+        about = {"study": task.study_name, "storage": shown(task.storage), "folder": str(task.folder)}
+        tuned = {"trials": [trial.to_json() for trial in every], "best": [trial.number for trial in best_trials]}
+        print_json(about | {"mode": task.mode, "budget": task.budget} | tuned)
         return
-    count = {state: sum(one.state == state for one in every) for state in ("complete", "pruned", "failed", "under way")}
+    states = ("complete", "pruned", "failed", "under way")
+    count = {state: sum(trial.state == state for trial in every) for state in states}
     typer.echo(f"{task.study_name}: " + ", ".join(f"{n} {state}" for state, n in count.items() if n))
-    rows = [_row(one) for one in found]
+    rows = [_row(trial) for trial in best_trials]
     if rows:
         print_table(rows, list(rows[0]))
 
 
-def _row(one: Tried) -> Mapping[str, object]:
-    told = {name: one.attributes[name] for name in ("tpr", "fpr", "undecided", "mean_queries")}
-    return {"trial": one.number, "auroc": one.auroc, **told, **one.values}
+def _row(trial: Tried) -> Mapping[str, object]:
+    figures = {name: trial.attributes[name] for name in ("tpr", "fpr", "undecided", "mean_queries")}
+    return {"trial": trial.number, "auroc": trial.auroc, **figures, **trial.values}
 
 
 def _write_best(task: Task, out: Path, number: int | None, file: Path) -> None:
@@ -164,12 +189,12 @@ def _write_best(task: Task, out: Path, number: int | None, file: Path) -> None:
     from studies.tune.storage import read
 
     place, study = checked_place(out, [file], (".toml",)), read(task)
-    one = _numbered(all_tried(study), number) if number is not None else best(study)[-1]
-    write_out(place, snippet(task, one).encode(), aside=True)
+    trial = _numbered(all_tried(study), number) if number is not None else best(study)[-1]
+    write_out(place, snippet(task, trial).encode(), aside=True)
 
 
 def _draw(study: StudyFile, folder: Path, storage: str | None) -> None:
-    """Each figure as PNG, SVG and CSV."""
+    """Write each figure as PNG, SVG and CSV."""
     from simkit.errors import DataError
     from simkit.files import make_folder
     from studies.tune.history import tuned
@@ -177,17 +202,17 @@ def _draw(study: StudyFile, folder: Path, storage: str | None) -> None:
 
     drawn = [plot for group in tuned(study, storage) for plot in plots(group)]
     if not drawn:
-        raise DataError(f"{study.path.name}: nothing was tuned yet; leave out --plots to begin")
+        raise DataError(f"{study.path.name}: nothing was tuned yet; leave out --plots to start")
     make_folder(folder)
     for plot in drawn:
-        for ending, said in (("png", plot.png), ("svg", plot.svg), ("csv", plot.csv.encode())):
-            write_out(folder / f"{plot.name}.{ending}", said, aside=True)
+        for suffix, content in (("png", plot.png), ("svg", plot.svg), ("csv", plot.csv.encode())):
+            write_out(folder / f"{plot.name}.{suffix}", content, aside=True)
 
 
 def _numbered(every: Sequence[Tried], number: int) -> Tried:
     from simkit.errors import ConfigError
 
-    found = next((one for one in every if one.number == number), None)
-    if found is None:
+    trial = next((trial for trial in every if trial.number == number), None)
+    if trial is None:
         raise ConfigError(f"--trial {number}: there are trials 0 to {len(every) - 1}")
-    return found
+    return trial

@@ -1,4 +1,4 @@
-"""`simkit zoo`: make victims, and list what is known of them."""
+"""`simkit zoo`: train victims, and list them with their ground truth."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from simkit.zoo.manifest import Manifest, Victim
     from simkit.zoo.spec import ZooSpec
 
-app = typer.Typer(help="Make and list zoos: victims of which the truth is known.", no_args_is_help=True)
+app = typer.Typer(help="Make and list zoos: victims with known ground truth.", no_args_is_help=True)
 
 SpecFile = Annotated[
-    Path | None, typer.Argument(metavar="SPEC", help="A zoo spec, .toml or .json.", show_default=False)
+    Path | None, typer.Argument(metavar="SPEC", help="A zoo spec as a .toml or .json file.", show_default=False)
 ]
 OutFolder = Annotated[
     Path | None,
@@ -37,7 +37,7 @@ Settings = Annotated[
         "--set",
         "-s",
         metavar="KEY=VALUE",
-        help="Put over what SPEC says: data=digits, split=tune, models=8, sizes=[1,2], train.epochs=3 ...",
+        help="Settings that replace those of SPEC: data=digits, split=tune, models=8, sizes=[1,2], train.epochs=3 ...",
         show_default=False,
     ),
 ]
@@ -64,24 +64,28 @@ FAILED_COLUMNS = ("index", "stratum", "architecture", "target_classes", "clean_a
 def make_zoo(  # noqa: PLR0913 - one parameter an option
     spec: SpecFile = None,
     preset: Annotated[
-        str | None, typer.Option(help="Instead of SPEC: cifar10, gtsrb or imagenette.", show_default=False)
+        str | None, typer.Option(help="A preset in place of SPEC: cifar10, gtsrb or imagenette.", show_default=False)
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(help="tune, calibrate or report; a SPEC has its own.", show_default=False),
+        typer.Option(help="The split: tune, calibrate or report; a SPEC has its own.", show_default=False),
     ] = None,
-    models: Annotated[int | None, typer.Option(help="Victims, instead of the preset's.", show_default=False)] = None,
+    models: Annotated[
+        int | None, typer.Option(help="Number of victims, in place of the preset's.", show_default=False)
+    ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Images, a folder or what else simkit takes; a preset downloads by default.", metavar="PATH"),
+        typer.Option(help="The images, as in simkit scan --data; a preset downloads its own.", metavar="PATH"),
     ] = None,
-    size: Annotated[str | None, typer.Option(help="Of the preset: small, or paper (ResNet-18 on CUDA).")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that train, each with its own images in memory.")] = 1,
+    size: Annotated[str | None, typer.Option(help="Size of the preset: small, or paper (ResNet-18 on CUDA).")] = None,
+    workers: Annotated[
+        int, typer.Option(help="Number of processes that train, each with its own copy of the images.")
+    ] = 1,
     out: OutFolder = None,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train the victims of a zoo. The same command goes on with a zoo that is not finished."""
+    """Train the victims of a zoo. The same command resumes an unfinished zoo."""
     from simkit.data import load
     from simkit.zoo.presets import check_preset
     from simkit.zoo.zoo import make
@@ -99,7 +103,7 @@ def make_zoo(  # noqa: PLR0913 - one parameter an option
 
 @app.command("list")
 def list_zoo(folder: ZooFolder, as_json: AsJson = False) -> None:
-    """The victims in DIR, and the truth about each."""
+    """List the victims in DIR with their ground truth."""
     from simkit.zoo.manifest import Manifest
 
     _show(folder, Manifest.load(folder), as_json)
@@ -107,7 +111,7 @@ def list_zoo(folder: ZooFolder, as_json: AsJson = False) -> None:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """Where a spec comes from: a file, or a preset and what goes with it."""
+    """The source of a spec: a file, or a preset with its options."""
 
     file: Path | None
     preset: str | None
@@ -117,23 +121,23 @@ class _Chosen:
     size: str | None
 
     def fields(self, out: Path | None, settings: list[str]) -> dict[str, Any]:
-        """The spec's fields before any setting. Raises ConfigError."""
+        """The spec's fields before `--set` is applied. Raises ConfigError."""
         from simkit.zoo.presets import zoo_preset
         from simkit.zoo.spec import ZooSpec
 
         if self.preset is not None:
             if self.file is not None:
-                raise ConfigError("a preset and a spec file; give one of them")
+                raise ConfigError("both a preset and a spec file were given; give one of them")
             if self.split is None:
-                raise ConfigError("a preset needs --split tune, calibrate or report: their victims never mix")
+                raise ConfigError("a preset needs --split tune, calibrate or report, whose victims are disjoint")
             split, size = cast(Any, self.split), cast(Any, self.size or "small")
             return zoo_preset(self.preset, split, self.models, self.data, size).model_dump(mode="json")
         if self.size is not None:
-            raise ConfigError("--size is of a preset; name one by --preset")
+            raise ConfigError("--size applies to a preset; name one with --preset")
         if self.file is not None:
             fields = ZooSpec.load(self.file).model_dump(mode="json")
         elif not settings:
-            raise ConfigError("which zoo? Give a SPEC, or --preset cifar10 --split tune")
+            raise ConfigError("no zoo was named; give a SPEC, or for example --preset cifar10 --split tune")
         else:
             fields = {} if out is None else {"name": out.resolve().name}
         given = {"split": self.split, "models": self.models, "data": self.data}
@@ -141,7 +145,7 @@ class _Chosen:
 
 
 def zoo_spec(chosen: _Chosen, out: Path | None, settings: list[str]) -> ZooSpec:
-    """The chosen spec with the settings over it; without file and preset, named after the folder unless a setting does.
+    """The chosen spec with the settings applied; without file and preset, its default name is that of the folder.
 
     Raises ConfigError.
     """
@@ -157,14 +161,14 @@ def _finished(folder: Path) -> int:
 
 
 def _counted(progress: OnProgress, done: int, total: int, *, quiet: bool) -> Callable[[Victim], None]:
-    """Tells the bar of each victim; where there is none to watch, a log gets a line a victim."""
+    """A callback that advances the progress bar per victim, or prints a line per victim where there is no terminal."""
     plain, failed = not quiet and not sys.stderr.isatty(), 0
     progress(done, total)
 
     def finished(victim: Victim) -> None:
         nonlocal done, failed
         done, failed = done + (not victim.failed), failed + victim.failed
-        progress(done, total, f"({failed} failed implants)" if failed else "")
+        progress(done, total, f"({failed} without a working backdoor)" if failed else "")
         if plain:
             typer.echo(f"{_words(victim)} ({done} of {total})", err=True)
 
@@ -173,10 +177,10 @@ def _counted(progress: OnProgress, done: int, total: int, *, quiet: bool) -> Cal
 
 def _words(victim: Victim) -> str:
     """A victim in one line."""
-    known = f"{victim.index:4d}  {victim.stratum}  {victim.architecture}: clean accuracy {victim.clean_accuracy:.1%}"
-    success = "" if victim.success_rate is None else f", implant succeeds on {victim.success_rate:.1%}"
-    failed = ", too few: the next model of its stratum is to replace it" if victim.failed else ""
-    return f"{known}{success}{failed}, {victim.seconds:.1f} s"
+    name = f"{victim.index:4d}  {victim.stratum}  {victim.architecture}: clean accuracy {victim.clean_accuracy:.1%}"
+    success = "" if victim.success_rate is None else f", ASR {victim.success_rate:.1%}"
+    failed = ", which is too low: the next model of its stratum will replace it" if victim.failed else ""
+    return f"{name}{success}{failed}, {victim.seconds:.1f} s"
 
 
 def _show(folder: Path, manifest: Manifest, as_json: bool) -> None:
@@ -186,6 +190,7 @@ def _show(folder: Path, manifest: Manifest, as_json: bool) -> None:
     print_table([victim.model_dump() for victim in manifest.victims], COLUMNS)
     typer.echo(f"{folder}: {len(manifest.victims)} of {manifest.spec.models} victims of zoo {manifest.spec.name}")
     if manifest.failed:
-        replaced = "replaced" if manifest.complete else "is to replace"
-        typer.echo(f"these did not take their backdoor, and the next model of their stratum {replaced} each:")
+        replaced = "replaced" if manifest.complete else "will replace"
+        least = f"{100 * manifest.spec.required_success:g} %"
+        typer.echo(f"backdoor training failed (ASR < {least}); the next model of the stratum {replaced} each of these:")
         print_table([victim.model_dump() for victim in manifest.failed], FAILED_COLUMNS)

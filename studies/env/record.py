@@ -1,4 +1,4 @@
-"""The arms of a zoo's victims, each asked to its end through a meter, and kept in one small file a victim."""
+"""Runs the arms of a zoo's victims to their ends through a meter, and keeps them in one small file per victim."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ State: TypeAlias = Literal["recorded", "there", "busy", "failed"]
 
 @dataclass(frozen=True)
 class Zoo:
-    """A zoo, where its recordings go, and the settings that they share.
+    """A zoo, the folder of its recordings, and the settings that they share.
 
-    settings: fields of `ScanConfig`, but for those of a search. arms: put over `ArmsConfig`.
+    settings: fields of `ScanConfig`, except those of a search. arms: settings that replace those of `ArmsConfig`.
     """
 
     folder: Path
@@ -46,47 +46,47 @@ class Zoo:
     arms: Mapping[str, Any]
 
     def scan_config(self) -> ScanConfig:
-        """The images, the service and the seed. Raises ConfigError, InvalidSpec."""
+        """The settings of images, service and seed. Raises ConfigError, InvalidSpec."""
         if unused := {"preset", "search", "driver", "rule", "synthesis", "budget"} & self.settings.keys():
-            raise ConfigError(f"no setting {min(unused)}; arms are set by arms.classes, arms.shared ...")
+            raise ConfigError(f"{min(unused)} cannot be set here; set the arms by arms.classes, arms.shared ...")
         return ScanConfig.of({**self.settings, "preset": "b3d"})
 
     def arms_config(self) -> ArmsConfig:
-        """How the arms search. Raises ConfigError."""
+        """The settings of the arms. Raises ConfigError."""
         if not isinstance(self.arms, Mapping):
-            raise ConfigError(f"arms = {self.arms!r}: name a setting of theirs, as in arms.classes.grid=8")
+            raise ConfigError(f"arms = {self.arms!r}: name a setting of the arms, as in arms.classes.grid=8")
         return with_fields(ArmsConfig(), self.arms, "arms")
 
     def check(self) -> None:
-        """Refuse settings that no victim could be recorded with, before anything is asked. Raises ConfigError."""
+        """Raise ConfigError for settings with which no victim could be recorded, before any query."""
         config = self.scan_config()
         self.arms_config()
         if config.oracle.rate_limit is not None or config.oracle.near_duplicate is not None:
-            raise ConfigError("arms are recorded apart, and a guard sees all that is asked; leave rate limits out")
+            raise ConfigError("arms are recorded separately, but guards depend on all queries; leave rate limits out")
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What came of a victim. state: `busy`, another process records it. said: error or warnings, in one line."""
+    """The outcome of a victim. state: `busy` if another process records it. message: error or warnings, in one line."""
 
     victim: Victim
     state: State
     queries: int = 0
-    said: str = ""
+    message: str = ""
 
 
 def path_of(zoo: Zoo, victim: Victim, seed: int) -> Path:
-    """Where its recording lies."""
+    """The file of a victim's recording."""
     return zoo.out / f"{zoo.name}-{victim.index:04d}-{seed}{SUFFIX}"
 
 
 def record_victim(zoo: Zoo, victim: Victim) -> Recorded:
-    """Record it, unless that is done; an error is told, not raised: it concerns this victim alone."""
+    """Record a victim unless that is done already; an error becomes the message, since it concerns only this victim."""
     with warnings.catch_warnings(record=True) as warned:
         try:
             state, queries = _recorded(zoo, victim)
         except Exception as error:
-            return Recorded(victim, "failed", said=error_in_one_line(error))
+            return Recorded(victim, "failed", message=error_in_one_line(error))
     return Recorded(victim, state, queries, "; ".join(dict.fromkeys(str(w.message) for w in warned)))
 
 
@@ -96,7 +96,7 @@ def _recorded(zoo: Zoo, victim: Victim) -> tuple[State, int]:
         return "there", _kept(path, opened)
     try:
         with FileLock(path.with_name(f"{path.name}.lock"), timeout=0):
-            if path.exists():  # by now
+            if path.exists():  # recorded by another process meanwhile
                 return "there", _kept(path, opened)
             return "recorded", _record(path, opened)
     except Timeout:
@@ -104,7 +104,7 @@ def _recorded(zoo: Zoo, victim: Victim) -> tuple[State, int]:
 
 
 def _kept(path: Path, opened: OpenedVictim) -> int:
-    """The queries of the recording that is there."""
+    """The queries of an existing recording, which must have been made with the same settings."""
     kept = Recording.load(path)
     if kept.header.identity != opened.header(0, 0.0).identity:
         raise ConfigError(f"{path}: recorded with other weights, images or settings; give another --out")
@@ -117,7 +117,7 @@ def _record(path: Path, opened: OpenedVictim) -> int:
     recording = Recording(opened.header(queries, accuracy), arms, gains)
     if recording.queries != opened.budget.spent:
         raise DataError(
-            f"{path}: {recording.queries:,} queries told, {opened.budget.spent:,} charged; please report it"
+            f"{path}: {recording.queries:,} queries recorded, {opened.budget.spent:,} charged; please report this bug"
         )
     recording.save(path)
     return recording.queries
@@ -125,7 +125,7 @@ def _record(path: Path, opened: OpenedVictim) -> int:
 
 @dataclass(frozen=True, eq=False)
 class OpenedVictim:
-    """A victim that can be asked. budget: what all its arms are charged to, each query once."""
+    """A victim that can be queried. budget: charged once for each query of all its arms."""
 
     zoo: Zoo
     victim: Victim
@@ -135,21 +135,21 @@ class OpenedVictim:
 
     @classmethod
     def of(cls, zoo: Zoo, victim: Victim, budget: int | None = None) -> OpenedVictim:
-        """Opens it without a query. budget: queries, of all arms. Raises DataError, ModelError, ConfigError."""
+        """Open a victim without a query. budget: maximum for all arms. Raises DataError, ModelError, ConfigError."""
         config = zoo.scan_config()
         images = choose_images(config, None)
         model = open_model(checked_weights(zoo.folder, victim), images.search, config)
         charged = Budget(budget)
 
         def ask() -> Evaluator:
-            """Noise is a function of the ordinal in the arm, so that arms stay independent."""
+            """A fresh evaluator; noise depends on the query's ordinal in the arm, so that arms are independent."""
             return Evaluator(build(config.oracle, config.restricted(model.oracle, 0), Budget(None, charged)), None)
 
         bench = Bench(ask, model.oracle.n_classes, images, zoo.arms_config(), config.seed)
         return cls(zoo, victim, bench, images.sha256, charged)
 
     def header(self, check_queries: int, clean_accuracy: float) -> Header:
-        """What its recording says of itself."""
+        """The header of the victim's recording."""
         zoo, victim, config = self.zoo, self.victim, self.zoo.scan_config()
         return Header(
             zoo=zoo.name,
@@ -171,10 +171,10 @@ class OpenedVictim:
 
 
 def recorded_by(zoo: Zoo, victims: Sequence[Victim], workers: Workers) -> Generator[Recorded, None, None]:
-    """What came of every victim, as they come.
+    """The outcome of every victim, in the order in which they finish.
 
-    An interrupt, or an end before the last, ends the processes where they are: a file is whole or not there. Raises
-    ConfigError as `worker_pool` does.
+    An interrupt, or closing the generator early, ends the processes at once; a file is either complete or missing.
+    Raises ConfigError as `worker_pool` does.
     """
     if workers.here:
         torch.set_num_threads(workers.threads)
@@ -190,5 +190,5 @@ def _outcome(future: Future[Recorded], victim: Victim) -> Recorded:
     try:
         return future.result()
     except BrokenProcessPool:
-        died = "its process died, for example for want of memory; the same command goes on, with fewer --workers"
-        return Recorded(victim, "failed", said=died)
+        died = "its process died, perhaps out of memory; run the same command again with fewer --workers"
+        return Recorded(victim, "failed", message=died)

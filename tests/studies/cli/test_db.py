@@ -56,7 +56,7 @@ def test_every_mismatch_is_a_line(ledger: Path, capsys: pytest.CaptureFixture[st
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 4  # two rows of the wrong checksum, and what each of them says wrong
     assert "checksum" in out
-    assert "4 found" in err
+    assert "4 mismatches" in err
     assert main(["db", "check", str(ledger), "--json"]) == 5
     assert json.loads(capsys.readouterr().out) == {"file": str(ledger), "mismatches": out.splitlines()}
 

@@ -75,7 +75,7 @@ def test_debug_shows_the_traceback(failing: pytest.MonkeyPatch, capsys: pytest.C
 def test_an_interrupt_says_how_to_go_on(failing: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert fail_with(failing, KeyboardInterrupt()) == 130
     err = capsys.readouterr().err
-    assert "the same command goes on" in err
+    assert "the same command resumes" in err
     assert err.count("\n") == 1
 
 

@@ -88,7 +88,7 @@ def test_a_budget_that_does_not_pay_the_images_is_told_with_their_price(
 ) -> None:
     small = ["--set", "search_images=20", "--set", "verify_images=20", "--set", "synthesis.draws=60"]
     assert main(["scan", f"{run.zoo}:0", "--preset", "b3d-ss", "--budget", "100", *small]) == 3
-    assert "the budget does not pay the images; give --budget 900 at least" in capsys.readouterr().out
+    assert "the budget does not cover the images; give --budget 900 or more" in capsys.readouterr().out
 
 
 def test_without_data_another_preset_is_a_usage_error(run: Program) -> None:
@@ -134,20 +134,20 @@ def test_words_for_people(run: Program, demo_victims: Path, capsys: pytest.Captu
     assert "queries of a budget of 5,000" in out
     assert "scan.db, run 1" in out
     assert main(["scan", f"{run.zoo}:0", *digits(100, "--db", "scan.db")]) == 3
-    assert capsys.readouterr().out.startswith("undecided: the budget ended")
+    assert capsys.readouterr().out.startswith("undecided: the budget ran out")
 
 
 def test_a_budget_below_the_first_check_is_told_its_price(run: Program, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["scan", f"{run.zoo}:0", *digits(5, "--db", "scan.db")]) == 3
     out = capsys.readouterr().out
-    assert out.startswith("undecided: the budget does not pay the first check; give --budget 64 at least\nscore ")
+    assert out.startswith("undecided: the budget does not cover the first check; give --budget 64 or more\nscore ")
     assert ".png" not in out
 
 
 def test_without_labels_the_first_check_is_all_images(capsys: pytest.CaptureFixture[str]) -> None:
     config = ScanConfig.of(SETTINGS | {"budget": 111})
     show(run_scan(prepared := prepare(TemplateNet(), config, IMAGES.pixels)), prepared)
-    assert "give --budget 112 at least" in capsys.readouterr().out
+    assert "give --budget 112 or more" in capsys.readouterr().out
 
 
 def test_score_and_threshold_are_told_on_one_scale(run: Program, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,7 +163,8 @@ def test_score_and_threshold_are_told_on_one_scale(run: Program, capsys: pytest.
 def test_random_patches_say_what_they_looked_at(run: Program, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["scan", f"{run.zoo}:1", *digits(5_000, "--db", "scan.db")]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("clean: no random patch of up to 3x3 pixels stands out; other triggers were not looked for\n")
+    patch = "no random patch of up to 3x3 pixels is both flagged and confirmed"
+    assert out.startswith(f"clean: {patch}; other triggers were not searched for\n")
     assert "; rule small_patch flags masks of at most 9 pixels (threshold 9, set for this run)\n" in out
     assert "-unflagged-class" in out
 
@@ -312,13 +313,12 @@ def test_an_interrupt_still_answers_in_json(run: Program, monkeypatch: pytest.Mo
     with monkeypatch.context() as patched:
         patched.setattr("oracles.torch_model.TorchOracle.query", interrupted)
         told = run(f"{run.zoo}:0", *digits(5_000, "--db", "scan.db"), code=130)
-    assert "the same command goes on" in told["error"]
+    assert "the same command resumes" in told["error"]
     assert run(f"{run.zoo}:0", *digits(5_000, "--db", "scan.db"), code=0)["verdict"] == "backdoored"
 
 
-STANDS_OUT = (
-    "clean: no random patch of up to 4x4 pixels stands out; other triggers were not looked for\nnote: crowded\n"
-)
+NO_PATCH = "no random patch of up to 4x4 pixels is both flagged and confirmed; other triggers were not searched for"
+STANDS_OUT = f"clean: {NO_PATCH}\nnote: crowded\n"
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ STANDS_OUT = (
         (
             "undecided",
             "budget",
-            "undecided: the budget ended before a verdict; give a larger --budget\nnote: crowded\n",
+            "undecided: the budget ran out before a verdict; give a larger --budget\nnote: crowded\n",
         ),
     ],
 )

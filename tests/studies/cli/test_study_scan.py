@@ -121,7 +121,7 @@ def test_what_is_wrong_is_told_and_nothing_is_asked(
 def test_weights_are_no_service(zoo: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     args = ["--detector", "neural-cleanse-quick", "--oracle", "label", "--out", "r.jsonl"]
     assert main(["study", "scan", zoo, *args]) == 2
-    assert "looks at weights and asks no service; leave --oracle out" in capsys.readouterr().err
+    assert "is white-box and queries no service; leave --oracle out" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -143,7 +143,7 @@ def test_a_zoo_in_the_making_is_scanned_unless_it_is_to_be_complete(
     half.save(tmp_path / "half")
     (tmp_path / "half" / "0000.safetensors").write_bytes((Path(zoo) / "0000.safetensors").read_bytes())
     assert study("half", "--only-complete") == 2
-    assert "has 1 of 2 victims" in capsys.readouterr().err
+    assert "has only 1 of 2 victims" in capsys.readouterr().err
     assert study("half") == 0
     assert study(zoo, "--only-complete") == 0
     assert [line.index for line in read_lines(Path("r.jsonl"))] == [0, 1]

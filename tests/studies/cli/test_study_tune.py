@@ -29,7 +29,7 @@ def test_the_same_command_goes_on_and_tells_the_best(file: str, capsys: pytest.C
     assert tune(file, "--trials", "1") == 0
     first = capsys.readouterr().out
     own = r"search\.largest_side=4 search\.required_success=0\.65"
-    assert re.search(rf"^   0  AUROC [\d.]+, \d+ queries a scan, {own}$", first, re.MULTILINE)
+    assert re.search(rf"^   0  AUROC [\d.]+, \d+ queries per scan, {own}$", first, re.MULTILINE)
     assert "small-at-450-seed-0: 1 complete" in first
     assert tune(file) == 0
     assert re.match(r"   1  AUROC [\d.]+( when pruned)?, ", capsys.readouterr().out)
@@ -85,8 +85,8 @@ AT = ("--at", "450")
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
-        ((), 2, "give --at BUDGET for the best at one budget, or --pareto"),
-        ((*AT, "--pareto"), 2, "give --at BUDGET for the best at one budget, or --pareto"),
+        ((), 2, "give --at BUDGET to tune for one budget, or --pareto"),
+        ((*AT, "--pareto"), 2, "give --at BUDGET to tune for one budget, or --pareto"),
         ((*AT, "--workers", "2"), 2, "2 workers need a database that many may write to"),
         ((*AT, "--storage", "postgresql://me:secret@localhost:1/none"), 5, "psycopg://me:***@localhost:1/none: "),
         ((*AT, "--show"), 5, "nothing was tuned yet; leave out --show"),

@@ -59,9 +59,10 @@ def test_failed_implants_are_listed(tmp_path: Path, zoo: Path, capsys: pytest.Ca
     manifest = Manifest.load(zoo)
     backdoored = next(victim for victim in manifest.victims if victim.truth == "backdoored")
     failed = backdoored.model_copy(update={"index": 17, "implanted": False, "success_rate": 0.25})
-    manifest.model_copy(update={"failed": (failed,)}).save(tmp_path)
+    strict = manifest.spec.model_copy(update={"required_success": 0.9})
+    manifest.model_copy(update={"failed": (failed,), "spec": strict}).save(tmp_path)
     assert main(["zoo", "list", str(tmp_path)]) == 0
-    said = capsys.readouterr().out.partition("did not take their backdoor")[2]
+    said = capsys.readouterr().out.partition("backdoor training failed (ASR < 90 %)")[2]
     assert any(line.split()[0] == "17" and "0.25" in line for line in said.splitlines() if line.strip())
 
 
@@ -90,10 +91,10 @@ def test_a_log_is_told_of_each_victim_as_it_is_done(
     assert [len(said.splitlines()) for said in told] == [lines // 2] * 2
     if lines:
         assert "17  2x2" in told[0]
-        assert "25.0%, too few" in told[0]
+        assert "25.0%, which is too low" in told[0]
         assert "(0 of 2)" in told[0]
         assert "clean accuracy" in told[1]
-        assert "implant" not in told[1]
+        assert "ASR" not in told[1]
         assert "(1 of 2)" in told[1]
 
 
@@ -134,7 +135,7 @@ def test_settings_go_over_a_spec_file(
     ("args", "code", "told"),
     [
         (["zoo", "make", "--set", "models"], 2, "KEY=VALUE"),
-        (["zoo", "make"], 2, "which zoo? Give a SPEC, or --preset"),
+        (["zoo", "make"], 2, "no zoo was named; give a SPEC, or for example --preset"),
         (["zoo", "make", "--preset", "mnist", "--split", "tune"], 2, "no zoo preset 'mnist'; choose from cifar10"),
         (["zoo", "make", "--preset", "cifar10"], 2, "needs --split"),
         (["zoo", "make", "--preset", "cifar10", "--split", "all"], 2, "no split 'all'"),
@@ -142,9 +143,9 @@ def test_settings_go_over_a_spec_file(
         (["zoo", "make", "--preset", "cifar10", "--split", "tune", "--data", "no/such"], 4, "no such data"),
         (["zoo", "make", "spec.toml", "--preset", "cifar10"], 2, "give one of them"),
         (["zoo", "make", "--preset", "gtsrb", "--split", "tune", "--data", "digits"], 2, "is for images of 43 classes"),
-        (["zoo", "make", "--out", "x"], 2, "which zoo? Give a SPEC, or --preset"),
+        (["zoo", "make", "--out", "x"], 2, "no zoo was named; give a SPEC, or for example --preset"),
         (["zoo", "make", *flags(["name=x", *SETTINGS, SOURCES])], 2, "zoo x, stratum turncoat: class 99, but the"),
-        (["zoo", "make", "--size", "paper", *flags(["name=x", *SETTINGS])], 2, "--size is of a preset"),
+        (["zoo", "make", "--size", "paper", *flags(["name=x", *SETTINGS])], 2, "--size applies to a preset"),
         (["zoo", "make", "--workers", "0", *flags(["name=x", *SETTINGS])], 2, "0 workers"),
         (["zoo", "make", "--set", "no_such_setting=1", *flags(["name=x", *SETTINGS])], 2, "no_such_setting"),
         (["zoo", "make", "nothing.toml"], 2, "nothing.toml"),

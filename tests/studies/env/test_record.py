@@ -73,7 +73,7 @@ def test_other_settings_want_another_folder(demo_victims: Path, tmp_path: Path) 
     zoo, other = (zoo_in(demo_victims / "zoo", tmp_path, {"batch": batch}) for batch in (8, 4))
     assert record_victim(zoo, victim).state == "recorded"
     told = record_victim(other, victim)
-    assert (told.state, "another --out" in told.said) == ("failed", True)
+    assert (told.state, "another --out" in told.message) == ("failed", True)
     seeded = record_victim(zoo_in(demo_victims / "zoo", tmp_path, seed=1), victim)
     assert seeded.state == "recorded"
     assert len(recordings(tmp_path)) == 2
@@ -100,7 +100,7 @@ def test_a_victim_whose_weights_are_others_fails_alone(demo_victims: Path, tmp_p
     zoo, (first, second) = zoo_in(demo_victims / "zoo", tmp_path), Manifest.load(demo_victims / "zoo").victims
     told = list(recorded_by(zoo, [first.model_copy(update={"sha256": "0"}), second], Workers()))
     assert [o.state for o in told] == ["failed", "recorded"]
-    assert "other weights" in told[0].said
+    assert "other weights" in told[0].message
 
 
 def test_a_victim_that_another_process_records_is_left_to_it(demo_victims: Path, tmp_path: Path) -> None:
@@ -125,4 +125,4 @@ def test_an_unforeseen_error_concerns_its_victim_alone(
     monkeypatch.setattr(OpenedVictim, "of", fails_once)
     told = list(recorded_by(zoo, victims[:2], Workers()))
     assert [o.state for o in told] == ["failed", "recorded"]
-    assert told[0].said.startswith("unexpected RuntimeError: a line and another (a bug")
+    assert told[0].message.startswith("unexpected RuntimeError: a line and another (a bug")
