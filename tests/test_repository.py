@@ -58,6 +58,13 @@ def test_ci_fails_when_the_command_fails(tmp_path: Path) -> None:
     assert subprocess.run(["bash", tmp_path / ".ci" / "run"], capture_output=True, check=False).returncode != 0
 
 
+def test_hooks_run_what_ci_runs() -> None:
+    hooks = re.findall(r"tox -q run -e (\S+)", (ROOT / ".pre-commit-config.yaml").read_text())
+    environments = re.search(r"^env_list = (.*)$", (ROOT / "tox.ini").read_text(), flags=re.MULTILINE)
+    assert environments is not None
+    assert {"lint", "layers", "types"} == set(hooks) <= set(environments[1].split(", "))
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_files_stay_short(package: str) -> None:
     lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / package).rglob("*.py")}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from benchmarks import env
 from simkit.env.arms import Field
 from simkit.env.recording import SUFFIX, recordings
@@ -27,6 +29,7 @@ def test_it_tells_steps_a_second(tmp_path: Path) -> None:
     assert "pulls that agree" not in told
 
 
+@pytest.mark.slow
 def test_live_arms_agree_with_what_was_recorded_and_differ_from_what_was_not(tmp_path: Path) -> None:
     told = {"name": "tiny", "data": "digits", "split": "tune", "models": 1, "clean_share": 1.0, "train": {"epochs": 4}}
     manifest = make(ZooSpec.of(told), tmp_path / "zoo")

@@ -11,6 +11,8 @@ from benchmarks import formats
 from simkit.zoo.spec import ZooSpec
 from simkit.zoo.zoo import make
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> str:

@@ -15,6 +15,8 @@ from studies.study.result_line import ResultLine
 from studies.study.unit import scan_unit
 from tests.studies.study.studies import study_of, units
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def line(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> ResultLine:

@@ -242,6 +242,7 @@ def alike(scans: list[Scan]) -> list[Scan]:
     return [replace(s, calls=whole[s.name] if s.done else whole[s.name][: len(s.calls)]) for s in scans]
 
 
+@pytest.mark.slow
 @given(SCANS.map(alike), SCANS.map(alike), SCANS.map(alike))
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_merging_is_idempotent_and_takes_any_order(

@@ -15,6 +15,7 @@ from studies.cli.demo_scans import SERVICES
 from studies.cli.main import main
 
 
+@pytest.mark.slow
 def test_every_verdict_is_right_and_nothing_is_done_twice(
     demo_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -34,6 +35,7 @@ def test_every_verdict_is_right_and_nothing_is_done_twice(
     assert {scan["truth"] == "clean" for scan in scans} == {True, False}
 
 
+@pytest.mark.slow
 def test_the_table_has_the_services_beside_each_other_and_the_report_is_named(
     demo_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -50,10 +52,12 @@ def test_the_table_has_the_services_beside_each_other_and_the_report_is_named(
     assert f"report: {demo_folder / 'demo.html'}" in printed
 
 
+@pytest.mark.slow
 def test_the_report_shows_every_scan(demo_folder: Path) -> None:
     assert (demo_folder / "demo.html").read_text().count('<details class="run">') == 16
 
 
+@pytest.mark.slow
 def test_ledger_and_picture_are_whole(demo_folder: Path) -> None:
     assert check(demo_folder / "demo.db") == []
     with Image.open(demo_folder / "demo.png") as picture:

@@ -15,6 +15,7 @@ SMALL = (
 )
 
 
+@pytest.mark.slow
 def test_a_zoo_is_recorded_and_the_second_time_it_is_there(
     demo_victims: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,8 @@ from studies.cli.main import main
 from studies.study.study_file import StudyFile
 from tests.studies.tune.files import HEAD, TUNE, tune_zoo, written
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def file(demo_victims: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:

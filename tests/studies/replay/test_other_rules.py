@@ -33,6 +33,7 @@ def really(model: Any, rule: Rule, at: int | None, **settings: Any) -> Any:
     return scanned(model, **(settings | chosen))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plant", "settings"),
     [(True, {}), (False, {}), (True, {"oracle": "label"}), (True, SHORT_B3D | {"driver": {"first_look": 5}})],

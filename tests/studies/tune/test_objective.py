@@ -25,7 +25,7 @@ from studies.tune.task import Mode, Task, trial_number
 from tests.studies.tune.fakes import Killed
 from tests.studies.tune.files import tune_zoo, written
 
-pytestmark = pytest.mark.usefixtures("zoo")
+pytestmark = [pytest.mark.usefixtures("zoo"), pytest.mark.slow]
 
 
 def task(folder: Path, mode: Mode = "at", **changes: Any) -> Task:

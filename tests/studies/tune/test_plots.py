@@ -18,6 +18,8 @@ from studies.tune.task import Mode
 from tests.studies.tune.fakes import Parabola, task_of
 from tests.studies.tune.files import written
 
+pytestmark = pytest.mark.slow
+
 DRAWN: dict[str, BaseDistribution] = {
     "search.sigma": FloatDistribution(0.1, 10, log=True),
     "search.grid": CategoricalDistribution((8, "all")),

@@ -17,6 +17,8 @@ from studies.tune.storage import opened, placed, read, shown
 from studies.tune.task import Task
 from tests.studies.tune.fakes import Killed, Parabola, Refusing, task_of
 
+pytestmark = pytest.mark.slow
+
 
 def told(trials: list[FrozenTrial]) -> list[tuple[Any, ...]]:
     return [(trial.number, trial.state, trial.params, trial.values) for trial in trials]

@@ -31,6 +31,8 @@ from tests.studies.tune.files import tune_zoo, written
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+pytestmark = pytest.mark.slow
+
 STUDY = """
 name = "small-study"
 split = "report"

@@ -27,6 +27,8 @@ from studies.study.result_line import ResultLine
 from studies.study.unit import scan_unit
 from tests.studies.study.studies import study_of, units
 
+pytestmark = pytest.mark.slow
+
 
 class Deadly:
     """Ends the process that it is sent to."""
