@@ -1,4 +1,4 @@
-"""Images and where they come from."""
+"""Images and their sources."""
 
 from simkit.data.arrays import unlabelled
 from simkit.data.images import ImageSet, ImageShape

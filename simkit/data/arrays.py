@@ -1,4 +1,4 @@
-"""Arrays of images in any usual layout, as pixels."""
+"""Converts arrays of images in any common layout to pixels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def image_axes(shape: tuple[int, ...], name: str) -> tuple[int, ...]:
-    """The axes that bring a batch into NCHW, once grey images (N, H, W) have got a channel in front."""
+    """The order of axes that brings a batch into NCHW, after grey images (N, H, W) got a channel axis."""
     if len(shape) == 3:
         return (0, 1, 2, 3)
     if len(shape) != 4:
@@ -29,7 +29,7 @@ def image_axes(shape: tuple[int, ...], name: str) -> tuple[int, ...]:
 
 
 def to_pixels(images: NDArray[Any], name: str) -> FloatArray:
-    """float32 (N, C, H, W) of uint8 0..255 or floats in [0, 1]. Raises DataError on other types and layouts."""
+    """float32 (N, C, H, W) from uint8 0..255 or floats in [0, 1]. Raises DataError on other types and layouts."""
     axes = image_axes(images.shape, name)
     batch = np.ascontiguousarray((images[:, None] if images.ndim == 3 else images).transpose(axes))
     if batch.dtype == np.uint8:
@@ -48,11 +48,11 @@ def from_bytes(pixels: NDArray[np.uint8]) -> FloatArray:
 
 
 def unlabelled(images: torch.Tensor | NDArray[Any]) -> ImageSet:
-    """Images of which nobody knows the classes: a tensor (N, C, H, W), or an array in any layout of a `.npz` file.
+    """Images of unknown classes: a tensor (N, C, H, W), or an array in any layout of a `.npz` file.
 
     uint8 0..255 or floats in [0, 1]. Raises DataError.
     """
-    import torch  # slow to import; images are handed over to be asked about, never to read a ledger
+    import torch  # slow to import, and not needed to read a ledger
 
     if isinstance(images, torch.Tensor):
         given = images.detach().cpu()

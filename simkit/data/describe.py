@@ -1,4 +1,4 @@
-"""What is in a source of images, for whoever wants to know before paying for a scan."""
+"""Describes a source of images, which users can check before a scan."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from simkit.errors import DataError
 
 @dataclass(frozen=True)
 class Description:
-    """A source as it was found.
+    """The contents of a source.
 
-    train, test: images of the split, None where there is none. read: test images that were decoded, none where one of
-    them is damaged; image_shape (C, H, W), labelled and per_class are of those. classes: as the model must number them,
-    empty where not named. problems: what keeps a scan from these images. remarks: what keeps a training from them.
+    train, test: number of images of the split, None if there is none. read: number of decoded test images, 0 if one of
+    them is damaged; image_shape (C, H, W), labelled and per_class refer to these. classes: in the order in which the
+    model must number them, empty if not named. problems: reasons why a scan cannot use these images. remarks: reasons
+    why training cannot.
     """
 
     source: str
@@ -42,9 +43,9 @@ class Description:
 def describe(
     data: str | Path, limit: int | None = None, seed: int = 0, image_size: tuple[int, int] | None = None
 ) -> Description:
-    """Look at `data`, and decode `limit` of its test images as a scan with that seed would draw them, None for all.
+    """Describe `data`, and decode `limit` of its test images (None: all), chosen like in a scan with that seed.
 
-    Arguments as for `load`. Raises DataError only where there is no such source.
+    Arguments as for `load`. Raises DataError only if there is no such source.
     """
     kind = open_source(data, image_size).kind
     (train, remarks), (test, problems) = (_size(data, split, image_size) for split in ("train", "test"))

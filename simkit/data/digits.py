@@ -1,4 +1,4 @@
-"""The handwritten digits that scikit-learn carries: 1,797 grey images of 8x8 pixels, no download."""
+"""The handwritten digits of scikit-learn: 1,797 grey images of 8x8 pixels, without a download."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CLASSES = tuple(str(digit) for digit in range(10))
 
 
 class Digits:
-    """1,297 images to train on and 500 to test with, in a stratified split that is always the same."""
+    """1,297 training images and 500 test images, in a stratified split that is always the same."""
 
     @property
     def kind(self) -> str:
@@ -39,10 +39,10 @@ class Digits:
 
 def _digits() -> tuple[FloatArray, IntArray]:
     # the file that `sklearn.datasets.load_digits` reads, which takes as long as torch to import
-    found = find_spec("sklearn")
-    if found is None or not found.submodule_search_locations:
-        raise DataError("digits: scikit-learn, which carries them, is not installed; pip install scikit-learn")
-    file = Path(found.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
+    package = find_spec("sklearn")
+    if package is None or not package.submodule_search_locations:
+        raise DataError("digits: scikit-learn, which contains them, is not installed; pip install scikit-learn")
+    file = Path(package.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
     try:
         with gzip.open(file, "rt", encoding="ascii") as text:
             table = np.loadtxt(text, delimiter=",", dtype=np.float64)  # 64 grey levels 0..16 and the class

@@ -1,4 +1,4 @@
-"""A folder of image files, one folder a class, or loose images without labels."""
+"""A folder of image files: one folder per class, or images without labels."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from simkit.errors import DataError
 
 @dataclass(frozen=True)
 class FolderSource:
-    """The image files in `folder`, see `simkit.data.layout`; only those drawn are opened.
+    """The image files in `folder`, see `simkit.data.layout`; only chosen files are opened.
 
-    Without an `image_size` (height, width) the images must agree in size. Grey images become colour where another image
-    drawn is in colour. See `simkit.data.decode` for what else is done to an image.
+    Without an `image_size` (height, width) all images must have the same size. Grey images get three channels if
+    another chosen image is in colour. See `simkit.data.decode` for how an image is decoded.
     """
 
     folder: Path
@@ -36,16 +36,16 @@ class FolderSource:
 
     def read(self, split: Split, limit: int | None, seed: int) -> ImageSet:
         """See `Source.read`."""
-        found = find_files(self.folder, split)
-        rows = choose(len(found.files), limit, seed, split)
-        files = [found.files[row] for row in rows]
+        listed = find_files(self.folder, split)
+        rows = choose(len(listed.files), limit, seed, split)
+        files = [listed.files[row] for row in rows]
         shape = _common_shape(files, self.image_size)
         pixels = empty_pixels(len(files), shape, str(self.folder))
         for place, file in enumerate(files):
             with open_image(file, str(file)) as image:
                 pixels[place] = to_pixels(image, shape, str(file))
         images = from_bytes(pixels)
-        return ImageSet(images, found.labels[rows], found.classes, f"{self.folder.name}/{split}")
+        return ImageSet(images, listed.labels[rows], listed.classes, f"{self.folder.name}/{split}")
 
 
 def _common_shape(files: Sequence[Path], size: tuple[int, int] | None) -> ImageShape:
@@ -61,4 +61,4 @@ def _common_shape(files: Sequence[Path], size: tuple[int, int] | None) -> ImageS
                 f"bring all to one size with image_size={here[0]},{here[1]} or another"
             )
     height, width = size or shapes[0][1:]
-    return max(found for found, _, _ in shapes), height, width
+    return max(count for count, _, _ in shapes), height, width

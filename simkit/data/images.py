@@ -1,4 +1,4 @@
-"""Images in memory with their classes, as far as anybody knows them; checked once, when they are made."""
+"""Images in memory with their classes, where known; checked once, when an `ImageSet` is created."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class ImageSet:
     """Images of one size and their classes.
 
     pixels: float32 (N, C, H, W) in [0, 1], N >= 1, a tensor or an array; `array` and `pixels` are both views of it.
-    labels: int32 (N,), each an index into `classes`, or -1 where nobody knows. classes: names, empty where nobody named
-    them. name: of the source, for messages. Raises DataError on anything else.
+    labels: int32 (N,), each an index into `classes`, or -1 if unknown. classes: names, empty if not named. name: of the
+    source, for messages. Raises DataError on anything else.
     """
 
     array: FloatArray
@@ -48,13 +48,13 @@ class ImageSet:
 
     @classmethod
     def unlabelled(cls, pixels: torch.Tensor | FloatArray, name: str, classes: tuple[str, ...] = ()) -> ImageSet:
-        """Images of which nobody knows the classes."""
+        """Images of unknown classes."""
         return cls(pixels, np.full(len(pixels), -1, dtype=np.int32), classes, name)
 
     @property
     def pixels(self) -> torch.Tensor:
         """float32 (N, C, H, W): `array` as a tensor that shares its memory."""
-        import torch  # slow to import, and whoever only reads ledgers needs none of it
+        import torch  # slow to import, and not needed to read ledgers
 
         return torch.from_numpy(self.array)
 
@@ -65,7 +65,7 @@ class ImageSet:
 
     @property
     def n_classes(self) -> int:
-        """0 where nobody named the classes."""
+        """The number of classes; 0 if they are not named."""
         return len(self.classes)
 
     @property
@@ -82,7 +82,7 @@ class ImageSet:
         return ImageSet(self.array[chosen], self.labels[chosen], self.classes, self.name)
 
     def with_labels(self, labels: IntArray, n_classes: int) -> ImageSet:
-        """The same images with these labels; classes that have no names yet are named by their numbers."""
+        """The same images with these labels; classes without names are named by their numbers."""
         return ImageSet(self.array, labels, self.classes or tuple(map(str, range(n_classes))), self.name)
 
     def sha256(self) -> str:
@@ -103,15 +103,15 @@ def _check_range(pixels: FloatArray, name: str) -> None:
         raise DataError(f"{name}: no images in {pixels.shape}; give at least one")
     low, high = float(pixels.min()), float(pixels.max())
     if not (low >= 0.0 and high <= 1.0):
-        found = "NaN" if low != low or high != high else f"from {low:g} to {high:g}"
-        raise DataError(f"{name}: pixels are {found}; they must lie in [0, 1]: divide 8-bit images by 255")
+        values = "NaN" if low != low or high != high else f"from {low:g} to {high:g}"
+        raise DataError(f"{name}: pixels are {values}; they must lie in [0, 1]: divide 8-bit images by 255")
 
 
 def _check_labels(labels: IntArray, images: int, n_classes: int, name: str) -> None:
     if labels.dtype != np.int32 or labels.shape != (images,):
-        raise DataError(f"{name}: labels are {labels.dtype} {labels.shape}; need int32 ({images},), one an image")
+        raise DataError(f"{name}: labels are {labels.dtype} {labels.shape}; need int32 ({images},), one per image")
     wrong = np.flatnonzero((labels < -1) | (labels >= n_classes))
     if len(wrong):
         row = int(wrong[0])
-        known = f"the {n_classes} classes are 0..{n_classes - 1}" if n_classes else "no classes are named"
-        raise DataError(f"{name}: the label in row {row} is {labels[row]}; {known}, and -1 stands for unknown")
+        allowed = f"the {n_classes} classes are 0..{n_classes - 1}" if n_classes else "no classes are named"
+        raise DataError(f"{name}: the label in row {row} is {labels[row]}; {allowed}, and -1 stands for unknown")

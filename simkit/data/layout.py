@@ -1,12 +1,12 @@
-"""Which image files a folder holds, of which class and split, found by their names alone.
+"""Which image files a folder holds, with their class and split, determined by their names only.
 
     DIR/CLASS/*.png                one set, of which a quarter is the test split
-    DIR/{train,test}/CLASS/*.png   `val` or `validation` will do for `test`
-    DIR/*.png                      images without labels, all of them for the test split
+    DIR/{train,test}/CLASS/*.png   `val` or `validation` also count as `test`
+    DIR/*.png                      images without labels, all in the test split
 
-Also .jpg, .jpeg, .bmp, .webp and .ppm. Classes are sorted by name, or by number where every name is one; another order
-is said in `DIR/classes.txt`, one name a line, as the model numbers them. Hidden files and files of other kinds are left
-out. Symbolic links are followed, never deeper than this.
+Also .jpg, .jpeg, .bmp, .webp and .ppm. Classes are sorted by name, or by number if all names are numbers;
+`DIR/classes.txt` sets another order, one name per line, as the model numbers them. Hidden files and other files are
+ignored. Symbolic links are followed, but not to deeper folders.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SPLIT_NAMES = frozenset(name for names in _SPLITS.values() for name in names)
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """The image files of one split. labels: int32, -1 for all where nobody knows. classes: empty where not named."""
+    """The image files of one split. labels: int32, all -1 if unknown. classes: empty if not named."""
 
     files: tuple[Path, ...]
     labels: IntArray
@@ -38,46 +38,44 @@ class ImageFiles:
 
     @property
     def unlabelled(self) -> bool:
-        """Whether nobody knows the classes."""
+        """Whether the classes are unknown."""
         return bool((self.labels < 0).any())
 
 
 @dataclass(frozen=True)
 class _Listing:
-    """What of a folder matters: the names of its image files and of its folders, sorted."""
+    """The sorted names of a folder's image files and of its folders."""
 
     images: tuple[str, ...]
     folders: tuple[str, ...]
 
 
 def holds_images(folder: Path) -> bool:
-    """Whether there is an image file in `folder`, in a folder of it, or in one of those."""
+    """Whether there is an image file in `folder` or at most two folders below it."""
     return _holds_images(folder, depth=2)
 
 
 def find_files(folder: Path, split: Split) -> ImageFiles:
-    """The image files of the split. Raises DataError that says what to change."""
+    """The image files of the split. Raises DataError with what to change."""
     top = _listing(folder)
     if top.folders and not top.images and set(top.folders) <= _SPLIT_NAMES:
-        found = _stored_part(folder, top.folders, split)
+        part = _stored_part(folder, top.folders, split)
     else:
         whole = _files(folder, top, _named_classes(folder) or _ordered(top.folders))
-        found = whole if whole.unlabelled else _part(whole, split, folder)
-    if found.unlabelled and split == "train":
-        raise DataError(
-            f"{folder}: images without labels, nothing can be trained on them; give a folder for each class"
-        )
-    return found
+        part = whole if whole.unlabelled else _part(whole, split, folder)
+    if part.unlabelled and split == "train":
+        raise DataError(f"{folder}: training needs labels, which these images lack; give one folder per class")
+    return part
 
 
 def _stored_part(folder: Path, splits: Sequence[str], split: Split) -> ImageFiles:
-    """The split that has a folder of its own; the classes are those of all splits together."""
+    """A split with its own folder; the classes are those of all splits together."""
     name = next((name for name in _SPLITS[split] if name in splits), None)
     if name is None:
         raise DataError(f"{folder}: holds {', '.join(splits)}; add a folder {' or '.join(_SPLITS[split])}")
-    found = {sub: _listing(folder / sub) for sub in splits}
-    classes = _named_classes(folder) or _ordered({c for listing in found.values() for c in listing.folders})
-    return _files(folder / name, found[name], classes)
+    listings = {sub: _listing(folder / sub) for sub in splits}
+    classes = _named_classes(folder) or _ordered({c for listing in listings.values() for c in listing.folders})
+    return _files(folder / name, listings[name], classes)
 
 
 def _part(whole: ImageFiles, split: Split, folder: Path) -> ImageFiles:
@@ -88,8 +86,8 @@ def _part(whole: ImageFiles, split: Split, folder: Path) -> ImageFiles:
 def _files(folder: Path, listing: _Listing, classes: tuple[str, ...]) -> ImageFiles:
     if listing.images and listing.folders:
         raise DataError(
-            f"{folder}: holds images, as {listing.images[0]}, beside the folder {listing.folders[0]}; give either one "
-            "folder a class, or images without labels"
+            f"{folder}: holds images such as {listing.images[0]} beside the folder {listing.folders[0]}; give either "
+            "one folder per class, or images without labels"
         )
     if not listing.folders:
         files = tuple(folder / name for name in listing.images)
@@ -105,10 +103,10 @@ def _files(folder: Path, listing: _Listing, classes: tuple[str, ...]) -> ImageFi
 
 
 def _class_files(folder: Path) -> tuple[Path, ...]:
-    """The images of one class, none if the folder is empty: the class keeps its number."""
+    """The images of one class, empty for an empty folder, whose class keeps its number."""
     listing = _listing(folder)
     if listing.folders:
-        raise DataError(f"{folder}: holds the folder {listing.folders[0]}; put the images of a class right into it")
+        raise DataError(f"{folder}: holds the folder {listing.folders[0]}; put the images of a class directly into it")
     return tuple(folder / name for name in listing.images)
 
 
@@ -119,13 +117,13 @@ def _some(files: tuple[Path, ...], folder: Path) -> tuple[Path, ...]:
 
 
 def _ordered(names: Iterable[str]) -> tuple[str, ...]:
-    """By number where every name is one, else by name."""
-    found = sorted(names)
-    return tuple(sorted(found, key=int)) if all(name.isdecimal() for name in found) else tuple(found)
+    """Sorted by number if all names are numbers, otherwise by name."""
+    by_name = sorted(names)
+    return tuple(sorted(by_name, key=int)) if all(name.isdecimal() for name in by_name) else tuple(by_name)
 
 
 def _named_classes(folder: Path) -> tuple[str, ...]:
-    """The classes in `classes.txt`, none where there is no such file."""
+    """The classes in `classes.txt`, empty if there is no such file."""
     file = folder / CLASSES_FILE
     try:
         text = file.read_text(encoding="utf-8")
@@ -135,7 +133,7 @@ def _named_classes(folder: Path) -> tuple[str, ...]:
         raise DataError(f"{file}: cannot be read as UTF-8 text: {error}") from error
     names = [line.strip() for line in text.rstrip().splitlines()]
     if not all(names) or len(set(names)) != len(names):
-        raise DataError(f"{file}: has an empty line or a name twice; write every class once, one name a line")
+        raise DataError(f"{file}: has an empty line or a name twice; write every class once, one name per line")
     return tuple(names)
 
 

@@ -1,4 +1,4 @@
-"""From what the user names to images."""
+"""Loads images from a source that the user names."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def load(
     """The images of one split.
 
     data: `digits`, `torchvision:cifar10`, `torchvision:gtsrb` or `torchvision:imagenette`, a `.npz` file, a folder of
-    images (with a folder a class, or loose and without labels), or a folder of Parquet files. limit: so many images,
-    chosen at random by `seed`; the others are not decoded. image_size: (height, width) that image files are stretched
-    to; None takes them as they are, all of one size. Raises DataError in one line that names the file, the column and
-    the row.
+    images (with one folder per class, or without labels), or a folder of Parquet files. limit: number of images, chosen
+    at random by `seed`; the others are not decoded. image_size: (height, width) to which image files are stretched;
+    None keeps their size, which must be the same for all. Raises DataError with one line that names the file, the
+    column and the row.
     """
     if split not in ("train", "test"):
         raise DataError(f"no split {split!r}; choose train or test")
@@ -38,7 +38,7 @@ def load(
 
 
 def absolute(data: str, folder: Path) -> str:
-    """What `data`, said in `folder`, is from everywhere: a path as an absolute one, a name as it is."""
+    """`data` with a path relative to `folder` made absolute; names are returned unchanged."""
     named = data in ("", "digits") or data.startswith(PREFIX)
     return data if named else str((folder / data).absolute())
 

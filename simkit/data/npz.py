@@ -1,4 +1,4 @@
-"""Images in a NumPy archive: x_test, y_test, x_train, y_train, or images and labels; optionally `classes`."""
+"""Images in a NumPy archive with x_test, y_test, x_train, y_train, or images and labels; optionally `classes`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from simkit.triggers import IntArray
 class NpzSource:
     """A `.npz` file. Images are uint8 0..255 or float 0..1, in NHWC, NCHW or (grey) NHW; labels integers (N,).
 
-    x_test and y_test, x_train and y_train: one pair is enough for what needs only that split. `images` and `labels` are
-    split once and for all, a quarter for the test. Nothing is unpickled.
+    x_test and y_test, x_train and y_train: one pair is enough if only that split is used. `images` and `labels` have a
+    fixed split, a quarter of which is for testing. Nothing is unpickled.
     """
 
     path: Path
@@ -49,11 +49,11 @@ class NpzSource:
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with zipfile.ZipFile(path):  # NumPy would take other files for something else
+        with zipfile.ZipFile(path):  # NumPy would read other files as another format
             pass
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except Exception as error:  # of a damaged archive, zipfile, zlib and NumPy raise many kinds
+    except Exception as error:  # zipfile, zlib and NumPy raise errors of many types on a damaged archive
         raise DataError(f"{path}: cannot be read as a .npz of plain arrays: {one_line(error)}") from error
     strange = sorted(name for name, array in arrays.items() if not isinstance(array, np.ndarray))
     if strange:
@@ -62,18 +62,18 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _part(arrays: dict[str, NDArray[Any]], split: Split, path: Path) -> tuple[NDArray[Any], IntArray, IndexArray]:
-    """The images and labels that hold the split, and its rows among them."""
+    """The images and labels that contain the split, and its rows among them."""
     if {f"x_{split}", f"y_{split}"} <= set(arrays):
         images, labels = arrays[f"x_{split}"], _labels(arrays, f"y_{split}", path)
         rows = np.arange(len(labels), dtype=np.int64)
     elif not {"images", "labels"} <= set(arrays):
-        found = ", ".join(sorted(arrays)) or "nothing"
-        raise DataError(f"{path}: holds {found}; name the arrays x_{split} and y_{split}, or images and labels")
+        names = ", ".join(sorted(arrays)) or "nothing"
+        raise DataError(f"{path}: holds {names}; name the arrays x_{split} and y_{split}, or images and labels")
     else:
         images, labels = arrays["images"], _labels(arrays, "labels", path)
         rows = quarter_split(labels, str(path))[split]
     if images.ndim == 0 or len(images) != len(labels) or len(labels) == 0:
-        raise DataError(f"{path}: images {images.shape} and labels {labels.shape} of {split}; need one label an image")
+        raise DataError(f"{path}: images {images.shape} and labels {labels.shape} of {split}; need one label per image")
     return images, labels, rows
 
 
@@ -98,7 +98,7 @@ def _classes(arrays: dict[str, NDArray[Any]], path: Path) -> tuple[str, ...]:
 
 
 def _check_floats(images: NDArray[Any], rows: IndexArray, path: Path) -> None:
-    """Every image of the split, drawn or not: a file is sound or it is not, whatever the seed."""
+    """Check every image of the split, chosen or not, so that the result does not depend on the seed."""
     if not np.issubdtype(images.dtype, np.floating):
         return
     flat = images[rows].reshape(len(rows), -1)

@@ -1,4 +1,4 @@
-"""A folder of Parquet files in the layout of Hugging Face `datasets`: encoded images and class labels."""
+"""A folder of Parquet files with encoded images and class labels, in the layout of Hugging Face `datasets`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MOST_CLASSES = 2**15
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the image and label columns, and the class names where the schema tells them."""
+    """The names of the image and label columns, and the class names if the schema has them."""
 
     image: str
     label: str
@@ -37,8 +37,8 @@ class Columns:
 class ParquetSource:
     """`train*.parquet` and `test*.parquet` (or `validation*`) in `folder` or in its subfolder `data`.
 
-    Columns: an image, struct of `bytes` and `path`, and an integer label. Without an `image_size` (height, width) the
-    images must agree in size; grey ones among colour images are given three channels. See `simkit.data.decode`.
+    Columns: an image, a struct of `bytes` and `path`, and an integer label. Without an `image_size` (height, width) all
+    images must have the same size; grey images among colour images get three channels. See `simkit.data.decode`.
     """
 
     folder: Path
@@ -83,7 +83,7 @@ class ParquetSource:
 
 @dataclass(frozen=True)
 class _Cell:
-    """One row, with where it came from for the message of an error."""
+    """One row, with its origin for error messages."""
 
     file: Path
     row: int
@@ -95,8 +95,8 @@ class _Cell:
         image = self.open()
         size = shape_of(image, self._where(self.columns.image))[1:]
         if same_size and size != shape[1:]:
-            found = f"is {size[0]}x{size[1]}, the first image {shape[1]}x{shape[2]}"
-            raise self._error(self.columns.image, f"{found}; bring all to one size with image_size")
+            sizes = f"is {size[0]}x{size[1]}, the first image {shape[1]}x{shape[2]}"
+            raise self._error(self.columns.image, f"{sizes}; bring all to one size with image_size")
         if channels(image) > shape[0]:
             raise self._error(self.columns.image, "is in colour, the first image is grey; store all of them as one")
         return to_pixels(image, shape, self._where(self.columns.image))
@@ -108,8 +108,8 @@ class _Cell:
 
     def class_id(self, classes: tuple[str, ...] | None) -> int:
         if self.label is None or not 0 <= self.label < (_MOST_CLASSES if classes is None else len(classes)):
-            known = "" if classes is None else f"; the {len(classes)} classes are counted from 0"
-            raise self._error(self.columns.label, f"is {self.label}{known}")
+            allowed = "" if classes is None else f"; the {len(classes)} classes are counted from 0"
+            raise self._error(self.columns.label, f"is {self.label}{allowed}")
         return self.label
 
     def _error(self, column: str, what: str) -> DataError:
@@ -120,7 +120,7 @@ class _Cell:
 
 
 def holds_parquet(folder: Path) -> bool:
-    """Whether there is a Parquet file where `ParquetSource` looks for them."""
+    """Whether there is a Parquet file where `ParquetSource` looks for it."""
     return any(next(place.glob("*.parquet"), None) for place in (folder, folder / "data"))
 
 
@@ -148,7 +148,7 @@ def _count(files: Sequence[Path]) -> int:
 
 
 def _columns(file: Path) -> Columns:
-    """The columns `image` and `label`, or the only ones that the schema calls an Image and a ClassLabel."""
+    """The columns `image` and `label`, or the only ones with the types Image and ClassLabel in the schema."""
     schema = _open(file).schema_arrow
     features = _features(schema.metadata or {})
     image = _pick(file, schema.names, features, "image", "Image")
@@ -165,7 +165,7 @@ def _features(metadata: dict[bytes, bytes]) -> dict[str, dict[str, Any]]:
         features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
         return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
     except (ValueError, KeyError, TypeError, AttributeError):
-        return {}  # a file that other software wrote: the columns must have the usual names
+        return {}  # written by other software, so the columns must have the usual names
 
 
 def _pick(file: Path, names: Sequence[str], features: dict[str, dict[str, Any]], usual: str, kind: str) -> str:
@@ -184,7 +184,7 @@ def _first_shape(file: Path, columns: Columns) -> ImageShape:
 
 
 def _cells(files: Sequence[Path], columns: Columns, rows: IndexArray) -> Iterator[tuple[int, _Cell]]:
-    """(place in `rows`, the cell), one row group in memory at a time; rows are counted through all files."""
+    """(position in `rows`, the cell), one row group in memory at a time; rows are counted over all files."""
     order = np.argsort(rows, kind="stable")
     wanted, start = rows[order], 0
     for file in files:

@@ -1,4 +1,4 @@
-"""The size that image files are brought to: `32`, `32,48` or `[32, 48]`, height first."""
+"""The size to which image files are stretched: `32`, `32,48` or `[32, 48]`, height first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Side: TypeAlias = Annotated[int, Field(ge=1, le=4096)]
 
 
 def both_sides(value: object) -> object:
-    """One number, or text with a comma in it, as two numbers; anything else as it is."""
+    """One number, or text with a comma, as two numbers; other values are returned unchanged."""
     if isinstance(value, str):
         value = tuple(value.split(","))
         return value * 2 if len(value) == 1 else value

@@ -1,4 +1,4 @@
-"""What a source of images is, and the choice among its images."""
+"""The protocol of a source of images, and the choice among its images."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _TEST_SHARE = 0.25
 
 
 class Source(Protocol):
-    """A place that images come from. Every failure is a DataError of one line: file, column or array, row."""
+    """A source of images. Every failure is a DataError with one line: file, column or array, row."""
 
     @property
     def kind(self) -> str:
-        """What sort of source it is, in words."""
+        """The kind of source, in words."""
         ...
 
     def read(self, split: Split, limit: int | None, seed: int) -> ImageSet:
@@ -33,7 +33,7 @@ class Source(Protocol):
         ...
 
     def size(self, split: Split) -> int:
-        """How many images the split has, without decoding one."""
+        """The number of images in the split, determined without decoding any."""
         ...
 
 
@@ -51,7 +51,7 @@ def choose(images: int, limit: int | None, seed: int, split: Split) -> IndexArra
 
 
 def empty_pixels(images: int, shape: ImageShape, name: str) -> NDArray[np.uint8]:
-    """Room for so many images of `shape` (C, H, W). Raises DataError if they, as float32, are more than the memory."""
+    """An empty array for images of `shape` (C, H, W). Raises DataError if they, as float32, exceed the memory."""
     needed = 4 * images * math.prod(shape)
     if needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
         raise DataError(
@@ -62,14 +62,14 @@ def empty_pixels(images: int, shape: ImageShape, name: str) -> NDArray[np.uint8]
 
 
 def quarter_split(labels: NDArray[np.integer], name: str) -> dict[Split, IndexArray]:
-    """`fixed_split` with a quarter of the images for the test, and as many as there are classes at least."""
+    """`fixed_split` with a quarter of the images for testing, but at least one per class."""
     return fixed_split(labels, max(round(_TEST_SHARE * len(labels)), len(np.unique(labels))), name)
 
 
 def fixed_split(labels: NDArray[np.integer], test_images: int, name: str) -> dict[Split, IndexArray]:
-    """A stratified split that is always the same: indices by split, int64, about `test_images` for the test.
+    """A fixed stratified split: int64 indices by split, about `test_images` of them for testing.
 
-    Raises DataError where a class is too small to be in both parts.
+    Raises DataError if a class is too small to be in both parts.
     """
     try:
         train, test = stratified_split(labels, test_images)

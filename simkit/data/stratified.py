@@ -1,7 +1,7 @@
-"""A stratified split into train and test: scikit-learn's, draw by draw, which takes as long as torch to import.
+"""A stratified split into train and test, identical to scikit-learn's, which takes as long as torch to import.
 
-After `sklearn.model_selection.StratifiedShuffleSplit` with random_state=0: splits made by it are part of what is known
-of every data set that stores no test split, so they must stay as they are.
+Same as `sklearn.model_selection.StratifiedShuffleSplit` with random_state=0. Data sets without a stored test split are
+identified by it, so it must not change.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ IndexArray = NDArray[np.int64]
 
 
 def stratified_split(labels: NDArray[np.integer], test_images: int) -> tuple[IndexArray, IndexArray]:
-    """Indices of train and test, int64 and sorted, `test_images` for the test; each class has its share of both.
+    """Sorted int64 indices of train and test, `test_images` for testing; each class has its share of both.
 
-    Raises ValueError where a class has one image, or a part would have no image or fewer than there are classes.
+    Raises ValueError if a class has one image, or if a part would have no image or fewer images than classes.
     """
     _, positions = np.unique(labels, return_inverse=True)
     counts = np.bincount(positions)
@@ -47,7 +47,7 @@ def _rows_by_class(positions: IndexArray, counts: IndexArray) -> list[IndexArray
 
 
 def _shares(counts: IndexArray, draws: int, rng: np.random.RandomState) -> IndexArray:
-    """How many of each class: in proportion, rounded down, the largest remainders first and ties by lot."""
+    """The number of images per class: proportional, rounded down, then by largest remainder with random ties."""
     exact = counts / counts.sum() * draws
     shares = np.floor(exact)
     remainders, missing = exact - shares, int(draws - shares.sum())

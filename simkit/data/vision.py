@@ -1,4 +1,4 @@
-"""torchvision's CIFAR10, GTSRB and Imagenette, downloaded where there is a network; needs the extra `vision`."""
+"""torchvision's CIFAR10, GTSRB and Imagenette, downloaded if necessary; needs the extra `vision`."""
 
 from __future__ import annotations
 
@@ -29,10 +29,9 @@ _GTSRB_CLASSES = 43
 class TorchvisionSource:
     """`cifar10` (50,000 and 10,000 images), `gtsrb` (26,640 and 12,630) or `imagenette` (9,469 and 3,925), in colour.
 
-    image_size: (height, width); by default 32x32, and 96x96 for imagenette, read from its files of 160 pixels a side.
-
-    root: where torchvision keeps the files. CIFAR10 comes as pickles: torchvision compares each file's MD5 with the one
-    it knows before it unpickles any. Images that differ in size are stretched, see `simkit.data.decode`.
+    image_size: (height, width); by default 32x32, and 96x96 for imagenette, from its files with 160 pixels per side.
+    root: the folder of torchvision's files. CIFAR10 consists of pickles; torchvision checks the MD5 of each file before
+    it unpickles it. Images of another size are stretched, see `simkit.data.decode`.
     """
 
     name: str
@@ -58,7 +57,7 @@ class TorchvisionSource:
             where = f"{PREFIX}{self.name}: {split} image {row}"
             try:
                 image, labels[place] = dataset[row]
-            except Exception as error:  # a file that an unfinished download left out or cut short
+            except Exception as error:  # a file that is missing or truncated after an interrupted download
                 raise DataError(f"{where}: {one_line(error)}; remove {self.root} and fetch it again") from error
             pixels[place] = to_pixels(image, shape, where)
         images = from_bytes(pixels)
@@ -66,7 +65,9 @@ class TorchvisionSource:
 
     def _classes(self, dataset: Any) -> tuple[str, ...]:
         names = getattr(dataset, "classes", None) or map(str, range(_GTSRB_CLASSES))
-        return tuple(name if isinstance(name, str) else name[0] for name in names)  # imagenette has several a class
+        return tuple(
+            name if isinstance(name, str) else name[0] for name in names
+        )  # imagenette has several names per class
 
     def _open(self, split: Split) -> Any:
         datasets = _torchvision_datasets()
@@ -77,15 +78,15 @@ class TorchvisionSource:
                 self.root,
                 split={"train": "train", "test": "val"}[split],
                 size="160px",
-                download=not (self.root / "imagenette2-160").is_dir(),  # some versions refuse to find it there
+                download=not (self.root / "imagenette2-160").is_dir(),  # some versions fail if it already exists
             ),
         }
         try:
             with contextlib.redirect_stdout(sys.stderr):  # stdout may be one JSON object
                 return makers[self.name]()
-        except Exception as error:  # of networks, archives and pickles there are many kinds
+        except Exception as error:  # networks, archives and pickles raise errors of many types
             raise DataError(
-                f"{PREFIX}{self.name}: cannot be had: {one_line(error)}; without a network put torchvision's files "
+                f"{PREFIX}{self.name}: cannot be loaded: {one_line(error)}; without a network put torchvision's files "
                 f"into {self.root}, or name their folder with {PREFIX}{self.name}@DIR"
             ) from error
 
@@ -94,8 +95,8 @@ def open_torchvision(data: str, image_size: tuple[int, int] | None) -> Torchvisi
     """The source behind `torchvision:NAME` or `torchvision:NAME@DIR`; the default folder is `data` in SIMKIT_HOME."""
     name, at, folder = data.removeprefix(PREFIX).partition("@")
     if name not in _SIZES or (at and not folder):
-        known = ", ".join(f"{PREFIX}{known}" for known in _SIZES)
-        raise DataError(f"{data}: no such data set; choose from {known}, with @DIR for a folder of their files")
+        names = ", ".join(f"{PREFIX}{known}" for known in _SIZES)
+        raise DataError(f"{data}: no such data set; choose from {names}, with @DIR for a folder of their files")
     return TorchvisionSource(name, Path(folder) if folder else home() / "data", image_size)
 
 
@@ -106,7 +107,7 @@ def _torchvision_datasets() -> Any:
         raise DataError("torchvision is not installed; pip install 'b3d-simkit[vision]'") from error
     except Exception as error:  # "operator torchvision::nms does not exist": built for another torch
         raise DataError(
-            f"torchvision cannot be loaded with torch {version('torch')}: {one_line(error)}; install both from one "
-            "index, either for the CPU or for CUDA"
+            f"torchvision cannot be loaded with torch {version('torch')}: {one_line(error)}; install both from the "
+            "same index, either for the CPU or for CUDA"
         ) from error
     return datasets

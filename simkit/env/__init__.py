@@ -1,4 +1,4 @@
-"""Where to spend queries, as a gymnasium environment: importing this registers `simkit/Allocation-v0`."""
+"""Query allocation as a gymnasium environment. Importing this package registers `simkit/Allocation-v0`."""
 
 import gymnasium
 

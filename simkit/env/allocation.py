@@ -1,4 +1,4 @@
-"""Where to spend queries next: an episode is a victim, an action spends a chunk or ends with a verdict."""
+"""The query allocation environment: an episode is a victim; an action spends a chunk of queries or gives a verdict."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ Mask = NDArray[np.int8]
 
 
 class AllocationEnv(gymnasium.Env[Observation, np.int64]):
-    """Spend queries on the classes of a victim, or on a search of all of them, and say whether it has a backdoor.
+    """Spend queries on single classes of a victim or on a shared search of all, and decide whether it is backdoored.
 
-    victims: a folder of recordings (see `simkit env record`), or victims, live or recorded, of the same number of
-    classes T. Actions: 0..T-1 spend the next chunk on that class, T on the shared search, and those after it end the
-    episode with the verdict `config.levels[action - T - 1]`, the stated probability that it is backdoored.
-    Observations: see `simkit.env.observation`; an info has `action_mask` int8 (actions,), 1 where an action can be had,
+    victims: a folder of recordings (see `simkit env record`), or live or recorded victims with the same number of
+    classes T. Actions: 0..T-1 spend the next chunk on that class, T spends it on the shared search, and later actions
+    end the episode with the verdict `config.levels[action - T - 1]`, the stated probability of a backdoor.
+    Observations: see `simkit.env.observation`. The info has `action_mask` int8 (actions,), 1 for available actions,
     `queries` spent, and after a verdict `stated`, `score` and `backdoored`.
 
-    Reward: less the price of the chunk's queries; with a verdict its score, see `EnvConfig`. The first check is paid
-    for on reset, and charged to the first step. An arm that is over, or that might cost more than is left, cannot be
-    had: to ask for it is to have run out, which truncates the episode and scores one half. A reset draws a victim by
-    the env's own generator; options {"victim": 3} choose one. Raises ConfigError, DataError.
+    Reward: minus the price of the chunk's queries; a verdict adds its score, see `EnvConfig`. The first check is done
+    on reset and charged to the first step. An arm is unavailable if it has ended or if its next chunk might exceed the
+    budget; choosing it truncates the episode, and the stated probability is then one half. A reset draws a victim with
+    the environment's own generator; options {"victim": 3} choose one. Raises ConfigError, DataError.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 (gymnasium declares it so)
@@ -53,7 +53,7 @@ class AllocationEnv(gymnasium.Env[Observation, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """See `gymnasium.Env.reset`. Raises ConfigError for a victim or a budget that will not do."""
+        """See `gymnasium.Env.reset`. Raises ConfigError for an unknown victim or a budget that is too small."""
         super().reset(seed=seed)
         drawn = self._draw()
         number = drawn if options is None else options.get("victim", drawn)
@@ -62,14 +62,14 @@ class AllocationEnv(gymnasium.Env[Observation, np.int64]):
         self._episode = self._victims[number].begin()
         self._spent, self._charged = self._episode.check_queries, 0
         if self._spent > self._config.budget:
-            raise ConfigError(f"a budget of {self._config.budget} does not pay for the first {self._spent} queries")
+            raise ConfigError(f"a budget of {self._config.budget} does not cover the first {self._spent} queries")
         self._arms = np.zeros(self._n_classes + 1, dtype=np.int64)
         self._over = np.zeros(self._n_classes + 1, dtype=np.bool_)
         self._sight = Sight(self._n_classes, self._config.budget, self._episode.clean_accuracy)
         return self._sight.now(self._left), self._info() | {"victim": number}
 
     def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """See `gymnasium.Env.step`. Raises ConfigError after an end, or for an action that there is not."""
+        """See `gymnasium.Env.step`. Raises ConfigError after the end of an episode, or for an unknown action."""
         if self._episode is None:
             raise ConfigError("the episode is over; reset first")
         chosen = int(action)
@@ -82,11 +82,11 @@ class AllocationEnv(gymnasium.Env[Observation, np.int64]):
         pulled = self._episode.pull(chosen)
         self._spent += int(pulled.row[Field.QUERIES]) - int(self._arms[chosen])
         self._arms[chosen], self._over[chosen] = int(pulled.row[Field.QUERIES]), bool(pulled.row[Field.OVER])
-        self._sight.told(chosen, pulled)
+        self._sight.update(chosen, pulled)
         return self._sight.now(self._left), -self._charge(), False, False, self._info()
 
     def _draw(self) -> int:
-        """A victim; its kind first, where there are both."""
+        """Draw a victim; if there are clean and backdoored ones, the kind is drawn first."""
         among, prior = np.arange(len(self._truth)), self._config.prior
         if prior is not None and self._truth.any() and not self._truth.all():
             among = np.flatnonzero(self._truth == (self.np_random.random() < prior))
@@ -97,7 +97,7 @@ class AllocationEnv(gymnasium.Env[Observation, np.int64]):
         return self._config.budget - self._spent
 
     def _can_pull(self) -> NDArray[np.bool_]:
-        """The arms that are not over and whose next chunk is surely paid for."""
+        """The arms that have not ended and whose next chunk certainly fits the budget."""
         assert self._episode is not None
         chunks = self._episode.chunks
         can = ~self._over
@@ -106,7 +106,7 @@ class AllocationEnv(gymnasium.Env[Observation, np.int64]):
         return can
 
     def _charge(self) -> float:
-        """What the queries since the last charge cost."""
+        """The price of the queries since the last charge."""
         cost, self._charged = self._config.cost(self._spent - self._charged), self._spent
         return cost
 

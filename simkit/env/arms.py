@@ -1,7 +1,7 @@
-"""The arms at work: each spends its next chunk of queries on an oracle, and tells where it stands.
+"""The arms of the environment: each spends its next chunk of queries on an oracle and reports its progress.
 
-What an arm does is a function of the model, the images, its settings and the seed, never of the other arms: each asks
-through an evaluator of its own. So the order in which arms are pulled changes nothing of what they find.
+An arm is a function of the model, the images, its settings and the seed, and not of the other arms, since each has its
+own evaluator. The order in which arms are pulled therefore does not change their results.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ Row: TypeAlias = NDArray[np.float64]
 
 
 class Field(IntEnum):
-    """The columns of a row that says where an arm stands. A trigger's size is a share of the image, in [0, 1].
+    """The columns of an arm's progress. A trigger's size is a share of the image, in [0, 1].
 
-    QUERIES: spent by it so far. ROUNDS: of its search. SIZE, SUCCESS, WORKS: of its best trigger, on the images it was
-    looked at; 1, 0 and 0 before a look; works: it reached what the search requires. EXPECTED, LOSS: mean size of the
-    masks that a class draws from, and mean cross entropy of its last step in nats; 0 of the shared search. HITS,
-    TRIALS: of the last trigger that unseen images were asked about, at this chunk or before. FOUND: 1 where they
-    confirmed one. OVER: 1 where it has no further chunk. NAMED: the class of the shared search's best pair, else -1.
+    QUERIES: queries spent by the arm so far. ROUNDS: rounds of its search. SIZE, SUCCESS, WORKS: size and success rate
+    of its best trigger on the checked images, and whether it reached the required success rate; 1, 0 and 0 before a
+    check. EXPECTED, LOSS: mean mask size of the search distribution, and mean cross-entropy of the last step in nats; 0
+    for the shared search. HITS, TRIALS: results of the last trigger that was tried on unseen images. FOUND: 1 if unseen
+    images confirmed a trigger. OVER: 1 if there is no further chunk. NAMED: class of the best pair of the shared
+    search, otherwise -1.
     """
 
     QUERIES = 0
@@ -54,19 +55,19 @@ class Field(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Pulled:
-    """What an arm came to by its last chunk. gains: float64 (T,), see `Race.gains`; None of an arm of one class."""
+    """The progress of an arm after its last chunk. gains: float64 (T,), see `Race.gains`; None for a class arm."""
 
     row: Row
     gains: Row | None = None
 
 
 Ask: TypeAlias = Callable[[], Evaluator]
-"""A fresh evaluator on the model, with books of its own."""
+"""Makes a new evaluator of the model, with its own count of queries."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """One model, and what arms need to search it. Raises DataError for images that nothing can be learned from."""
+    """One model, and what arms need to search it. Raises DataError for images that cannot be searched."""
 
     ask: Ask
     n_classes: int
@@ -82,15 +83,15 @@ class Bench:
 
     @property
     def task(self) -> Task:
-        """What the searches may know."""
+        """The task of the searches."""
         return Task(self.images.search.image_shape, self.n_classes, self.images.search.labels)
 
     def arm(self, number: int) -> Arm:
-        """A fresh arm: of class `number`, or shared where it is the number of classes."""
+        """A new arm of class `number`, or the shared arm if `number` is the number of classes."""
         return SharedArm(self) if number == self.n_classes else ClassArm(self, number)
 
     def check(self) -> tuple[int, float]:
-        """Queries and clean accuracy of a first look. Raises DataError where the model seems to guess."""
+        """Queries and clean accuracy of the first check. Raises DataError if the accuracy is at chance."""
         evaluator, images = self.ask(), self.images.search
         first = np.arange(min(self.config.check_images, len(images)), dtype=np.int32)
         correct = int(evaluator.clean(images, first, "check").hit[first, images.labels[first]].sum())
@@ -103,12 +104,12 @@ class Arm(Protocol):
     """One way to spend queries on a model."""
 
     def pull(self) -> Pulled:
-        """Spend the next chunk, which an arm that is over does not have. Raises Refused, NotFinite."""
+        """Spend the next chunk; not allowed after the arm has ended. Raises Refused, NotFinite."""
         ...
 
 
 class _Work:
-    """What both kinds of arm have: a search, an evaluator of its own, and unseen images for what it finds."""
+    """What both kinds of arm share: a search, its own evaluator, and unseen images to confirm triggers."""
 
     def __init__(self, bench: Bench, search: Search) -> None:
         self._search, self._images, config = search, bench.images.search, bench.config
@@ -129,7 +130,7 @@ class _Work:
         return height * width
 
     def step(self) -> bool:
-        """One ask and tell; False where the search has come to its end."""
+        """One ask and tell; False if the search has ended."""
         proposal = self._search.ask()
         if proposal is None:
             return False
@@ -137,7 +138,7 @@ class _Work:
         return True
 
     def confirm(self, result: ClassResult) -> bool:
-        """Ask unseen images about this trigger; False where they have been asked, or there are none."""
+        """Try this trigger on unseen images; False if it was tried before, or if there are none."""
         confirmer = self._of_patches if result.mask_size <= self._patch else self._of_larger
         if confirmer.trial(result).trials:
             return False
@@ -149,7 +150,7 @@ class _Work:
     def pulled(
         self, best: ClassResult | None, over: bool, state: Mapping[str, Any], gains: Row | None = None
     ) -> Pulled:
-        """Where the arm stands. best: trigger, None or without a rate before a look. state: of a B3D, else empty."""
+        """The arm's progress. best: None or without a rate before a check. state: of a B3D search, otherwise empty."""
         size, success, works = 1.0, 0.0, False
         if best is not None and best.success_rate is not None:
             size, success, works = best.mask_size / self.pixels, best.success_rate, not best.censored
@@ -160,7 +161,7 @@ class _Work:
 
 
 class ClassArm:
-    """B3D of one class alone; what is small enough and works is tried on unseen images at once."""
+    """B3D of a single class. A small working trigger is tried on unseen images at once."""
 
     def __init__(self, bench: Bench, target: int) -> None:
         self._config, self._target = bench.config, target
@@ -168,7 +169,7 @@ class ClassArm:
         self._work = _Work(bench, self._search)
 
     def pull(self) -> Pulled:
-        """To the next look, and what unseen images say where there is something new to show them."""
+        """Run until the next check, and try a new small working trigger on unseen images."""
         every = self._config.classes.check_every
         while self._work.step() and self._search.rounds % every:
             pass
@@ -180,7 +181,7 @@ class ClassArm:
 
 
 class SharedArm:
-    """The race for all classes; what passes its own test is tried on unseen images at once."""
+    """The race for all classes. A trigger that passes the race's own test is tried on unseen images at once."""
 
     def __init__(self, bench: Bench) -> None:
         self._chunk = bench.config.shared_chunk
@@ -188,7 +189,7 @@ class SharedArm:
         self._work = _Work(bench, self._race)
 
     def pull(self) -> Pulled:
-        """Rounds until a chunk is spent, or unseen images were asked."""
+        """Run rounds until a chunk is spent or unseen images were queried."""
         until, asked = self._work.queries + self._chunk, False
         while not asked and self._work.queries < until and self._work.step():
             passed = (c for c in self._race.results() if not c.censored)

@@ -1,4 +1,4 @@
-"""How likely a backdoor is where nothing was found yet: what the same queries found in victims of another split."""
+"""The probability of a backdoor while none is confirmed, estimated from what as many queries found in other victims."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Costs = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Belief:
-    """Fitted on recordings whose truth may be known; the same for every policy, so that none knows more than another.
+    """Fitted on recordings of a split whose truth may be used; the same for every policy, for a fair comparison.
 
-    shared, of_class: of V backdoored victims, queries by which the shared arm, and the arm of a target class, found
-    its trigger; infinite where it did not. false_alarms: share of clean victims that any arm found something in,
-    (hits + 0.5) / (victims + 1). prior: chance of a backdoor before any query, in (0, 1).
+    shared, of_class: for V backdoored victims, the queries after which the shared arm, and the arm of a target class,
+    confirmed a trigger; infinite if it did not. false_alarms: share of clean victims in which any arm confirmed a
+    trigger, (hits + 0.5) / (victims + 1). prior: probability of a backdoor before any query, in (0, 1).
     """
 
     shared: Costs
@@ -32,12 +32,12 @@ class Belief:
 
     @classmethod
     def fitted(cls, recordings: Iterable[Recording], prior: float = 0.5) -> Belief:
-        """Raises DataError where no victim is backdoored, or one is of the split that figures are quoted on."""
-        known = list(recordings)
-        if any(r.header.split == "report" for r in known):
-            raise DataError("recordings of split report are for figures alone; fit on those of split tune or calibrate")
-        backdoored = [r for r in known if r.header.truth == "backdoored"]
-        clean = [r for r in known if r.header.truth == "clean"]
+        """Fit on these recordings. Raises DataError if none is backdoored, or if one is of the split `report`."""
+        usable = list(recordings)
+        if any(r.header.split == "report" for r in usable):
+            raise DataError("recordings of split report are for figures only; fit on those of split tune or calibrate")
+        backdoored = [r for r in usable if r.header.truth == "backdoored"]
+        clean = [r for r in usable if r.header.truth == "clean"]
         if not backdoored:
             raise DataError("no recording of a backdoored victim to learn from; record more")
         shared = [_cost(r.arms[-1]) for r in backdoored]
@@ -46,21 +46,21 @@ class Belief:
         return cls(np.array(shared), np.array(of_class), (alarms + 0.5) / (len(clean) + 1), prior)
 
     def __call__(self, observation: Observation) -> float:
-        """The chance that the victim is backdoored, in (0, 1)."""
-        found = observation["shared"][OfShared.FOUND] or observation["classes"][:, OfClass.FOUND].any()
-        if found:
+        """The probability that the victim is backdoored, in (0, 1)."""
+        confirmed = observation["shared"][OfShared.FOUND] or observation["classes"][:, OfClass.FOUND].any()
+        if confirmed:
             return self._odds(1.0, self.false_alarms)
         unfound = self.unfound(*spent(observation))
-        return self._odds((unfound.sum() + 1.0) / (len(unfound) + 1.0), 1.0)  # one more victim, never found
+        return self._odds((unfound.sum() + 1.0) / (len(unfound) + 1.0), 1.0)  # plus one victim that is never detected
 
     def unfound(self, shared: float, classes: Costs) -> Costs:
-        """Of each of the V victims, the chance that so many queries have found nothing, its target being any class."""
+        """For each of the V victims, the probability that these queries confirm nothing, for a random target class."""
         chances: Costs = (self.shared > shared) * (self.of_class[:, None] > classes).mean(axis=1)
         return chances
 
     def _odds(self, if_backdoored: float, if_clean: float) -> float:
-        told = self.prior * if_backdoored
-        return told / (told + (1.0 - self.prior) * if_clean)
+        joint = self.prior * if_backdoored
+        return joint / (joint + (1.0 - self.prior) * if_clean)
 
 
 def spent(observation: Observation) -> tuple[float, Costs]:
@@ -77,5 +77,5 @@ def budget_of(observation: Observation) -> float:
 
 
 def _cost(rows: Row) -> float:
-    """Queries by which an arm found its trigger."""
+    """The queries after which an arm confirmed a trigger."""
     return float(rows[-1, Field.QUERIES]) if rows[-1, Field.FOUND] else float("inf")

@@ -1,4 +1,4 @@
-"""What the environment needs of a victim, live or recorded."""
+"""The protocols of live and recorded victims for the environment."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from simkit.env.arms import Arm, Bench, Pulled
 
 
 class Chunks(NamedTuple):
-    """Queries that one chunk may cost at most: of a class, of the shared search."""
+    """The most queries of one chunk, of a class arm and of the shared arm."""
 
     of_class: int
     shared: int
 
 
 class Episode(Protocol):
-    """One victim, from the first check on. backdoored: the truth, which only scores the verdict."""
+    """One victim after its first check. backdoored: the truth, which is only used to score the verdict."""
 
     backdoored: bool
     name: str
@@ -24,12 +24,12 @@ class Episode(Protocol):
     chunks: Chunks
 
     def pull(self, arm: int) -> Pulled:
-        """Spend the next chunk on a class, or on the shared search where `arm` is the number of classes."""
+        """Spend the next chunk on class `arm`, or on the shared search if `arm` is the number of classes."""
         ...
 
 
 class Victim(Protocol):
-    """What episodes begin from."""
+    """A victim from which episodes are started."""
 
     @property
     def n_classes(self) -> int: ...
@@ -40,23 +40,23 @@ class Victim(Protocol):
         ...
 
     def begin(self) -> Episode:
-        """A fresh episode, the same every time."""
+        """A new episode, the same every time."""
         ...
 
 
 class LiveVictim:
-    """A model that is asked as the episode goes; satisfies `Victim`. name: for whoever reads infos."""
+    """A model that is queried during the episode; satisfies `Victim`. name: shown in infos."""
 
     def __init__(self, name: str, bench: Bench, *, backdoored: bool) -> None:
         self._name, self._bench, self.backdoored = name, bench, backdoored
 
     @property
     def n_classes(self) -> int:
-        """Of the model."""
+        """The number of classes of the model."""
         return self._bench.n_classes
 
     def begin(self) -> LiveEpisode:
-        """Asks the first check. Raises DataError, Refused."""
+        """Do the first check and start an episode. Raises DataError, Refused."""
         return LiveEpisode(self._name, self._bench, backdoored=self.backdoored)
 
 

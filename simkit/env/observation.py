@@ -1,4 +1,4 @@
-"""What a prober may know, as arrays of one shape: where every arm stands, and nothing about the truth."""
+"""The observations of the environment: the progress of every arm as arrays of fixed shape, without the truth."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from simkit.env.arms import Field, Pulled
 from simkit.triggers import FloatArray
 
 GAIN_RANGE = 9.0
-"""Nats: the width of the margins that a race sees, so that no gain lies further from 0."""
+"""Range of the race's margins in nats, which bounds the absolute value of a gain."""
 
 
 LOSS_RANGE = 20.0
-"""Nats: above what an answer can cost, see `simkit.search.evidence.TINY`."""
+"""Upper bound of a loss in nats, see `simkit.search.evidence.TINY`."""
 
 
 class OfClass(IntEnum):
-    """The columns of an arm of one class, each in [0, 1] but for two in [-1, 1].
+    """The columns of a class arm, each in [0, 1] except two in [-1, 1].
 
-    SPENT: of the episode's budget. SIZE, SUCCESS, WORKS: of its best trigger, as in `Field`. SHRINKING, in [-1, 1]:
-    what its masks lost over the last chunk, as a share of the image. TURNED: share of unseen images that the last
-    trigger tried there has turned. FOUND: they confirmed one. OVER: nothing more to spend on. GAIN, in [-1, 1]: what
-    the shared search has seen of the class, see `Race.gains`, over `GAIN_RANGE`. NAMED: its best pair is of this class.
-    LOSS: of the last step, over `LOSS_RANGE`; 1 before one.
+    SPENT: share of the episode's budget. SIZE, SUCCESS, WORKS: of its best trigger, as in `Field`. SHRINKING, in [-1,
+    1]: decrease of the expected mask size in the last chunk, as a share of the image. TURNED: success rate on unseen
+    images of the last trigger tried there. FOUND: unseen images confirmed a trigger. OVER: the arm has ended. GAIN, in
+    [-1, 1]: gain of the class in the shared search, see `Race.gains`, divided by `GAIN_RANGE`. NAMED: the best pair of
+    the shared search is of this class. LOSS: loss of the last step, divided by `LOSS_RANGE`; 1 before the first.
     """
 
     SPENT = 0
@@ -44,7 +44,7 @@ class OfClass(IntEnum):
 
 
 class OfShared(IntEnum):
-    """The columns of the shared arm, as those of a class; GAIN is the best one over all classes."""
+    """The columns of the shared arm, like those of a class arm; GAIN is the largest over all classes."""
 
     SPENT = 0
     SIZE = 1
@@ -57,7 +57,7 @@ class OfShared(IntEnum):
 
 
 class OfEpisode(IntEnum):
-    """LEFT: of the budget, in [0, 1]. ACCURACY: on the clean images of the first check. BUDGET: log10, over 10."""
+    """LEFT: remaining share of the budget. ACCURACY: clean accuracy in the first check. BUDGET: log10(budget) / 10."""
 
     LEFT = 0
     ACCURACY = 1
@@ -73,7 +73,7 @@ class Observation(TypedDict):
 
 
 def space(n_classes: int) -> spaces.Space[Observation]:
-    """Of observations of victims with so many classes."""
+    """The space of observations of victims with `n_classes` classes."""
     low, high = np.zeros((n_classes, len(OfClass)), np.float32), np.ones((n_classes, len(OfClass)), np.float32)
     low[:, [OfClass.SHRINKING, OfClass.GAIN]] = -1.0
     shared = np.zeros(len(OfShared), np.float32)
@@ -89,7 +89,7 @@ def space(n_classes: int) -> spaces.Space[Observation]:
 
 
 class Sight:
-    """The observation as it grows, chunk by chunk."""
+    """Builds the observation chunk by chunk."""
 
     def __init__(self, n_classes: int, budget: int, clean_accuracy: float) -> None:
         self._n_classes, self._budget = n_classes, budget
@@ -101,18 +101,18 @@ class Sight:
         self._expected: dict[int, float] = {}
 
     def now(self, left: int) -> Observation:
-        """The observation, copied. left: queries."""
+        """A copy of the present observation. left: remaining queries."""
         self._episode[OfEpisode.LEFT] = max(left, 0) / self._budget
         return {"classes": self._classes.copy(), "shared": self._shared.copy(), "episode": self._episode.copy()}
 
-    def told(self, arm: int, pulled: Pulled) -> None:
-        """Take in what an arm came to."""
+    def update(self, arm: int, pulled: Pulled) -> None:
+        """Add the progress of an arm."""
         if arm == self._n_classes:
-            self._told_shared(pulled)
+            self._update_shared(pulled)
         else:
-            self._told_class(arm, pulled)
+            self._update_class(arm, pulled)
 
-    def _told_class(self, arm: int, pulled: Pulled) -> None:
+    def _update_class(self, arm: int, pulled: Pulled) -> None:
         row, seen = pulled.row, self._classes[arm]
         shrunk = self._expected.get(arm, row[Field.EXPECTED]) - row[Field.EXPECTED]
         self._expected[arm] = row[Field.EXPECTED]
@@ -123,7 +123,7 @@ class Sight:
         seen[OfClass.TURNED] = row[Field.HITS] / max(row[Field.TRIALS], 1.0)
         seen[OfClass.FOUND], seen[OfClass.OVER] = row[Field.FOUND], row[Field.OVER]
 
-    def _told_shared(self, pulled: Pulled) -> None:
+    def _update_shared(self, pulled: Pulled) -> None:
         row, seen, gains = pulled.row, self._shared, pulled.gains
         assert gains is not None
         scaled = np.clip(np.where(np.isfinite(gains), gains, 0.0) / GAIN_RANGE, -1.0, 1.0)

@@ -1,4 +1,4 @@
-"""Policies: where to spend next, and one rule for all of them when to stop and what to say."""
+"""Policies: which arm to pull next, with a common rule for stopping and for the verdict."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from simkit.env.observation import Observation, OfClass, OfEpisode, OfShared
 from simkit.errors import ConfigError
 
 Can: TypeAlias = NDArray[np.bool_]
-"""The arms that can be had, (T + 1,), the shared one last."""
+"""The available arms, bool (T + 1,), the shared one last."""
 
 Choose: TypeAlias = Callable[[Observation, Can], int]
-"""Which of the arms that can be had; there is one at least."""
+"""Chooses one of the available arms, of which there is at least one."""
 
 
 @dataclass(frozen=True)
 class Policy:
     """From an observation and the info's `action_mask` to an action.
 
-    choose: the arm. belief: the chance of a backdoor. budget: queries after which no further chunk is begun; a trigger
-    that unseen images confirmed ends the episode before. levels: of the environment.
+    choose: chooses the arm. belief: estimates the probability of a backdoor. budget: queries after which no further
+    chunk is started; a confirmed trigger ends the episode earlier. levels: of the environment.
     """
 
     choose: Choose
@@ -36,36 +36,37 @@ class Policy:
     levels: tuple[float, ...] = LEVELS
 
     def __call__(self, observation: Observation, mask: NDArray[np.int8]) -> int:
-        """The action: an arm while nothing is found and the budget lasts, then the verdict nearest to belief."""
+        """The action: an arm while no trigger is confirmed and the budget lasts, then the verdict closest to the
+        belief."""
         arms = len(observation["classes"]) + 1
         can = mask[:arms].astype(np.bool_)
-        found = observation["shared"][OfShared.FOUND] or observation["classes"][:, OfClass.FOUND].any()
-        if not found and can.any() and _asked(observation) < self.budget - 0.5:  # half a query: float32
+        confirmed = observation["shared"][OfShared.FOUND] or observation["classes"][:, OfClass.FOUND].any()
+        if not confirmed and can.any() and _asked(observation) < self.budget - 0.5:  # half a query: float32
             return self.choose(observation, can)
         believed = self.belief(observation)
         return arms + int(np.abs(np.array(self.levels) - believed).argmin())
 
 
 def _asked(observation: Observation) -> float:
-    """Queries so far, the first check among them."""
+    """Queries so far, including the first check."""
     return budget_of(observation) * (1.0 - float(observation["episode"][OfEpisode.LEFT]))
 
 
 def uniform(observation: Observation, can: Can) -> int:
-    """The classes in turn: the one with the fewest queries. The shared search only where no class can be had."""
+    """The class with the fewest queries; the shared search only if no class arm is available."""
     return _least(observation["classes"][:, OfClass.SPENT], can)
 
 
 def uniform_all(observation: Observation, can: Can) -> int:
-    """All arms in turn, the shared one among them: the one with the fewest queries."""
+    """The arm with the fewest queries, including the shared one."""
     every = np.append(observation["shared"][OfShared.SPENT], observation["classes"][:, OfClass.SPENT])
     return (int(np.where(np.roll(can, 1), every, np.inf).argmin()) - 1) % len(can)
 
 
 def promise(observation: Observation) -> Costs:
-    """How much a class looks like a target, (T,), in [0, 1]: how little its last samples cost, 0 before any.
+    """How much a class looks like a target, (T,), in [0, 1]: one minus its scaled last loss, 0 before any.
 
-    On tune victims the target ranked better by this, of all that is seen of a class, than by size or success.
+    On tune victims the target class ranked higher by this than by any other column, such as size or success.
     """
     merit: Costs = 1.0 - observation["classes"][:, OfClass.LOSS].astype(np.float64)
     return merit
@@ -75,19 +76,20 @@ def promise(observation: Observation) -> Costs:
 class Halving:
     """Successive halving over the classes: all get `unit` queries, the better half twice as many, and so on.
 
-    unit: queries of the first rung, a chunk or more (Karnin et al., ICML 2013; in rungs that none waits for, as ASHA).
+    Source: Karnin et al., ICML 2013, with asynchronous rungs as in ASHA.
     """
 
     unit: int = 500
+    """Queries of the first rung, at least one chunk."""
 
     def __call__(self, observation: Observation, can: Can) -> int:
-        """The highest rung with a class to be promoted; else one that is on none; else the most promising."""
+        """A class to promote from the highest possible rung; else an untried class; else the most promising one."""
         _, queries = spent(observation)
         rungs = np.floor(np.log2(queries / self.unit + 1.0) + 1e-6).astype(int)  # sums of unit, 2 unit, 4 unit ...
         merit, open_ones = promise(observation), can[:-1]
         for rung in range(int(rungs.max()), 0, -1):
-            there = np.flatnonzero(rungs >= rung)
-            best = there[np.argsort(-merit[there], kind="stable")[: max(len(queries) >> rung, 1)]]
+            reached = np.flatnonzero(rungs >= rung)
+            best = reached[np.argsort(-merit[reached], kind="stable")[: max(len(queries) >> rung, 1)]]
             waiting = [int(c) for c in best if rungs[c] == rung and open_ones[c]]
             if waiting and (rungs >= rung).sum() >= max(len(queries) >> (rung - 1), 1):
                 return waiting[0]
@@ -98,13 +100,12 @@ class Halving:
 
 @dataclass(frozen=True)
 class Ucb:
-    """Upper confidence bounds over the classes, of their promise (Auer et al., 2002).
-
-    width: of the bound, sqrt(ln(chunks of all) / chunks of it). unit: queries that count as a chunk.
-    """
+    """Upper confidence bounds on the promise of the classes (Auer et al., 2002)."""
 
     width: float = 0.1
+    """Factor of the bound sqrt(ln(chunks of all classes) / chunks of the class)."""
     unit: int = 520
+    """Queries that count as one chunk."""
 
     def __call__(self, observation: Observation, can: Can) -> int:
         """The class with the highest bound; each is tried once first."""
@@ -117,17 +118,15 @@ class Ucb:
 
 @dataclass(frozen=True)
 class RaceFirst:
-    """The shared search for `queries`; then each class once, those first of which it has seen most; then `then`.
+    """The shared search for `queries`, then each class once in the order of its gain there, then `then`."""
 
-    queries: after which the race is left, to come back to where no class can be had. Of 600 to 2,800 this did best on
-    tune victims with 1,000 queries, and as well as any with 10,000.
-    """
-
-    queries: int = 1_200
+    queries: int = 1_200  # of 600 to 2,800 the best on tune victims with 1,000 queries, and as good as any with 10,000
+    """Queries of the shared search; it continues later only if no class arm is available."""
     then: Ucb = field(default_factory=Ucb)
+    """The policy after each class was tried once."""
 
     def __call__(self, observation: Observation, can: Can) -> int:
-        """The shared arm, the untried class with the largest gain, or what `then` says."""
+        """The shared arm, the untried class with the largest gain, or the choice of `then`."""
         shared, classes = spent(observation)
         if can[-1] and (shared < self.queries or not can[:-1].any()):
             return len(can) - 1
@@ -139,17 +138,17 @@ class RaceFirst:
 
 @dataclass(frozen=True)
 class Greedy:
-    """The arm with the best chance of a find for a query, by what the same queries found in the victims of `belief`.
-
-    horizon: queries that it looks ahead, in steps of `step`: an arm may be worth a long wait (as Gittins' index).
-    """
+    """The arm with the highest probability of a confirmed trigger per query, estimated from the victims of `belief`."""
 
     belief: Belief
+    """The fitted belief."""
     horizon: int = 6_000
+    """Queries to look ahead, since an arm may be worth a long wait (as in Gittins' index)."""
     step: int = 250
+    """Step of looking ahead, in queries."""
 
     def __call__(self, observation: Observation, can: Can) -> int:
-        """Chances are those of the victims that as many queries would not have found either."""
+        """Probabilities refer to the victims in which as many queries would not have confirmed a trigger either."""
         shared, classes = spent(observation)
         ahead = np.arange(self.step, self.horizon + 1, self.step, dtype=np.float64)
         left = (self.belief.shared > shared)[:, None] * (self.belief.of_class[:, None] > classes)  # (V, T)
@@ -158,14 +157,14 @@ class Greedy:
         of_shared = (left.sum(axis=1) @ by_shared / ahead).max()
         of_class = ((left[:, :, None] & by_class).sum(axis=0) / ahead).max(axis=1)
         chances = np.append(of_class, of_shared)
-        if not chances[can].max() > 0.0:  # nothing was ever found so late: what is cheapest to have tried
+        if not chances[can].max() > 0.0:  # no trigger was ever confirmed so late: take the arm with the fewest queries
             return uniform_all(observation, can)
-        index = chances + 1e-9 * np.append(observation["classes"][:, OfClass.GAIN], 0.0)  # of equals, the larger gain
+        index = chances + 1e-9 * np.append(observation["classes"][:, OfClass.GAIN], 0.0)  # ties go to the larger gain
         return int(np.where(can, index, -np.inf).argmax())
 
 
 def _least(values: NDArray[np.floating], can: Can) -> int:
-    """The class that can be had with the lowest value; the shared arm where there is none."""
+    """The available class with the lowest value; the shared arm if there is none."""
     return int(np.where(can[:-1], values, np.inf).argmin()) if can[:-1].any() else len(can) - 1
 
 
@@ -185,7 +184,7 @@ POLICIES: Mapping[str, Made] = MappingProxyType(
         "greedy": Greedy,
     }
 )
-"""Policies by name, each with what it learns from."""
+"""Policies by name, each made from a belief."""
 
 
 def policy(name: str, belief: Belief, budget: int, levels: tuple[float, ...] = LEVELS) -> Policy:

@@ -1,4 +1,4 @@
-"""A victim's trajectories: every arm to its end, recorded once, so that any order of pulling them can be replayed."""
+"""Recorded trajectories of a victim: every arm is run to its end once, so that any order of pulls can be replayed."""
 
 from __future__ import annotations
 
@@ -12,50 +12,47 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from simkit.env.arms import Bench, Field, Pulled, Row
+from simkit.env.arms import Bench, Pulled, Row
+from simkit.env.arms import Field as Column
 from simkit.env.episode import Chunks
 from simkit.errors import DataError, complaint
 from simkit.files import write_atomically
 from simkit.zoo.spec import ZooSplit
 
 SUFFIX = ".arms.npz"
-"""How the file of a recording is called at its end."""
+"""The suffix of a recording's file name."""
 
 _DAMAGED = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
-"""What numpy raises for a file that is no archive of arrays, or not whole."""
+"""What numpy raises for a file that is damaged or not an archive of arrays."""
 
 
 class Header(BaseModel):
-    """Whose trajectories these are, and the truth, which scores a verdict and nothing else sees.
-
-    format: another one where this version would misread the file. settings: all that determines the arms besides model
-    and images. check_queries, clean_accuracy: of the first look at clean images. largest_chunks: see `ArmsConfig`.
-    """
+    """The victim of a recording, and the truth, which is only used to score verdicts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
-    zoo: str
-    split: ZooSplit
-    index: int
-    model_hash: str
-    data_hash: str
-    truth: Literal["clean", "backdoored"]
-    stratum: str
-    target_classes: tuple[int, ...]
-    settings: dict[str, Any]
-    environment: dict[str, Any]
-    seed: int
-    n_classes: int
-    check_queries: int
-    clean_accuracy: float
-    largest_chunks: tuple[int, int]
+    format: Literal[1] = Field(default=1, description="Version of the format.")
+    zoo: str = Field(description="Name of the victim's zoo.")
+    split: ZooSplit = Field(description="Split of the zoo.")
+    index: int = Field(description="Number of the victim in the zoo.")
+    model_hash: str = Field(description="Hash of the model.")
+    data_hash: str = Field(description="Hash of the images.")
+    truth: Literal["clean", "backdoored"] = Field(description="The truth about the victim.")
+    stratum: str = Field(description="`clean`, or the name of its patch size or attack.")
+    target_classes: tuple[int, ...] = Field(description="Target classes of its backdoor.")
+    settings: dict[str, Any] = Field(description="Everything that determines the arms besides model and images.")
+    environment: dict[str, Any] = Field(description="Versions and platform of the recording.")
+    seed: int = Field(description="Seed of the arms.")
+    n_classes: int = Field(description="Number of classes.")
+    check_queries: int = Field(description="Queries of the first check.")
+    clean_accuracy: float = Field(description="Clean accuracy in the first check.")
+    largest_chunks: tuple[int, int] = Field(description="The most queries of a chunk, see `ArmsConfig`.")
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """What the trajectories are a function of."""
+        """Everything that determines the trajectories."""
         return (
             *(self.zoo, self.index, self.model_hash, self.data_hash, self.seed),
             json.dumps(self.settings, sort_keys=True),
@@ -64,7 +61,7 @@ class Header(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """The rows of every arm, float64 (K, len(Field)), in order; those of the shared one last, with gains (K, T)."""
+    """The rows of every arm, float64 (K, columns), in order, the shared one last; gains (K, T) of the shared one."""
 
     header: Header
     arms: tuple[Row, ...]
@@ -72,7 +69,7 @@ class Recording:
 
     @property
     def n_classes(self) -> int:
-        """Of the victim; its arms are one more."""
+        """The number of classes of the victim; it has one arm more."""
         return self.header.n_classes
 
     @property
@@ -82,15 +79,15 @@ class Recording:
 
     @property
     def queries(self) -> int:
-        """Of the check and all arms, each to its end."""
-        return self.header.check_queries + int(sum(rows[-1, Field.QUERIES] for rows in self.arms))
+        """The queries of the check and of all arms, each run to its end."""
+        return self.header.check_queries + int(sum(rows[-1, Column.QUERIES] for rows in self.arms))
 
     def begin(self) -> Replayed:
-        """A fresh episode that asks nobody."""
+        """A new episode that sends no queries."""
         return Replayed(self)
 
     def save(self, path: Path) -> None:
-        """Write it whole or not at all. Raises StorageError."""
+        """Write the recording atomically. Raises StorageError."""
         arrays = {f"arm{number}": rows for number, rows in enumerate(self.arms)}
         stream = io.BytesIO()
         header = np.frombuffer(self.header.model_dump_json().encode(), dtype=np.uint8)
@@ -99,20 +96,23 @@ class Recording:
 
     @classmethod
     def load(cls, path: Path) -> Recording:
-        """Raises DataError in one line."""
+        """Read a recording. Raises DataError with a message of one line."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 header = Header.model_validate_json(file["header"].tobytes())
                 arms = tuple(file[f"arm{number}"] for number in range(header.n_classes + 1))
                 return cls(header, arms, file["gains"])
         except ValidationError as error:
-            raise DataError(f"{path}: no recording this version reads: {complaint(error)}; record it again") from error
+            raise DataError(
+                f"{path}: not a recording that this version can read: {complaint(error)}; record it again"
+            ) from error
         except _DAMAGED as error:
             raise DataError(f"{path}: cannot be read ({error}); record it again") from error
 
 
 class Replayed:
-    """An episode on a recording; satisfies `Episode`. Each arm goes on where it stands, whatever the others did."""
+    """An episode on a recording; satisfies `Episode`. Each arm continues where it stopped, independent of the
+    others."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording, header = recording, recording.header
@@ -130,7 +130,7 @@ class Replayed:
 
 
 def record(bench: Bench) -> tuple[tuple[Row, ...], Row]:
-    """Pull every arm to its end: rows of each, and the gains of the shared one. Raises what the arms raise."""
+    """Run every arm to its end: the rows of each, and the gains of the shared one. Raises what the arms raise."""
     arms, gains = [], np.zeros((0, bench.n_classes))
     for number in range(bench.n_classes + 1):
         pulled = _to_the_end(bench, number)
@@ -142,21 +142,21 @@ def record(bench: Bench) -> tuple[tuple[Row, ...], Row]:
 def _to_the_end(bench: Bench, number: int) -> list[Pulled]:
     arm = bench.arm(number)
     pulled = [arm.pull()]
-    while not pulled[-1].row[Field.OVER]:
+    while not pulled[-1].row[Column.OVER]:
         pulled.append(arm.pull())
     return pulled
 
 
 def recordings(folder: str | Path) -> list[Recording]:
-    """All recordings in a folder, by name. Raises DataError where there is none, or they differ in their classes."""
-    found = [Recording.load(path) for path in sorted(Path(folder).glob(f"*{SUFFIX}"))]
-    if not found:
+    """All recordings in a folder, by name. Raises DataError if there is none, or if their class numbers differ."""
+    loaded = [Recording.load(path) for path in sorted(Path(folder).glob(f"*{SUFFIX}"))]
+    if not loaded:
         raise DataError(f"{folder}: no recordings in it; make some with simkit env record")
-    _check_alike(str(folder), found)
-    return found
+    _check_alike(str(folder), loaded)
+    return loaded
 
 
-def _check_alike(folder: str, found: Iterable[Recording]) -> None:
-    classes = sorted({recording.n_classes for recording in found})
+def _check_alike(folder: str, loaded: Iterable[Recording]) -> None:
+    classes = sorted({recording.n_classes for recording in loaded})
     if len(classes) > 1:
         raise DataError(f"{folder}: victims of {classes[0]} and of {classes[1]} classes; keep them in two folders")

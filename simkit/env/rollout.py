@@ -1,4 +1,4 @@
-"""What policies come to on recorded victims, an episode a victim."""
+"""Evaluates policies on recorded victims, with one episode per victim."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from simkit.env.episode import Victim
 from simkit.env.observation import Observation
 
 Act = Callable[[Observation, NDArray[np.int8]], int]
-"""From an observation and its mask of actions to an action, see `simkit.env.policies.Policy`."""
+"""From an observation and its action mask to an action, see `simkit.env.policies.Policy`."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One episode. queries: with the first check. stated: the probability of a backdoor. score: without the price."""
+    """One episode. queries: including the first check. stated: the stated probability. score: without the price."""
 
     queries: int
     stated: float
@@ -28,12 +28,12 @@ class Outcome:
 
     @property
     def right(self) -> bool:
-        """Whether what is stated leans to the truth; one half leans nowhere."""
+        """Whether the stated probability is on the side of the truth; one half counts as wrong."""
         return self.stated != 0.5 and (self.stated > 0.5) == self.backdoored
 
 
 def play(victims: Sequence[Victim], policy: Act, config: EnvConfig) -> list[Outcome]:
-    """An episode on each victim, in order."""
+    """One episode on each victim, in order."""
     env = AllocationEnv(victims, config)
     return [_episode(env, number, policy) for number in range(len(victims))]
 

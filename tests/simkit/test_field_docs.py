@@ -22,6 +22,9 @@ from simkit.detectors.registry import Entry
 from simkit.detectors.whitebox.inversion import InversionConfig
 from simkit.detectors.whitebox.neural_cleanse import NeuralCleanse
 from simkit.detectors.whitebox.tabor import Tabor, Weights
+from simkit.env.config import ArmsConfig, EnvConfig
+from simkit.env.policies import Greedy, Halving, RaceFirst, Ucb
+from simkit.env.recording import Header
 from simkit.field_docs import field_docs
 from simkit.search.annealing import AnnealingConfig
 from simkit.search.b3d import B3DConfig
@@ -45,6 +48,7 @@ SETTINGS: list[type] = [
     *(TrainConfig, ZooPreset, *ATTACKS.values()),
     *(Aeva, WalkConfig, DataFreeSearch, KArm, LabelNoise, TriggerSearch, Entry),
     *(InversionConfig, NeuralCleanse, Tabor, Weights),
+    *(EnvConfig, ArmsConfig, Halving, Ucb, RaceFirst, Greedy),
 ]
 
 
@@ -85,6 +89,6 @@ def test_the_symbols_of_the_slides_are_found_at_their_settings() -> None:
     assert "lambda of the slides" in sparsity["weight"]
 
 
-@pytest.mark.parametrize("kind", [OracleSpec, ZooSpec, AttackDraw, TriggerDraw, Victim, Manifest, PatchJson])
+@pytest.mark.parametrize("kind", [OracleSpec, ZooSpec, AttackDraw, TriggerDraw, Victim, Manifest, PatchJson, Header])
 def test_every_field_of_a_model_has_a_description(kind: type[BaseModel]) -> None:
     assert [name for name, field in kind.model_fields.items() if not (field.description or "").endswith(".")] == []

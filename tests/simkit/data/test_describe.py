@@ -28,7 +28,7 @@ def test_loose_images_have_nothing_to_train_on(tmp_path: Path) -> None:
     found = describe(tmp_path, image_size=(8, 9))
     assert (found.train, found.test, found.labelled, found.classes) == (None, 1, False, ())
     assert found.image_shape == (3, 8, 9)
-    assert "nothing can be trained" in found.remarks[0]
+    assert "training needs labels" in found.remarks[0]
 
 
 def test_what_keeps_a_scan_from_it_is_told(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_loose_images_are_unlabelled(tmp_path: Path) -> None:
     images = load(_loose(tmp_path), "test")
     assert torch.equal(images.pixels, _nchw(0, 1, 2))
     assert (images.labelled, images.classes) == (False, ())
-    with pytest.raises(DataError, match="nothing can be trained"):
+    with pytest.raises(DataError, match="training needs labels"):
         load(tmp_path, "train")
 
 

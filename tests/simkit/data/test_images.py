@@ -39,7 +39,7 @@ def test_it_tells_its_size_and_shape() -> None:
         (torch.full((1, 1, 2, 2), -0.1), _labels(0), r"\[0, 1\]"),
         (torch.full((1, 1, 2, 2), float("nan")), _labels(0), "NaN"),
         (torch.zeros(1, 1, 2, 2), np.zeros(1, np.int64), "int32"),
-        (torch.zeros(2, 1, 2, 2), _labels(0), "one an image"),
+        (torch.zeros(2, 1, 2, 2), _labels(0), "one per image"),
         (torch.zeros(2, 1, 2, 2), _labels(0, 3), "row 1 is 3"),
         (torch.zeros(2, 1, 2, 2), _labels(-2, 0), "row 0 is -2"),
     ],

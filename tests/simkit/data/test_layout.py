@@ -80,7 +80,7 @@ def test_loose_images_have_no_labels(tmp_path: Path) -> None:
     _touch(tmp_path / "split", "test/1.png", "train/1.png")
     assert find_files(tmp_path / "split", "test").labels.tolist() == [-1]
     for folder in (tmp_path / "flat", tmp_path / "split"):
-        with pytest.raises(DataError, match="nothing can be trained"):
+        with pytest.raises(DataError, match="training needs labels"):
             find_files(folder, "train")
 
 
@@ -112,7 +112,7 @@ def test_an_empty_class_keeps_its_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "complaint"),
     [
-        (["a/1.png", "2.png"], "holds images, as 2.png, beside the folder a"),
+        (["a/1.png", "2.png"], "holds images such as 2.png beside the folder a"),
         (["a/", "b/"], "holds no images; it takes .png"),
         (["readme.txt"], "holds no images"),
         (["a/b/c/1.png"], "holds the folder b"),

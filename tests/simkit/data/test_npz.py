@@ -83,7 +83,7 @@ def test_one_set_is_split_once_and_for_all(tmp_path: Path) -> None:
         (_four(np.zeros((8, 12), np.uint8)), r"\(8, 12\)"),
         (_four(IMAGES, LABELS.astype(float)), "y_train is float64"),
         (_four(IMAGES, -LABELS), "y_train is -1 in row 1"),
-        (_four(IMAGES, LABELS[:5]), "one label an image"),
+        (_four(IMAGES, LABELS[:5]), "one label per image"),
         ({"x_test": IMAGES, "y_test": LABELS}, "holds x_test, y_test; name the arrays x_train and y_train"),
         ({**_four(IMAGES), "classes": np.array(["only one"])}, "row 1 is 1"),
     ],

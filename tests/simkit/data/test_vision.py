@@ -123,7 +123,7 @@ def test_a_torchvision_for_another_torch_says_so(tmp_path: Path, monkeypatch: py
     (tmp_path / "torchvision" / "__init__.py").write_text(broken, encoding="utf-8")
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(DataError, match="nms does not exist; install both from one index"):
+    with pytest.raises(DataError, match="nms does not exist; install both from the same index"):
         load("torchvision:cifar10", "test")
 
 
@@ -134,7 +134,7 @@ def test_without_a_network_it_says_where_files_may_be_put(
         raise URLError("no route")
 
     monkeypatch.setattr(datasets, "CIFAR10", refuse)
-    with pytest.raises(DataError, match=r"cannot be had: URLError: .*no route.*@DIR") as caught:
+    with pytest.raises(DataError, match=r"cannot be loaded: URLError: .*no route.*@DIR") as caught:
         load(f"torchvision:cifar10@{tmp_path}", "test")
     assert "\n" not in str(caught.value)
 

@@ -178,7 +178,7 @@ def test_an_action_that_is_not_there_a_budget_too_small_and_no_victims_are_refus
     env.reset()
     with pytest.raises(ConfigError, match="there are 10"):
         env.step(10)
-    with pytest.raises(ConfigError, match="does not pay"):
+    with pytest.raises(ConfigError, match="does not cover"):
         AllocationEnv([recorded()], EnvConfig(budget=3)).reset()
     with pytest.raises(ConfigError, match="one or more"):
         AllocationEnv([])

@@ -58,7 +58,7 @@ def test_arms_out_of_range_are_refused(fields: dict[str, Any]) -> None:
 
 
 def test_a_search_that_ends_before_its_first_look_is_refused() -> None:
-    with pytest.raises(ConfigError, match="looks"):
+    with pytest.raises(ConfigError, match="checks every"):
         ArmsConfig(classes=replace(ArmsConfig().classes, steps=3))
 
 
