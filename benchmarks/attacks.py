@@ -1,8 +1,8 @@
-"""Does every attack implant? One small model an attack, trained on its poisoned images: clean accuracy, success rate.
+"""Clean accuracy and attack success rate (ASR) of every attack, on one small model per attack trained with it.
 
 python benchmarks/attacks.py --data PATH --out results/attacks.jsonl
 
-The settings are each attack's defaults where nothing else is said; rates that fail are told like the others.
+Attacks have their default settings unless stated otherwise; attacks that fail are listed like the others.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ COLUMNS = ("attack", "poisoned", "clean", "success")
 
 
 def main(
-    data: Annotated[str, typer.Option(help="Images to train and judge on.")],
-    train_images: Annotated[int, typer.Option(help="So many of them.")] = 10_000,
-    epochs: Annotated[int, typer.Option(help="Of training.")] = 6,
-    seed: Annotated[int, typer.Option(help="Of triggers, images, weights.")] = 0,
-    only: Annotated[list[str] | None, typer.Option(help="Names from the table; every one if none is given.")] = None,
-    out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets a line an attack.")] = None,
+    data: Annotated[str, typer.Option(help="Images for training and evaluation.")],
+    train_images: Annotated[int, typer.Option(help="Number of training images.")] = 10_000,
+    epochs: Annotated[int, typer.Option(help="Epochs of training.")] = 6,
+    seed: Annotated[int, typer.Option(help="Seed of triggers, images and weights.")] = 0,
+    only: Annotated[list[str] | None, typer.Option(help="Names from the table; all attacks by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets one line per attack.")] = None,
 ) -> None:
     images, held_out = load(data, "train", train_images, seed), load(data, "test", 2_000, seed)
-    config, known = TrainConfig(epochs=epochs), attacks(images.image_shape, seed)
-    check_only(only, known)
-    chosen = {name: attack for name, attack in known.items() if not only or name in only}
-    told = {"data": Path(data).name, "train_images": len(images), "epochs": epochs, "seed": seed}
+    config, every = TrainConfig(epochs=epochs), attacks(images.image_shape, seed)
+    check_only(only, every)
+    chosen = {name: attack for name, attack in every.items() if not only or name in only}
+    settings = {"data": Path(data).name, "train_images": len(images), "epochs": epochs, "seed": seed}
     lines = []
     for name, attack in chosen.items():
         lines.append({"attack": name} | judged(attack, images, held_out, config, seed))
@@ -59,12 +59,12 @@ def main(
         if out is not None:
             make_folder(out.parent)
             with out.open("a", encoding="utf-8") as stream_out:
-                stream_out.write(json.dumps(told | lines[-1] | {"environment": environment()}) + "\n")
+                stream_out.write(json.dumps(settings | lines[-1] | {"environment": environment()}) + "\n")
     print_table([{**line, **{n: share(line[n]) for n in COLUMNS[2:]}} for line in lines], COLUMNS)
 
 
 def attacks(shape: ImageShape, seed: int) -> dict[str, Attack | None]:
-    """Every attack with its defaults, then the same where they are too weak for a small model; None is no attack."""
+    """Every attack with its defaults, and stronger variants where these are too weak for a small model; None: clean."""
     rng = stream(seed, "benchmark", "attacks")
     corner, patch = four_corners(shape, checkerboard(shape[0])), random_patch(shape, 3, 3, "multi", rng)
     noise = random_patch(shape, *shape[1:], "multi", rng)
@@ -99,10 +99,10 @@ def checkerboard(channels: int) -> FloatArray:
 
 
 def judged(attack: Attack | None, images: ImageSet, held_out: ImageSet, config: TrainConfig, seed: int) -> Any:
-    """Train one model and judge it; `parts` are the success rates of the attacks in `Several`.
+    """Train and evaluate one model.
 
-    poisoned: images that differ from the clean set. elsewhere: of a source-specific attack, how often the trigger works
-    on images of other classes, which it should not.
+    poisoned: number of images that differ from the clean set. parts: ASR of each attack in `Several`. elsewhere: ASR of
+    a source-specific attack on images of other classes, which should be low.
     """
     poisoned = images if attack is None else attack.poison(images, seed)
     changed = (poisoned.pixels != images.pixels).flatten(1).any(1).numpy() | (poisoned.labels != images.labels)

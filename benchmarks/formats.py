@@ -1,9 +1,9 @@
-"""One victim of a zoo in five formats: the same verdict and target class, and how fast each answers, as ratios.
+"""One victim of a zoo in five formats: verdict, target class and relative speed of each.
 
 python benchmarks/formats.py ZOO:3 --data PATH --budget N --out results/formats.jsonl
 
-Formats whose libraries are not there are left out: ONNX needs onnx, onnxruntime and onnxscript. The speeds are images a
-second of the bare oracles, taken in turns, each to that of the nn.Module; the median of the rounds is told.
+Formats whose libraries are missing are left out: ONNX needs onnx, onnxruntime and onnxscript. Speeds are images per
+second of the bare oracles, measured in turns, relative to the nn.Module; the median of the rounds is reported.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ COLUMNS = ("format", "verdict", "flagged", "queries", "speed", "gap")
 
 def main(
     victim: Annotated[str, typer.Argument(help="An entry of a zoo: DIR:7.")],
-    data: Annotated[str, typer.Option(help="What the zoo was trained on.")],
-    budget: Annotated[int, typer.Option(help="Queries a scan.")] = 300_000,
-    oracle: Annotated[str, typer.Option(help="As of simkit scan.")] = "scores",
-    rounds: Annotated[int, typer.Option(help="Of the timing.")] = 15,
+    data: Annotated[str, typer.Option(help="The images that the zoo was trained on.")],
+    budget: Annotated[int, typer.Option(help="Query budget per scan.")] = 300_000,
+    oracle: Annotated[str, typer.Option(help="The oracle, as in simkit scan.")] = "scores",
+    rounds: Annotated[int, typer.Option(help="Rounds of timing.")] = 15,
     out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets one more line.")] = None,
 ) -> None:
     config = ScanConfig.of({"data": data, "budget": budget, "oracle": oracle})
@@ -59,9 +59,9 @@ def main(
     typer.echo("the same verdict and target class" if same else "verdicts or target classes DIFFER")
     if out is not None:
         make_folder(out.parent)
-        told = {"victim": Path(victim).name, "budget": budget, "oracle": oracle, "same": same}
+        settings = {"victim": Path(victim).name, "budget": budget, "oracle": oracle, "same": same}
         with out.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(told | {"formats": table, "environment": environment()}) + "\n")
+            stream.write(json.dumps(settings | {"formats": table, "environment": environment()}) + "\n")
     if not same:
         raise typer.Exit(1)
 
@@ -81,7 +81,7 @@ def write_onnx(module: nn.Module, images: torch.Tensor, path: Path) -> None:
 
 
 def open_batch() -> Any:
-    """Any number of images, from one."""
+    """Any number of images, at least one."""
     return ({0: torch.export.Dim("batch", min=1)},)
 
 
@@ -91,7 +91,7 @@ WRITERS: dict[str, tuple[str, Callable[[nn.Module, torch.Tensor, Path], None]]] 
     "ONNX": (".onnx", write_onnx),
 }
 NEEDED = {"ONNX": ("onnx", "onnxruntime", "onnxscript")}
-"""What must be there to write and read a format, besides torch."""
+"""The libraries besides torch that a format needs."""
 
 
 def formats(weights: Path, image_shape: ImageShape, folder: Path) -> dict[str, Model]:
@@ -102,14 +102,14 @@ def formats(weights: Path, image_shape: ImageShape, folder: Path) -> dict[str, M
         if all(map(find_spec, NEEDED.get(name, ()))):
             models[name] = folder / f"model{suffix}"
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of exporters about their own future
+                warnings.simplefilter("ignore")  # exporters announce their own deprecation
                 write(module, torch.rand(2, *image_shape), folder / f"model{suffix}")
     models["callable"] = answering(module)
     return models
 
 
 def answering(module: nn.Module) -> Callable[[Any], Any]:
-    """The module behind a plain function of numpy arrays, as a service would be."""
+    """The module as a plain function of numpy arrays, like a service."""
 
     def answer(images: Any) -> Any:
         with torch.inference_mode():
@@ -125,7 +125,7 @@ def scanned(name: str, model: Model, config: ScanConfig) -> dict[str, Any]:
 
 
 def ratios(models: dict[str, Model], images: ImageSet, config: ScanConfig, rounds: int) -> dict[str, float]:
-    """Images a second to those of the first model: every round asks each once, and the medians are compared."""
+    """Images per second relative to the first model, by the medians over rounds that query each model once."""
     oracles = {name: open_model(model, images, config).oracle for name, model in models.items()}
     batch = images.pixels.repeat(4, 1, 1, 1)[:512]
     taken = [{name: seconds(oracle, batch) for name, oracle in oracles.items()} for _ in range(rounds + 1)][1:]
@@ -141,7 +141,7 @@ def seconds(oracle: Oracle, batch: torch.Tensor) -> float:
 
 
 def differences(models: dict[str, Model], images: ImageSet, config: ScanConfig) -> dict[str, float]:
-    """The largest difference of a score from that of the first model."""
+    """The largest difference of a score from the first model's."""
     answers: dict[str, Any] = {
         name: open_model(model, images, config).oracle.query(images.pixels) for name, model in models.items()
     }

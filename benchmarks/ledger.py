@@ -1,4 +1,4 @@
-"""What a large ledger costs: bytes a query, and how fast it is written, read, checked, exported, merged and reported.
+"""Cost of a large ledger: bytes per query, and the time to write, read, check, export, merge and report it.
 
 python benchmarks/ledger.py --queries 5000000 --out results/ledger.jsonl
 """
@@ -39,14 +39,14 @@ from studies.report.page import render
 
 CALL, CLASSES, SIDE = 200, 10, 32
 SCAN = 500_000
-"""Queries a run, at most: some more than the longest scan of `results/cifar10.jsonl` took."""
+"""Most queries per run, slightly more than the longest scan of `results/cifar10.jsonl`."""
 
 _BLOCKS = 64
-"""Different blocks of planted answers; drawing them all would be measured too."""
+"""Number of different blocks of planted answers, since drawing all answers would distort the timing."""
 
 
 class PlantedAnswers:
-    """Answers at once with softmax scores that no two neighbouring calls share."""
+    """Answers immediately, with softmax scores that differ between neighbouring calls."""
 
     n_classes = CLASSES
     image_shape: ImageShape = (1, 1, 1)
@@ -65,7 +65,7 @@ class PlantedAnswers:
 
 @dataclass(frozen=True)
 class Line:
-    """One figure: what was done, the time that went by and the processor's, and how many a second where it was many."""
+    """One measurement: what was done, wall time, CPU time, and the amount of work for a rate."""
 
     what: str
     seconds: float
@@ -74,16 +74,16 @@ class Line:
     unit: str = ""
 
     def row(self) -> dict[str, Any]:
-        """For a table."""
+        """The measurement as a row of the table."""
         rate = f"{self.amount / self.seconds:,.0f} {self.unit}/s" if self.amount else None
         seconds = {"seconds": round(self.seconds, 3), "cpu": round(self.cpu_seconds, 3)}
         return {"what": self.what, **seconds, "rate": rate}
 
 
 def main(
-    queries: Annotated[int, typer.Option(help="How many to store.")] = 5_000_000,
+    queries: Annotated[int, typer.Option(help="Number of queries to store.")] = 5_000_000,
     out: Annotated[Path | None, typer.Option(help="A .jsonl file to add the figures to.")] = None,
-    scratch: Annotated[Path | None, typer.Option(help="A folder for the ledger; it takes 64 bytes a query.")] = None,
+    scratch: Annotated[Path | None, typer.Option(help="A folder for the ledger; it takes 64 bytes per query.")] = None,
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="simkit-ledger-", dir=scratch) as folder:
         path = Path(folder) / "ledger.db"
@@ -95,14 +95,14 @@ def main(
     if out is not None:
         make_folder(out.parent)
         seconds = {line.what: [round(line.seconds, 3), round(line.cpu_seconds, 3)] for line in lines}
-        told = {
+        figures = {
             "queries": queries,
             "bytes": size,
             "bytes_per_query": round(size / queries, 2),
             "seconds_and_cpu": seconds,
         }
         with out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(told | machine()) + "\n")
+            file.write(json.dumps(figures | machine()) + "\n")
 
 
 def timed(what: str, work: Callable[[], object], amount: int = 0, unit: str = "") -> Line:
@@ -112,7 +112,7 @@ def timed(what: str, work: Callable[[], object], amount: int = 0, unit: str = ""
 
 
 def write(path: Path, queries: int) -> None:
-    """Through the meter and the recorder, as a scan does, a run after the other."""
+    """Write one run after another through meter and recorder, like a scan."""
     with Ledger.open(path) as ledger:
         for number, first in enumerate(range(0, queries, SCAN)):
             write_run(ledger, number, min(SCAN, queries - first))
@@ -137,15 +137,20 @@ def write_run(ledger: Ledger, number: int, queries: int) -> None:
 
 
 def state(step: int) -> str:
-    """As B3D writes it."""
+    """A step's state in the form of B3D's."""
     turn, target = divmod(step, CLASSES)
-    known = {"round": turn, "class": target, "loss": -1.0 / (1 + turn), "sparsity_weight": 0.001 * 1.1 ** (turn % 50)}
+    progress = {
+        "round": turn,
+        "class": target,
+        "loss": -1.0 / (1 + turn),
+        "sparsity_weight": 0.001 * 1.1 ** (turn % 50),
+    }
     size = {"expected_mask_size": 512.0 / (1 + turn / 30), "best_mask_size": None if turn < 10 else 9.0}
-    return json.dumps(known | size | {"digest": f"{step * 2654435761 % 2**32:08x}"})
+    return json.dumps(progress | size | {"digest": f"{step * 2654435761 % 2**32:08x}"})
 
 
 def read(path: Path, queries: int) -> list[Line]:
-    """What an analyst asks."""
+    """Typical reads of an analysis."""
     ledger = db.open(path)
     ids = ledger.runs()["run"].tolist()
     by_label = "SELECT label, count(*), avg(score) FROM queries GROUP BY label"
@@ -159,7 +164,7 @@ def read(path: Path, queries: int) -> list[Line]:
 
 
 def rework(path: Path, folder: Path, queries: int) -> list[Line]:
-    """What is done with a whole file. Raises AssertionError where it is not sound."""
+    """Operations on a whole file. Raises AssertionError if the ledger is not intact."""
     return [
         timed("db check", lambda: sound(path), queries, "queries"),
         timed("export to Parquet", lambda: export(path, folder / "tables"), queries, "queries"),
@@ -175,7 +180,7 @@ def sound(path: Path) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on."""
+    """The versions and platform on which the measurements depend."""
     return {
         "simkit": version("b3d-simkit"),
         "sqlite": sqlite3.sqlite_version,

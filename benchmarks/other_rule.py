@@ -1,9 +1,10 @@
-"""What white boxes would have said of the same triggers under another rule: lines for `simkit study table`.
+"""Verdicts of white-box detectors on the same triggers under another rule, as lines for `simkit study table`.
 
 python benchmarks/other_rule.py LINES --rule below_median --out results/cifar10-white-below-median.jsonl
 
-A white box tries every class's trigger on unseen images, and its line has the counts, so that nothing is searched
-again. The rule is half of a comparison: Neural Cleanse's own looks for outliers, B3D's for a mask far below the median.
+A white-box detector tries every class's trigger on unseen images and stores the counts in its line, so that no search
+is repeated. The rule matters for a comparison: Neural Cleanse's own rule looks for outliers, B3D's for a mask far below
+the median.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from studies.study.result_file import append_line, read_lines
 from studies.study.result_line import ClassLine, ResultLine
 
 RULES = ("anomaly_index", "below_median")
-"""Those that go by sizes alone: a line has no triggers."""
+"""Rules that only use mask sizes, since a line has no triggers."""
 
 
 def main(
@@ -37,18 +38,23 @@ def main(
         raise typer.BadParameter(f"{rule}: name one of {', '.join(RULES)}", param_hint="--rule")
     lines = [line for line in read_lines(results) if line.white_box]
     if not lines:
-        raise typer.BadParameter(f"{results}: no line of a white box", param_hint="RESULTS")
+        raise typer.BadParameter(f"{results}: no line of a white-box detector", param_hint="RESULTS")
     for line in lines:
         append_line(out, under(line, rule_of(rule)))
 
 
 def under(line: ResultLine, rule: Rule) -> ResultLine:
-    """The line of the same search judged by another rule, its settings with that rule's name."""
+    """The line of the same search under another rule, with that rule's name in its settings."""
     if any(c.trials is None for c in line.classes):
         raise typer.BadParameter(f"victim {line.index}, {line.detector}: an old line, without trials; scan it again")
-    verdict = judged([_found(c) for c in line.classes], rule)
+    verdict = judged([_result(c) for c in line.classes], rule)
     config = line.config | {"detector": line.config["detector"] | {"rule": rule.name}}
-    said = {"verdict": verdict.verdict, "stopped": verdict.stopped, "flagged": verdict.flagged, "score": verdict.score}
+    outcome = {
+        "verdict": verdict.verdict,
+        "stopped": verdict.stopped,
+        "flagged": verdict.flagged,
+        "score": verdict.score,
+    }
     config_hash = digest(config)
     notes = "; ".join(filter(None, (line.notes.partition("; ")[0], verdict.notes)))
     classes = tuple(
@@ -56,11 +62,11 @@ def under(line: ResultLine, rule: Rule) -> ResultLine:
         for old, new in zip(line.classes, verdict.classes, strict=True)
     )
     settings = {"config": json.loads(canonical(config)), "config_hash": config_hash}
-    return line.model_copy(update=said | settings | {"notes": notes, "classes": classes})
+    return line.model_copy(update=outcome | settings | {"notes": notes, "classes": classes})
 
 
-def _found(line: ClassLine) -> ClassResult:
-    """Without the trigger, which these rules do not look at."""
+def _result(line: ClassLine) -> ClassResult:
+    """The stored result of a class, with an empty trigger, which these rules do not use."""
     nothing = Trigger(np.zeros((1, 1, 1), np.float32), np.zeros((1, 1, 1), np.float32))
     return ClassResult(line.target_class, nothing, line.mask_size, line.success_rate, line.censored, line.trials or 0)
 

@@ -1,4 +1,4 @@
-"""The race with one trick less, as detectors of one's own: what each is worth, on tune victims.
+"""Ablations of the race, as detectors of your own: the effect of each component on tune victims.
 
 simkit study scan ZOO --data DATA --budget 3000 --detector benchmarks.race_variants:WHOLE --out results/ablation.jsonl
 """
@@ -15,33 +15,33 @@ RACE = preset("race")
 
 
 def without(**changes: Any) -> Preset:
-    """The race to its cap, with these settings; labels as scores."""
+    """The race until its cap, with changed settings, which also apply to label-only services."""
     return replace(RACE, search=replace(RaceConfig(clean_from=None), **changes), labels=None)
 
 
 WHOLE = without()
-"""Nothing less but the early end, which costs finds if it costs anything."""
+"""Everything except the early end for clean models, which could only lose detections."""
 
 SINGLE = without(patches=1)
 """Collages of one patch."""
 
 NO_CHILDREN = without(children=0, fresh=16)
-"""Fresh collages alone; nothing is halved or mutated."""
+"""Only fresh collages, without halving or mutation."""
 
 NO_RETESTS = without(retests=2)
-"""The budget goes to new collages; the best pair alone is tried on more images."""
+"""Queries go to new collages; only the best pair is tried on more images."""
 
 CLASS_BASELINE = without(prior_weight=1e9)
-"""Margins above the class's mean, whatever the image."""
+"""Margins above the class's mean instead of the image's baseline."""
 
 SHRUNK = without(shrinkage=1.0)
-"""Values shrunk as the prototype did."""
+"""Values shrunk as in the prototype."""
 
 NO_RESTART = without(restart=1_000_000)
-"""One population to the end."""
+"""One population until the end."""
 
 EARLY_END = RACE
-"""With the end for clean models."""
+"""With the early end for clean models."""
 
 PROTOTYPE = without(
     first=200,
@@ -56,4 +56,4 @@ PROTOTYPE = without(
     required_trials=8,
     tint_noise=0.25,
 )
-"""The counts and weights of our prototype; tests and moves as here."""
+"""Counts and weights of our prototype, with the tests and mutations of the race."""

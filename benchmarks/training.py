@@ -1,8 +1,8 @@
-"""What a minute of training buys: networks, images and epochs of zoo victims, in one run, one torch thread.
+"""Training time against accuracy: networks, images and epochs of zoo victims, in one run with one torch thread.
 
 python benchmarks/training.py --data PATH --out results/training.jsonl
 
-CPU seconds are of the process, so that a busy machine shows in the wall clock only.
+CPU seconds are those of the process, so that other load on the machine only affects the wall time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COLUMNS = ("network", "images", "epochs", "precision", "augment", "accuracy", "c
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network, how many images it sees, None for all, and how often."""
+    """A network, its number of training images (None: all), and epochs."""
 
     network: str
     images: int | None
@@ -40,7 +40,7 @@ class Recipe:
 
     @property
     def config(self) -> TrainConfig:
-        """As a zoo trains it."""
+        """The training settings, as in a zoo."""
         return TrainConfig(epochs=self.epochs, **self.others)
 
 
@@ -59,10 +59,10 @@ RECIPES = (
 
 
 def main(
-    data: Annotated[str, typer.Option(help="Images to train and judge on.")],
-    only: Annotated[list[int] | None, typer.Option(help="Numbers of recipes, from 0; all if none is given.")] = None,
-    seed: Annotated[int, typer.Option(help="Of images and weights.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets a line a recipe.")] = None,
+    data: Annotated[str, typer.Option(help="Images for training and evaluation.")],
+    only: Annotated[list[int] | None, typer.Option(help="Numbers of recipes, from 0; all by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of images and weights.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets one line per recipe.")] = None,
 ) -> None:
     check_only(only, range(len(RECIPES)))
     torch.set_num_threads(1)
@@ -81,13 +81,13 @@ def main(
 
 
 def judged(recipe: Recipe, images: ImageSet, held_out: ImageSet, seed: int) -> dict[str, Any]:
-    """Train once and judge on all test images."""
+    """Train once and evaluate on all test images."""
     network = build_network(recipe.network, images.image_shape, images.n_classes, subseed(seed, "benchmark", "weights"))
     started, wall = time.process_time(), time.perf_counter()
     model = train(network, images, recipe.config, subseed(seed, "benchmark", "train"))
     seconds = time.process_time() - started
-    told = asdict(recipe.config) | {"network": recipe.network, "images": len(images), "seed": seed}
-    return told | {
+    settings = asdict(recipe.config) | {"network": recipe.network, "images": len(images), "seed": seed}
+    return settings | {
         "accuracy": round(evaluate(model, held_out).clean_accuracy, 4),
         "cpu_seconds": round(seconds, 1),
         "wall_seconds": round(time.perf_counter() - wall, 1),

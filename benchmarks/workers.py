@@ -1,11 +1,11 @@
-"""Many workers: how much faster two are than one, and whether scans whose workers are killed say what they would say.
+"""Several workers: the speed of two relative to one, and whether scans with killed workers give the same results.
 
 python benchmarks/workers.py ZOO --data PATH --out results/workers.jsonl
 
-First the same scans by one process and by two, with one torch thread each: the ratio of the seconds, for which nothing
-else may run. Then the scans again while workers are killed, processes and those of a Dask cluster: after so many scans,
-drawn at random, one of the workers that are at a scan, a random part of a scan's time later. Every line is held against
-that of the one process, and against the queries that its ledger has charged.
+First the same scans are done by one process and by two, with one torch thread each; for this ratio of seconds nothing
+else may run. Then the scans are repeated while workers are killed, both processes and workers of a Dask cluster: after
+a random number of scans and a random part of a scan's time, one busy worker is killed. Every line is compared with that
+of the single process and with the queries charged in its ledger.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from studies.study.workers import work_through
 COMPARED = ("verdict", "stopped", "flagged", "score", "queries", "classes")
 
 AtWork: TypeAlias = Callable[[], Sequence[int]]
-"""The process ids of the workers that are at a scan."""
+"""The process ids of the workers that are busy with a scan."""
 
 Crew: TypeAlias = Callable[[], AbstractContextManager[tuple[Workers, AtWork]]]
 
@@ -54,7 +54,7 @@ _LOOK_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Task:
-    """Which scans: the first so many of all victims of a zoo, with one seed after the other."""
+    """The scans: all victims of a zoo with one seed after another, until there are `scans` of them."""
 
     zoo: Path
     detector: str
@@ -62,7 +62,7 @@ class Task:
     settings: Mapping[str, Any]
 
     def units(self, folder: Path) -> tuple[Unit, ...]:
-        """The scans, their places in `folder`."""
+        """The scans, with their files in `folder`."""
         manifest, images = Manifest.load(self.zoo), ImageHashes()
         spec, units = manifest.spec, list[Unit]()
         of_zoo = {"data": spec.data, "image_size": spec.image_size, "image_shape": manifest.image_shape}
@@ -75,18 +75,20 @@ class Task:
 
 def main(  # noqa: PLR0913 (the options are the interface)
     zoo: Annotated[Path, typer.Argument(help="A zoo's folder.")],
-    data: Annotated[str, typer.Option(help="What the zoo was trained on.")],
-    detector: Annotated[str, typer.Option(help="As of simkit study scan.")] = "race",
-    budget: Annotated[int, typer.Option(help="Queries a scan.")] = 3_000,
-    scans: Annotated[int, typer.Option(help="Victims times seeds.")] = 60,
-    kills: Annotated[int, typer.Option(help="Of workers.")] = 20,
-    rounds: Annotated[int, typer.Option(help="Of the timing, one and two processes in turns.")] = 3,
-    seed: Annotated[int, typer.Option(help="Of when is killed, and who.")] = 0,
-    crew: Annotated[list[str] | None, typer.Option(help="Killed: processes, dask; both if none is named.")] = None,
-    out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets a line for each part.")] = None,
+    data: Annotated[str, typer.Option(help="The images that the zoo was trained on.")],
+    detector: Annotated[str, typer.Option(help="The detector, as in simkit study scan.")] = "race",
+    budget: Annotated[int, typer.Option(help="Query budget per scan.")] = 3_000,
+    scans: Annotated[int, typer.Option(help="Number of scans: victims times seeds.")] = 60,
+    kills: Annotated[int, typer.Option(help="Number of killed workers.")] = 20,
+    rounds: Annotated[int, typer.Option(help="Rounds of timing one and two processes in turns.")] = 3,
+    seed: Annotated[int, typer.Option(help="Seed of the times of kills and of the killed workers.")] = 0,
+    crew: Annotated[
+        list[str] | None, typer.Option(help="Whose workers are killed: processes, dask; default both.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets one line per part.")] = None,
 ) -> None:
     task = Task(zoo, detector, scans, {"data": data, "budget": budget})
-    told = {"zoo": zoo.name, "detector": detector, "budget": budget, "scans": scans, "environment": environment()}
+    header = {"zoo": zoo.name, "detector": detector, "budget": budget, "scans": scans, "environment": environment()}
     with tempfile.TemporaryDirectory(prefix="simkit-workers-") as name:
         folder, wrong = Path(name), 0
         for line in measurements(task, folder, rounds, (crew or tuple(CREWS), kills, seed)):
@@ -95,13 +97,13 @@ def main(  # noqa: PLR0913 (the options are the interface)
             if out is not None:
                 make_folder(out.parent)
                 with out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(told | line) + "\n")
+                    file.write(json.dumps(header | line) + "\n")
     if wrong:
         raise typer.Exit(1)
 
 
 def measured(task: Task, folder: Path, rounds: int) -> dict[str, Any]:
-    """Seconds of one process and of two, in turns, and the ratio of the medians."""
+    """Seconds of one process and of two, measured in turns, and the ratio of the medians."""
     taken: dict[int, list[float]] = {1: [], 2: []}
     for number in range(rounds):
         for processes, seconds in taken.items():
@@ -109,24 +111,24 @@ def measured(task: Task, folder: Path, rounds: int) -> dict[str, Any]:
             began = time.perf_counter()
             scanned(units, Workers(processes))
             seconds.append(round(time.perf_counter() - began, 2))
-    one, two = (statistics.median(seconds) for seconds in taken.values())
-    return {"measured": "two to one", "seconds_of_one": taken[1], "seconds_of_two": taken[2], "ratio": one / two}
+    single, double = (statistics.median(seconds) for seconds in taken.values())
+    return {"measured": "two to one", "seconds_of_one": taken[1], "seconds_of_two": taken[2], "ratio": single / double}
 
 
 def measurements(
     task: Task, folder: Path, rounds: int, kills: tuple[Sequence[str], int, int]
 ) -> Iterator[dict[str, Any]]:
-    """Each part as it is done. kills: of which crews, how many, their seed."""
+    """Each part when it is done. kills: the crews, the number of kills, and their seed."""
     crews, count, seed = kills
     yield measured(task, folder, rounds)
     serial = scanned(task.units(folder / "serial"), Workers(1))
     for name in crews:
-        found = under_kills(task, folder / name, serial, (CREWS[name], count, seed))
-        yield {"measured": "kills", "executor": name} | found
+        figures = under_kills(task, folder / name, serial, (CREWS[name], count, seed))
+        yield {"measured": "kills", "executor": name} | figures
 
 
 def scanned(units: Sequence[Unit], workers: Workers) -> dict[UnitKey, ResultLine]:
-    """The line of every unit, by its key; what has none is told."""
+    """The line of every unit, by its key; units without a line are printed."""
     for outcome in work_through(units, workers):
         if outcome.state != "scanned":
             typer.echo(f"victim {outcome.unit.victim.index}: {outcome.state} {'; '.join(outcome.said)}", err=True)
@@ -136,7 +138,7 @@ def scanned(units: Sequence[Unit], workers: Workers) -> dict[UnitKey, ResultLine
 def under_kills(
     task: Task, folder: Path, serial: Mapping[UnitKey, ResultLine], kills: tuple[Crew, int, int]
 ) -> dict[str, Any]:
-    """The scans while workers are killed, against those of one process. kills: of which crew, how many, their seed."""
+    """The scans with killed workers compared with those of one process. kills: the crew, the number, and the seed."""
     crew, count, seed = kills
     units, began = task.units(folder), time.perf_counter()
     pace = statistics.mean(line.seconds for line in serial.values())
@@ -145,9 +147,9 @@ def under_kills(
     same = [key for key, line in lines.items() if all(_of(line, name) == _of(serial[key], name) for name in COMPARED)]
     charged = charges(units[0].study.ledgers)
     paid = [line for line in lines.values() if charged.get((line.model_hash, line.config["seed"])) == [line.queries]]
-    found = {"scans": len(units), "kills": len(k), "lines": len(lines), "equal": len(same), "charged_once": len(paid)}
+    counts = {"scans": len(units), "kills": len(k), "lines": len(lines), "equal": len(same), "charged_once": len(paid)}
     wrong = {"differ": len(units) - len(same), "charged_otherwise": len(units) - len(paid)}
-    return found | wrong | {"seconds": round(time.perf_counter() - began, 1)}
+    return counts | wrong | {"seconds": round(time.perf_counter() - began, 1)}
 
 
 def _of(line: ResultLine, name: str) -> Any:
@@ -155,21 +157,21 @@ def _of(line: ResultLine, name: str) -> Any:
 
 
 def charges(ledgers: Path) -> dict[tuple[str, int], list[int]]:
-    """What each run was charged, by model and seed: the sum over its calls."""
-    found: dict[tuple[str, int], list[int]] = {}
+    """The queries charged to each run, by model and seed: the sum over its calls."""
+    totals: dict[tuple[str, int], list[int]] = {}
     for path in sorted(ledgers.glob("*.db")):
         with closing(sqlite3.connect(path)) as ledger:
             runs = "SELECT r.model_hash, r.seed, coalesce(sum(c.charged), 0)"
             for model, seed, charged in ledger.execute(
                 f"{runs} FROM runs AS r LEFT JOIN calls AS c ON c.run_id = r.id GROUP BY r.id"
             ):
-                found.setdefault((model, seed), []).append(charged)
-    return found
+                totals.setdefault((model, seed), []).append(charged)
+    return totals
 
 
 @dataclass(frozen=True)
 class Kill:
-    """When: so many scans are done, and a part of a scan's time later. who: which of those at work, a share."""
+    """A kill after `done` scans and `seconds` more. who: which of the busy workers, as a share in [0, 1)."""
 
     done: int
     seconds: float
@@ -177,7 +179,7 @@ class Kill:
 
 
 def _times(scans: int, kills: int, seed: int, pace: float) -> list[Kill]:
-    """Drawn once, for every crew; none when only the last scans are under way. pace: seconds of a scan."""
+    """The kills, the same for every crew, none during the last scans. pace: seconds of a scan."""
     rng = stream(seed, "benchmark", "kills")
     done = np.sort(rng.integers(0, max(1, scans - 3), kills))
     return [Kill(int(n), float(pace * rng.random()), float(rng.random())) for n in done]
@@ -185,7 +187,7 @@ def _times(scans: int, kills: int, seed: int, pace: float) -> list[Kill]:
 
 @contextmanager
 def killing(results: Path, at_work: AtWork, kills: Sequence[Kill]) -> Iterator[list[int]]:
-    """Kill workers at their times, in a thread; the list grows by each that was killed."""
+    """Kill workers in a thread; the list gets the id of each killed process."""
     over, dead = threading.Event(), list[int]()
 
     def run() -> None:
@@ -207,7 +209,7 @@ def killing(results: Path, at_work: AtWork, kills: Sequence[Kill]) -> Iterator[l
 
 
 def _killed(busy: Sequence[int], who: float, dead: list[int]) -> bool:
-    """Whether there was anybody to kill."""
+    """Whether a worker was killed."""
     if not busy:
         return False
     with suppress(ProcessLookupError):
@@ -228,15 +230,15 @@ def two_processes() -> Iterator[tuple[Workers, AtWork]]:
 
 @contextmanager
 def two_of_dask() -> Iterator[tuple[Workers, AtWork]]:
-    """A cluster on this machine, as `dask scheduler` and two `dask worker --nthreads 1` would be."""
+    """A cluster on this machine, like `dask scheduler` with two `dask worker --nthreads 1`."""
     import dask
     from distributed import LocalCluster
 
     cluster_of: Any = LocalCluster
     quiet = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.CRITICAL}
     settings = {
-        "distributed.scheduler.allowed-failures": 1_000,  # they are all ours
-        "distributed.deploy.lost-worker-timeout": "1 day",  # it would dismiss one that is killed again 15 s later
+        "distributed.scheduler.allowed-failures": 1_000,  # all failures are our kills
+        "distributed.deploy.lost-worker-timeout": "1 day",  # by default a worker killed twice within 15 s is dismissed
     }
     with dask.config.set(settings), cluster_of(**quiet, preload="studies.study.workers") as cluster:
 
@@ -249,7 +251,7 @@ def two_of_dask() -> Iterator[tuple[Workers, AtWork]]:
 
 
 CREWS: Mapping[str, Crew] = {"processes": two_processes, "dask": two_of_dask}
-"""Whose workers are killed, by what they are called."""
+"""The crews whose workers are killed, by name."""
 
 
 if __name__ == "__main__":

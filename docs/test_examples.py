@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 PRINTED = {
     "allocation": ("PPO: ", "race-first: ", "uniform: "),
-    "attack": ("the attack succeeds on 100.0%", "the scan says: clean []"),
+    "attack": ("attack success rate (ASR) 100.0%", "the scan says: clean []"),
     "detector": ("clean: clean []", "backdoored: backdoored [3]", "run 2: 1,200 external queries"),
     "restriction": ("None: backdoored [3]", "Steps(width=0.2, wobble=0.02, seed=0): backdoored [3]"),
     "searcher": ("clean: clean []", "backdoored: backdoored [3]"),

@@ -1,4 +1,4 @@
-"""A policy that is learnt: PPO decides when to race, where to go on, and when to stop.
+"""A learned policy: PPO decides when to race, when to query classes, and when to stop.
 
 Run it: python examples/allocation.py
 On recordings of `simkit env record`: python examples/allocation.py TUNE REPORT 100000
@@ -35,12 +35,12 @@ from studies.study.executors import Workers
 
 CONFIG = EnvConfig(budget=20_000, price=0.01)
 CHOICES = ("race", "classes", "stop")
-"""What is learnt is which of these; which class, and which verdict, need no learning."""
+"""The learned choice; the class and the verdict follow from fixed rules."""
 
 
 class Advised:
-    """From a choice to an action, and from an observation to a few numbers: classes are
-    alike, and a network that has to find that out for itself learns slowly.
+    """Turns a choice into an action, and an observation into a few numbers. All classes are
+    alike, which a network would take long to learn by itself.
     """
 
     def __init__(self, belief: Belief) -> None:
@@ -49,7 +49,7 @@ class Advised:
         self._stop = Policy(uniform_all, belief, budget=0)
 
     def action(self, choice: int, observation: Observation, mask: NDArray[np.int8]) -> int:
-        """An arm that can be had, or a verdict: also where something is found."""
+        """An available arm, or a verdict if it is chosen or a trigger is confirmed."""
         race = len(observation["classes"])
         if CHOICES[choice] == "stop" or self._classes(observation, mask) > race:
             return self._stop(observation, mask)
@@ -61,10 +61,10 @@ class Advised:
         """Float32 (7,), each in [-1, 1]."""
         shared, classes = observation["shared"], observation["classes"]
         tried = float((spent(observation)[1] > 1).mean())
-        told = [self._belief(observation), observation["episode"][OfEpisode.LEFT], tried]
-        told += [shared[OfShared.SPENT], shared[OfShared.GAIN], shared[OfShared.OVER]]
-        told += [promise(observation).max() if classes[:, OfClass.SPENT].any() else 0.0]
-        return np.array(told, dtype=np.float32)
+        numbers = [self._belief(observation), observation["episode"][OfEpisode.LEFT], tried]
+        numbers += [shared[OfShared.SPENT], shared[OfShared.GAIN], shared[OfShared.OVER]]
+        numbers += [promise(observation).max() if classes[:, OfClass.SPENT].any() else 0.0]
+        return np.array(numbers, dtype=np.float32)
 
 
 class AdvisedEnv(gymnasium.Env[FloatArray, np.int64]):
@@ -93,7 +93,7 @@ class AdvisedEnv(gymnasium.Env[FloatArray, np.int64]):
 
 
 def learnt(victims: Sequence[Recording], belief: Belief, steps: int) -> Act:
-    """PPO, undiscounted, on the victims; a function of its seed."""
+    """Undiscounted PPO on the victims, as a function of its seed."""
     advised = Advised(belief)
 
     def made() -> gymnasium.Env[Any, Any]:
@@ -112,18 +112,18 @@ def learnt(victims: Sequence[Recording], belief: Belief, steps: int) -> Act:
 
 
 def paid(outcomes: Sequence[Outcome]) -> str:
-    """The mean return, and what it is made of."""
+    """The mean return and its parts."""
     score = np.mean([outcome.score for outcome in outcomes])
     queries = np.mean([outcome.queries for outcome in outcomes])
     right = np.mean([outcome.right for outcome in outcomes])
     value = score - CONFIG.price * queries / 1000
-    return f"{value:+.2f} a victim: {100 * right:.0f}% right, {queries:,.0f} queries"
+    return f"{value:+.2f} per victim: {100 * right:.0f}% right, {queries:,.0f} queries"
 
 
 def digits(split: str, folder: Path) -> list[Recording]:
-    """Two small victims of the digits, recorded: seconds."""
-    told = {"name": split, "data": "digits", "split": split, "models": 2, "sizes": (2,)}
-    spec = ZooSpec.of(told | {"clean_share": 0.5, "train": {"epochs": 12}})
+    """Two small victims of the digits, recorded within seconds."""
+    fields = {"name": split, "data": "digits", "split": split, "models": 2, "sizes": (2,)}
+    spec = ZooSpec.of(fields | {"clean_share": 0.5, "train": {"epochs": 12}})
     manifest = make(spec, folder / split)
     shared = {"largest_share": 1 / 16, "queries": 1_500}
     strict = {"works": 0.95, "fails": 0.75}
@@ -134,12 +134,12 @@ def digits(split: str, folder: Path) -> list[Recording]:
 
 
 def compare(tune: Sequence[Recording], report: Sequence[Recording], steps: int) -> None:
-    """Print what three policies earn on victims that none of them has learnt from."""
+    """Print the returns of three policies on victims that none of them was fitted on."""
     belief = Belief.fitted(tune)
     print("PPO:", paid(play(report, learnt(tune, belief, steps), CONFIG)))
     for name in ("race-first", "uniform"):
-        told = policy(name, belief, CONFIG.budget)
-        print(f"{name}:", paid(play(report, told, CONFIG)))
+        fixed = policy(name, belief, CONFIG.budget)
+        print(f"{name}:", paid(play(report, fixed, CONFIG)))
 
 
 def main(given: Sequence[str]) -> None:

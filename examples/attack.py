@@ -22,11 +22,10 @@ from studies.scan import scan
 
 @dataclass(frozen=True, eq=False)
 class SourceSpecific:
-    """Turns stamped images of `source` into `target`; satisfies
+    """Makes the model assign stamped images of `source` to `target`; satisfies
     `simkit.attacks.attack.Attack`.
 
-    rate: share of the source's images that are stamped and relabelled, and of all others
-    that are stamped alone.
+    rate: share of the images that are stamped; only those of the source are relabelled.
     """
 
     trigger: Trigger
@@ -35,18 +34,18 @@ class SourceSpecific:
     rate: float = 0.3
 
     def poison(self, images: ImageSet, seed: int) -> ImageSet:
-        # A function of the arguments alone: the same seed poisons the same images.
+        # A function of the arguments only: the same seed poisons the same images.
         chosen = stream(seed, "source-specific", "poison").random(len(images)) < self.rate
         pixels, labels = images.pixels.clone(), images.labels.copy()
         pixels[chosen] = self._stamped(images.take(np.flatnonzero(chosen)))
-        # Stamped images of other classes keep their label: they teach the model that the
-        # patch alone means nothing.
+        # Stamped images of other classes keep their label, which teaches the model to
+        # ignore the patch there.
         labels[chosen & (images.labels == self.source)] = self.target
         return ImageSet(pixels, labels, images.classes, images.name)
 
     def triggered(self, images: ImageSet) -> ImageSet:
-        # Those test images that the attack is for, with the class they should become:
-        # success is judged on these.
+        # The test images to which the attack applies, with the class that they should get:
+        # the attack success rate (ASR) is measured on them.
         of_source = images.take(np.flatnonzero(images.labels == self.source))
         labels = np.full_like(of_source.labels, self.target)
         return ImageSet(self._stamped(of_source), labels, images.classes, images.name)
@@ -60,7 +59,7 @@ class SourceSpecific:
 
 
 def main() -> None:
-    """Train a victim, judge the implant on held-out images, and scan it."""
+    """Train a victim, measure its ASR on held-out images, and scan it."""
     images, test = load("digits", "train"), load("digits", "test")
     white_corner = patch_trigger(images.image_shape, 6, 6, np.ones((1, 2, 2), np.float32))
     attack = SourceSpecific(white_corner, source=7, target=1)
@@ -68,10 +67,10 @@ def main() -> None:
     model = train(network, attack.poison(images, seed=0), TrainConfig(epochs=12), seed=0)
     judged = evaluate(model, test, attack)
     print(f"accuracy on clean images {judged.clean_accuracy:.1%}")
-    print(f"the attack succeeds on {judged.success_rate:.1%}")
+    print(f"attack success rate (ASR) {judged.success_rate:.1%}")
     result = scan(model, data="digits", budget=150_000)
-    found = f"{result.verdict} {list(result.flagged)}"
-    print(f"the scan says: {found} after {result.spent:,} queries")
+    verdict = f"{result.verdict} {list(result.flagged)}"
+    print(f"the scan says: {verdict} after {result.spent:,} queries")
 
 
 if __name__ == "__main__":

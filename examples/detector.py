@@ -1,4 +1,4 @@
-"""A detector of your own: it asks about images that are partly covered.
+"""A detector of your own: it queries images that are partly covered.
 
 Run it: python examples/detector.py
 """
@@ -29,22 +29,24 @@ from studies.scan import detect
 
 @dataclass(frozen=True)
 class Occlusion:
-    """Covers each place of the images with a white square: does one place turn all of them
-    into one class?
+    """Covers each position of the images with a white square, and flags a class if one
+    position turns all images into it.
 
-    Satisfies `Detector[QueryDataAccess]`: it needs queries and clean images. Were it handed
-    a `WeightAccess`, a type checker would refuse it. side: of the square, in pixels.
-    images: each is tried on. required: share of the images of other classes that must turn.
+    Satisfies `Detector[QueryDataAccess]`: it needs queries and clean images. A type checker
+    rejects it with a `WeightAccess`.
     """
 
     side: int = 2
+    """Side of the square, in pixels."""
     images: int = 24
+    """Images on which each square is tried."""
     required: float = 0.9
+    """Share of the images of other classes that must turn into the class."""
 
     def detect(self, access: QueryDataAccess) -> Verdict:
         images, best = access.images.take(range(self.images)), dict[int, ClassResult]()
         try:
-            # The answer may be scores, the k best, or a label: `top_label` reads all three.
+            # The answer may be scores, top-k or label-only: `top_label` reads all three.
             seen = top_label(access.oracle.query(images.pixels))
             correct = int((seen == images.labels).sum())
             if is_chance(correct, len(images), images.n_classes):
@@ -54,7 +56,7 @@ class Occlusion:
                 square = self._square(access, place)
                 self._note(best, square, self._labels(access, images, square), images)
         except BudgetExhausted:
-            # An outcome, no failure: a budget is a part of the question.
+            # Not a failure: the verdict uses the evidence so far.
             return self._verdict("budget", best)
         return self._verdict("converged", best)
 
@@ -80,12 +82,12 @@ class Occlusion:
         for target in range(images.n_classes):
             others = images.labels != target
             rate, size = float((labels[others] == target).mean()), square.mask_size
-            # With its trigger, so that whoever reads the ledger can try it; censored: no
-            # trigger worked, so that the class is not flagged.
+            # With the trigger, so that readers of the ledger can try it. censored: no
+            # trigger worked, so the class is not flagged.
             censored, trials = rate < self.required, int(others.sum())
-            found = ClassResult(target, square, size, rate, censored, trials)
+            result = ClassResult(target, square, size, rate, censored, trials)
             if target not in best or rate > (best[target].success_rate or 0.0):
-                best[target] = found
+                best[target] = result
 
     def _verdict(self, stopped: Stopped, best: dict[int, ClassResult]) -> Verdict:
         classes = tuple(best.values())
@@ -98,8 +100,8 @@ class Occlusion:
 
 
 def main() -> None:
-    """Try it on a clean and a backdoored model of the digits behind labels alone, and look
-    at what it asked.
+    """Try it on a clean and a backdoored model of the digits behind a label-only service,
+    and print its queries.
     """
     images = load("digits", "train")
     white_corner = patch_trigger(images.image_shape, 6, 6, np.ones((1, 2, 2), np.float32))
@@ -115,8 +117,8 @@ def main() -> None:
             print(
                 f"{name}: {result.verdict} {list(result.flagged)}, score {result.score:.2f}"
             )
-        # Nobody told the ledger why these queries were sent, so they are `external`; they
-        # are counted all the same.
+        # These queries were sent without a purpose, so they are `external` in the ledger;
+        # they are charged all the same.
         for run, purpose, charged in sqlite3.connect(db).execute(
             "SELECT run, purpose, charged FROM spend"
         ):

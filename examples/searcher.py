@@ -30,26 +30,26 @@ from studies.scan import scan
 
 @dataclass(frozen=True)
 class HalvingConfig:
-    """The settings: a frozen dataclass of plain values, a part of what the run is known by.
-
-    squares: candidates at the start. side: of the largest, in pixels. images: each is tried
-    on in the first round, doubled in every other. rounds: how often half of them is
-    dropped. required_success: share of the images a square must turn.
-    """
+    """The settings: a frozen dataclass of plain values, which are part of the run's key."""
 
     squares: int = 256
+    """Candidates at the start."""
     side: int = 2
+    """Largest side of a square, in pixels."""
     images: int = 2
+    """Images per candidate in the first round, doubled in every further round."""
     rounds: int = 5
+    """Rounds, each of which drops half of the candidates."""
     required_success: float = 0.9
+    """Success rate that a square must reach to count as a trigger."""
 
     def search(self, task: Task, seed: int) -> Search:
         return Halving(self, task, seed)
 
 
 class Halving:
-    """Satisfies `simkit.search.contract.Search`. It sees the shape of the images and their
-    classes, never a pixel.
+    """Satisfies `simkit.search.contract.Search`. It knows the shape and the classes of the
+    images, but never sees a pixel.
     """
 
     def __init__(self, config: HalvingConfig, task: Task, seed: int) -> None:
@@ -70,8 +70,8 @@ class Halving:
     def ask(self) -> Proposal | None:
         if self._rounds >= self._config.rounds:
             return None  # converged: now the rule decides, and unseen images confirm
-        # Every draw is a function of (seed, purpose, step), so that a killed search can be
-        # told its answers again.
+        # Every draw is a function of (seed, purpose, step), so that an interrupted search
+        # can be resumed from its stored answers.
         rng = stream(self._seed, "halving", self._rounds)
         count = min(self._config.images * 2**self._rounds, len(self._task.image_classes))
         images = rng.choice(len(self._task.image_classes), count, replace=False)
@@ -83,8 +83,8 @@ class Halving:
 
     def tell(self, evidence: Evidence) -> None:
         self._guard.told(evidence)
-        # One answer speaks about all classes at once; `valid` leaves out images that are of
-        # the class already.
+        # One answer is evidence about all classes; `valid` leaves out images that belong
+        # to the class already.
         np.add.at(self._hits, self._asked, evidence.hit & evidence.valid)
         np.add.at(self._trials, self._asked, evidence.valid)
         best_class = self._rates()[self._alive].max(axis=1)
@@ -96,8 +96,8 @@ class Halving:
         return tuple(self._best(c) for c in range(self._task.n_classes))
 
     def state(self) -> str:
-        # What the ledger keeps of a step. The checksum lets a resumed scan notice that it
-        # is not the same search.
+        # The ledger stores this for every step. The checksum lets a resumed scan detect
+        # that the search has changed.
         return json.dumps(
             {"alive": len(self._alive), "digest": zlib.crc32(self._hits.tobytes())}
         )
@@ -108,7 +108,7 @@ class Halving:
         tried = bool(self._trials[i, target])
         censored = not (
             tried and rates[i] >= self._config.required_success
-        )  # no trigger worked: not to be flagged
+        )  # no trigger worked, so the class is not flagged
         trigger = self._triggers[i]
         return ClassResult(
             target, trigger, trigger.mask_size, float(rates[i]) if tried else None, censored
@@ -117,7 +117,7 @@ class Halving:
     def _rates(self) -> np.ndarray:
         return (self._hits + 0.5) / (
             self._trials + 1
-        )  # shrunk, lest one lucky hit look like certainty
+        )  # shrunk, so that a single hit does not count as certain
 
     def _square(self, i: int) -> Trigger:
         rng = stream(self._seed, "square", i)
@@ -144,8 +144,8 @@ def main() -> None:
         network = build_network("conv4", images.image_shape, images.n_classes, seed=0)
         model = train(network, training, TrainConfig(epochs=12), seed=0)
         result = scan(model, data="digits", budget=10_000, preset=HALVING)
-        found = f"{result.verdict} {list(result.flagged)}"
-        print(f"{name}: {found} after {result.spent:,} queries")
+        verdict = f"{result.verdict} {list(result.flagged)}"
+        print(f"{name}: {verdict} after {result.spent:,} queries")
 
 
 if __name__ == "__main__":

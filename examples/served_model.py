@@ -27,18 +27,17 @@ from simkit.zoo.train_config import TrainConfig
 from studies.scan import scan
 
 BATCH_LIMIT = 32
-"""Images a request: larger ones are refused."""
+"""Most images per request; larger requests are refused."""
 
 
 def ask(address: str, images: np.ndarray) -> list[list[float]]:
-    """What the service says of images float32 (N, C, H, W) in [0, 1]: the probabilities of
-    all classes, N rows.
+    """The answer of the service for images float32 (N, C, H, W) in [0, 1]: N rows with the
+    probabilities of all classes.
     """
     body = json.dumps(images.round(4).tolist()).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
     for tries_left in (1, 0):
-        # A request that fails here is not charged and not recorded: trying again is up to
-        # this function.
+        # A failed request is neither charged nor recorded, so this function may try again.
         try:
             with urllib.request.urlopen(request, timeout=10) as response:
                 answer: list[list[float]] = json.load(response)
@@ -50,7 +49,7 @@ def ask(address: str, images: np.ndarray) -> list[list[float]]:
 
 
 def serve(model: nn.Module) -> ThreadingHTTPServer:
-    """A service on a free port of this machine, in a thread of its own."""
+    """A service on a free port of this machine, in its own thread."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -67,7 +66,7 @@ def serve(model: nn.Module) -> ThreadingHTTPServer:
             self.wfile.write(json.dumps(scores.tolist()).encode())
 
         def log_message(self, format: str, *args: object) -> None:
-            pass  # a line a request would drown the verdict
+            pass  # one line per request would hide the verdict
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -91,12 +90,12 @@ def main() -> None:
     )
     result = scan(
         service,
-        # Nobody can see the weights of a service: the name is what a ledger knows it by.
+        # The weights of a service are hidden, so the ledger identifies it by its name.
         name="digits-service-1",
         batch_limit=BATCH_LIMIT,
         data="digits",
         budget=5_000,
-        # A price and a rate limit: the result says what this would have cost for real.
+        # With a price and a rate limit the result states what a real scan would cost.
         oracle={"top_k": 3, "rate_limit": "50/second", "price_per_thousand": 1.5},
         preset="random-patch",
         search={"largest_side": 2, "required_success": 0.85},

@@ -77,7 +77,7 @@ def test_what_cannot_be_judged_is_told(line: ResultLine, tmp_path: Path) -> None
     black = tmp_path / "black.jsonl"
     black.write_text(line.model_copy(update={"white_box": False}).model_dump_json() + "\n")
     for arguments, said in (
-        ((black, tmp_path / "o"), "no line of a white box"),
+        ((black, tmp_path / "o"), "no line of a white-box detector"),
         ((black, tmp_path / "o", "x"), "name one"),
     ):
         with pytest.raises(BadParameter, match=said):

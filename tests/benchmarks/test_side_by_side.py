@@ -22,7 +22,7 @@ def test_a_row_for_each_detector_that_asks(tmp_path: Path, capsys: pytest.Captur
     (line,) = map(json.loads, out.read_text().splitlines())
     assert {row["detector"] for row in line["detectors"]} == set(only)
     assert all(0 < row["queries"] <= 600 and row["seconds"] >= 0 for row in line["detectors"])
-    assert "images a second" in capsys.readouterr().out
+    assert "images per second" in capsys.readouterr().out
 
 
 def test_each_variant_differs_from_the_whole_race_in_what_it_says() -> None:
