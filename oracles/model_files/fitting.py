@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
 
 import torch
 from torch import nn
 
 from oracles.errors import ModelError, one_line
 from oracles.model_files.architectures import Architecture, find_architecture
+from oracles.model_files.checkpoints import Weights, named_for, nearest, shortened
 from oracles.model_files.description import Description
+from oracles.oracle import ImageShape
 
-Weights: TypeAlias = dict[str, torch.Tensor]
-
-_SHOWN = 3
+_COMMON = tuple(
+    f"torchvision:{name}"
+    for name in (
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "vgg11_bn",
+        "vgg16",
+        "mobilenet_v2",
+        "densenet121",
+        "efficientnet_b0",
+    )
+)
+"""Architectures that are recommended to whoever gave another one."""
 
 
 def assembled(path: Path, weights: Weights, own: Mapping[str, Architecture], description: Description) -> nn.Module:
@@ -29,13 +41,17 @@ def assembled(path: Path, weights: Weights, own: Mapping[str, Architecture], des
         make = find_architecture(description.architecture, own)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
+    outline = _outline(make, description.image_shape, description.n_classes)
+    if outline is not None:  # a file may ask for a network of any size: its weights are compared before it is made
+        _check_fit(path, description, named_for(weights, outline), outline, own)
     try:
         module = make(description.image_shape, description.n_classes)
     except Exception as error:
         raise ModelError(f"cannot make a {description.architecture} for {path}: {one_line(error)}") from error
-    _check_fit(path, description.architecture, weights, module.state_dict())
+    named = named_for(weights, module.state_dict())
+    _check_fit(path, description, named, module.state_dict(), own)
     try:
-        module.load_state_dict(weights)
+        module.load_state_dict(named)
     except Exception as error:
         raise ModelError(
             f"cannot put the weights in {path} into a {description.architecture}: {one_line(error)}"
@@ -53,7 +69,22 @@ def _wanted(own: Mapping[str, Architecture], description: Description) -> str:
     return f"give --architecture NAME ({names}){more}, or save a network of your own as TorchScript, .pt2 or ONNX"
 
 
-def _check_fit(path: Path, architecture: str, weights: Weights, wanted: Mapping[str, torch.Tensor]) -> None:
+def _outline(make: Architecture, image_shape: ImageShape, n_classes: int) -> Mapping[str, torch.Tensor] | None:
+    """The names and shapes of the weights, without memory for them; None for a network that cannot be made so."""
+    try:
+        with torch.device("meta"):
+            return make(image_shape, n_classes).state_dict()
+    except Exception:  # a network that computes with its weights while it is made; making it reports other problems
+        return None
+
+
+def _check_fit(
+    path: Path,
+    description: Description,
+    weights: Weights,
+    wanted: Mapping[str, torch.Tensor],
+    own: Mapping[str, Architecture],
+) -> None:
     problems = [
         ("missing", [name for name in wanted if name not in weights]),
         ("not expected", [name for name in weights if name not in wanted]),
@@ -67,9 +98,29 @@ def _check_fit(path: Path, architecture: str, weights: Weights, wanted: Mapping[
         ),
         ("not plain floats", [f"{name} ({_kind(w)})" for name, w in weights.items() if not _fits(w, wanted.get(name))]),
     ]
-    misfits = [f"{what}: {_shortened(names)}" for what, names in problems if names]
+    misfits = [f"{what}: {shortened(names)}" for what, names in problems if names]
     if misfits:
-        raise ModelError(f"the weights in {path} do not fit {architecture}: {'; '.join(misfits)}")
+        near = nearest(weights, _outlines(own, description))
+        hint = f"; the nearest architecture is {near}" if near not in (None, description.architecture) else ""
+        held = f"{len(weights)} tensors are there: {shortened(list(weights))}"
+        raise ModelError(
+            f"the weights in {path} do not fit {description.architecture}: {'; '.join(misfits)}; {held}{hint}"
+        )
+
+
+def _outlines(own: Mapping[str, Architecture], description: Description) -> dict[str, Mapping[str, torch.Tensor]]:
+    """The weights of the architectures that a message may recommend."""
+    assert description.image_shape is not None
+    assert description.n_classes is not None
+    found: dict[str, Mapping[str, torch.Tensor]] = {}
+    for name in (*own, *_COMMON):
+        try:
+            outline = _outline(find_architecture(name, own), description.image_shape, description.n_classes)
+        except ModelError:
+            continue  # torchvision is not installed
+        if outline is not None:
+            found[name] = outline
+    return found
 
 
 def _fits(weight: torch.Tensor, wanted: torch.Tensor | None) -> bool:
@@ -80,8 +131,3 @@ def _fits(weight: torch.Tensor, wanted: torch.Tensor | None) -> bool:
 
 def _kind(weight: torch.Tensor) -> str:
     return f"{weight.dtype} {weight.layout} on {weight.device}".replace("torch.", "")
-
-
-def _shortened(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -12,8 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from oracles.errors import ModelError, one_line
+from oracles.model_files.checkpoints import Weights, weights_in
 from oracles.model_files.description import SAVE_INSTEAD
-from oracles.model_files.fitting import Weights
 
 
 def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
@@ -50,16 +50,3 @@ def read_state_dict(path: Path) -> Weights:
     except Exception as error:  # torch raises errors of many types on bytes that are not a model
         raise ModelError(f"{path} is damaged or no model file ({one_line(error)}); {SAVE_INSTEAD}") from error
     return weights_in(path, stored)
-
-
-def weights_in(path: Path, stored: object) -> Weights:
-    """The state_dict itself, or the one inside a training checkpoint; DataParallel's prefix is dropped."""
-    for key in ("state_dict", "model_state_dict"):
-        if isinstance(stored, dict) and isinstance(stored.get(key), dict):
-            stored = stored[key]
-    if not isinstance(stored, dict) or not stored or not all(isinstance(v, torch.Tensor) for v in stored.values()):
-        raise ModelError(f"{path} holds a {type(stored).__name__}, not a state_dict of named tensors; {SAVE_INSTEAD}")
-    weights = {str(name): tensor for name, tensor in stored.items()}
-    if all(name.startswith("module.") for name in weights):
-        return {name.removeprefix("module."): tensor for name, tensor in weights.items()}
-    return weights
