@@ -59,7 +59,8 @@ class ParquetSource:
         columns = _columns(files[0])
         rows = choose(_count(files), limit, seed, split)
         first = _first_shape(files[0], columns)
-        shape = (first[0], *(self.image_size or first[1:]))
+        colours = first[0] if first[0] == 3 else _most_channels(files, columns, rows)
+        shape = (colours, *(self.image_size or first[1:]))
         pixels, labels = empty_pixels(len(rows), shape, str(self.folder)), np.empty(len(rows), np.int32)
         for place, cell in _cells(files, columns, rows):
             pixels[place], labels[place] = cell.decode(shape, self.image_size is None), cell.class_id(columns.classes)
@@ -97,8 +98,6 @@ class _Cell:
         if same_size and size != shape[1:]:
             sizes = f"is {size[0]}x{size[1]}, the first image {shape[1]}x{shape[2]}"
             raise self._error(self.columns.image, f"{sizes}; bring all to one size with image_size")
-        if channels(image) > shape[0]:
-            raise self._error(self.columns.image, "is in colour, the first image is grey; store all of them as one")
         return to_pixels(image, shape, self._where(self.columns.image))
 
     def open(self) -> Image.Image:
@@ -181,6 +180,11 @@ def _first_shape(file: Path, columns: Columns) -> ImageShape:
     for _, cell in _cells([file], columns, np.zeros(1, np.int64)):
         return shape_of(cell.open(), f"{file}: column {columns.image!r}, row 0")
     raise DataError(f"{file}: holds no rows")
+
+
+def _most_channels(files: Sequence[Path], columns: Columns, rows: IndexArray) -> int:
+    """3 if one of these images is in colour, else 1, from their headers."""
+    return max((channels(cell.open()) for _, cell in _cells(files, columns, rows)), default=1)
 
 
 def _cells(files: Sequence[Path], columns: Columns, rows: IndexArray) -> Iterator[tuple[int, _Cell]]:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 
 from oracles.errors import ModelError
-from oracles.model_files.fitting import Weights
+from oracles.model_files.checkpoints import Weights
 from oracles.oracle import ImageShape
 from simkit.files import make_folder, write_atomically
 

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from oracles.errors import ModelError
-from oracles.model_files.fitting import Weights
+from oracles.model_files.checkpoints import Weights
 from oracles.oracle import ImageShape
 from studies.importers.inert import read_inert
 from studies.importers.results import Imported, Truth, named_weights

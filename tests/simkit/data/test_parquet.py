@@ -141,10 +141,23 @@ def test_a_size_makes_images_of_several_sizes_agree(tmp_path: Path) -> None:
     assert load(tmp_path, "train", image_size=(2, 9)).image_shape == (3, 2, 9)
 
 
-def test_colour_among_grey_is_refused(tmp_path: Path) -> None:
-    write(tmp_path / "train.parquet", [png(PIXELS[0], "L"), png(PIXELS[1])], [0, 1], NAMES)
-    with pytest.raises(DataError, match="row 1: is in colour"):
-        load(tmp_path, "train")
+@pytest.mark.parametrize("grey", [(0,), (1,), (3,), (0, 1), (0, 1, 2), (1, 2, 3)])
+@pytest.mark.parametrize("limit", [None, 4])
+def test_grey_in_any_row_among_colour_gets_three_channels(
+    tmp_path: Path, grey: tuple[int, ...], limit: int | None
+) -> None:
+    cells: list[bytes | None] = [png(PIXELS[row % 2], "L") if row in grey else png(PIXELS[row % 2]) for row in range(4)]
+    write(tmp_path / "train.parquet", cells, [0, 1, 0, 1], NAMES)
+    images = load(tmp_path, "train", limit)
+    assert images.image_shape == (3, 6, 5)
+    assert sum(bool((pixels == pixels[:1]).all()) for pixels in images.pixels) == len(grey)
+
+
+def test_a_draw_without_colour_is_grey_as_in_a_folder(tmp_path: Path) -> None:
+    cells: list[bytes | None] = [png(PIXELS[0], "L"), *[png(PIXELS[0], "L")] * 8, png(PIXELS[1])]
+    write(tmp_path / "train.parquet", cells, [0] * 10, NAMES)
+    shapes = {load(tmp_path, "train", 2, seed).image_shape for seed in range(12)}
+    assert shapes == {(1, 6, 5), (3, 6, 5)}
 
 
 def test_columns_that_nobody_could_mean_are_refused(tmp_path: Path) -> None:
