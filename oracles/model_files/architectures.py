@@ -56,7 +56,7 @@ def _imported(library: str) -> ModuleType:
 
 def _of_torchvision(torchvision: ModuleType, name: str) -> Architecture:
     models: Any = torchvision.models
-    _check_known(f"torchvision:{name}", name, models.list_models(module=models))
+    _check_listed(f"torchvision:{name}", name, models.list_models(module=models))
 
     def make(image_shape: ImageShape, n_classes: int) -> nn.Module:
         module: nn.Module = models.get_model(name, weights=None, num_classes=n_classes)
@@ -66,7 +66,7 @@ def _of_torchvision(torchvision: ModuleType, name: str) -> Architecture:
 
 
 def _of_timm(timm: Any, name: str) -> Architecture:
-    _check_known(f"timm:{name}", name, timm.list_models())
+    _check_listed(f"timm:{name}", name, timm.list_models())
 
     def make(image_shape: ImageShape, n_classes: int) -> nn.Module:
         module: nn.Module = timm.create_model(name, pretrained=False, num_classes=n_classes, in_chans=image_shape[0])
@@ -75,7 +75,7 @@ def _of_timm(timm: Any, name: str) -> Architecture:
     return make
 
 
-def _check_known(full: str, name: str, known: list[str]) -> None:
-    if name not in known:
-        near = ", ".join(difflib.get_close_matches(name, known)) or "none"
+def _check_listed(full: str, name: str, listed: list[str]) -> None:
+    if name not in listed:
+        near = ", ".join(difflib.get_close_matches(name, listed)) or "none"
         raise ModelError(f"no architecture {full!r}; nearest: {near}")

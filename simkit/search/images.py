@@ -94,10 +94,10 @@ def class_of_all(images: ImageSet) -> int | None:
 def crowding(images: ScanImages) -> str:
     """The note if the model assigns (almost) all images to one class; empty otherwise."""
     labels = np.concatenate([images.search.labels, images.verify.labels])
-    known = labels[labels >= 0]
-    if len(known) == 0:
+    named = labels[labels >= 0]
+    if len(named) == 0:
         return f"the service names no class for any of the {len(labels)} images; check its thresholds, --mean and --std"
-    largest = int(np.bincount(known).argmax())
+    largest = int(np.bincount(named).argmax())
     count = int((labels == largest).sum())
     if count < CROWDED * len(labels):
         return ""

@@ -18,32 +18,32 @@ from simkit.verdict import ClassResult
 
 @dataclass(frozen=True)
 class Refinement:
-    """Refines the result of one class (`found`) on these images. seed: seed of the random draws."""
+    """Refines the result of one class (`start`) on these images. seed: seed of the random draws."""
 
     config: RefineConfig
-    found: ClassResult
+    start: ClassResult
     images: ScanImages
     seed: int
 
     def run(self, evaluator: Evaluator, limit: int | None) -> Generator[Checkpoint, None, ClassResult]:
-        """The refined result, or `found` if that does better on unseen images. limit: query budget of the evaluator.
+        """The refined result, or `start` if that does better on unseen images. limit: query budget of the evaluator.
 
         Both triggers are tried on up to `verify_images` unseen images, for which queries are reserved. Raises Refused
         if the service refuses.
         """
         search_images = self.images.search
         task = Task(search_images.image_shape, evaluator.n_classes, search_images.labels)
-        search, kept = Refine(self.config, task, self.found, self.seed), 2 * self.config.verify_images
+        search, kept = Refine(self.config, task, self.start, self.seed), 2 * self.config.verify_images
         if limit is not None and evaluator.queries + self.config.least_queries + kept > limit:
-            return self.found
+            return self.start
         while (proposal := search.ask()) is not None:
             if limit is not None and evaluator.queries + len(proposal.pairs) + kept > limit:
                 break
             search.tell(evaluator.evaluate(search_images, proposal, "search", search.state()))
             yield Checkpoint(evaluator.queries, search.rounds)
         if search.best is None:
-            return self.found
-        return max(self._tried(self.found, evaluator), self._tried(search.best, evaluator), key=self._rank)
+            return self.start
+        return max(self._tried(self.start, evaluator), self._tried(search.best, evaluator), key=self._rank)
 
     def _tried(self, result: ClassResult, evaluator: Evaluator) -> ClassResult:
         """The result with the success rate on unseen images."""

@@ -84,16 +84,16 @@ class Relay:
     def _refined(self, verdict: Verdict, evaluator: Evaluator) -> Generator[Checkpoint, None, Verdict]:
         """The verdict with refined triggers for its flagged classes, as far as the budget allows."""
         config, classes = self._course.stages[self._stage].refine, list(verdict.classes)
-        for position, found in enumerate(verdict.classes):
-            if config is None or found.target_class not in verdict.flagged:
+        for position, result in enumerate(verdict.classes):
+            if config is None or result.target_class not in verdict.flagged:
                 continue
             note = ""
             try:
-                refinement = Refinement(config, found, self._driver.images, self._course.seed)
+                refinement = Refinement(config, result, self._driver.images, self._course.seed)
                 classes[position] = yield from refinement.run(evaluator, self._course.limit)
-                note = _refinement(found, classes[position])
+                note = _refinement(result, classes[position])
             except (Refused, NotFinite) as error:  # the verdict stands without it
-                note = f"class {found.target_class} was not refined to the end: {error}"
+                note = f"class {result.target_class} was not refined to the end: {error}"
             verdict = replace(verdict, notes=_joined(verdict.notes, note))
         return replace(verdict, classes=tuple(classes))
 
@@ -145,11 +145,11 @@ def _overrules(later: Verdict, earlier: Verdict) -> bool:
     return later.stopped == "converged" and (later.verdict, earlier.verdict) != ("clean", "undecided")
 
 
-def _refinement(found: ClassResult, refined: ClassResult) -> str:
+def _refinement(result: ClassResult, refined: ClassResult) -> str:
     """The note about a completed refinement."""
-    if refined.trigger is found.trigger:
-        return f"class {found.target_class}: refinement found nothing better"
-    return f"class {found.target_class} refined from {found.mask_size:.0f} to {refined.mask_size:.0f} pixels"
+    if refined.trigger is result.trigger:
+        return f"class {result.target_class}: refinement found nothing better"
+    return f"class {result.target_class} refined from {result.mask_size:.0f} to {refined.mask_size:.0f} pixels"
 
 
 def _unfinished(later: Verdict) -> str:

@@ -33,11 +33,11 @@ KILLED = -signal.SIGKILL
 
 @dataclass(frozen=True)
 class Ended:
-    """How a child ended. code: its exit code, KILLED if by SIGKILL. said: stderr. asked: images of each call begun;
-    kept: images of each call whose recording was acknowledged."""
+    """How a child ended. code: its exit code, KILLED after SIGKILL. message: stderr. asked: images per started call;
+    kept: images of each call whose recording was confirmed."""
 
     code: int
-    said: str
+    message: str
     asked: list[int]
     kept: list[int]
 
@@ -50,8 +50,8 @@ def run(command: list[str], fault: Fault, notes: Path) -> Ended:
     assert process.exitcode is not None
     lines = notes.read_text().split("\n") if notes.exists() else []
     asked, kept = ([int(line[1:]) for line in lines if line[:1] == mark] for mark in "+=")
-    said = notes.with_suffix(".stderr")
-    return Ended(process.exitcode, said.read_text() if said.exists() else "", asked, kept)
+    message = notes.with_suffix(".stderr")
+    return Ended(process.exitcode, message.read_text() if message.exists() else "", asked, kept)
 
 
 def _child(command: list[str], fault: Fault, notes: Path) -> None:

@@ -51,12 +51,12 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Victim:
 @pytest.fixture(scope="session")
 def whole(victim: Victim, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Scenario], str]:
     """What an unbroken scan of a scenario leaves, as a SHA-256; each scenario is scanned once."""
-    known: dict[str, str] = {}
+    reference: dict[str, str] = {}
 
     def of(scenario: Scenario) -> str:
-        if scenario.name not in known:
-            known[scenario.name] = unbroken(victim, scenario, tmp_path_factory.mktemp("unbroken"))
-        return known[scenario.name]
+        if scenario.name not in reference:
+            reference[scenario.name] = unbroken(victim, scenario, tmp_path_factory.mktemp("unbroken"))
+        return reference[scenario.name]
 
     return of
 

@@ -86,7 +86,7 @@ class Lab:
     def finish(self, broken: Broken) -> None:
         """Go on to the end with nothing befalling, and compare all that is left with an unbroken scan's."""
         ended = broken.go_on(Nothing())
-        assert ended.code in (DONE, UNDECIDED), ended.said
+        assert ended.code in (DONE, UNDECIDED), ended.message
         self.compare(broken)
 
     def compare(self, broken: Broken) -> None:

@@ -35,10 +35,10 @@ def test_a_flipped_byte_is_told_or_harmless(sound: Broken, lab: Lab) -> None:
     def flip(data: bytearray) -> None:
         data[int(draw.integers(len(data)))] ^= 1 << int(draw.integers(8))
 
-    told, harmless = _damaged(sound, lab, flip, lab.sized(15, 70))
-    assert told > 0
-    lab.count("flips", told + harmless)
-    lab.count("flips told", told)
+    observed, harmless = _damaged(sound, lab, flip, lab.sized(15, 70))
+    assert observed > 0
+    lab.count("flips", observed + harmless)
+    lab.count("flips told", observed)
 
 
 def test_a_file_cut_short_is_told_or_harmless(sound: Broken, lab: Lab) -> None:
@@ -47,14 +47,14 @@ def test_a_file_cut_short_is_told_or_harmless(sound: Broken, lab: Lab) -> None:
     def cut(data: bytearray) -> None:
         del data[int(draw.integers(len(data))) :]
 
-    told, harmless = _damaged(sound, lab, cut, lab.sized(8, 35))
-    lab.count("cuts", told + harmless)
-    lab.count("cuts told", told)
+    observed, harmless = _damaged(sound, lab, cut, lab.sized(8, 35))
+    lab.count("cuts", observed + harmless)
+    lab.count("cuts told", observed)
 
 
 def _damaged(sound: Broken, lab: Lab, damage: Callable[[bytearray], None], times: int) -> tuple[int, int]:
     """How often damage to the file, and as often to its log, was told, and how often it changed nothing."""
-    before, told, harmless = content(sound.db), 0, 0
+    before, observed, harmless = content(sound.db), 0, 0
     for suffix in ("", "-wal"):
         for number in range(times if _size(_beside(sound.db, suffix)) else 0):
             folder = lab.folder / f"damaged{suffix}-{number}"
@@ -62,15 +62,15 @@ def _damaged(sound: Broken, lab: Lab, damage: Callable[[bytearray], None], times
             data = bytearray(_beside(db, suffix).read_bytes())
             damage(data)
             _beside(db, suffix).write_bytes(data)
-            if found := check(db):
-                assert all("\n" not in line for line in found)
-                told += 1
+            if actual := check(db):
+                assert all("\n" not in line for line in actual)
+                observed += 1
             else:
                 assert content(db) == before, f"{suffix or 'the file'}, damage {number}: unnoticed"
                 harmless += 1
             _goes_on_or_says(lab, _copied(sound, folder), suffix, data)
             shutil.rmtree(folder)
-    return told, harmless
+    return observed, harmless
 
 
 def _beside(db: Path, suffix: str) -> Path:

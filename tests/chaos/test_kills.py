@@ -18,7 +18,7 @@ def test_kills_lose_nothing_and_count_nothing_twice(scenario: Scenario, lab: Lab
         broken, scans = lab.broken(scenario, scans), scans + 1
         while (ended := broken.go_on(KillAfter(span * shares.uniform()))).code == KILLED:
             kills += 1
-        assert ended.code in (DONE, UNDECIDED), ended.said
+        assert ended.code in (DONE, UNDECIDED), ended.message
         lab.compare(broken)
         span *= 0.8 if len(broken.breaks) == 1 else 1.2  # a busy machine is slower at one time than at another
         lab.count("queries charged in killed scans", broken.stored)

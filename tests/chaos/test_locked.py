@@ -13,7 +13,7 @@ from tests.chaos.victims import SHORT
 def test_a_short_lock_is_waited_for(at: int, lab: Lab) -> None:
     broken = lab.broken(SHORT)
     ended = broken.go_on(Locked(str(broken.db), at, seconds=0.5, patience=30_000))
-    assert ended.code == DONE, ended.said
+    assert ended.code == DONE, ended.message
     lab.compare(broken)
     lab.count("locks")
 
@@ -24,7 +24,7 @@ def test_a_long_lock_ends_the_scan_with_nothing_lost(at: int, lab: Lab) -> None:
     broken = lab.broken(SHORT)
     ended = broken.go_on(Locked(str(broken.db), at, seconds=4.0, patience=100))
     assert ended.code == STORAGE
-    assert "another program has locked the file" in ended.said
+    assert "another program has locked the file" in ended.message
     assert len(ended.asked) == at
     lab.finish(broken)
     lab.count("locks")

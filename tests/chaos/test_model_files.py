@@ -61,9 +61,9 @@ def read_all(folder: Path, kind: str, times: int) -> None:
     for number, data in enumerate(files):
         path = folder / f"{number}{suffix}"
         path.write_bytes(data)
-        said = _refusal(path)
-        assert "\n" not in said
-        refused += said != ""
+        message = _refusal(path)
+        assert "\n" not in message
+        refused += message != ""
         assert not canary.exists(), f"{path}: code was run"
         path.unlink()
     (folder / "counts.json").write_text(json.dumps([len(files), refused]))

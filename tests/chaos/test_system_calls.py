@@ -44,5 +44,5 @@ def test_a_failing_call_loses_nothing_acknowledged(call: str, error: int, lab: L
 def is_typed(broken: Broken) -> bool:
     """Whether a scan ended well, or with one line and the exit code of storage."""
     ended = broken.breaks[-1]
-    one_line = ended.said.startswith("simkit: error: ") and ended.said.count("\n") == 1
+    one_line = ended.message.startswith("simkit: error: ") and ended.message.count("\n") == 1
     return ended.code in (DONE, UNDECIDED) or (ended.code == STORAGE and one_line)

@@ -123,8 +123,8 @@ def test_the_file_is_stamped_and_the_settings_hold(path: Path) -> None:
         def pragma(name: str) -> object:
             return connection.exec_driver_sql(f"PRAGMA {name}").scalar()
 
-        found = {name: pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys", "application_id")}
-    assert found == {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "application_id": APPLICATION_ID}
+        actual = {name: pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys", "application_id")}
+    assert actual == {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "application_id": APPLICATION_ID}
 
 
 def test_a_disk_that_cannot_hold_a_log_is_refused(tmp_path: Path) -> None:

@@ -55,8 +55,8 @@ def as_view(frame: pd.DataFrame) -> list[list[Any]]:
     """What the Parquet and the view both tell, with None for what is missing."""
     names = ["run", "call", "step", "purpose", "image", "candidate", "label", "score", "charged", "query"]
     plain = frame[names].astype({"run": "int64", "charged": bool, "purpose": str, "score": "float32"}).astype(object)
-    found: list[list[Any]] = plain.where(plain.notna(), None).values.tolist()
-    return found
+    actual: list[list[Any]] = plain.where(plain.notna(), None).values.tolist()
+    return actual
 
 
 @pytest.mark.parametrize("page_queries", [1, 3, pages.PAGE_QUERIES])
@@ -64,11 +64,11 @@ def test_the_queries_are_those_of_the_view(
     ledger_path: Path, tmp_path: Path, page_queries: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "PAGE_QUERIES", page_queries)
-    told = export(ledger_path, tmp_path / "out")
+    observed = export(ledger_path, tmp_path / "out")
     frame = pd.read_parquet(tmp_path / "out" / "queries")
     assert as_view(frame) == as_view(reads.queries(ledger_path))
-    assert (told.queries, told.charged) == (12, 12)
-    assert told.runs == {n: {"queries": count, "charged": count} for n, count in ((1, 7), (2, 0), (3, 5))}
+    assert (observed.queries, observed.charged) == (12, 12)
+    assert observed.runs == {n: {"queries": count, "charged": count} for n, count in ((1, 7), (2, 0), (3, 5))}
 
 
 def test_the_answers_are_as_they_were_told(ledger_path: Path, tmp_path: Path) -> None:
@@ -86,10 +86,10 @@ def test_the_answers_are_as_they_were_told(ledger_path: Path, tmp_path: Path) ->
 
 
 def test_every_other_table_is_a_file(ledger_path: Path, tmp_path: Path) -> None:
-    told = export(ledger_path, tmp_path / "out")
+    observed = export(ledger_path, tmp_path / "out")
     frames = {name: pd.read_parquet(tmp_path / "out" / f"{name}.parquet") for name in RECORDS}
-    assert {name: len(frame) for name, frame in frames.items()} == told.records
-    assert told.records == {"runs": 3, "steps": 3, "refusals": 1, "triggers": 1, "verdicts": 1}
+    assert {name: len(frame) for name, frame in frames.items()} == observed.records
+    assert observed.records == {"runs": 3, "steps": 3, "refusals": 1, "triggers": 1, "verdicts": 1}
     assert frames["runs"]["key"].tolist() == reads.runs(ledger_path)["key"].tolist()
     assert frames["steps"][["run", "step", "purpose"]].values.tolist() == [
         *([1, 0, "check"], [1, 1, "search"], [3, 0, "search"])
@@ -105,9 +105,9 @@ def test_every_other_table_is_a_file(ledger_path: Path, tmp_path: Path) -> None:
 
 
 def test_the_manifest_counts(ledger_path: Path, tmp_path: Path) -> None:
-    told = export(ledger_path, tmp_path / "out", run=1)
+    observed = export(ledger_path, tmp_path / "out", run=1)
     manifest = json.loads((tmp_path / "out" / MANIFEST).read_text())
-    assert manifest == {**vars(told), "runs": {"1": {"queries": 7, "charged": 7}}}
+    assert manifest == {**vars(observed), "runs": {"1": {"queries": 7, "charged": 7}}}
     assert manifest["ledger"] == "ledger.db"
     assert pd.read_parquet(tmp_path / "out" / "runs.parquet")["run"].tolist() == [1]
     assert pd.read_parquet(tmp_path / "out" / "steps.parquet")["run"].tolist() == [1, 1]

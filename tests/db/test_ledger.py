@@ -180,12 +180,12 @@ def test_a_refusal_is_kept_at_once_and_costs_nothing(path: Path, make_run: MakeR
 def test_a_finished_run_has_its_verdict_and_takes_no_more(
     path: Path, make_run: MakeRun, make_call: MakeCall, make_verdict: MakeVerdict
 ) -> None:
-    verdict, found = make_verdict(spent=3, verdict="backdoored"), [_trigger(2), _trigger(5)]
+    verdict, actual = make_verdict(spent=3, verdict="backdoored"), [_trigger(2), _trigger(5)]
     with Ledger.open(path) as ledger:
         run = ledger.begin(make_run())
         step = run.open_step(0, "search", "{}")
         run.record(make_call(step))
-        run.finish(verdict, found)
+        run.finish(verdict, actual)
         assert run.result() == verdict
         with pytest.raises(StorageError, match="finished"):
             run.finish(verdict, [])
@@ -202,7 +202,7 @@ def test_a_finished_run_has_its_verdict_and_takes_no_more(
         with pytest.raises(StorageError, match="finished"):
             again.finish(verdict, ())
     assert reads.result(path, run.id) == verdict
-    for was, now in zip(found, reads.triggers(path, run.id), strict=True):
+    for was, now in zip(actual, reads.triggers(path, run.id), strict=True):
         assert (now.mask.tobytes(), now.pattern.tobytes()) == (was.mask.tobytes(), was.pattern.tobytes())
         assert (now.mask.shape, now.pattern.shape, now.censored) == (was.mask.shape, was.pattern.shape, True)
         assert (now.mask_size, now.success_rate, now.successes, now.trials) == (was.mask_size, 0.75, 3, 4)

@@ -60,10 +60,10 @@ def ledger_of(path: Path, *scans: Scan) -> Path:
 
 def content(path: Path) -> dict[str, Any]:
     """All that each run holds, by its key: no ids, no times, no seals over them."""
-    found: dict[str, Any] = {}
+    actual: dict[str, Any] = {}
     with reading(path) as connection:
         for run, key in connection.exec_driver_sql("SELECT id, key FROM runs").fetchall():
-            parts = found[key] = {}
+            parts = actual[key] = {}
             for table in PARTS:
                 names = [c.name for c in table.columns if c.name not in ("id", "run_id", "at", "seal")]
                 columns = ", ".join(
@@ -73,27 +73,27 @@ def content(path: Path) -> dict[str, Any]:
                     f"SELECT {columns} FROM {table.name} AS t WHERE run_id = ? ORDER BY t.rowid", (run,)
                 )
                 parts[table.name] = [tuple(row) for row in rows]
-    return found
+    return actual
 
 
 def outcomes(into: Path, *sources: Path) -> list[str]:
-    return [found.outcome for found in merge(into, sources)]
+    return [actual.outcome for actual in merge(into, sources)]
 
 
 def test_finished_runs_come_along_with_all_that_is_theirs(tmp_path: Path) -> None:
-    one = ledger_of(tmp_path / "one.db", Scan("a", (3, 40, 2)), Scan("b", (5,)))
+    first = ledger_of(tmp_path / "one.db", Scan("a", (3, 40, 2)), Scan("b", (5,)))
     two = ledger_of(tmp_path / "two.db", Scan("c", tuple(range(1, 50))), Scan("d", (2,), done=False))
-    before = [one.read_bytes(), two.read_bytes()]
-    found = merge(tmp_path / "all" / "all.db", [one, two])
-    assert [(m.source, m.run, m.model, m.outcome, m.into) for m in found] == [
-        *((one, 1, "a.onnx", "added", 1), (one, 2, "b.onnx", "added", 2)),
+    before = [first.read_bytes(), two.read_bytes()]
+    actual = merge(tmp_path / "all" / "all.db", [first, two])
+    assert [(m.source, m.run, m.model, m.outcome, m.into) for m in actual] == [
+        *((first, 1, "a.onnx", "added", 1), (first, 2, "b.onnx", "added", 2)),
         *((two, 1, "c.onnx", "added", 3), (two, 2, "d.onnx", "open", None)),
     ]
     into = tmp_path / "all" / "all.db"
-    assert content(into) == content(one) | {k: v for k, v in content(two).items() if k == found[2].key}
+    assert content(into) == content(first) | {k: v for k, v in content(two).items() if k == actual[2].key}
     assert check(into) == []
-    assert reads.verdicts(into)["at"].tolist() == [*reads.verdicts(one)["at"], *reads.verdicts(two)["at"]]
-    assert [one.read_bytes(), two.read_bytes()] == before
+    assert reads.verdicts(into)["at"].tolist() == [*reads.verdicts(first)["at"], *reads.verdicts(two)["at"]]
+    assert [first.read_bytes(), two.read_bytes()] == before
 
 
 def test_every_table_belongs_to_a_run_or_to_the_file() -> None:
@@ -102,13 +102,13 @@ def test_every_table_belongs_to_a_run_or_to_the_file() -> None:
 
 
 def test_a_finished_run_that_is_there_is_kept(tmp_path: Path) -> None:
-    one = ledger_of(tmp_path / "one.db", Scan("a", (3, 4)))
+    first = ledger_of(tmp_path / "one.db", Scan("a", (3, 4)))
     same = ledger_of(tmp_path / "same.db", Scan("a", (3, 4)))
     other = ledger_of(tmp_path / "other.db", Scan("a", (3, 4), seed=1))
     longer = ledger_of(tmp_path / "longer.db", Scan("a", (3, 4, 5)))
-    before = content(one)
-    assert outcomes(one, same, other, longer) == ["kept", "other answers", "other answers"]
-    assert content(one) == before
+    before = content(first)
+    assert outcomes(first, same, other, longer) == ["kept", "other answers", "other answers"]
+    assert content(first) == before
 
 
 @pytest.mark.parametrize("calls", [(), (3,), (3, 4)])
@@ -246,18 +246,18 @@ def alike(scans: list[Scan]) -> list[Scan]:
 @given(SCANS.map(alike), SCANS.map(alike), SCANS.map(alike))
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_merging_is_idempotent_and_takes_any_order(
-    tmp_path_factory: pytest.TempPathFactory, one: list[Scan], two: list[Scan], three: list[Scan]
+    tmp_path_factory: pytest.TempPathFactory, first: list[Scan], two: list[Scan], three: list[Scan]
 ) -> None:
     folder = tmp_path_factory.mktemp("merge")
-    sources = [ledger_of(folder / f"{n}.db", *scans) for n, scans in enumerate((one, two, three))]
+    sources = [ledger_of(folder / f"{n}.db", *scans) for n, scans in enumerate((first, two, three))]
     merge(folder / "forth.db", sources)
     merge(folder / "back.db", sources[::-1])
     for source in sources:
         merge(folder / "single.db", [source])
     merged = content(folder / "forth.db")
     assert merged == content(folder / "back.db") == content(folder / "single.db")
-    assert set(merged) == {_run(scan.name).key for scan in (*one, *two, *three) if scan.done}
-    assert all(found.outcome in ("kept", "open") for found in merge(folder / "forth.db", sources))
+    assert set(merged) == {_run(scan.name).key for scan in (*first, *two, *three) if scan.done}
+    assert all(actual.outcome in ("kept", "open") for actual in merge(folder / "forth.db", sources))
     assert content(folder / "forth.db") == merged
     assert check(folder / "forth.db") == []
     merge(sources[0], sources[1:])  # with its open runs

@@ -95,8 +95,8 @@ def test_answers_are_the_scores_as_they_were_told(ledger_path: Path, make_call: 
 
 def test_sql_takes_values_by_name_and_leaves_text_alone(ledger_path: Path) -> None:
     ledger = db.open(ledger_path)
-    found = ledger.sql("SELECT count(*) AS n, '%H:%M' AS t FROM queries WHERE run = :run AND step > :s", run=1, s=-1)
-    assert found.values.tolist() == [[5, "%H:%M"]]
+    actual = ledger.sql("SELECT count(*) AS n, '%H:%M' AS t FROM queries WHERE run = :run AND step > :s", run=1, s=-1)
+    assert actual.values.tolist() == [[5, "%H:%M"]]
     assert ledger.sql("SELECT :nothing AS a", nothing=None)["a"].tolist() == [None]
 
 
@@ -131,13 +131,13 @@ def test_nothing_is_opened_where_no_ledger_is(tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_importing_db_reads_nothing_heavy() -> None:
-    told = subprocess.run(
+    observed = subprocess.run(
         [sys.executable, "-c", "import db, sys; print([n for n in ('pandas', 'sqlalchemy') if n in sys.modules])"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert told.stdout == "[]\n"
+    assert observed.stdout == "[]\n"
 
 
 @pytest.fixture

@@ -157,13 +157,13 @@ def test_no_damage_ends_in_a_traceback(ledger_path: Path, seed: int) -> None:
     for at in draw.integers(8192, len(content), 200):
         content[at] ^= int(draw.integers(1, 256))
     ledger_path.write_bytes(content)
-    said: list[str] = []
+    message: list[str] = []
     for read in READERS:
         try:
             read(ledger_path)
         except StorageError as error:  # anything else fails the test
-            said.append(str(error))
-    assert all(str(ledger_path) in line and "\n" not in line for line in said)
+            message.append(str(error))
+    assert all(str(ledger_path) in line and "\n" not in line for line in message)
 
 
 def test_a_ledger_at_rest_is_read_where_nothing_may_be_written(

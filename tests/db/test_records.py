@@ -73,8 +73,8 @@ def test_the_view_and_the_replay_are_what_was_recorded(given_answers: list[Answe
     assert frame["query"].tolist() == list(range(len(rows)))
     assert frame["call"].tolist() == [n for n, call in enumerate(calls) for _ in call.rows]
     assert b"".join(frame["answer"]) == b"".join(call.answers for call in calls)
-    told = [np.full(len(c.rows), np.nan, np.float32) if c.scores is None else c.scores for c in calls]
-    np.testing.assert_array_equal(frame["score"].to_numpy(np.float32), np.concatenate(told))
+    observed = [np.full(len(c.rows), np.nan, np.float32) if c.scores is None else c.scores for c in calls]
+    np.testing.assert_array_equal(frame["score"].to_numpy(np.float32), np.concatenate(observed))
 
 
 @given(arrays(np.float32, st.integers(1, 20), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))

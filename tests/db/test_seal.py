@@ -22,9 +22,9 @@ VALUES = st.lists(
 
 
 @given(VALUES, VALUES)
-def test_other_rows_have_other_seals(one: list[object], other: list[object]) -> None:
-    same = [(type(v), v) for v in one] == [(type(v), v) for v in other]
-    assert (seal(one) == seal(other)) == same
+def test_other_rows_have_other_seals(first: list[object], other: list[object]) -> None:
+    same = [(type(v), v) for v in first] == [(type(v), v) for v in other]
+    assert (seal(first) == seal(other)) == same
 
 
 @given(VALUES)

@@ -27,17 +27,17 @@ def test_a_run_is_told_whole(path: Path, make_run: MakeRun, make_call: MakeCall,
         run.refuse(steps[1], 2, "budget")
         run.refuse(None, 1, "rate")
         run.finish(make_verdict(18, 10, "clean"), [trigger])
-    (told,) = survey(path)
-    assert (told.id, told.info, told.spent) == (1, info, 18)
-    asked = [(s.purpose, s.state, s.first, s.calls, s.queries, s.charged) for s in told.steps]
+    (observed,) = survey(path)
+    assert (observed.id, observed.info, observed.spent) == (1, info, 18)
+    asked = [(s.purpose, s.state, s.first, s.calls, s.queries, s.charged) for s in observed.steps]
     assert asked == [
         ("check", '{"a":1}', 0, 1, 3, 3),
         ("search", '{"b":2}', 3, 2, 10, 10),
         ("external", "{}", 7, 1, 5, 5),
     ]
-    assert told.refusals == (("budget", 9), ("rate", 1))
-    assert told.verdict == make_verdict(18, 10, "clean")
-    assert [(t.target_class, t.mask_size) for t in told.triggers] == [(2, 4.0)]
+    assert observed.refusals == (("budget", 9), ("rate", 1))
+    assert observed.verdict == make_verdict(18, 10, "clean")
+    assert [(t.target_class, t.mask_size) for t in observed.triggers] == [(2, 4.0)]
 
 
 def test_the_newest_comes_first_and_an_open_one_has_no_verdict(path: Path, make_run: MakeRun) -> None:
@@ -52,7 +52,7 @@ def test_the_newest_comes_first_and_an_open_one_has_no_verdict(path: Path, make_
 
 def test_a_file_of_an_older_schema_is_read_as_it_is(path: Path) -> None:
     shutil.copy(Path(__file__).parent / "schemas" / "v1.db", path)
-    told = list(survey(path))
-    finished = [run.verdict for run in told if run.verdict is not None]
+    observed = list(survey(path))
+    finished = [run.verdict for run in observed if run.verdict is not None]
     assert finished
     assert {verdict.cost for verdict in finished} == {None}

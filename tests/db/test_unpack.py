@@ -22,21 +22,21 @@ def scores(queries: int, classes: int, seed: int) -> Scores:
 @given(st.integers(1, 9), st.integers(1, 12), FLOATS)
 def test_scores_come_back_bit_for_bit(queries: int, classes: int, seed: int) -> None:
     answer = scores(queries, classes, seed)
-    found = unpack(*encode(answer))
-    assert (found.n_classes, found.classes) == (classes, None)
-    assert found.scores is not None
-    assert found.scores.tobytes() == answer.values.tobytes()
-    assert found.dense() is found.scores
+    actual = unpack(*encode(answer))
+    assert (actual.n_classes, actual.classes) == (classes, None)
+    assert actual.scores is not None
+    assert actual.scores.tobytes() == answer.values.tobytes()
+    assert actual.dense() is actual.scores
 
 
 @pytest.mark.parametrize("classes", [5, 40_000])
 def test_the_best_k_come_back_and_spread_over_the_classes(classes: int) -> None:
-    told = np.array([[4, 1], [classes - 1, MISSING]], np.int32)
+    observed = np.array([[4, 1], [classes - 1, MISSING]], np.int32)
     values = np.array([[0.7, 0.2], [0.5, 0.0]], np.float32)
-    found = unpack(*encode(TopK(told, values, classes)))
-    np.testing.assert_array_equal(found.classes, told)
-    np.testing.assert_array_equal(found.scores, values)
-    dense = found.dense()
+    actual = unpack(*encode(TopK(observed, values, classes)))
+    np.testing.assert_array_equal(actual.classes, observed)
+    np.testing.assert_array_equal(actual.scores, values)
+    dense = actual.dense()
     assert dense is not None
     assert dense.shape == (2, classes)
     assert [dense[0, 4], dense[0, 1], dense[1, classes - 1]] == [values[0, 0], values[0, 1], values[1, 0]]
@@ -46,10 +46,10 @@ def test_the_best_k_come_back_and_spread_over_the_classes(classes: int) -> None:
 @pytest.mark.parametrize("classes", [3, 40_000])
 def test_labels_come_back_without_scores(classes: int) -> None:
     labels = np.array([2, MISSING, classes - 1], np.int32)
-    found = unpack(*encode(Labels(labels, classes)))
-    assert found.classes is not None
-    np.testing.assert_array_equal(found.classes[:, 0], labels)
-    assert (found.n_classes, found.scores, found.dense()) == (classes, None, None)
+    actual = unpack(*encode(Labels(labels, classes)))
+    assert actual.classes is not None
+    np.testing.assert_array_equal(actual.classes[:, 0], labels)
+    assert (actual.n_classes, actual.scores, actual.dense()) == (classes, None, None)
 
 
 @pytest.mark.parametrize("codec", ["", "scores", "scores/2", "scores/x/0.0", "topk/3/1", "logits/3/0.0", "labels/3/4"])

@@ -37,9 +37,9 @@ def rows_of(path: Path) -> dict[str, list[dict[str, Any]]]:
     """Every row of every table and view by column, as sqlite3 alone reads them."""
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
     connection.row_factory = sqlite3.Row
-    found = {name: [dict(row) for row in connection.execute(f"SELECT * FROM {name}")] for name in ROWS}
+    actual = {name: [dict(row) for row in connection.execute(f"SELECT * FROM {name}")] for name in ROWS}
     connection.close()
-    return found
+    return actual
 
 
 def test_there_is_a_saved_file_of_every_older_schema() -> None:

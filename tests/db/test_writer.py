@@ -173,7 +173,7 @@ for number in count():
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="kills are POSIX")
 def test_a_kill_loses_no_call_that_was_recorded(path: Path, make_run: MakeRun, make_call: MakeCall) -> None:
-    here, told = str(Path(__file__).parent), 0
+    here, observed = str(Path(__file__).parent), 0
     draw = np.random.default_rng(5)
     for _ in range(3):
         with subprocess.Popen([sys.executable, "-c", KILLED, str(path), here], stdout=subprocess.PIPE) as child:
@@ -183,15 +183,15 @@ def test_a_kill_loses_no_call_that_was_recorded(path: Path, make_run: MakeRun, m
             time.sleep(float(draw.uniform(0.0, 0.003)))
             child.kill()
             asked += len(child.stdout.read())
-        told += asked
+        observed += asked
         assert child.returncode == -signal.SIGKILL
         with Ledger.open(path) as ledger:
             run = ledger.begin(make_run())
             stored = [call.step for call in run.stored_calls()]
             assert [run.open_step(number, "search", "{}") for number in range(len(stored))] == stored
             assert run.spent == 5 * len(stored)
-        assert 0 <= len(stored) - told <= 1, "only a call in flight may be stored and not told"
-        told = len(stored)
+        assert 0 <= len(stored) - observed <= 1, "only a call in flight may be stored and not told"
+        observed = len(stored)
         assert check(path) == []
 
 

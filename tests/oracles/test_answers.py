@@ -34,12 +34,12 @@ def test_decode_gives_back_every_bit(answer: Answer) -> None:
     assert type(again) is type(answer)
     assert (len(again), again.n_classes) == (len(answer), answer.n_classes)
     for name, value in vars(answer).items():
-        found = getattr(again, name)
+        actual = getattr(again, name)
         if isinstance(value, np.ndarray):
-            assert found.dtype == value.dtype
-            assert found.tobytes() == value.tobytes()
+            assert actual.dtype == value.dtype
+            assert actual.tobytes() == value.tobytes()
         else:
-            assert found == value
+            assert actual == value
 
 
 @given(answers())
@@ -91,8 +91,8 @@ def test_top_label_and_score_of_each_kind() -> None:
     for answer in (scores, top, labels):
         assert_array_equal(top_label(answer), [1, MISSING])
         assert top_label(answer).dtype == np.int32
-    for told in (scores, top):
-        assert_array_equal(top_score(told), np.array([0.5, 0.0], dtype=np.float32))
+    for observed in (scores, top):
+        assert_array_equal(top_score(observed), np.array([0.5, 0.0], dtype=np.float32))
     assert top_score(labels) is None
 
 

@@ -169,10 +169,10 @@ def test_fingerprints_are_as_far_apart_as_the_images() -> None:
     images = random_images(200, (3, 32, 32))
     block = NearDuplicateBlock(LinearOracle(image_shape=(3, 32, 32)), 0.1)
     marks = (images.flatten(1) @ block._projection).numpy().astype(np.float64)
-    found = np.linalg.norm(marks[:100] - marks[100:], axis=1)
+    actual = np.linalg.norm(marks[:100] - marks[100:], axis=1)
     true = (images[:100] - images[100:]).square().mean(dim=(1, 2, 3)).sqrt().numpy()
-    assert abs(np.mean(found / true) - 1.0) < 0.03
-    assert np.std(found / true) == pytest.approx(1 / math.sqrt(2 * FINGERPRINT), rel=0.3)
+    assert abs(np.mean(actual / true) - 1.0) < 0.03
+    assert np.std(actual / true) == pytest.approx(1 / math.sqrt(2 * FINGERPRINT), rel=0.3)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.01])

@@ -166,7 +166,7 @@ def test_the_watch_sees_images_and_call_before_the_answer_is_told() -> None:
     seen: list[tuple[torch.Tensor, CallRecord]] = []
     images, calls = random_images(2), two_calls()[1]
     linear = LinearOracle()
-    oracle = ReplayOracle(calls, linear.n_classes, linear.image_shape, watch=lambda *told: seen.append(told))
+    oracle = ReplayOracle(calls, linear.n_classes, linear.image_shape, watch=lambda *observed: seen.append(observed))
     oracle.query(images, tag(0, 2))
     assert seen[0][0] is images
     assert seen[0][1] is calls[0]

@@ -152,11 +152,11 @@ def test_a_threshold_on_rounded_scores_adds_what_rounding_took() -> None:
 
 def test_the_higher_floor_wins_where_only_one_rounds() -> None:
     values = table([0.567, 0.4299, 0.0031])
-    one = ask(Thresholded(Rounded(TableOracle(values), 1), 0.0), 1)
+    single = ask(Thresholded(Rounded(TableOracle(values), 1), 0.0), 1)
     other = ask(Rounded(Thresholded(TableOracle(values), 0.1), 2), 1)
-    assert isinstance(one, Scores)
+    assert isinstance(single, Scores)
     assert isinstance(other, Scores)
-    assert one.floor == pytest.approx(0.05)
+    assert single.floor == pytest.approx(0.05)
     assert other.floor == pytest.approx(0.1)
 
 
@@ -219,10 +219,10 @@ def test_input_noise_has_the_stated_spread_and_is_clipped() -> None:
 
 def test_noise_differs_by_seed_and_by_purpose() -> None:
     values = np.full((64, 2), 0.5, dtype=np.float32)
-    one, same, other = (scores_of(ScoreNoise(TableOracle(values), 0.05, seed), 64) for seed in (1, 1, 2))
-    assert_array_equal(one, same)
-    assert (one != other).mean() > 0.9
-    rows = {row.tobytes() for row in one}
+    single, same, other = (scores_of(ScoreNoise(TableOracle(values), 0.05, seed), 64) for seed in (1, 1, 2))
+    assert_array_equal(single, same)
+    assert (single != other).mean() > 0.9
+    rows = {row.tobytes() for row in single}
     assert len(rows) == 64, "no two queries share their noise"
 
 

@@ -61,8 +61,10 @@ rows = st.lists(st.floats(0.0, 1.0, width=32), min_size=4, max_size=4).filter(la
 
 
 @given(rows, rows)
-def test_it_is_never_negative_nor_more_than_the_least_probability_allows(one: list[float], other: list[float]) -> None:
-    first, second = (scores([value / sum(row) for value in row]) for row in (one, other))
+def test_it_is_never_negative_nor_more_than_the_least_probability_allows(
+    single: list[float], other: list[float]
+) -> None:
+    first, second = (scores([value / sum(row) for value in row]) for row in (single, other))
     assert 0.0 <= divergence(first, second)[0] <= MOST + 1e-6
     assert divergence(first, first)[0] == pytest.approx(0.0, abs=1e-12)
 
@@ -80,10 +82,10 @@ def test_it_is_never_negative_nor_more_than_the_least_probability_allows(one: li
     ],
 )
 def test_what_was_not_told_is_spread_over_what_was_left_out(answer: Answer, whole: list[float]) -> None:
-    found = completed(answer)
-    assert found[0] == pytest.approx(whole, abs=1e-5)
-    assert found.sum(axis=1) == pytest.approx(1.0)
-    assert found.min() > 0.0
+    actual = completed(answer)
+    assert actual[0] == pytest.approx(whole, abs=1e-5)
+    assert actual.sum(axis=1) == pytest.approx(1.0)
+    assert actual.min() > 0.0
 
 
 def test_of_labels_it_says_whether_they_agree() -> None:
@@ -107,11 +109,11 @@ def test_triggered_inputs_are_turned_away_whatever_the_service_tells(service: st
 def test_of_several_triggers_the_least_change_counts_and_the_mean_misses_it() -> None:
     oracle = PlantedOracle(plant=PLANT)
     away = Trigger(np.ones_like(PLANT.trigger.mask), IMAGES.pixels[1].numpy())  # any image becomes this one of class 1
-    found = screener(oracle, PLANT.trigger, away).screen(triggered())
-    assert found.divergences.shape == (len(triggered()), 2)
-    assert np.array_equal(found.scores(), found.divergences.min(axis=1))
-    assert (found.scores() < THRESHOLD).all()
-    assert (found.scores("mean") >= THRESHOLD).all()
+    actual = screener(oracle, PLANT.trigger, away).screen(triggered())
+    assert actual.divergences.shape == (len(triggered()), 2)
+    assert np.array_equal(actual.scores(), actual.divergences.min(axis=1))
+    assert (actual.scores() < THRESHOLD).all()
+    assert (actual.scores("mean") >= THRESHOLD).all()
 
 
 def test_every_query_is_paid_and_recorded_with_its_image_and_trigger() -> None:
@@ -122,10 +124,10 @@ def test_every_query_is_paid_and_recorded_with_its_image_and_trigger() -> None:
     asked.screen(IMAGES.pixels[70:])
     assert budget.spent == 3 * 96
     assert [purpose for _, purpose, _ in recorder.steps] == ["verify"] * 3
-    told = np.concatenate([call.rows for call in recorder.calls])
+    observed = np.concatenate([call.rows for call in recorder.calls])
     wanted = {(image, candidate) for image in range(96) for candidate in (-1, 0, 1)}
-    assert len(told) == len(wanted)
-    assert set(map(tuple, told.tolist())) == wanted
+    assert len(observed) == len(wanted)
+    assert set(map(tuple, observed.tolist())) == wanted
     alone = screener(PlantedOracle(plant=PLANT), PLANT.trigger).screen(IMAGES.pixels[69:70])
     assert whole.divergences[69] == pytest.approx(list(alone.divergences[0]) * 2, rel=1e-3)
     assert alone.labels[0] == whole.labels[69]

@@ -30,8 +30,8 @@ SIZES = st.lists(st.floats(0, 1000), min_size=1, max_size=12)
 
 def results(sizes: list[float], censored: tuple[int, ...] = (), rates: list[float] | None = None) -> list[ClassResult]:
     blank = Trigger(np.zeros((1, 2, 2), np.float32), np.zeros((1, 2, 2), np.float32))
-    told = rates or [1.0] * len(sizes)
-    return [ClassResult(c, blank, s, told[c], c in censored) for c, s in enumerate(sizes)]
+    observed = rates or [1.0] * len(sizes)
+    return [ClassResult(c, blank, s, observed[c], c in censored) for c, s in enumerate(sizes)]
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_the_anomaly_index_of_the_upper_side_is_that_of_a_published_example() ->
     """The peaks and indices that the readme of AEVA's released code prints."""
     peaks = [0.14533126, 0.08231069, 0.06113102, 0.06526258, 0.06199296, 0.06474132, 0.05325177, 0.06903553, 0.09275569]
     index = deviations_below(-np.array([*peaks, 0.07373303]), 1e-9)
-    told = [8.36901293, 1.62297756, -0.64420006, -0.20193759, -0.55193415, -0.25773579, -1.48763492, 0.20193759]
-    assert index.tolist() == pytest.approx([*told, 2.7410618, 0.70478146], abs=2e-4)
+    observed = [8.36901293, 1.62297756, -0.64420006, -0.20193759, -0.55193415, -0.25773579, -1.48763492, 0.20193759]
+    assert index.tolist() == pytest.approx([*observed, 2.7410618, 0.70478146], abs=2e-4)
     assert deviations_below(np.full(3, 7.0), 0.5).tolist() == [0.0, 0.0, 0.0]
 
 
@@ -187,8 +187,8 @@ def test_the_sequential_test_errs_as_rarely_as_it_says(rate: float, wrong: bool)
 
 def _decision(test: SequentialTest, draws: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> bool | None:
     hits = np.cumsum(draws)
-    said = (test.decide(int(hits[n]), n + 1) for n in range(len(draws)))
-    return next((word for word in said if word is not None), None)
+    message = (test.decide(int(hits[n]), n + 1) for n in range(len(draws)))
+    return next((word for word in message if word is not None), None)
 
 
 @pytest.mark.parametrize(
@@ -211,15 +211,15 @@ def test_chance_accuracy(correct: int, images: int, n_classes: int, chance: bool
 @given(st.integers(1, 300) | st.integers(990, 1010), st.integers(1, 100), st.data())
 def test_chance_is_that_of_a_binomial_test(images: int, n_classes: int, data: st.DataObject) -> None:
     correct = data.draw(st.integers(0, images))
-    known = stats.binomtest(correct, images, 1 / n_classes, alternative="greater").pvalue
-    assert is_chance(correct, images, n_classes) is bool(known > 0.01)
+    reference = stats.binomtest(correct, images, 1 / n_classes, alternative="greater").pvalue
+    assert is_chance(correct, images, n_classes) is bool(reference > 0.01)
 
 
 @given(st.lists(st.floats(0.0, 1e4, width=32), min_size=1, max_size=30), st.floats(1e-6, 2.0))
 def test_deviations_are_those_of_scipy(values: list[float], least: float) -> None:
     array = np.array(values)
-    known = max(float(stats.median_abs_deviation(array, scale="normal")), least)
-    assert deviations_below(array, least).tolist() == ((np.median(array) - array) / known).tolist()
+    reference = max(float(stats.median_abs_deviation(array, scale="normal")), least)
+    assert deviations_below(array, least).tolist() == ((np.median(array) - array) / reference).tolist()
 
 
 def test_a_small_share_is_of_the_image_and_never_less_than_a_pixel() -> None:

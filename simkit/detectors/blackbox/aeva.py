@@ -58,17 +58,17 @@ class Aeva:
         """See `Detector.detect`; the score is the largest anomaly index. Raises DataError on labels out of range."""
         return concluded(access, self.images, self._judge)
 
-    def _judge(self, asker: Asker, known: Recognised) -> Verdict:
-        if len(known.classes) < 3:
-            reason = f"the model recognises images of {len(known.classes)} classes; an outlier needs 3 or more"
+    def _judge(self, asker: Asker, recognition: Recognised) -> Verdict:
+        if len(recognition.classes) < 3:
+            reason = f"the model recognises images of {len(recognition.classes)} classes; an outlier needs 3 or more"
             return Verdict("undecided", "converged", (), None, (), None, reason)
-        pairs = pairs_of(known, self.images, self.source_classes)
+        pairs = pairs_of(recognition, self.images, self.source_classes)
         if not asker.affords(len(pairs) * self.walk.least_queries):
             return too_dear(len(pairs) * self.walk.least_queries)
-        sums = summed(pairs, self._peaks(asker, pairs), asker.n_classes)[list(known.classes)]
+        sums = summed(pairs, self._peaks(asker, pairs), asker.n_classes)[list(recognition.classes)]
         index = deviations_below(-sums, _LEAST_DEVIATION)
-        flagged = tuple(c for c, i in zip(known.classes, index, strict=True) if i > self.threshold)
-        missing = sorted({*range(asker.n_classes)} - {*known.classes})
+        flagged = tuple(c for c, i in zip(recognition.classes, index, strict=True) if i > self.threshold)
+        missing = sorted({*range(asker.n_classes)} - {*recognition.classes})
         kind: Kind = "backdoored" if flagged else "undecided" if missing else "clean"
         notes = f"no image of class {', '.join(map(str, missing))} is recognised" if missing else ""
         return Verdict(kind, "decided" if flagged else "converged", flagged, float(index.max()), (), None, notes)
@@ -104,17 +104,17 @@ class Pairs:
         return len(self.sources)
 
 
-def pairs_of(known: Recognised, images: int, source_classes: int | None) -> Pairs:
+def pairs_of(recognition: Recognised, images: int, source_classes: int | None) -> Pairs:
     """The i-th image of a source class paired with the i-th of the target, for every recognised target class.
 
     images: pairs of images per pair of classes, at most as many as every class has. source_classes: number of source
     classes per target; None for all.
     """
-    classes = known.classes
-    each = min(images, *(len(known.indices[c]) for c in classes))
+    classes = recognition.classes
+    each = min(images, *(len(recognition.indices[c]) for c in classes))
     others = min(len(classes) - 1, source_classes or len(classes))
     rows = [
-        (known.indices[s][i], known.indices[t][i], s, t)
+        (recognition.indices[s][i], recognition.indices[t][i], s, t)
         for place, t in enumerate(classes)
         for s in (classes[(place + 1 + other) % len(classes)] for other in range(others))
         for i in range(each)

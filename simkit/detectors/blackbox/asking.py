@@ -92,10 +92,10 @@ def recognised(asker: Asker, per_class: int) -> Recognised:
         some = np.arange(len(answers), min(len(answers) + _CHECKED, len(images)), dtype=np.int32)
         rows = np.column_stack([some, np.full_like(some, -1)])
         answers = np.concatenate([answers, asker.labels(images.pixels[torch.from_numpy(some)], rows, "check")])
-        known = sorted_by_class(answers, images, asker.n_classes)
-        if min(map(len, known.indices)) >= per_class or unseen(known, images, asker.n_classes):
+        recognition = sorted_by_class(answers, images, asker.n_classes)
+        if min(map(len, recognition.indices)) >= per_class or unseen(recognition, images, asker.n_classes):
             break
-    return known
+    return recognition
 
 
 def check_labels(asker: Asker) -> None:
@@ -113,9 +113,9 @@ def sorted_by_class(answers: IntArray, images: ImageSet, n_classes: int) -> Reco
     return Recognised(indices, len(answers), int(right.sum()))
 
 
-def unseen(known: Recognised, images: ImageSet, n_classes: int) -> bool:
+def unseen(recognition: Recognised, images: ImageSet, n_classes: int) -> bool:
     """Whether the model does not recognise the images: it may be guessing or, without labels, names no class at all."""
-    return is_chance(known.correct, known.asked, n_classes) if images.labelled else known.correct == 0
+    return is_chance(recognition.correct, recognition.asked, n_classes) if images.labelled else recognition.correct == 0
 
 
 def concluded(access: QueryDataAccess, per_class: int, judge: Judge) -> Verdict:
@@ -125,11 +125,11 @@ def concluded(access: QueryDataAccess, per_class: int, judge: Judge) -> Verdict:
     """
     asker, accuracy = Asker(access), None
     try:
-        known = recognised(asker, per_class)
-        accuracy = known.correct / known.asked if access.images.labelled else None
-        if unseen(known, access.images, asker.n_classes):
+        recognition = recognised(asker, per_class)
+        accuracy = recognition.correct / recognition.asked if access.images.labelled else None
+        if unseen(recognition, access.images, asker.n_classes):
             return at_chance(accuracy)
-        verdict = judge(asker, known)
+        verdict = judge(asker, recognition)
     except (NotFinite, Refused) as error:
         return broken_off(error, accuracy)
     return replace(verdict, clean_accuracy=accuracy)

@@ -97,9 +97,9 @@ class KArm:
     def _judged(self, scores: FloatArray, asker: Asker, k: int) -> Verdict:
         images, best = asker.images, among_best(scores, k)
         answered = np.where(scores.max(axis=1) > 0.0, scores.argmax(axis=1), -1).astype(np.int32)
-        known = sorted_by_class(answered, images, asker.n_classes)
-        accuracy = known.correct / known.asked if images.labelled else None
-        if unseen(known, images, asker.n_classes):
+        recognition = sorted_by_class(answered, images, asker.n_classes)
+        accuracy = recognition.correct / recognition.asked if images.labelled else None
+        if unseen(recognition, images, asker.n_classes):
             return at_chance(accuracy)
         classes: IntArray = np.where(images.labels >= 0, images.labels, answered)
         shares = class_shares(best, classes)

@@ -52,16 +52,16 @@ class LabelNoise:
         """See `Detector.detect`; the score is the statistic. Raises DataError on labels out of range."""
         return concluded(access, self.images_per_class, self._judge)
 
-    def _judge(self, asker: Asker, known: Recognised) -> Verdict:
-        if len(known.classes) < 2:  # the largest share would be that of the images' own class
+    def _judge(self, asker: Asker, recognition: Recognised) -> Verdict:
+        if len(recognition.classes) < 2:  # the largest share would be that of the images' own class
             reason = "the model recognises images of only one class; the test needs images of 2 classes or more"
             return Verdict("undecided", "converged", (), None, (), None, reason)
-        images = np.concatenate([indices[: self.images_per_class] for indices in known.indices])
+        images = np.concatenate([indices[: self.images_per_class] for indices in recognition.indices])
         if not asker.affords(len(images) * self.copies):
             return too_dear(len(images) * self.copies)
         shares = mean_shares(np.stack([self._labels(asker, int(image)) for image in images]), asker.n_classes)
         score, target = float(shares.max()), int(shares.argmax())
-        missing = sorted({*range(asker.n_classes)} - {*known.classes})
+        missing = sorted({*range(asker.n_classes)} - {*recognition.classes})
         notes = f"no image of class {', '.join(map(str, missing))} is recognised" if missing else ""
         if score > self.threshold:
             return Verdict("backdoored", "decided", (target,), score, (), None, notes)

@@ -46,10 +46,10 @@ class Canary:
         return Path.touch, (self.path,)
 
 
-def refusal(path: Path, told: Description = TOLD) -> str:
+def refusal(path: Path, given: Description = TOLD) -> str:
     """The one line that refuses a file."""
     with pytest.raises(ModelError) as caught:
-        load_model(path, ARCHITECTURES, told)
+        load_model(path, ARCHITECTURES, given)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
     return str(caught.value)

@@ -28,8 +28,8 @@ TIMM = SimpleNamespace(list_models=lambda: ["resnet18", "resnet34", "vit_tiny"],
 @pytest.fixture
 def libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two libraries with made-up registries, whatever is installed."""
-    known = {"torchvision": TORCHVISION, "timm": TIMM}
-    monkeypatch.setattr(importlib, "import_module", known.__getitem__)
+    reference = {"torchvision": TORCHVISION, "timm": TIMM}
+    monkeypatch.setattr(importlib, "import_module", reference.__getitem__)
     monkeypatch.setattr(architectures, "version", lambda library: "1.2.3")
 
 

@@ -65,9 +65,9 @@ def test_a_changed_byte_is_refused_in_one_line_or_changes_values_alone(
     for place in range(PLACES):
         at = (len(data) - 1) * place // (PLACES - 1)
         path.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
-        said = told(path)
-        refused += said is not None
-        assert "\n" not in (said or "")
+        message = told(path)
+        refused += message is not None
+        assert "\n" not in (message or "")
     assert refused, "the first byte at least says what the file is"
 
 

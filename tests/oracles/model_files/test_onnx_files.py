@@ -57,16 +57,16 @@ def test_sizes_that_the_graph_leaves_open_are_not_known(tmp_path: Path) -> None:
 
 def test_answers_depend_on_no_number_of_threads(tmp_path: Path) -> None:
     module, images = read_onnx(saved(tmp_path / "a.onnx", onnx_model())).module, random_images(90, SHAPE)
-    threads, told = torch.get_num_threads(), []
+    threads, observed = torch.get_num_threads(), []
     try:
         for number in (1, 2, 3):
             torch.set_num_threads(number)
             answer = TorchOracle(module, SHAPE, TorchOptions(chunk=10)).query(images)
             assert isinstance(answer, Scores)
-            told.append(answer.values.tobytes())
+            observed.append(answer.values.tobytes())
     finally:
         torch.set_num_threads(threads)
-    assert told[0] == told[1] == told[2]
+    assert observed[0] == observed[1] == observed[2]
 
 
 def external(tensor: Any, location: str) -> Any:

@@ -28,9 +28,9 @@ BYTES = np.random.default_rng(0).integers(0, 256, (5, 3, 6, 4)).astype(np.uint8)
     ],
 )
 def test_every_layout_and_type_gives_the_same_images(images: Any) -> None:
-    found = unlabelled(images)
-    assert torch.allclose(found.pixels, torch.from_numpy(BYTES) / 255.0, atol=1e-7)
-    assert not found.labelled
+    actual = unlabelled(images)
+    assert torch.allclose(actual.pixels, torch.from_numpy(BYTES) / 255.0, atol=1e-7)
+    assert not actual.labelled
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,12 @@ def test_the_two_parts_are_as_told_and_share_no_row() -> None:
 
 
 def test_they_are_those_of_scikit_learn() -> None:
-    known, classes = load_digits(return_X_y=True)
-    told = {
-        image.tobytes(): int(label) for image, label in zip((known / 16.0).astype(np.float32), classes, strict=True)
+    reference, classes = load_digits(return_X_y=True)
+    observed = {
+        image.tobytes(): int(label) for image, label in zip((reference / 16.0).astype(np.float32), classes, strict=True)
     }
     for part in (load("digits", "train"), load("digits", "test")):
-        assert [told[image.tobytes()] for image in part.array] == part.labels.tolist()
+        assert [observed[image.tobytes()] for image in part.array] == part.labels.tolist()
 
 
 def test_every_class_is_in_the_test_in_proportion() -> None:
@@ -38,7 +38,7 @@ def test_the_whole_grey_scale_is_used() -> None:
 
 def test_a_limit_takes_images_out_of_the_same_part() -> None:
     whole, few = load("digits", "test"), load("digits", "test", limit=30, seed=4)
-    known = {image.numpy().tobytes(): label for image, label in zip(whole.pixels, whole.labels, strict=True)}
-    assert [known[image.numpy().tobytes()] for image in few.pixels] == few.labels.tolist()
+    reference = {image.numpy().tobytes(): label for image, label in zip(whole.pixels, whole.labels, strict=True)}
+    assert [reference[image.numpy().tobytes()] for image in few.pixels] == few.labels.tolist()
     assert load("digits", "test", limit=30, seed=4).sha256() == few.sha256()
     assert load("digits", "test", limit=30, seed=5).sha256() != few.sha256()

@@ -71,11 +71,11 @@ def test_take_keeps_order_and_repeats(indices: list[int]) -> None:
 def test_labels_may_be_unknown_and_be_told_later() -> None:
     unknown = ImageSet.unlabelled(torch.zeros(3, 1, 2, 2), "loose")
     assert (unknown.labelled, unknown.n_classes, unknown.labels.tolist()) == (False, 0, [-1, -1, -1])
-    told = unknown.with_labels(_labels(3, 0, 1), 4)
-    assert (told.labelled, told.classes, told.name) == (True, ("0", "1", "2", "3"), "loose")
+    observed = unknown.with_labels(_labels(3, 0, 1), 4)
+    assert (observed.labelled, observed.classes, observed.name) == (True, ("0", "1", "2", "3"), "loose")
     named = ImageSet.unlabelled(unknown.pixels, "loose", CLASSES).with_labels(_labels(2, -1, 0), 3)
     assert (named.labelled, named.classes) == (False, CLASSES)
-    assert len({unknown.sha256(), told.sha256(), named.sha256()}) == 3
+    assert len({unknown.sha256(), observed.sha256(), named.sha256()}) == 3
     with pytest.raises(DataError, match="no classes are named"):
         ImageSet(unknown.pixels, _labels(0, 1, 2), (), "loose")
 

@@ -32,9 +32,9 @@ def _classes(folder: Path, names: Sequence[str], each: int = 4) -> Path:
 
 
 def test_classes_are_sorted_by_name(tmp_path: Path) -> None:
-    found = find_files(_classes(tmp_path, ["dog", "Ant", "cat"]), "test")
-    assert found.classes == ("Ant", "cat", "dog")
-    assert [found.classes[label] for label in found.labels] == [file.parent.name for file in found.files]
+    actual = find_files(_classes(tmp_path, ["dog", "Ant", "cat"]), "test")
+    assert actual.classes == ("Ant", "cat", "dog")
+    assert [actual.classes[label] for label in actual.labels] == [file.parent.name for file in actual.files]
 
 
 def test_numbers_are_sorted_as_numbers(tmp_path: Path) -> None:
@@ -74,9 +74,9 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 
 def test_loose_images_have_no_labels(tmp_path: Path) -> None:
     _touch(tmp_path / "flat", "b.png", "a.JPG", "notes.txt", ".hidden.png")
-    found = find_files(tmp_path / "flat", "test")
-    assert [file.name for file in found.files] == ["a.JPG", "b.png"]
-    assert (found.labels.tolist(), found.classes) == ([-1, -1], ())
+    actual = find_files(tmp_path / "flat", "test")
+    assert [file.name for file in actual.files] == ["a.JPG", "b.png"]
+    assert (actual.labels.tolist(), actual.classes) == ([-1, -1], ())
     _touch(tmp_path / "split", "test/1.png", "train/1.png")
     assert find_files(tmp_path / "split", "test").labels.tolist() == [-1]
     for folder in (tmp_path / "flat", tmp_path / "split"):
@@ -87,9 +87,9 @@ def test_loose_images_have_no_labels(tmp_path: Path) -> None:
 def test_the_order_of_classes_can_be_said(tmp_path: Path) -> None:
     _classes(tmp_path, ["cat", "ant"])
     (tmp_path / "classes.txt").write_text("dog\ncat\nant\n\n", encoding="utf-8")
-    found = find_files(tmp_path, "test")
-    assert found.classes == ("dog", "cat", "ant")
-    assert [found.classes[label] for label in found.labels] == [file.parent.name for file in found.files]
+    actual = find_files(tmp_path, "test")
+    assert actual.classes == ("dog", "cat", "ant")
+    assert [actual.classes[label] for label in actual.labels] == [file.parent.name for file in actual.files]
     (tmp_path / "classes.txt").write_text("cat\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"ant: no such class in classes\.txt"):
         find_files(tmp_path, "test")
@@ -104,9 +104,9 @@ def test_an_order_that_is_none_is_refused(tmp_path: Path, text: bytes) -> None:
 
 def test_an_empty_class_keeps_its_number(tmp_path: Path) -> None:
     _touch(_classes(tmp_path, ["a", "c"]), "b/readme.txt", ".git/x.png")
-    found = find_files(tmp_path, "train")
-    assert found.classes == ("a", "b", "c")
-    assert set(found.labels.tolist()) == {0, 2}
+    actual = find_files(tmp_path, "train")
+    assert actual.classes == ("a", "b", "c")
+    assert set(actual.labels.tolist()) == {0, 2}
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 def test_loops_of_links_end(tmp_path: Path) -> None:
     _classes(tmp_path, ["a"])
     (tmp_path / "a" / "self.png").symlink_to("self.png")
-    found = find_files(tmp_path, "train").files + find_files(tmp_path, "test").files
-    assert sum(file.name == "self.png" for file in found) == 1, "opening it will say what is wrong"
+    actual = find_files(tmp_path, "train").files + find_files(tmp_path, "test").files
+    assert sum(file.name == "self.png" for file in actual) == 1, "opening it will say what is wrong"
     (tmp_path / "up").symlink_to(tmp_path)
     with pytest.raises(DataError, match="up: holds the folder a"):
         find_files(tmp_path, "test")

@@ -15,12 +15,12 @@ from simkit.data.stratified import stratified_split
 def test_it_is_the_split_of_scikit_learn(numbers: list[int], test_images: int) -> None:
     labels = 3 * np.array(numbers, dtype=np.int32)
     try:
-        known = train_test_split(np.arange(len(labels)), test_size=test_images, stratify=labels, random_state=0)
+        reference = train_test_split(np.arange(len(labels)), test_size=test_images, stratify=labels, random_state=0)
     except ValueError:
         with pytest.raises(ValueError, match="image"):
             stratified_split(labels, test_images)
         return
-    for part, rows in zip(stratified_split(labels, test_images), known, strict=True):
+    for part, rows in zip(stratified_split(labels, test_images), reference, strict=True):
         assert part.tolist() == sorted(rows.tolist())
 
 

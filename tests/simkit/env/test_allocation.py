@@ -42,22 +42,22 @@ def env() -> AllocationEnv:
     return AllocationEnv([recorded(None), recorded()], ENV)
 
 
-def same(one: Any, other: Any) -> bool:
+def same(single: Any, other: Any) -> bool:
     """Whether two observations or infos say the same."""
-    if isinstance(one, dict):
-        return bool(one.keys() == other.keys() and all(same(one[name], other[name]) for name in one))
-    return bool(np.array_equal(one, other))
+    if isinstance(single, dict):
+        return bool(single.keys() == other.keys() and all(same(single[name], other[name]) for name in single))
+    return bool(np.array_equal(single, other))
 
 
 def walk(env: Any, seed: int) -> list[Any]:
     """Two episodes, the second from the generator as the first left it, of actions that can be had."""
-    rng, told = np.random.default_rng(seed), []
+    rng, observed = np.random.default_rng(seed), []
     for number in range(2):
         observation, info = env.reset(seed=seed) if number == 0 else env.reset()
-        told.append((observation, 0.0, False, False, info))
-        while not (told[-1][2] or told[-1][3]):
-            told.append(env.step(int(rng.choice(np.flatnonzero(told[-1][4]["action_mask"])))))
-    return told
+        observed.append((observation, 0.0, False, False, info))
+        while not (observed[-1][2] or observed[-1][3]):
+            observed.append(env.step(int(rng.choice(np.flatnonzero(observed[-1][4]["action_mask"])))))
+    return observed
 
 
 def test_gymnasium_has_nothing_against_it(folder: Path) -> None:
@@ -69,18 +69,18 @@ def test_gymnasium_has_nothing_against_it(folder: Path) -> None:
 
 @pytest.mark.process
 def test_many_at_once_in_one_process_and_in_several(folder: Path) -> None:
-    told = []
+    observed = []
     for mode in ("sync", "async"):
         envs = gymnasium.make_vec(ENV_ID, num_envs=2, vectorization_mode=mode, victims=str(folder))
         try:
             assert envs.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
             observations, _ = envs.reset(seed=3)
             rewards = [envs.step(np.array(actions))[1] for actions in ([0, SHARED], [SURE, 1], [0, 2])]
-            told.append((observations, rewards))
+            observed.append((observations, rewards))
         finally:
             envs.close()
-    assert same(told[0][0], told[1][0])
-    assert np.array_equal(told[0][1], told[1][1])
+    assert same(observed[0][0], observed[1][0])
+    assert np.array_equal(observed[0][1], observed[1][1])
 
 
 def test_two_episodes_repeat_themselves_from_a_seed(env: AllocationEnv) -> None:
@@ -106,8 +106,8 @@ def test_another_process_sees_the_same(folder: Path) -> None:
 def test_live_arms_and_their_recording_are_one_environment() -> None:
     live = AllocationEnv([LiveVictim("planted-2", Books().bench, backdoored=True)], ENV)
     replayed = AllocationEnv([recorded()], ENV)
-    for one, other in zip(walk(live, 1), walk(replayed, 1), strict=True):
-        assert same(dict(enumerate(one)), dict(enumerate(other)))
+    for single, other in zip(walk(live, 1), walk(replayed, 1), strict=True):
+        assert same(dict(enumerate(single)), dict(enumerate(other)))
 
 
 def test_an_episode_costs_what_was_asked_and_pays_the_score(env: AllocationEnv) -> None:
@@ -135,8 +135,8 @@ def test_nothing_in_an_observation_or_an_info_tells_the_truth_before_the_verdict
     truthful, liar = recorded(), recorded()
     header = liar.header.model_copy(update={"truth": "clean", "target_classes": (), "stratum": "clean"})
     envs = [AllocationEnv([victim], ENV) for victim in (truthful, type(liar)(header, liar.arms, liar.gains))]
-    told = [[env.reset(seed=0), *(env.step(action) for action in (0, SHARED, TARGET))] for env in envs]
-    assert all(same(dict(enumerate(a)), dict(enumerate(b))) for a, b in zip(*told, strict=True))
+    observed = [[env.reset(seed=0), *(env.step(action) for action in (0, SHARED, TARGET))] for env in envs]
+    assert all(same(dict(enumerate(a)), dict(enumerate(b))) for a, b in zip(*observed, strict=True))
 
 
 def test_an_arm_that_is_over_cannot_be_had_and_asking_for_it_is_the_end(env: AllocationEnv) -> None:

@@ -61,8 +61,8 @@ def test_an_arm_comes_to_the_same_whatever_the_others_did() -> None:
     alone, among = Books().bench.arm(0), Books()
     arms = [among.bench.arm(number) for number in (CLASSES, 0, TARGET)]
     for _ in range(3):
-        told = [arm.pull() for arm in arms]
-        assert (alone.pull().row == told[1].row).all()
+        observed = [arm.pull() for arm in arms]
+        assert (alone.pull().row == observed[1].row).all()
 
 
 def test_the_first_look_tells_the_accuracy_and_is_charged() -> None:
@@ -82,7 +82,7 @@ def test_a_model_that_seems_to_guess_is_refused() -> None:
 def test_images_that_say_nothing_of_a_class_are_refused_before_any_query() -> None:
     images = planted_images(8)
     unlabelled = ImageSet.unlabelled(images.pixels, "mine", images.classes)
-    one = images.take(np.array([0, 4]))
-    for search in (unlabelled, one):
+    first = images.take(np.array([0, 4]))
+    for search in (unlabelled, first):
         with pytest.raises(DataError, match="images"):
             Bench(Books().bench.ask, CLASSES, ScanImages(search, IMAGES.verify), ARMS, 0)

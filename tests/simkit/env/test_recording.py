@@ -39,12 +39,12 @@ def test_a_replay_in_any_order_is_what_live_arms_do(order: list[int]) -> None:
     for arm in order:
         if arm in over:
             continue
-        one, other = live.pull(arm), replayed.pull(arm)
-        assert np.array_equal(one.row, other.row)
-        assert (one.gains is None) == (other.gains is None) == (arm < CLASSES)
-        assert one.gains is None or np.array_equal(one.gains, other.gains)  # type: ignore[arg-type]
-        queries[arm] = one.row[Field.QUERIES]
-        over |= {arm} if one.row[Field.OVER] else set()
+        first, other = live.pull(arm), replayed.pull(arm)
+        assert np.array_equal(first.row, other.row)
+        assert (first.gains is None) == (other.gains is None) == (arm < CLASSES)
+        assert first.gains is None or np.array_equal(first.gains, other.gains)  # type: ignore[arg-type]
+        queries[arm] = first.row[Field.QUERIES]
+        over |= {arm} if first.row[Field.OVER] else set()
     assert books.budget.spent == live.check_queries + queries.sum()
     named = ("backdoored", "name", "check_queries", "clean_accuracy", "chunks")
     assert [getattr(live, name) for name in named] == [getattr(replayed, name) for name in named]

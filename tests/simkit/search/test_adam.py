@@ -15,15 +15,15 @@ from simkit.seeding import stream
 def test_it_takes_the_steps_of_torchs_adam_to_the_last_bit(shape: tuple[int, ...], learning_rate: float) -> None:
     rng = stream(0, "adam")
     value = rng.standard_normal(shape, dtype=np.float32)
-    known = torch.from_numpy(value.copy())
-    own, theirs = Adam(value, learning_rate), torch.optim.Adam([known], lr=learning_rate)
+    reference = torch.from_numpy(value.copy())
+    own, theirs = Adam(value, learning_rate), torch.optim.Adam([reference], lr=learning_rate)
     for step in range(60):
         gradient = rng.standard_normal(shape, dtype=np.float32) * np.float32(10.0 ** (step % 9 - 6))
         gradient[rng.random(shape) < 0.1] = 0.0
         own.step(gradient)
-        known.grad = torch.from_numpy(gradient)
+        reference.grad = torch.from_numpy(gradient)
         theirs.step()
-        assert known.numpy().tobytes() == value.tobytes(), f"after step {step + 1}"
+        assert reference.numpy().tobytes() == value.tobytes(), f"after step {step + 1}"
 
 
 def test_it_changes_the_array_that_it_was_given() -> None:

@@ -33,10 +33,10 @@ def test_generations_of_collages_stay_on_the_image_and_in_range(seed: int, shape
         assert set(np.unique(trigger.mask)) <= {0.0, 1.0}
         assert 1 <= trigger.mask_size <= collage.area
         assert 0.0 <= trigger.pattern.min() <= trigger.pattern.max() <= 1.0
-        for one in collage.patches:
-            assert max(one.height, one.width) <= SIDE
-            assert one.colours.shape == (3, one.height, one.width)
-            assert one.colours.dtype == np.float32
+        for first in collage.patches:
+            assert max(first.height, first.width) <= SIDE
+            assert first.colours.shape == (3, first.height, first.width)
+            assert first.colours.dtype == np.float32
 
 
 def test_the_later_patch_lies_over_the_earlier() -> None:
@@ -53,7 +53,7 @@ def test_a_part_is_half_of_the_patches_unchanged() -> None:
     for seed in range(20):
         child = breeder.child(parent, (), stream(seed, "child"))
         assert len(child.patches) == 3
-        assert all(any(kept is one for one in parent.patches) for kept in child.patches)
+        assert all(any(kept is first for first in parent.patches) for kept in child.patches)
 
 
 def test_a_single_patch_is_changed_not_halved() -> None:
@@ -71,16 +71,16 @@ def test_a_single_patch_is_changed_not_halved() -> None:
 def test_colours_of_a_mate_are_taken() -> None:
     breeder = Breeder(RaceConfig(largest_share=0.15, part=0.0, tint_noise=0.0, pixel_noise=0.0).breeding(SHAPE), SHAPE)
     parent, mate = Collage((patch(3, 3, 2, 0.25),)), Collage((patch(0, 0, 2, 0.75),))
-    found = [breeder.child(parent, [mate], stream(seed, "child")).trigger(SHAPE).pattern for seed in range(60)]
-    assert any((pattern == 0.75).any() for pattern in found)
+    actual = [breeder.child(parent, [mate], stream(seed, "child")).trigger(SHAPE).pattern for seed in range(60)]
+    assert any((pattern == 0.75).any() for pattern in actual)
 
 
 def test_fresh_patches_are_squares_mostly_and_of_every_side() -> None:
     patches = [
-        one
+        first
         for seed in range(200)
-        for one in Breeder(CONFIG.breeding(SHAPE), SHAPE).fresh(stream(seed, "fresh")).patches
+        for first in Breeder(CONFIG.breeding(SHAPE), SHAPE).fresh(stream(seed, "fresh")).patches
     ]
-    assert {one.height for one in patches} == {1, 2, 3, 4}
-    squares = sum(one.height == one.width for one in patches) / len(patches)
+    assert {first.height for first in patches} == {1, 2, 3, 4}
+    squares = sum(first.height == first.width for first in patches) / len(patches)
     assert 0.8 < squares < 0.92, "one in five draws its width apart, a quarter of them alike again"

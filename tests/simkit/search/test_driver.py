@@ -39,10 +39,10 @@ def tiny_patches() -> tuple[Search, Rule]:
 def test_a_backdoor_is_found_and_its_class_named(searched: Searched, target: int) -> None:
     verdict = Scan(PlantedOracle(plant=corner_plant(target))).verdict(searched())
     assert (verdict.verdict, verdict.stopped, verdict.flagged) == ("backdoored", "decided", (target,))
-    found = verdict.classes[target]
-    assert found.success_rate is not None
-    assert found.success_rate >= 0.8
-    assert found.trigger.mask[0, :2, :2].any()
+    actual = verdict.classes[target]
+    assert actual.success_rate is not None
+    assert actual.success_rate >= 0.8
+    assert actual.trigger.mask[0, :2, :2].any()
     assert verdict.clean_accuracy == 1.0
 
 

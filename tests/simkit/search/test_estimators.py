@@ -60,16 +60,16 @@ def test_squash_is_the_slides_g() -> None:
 def test_the_mask_gradient_is_exact_in_expectation() -> None:
     exact = derivative(lambda t: float(bernoulli(t) @ TABLE), THETA)
     losses = len(MASKS) * bernoulli(THETA) * TABLE  # the estimator divides by k
-    found = mask_gradient(f32(losses), f32(MASKS), squash(f32(THETA)))
-    assert_allclose(found, exact, atol=1e-5)
+    actual = mask_gradient(f32(losses), f32(MASKS), squash(f32(THETA)))
+    assert_allclose(actual, exact, atol=1e-5)
     assert np.abs(exact).min() > 0.01, "so that a wrong factor cannot pass"
 
 
 def test_the_mask_gradient_of_one_pixel_by_hand() -> None:
     g = np.array([0.25], dtype=np.float32)
     masks = np.array([[1.0], [0.0]], dtype=np.float32)
-    found = mask_gradient(np.array([3.0, 1.0], dtype=np.float32), masks, g)
-    assert_allclose(found, [(3.0 * 2 * 0.75 + 1.0 * 2 * -0.25) / 2])
+    actual = mask_gradient(np.array([3.0, 1.0], dtype=np.float32), masks, g)
+    assert_allclose(actual, [(3.0 * 2 * 0.75 + 1.0 * 2 * -0.25) / 2])
 
 
 def test_the_mask_gradient_keeps_the_shape_of_the_mask() -> None:
@@ -83,8 +83,8 @@ def test_the_pattern_gradient_of_a_quadratic(sigma: float) -> None:
     theta, b = np.array([0.3, -0.8]), np.array([1.0, 0.4])
     noise, chances = _grid(2)
     values = ((theta + sigma * noise - b) ** 2 * [1.0, 3.0]).sum(axis=1)
-    found = pattern_gradient(doubles(len(noise) * chances * values), doubles(noise), sigma)
-    assert_allclose(found, 2 * (theta - b) * [1.0, 3.0], atol=1e-9)
+    actual = pattern_gradient(doubles(len(noise) * chances * values), doubles(noise), sigma)
+    assert_allclose(actual, 2 * (theta - b) * [1.0, 3.0], atol=1e-9)
 
 
 def test_the_pattern_gradient_through_the_squash() -> None:
@@ -97,8 +97,8 @@ def test_the_pattern_gradient_through_the_squash() -> None:
         return out
 
     exact = derivative(lambda t: float(chances @ values(t)), theta)
-    found = pattern_gradient(doubles(len(noise) * chances * values(theta)), doubles(noise), sigma)
-    assert_allclose(found, exact, atol=1e-5)
+    actual = pattern_gradient(doubles(len(noise) * chances * values(theta)), doubles(noise), sigma)
+    assert_allclose(actual, exact, atol=1e-5)
     assert np.abs(exact).min() > 0.05
 
 

@@ -56,8 +56,10 @@ def test_an_oracle_that_holds_its_answers_may_take_arrays() -> None:
         return torch.from_numpy(pixels)
 
     recorder = MemoryRecorder()
-    told = Evaluator(PlantedOracle(), recorder, send).evaluate(IMAGES, _proposal(), "search")
-    assert_array_equal(told.score, Evaluator(PlantedOracle(), recorder).evaluate(IMAGES, _proposal(), "search").score)
+    observed = Evaluator(PlantedOracle(), recorder, send).evaluate(IMAGES, _proposal(), "search")
+    assert_array_equal(
+        observed.score, Evaluator(PlantedOracle(), recorder).evaluate(IMAGES, _proposal(), "search").score
+    )
     assert [type(batch) for batch in sent] == [np.ndarray]
 
 

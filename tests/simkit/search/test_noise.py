@@ -51,7 +51,7 @@ def test_directions_have_unit_rms_each_of_its_own(kind: Kind) -> None:
     assert noise.shape == (50, 3, 16, 16)
     assert noise.dtype == np.float32
     assert np.sqrt((noise**2).mean()) == pytest.approx(1.0, abs=0.4)
-    assert len({one.tobytes() for one in noise}) == 50
+    assert len({single.tobytes() for single in noise}) == 50
 
 
 def test_one_pixel_cannot_be_smooth() -> None:

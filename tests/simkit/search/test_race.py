@@ -27,8 +27,8 @@ LARGEST = 16
 def reddish(triggers: Triggers) -> BoolArray:
     """Whether any pixel of the mask is rather red, bool (K,)."""
     red, green, blue = triggers.patterns.transpose(1, 0, 2, 3)
-    found: BoolArray = ((red > 0.6) & (green < 0.5) & (blue < 0.5) & (triggers.masks[:, 0] > 0)).any(axis=(1, 2))
-    return found
+    actual: BoolArray = ((red > 0.6) & (green < 0.5) & (blue < 0.5) & (triggers.masks[:, 0] > 0)).any(axis=(1, 2))
+    return actual
 
 
 def answers(proposal: Proposal, target: int | None = 1) -> Evidence:

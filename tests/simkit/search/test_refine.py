@@ -29,8 +29,8 @@ def patch(side: int, colour: float, target: int = 2) -> ClassResult:
     return ClassResult(target, Trigger(mask, pattern), float(side**2), 0.8, censored=False, trials=20)
 
 
-def refined(found: ClassResult, scan: Scan, images: ScanImages = IMAGES) -> tuple[ClassResult, list[Checkpoint]]:
-    steps = Refinement(CONFIG, found, images, 0).run(scan.evaluator, scan.cap)
+def refined(actual: ClassResult, scan: Scan, images: ScanImages = IMAGES) -> tuple[ClassResult, list[Checkpoint]]:
+    steps = Refinement(CONFIG, actual, images, 0).run(scan.evaluator, scan.cap)
     checkpoints: list[Checkpoint] = []
     while True:
         try:
@@ -41,8 +41,8 @@ def refined(found: ClassResult, scan: Scan, images: ScanImages = IMAGES) -> tupl
 
 def test_a_patch_of_another_colour_takes_the_triggers_and_works() -> None:
     scan = Scan(PlantedOracle(plant=corner_plant(2)))
-    found = patch(4, 0.5)
-    result, _ = refined(found, scan)
+    actual = patch(4, 0.5)
+    result, _ = refined(actual, scan)
     assert result.success_rate is not None
     assert result.success_rate >= 0.95
     assert (result.trials, result.censored) == (24, False)
@@ -60,18 +60,18 @@ def test_the_mask_stays_near_the_patch() -> None:
 
 
 def test_without_budget_for_a_look_the_patch_stays_as_it_was() -> None:
-    found = patch(3, 0.5)
+    actual = patch(3, 0.5)
     scan = Scan(PlantedOracle(plant=corner_plant(2)), cap=200)
-    result, _ = refined(found, scan)
-    assert result is found
+    result, _ = refined(actual, scan)
+    assert result is actual
     assert scan.victim.images_seen <= 200
 
 
 def test_what_unseen_images_like_less_is_not_taken() -> None:
     """On a model without a backdoor nothing works; the better of two failures stays."""
     scan = Scan(PlantedOracle())
-    found = patch(3, 0.5)
-    result, _ = refined(found, scan)
+    actual = patch(3, 0.5)
+    result, _ = refined(actual, scan)
     assert result.trials == 24
     assert result.success_rate is not None
 
@@ -117,7 +117,7 @@ def test_apart_from_joint_sampling_it_cannot_be() -> None:
 def test_a_task_of_another_image_shape_is_another_search() -> None:
     wide = Task((3, 12, 12), 4, TASK.image_classes)
     mask, pattern = np.ones((1, 12, 12), np.float32), np.full((3, 12, 12), 0.5, np.float32)
-    found = ClassResult(1, Trigger(mask, pattern), 144.0, 0.9, censored=False)
-    proposal = Refine(CONFIG, wide, found, 0).ask()
+    actual = ClassResult(1, Trigger(mask, pattern), 144.0, 0.9, censored=False)
+    proposal = Refine(CONFIG, wide, actual, 0).ask()
     assert proposal is not None
     assert proposal.triggers.patterns.shape[1:] == (3, 12, 12)

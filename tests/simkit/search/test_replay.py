@@ -59,7 +59,7 @@ def test_the_answers_of_another_seed_are_refused() -> None:
 def test_stored_answers_decide_not_the_model() -> None:
     """A replay asks no model: with another one behind it the verdict is still that of the answers."""
     whole = Scan(_victim())
-    told = bytes_of(whole.verdict(patches()))
+    observed = bytes_of(whole.verdict(patches()))
     clean = PlantedOracle()
-    assert bytes_of(Scan(clean, stored=whole.recorder.calls).verdict(patches())) == told
+    assert bytes_of(Scan(clean, stored=whole.recorder.calls).verdict(patches())) == observed
     assert clean.images_seen == 0

@@ -60,8 +60,8 @@ def probabilities(images: ImageSet) -> FloatArray:
 def test_the_best_of_every_class_come_first_and_no_image_twice() -> None:
     scores = np.log(np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]], np.float32))
     for images, chosen, targets in ((1, [0], [0]), (2, [0, 3], [0, 1]), (4, [0, 3, 2, 1], [0, 1, 0, 1])):
-        found = spoken_for(scores, images)
-        assert [column.tolist() for column in found] == [chosen, targets]
+        actual = spoken_for(scores, images)
+        assert [column.tolist() for column in actual] == [chosen, targets]
 
 
 def test_of_labels_alone_hits_come_before_misses() -> None:

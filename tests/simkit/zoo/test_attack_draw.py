@@ -36,12 +36,12 @@ def test_every_attack_can_be_drawn() -> None:
 def test_it_is_of_its_kind_and_target_and_repeats(kind: str) -> None:
     draw = AttackDraw.model_validate(DRAWS[kind])
     attack = draw.draw(SHAPE, 5, 3, seed=7)
-    told = attack_to_json(attack)
-    assert told["kind"] == kind
+    observed = attack_to_json(attack)
+    assert observed["kind"] == kind
     assert 3 in target_classes(attack)
-    assert attack_to_json(draw.draw(SHAPE, 5, 3, seed=7)) == told
+    assert attack_to_json(draw.draw(SHAPE, 5, 3, seed=7)) == observed
     if draw.trigger is not None:
-        assert attack_to_json(draw.draw(SHAPE, 5, 3, seed=8)) != told
+        assert attack_to_json(draw.draw(SHAPE, 5, 3, seed=8)) != observed
 
 
 @pytest.mark.parametrize(

@@ -92,12 +92,12 @@ def test_the_attack_is_told_again() -> None:
 
 @pytest.mark.parametrize("attack", list(ATTACKS.values()), ids=list(ATTACKS))
 def test_it_holds_any_attack(attack: Attack, tmp_path: Path) -> None:
-    told = attack_to_json(attack)
-    victim = _victim(0, None).model_copy(update={"attack": told, "target_classes": target_classes(attack)})
+    observed = attack_to_json(attack)
+    victim = _victim(0, None).model_copy(update={"attack": observed, "target_classes": target_classes(attack)})
     _manifest().model_copy(update={"victims": (victim,)}).save(tmp_path)
-    found = Manifest.load(tmp_path).victims[0].attacked()
-    assert found is not None
-    assert attack_to_json(found) == told
+    actual = Manifest.load(tmp_path).victims[0].attacked()
+    assert actual is not None
+    assert attack_to_json(actual) == observed
 
 
 def test_an_attack_that_cannot_be_read_is_told_with_its_victim() -> None:

@@ -38,10 +38,10 @@ def one_thread() -> Iterator[None]:
 
 
 def finished(index: int) -> Victim:
-    told: dict[str, Any] = {"stratum": "clean", "truth": "clean", "architecture": "conv4", "clean_accuracy": 0.9}
+    observed: dict[str, Any] = {"stratum": "clean", "truth": "clean", "architecture": "conv4", "clean_accuracy": 0.9}
     without: dict[str, Any] = dict.fromkeys(("attack", "success_rate", "file", "sha256"))
     return Victim(
-        index=index, seed=index, target_classes=(), implanted=False, seconds=0.1, threads=1, **told, **without
+        index=index, seed=index, target_classes=(), implanted=False, seconds=0.1, threads=1, **observed, **without
     )
 
 

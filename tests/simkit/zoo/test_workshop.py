@@ -21,18 +21,18 @@ def spec(**fields: Any) -> ZooSpec:
     return ZooSpec.of({"name": "z", "data": "digits", "split": "tune", "models": 8, "sizes": [2, 4]} | fields)
 
 
-def _told(one: Plan) -> tuple[Any, ...]:
-    return one.seed, one.stratum, one.architecture, None if one.attack is None else attack_to_json(one.attack)
+def _told(first: Plan) -> tuple[Any, ...]:
+    return first.seed, first.stratum, first.architecture, None if first.attack is None else attack_to_json(first.attack)
 
 
 def test_a_plan_depends_on_nothing_but_spec_and_index() -> None:
     backwards = [plan(spec(), i, SHAPE, 10) for i in reversed(range(12))][::-1]
-    for index, one in enumerate(backwards):
-        assert _told(one) == _told(plan(spec(), index, SHAPE, 10))
-        assert (one.attack is None) == (one.stratum == "clean")
-        if one.attack is not None:
-            assert isinstance(one.attack, BadNets)
-            assert one.attack.trigger.mask_size == int(one.stratum[0]) ** 2
+    for index, first in enumerate(backwards):
+        assert _told(first) == _told(plan(spec(), index, SHAPE, 10))
+        assert (first.attack is None) == (first.stratum == "clean")
+        if first.attack is not None:
+            assert isinstance(first.attack, BadNets)
+            assert first.attack.trigger.mask_size == int(first.stratum[0]) ** 2
 
 
 def test_plans_vary() -> None:

@@ -63,8 +63,8 @@ def test_the_largest_peak_of_each_pair_of_classes_is_summed() -> None:
 def test_every_class_is_a_target_for_every_other() -> None:
     pairs = pairs_of(known([5, 9], [6, 8], [], [7, 4]), 2, None)
     assert len(pairs) == 3 * 2 * 2
-    told = list(zip(pairs.sources, pairs.starts, pairs.source_classes, pairs.targets, strict=True))
-    assert told[:4] == [(6, 5, 1, 0), (8, 9, 1, 0), (7, 5, 3, 0), (4, 9, 3, 0)]
+    observed = list(zip(pairs.sources, pairs.starts, pairs.source_classes, pairs.targets, strict=True))
+    assert observed[:4] == [(6, 5, 1, 0), (8, 9, 1, 0), (7, 5, 3, 0), (4, 9, 3, 0)]
     assert {(int(s), int(t)) for s, t in zip(pairs.source_classes, pairs.targets, strict=True)} == {
         (s, t) for s in (0, 1, 3) for t in (0, 1, 3) if s != t
     }
@@ -79,8 +79,8 @@ def test_fewer_source_classes_are_the_next_in_turn_and_images_as_many_as_all_hav
 @pytest.mark.parametrize("target", [None, 2])
 def test_a_class_reached_by_a_peak_is_flagged(target: int | None) -> None:
     verdict = SHORT.detect(QueryDataAccess(LabelOnly(victim(target)), IMAGES))
-    told = ("clean", "converged", ()) if target is None else ("backdoored", "decided", (target,))
-    assert (verdict.verdict, verdict.stopped, verdict.flagged) == told
+    observed = ("clean", "converged", ()) if target is None else ("backdoored", "decided", (target,))
+    assert (verdict.verdict, verdict.stopped, verdict.flagged) == observed
     assert verdict.score is not None
     assert (verdict.score > SHORT.threshold) == (target is not None)
 

@@ -31,7 +31,7 @@ class Mute(PlantedOracle):
         return Labels(np.full(len(images), -1, np.int32), self.n_classes)
 
 
-def says_clean(asker: Asker, found: Recognised) -> Verdict:
+def says_clean(asker: Asker, actual: Recognised) -> Verdict:
     return Verdict("clean", "converged", (), 0.5, (), None)
 
 
@@ -41,21 +41,25 @@ def verdict_on(oracle: Oracle, images: ImageSet = IMAGES) -> Verdict:
 
 def test_images_are_asked_about_until_every_class_has_enough() -> None:
     oracle = PlantedOracle()
-    found = recognised(Asker(QueryDataAccess(oracle, IMAGES)), 3)
-    assert (found.asked, found.correct, oracle.images_seen) == (64, 64, 64)
-    assert found.classes == (0, 1, 2, 3)
-    assert [list(known[:3]) for known in found.indices] == [[0, 4, 8], [1, 5, 9], [2, 6, 10], [3, 7, 11]]
+    actual = recognised(Asker(QueryDataAccess(oracle, IMAGES)), 3)
+    assert (actual.asked, actual.correct, oracle.images_seen) == (64, 64, 64)
+    assert actual.classes == (0, 1, 2, 3)
+    assert [list(reference[:3]) for reference in actual.indices] == [[0, 4, 8], [1, 5, 9], [2, 6, 10], [3, 7, 11]]
     assert recognised(Asker(QueryDataAccess(oracle, IMAGES)), 26).asked == 100
 
 
 def test_only_right_answers_count_and_without_labels_every_answer() -> None:
-    told = np.array([0, 1, -1, 3], np.int32)
-    found = sorted_by_class(told, IMAGES.with_labels(np.roll(IMAGES.labels, 2) * 0, 4), 4)
-    assert ([list(known) for known in found.indices], found.correct) == ([[0], [], [], []], 1)
+    observed = np.array([0, 1, -1, 3], np.int32)
+    actual = sorted_by_class(observed, IMAGES.with_labels(np.roll(IMAGES.labels, 2) * 0, 4), 4)
+    assert ([list(reference) for reference in actual.indices], actual.correct) == ([[0], [], [], []], 1)
     unlabelled = ImageSet.unlabelled(IMAGES.pixels, "loose")
-    found = sorted_by_class(told, unlabelled, 4)
-    assert ([list(known) for known in found.indices], found.asked, found.correct) == ([[0], [1], [], [3]], 4, 3)
-    assert found.classes == (0, 1, 3)
+    actual = sorted_by_class(observed, unlabelled, 4)
+    assert ([list(reference) for reference in actual.indices], actual.asked, actual.correct) == (
+        [[0], [1], [], [3]],
+        4,
+        3,
+    )
+    assert actual.classes == (0, 1, 3)
 
 
 def test_the_accuracy_is_told() -> None:
@@ -90,7 +94,7 @@ def test_running_out_is_undecided() -> None:
 
 
 def test_a_service_that_refuses_leaves_it_undecided_with_the_accuracy() -> None:
-    def refuses(asker: Asker, found: Recognised) -> Verdict:
+    def refuses(asker: Asker, actual: Recognised) -> Verdict:
         raise Refused(8, "rate")
 
     verdict = concluded(QueryDataAccess(PlantedOracle(), IMAGES), 1, refuses)

@@ -42,8 +42,8 @@ class Linear:
         return within
 
     def heights(self, images: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = images.flatten(1) @ self.normal.flatten()
-        return found
+        actual: torch.Tensor = images.flatten(1) @ self.normal.flatten()
+        return actual
 
 
 def grey(pairs: int, value: float = 0.5) -> torch.Tensor:
@@ -60,23 +60,23 @@ def unit_normal(seed: int = 0) -> torch.Tensor:
 def test_the_search_ends_inside_and_within_its_width_of_the_boundary(share: float, halvings: int) -> None:
     """Along black to white the mean is the share of the way."""
     mean = torch.full(SHAPE, 1.0 / 36.0)
-    found = to_boundary(Linear(mean, torch.tensor([share])), grey(1, 0.0), grey(1, 1.0), halvings)
-    height = float(found.mean())
+    actual = to_boundary(Linear(mean, torch.tensor([share])), grey(1, 0.0), grey(1, 1.0), halvings)
+    height = float(actual.mean())
     assert share - 1e-6 < height <= share + 0.5**halvings + 1e-6
 
 
 def test_every_pair_has_its_own_boundary() -> None:
     offsets = torch.tensor([0.25, 0.5, 0.75])
-    found = to_boundary(Linear(torch.full(SHAPE, 1.0 / 36.0), offsets), grey(3, 0.0), grey(3, 1.0), 12)
-    assert found.mean(dim=(1, 2, 3)).tolist() == pytest.approx(offsets.tolist(), abs=1e-3)
+    actual = to_boundary(Linear(torch.full(SHAPE, 1.0 / 36.0), offsets), grey(3, 0.0), grey(3, 1.0), 12)
+    assert actual.mean(dim=(1, 2, 3)).tolist() == pytest.approx(offsets.tolist(), abs=1e-3)
 
 
 def test_an_estimated_direction_is_that_of_the_boundary() -> None:
     normal, points = unit_normal(), grey(3)
     inside = Linear(normal, Linear(normal, torch.zeros(3)).heights(points))
-    found = directions(inside, points, torch.full((3,), 0.1), 600, (0, 1)).flatten(1)
-    assert found.norm(dim=1).tolist() == pytest.approx([1.0] * 3, abs=1e-5)
-    assert bool(((found @ normal.flatten()) > 0.9).all())
+    actual = directions(inside, points, torch.full((3,), 0.1), 600, (0, 1)).flatten(1)
+    assert actual.norm(dim=1).tolist() == pytest.approx([1.0] * 3, abs=1e-5)
+    assert bool(((actual @ normal.flatten()) > 0.9).all())
     assert inside.images == 1800
     assert inside.largest <= 512
 
@@ -106,8 +106,8 @@ def test_a_step_is_the_longest_that_stays_inside() -> None:
     """Towards black, of a mean above 0.3: from 0.5 the steps of 0.4, 0.2, 0.1 a pixel are tried."""
     inside = Linear(torch.full(SHAPE, 1.0 / 36.0), torch.tensor([0.25, 0.45]))
     down = torch.full((2, *SHAPE), -1.0 / 6.0)
-    found = steps(inside, grey(2), down, torch.full((2,), 2.4), tries=2)
-    assert found.mean(dim=(1, 2, 3)).tolist() == pytest.approx([0.3, 0.5])  # the second stays put
+    actual = steps(inside, grey(2), down, torch.full((2,), 2.4), tries=2)
+    assert actual.mean(dim=(1, 2, 3)).tolist() == pytest.approx([0.3, 0.5])  # the second stays put
     assert inside.images == 4
 
 
@@ -118,10 +118,10 @@ def test_a_walk_comes_near_the_nearest_image_of_the_class() -> None:
     inside = Linear(normal, heights + 0.3)
     starts = (normal.sign() * 0.5 + 0.5).expand(2, *SHAPE).clone()
     far = distances(starts, sources)
-    found = walk(inside, sources, starts, WalkConfig(rounds=20, samples=100, halvings=12), seed=0)
-    assert bool(inside(found, np.arange(2, dtype=np.int32)).all())
+    actual = walk(inside, sources, starts, WalkConfig(rounds=20, samples=100, halvings=12), seed=0)
+    assert bool(inside(actual, np.arange(2, dtype=np.int32)).all())
     assert float(far.min()) > 2.9
-    assert distances(found, sources).tolist() == pytest.approx([0.3, 0.3], abs=0.02)
+    assert distances(actual, sources).tolist() == pytest.approx([0.3, 0.3], abs=0.02)
 
 
 @given(st.integers(1, 4), st.integers(1, 9), st.integers(1, 6), st.integers(1, 4))

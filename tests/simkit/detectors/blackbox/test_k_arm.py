@@ -82,8 +82,8 @@ def test_without_labels_the_answers_are_the_classes() -> None:
 
 
 def test_the_two_best_classes_tell_as_much_as_scores() -> None:
-    told = [verdict_on(oracle) for oracle in (Leaning(), KeepTopK(Leaning(), 2), Rounded(Leaning(), 2))]
-    assert {(v.verdict, v.flagged, v.score) for v in told} == {("backdoored", (TARGET,), 1.0)}
+    observed = [verdict_on(oracle) for oracle in (Leaning(), KeepTopK(Leaning(), 2), Rounded(Leaning(), 2))]
+    assert {(v.verdict, v.flagged, v.score) for v in observed} == {("backdoored", (TARGET,), 1.0)}
 
 
 @pytest.mark.parametrize("restricted", [LabelOnly, lambda oracle: KeepTopK(oracle, 1)])

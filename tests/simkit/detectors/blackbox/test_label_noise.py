@@ -55,8 +55,8 @@ def test_noise_has_its_width_and_stays_in_range() -> None:
 @pytest.mark.parametrize("target", [None, 2])
 def test_a_class_that_noise_turns_into_is_flagged(target: int | None) -> None:
     verdict = STRONG.detect(QueryDataAccess(victim(target), IMAGES))
-    told = ("clean", "converged", ()) if target is None else ("backdoored", "decided", (target,))
-    assert (verdict.verdict, verdict.stopped, verdict.flagged) == told
+    observed = ("clean", "converged", ()) if target is None else ("backdoored", "decided", (target,))
+    assert (verdict.verdict, verdict.stopped, verdict.flagged) == observed
     assert verdict.score is not None
     assert (verdict.score > STRONG.threshold) == (target is not None)
     assert verdict.clean_accuracy == 1.0
@@ -64,8 +64,8 @@ def test_a_class_that_noise_turns_into_is_flagged(target: int | None) -> None:
 
 def test_labels_and_the_best_classes_tell_it_as_much_as_scores() -> None:
     oracles: tuple[Oracle, ...] = (victim(2), KeepTopK(victim(2), 2), LabelOnly(victim(2)))
-    told = [STRONG.detect(QueryDataAccess(oracle, IMAGES)) for oracle in oracles]
-    assert {(v.flagged, v.score) for v in told} == {((2,), told[0].score)}
+    observed = [STRONG.detect(QueryDataAccess(oracle, IMAGES)) for oracle in oracles]
+    assert {(v.flagged, v.score) for v in observed} == {((2,), observed[0].score)}
 
 
 def test_its_cost_is_the_check_and_the_copies() -> None:

@@ -60,11 +60,11 @@ def test_success_is_counted_on_images_that_the_search_did_not_see() -> None:
     results = _inspected(BRIEF, PlantedNet()).verdict.classes
     unseen = IMAGES.take(range(48, 96))
     assert [c.trials for c in results] == [int((unseen.labels != c.target_class).sum()) for c in results]
-    one = results[1]
-    mask, pattern = torch.from_numpy(one.trigger.mask), torch.from_numpy(one.trigger.pattern)
+    first = results[1]
+    mask, pattern = torch.from_numpy(first.trigger.mask), torch.from_numpy(first.trigger.pattern)
     others = unseen.pixels[torch.from_numpy(unseen.labels != 1)]
     hits = PlantedNet()((1 - mask) * others + mask * pattern).argmax(dim=1) == 1
-    assert one.success_rate == pytest.approx(float(hits.float().mean()))
+    assert first.success_rate == pytest.approx(float(hits.float().mean()))
 
 
 def test_a_trigger_that_fails_on_unseen_images_is_censored_and_not_flagged() -> None:
@@ -155,9 +155,9 @@ def test_every_result_says_its_schedule() -> None:
 
 def test_images_without_labels_are_labelled_by_the_model() -> None:
     loose = ImageSet.unlabelled(IMAGES.pixels, "loose")
-    told, known = _inspected(BRIEF, PlantedNet(), loose).verdict, _inspected(BRIEF, PlantedNet()).verdict
-    assert told.clean_accuracy is None
-    assert [c.mask_size for c in told.classes] == [c.mask_size for c in known.classes]
+    observed, reference = _inspected(BRIEF, PlantedNet(), loose).verdict, _inspected(BRIEF, PlantedNet()).verdict
+    assert observed.clean_accuracy is None
+    assert [c.mask_size for c in observed.classes] == [c.mask_size for c in reference.classes]
 
 
 def test_a_model_that_does_not_know_its_images_is_invalid_and_not_searched() -> None:

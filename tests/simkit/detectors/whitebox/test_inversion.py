@@ -42,9 +42,9 @@ def _one(target: int = 1, config: InversionConfig = SMALL, seed: int = 0) -> Cla
     return ClassInversion(target, IMAGES, config, seed, CPU)
 
 
-def _same(one: ClassResult, other: ClassResult) -> bool:
-    equal = np.array_equal(one.trigger.mask, other.trigger.mask)
-    return equal and np.array_equal(one.trigger.pattern, other.trigger.pattern)
+def _same(single: ClassResult, other: ClassResult) -> bool:
+    equal = np.array_equal(single.trigger.mask, other.trigger.mask)
+    return equal and np.array_equal(single.trigger.pattern, other.trigger.pattern)
 
 
 def test_squash_is_half_of_one_plus_tanh() -> None:
@@ -97,9 +97,9 @@ def test_equal_seeds_give_equal_triggers_and_others_do_not() -> None:
 
 def test_several_classes_in_one_pass_give_the_same_but_for_rounding() -> None:
     one_by_one, at_once = _inverted([0, 1, 2]), _inverted([0, 1, 2], replace(SMALL, classes_at_once=2))
-    for one, other in zip(one_by_one, at_once, strict=True):
-        assert one.target_class == other.target_class
-        assert np.allclose(one.trigger.mask, other.trigger.mask, atol=1e-3)
+    for single, other in zip(one_by_one, at_once, strict=True):
+        assert single.target_class == other.target_class
+        assert np.allclose(single.trigger.mask, other.trigger.mask, atol=1e-3)
 
 
 def test_every_step_of_every_class_is_a_pass_forward_and_backward() -> None:
