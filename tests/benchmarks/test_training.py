@@ -14,7 +14,7 @@ from tests.threads import one_torch_thread
 
 
 def test_a_recipe_that_there_is_not_is_told() -> None:
-    with pytest.raises(BadParameter, match="99: there are 0; 1"):
+    with pytest.raises(BadParameter, match="99: choose from 0; 1"):
         training.main(data="digits", only=[0, 99])
 
 

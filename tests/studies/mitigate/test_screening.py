@@ -158,7 +158,7 @@ def test_the_command(scan_db: Path, capsys: pytest.CaptureFixture[str], tmp_path
     told = json.loads(capsys.readouterr().out)
     assert main(["mitigate", *named, "--run", "1", "--threshold", "0.05", "--mean"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "changes by less than 0.05 nats" in lines[0]
+    assert "changes their answer by less than 0.05 nats" in lines[0]
     assert lines[1].startswith(f"{told['clean']} clean images: ")
     assert f"{told['triggered']} triggered images: " in "\n".join(lines)
     assert lines[-1] == f"{told['queries']:,} queries; ledger: {tmp_path / 'told.db'}, run 1"

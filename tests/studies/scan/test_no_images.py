@@ -61,7 +61,7 @@ def test_a_verdict_without_images(target: int | None) -> None:
     assert (result.verdict, result.flagged) == (("clean", ()) if target is None else ("backdoored", (target,)))
     assert (result.image_queries, result.clean_accuracy) == (PRICE, None)
     assert PRICE < result.spent <= model.seen.images
-    assert f"made with {PRICE:,} queries" in result.notes
+    assert f"synthesised with {PRICE:,} queries" in result.notes
     assert result.to_json()["queries"]["images"] == PRICE
 
 

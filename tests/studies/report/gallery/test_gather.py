@@ -190,7 +190,7 @@ def test_what_cannot_be_done_is_one_line(tmp_path: Path, data: str, capsys: pyte
         ([str(tmp_path)], 4, "folder of a zoo"),
         ([str(zoo), "--ledgers", str(tmp_path / "none")], 5, "no folder of ledgers"),
         ([str(zoo), "--out", str(ledgers / "0.db")], 5, "not an HTML page"),
-        ([str(zoo), "--detector", "raec"], 2, "--detector raec: these ledgers have no finished scan by it"),
+        ([str(zoo), "--detector", "raec"], 2, "--detector raec: these ledgers hold no finished scan by it"),
     ]
     for arguments, code, said in refused:
         page = ["--out", str(tmp_path / "a.html")] if "--out" not in arguments else []
