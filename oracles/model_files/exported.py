@@ -7,6 +7,7 @@ symbolic sizes with sympy, so a file can run code through it (torch 2.13, `torch
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import zipfile
@@ -43,14 +44,14 @@ def is_exported(members: list[str]) -> bool:
     return any(name.endswith(_MODEL) or name == _OLD for name in members)
 
 
-def read_exported(path: Path) -> ExportedFile:
-    """The program in `path`, which must take one batch of images and return one tensor of scores.
+def read_exported(path: Path, data: bytes) -> ExportedFile:
+    """The program in `data`, the bytes of the file `path`: it takes one batch of images and returns one of scores.
 
     Raises ModelError on a damaged archive, on one that holds anything but tensor operators and raw weights, and on a
     model that was exported in training mode.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return _file_of(_Archive(archive))
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error

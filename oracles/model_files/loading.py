@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,9 +25,12 @@ from oracles.model_files.fitting import assembled
 from oracles.model_files.onnx_files import read_onnx
 from oracles.model_files.torchscript import read_torchscript
 from oracles.model_files.weights import read_safetensors, read_state_dict
+from oracles.outside import MODEL_BYTES, OutsideFile, read_outside
 
 
-def load_model(path: str | Path, own: Mapping[str, Architecture], given: Description = NOTHING_GIVEN) -> LoadedModel:
+def load_model(
+    file: str | Path | OutsideFile, own: Mapping[str, Architecture], given: Description = NOTHING_GIVEN
+) -> LoadedModel:
     """Read weights (`.safetensors`, or a state_dict saved by `torch.save`), TorchScript, `torch.export` or ONNX.
 
     own: architectures by name, each a function that makes a module from (image_shape, n_classes); those of torchvision
@@ -37,18 +39,17 @@ def load_model(path: str | Path, own: Mapping[str, Architecture], given: Descrip
     n_classes, image_shape as JSON, output. Raises ModelError on a file that cannot be read safely or does not fit, and
     where such metadata and `given` disagree. The sizes that a graph fixes take precedence over `given`.
     """
-    path = Path(path)
-    digest = _digest(path)
-    read = _read(path, own, given)
+    file = file if isinstance(file, OutsideFile) else model_file(file)
+    read = _read(file.path, file.data, own, given)
     description = read.description
     return LoadedModel(
         read.module.eval(),
         description.image_shape,
         description.n_classes,
         description.output,
-        digest,
+        file.sha256,
         description.architecture,
-        path.stem,
+        file.path.stem,
         read.batch,
         read.libraries,
     )
@@ -62,30 +63,32 @@ class _Read:
     libraries: Mapping[str, str] = field(default_factory=dict)
 
 
-def _read(path: Path, own: Mapping[str, Architecture], given: Description) -> _Read:
+def _read(path: Path, data: bytes, own: Mapping[str, Architecture], given: Description) -> _Read:
     if path.suffix.lower() == ".onnx":
-        onnx = read_onnx(path)
+        onnx = read_onnx(path, data)
         stated = Description(image_shape=onnx.image_shape, n_classes=onnx.n_classes)
         return _Read(onnx.module, completed(stated, given), onnx.batch, onnx.libraries)
     if path.suffix.lower() == ".safetensors":
-        weights, metadata = read_safetensors(path)
+        weights, metadata = read_safetensors(path, data)
         full = merged(path, described(path, metadata), given)
         return _Read(assembled(path, weights, own, full), full, libraries=library_of(full.architecture))
-    members = members_of(path)
+    members = members_of(path, data)
     if is_exported(members):
-        exported = read_exported(path)
+        exported = read_exported(path, data)
         stated = Description(image_shape=exported.image_shape, n_classes=exported.n_classes)
         return _Read(exported.module, completed(stated, given), exported.batch)
     if any(name.endswith("/constants.pkl") for name in members):
-        return _Read(read_torchscript(path), given)
-    return _Read(assembled(path, read_state_dict(path), own, given), given, libraries=library_of(given.architecture))
+        return _Read(read_torchscript(path, data), given)
+    module = assembled(path, read_state_dict(path, data), own, given)
+    return _Read(module, given, libraries=library_of(given.architecture))
 
 
-def _digest(path: Path) -> str:
+def model_file(path: str | Path) -> OutsideFile:
+    """The file of a model, read once. Raises ModelError where it cannot be read, is too large, or is empty."""
     try:
-        with path.open("rb") as file:
-            if not file.peek(1):
-                raise ModelError(f"{path} is empty; {SAVE_INSTEAD}")
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        file = read_outside(path, MODEL_BYTES)
     except OSError as error:
         raise ModelError(f"cannot read the model {path}: {error.strerror or error}") from error
+    if not file.data:
+        raise ModelError(f"{path} is empty; {SAVE_INSTEAD}")
+    return file

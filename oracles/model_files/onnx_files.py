@@ -36,14 +36,13 @@ class OnnxFile:
     libraries: Mapping[str, str]
 
 
-def read_onnx(path: Path) -> OnnxFile:
-    """The graph in `path` with one input of images (N, C, H, W) and one output (N, classes).
+def read_onnx(path: Path, data: bytes) -> OnnxFile:
+    """The graph in `data`, the bytes of the file `path`, from images (N, C, H, W) to one output (N, classes).
 
     Raises ModelError on a damaged file, on weights stored in other files (anywhere in the graph), on operators from
     other libraries, and if onnxruntime or onnx is not installed.
     """
     onnx, onnxruntime = _imported("onnx"), _imported("onnxruntime")
-    data = path.read_bytes()
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 import zipfile
@@ -18,17 +19,17 @@ _AT_LOADING = re.compile(rb"\b__setstate__\b")
 _OPERATOR = re.compile(rf"\baten::(?:{REFUSED})\b")
 
 
-def read_torchscript(path: Path) -> nn.Module:
-    """The ScriptModule in `path`, on the CPU, before any of its code has run. Raises ModelError.
+def read_torchscript(path: Path, data: bytes) -> nn.Module:
+    """The ScriptModule in `data`, the bytes of the file `path`, on the CPU, before any of its code has run.
 
-    The `__setstate__` of a class runs while an archive is loaded, so an archive with one is refused.
+    The `__setstate__` of a class runs while an archive is loaded, so an archive with one is refused. Raises ModelError.
     """
-    _check_nothing_runs(path)
+    _check_nothing_runs(path, data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns that TorchScript is to be replaced by torch.export
             load: Callable[..., torch.jit.ScriptModule] = torch.jit.load
-            module = load(str(path), map_location="cpu")
+            module = load(io.BytesIO(data), map_location="cpu")
             graph = str(module.inlined_graph)
     except Exception as error:
         raise ModelError(f"{path} is a TorchScript archive that cannot be loaded: {one_line(error)}") from error
@@ -41,9 +42,9 @@ def read_torchscript(path: Path) -> nn.Module:
     return module
 
 
-def _check_nothing_runs(path: Path) -> None:
+def _check_nothing_runs(path: Path, data: bytes) -> None:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             code = [archive.read(name) for name in archive.namelist() if "/code/" in name]
     except Exception as error:
         raise ModelError(f"{path} is a TorchScript archive that cannot be loaded: {one_line(error)}") from error

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from oracles.outside import MANIFEST_BYTES, MODEL_BYTES, OutsideFile, read_outside
 from simkit.attacks.attack import Attack
 from simkit.attacks.registry import attack_from_json, original_trigger
 from simkit.data.images import ImageShape
@@ -94,24 +94,45 @@ class Manifest(BaseModel):
         """The manifest in the folder of a zoo. Raises DataError with a message of one line."""
         path = Path(folder) / MANIFEST
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.read(read_outside(path, MANIFEST_BYTES))
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror}); is this the folder of a zoo?") from error
+
+    @classmethod
+    def read(cls, file: OutsideFile) -> Manifest:
+        """The manifest in a file that was read. Raises DataError with a message of one line."""
+        try:
+            return cls.model_validate_json(file.data)
         except ValidationError as error:
-            raise DataError(f"{path}: not a manifest that this version can read: {complaint(error)}") from error
+            raise DataError(f"{file.path}: not a manifest that this version can read: {complaint(error)}") from error
 
     def save(self, folder: Path) -> None:
         """Write the manifest atomically, so that a killed process loses nothing. Raises StorageError."""
         write_atomically(folder / MANIFEST, (self.model_dump_json(indent=1) + "\n").encode())
 
 
-def checked_weights(folder: Path, victim: Victim) -> Path:
-    """The path of the victim's weights. Raises DataError unless they are the ones in the manifest."""
+def weights_path(folder: Path, victim: Victim) -> Path:
+    """The path of the victim's weights. Raises DataError unless it lies in the zoo's folder, links included."""
     path = folder / str(victim.file)
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # links in a circle, or a NUL in the name
+        inside = False
+    if not inside:
+        raise DataError(
+            f"{folder / MANIFEST}: the file of victim {victim.index}, {victim.file!r}, is not in the zoo's folder, and "
+            "no other file is opened; make the zoo again"
+        )
+    return path
+
+
+def checked_weights(folder: Path, victim: Victim) -> OutsideFile:
+    """The victim's weights, read once. Raises DataError unless they are the ones in the manifest."""
+    path = weights_path(folder, victim)
+    try:
+        file = read_outside(path, MODEL_BYTES)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); make the zoo again") from error
-    if digest != victim.sha256:
+    if file.sha256 != victim.sha256:
         raise DataError(f"{path}: other weights than those in the manifest; make the zoo again")
-    return path
+    return file

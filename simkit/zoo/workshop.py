@@ -14,10 +14,10 @@ from simkit.attacks.attack import Attack
 from simkit.attacks.registry import attack_to_json, check_fits, target_classes
 from simkit.data.images import ImageSet, ImageShape
 from simkit.data.load import load
-from simkit.errors import ConfigError
+from simkit.errors import ConfigError, DataError
 from simkit.files import write_atomically
 from simkit.seeding import stream, subseed
-from simkit.zoo.manifest import Manifest, Victim
+from simkit.zoo.manifest import Manifest, Victim, checked_weights
 from simkit.zoo.networks import build_network
 from simkit.zoo.spec import CLEAN, ZooSpec
 from simkit.zoo.train import evaluate, train
@@ -106,8 +106,11 @@ class Workshop:
         """Whether the victim's weights match the manifest; true if none were kept."""
         if victim.file is None:
             return True
-        path = self.out / victim.file
-        return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == victim.sha256
+        try:
+            checked_weights(self.out, victim)
+        except DataError:
+            return False
+        return True
 
     def _trained(self, drawn: Plan) -> nn.Module:
         images, seed = self.images, drawn.seed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
 import zipfile
@@ -13,6 +14,7 @@ import torch
 
 from oracles.errors import ModelError, one_line
 from oracles.model_files.archives import members_of
+from oracles.outside import MODEL_BYTES, read_outside
 
 _DTYPES = {
     "FloatStorage": torch.float32,
@@ -52,10 +54,14 @@ def read_inert(path: Path) -> Any:
 
     Raises ModelError on a damaged file, and on those of torch before 1.6, which are no zip archives.
     """
-    if not members_of(path):
+    try:
+        data = read_outside(path, MODEL_BYTES).data
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+    if not members_of(path, data):
         raise ModelError(f"{path} is no zip archive of torch.save; with torch 1.6 or newer, load it and save it again")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             (pickled,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
             with archive.open(pickled) as stream:
                 return _Reader(stream, archive, pickled.removesuffix("data.pkl")).load()

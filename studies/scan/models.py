@@ -21,12 +21,14 @@ from oracles.errors import InvalidSpec, ModelError
 from oracles.foreign import Answering
 from oracles.model_files import Description, load_model
 from oracles.model_files.description import LoadedModel, described
+from oracles.model_files.loading import model_file
 from oracles.model_files.weights import safetensors_metadata
 from oracles.oracle import ImageShape, Oracle
+from oracles.outside import OutsideFile
 from oracles.torch_model import TorchOracle
 from oracles.torch_options import TorchOptions
 from simkit.data import ImageSet
-from simkit.zoo.manifest import Manifest
+from simkit.zoo.manifest import Manifest, weights_path
 from simkit.zoo.networks import NETWORKS
 from studies.scan.config import ScanConfig
 from studies.scan.user_code import PREFIX, import_model, source_sha256
@@ -61,27 +63,31 @@ class ReadFile:
     loaded: LoadedModel
 
 
-Model: TypeAlias = nn.Module | Oracle | Answering | Path | str | ReadFile
+Model: TypeAlias = nn.Module | Oracle | Answering | Path | str | OutsideFile | ReadFile
 
 
 def read_graph(model: Model) -> Model:
-    """The file, read, where it is one of those that state what images they take only once they are read."""
-    if not isinstance(model, str | Path) or str(model).startswith(PREFIX):
+    """The file, read; loaded too where it is one of those that state what images they take only then."""
+    if not isinstance(model, str | Path | OutsideFile) or str(model).startswith(PREFIX):
         return model
-    path = model_path(model)
-    return ReadFile(path, load_model(path, NETWORKS)) if path.suffix.lower() in _SHAPED else model
+    file = _read(model)
+    return ReadFile(file.path, load_model(file, NETWORKS)) if file.path.suffix.lower() in _SHAPED else file
+
+
+def _read(model: str | Path | OutsideFile) -> OutsideFile:
+    return model if isinstance(model, OutsideFile) else model_file(model_path(model))
 
 
 def open_model(model: Model, images: ImageSet, config: ScanConfig) -> OpenedModel:
     """The model behind `model`, checked against the images without sending one.
 
-    model: a file, `DIR:7` for an entry of a zoo, a module, an oracle, a function as `callable_oracle` takes it, or
-    `python:package.module:name` of one of these three. Raises ModelError, naming both numbers where classes or shapes
-    differ; DataError for a zoo without such an entry; InvalidSpec for options that do not fit.
+    model: a file, read or not, `DIR:7` for an entry of a zoo, a module, an oracle, a function as `callable_oracle`
+    takes it, or `python:package.module:name` of one of these three. Raises ModelError, naming both numbers where
+    classes or shapes differ; DataError for a zoo without such an entry; InvalidSpec for options that do not fit.
     """
     if isinstance(model, str) and model.startswith(PREFIX):
         opened = _open_python(model, images, config)
-    elif isinstance(model, str | Path | ReadFile):
+    elif isinstance(model, str | Path | OutsideFile | ReadFile):
         opened, _ = open_file(model, images, config)
         return opened
     else:
@@ -89,13 +95,17 @@ def open_model(model: Model, images: ImageSet, config: ScanConfig) -> OpenedMode
     return _fitting(opened, images, config)
 
 
-def open_file(model: str | Path | ReadFile, images: ImageSet, config: ScanConfig) -> tuple[OpenedModel, nn.Module]:
+def open_file(
+    model: str | Path | OutsideFile | ReadFile, images: ImageSet, config: ScanConfig
+) -> tuple[OpenedModel, nn.Module]:
     """The model of a file or of an entry of a zoo, and the module that was read. Raises as `open_model`."""
     _check_no_batch_limit(config)
-    path = model.path if isinstance(model, ReadFile) else model_path(model)
-    told = _told(path, images, config)
-    loaded = _completed(model.loaded, told) if isinstance(model, ReadFile) else load_model(path, NETWORKS, told)
-    return _fitting(_file_oracle(path, loaded, images, config), images, config), loaded.module
+    if isinstance(model, ReadFile):
+        loaded = _completed(model.loaded, _told({}, images, config))
+    else:
+        model = _read(model)
+        loaded = load_model(model, NETWORKS, _told(safetensors_metadata(model), images, config))
+    return _fitting(_file_oracle(model.path, loaded, images, config), images, config), loaded.module
 
 
 def _fitting(opened: OpenedModel, images: ImageSet, config: ScanConfig) -> OpenedModel:
@@ -117,10 +127,9 @@ def stated_shape(model: Model) -> ImageShape | None:
     model = read_graph(model)
     if isinstance(model, ReadFile):
         return model.loaded.image_shape
-    if not isinstance(model, str | Path):
-        return model.image_shape if _is_oracle(model) else None
-    path = model_path(model)
-    return described(path, safetensors_metadata(path)).image_shape
+    if isinstance(model, OutsideFile):
+        return described(model.path, safetensors_metadata(model)).image_shape
+    return model.image_shape if _is_oracle(model) else None
 
 
 def _open_object(model: nn.Module | Oracle | Answering, images: ImageSet, config: ScanConfig) -> OpenedModel:
@@ -175,7 +184,7 @@ def model_path(model: str | Path) -> Path:
     victim = Manifest.load(entry[1]).victim(int(entry[2]))
     if victim.file is None:
         raise ModelError(f"{model}: the weights of this victim were not kept; see `simkit zoo list`")
-    return Path(entry[1]) / victim.file
+    return weights_path(Path(entry[1]), victim)
 
 
 def module_sha256(module: nn.Module, name: str | None = None) -> str:
@@ -256,9 +265,8 @@ def _in_batches(options: TorchOptions, batch: int | None) -> TorchOptions:
     return options if batch is None else replace(options, chunk=max(batch, options.chunk // batch * batch))
 
 
-def _told(path: Path, images: ImageSet, config: ScanConfig) -> Description:
+def _told(stated: Mapping[str, str], images: ImageSet, config: ScanConfig) -> Description:
     """What the file does not say: then the model must be one for these images."""
-    stated = safetensors_metadata(path)
     return Description(
         architecture=config.architecture,
         image_shape=None if "image_shape" in stated else images.image_shape,

@@ -12,6 +12,7 @@ from db import reads
 from db.ledger import Ledger
 from db.records import RunInfo
 from db.stored import StoredRun
+from oracles.outside import OutsideFile
 from simkit.detectors.access import Detector, WeightAccess
 from simkit.detectors.whitebox.inspection import Inspection
 from simkit.search.images import ScanImages
@@ -26,7 +27,7 @@ from studies.scan.user_code import described
 
 
 def inspect_model(
-    detector: Detector[WeightAccess], model: Path, config: ScanConfig, ledger: Ledger, images: ScanImages
+    detector: Detector[WeightAccess], model: Path | OutsideFile, config: ScanConfig, ledger: Ledger, images: ScanImages
 ) -> ScanResult:
     """What `detector` says of the weights in the file `model`, on the images that `config` chose.
 

@@ -14,6 +14,7 @@ from db.errors import StorageBusy
 from db.ledger import Ledger
 from db.records import VerdictRow
 from db.stored import StoredRun
+from oracles.outside import OutsideFile
 from simkit.data.load import absolute
 from simkit.errors import DataError
 from simkit.search.images import ScanImages
@@ -120,7 +121,7 @@ def _scanned(unit: Unit) -> ResultLine | None:
         return line if append_line(study.out, line, checked) else None
 
 
-def _result(unit: Unit, chosen: Method, model: Path, ledger: Ledger) -> ScanResult:
+def _result(unit: Unit, chosen: Method, model: OutsideFile, ledger: Ledger) -> ScanResult:
     config = chosen.config(unit.study.settings)
     if chosen.preset is not None:
         prepared = prepare(model, config)

@@ -9,6 +9,7 @@ from typing import Any
 
 from db.ledger import Ledger
 from oracles.errors import InvalidSpec
+from oracles.outside import OutsideFile
 from simkit.errors import ConfigError
 from simkit.search.images import ScanImages
 from simkit.zoo.manifest import Victim, checked_weights
@@ -118,11 +119,15 @@ class PreparedVictims:
         Raises ConfigError, DataError, ModelError, as `studies.scan.prepare.prepare` does.
         """
         path = unit.study.zoo / str(unit.victim.file)
-        config = config if config.resolved().synthesis is None else shaped(config, path)[0]
+        weights: OutsideFile | None = None
+        if config.resolved().synthesis is not None:
+            weights = checked_weights(unit.study.zoo, unit.victim)
+            config, _ = shaped(config, weights)
         images = self._chosen(config)
         known = path, canonical(config.model_dump(mode="json", exclude=_OF_A_TRIAL))
         if known not in self._models:
-            self._models[known] = open_model(checked_weights(unit.study.zoo, unit.victim), images.search, config)
+            weights = weights or checked_weights(unit.study.zoo, unit.victim)
+            self._models[known] = open_model(weights, images.search, config)
         prepared = Prepared(self._models[known], images, config)
         for stage in config.resolved().stages:
             prepared.search(images.search, stage)

@@ -13,9 +13,9 @@ from tests.oracles.model_files.files import refusal, save_state_dict
 
 def test_the_members_of_an_archive_and_of_none(tmp_path: Path) -> None:
     save_state_dict(tmp_path / "a.pt")
-    assert "a/data.pkl" in members_of(tmp_path / "a.pt")
+    assert "a/data.pkl" in members_of(tmp_path / "a.pt", (tmp_path / "a.pt").read_bytes())
     (tmp_path / "b.pt").write_bytes(b"hello")
-    assert members_of(tmp_path / "b.pt") == []
+    assert members_of(tmp_path / "b.pt", (tmp_path / "b.pt").read_bytes()) == []
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".pt2", ".pth"])
@@ -34,7 +34,7 @@ def test_the_damaged_table_of_an_archive_is_one_line(tmp_path: Path) -> None:
     data[data.rfind(b"PK\x01\x02") + 4 : data.rfind(b"PK\x01\x02") + 12] = b"\xff" * 8
     path.write_bytes(data)
     with pytest.raises(ModelError):
-        members_of(path)
+        members_of(path, path.read_bytes())
 
 
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.95])

@@ -17,7 +17,7 @@ from torch.testing import assert_close
 
 from oracles.answers import Scores
 from oracles.errors import ModelError
-from oracles.model_files.exported import read_exported
+from oracles.model_files.exported import ExportedFile, read_exported
 from oracles.oracle import Oracle
 from oracles.torch_model import TorchOracle
 from oracles.torch_options import TorchOptions
@@ -30,6 +30,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
+
+
+def read_file(path: Path) -> ExportedFile:
+    return read_exported(path, path.read_bytes())
 
 
 class Varied(nn.Module):
@@ -64,11 +68,11 @@ class TestExportedContract(OracleContract):
         self.path = archive
 
     def make(self) -> Oracle:
-        return TorchOracle(read_exported(self.path).module, SHAPE, TorchOptions(chunk=3), CLASSES)
+        return TorchOracle(read_file(self.path).module, SHAPE, TorchOptions(chunk=3), CLASSES)
 
 
 def test_the_graph_gives_what_torch_gives(archive: Path) -> None:
-    read, images = read_exported(archive), random_images(5, SHAPE)
+    read, images = read_file(archive), random_images(5, SHAPE)
     assert (read.image_shape, read.n_classes, read.batch) == (SHAPE, CLASSES, None)
     assert_close(read.module(images), torch.export.load(archive).module()(images))
     assert_close(read.module(images[:1]), Varied().eval()(images[:1]))
@@ -76,7 +80,7 @@ def test_the_graph_gives_what_torch_gives(archive: Path) -> None:
 
 def test_a_fixed_batch_is_filled_up(tmp_path: Path) -> None:
     save_exported(tmp_path / "a.pt2", conv_net(), batch=4)
-    read, images = read_exported(tmp_path / "a.pt2"), random_images(10, SHAPE)
+    read, images = read_file(tmp_path / "a.pt2"), random_images(10, SHAPE)
     assert read.batch == 4
     answer = TorchOracle(read.module, SHAPE, TorchOptions(chunk=6)).query(images)
     assert isinstance(answer, Scores)
@@ -84,7 +88,7 @@ def test_a_fixed_batch_is_filled_up(tmp_path: Path) -> None:
 
 
 def test_bfloat16_is_taken(archive: Path) -> None:
-    oracle = TorchOracle(read_exported(archive).module, SHAPE, TorchOptions(precision="bfloat16"), CLASSES)
+    oracle = TorchOracle(read_file(archive).module, SHAPE, TorchOptions(precision="bfloat16"), CLASSES)
     assert len(oracle.query(random_images(3, SHAPE))) == 3
 
 
@@ -143,7 +147,7 @@ def test_what_is_not_needed_is_not_opened(archive: Path, tmp_path: Path) -> None
         for extra in ("data/constants/custom_obj_0", "data/constants/opaque_obj_0", "data/weights/model.pt"):
             opened.writestr(f"a/{extra}", song)
         opened.writestr("a/data/aotinductor/model/evil.so", b"\x7fELF")
-    assert read_exported(path).n_classes == CLASSES
+    assert read_file(path).n_classes == CLASSES
     assert not ran.exists()
 
 
@@ -162,7 +166,7 @@ def test_sizes_are_never_evaluated(archive: Path, tmp_path: Path) -> None:
                 sing(inner)
 
     path = graph_changed(archive, tmp_path / "a.pt2", sing)
-    read_exported(path).module(random_images(2, SHAPE))
+    read_file(path).module(random_images(2, SHAPE))
     assert not ran.exists()
     with pytest.raises(Exception):  # noqa: B017, PT011 (whatever torch makes of it)
         torch.export.load(path)
@@ -235,4 +239,4 @@ def test_two_outputs_are_refused(tmp_path: Path) -> None:
 
     save_exported(tmp_path / "a.pt2", Two())
     with pytest.raises(ModelError, match="user_output, user_output"):
-        read_exported(tmp_path / "a.pt2")
+        read_file(tmp_path / "a.pt2")

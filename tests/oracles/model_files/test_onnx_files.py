@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from oracles.answers import Scores
 from oracles.errors import ModelError
-from oracles.model_files.onnx_files import read_onnx
+from oracles.model_files.onnx_files import OnnxFile, read_onnx
 from oracles.oracle import Oracle
 from oracles.torch_model import TorchOracle
 from oracles.torch_options import TorchOptions
@@ -22,6 +22,10 @@ from tests.oracles.model_files.files import SHAPE, onnx_model, refusal, victim
 from tests.oracles.nets import reference
 
 
+def read_file(path: Path) -> OnnxFile:
+    return read_onnx(path, path.read_bytes())
+
+
 class TestOnnxContract(OracleContract):
     @pytest.fixture(autouse=True)
     def _file(self, tmp_path: Path) -> None:
@@ -29,7 +33,7 @@ class TestOnnxContract(OracleContract):
         onnx.save(onnx_model(), self.path)
 
     def make(self) -> Oracle:
-        return TorchOracle(read_onnx(self.path).module, SHAPE, TorchOptions(chunk=3))
+        return TorchOracle(read_file(self.path).module, SHAPE, TorchOptions(chunk=3))
 
 
 def saved(path: Path, model: Any) -> Path:
@@ -39,7 +43,7 @@ def saved(path: Path, model: Any) -> Path:
 
 @pytest.mark.parametrize(("batch", "known"), [("N", None), (1, 1), (7, 7)])
 def test_open_and_fixed_batches_answer_alike(tmp_path: Path, batch: int | str, known: int | None) -> None:
-    read = read_onnx(saved(tmp_path / "a.onnx", onnx_model(batch)))
+    read = read_file(saved(tmp_path / "a.onnx", onnx_model(batch)))
     assert (read.image_shape, read.n_classes, read.batch) == (SHAPE, 4, known)
     images = random_images(20, SHAPE)
     answer = TorchOracle(read.module, SHAPE, TorchOptions(chunk=9)).query(images)
@@ -48,7 +52,7 @@ def test_open_and_fixed_batches_answer_alike(tmp_path: Path, batch: int | str, k
 
 
 def test_sizes_that_the_graph_leaves_open_are_not_known(tmp_path: Path) -> None:
-    read = read_onnx(saved(tmp_path / "a.onnx", onnx_model(sizes=(3, "H", "W"))))
+    read = read_file(saved(tmp_path / "a.onnx", onnx_model(sizes=(3, "H", "W"))))
     assert (read.image_shape, read.n_classes, read.batch) == (None, 4, None)
     assert len(TorchOracle(read.module, SHAPE).query(random_images(3, SHAPE))) == 3
     with pytest.raises(ModelError, match="n_classes is 5, but the model answers 4"):
@@ -56,7 +60,7 @@ def test_sizes_that_the_graph_leaves_open_are_not_known(tmp_path: Path) -> None:
 
 
 def test_answers_depend_on_no_number_of_threads(tmp_path: Path) -> None:
-    module, images = read_onnx(saved(tmp_path / "a.onnx", onnx_model())).module, random_images(90, SHAPE)
+    module, images = read_file(saved(tmp_path / "a.onnx", onnx_model())).module, random_images(90, SHAPE)
     threads, observed = torch.get_num_threads(), []
     try:
         for number in (1, 2, 3):
@@ -123,7 +127,7 @@ def test_functions_inside_the_file_are_its_own(tmp_path: Path) -> None:
     model.functions.append(helper.make_function("own", "F", ["x"], ["y"], [flatten], [helper.make_opsetid("", 17)]))
     model.opset_import.append(helper.make_opsetid("own", 1))
     model.graph.node[0].domain, model.graph.node[0].op_type = "own", "F"
-    assert read_onnx(saved(tmp_path / "a.onnx", model)).n_classes == 4
+    assert read_file(saved(tmp_path / "a.onnx", model)).n_classes == 4
 
 
 def test_a_graph_with_two_inputs_or_of_other_sizes_is_refused(tmp_path: Path) -> None:
@@ -136,7 +140,7 @@ def test_a_graph_with_two_inputs_or_of_other_sizes_is_refused(tmp_path: Path) ->
 
 
 def test_it_runs_in_float32_on_the_cpu(tmp_path: Path) -> None:
-    module = read_onnx(saved(tmp_path / "a.onnx", onnx_model())).module
+    module = read_file(saved(tmp_path / "a.onnx", onnx_model())).module
     with pytest.raises(ModelError, match="leave precision and device out"):
         TorchOracle(module, SHAPE, TorchOptions(precision="bfloat16"))
 
@@ -154,7 +158,7 @@ def test_a_missing_library_is_named_with_its_extra(
 
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(ModelError, match=rf"need {library}: pip install 'b3d-simkit\[onnx\]'"):
-        read_onnx(saved(tmp_path / "a.onnx", onnx_model()))
+        read_file(saved(tmp_path / "a.onnx", onnx_model()))
 
 
 def test_nothing_is_printed_about_a_name_that_is_no_text(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -78,4 +78,4 @@ def test_code_that_runs_at_loading_is_refused(tmp_path: Path) -> None:
 
 def test_a_plain_model_is_loaded(tmp_path: Path) -> None:
     save_torchscript(tmp_path / "a.pt")
-    assert read_torchscript(tmp_path / "a.pt")(torch.rand(2, 3, 8, 8)).shape == (2, 4)
+    assert read_torchscript(tmp_path / "a.pt", (tmp_path / "a.pt").read_bytes())(torch.rand(2, 3, 8, 8)).shape == (2, 4)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from oracles import outside
 from simkit.attacks.attack import Attack
 from simkit.attacks.badnets import BadNets
 from simkit.attacks.patches import patch_trigger
@@ -14,7 +17,7 @@ from simkit.attacks.registry import attack_to_json, target_classes
 from simkit.attacks.several import Several
 from simkit.attacks.warping import Warping
 from simkit.errors import DataError
-from simkit.zoo.manifest import MANIFEST, Manifest, Victim
+from simkit.zoo.manifest import MANIFEST, Manifest, Victim, checked_weights, weights_path
 from simkit.zoo.spec import ZooSpec
 
 SHAPE = (3, 8, 9)
@@ -104,3 +107,62 @@ def test_an_attack_that_cannot_be_read_is_told_with_its_victim() -> None:
     victim = _victim(4, None).model_copy(update={"attack": {"kind": "unheard-of"}})
     with pytest.raises(DataError, match="victim 4 of the manifest: no attack 'unheard-of'"):
         victim.attacked()
+
+
+def _of_file(file: str, data: bytes = b"weights") -> Victim:
+    return _victim(0, None).model_copy(update={"file": file, "sha256": hashlib.sha256(data).hexdigest()})
+
+
+@pytest.mark.parametrize("place", ["0000.safetensors", "sub/a.safetensors", "./a", "link"])
+def test_weights_in_the_folder_of_the_zoo_are_read_once(tmp_path: Path, place: str) -> None:
+    zoo = tmp_path / "zoo"
+    (zoo / "sub").mkdir(parents=True)
+    if place == "link":
+        (zoo / "link").symlink_to("real")
+    (zoo / place).write_bytes(b"weights")
+    file = checked_weights(zoo, _of_file(place))
+    assert (file.path, file.data) == (zoo / place, b"weights")
+    with pytest.raises(DataError, match="other weights than those in the manifest"):
+        checked_weights(zoo, _of_file(place, b"others"))
+
+
+@pytest.mark.parametrize("place", ["../outside", "{}/outside", "link", "folder/outside", "sub/../../outside", "a\0b"])
+def test_a_manifest_leads_to_no_file_outside_the_folder_of_its_zoo(tmp_path: Path, place: str) -> None:
+    zoo, place = tmp_path / "zoo", place.format(tmp_path)
+    (zoo / "sub").mkdir(parents=True)
+    (tmp_path / "outside").write_bytes(b"weights")
+    (zoo / "link").symlink_to(tmp_path / "outside")
+    (zoo / "folder").symlink_to("..")
+    for reading in (weights_path, checked_weights):
+        with pytest.raises(DataError, match=r"manifest\.json: the file of victim 0, .*is not in the zoo's folder"):
+            reading(zoo, _of_file(place))
+
+
+def test_a_zoo_behind_a_link_is_a_zoo(tmp_path: Path) -> None:
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo" / "a").write_bytes(b"weights")
+    (tmp_path / "there").symlink_to("zoo")
+    assert checked_weights(tmp_path / "there", _of_file("a")).data == b"weights"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", [MANIFEST, "0000.safetensors"])
+def test_a_fifo_in_place_of_a_file_of_a_zoo_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    _manifest().save(tmp_path)
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match="It is a FIFO"):
+        checked_weights(tmp_path, Manifest.load(tmp_path).victims[0])
+
+
+def test_a_manifest_over_the_cap_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / MANIFEST).open("wb") as file:
+        file.truncate(outside.MANIFEST_BYTES + 1)
+    with pytest.raises(DataError, match="at most 268,435,456 are read"):
+        Manifest.load(tmp_path)
+
+
+def test_a_manifest_of_deep_json_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_bytes(b"[" * 10**6)
+    with pytest.raises(DataError, match="not a manifest"):
+        Manifest.load(tmp_path)
