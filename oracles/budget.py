@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import operator
 import threading
+from typing import SupportsIndex
 
 from oracles.errors import BudgetExhausted
 
@@ -11,10 +14,11 @@ class Budget:
     """A cap on queries, possibly inside a larger one (study > scan). Safe to share among threads.
 
     cap: number of queries, 0 or more; None is unlimited. spent: queries that were spent before, according to the
-    ledger. Raises ValueError if a number is negative or `spent` exceeds `cap`.
+    ledger. Raises TypeError for anything but whole numbers, and ValueError if one is negative or `spent` exceeds `cap`.
     """
 
     def __init__(self, cap: int | None, parent: Budget | None = None, *, spent: int = 0, name: str = "scan") -> None:
+        cap, spent = None if cap is None else whole_number(cap, "a budget"), whole_number(spent, "what is spent")
         if cap is not None and cap < 0:
             raise ValueError(f"a budget of {cap} queries; give 0 or more, or None for no limit")
         if spent < 0 or (cap is not None and spent > cap):
@@ -42,6 +46,7 @@ class Budget:
 
         Repeated images are charged like any others.
         """
+        queries = whole_number(queries, "a number of queries")
         if queries < 1:
             raise ValueError(f"cannot reserve {queries} queries; ask for 1 or more")
         with self._lock:  # a child's lock is always taken before its parent's, so there is no deadlock
@@ -53,9 +58,18 @@ class Budget:
 
     def release(self, queries: int) -> None:
         """Give back a reservation that was never answered, here and in every parent."""
+        queries = whole_number(queries, "a number of queries")
         with self._lock:
             if not 0 < queries <= self._spent:
                 raise ValueError(f"cannot release {queries} of {self._spent} queries")
             self._spent -= queries
             if self._parent is not None:
                 self._parent.release(queries)
+
+
+def whole_number(value: SupportsIndex, what: str) -> int:
+    """`value` as an int of any size. Raises TypeError for a flag, text, a fraction or NaN, which count wrongly."""
+    if not isinstance(value, bool) and hasattr(value, "__index__"):
+        with contextlib.suppress(TypeError):  # an array of several numbers
+            return operator.index(value)  # also of numpy's integers, which would wrap around
+    raise TypeError(f"{what} must be a whole number, not {value!r}")

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import math
 import threading
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,3 +110,23 @@ def test_threads_share_one_budget_to_the_last_query() -> None:
         thread.join()
     assert sum(scan.spent for scan in scans) == study.spent
     assert 998 <= study.spent <= 1000
+
+
+@pytest.mark.parametrize("wrong", [True, False, 1.0, 2.5, math.nan, math.inf, "7", b"7", [3], np.array([1, 2]), 1j])
+def test_only_whole_numbers_are_budgets(wrong: Any) -> None:
+    for attempt in (lambda: Budget(wrong), lambda: Budget(10, spent=wrong)):
+        with pytest.raises(TypeError, match="must be a whole number"):
+            attempt()
+    budget = Budget(10, spent=3)
+    for method in (budget.reserve, budget.release):
+        with pytest.raises(TypeError, match="must be a whole number"):
+            method(wrong)
+    assert budget.spent == 3
+
+
+def test_narrow_integers_do_not_wrap_around() -> None:
+    budget = Budget(np.int8(127), spent=np.int8(100))  # type: ignore[arg-type]
+    with pytest.raises(BudgetExhausted):
+        budget.reserve(np.int8(100))  # type: ignore[arg-type]
+    budget.reserve(np.uint8(27))  # type: ignore[arg-type]
+    assert (budget.spent, type(budget.spent)) == (127, int)
