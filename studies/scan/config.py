@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, TypeVar, cast, get_args, get_type_hints
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     InstanceOf,
@@ -18,8 +20,10 @@ from pydantic import (
     WithJsonSchema,
     field_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from oracles import spec as oracle_specs
+from oracles.budget import whole_number
 from oracles.oracle import Oracle, Restriction
 from oracles.spec import OracleSpec
 from oracles.torch_options import Output, Precision, TorchOptions
@@ -31,7 +35,18 @@ from simkit.verdict import Rule
 from studies.scan.user_code import described, described_rule, qualified_name
 
 T = TypeVar("T")
-Positive = Annotated[int, Field(ge=1, le=2**63 - 1)]
+
+
+def _whole(value: Any) -> Any:
+    """A whole number as an int of any size; a flag, text and a fraction are none, whatever pydantic makes of them."""
+    try:
+        return None if value is None else whole_number(value, "it")
+    except TypeError:
+        raise PydanticCustomError("whole_number", "give a whole number") from None
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Positive = Annotated[Whole, Field(ge=1, le=2**63 - 1)]
 
 
 class ScanConfig(BaseModel):
@@ -63,7 +78,7 @@ class ScanConfig(BaseModel):
     preset: Annotated[str | InstanceOf[Preset], WithJsonSchema({"type": "string"})] = Field(
         default="auto", description="The name of a preset, or a user's own `Preset`."
     )
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = Field(
+    seed: Annotated[Whole, Field(ge=0, le=2**63 - 1)] = Field(
         default=0, description="Seed of the choice of images and of the search."
     )
     search_images: Positive = Field(default=128, description="Number of test images that the search uses.")
@@ -87,7 +102,7 @@ class ScanConfig(BaseModel):
     batch_limit: Positive | None = Field(
         default=None, description="Maximum number of images per call of a model that is a function; None for no limit."
     )
-    n_classes: Annotated[int, Field(ge=2)] | None = Field(
+    n_classes: Annotated[Whole, Field(ge=2)] | None = Field(
         default=None, description="Number of classes of the model, where images without labels do not state it."
     )
     architecture: str | None = Field(
@@ -257,6 +272,8 @@ def with_fields(config: T, settings: Mapping[str, Any], where: str) -> T:
 
 
 def _valid(kind: Any, value: object, where: str) -> Any:
+    if set(get_args(kind) or (kind,)) <= {int, NoneType}:
+        kind = Annotated[kind, BeforeValidator(_whole)]
     try:
         valid = TypeAdapter(kind).validate_python(value)
     except ValidationError as error:

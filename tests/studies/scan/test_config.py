@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from oracles.errors import InvalidSpec
@@ -111,3 +113,27 @@ def test_the_identity_is_json_and_has_every_setting_of_the_search() -> None:
 def test_fields_are_checked_against_their_types() -> None:
     with pytest.raises(ConfigError, match=r"search\.baseline"):
         with_fields(B3DConfig(), {"baseline": "some"}, "search")
+
+
+WRONG_NUMBERS = [True, False, 5.0, 2.5, math.nan, "5", b"5", [5], 1j, np.float32(4.0), np.array([1, 2])]
+
+
+@pytest.mark.parametrize("wrong", WRONG_NUMBERS, ids=repr)
+@pytest.mark.parametrize(
+    "field", ["budget", "seed", "search_images", "verify_images", "chunk", "batch_limit", "n_classes"]
+)
+def test_only_whole_numbers_count(field: str, wrong: object) -> None:
+    with pytest.raises(ConfigError, match=rf"{field}.*give a whole number"):
+        ScanConfig.of({field: wrong})
+
+
+@pytest.mark.parametrize("wrong", WRONG_NUMBERS, ids=repr)
+def test_the_settings_of_a_search_count_in_whole_numbers_too(wrong: object) -> None:
+    with pytest.raises(ConfigError, match=r"search.samples = .*: give a whole number"):
+        ScanConfig.of({"preset": "b3d", "search": {"samples": wrong}})
+
+
+def test_narrow_integers_are_numbers_of_any_size() -> None:
+    config = ScanConfig.of({"budget": np.int8(100), "search": {"first": np.uint8(200)}})
+    assert (config.budget, type(config.budget)) == (100, int)
+    assert config.identity() == ScanConfig.of({"budget": 100, "search": {"first": 200}}).identity()
