@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.cli.output import print_json, print_table
+from studies.cli.output import echo, print_json, print_table
 from studies.scan.overrides import with_settings
 
 if TYPE_CHECKING:
@@ -75,9 +75,9 @@ def _show(data: Description, problems: list[str]) -> None:
     }
     print_table([{"property": name, "value": value} for name, value in rows.items()], ("property", "value"))
     for problem in problems:
-        typer.echo(f"problem: {problem}")
+        echo(f"problem: {problem}")
     for remark in set(data.remarks) - set(problems):
-        typer.echo(f"for training: {remark}")
+        echo(f"for training: {remark}")
 
 
 def _shape(data: Description) -> str | None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from studies.cli.output import print_json, print_table
+from studies.cli.output import echo, print_json, print_table
 
 app = typer.Typer(
     help="Inspect, export and merge ledgers: the files that hold every query and every verdict.", no_args_is_help=True
@@ -62,11 +62,11 @@ def check_ledger(file: LedgerFile, as_json: AsJson = False) -> None:
         print_json({"file": str(file), "mismatches": mismatches})
     else:
         for mismatch in mismatches:
-            typer.echo(mismatch)
+            echo(mismatch)
     if mismatches:
         raise StorageError(f"{file}: {len(mismatches)} mismatches; restore the file from a copy, or use a new ledger")
     if not as_json:
-        typer.echo(f"{file}: sound")
+        echo(f"{file}: sound")
 
 
 @app.command("upgrade")
@@ -80,7 +80,7 @@ def upgrade_ledger(file: LedgerFile) -> None:
     if before is None:
         raise StorageError(f"{file}: there is no ledger; check the path")
     Ledger.open(file).close()
-    typer.echo(f"{file}: schema {before} to {identify(file)}")
+    echo(f"{file}: schema {before} to {identify(file)}")
 
 
 @app.command("runs")
@@ -107,7 +107,7 @@ def export_ledger(
     from db.export import export
 
     exported = export(file, parquet, run)
-    typer.echo(f"{parquet}: {exported.queries:,} queries of {len(exported.runs)} runs, {exported.charged:,} charged")
+    echo(f"{parquet}: {exported.queries:,} queries of {len(exported.runs)} runs, {exported.charged:,} charged")
 
 
 @app.command("merge")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from studies.cli.output import print_json, print_table, progress_bar
+from studies.cli.output import echo, print_json, print_table, progress_bar
 
 OutFolder = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="Folder for the victims, the ledger, the picture and the report.")
@@ -33,9 +33,9 @@ def show_demo(out: OutFolder = Path("simkit-demo"), as_json: AsJson = False) -> 
         rows = [scan.row() for scan in scans]
         print_json({"scans": rows, "db": db, "picture": picture, "report": report})
         return
-    typer.echo("Two classifiers of handwritten digits, one with a backdoor. A scan sees only the service's answers:")
-    typer.echo("all scores, the top-3 scores, only the label, or noisy scores. Each cell shows verdict and queries.")
+    echo("Two classifiers of handwritten digits, one with a backdoor. A scan sees only the service's answers:")
+    echo("all scores, the top-3 scores, only the label, or noisy scores. Each cell shows verdict and queries.")
     print_table(comparison(scans), COLUMNS)
-    typer.echo(f"report: {report} (open it in a browser)")
-    typer.echo(f"original and reversed triggers: {picture}")
-    typer.echo(f"ledger with every query: {db} (simkit db runs {db})")
+    echo(f"report: {report} (open it in a browser)")
+    echo(f"original and reversed triggers: {picture}")
+    echo(f"ledger with every query: {db} (simkit db runs {db})")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from studies.cli.options import Data, Indices, Limit, OracleOption, Settings, ThreadsOption, ZooFolder
-from studies.cli.output import print_json, progress_bar, say
+from studies.cli.output import echo, print_json, progress_bar, say
 from studies.cli.study_scan import AsJson
 from studies.scan.overrides import with_settings
 
@@ -85,7 +85,7 @@ def _tell(outcomes: Sequence[Recorded], as_json: bool) -> None:
     if as_json:
         print_json(count | {"queries": sum(o.queries for o in outcomes if o.state == "recorded")})
     else:
-        typer.echo(", ".join(f"{number} {state}" for state, number in count.items() if number))
+        echo(", ".join(f"{number} {state}" for state, number in count.items() if number))
     if count["failed"]:
         raise typer.Exit(1)
 
@@ -153,8 +153,8 @@ def compare_policies(  # noqa: PLR0913 (the options are the command's interface)
         print_json(lines)
     elif lines:
         first = lines[0]
-        typer.echo(f"{first['victims']} victims of split {first['split']}, {first['clean']} of them clean")
-        typer.echo(f"each policy, and {baseline} with at least as many queries")
+        echo(f"{first['victims']} victims of split {first['split']}, {first['clean']} of them clean")
+        echo(f"each policy, and {baseline} with at least as many queries")
         print_table([_row(fields) for fields in lines], COLUMNS + DIFFERENCE)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from studies.cli.output import echo
+
 if TYPE_CHECKING:
     from studies.importers.results import Imported
 
@@ -38,9 +40,9 @@ def _keep(imported: Imported, out: Path, name: str) -> None:
 
     weights, truth = write(imported, out, name)
     architecture = imported.architecture or f"an unknown architecture ({imported.model_name or 'unnamed'})"
-    typer.echo(f"{weights}: {len(imported.weights)} tensors, {architecture}, {imported.n_classes or 'unknown'} classes")
+    echo(f"{weights}: {len(imported.weights)} tensors, {architecture}, {imported.n_classes or 'unknown'} classes")
     target = "unknown" if imported.truth.target_class is None else imported.truth.target_class
-    typer.echo(f"{truth}: backdoored {imported.truth.backdoored}, target class {target}")
+    echo(f"{truth}: backdoored {imported.truth.backdoored}, target class {target}")
     if imported.architecture is None:
-        typer.echo("to scan it, load these weights into a module of your own and pass that to studies.scan.scan")
-    typer.echo("images are often normalised outside such weights: give the tool's --mean and --std when scanning")
+        echo("to scan it, load these weights into a module of your own and pass that to studies.scan.scan")
+    echo("images are often normalised outside such weights: give the tool's --mean and --std when scanning")

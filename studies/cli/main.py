@@ -1,11 +1,12 @@
-"""The `simkit` command: its groups are in `studies.commands`, one file a topic; how errors end it is here alone.
+"""The `simkit` command: its groups are in `studies.cli`, one file a topic; how errors end it is here alone.
 
-A new group: write `studies/commands/TOPIC.py` with a `typer.Typer` named `app`, and add one line below. Commands import
+A new group: write `studies/cli/TOPIC.py` with a `typer.Typer` named `app`, and add one line below. Commands import
 what is heavy (torch, sqlalchemy, pandas) inside their functions, so that `simkit --help` answers at once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
@@ -30,8 +31,10 @@ from studies.cli import (
     study,
     zoo,
 )
+from studies.cli.output import echo
+from studies.cli.streams import abandon_streams, prepare_streams
 
-DONE, BUG, USAGE, UNDECIDED, BAD_INPUT, STORAGE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+DONE, BUG, USAGE, UNDECIDED, BAD_INPUT, STORAGE, INTERRUPTED, READER_GONE = 0, 1, 2, 3, 4, 5, 130, 141
 """Exit codes; 3 means no verdict before the budget ran out or the service refused, 4 bad model or data, 5 storage."""
 
 app = typer.Typer(
@@ -60,7 +63,7 @@ app.add_typer(import_results.app, name="import")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"simkit {version('b3d-simkit')}")
+        echo(f"simkit {version('b3d-simkit')}")
         raise typer.Exit(DONE)
 
 
@@ -79,9 +82,16 @@ def main(args: Sequence[str] | None = None) -> int:
     args: the arguments; None takes those of the command line.
     """
     given = sys.argv[1:] if args is None else list(args)
+    prepare_streams()
     try:
         result = app(given, prog_name="simkit", standalone_mode=False)
-    except Exception as error:  # the outermost frame of a program: whatever arrives here is told, never swallowed
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit) as error:
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        abandon_streams()  # whoever reads the output has seen enough, as in `simkit db runs | head`
+        return READER_GONE
+    except Exception as error:  # the outermost frame of a program: every error is reported here
         code = _rendered(error)
         _answer_in_json(given, message_of(error), code)
         return code
@@ -102,14 +112,19 @@ def exit_code(error: Exception) -> int:
         ((typer.TyperException, ConfigError, InvalidSpec, UnknownRun), USAGE),
         ((Refused,), UNDECIDED),
         ((ModelError, InvalidImages, DataError), BAD_INPUT),
-        ((StorageError, ReplayMismatch), STORAGE),
+        ((StorageError, ReplayMismatch, OSError), STORAGE),
     )
     return next((code for types, code in table if isinstance(error, types)), BUG)
 
 
 def message_of(error: Exception) -> str:
     """The message of an error, in one line."""
-    text = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+    if isinstance(error, typer.TyperException):
+        text = error.format_message()
+    elif isinstance(error, OSError) and error.strerror:  # of the system, which no module gave words of its own
+        text = f"{error.filename or 'the output'}: {error.strerror}"
+    else:
+        text = str(error)
     return " ".join(text.split()) or type(error).__name__
 
 
@@ -128,7 +143,7 @@ def _rendered(error: Exception) -> int:
     elif code == BUG:
         _say(f"unexpected {type(error).__name__}: {error} (this is a bug; SIMKIT_DEBUG=1 shows the traceback)")
     else:
-        _say(str(error))
+        _say(message_of(error))
     return code
 
 
@@ -140,7 +155,8 @@ def _say_usage(error: typer.TyperException) -> None:
 
 
 def _say(message: str) -> None:
-    typer.echo(f"simkit: error: {' '.join(message.split())}", err=True)
+    with contextlib.suppress(OSError):  # nobody can be told where stderr is full or gone; the exit code is left
+        echo(f"simkit: error: {' '.join(message.split())}", err=True)
 
 
 if __name__ == "__main__":

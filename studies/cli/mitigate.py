@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from studies.cli.output import print_json, print_table
+from studies.cli.output import echo, print_json, print_table
 
 if TYPE_CHECKING:
     from simkit.mitigation import Combined
@@ -106,25 +106,23 @@ def show(result: MitigationResult) -> None:
     """Print the effect of the threshold in words, a table of other thresholds, and the cost."""
     at, without = result.at, result.without
     classes = " and ".join(f"class {target}" for target in result.flagged)
-    typer.echo(
-        f"inputs are rejected if the trigger of {classes} changes their answer by less than {at.threshold:g} nats"
-    )
-    typer.echo(
+    echo(f"inputs are rejected if the trigger of {classes} changes their answer by less than {at.threshold:g} nats")
+    echo(
         f"{result.clean} clean images: accuracy {_rendered(without.accuracy)} without the filter, "
         f"{_rendered(at.accuracy)} with it; rejected {_rendered(result.own_rejected)} of the flagged classes and "
         f"{_rendered(result.others_rejected)} of the other classes"
     )
     if at.triggered_rejected is None or at.success is None or without.success is None:
-        typer.echo("triggered images: none, since no zoo knows the attack; name one with --zoo")
+        echo("triggered images: none, since no zoo knows the attack; name one with --zoo")
     else:
-        typer.echo(
+        echo(
             f"{result.triggered} triggered images: {_rendered(at.triggered_rejected)} rejected; ASR "
             f"{_rendered(without.success)} without the filter, {_rendered(at.success)} with it"
         )
     print_table([_row(point) for point in result.points], COLUMNS)
     if result.ranking is not None and result.ranking.auroc is not None:
-        typer.echo(f"AUROC of triggered against clean inputs: {result.ranking.auroc:.3f}")
-    typer.echo(f"{result.queries:,} queries; ledger: {result.db}, run {result.run}")
+        echo(f"AUROC of triggered against clean inputs: {result.ranking.auroc:.3f}")
+    echo(f"{result.queries:,} queries; ledger: {result.db}, run {result.run}")
 
 
 def _row(point: Point) -> dict[str, str]:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
+from studies.cli.output import echo
+
 _WORKERS, _THREADS = "Number of processes that scan in parallel.", "Threads of torch per process."
 
 _EXECUTOR = "processes, or dask://HOST:PORT for the scheduler of a Dask cluster."
@@ -90,4 +92,4 @@ def write_out(place: Path, content: bytes, *, aside: bool = False) -> None:
     from simkit.files import write_atomically
 
     write_atomically(place, content)
-    typer.echo(f"{place}: written", err=aside)
+    echo(f"{place}: written", err=aside)

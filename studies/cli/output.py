@@ -7,16 +7,11 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import typer
 
 from simkit.progress import OnProgress, unheard
-from studies.render.text import _table
-
-if TYPE_CHECKING:
-    pass
-
+from studies.render.text import _table, printable
 
 _PIPED_WIDTH = 240
 """Width of a table, in columns, where there is no terminal, so that no name is cut in a pipe."""
@@ -24,7 +19,7 @@ _PIPED_WIDTH = 240
 
 def print_json(value: object) -> None:
     """Print one JSON document on stdout; NaN and infinities raise, since JSON has none."""
-    typer.echo(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+    echo(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
 
 
 def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
@@ -34,10 +29,15 @@ def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) ->
     Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(_table(rows, columns))
 
 
+def echo(text: str, *, nl: bool = True, err: bool = False) -> None:
+    """Print on stdout or stderr, control characters written out: text may come from a stranger's file."""
+    typer.echo(printable(text), nl=nl, err=err)
+
+
 def say(line: str, *, err: bool = False) -> None:
-    """Print a line on stdout or stderr, above any progress bars, which `typer.echo` would overwrite."""
+    """Print a line on stdout or stderr, above any progress bars, which `echo` would overwrite."""
     stream = sys.stderr if err else sys.stdout
-    stream.write(f"{line}\n")
+    stream.write(f"{printable(line)}\n")
     stream.flush()
 
 
@@ -89,4 +89,4 @@ def warnings_in_a_line() -> Iterator[None]:
 
 
 def _say_warning(message: Warning | str, *_where: object) -> None:
-    typer.echo(f"simkit: warning: {' '.join(str(message).split())}", err=True)
+    echo(f"simkit: warning: {' '.join(str(message).split())}", err=True)

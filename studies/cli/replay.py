@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.cli.output import print_json, print_table, progress_bar
+from studies.cli.output import echo, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,7 +120,7 @@ def _show_readings(readings: Sequence[Reading]) -> None:
     for row in rows:
         if row["notes"]:
             budget = "" if row["at"] is None else f" at {row['at']:,}"
-            typer.echo(f"{row['rule']}{budget}: {row['notes']}")
+            echo(f"{row['rule']}{budget}: {row['notes']}")
 
 
 def _rule(text: str) -> Rule:
@@ -154,17 +154,17 @@ def show(result: ReplayResult) -> None:
     """Print how many queries were rebuilt, sent again and equal."""
     compared = result.compared
     model = result.model if result.same_model else f"{result.model}, which is not the run's: differences are expected"
-    typer.echo(f"run {result.run}: {result.stored:,} queries stored, {result.rebuilt:,} rebuilt; model: {model}")
-    typer.echo(f"{result.asked:,} sent again in whole calls, {compared.queries:,} compared: {compared.equal:,} equal")
+    echo(f"run {result.run}: {result.stored:,} queries stored, {result.rebuilt:,} rebuilt; model: {model}")
+    echo(f"{result.asked:,} sent again in whole calls, {compared.queries:,} compared: {compared.equal:,} equal")
     if compared.different:
         largest = "" if compared.largest is None else f"; the largest difference of a score is {compared.largest:.3g}"
-        typer.echo(f"{compared.different:,} different, {compared.labels:,} of them with another top class{largest}")
+        echo(f"{compared.different:,} different, {compared.labels:,} of them with another top class{largest}")
     for reason, queries in result.not_replayable.items():
-        typer.echo(f"{queries:,} not replayable: {reason}")
+        echo(f"{queries:,} not replayable: {reason}")
     if result.verdict is not None:
-        typer.echo("the verdict follows from the answers" if result.verdict else "the answers lead to another verdict")
+        echo("the verdict follows from the answers" if result.verdict else "the answers lead to another verdict")
     for difference in result.made_with:
-        typer.echo(f"made with {difference}")
+        echo(f"made with {difference}")
 
 
 def _failure(result: ReplayResult) -> str:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from studies.cli.output import echo
+
 LedgerFile = Annotated[Path, typer.Argument(metavar="DB", help="The ledger, which may be of a running scan.")]
 OutFile = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="The page; by default DB.html beside the ledger.")
@@ -32,4 +34,4 @@ def write_report(db: LedgerFile, out: OutFile = None, runs: Runs = None, zoos: Z
     page = checked_place(db, out)
     data = gather(db, runs or [], zoos or [])
     write_atomically(page, render(data).encode())
-    typer.echo(f"{page}: {len(data.runs)} {'run' if len(data.runs) == 1 else 'runs'} of {db}")
+    echo(f"{page}: {len(data.runs)} {'run' if len(data.runs) == 1 else 'runs'} of {db}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simkit.detectors.registry import preset_help
-from studies.cli.output import print_json, print_table, progress_bar, warnings_in_a_line
+from studies.cli.output import echo, print_json, print_table, progress_bar, warnings_in_a_line
 from studies.scan.overrides import with_settings
 
 if TYPE_CHECKING:
@@ -170,11 +170,9 @@ def show(result: ScanResult, prepared: Prepared) -> None:
     """Print the verdict in words, the classes with the smallest masks, the cost, and the ledger."""
     flagged = f", class {', '.join(map(str, result.flagged))}" if result.flagged else ""
     worded = result.verdict in ("backdoored", "clean") or result.stopped == "budget"
-    typer.echo(
-        f"{result.verdict}{flagged}: {_reason(result, prepared) if worded or not result.notes else result.notes}"
-    )
+    echo(f"{result.verdict}{flagged}: {_reason(result, prepared) if worded or not result.notes else result.notes}")
     if worded and result.notes:
-        typer.echo(f"note: {result.notes}")
+        echo(f"note: {result.notes}")
     if any(c.mask_size > 0 for c in result.classes):
         _show_classes(result)
     _show_cost(result)
@@ -205,7 +203,7 @@ def _show_classes(result: ScanResult) -> None:
     rows.sort(key=lambda row: (row["class"] not in result.flagged, row["censored"], row["mask_size"]))
     print_table(rows[:_SHOWN], ("class", "mask_size", "success_rate", "censored"))
     if len(rows) > _SHOWN:
-        typer.echo(f"and {len(rows) - _SHOWN} more classes with larger masks")
+        echo(f"and {len(rows) - _SHOWN} more classes with larger masks")
 
 
 def _show_cost(result: ScanResult) -> None:
@@ -213,20 +211,20 @@ def _show_cost(result: ScanResult) -> None:
 
     score = "-" if result.score is None else f"{result.score:.3g}"
     flags = "" if result.size_limit is None else f" flags masks {size_words(result.rule, result.size_limit)}"
-    typer.echo(f"score {score}; rule {result.rule}{flags} (threshold {result.threshold:g}, {result.threshold_source})")
+    echo(f"score {score}; rule {result.rule}{flags} (threshold {result.threshold:g}, {result.threshold_source})")
     cap = "no limit" if result.budget is None else f"a budget of {result.budget:,}"
     accuracy = "unknown" if result.clean_accuracy is None else f"{result.clean_accuracy:.1%}"
-    typer.echo(
+    echo(
         f"{result.spent:,} queries of {cap}, {result.refused:,} refused, {result.seconds:.1f} s; stopped: "
         f"{result.stopped}; accuracy on clean images {accuracy}"
     )
     if result.api_seconds is not None or result.cost is not None:
         waited = "-" if result.api_seconds is None else f"{result.api_seconds:,.1f} s"
         price = "-" if result.cost is None else f"{result.cost:,.2f}"
-        typer.echo(f"simulated API time {waited}; cost {price}")
+        echo(f"simulated API time {waited}; cost {price}")
     if result.triggers is not None:
-        typer.echo(f"triggers: {' '.join(map(str, (result.triggers.npz, *result.triggers.png)))}")
-    typer.echo(f"ledger: {result.db}, run {result.run}")
+        echo(f"triggers: {' '.join(map(str, (result.triggers.npz, *result.triggers.png)))}")
+    echo(f"ledger: {result.db}, run {result.run}")
 
 
 def _error(result: ScanResult) -> str | None:

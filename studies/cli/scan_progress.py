@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
-import typer
-
-from studies.cli.output import print_json, say
+from studies.cli.output import echo, print_json, say
 
 if TYPE_CHECKING:
     from studies.study.executors import Workers
@@ -56,7 +54,7 @@ def tell(outcomes: Sequence[Outcome], before: int, *, as_json: bool, more: Mappi
         failures = [_failure(o) for o in outcomes if o.state == "failed"]
         print_json(count | {"lines": lines, "failures": failures} | dict(more or {}))
     else:
-        typer.echo(", ".join(f"{number} {_STATES[state]}" for state, number in count.items() if number) or "no scans")
+        echo(", ".join(f"{number} {_STATES[state]}" for state, number in count.items() if number) or "no scans")
 
 
 def by_detector(unit: Unit) -> str:

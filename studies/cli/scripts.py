@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 import typer
 
 from studies.cli.main import BUG, exit_code, message_of
+from studies.cli.output import echo
 
 
 def run(main: Callable[..., None], about: str | None) -> None:
@@ -22,7 +23,7 @@ def run(main: Callable[..., None], about: str | None) -> None:
     except Exception as error:
         if (code := exit_code(error)) == BUG or os.environ.get("SIMKIT_DEBUG"):
             raise
-        typer.echo(f"error: {message_of(error)}", err=True)
+        echo(f"error: {message_of(error)}", err=True)
         raise SystemExit(code) from None
 
 

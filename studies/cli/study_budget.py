@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import typer
 
 from studies.cli.options import WIDTH, ExactOption, Files, Format, FormatOption, OutFile, SplitOption, Zoos, write_out
-from studies.cli.output import progress_bar, warnings_in_a_line
+from studies.cli.output import echo, progress_bar, warnings_in_a_line
 
 if TYPE_CHECKING:
     from studies.results.budget.records import BudgetStudy
@@ -105,7 +105,7 @@ def show_budget(  # noqa: PLR0913 (the options are the command's interface)
     if picture is not None:
         write_out(picture[0], draw(study, picture[1], measure), aside=place is None)  # stdout may be JSON
     if place is None:
-        typer.echo(output, nl=False)
+        echo(output, nl=False)
     else:
         write_out(place, output.encode())
 

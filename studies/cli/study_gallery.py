@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from studies.cli.output import echo
+
 if TYPE_CHECKING:
     from studies.report.gallery.gather import ShownZoo
 
@@ -61,12 +63,12 @@ def write_gallery(
     shown = gather_gallery(sources, ledgers, GalleryConfig(each, tuple(detectors or ())))
     _check_found(shown, detectors or [])
     write_atomically(page, render_gallery(shown, each).encode())
-    typer.echo(f"{page}: {sum(len(stratum.shown) for zoo in shown for stratum in zoo.strata)} victims")
+    echo(f"{page}: {sum(len(stratum.shown) for zoo in shown for stratum in zoo.strata)} victims")
     for number, zoo in enumerate(shown):
         twice = [other.name for other in shown].count(zoo.name) > 1
         picture = page.with_name(f"{page.stem}-{zoo.name}{f'-{number + 1}' if twice else ''}.png")
         if zoo.strata:
-            typer.echo(f"{picture}: {draw_zoo(picture, zoo) or 'no scans'}")
+            echo(f"{picture}: {draw_zoo(picture, zoo) or 'no scans'}")
 
 
 def _check_found(shown: Sequence[ShownZoo], wanted: Sequence[str]) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
+from studies.cli.output import echo
+
 Example: TypeAlias = Literal["curve", "tune"]
 
 NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="The study file to write.", show_default=False)]
@@ -18,11 +20,11 @@ def new_study(file: NewFile, example: ExampleOption = "curve") -> None:
     from studies.study.schema import write_example
 
     schema = write_example(file, example)
-    typer.echo(f"{file}: edit it, then run `simkit study run {file}`; editors read {schema}")
+    echo(f"{file}: edit it, then run `simkit study run {file}`; editors read {schema}")
 
 
 def print_schema() -> None:
     """Print the JSON Schema of study files."""
     from studies.study.schema import schema
 
-    typer.echo(schema(), nl=False)
+    echo(schema(), nl=False)

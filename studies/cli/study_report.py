@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from studies.cli.options import ExactOption
-from studies.cli.output import progress_bar
+from studies.cli.output import echo, progress_bar
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The study file.", show_default=False)]
 Out = Annotated[
@@ -50,6 +50,6 @@ def report_study(
     with progress_bar("ledgers") as progress:
         report = gather_report(study, ReportConfig(exact, workers, each, storage), progress)
     page, *others = write_report(report, folder)
-    typer.echo(f"{page}: {report.origin.done}/{report.origin.wanted} scans; {len(others)} files beside it")
+    echo(f"{page}: {report.origin.done}/{report.origin.wanted} scans; {len(others)} files beside it")
     if report.no_gallery:
-        typer.echo(report.no_gallery)
+        echo(report.no_gallery)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from studies.cli.options import OtherExecutor, OtherWorkers
-from studies.cli.output import print_json, print_table, stacked_bars
+from studies.cli.output import echo, print_json, print_table, stacked_bars
 from studies.cli.scan_progress import worked
 
 if TYPE_CHECKING:
@@ -103,9 +103,7 @@ def _tell(study: StudyFile, plan: StudyPlan, outcomes: list[Outcome], more: dict
         print_json({**about, "left": left, **ended, **more, "grid_rows": rows, "failures": failures})
         return
     if not rows:
-        typer.echo(
-            f"{study.config.name}: has no [[detectors]] and so no scans; run its [tune] table with simkit study tune"
-        )
+        echo(f"{study.config.name}: has no [[detectors]] and so no scans; run its [tune] table with simkit study tune")
         return
     print_table(rows, _COLUMNS)
     words = [f"{study.config.name}: {done} scans done, {left} left"]
@@ -113,7 +111,7 @@ def _tell(study: StudyFile, plan: StudyPlan, outcomes: list[Outcome], more: dict
     words += [f"{states['busy']} being scanned by another process"] if states["busy"] else []
     words += [f"{states['failed']} failed"] if states["failed"] else []
     words += [f"{more['merged']['added']} merged into {more['merged']['file']}"] if more else []
-    typer.echo(", ".join(words))
+    echo(", ".join(words))
 
 
 def _failure(outcome: Outcome, plan: StudyPlan) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import typer
 
 from studies.cli.options import WIDTH, Files, Format, FormatOption, OutFile, SplitOption, Zoos, write_out
+from studies.cli.output import echo
 
 if TYPE_CHECKING:
     from studies.results.table.records import Table
@@ -52,7 +53,7 @@ def show_table(  # noqa: PLR0913 (the options are the command's interface)
     chosen = Wanted(split, tuple(zoos or ()), (by,) if by else (), ledgers)
     output = _rendered(gather(files, chosen), form, place)
     if place is None:
-        typer.echo(output, nl=False)
+        echo(output, nl=False)
     else:
         write_out(place, output.encode())
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import typer
 
 from studies.cli.options import write_out
-from studies.cli.output import print_json, print_table, progress_bar, say
+from studies.cli.output import echo, print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from studies.study.study_file import StudyFile
@@ -172,7 +172,7 @@ def _tell(task: Task, *, as_json: bool) -> None:
         return
     states = ("complete", "pruned", "failed", "under way")
     count = {state: sum(trial.state == state for trial in every) for state in states}
-    typer.echo(f"{task.study_name}: " + ", ".join(f"{n} {state}" for state, n in count.items() if n))
+    echo(f"{task.study_name}: " + ", ".join(f"{n} {state}" for state, n in count.items() if n))
     rows = [_row(trial) for trial in best_trials]
     if rows:
         print_table(rows, list(rows[0]))

@@ -13,7 +13,7 @@ import typer
 from simkit.errors import ConfigError
 from simkit.home import home
 from simkit.progress import OnProgress
-from studies.cli.output import print_json, print_table, progress_bar
+from studies.cli.output import echo, print_json, print_table, progress_bar
 from studies.scan.overrides import with_settings
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _counted(progress: OnProgress, done: int, total: int, *, quiet: bool) -> Cal
         done, failed = done + (not victim.failed), failed + victim.failed
         progress(done, total, f"({failed} without a working backdoor)" if failed else "")
         if plain:
-            typer.echo(f"{_words(victim)} ({done} of {total})", err=True)
+            echo(f"{_words(victim)} ({done} of {total})", err=True)
 
     return finished
 
@@ -188,9 +188,9 @@ def _show(folder: Path, manifest: Manifest, as_json: bool) -> None:
         print_json(manifest.model_dump(mode="json") | {"folder": str(folder), "complete": manifest.complete})
         return
     print_table([victim.model_dump() for victim in manifest.victims], COLUMNS)
-    typer.echo(f"{folder}: {len(manifest.victims)} of {manifest.spec.models} victims of zoo {manifest.spec.name}")
+    echo(f"{folder}: {len(manifest.victims)} of {manifest.spec.models} victims of zoo {manifest.spec.name}")
     if manifest.failed:
         replaced = "replaced" if manifest.complete else "will replace"
         least = f"{100 * manifest.spec.required_success:g} %"
-        typer.echo(f"backdoor training failed (ASR < {least}); the next model of the stratum {replaced} each of these:")
+        echo(f"backdoor training failed (ASR < {least}); the next model of the stratum {replaced} each of these:")
         print_table([victim.model_dump() for victim in manifest.failed], FAILED_COLUMNS)

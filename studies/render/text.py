@@ -12,6 +12,22 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+_CONTROLS = {
+    code: f"\\u{code:04x}" if code > 0x7E else f"\\x{code:02x}"
+    for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    if chr(code) not in "\n\t"
+}
+"""Characters that begin an escape sequence or turn the direction of writing; names come from strangers."""
+
+
+def printable(text: str) -> str:
+    """The text with control characters, except line feeds and tabs, written out, so that no terminal obeys them.
+
+    JSON stays JSON with the same content, since it holds the first 32 of them only in this form.
+    """
+    return text.translate(_CONTROLS).encode("utf-8", "backslashreplace").decode()
+
+
 def table_text(rows: Sequence[Sequence[str]], columns: Mapping[str, int]) -> str:
     """A table without colours; `columns` maps names to widths, and longer cells continue on the next line."""
     from io import StringIO
@@ -45,7 +61,7 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, list | tuple):
         return " ".join(map(_cell, value)) or "-"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
 
 
 _GAP = 2

@@ -114,9 +114,9 @@ def test_threads_share_one_budget_to_the_last_query() -> None:
 
 @pytest.mark.parametrize("wrong", [True, False, 1.0, 2.5, math.nan, math.inf, "7", b"7", [3], np.array([1, 2]), 1j])
 def test_only_whole_numbers_are_budgets(wrong: Any) -> None:
-    for attempt in (lambda: Budget(wrong), lambda: Budget(10, spent=wrong)):
+    for numbers in ({"cap": wrong}, {"cap": 10, "spent": wrong}):
         with pytest.raises(TypeError, match="must be a whole number"):
-            attempt()
+            Budget(**numbers)
     budget = Budget(10, spent=3)
     for method in (budget.reserve, budget.release):
         with pytest.raises(TypeError, match="must be a whole number"):

@@ -65,7 +65,8 @@ def test_no_symbolic_link_is_followed(tmp_path: Path) -> None:
 def test_two_that_write_at_once_both_end_well(tmp_path: Path) -> None:
     texts = [bytes([65 + number]) * 100_000 for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda text: [write_atomically(tmp_path / "file", text) for _ in range(10)], texts))
+        for _ in range(10):
+            list(pool.map(lambda text: write_atomically(tmp_path / "file", text), texts))
     assert (tmp_path / "file").read_bytes() in texts
     assert names_in(tmp_path) == ["file"]
 
