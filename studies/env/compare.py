@@ -1,4 +1,4 @@
-"""Policies against each other on the same victims, at equal mean queries."""
+"""Compares policies on the same victims at equal mean queries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from studies.scan.canonical import canonical
 from studies.scan.run_key import environment
 
 KNOBS = 60
-"""Budgets a policy is tried with on the way to a mean: as many as its steps of one chunk, about."""
+"""Number of budgets that a policy is tried with to meet a mean number of queries; about one per chunk."""
 
 RESAMPLES = 9_999
 
@@ -30,7 +30,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over victims of a paired difference, and its 95 % bootstrap interval."""
+    """The mean paired difference over victims, and its 95 % bootstrap interval."""
 
     mean: float
     low: float
@@ -39,7 +39,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Side:
-    """A policy on the victims. budget: see `Policy`. queries, score, accuracy, undecided: means over the victims."""
+    """The result of a policy. budget: see `Policy`. queries, score, accuracy, undecided: means over the victims."""
 
     policy: str
     budget: int
@@ -51,9 +51,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One policy against the baseline. target: mean queries that it was to have on the tune victims, and tune: had.
+    """One policy compared with the baseline.
 
-    score, accuracy: the policy's less the baseline's, victim by victim.
+    target, tune: wanted and actual mean queries on the tune victims. score, accuracy: the policy's minus the
+    baseline's, paired by victim.
     """
 
     target: int
@@ -65,18 +66,18 @@ class Comparison:
 
     @property
     def better(self) -> bool:
-        """Whether the interval of the score lies above 0, for no more queries than the baseline's."""
+        """Whether the interval of the score lies above 0 with no more queries than the baseline."""
         return self.score.low > 0.0 and self.policy.queries <= self.baseline.queries
 
 
 class Field:
-    """Policies on one set of victims; each is played once with each budget."""
+    """Policies on one set of victims; each policy is played once per budget."""
 
     def __init__(self, recordings: Sequence[Recording], belief: Belief) -> None:
         self._recordings, self._belief = list(recordings), belief
         most = max(r.queries for r in self._recordings)
         slack = max(sum(r.header.largest_chunks) for r in self._recordings)
-        self._config = EnvConfig(budget=most + slack)  # what ends an episode is the policy's own budget
+        self._config = EnvConfig(budget=most + slack)  # only the policy's own budget ends an episode
         least = min(r.header.check_queries for r in self._recordings)
         self.budgets: list[int] = np.unique(np.geomspace(2 * least, most, KNOBS).astype(int)).tolist()
         self.outcomes = lru_cache(maxsize=None)(self._played)
@@ -85,26 +86,25 @@ class Field:
         return tuple(play(self._recordings, policy(name, self._belief, budget), self._config))
 
     def mean_queries(self, name: str, budget: int) -> float:
-        """Of a policy with this budget."""
+        """The mean queries of a policy with this budget."""
         return float(np.mean([outcome.queries for outcome in self.outcomes(name, budget)]))
 
     def largest_budget(self, name: str, mean: float) -> int:
-        """The largest whose mean is at most `mean`; the smallest there is where all are above."""
+        """The largest budget with at most `mean` queries on average; the smallest where all are above."""
         return max((b for b in self.budgets if self.mean_queries(name, b) <= mean), default=self.budgets[0])
 
     def least_budget(self, name: str, mean: float) -> int:
-        """The smallest whose mean is at least `mean`; the largest there is where all are below."""
+        """The smallest budget with at least `mean` queries on average; the largest where all are below."""
         return min((b for b in self.budgets if self.mean_queries(name, b) >= mean), default=self.budgets[-1])
 
     def side(self, name: str, budget: int) -> Side:
-        """The means over victims."""
-        told = self.outcomes(name, budget)
+        """The means of a policy over the victims."""
         score, right = self.by_victim(name, budget, "score"), self.by_victim(name, budget, "right")
-        undecided = float(np.mean([outcome.stated == 0.5 for outcome in told]))
+        undecided = float(np.mean([outcome.stated == 0.5 for outcome in self.outcomes(name, budget)]))
         return Side(name, budget, self.mean_queries(name, budget), float(score.mean()), float(right.mean()), undecided)
 
     def by_victim(self, name: str, budget: int, what: str) -> Numbers:
-        """An attribute of the outcomes, the mean over recordings of one victim: seeds are not victims."""
+        """An attribute of the outcomes by victim, averaged over its recordings, which may differ in the seed."""
         values = np.array([float(getattr(outcome, what)) for outcome in self.outcomes(name, budget)])
         _, victim = np.unique([r.header.model_hash for r in self._recordings], return_inverse=True)
         means: Numbers = np.bincount(victim, values) / np.bincount(victim)
@@ -118,13 +118,13 @@ def compare(
     targets: Sequence[int],
     baseline: str = "uniform",
 ) -> list[Comparison]:
-    """Each policy against the baseline at each target, in order.
+    """Each policy compared with the baseline at each target, in order.
 
-    The policy gets the largest budget with which its mean of queries on the tune victims is at most the target. The
-    baseline gets the smallest budget with which its mean on the victims compared is at least what the policy has spent
-    there, so that it never has less; only queries are looked at for that, no verdict. Belief is fitted on `tune`.
-    Raises ConfigError for a policy or a target that there is not, tune victims among those compared, recordings of
-    several splits to compare, or of several services or arms; DataError.
+    The policy gets the largest budget with which its mean queries on the tune victims are at most the target. The
+    baseline gets the smallest budget with which its mean queries on the compared victims are at least those of the
+    policy, so that it never has fewer; this uses queries only, not verdicts. The belief is fitted on `tune`. Raises
+    ConfigError for an unknown policy or an invalid target, for tune victims among the compared ones, and for compared
+    recordings of several splits, services or arms; DataError.
     """
     _check_names((*policies, baseline), targets)
     _check_apart(recordings, tune)
@@ -138,25 +138,25 @@ def _check_names(policies: Sequence[str], targets: Sequence[int]) -> None:
         if name not in POLICIES:
             raise ConfigError(f"no policy {name!r}; choose from {', '.join(POLICIES)}")
     if not targets or min(targets) < 1:
-        raise ConfigError("give one mean of queries or more, each 1 or more")
+        raise ConfigError("give one or more mean numbers of queries, each 1 or more")
 
 
 def _check_apart(recordings: Sequence[Recording], tune: Sequence[Recording]) -> None:
     if {r.header.model_hash for r in recordings} & {r.header.model_hash for r in tune}:
-        raise ConfigError("some victims are in both folders; compare on others than those that budgets are set on")
+        raise ConfigError("some victims are in both folders; compare on other victims than those of --tune")
     classes = {r.n_classes for r in (*recordings, *tune)}
     if len(classes) > 1:
-        raise ConfigError(f"victims of {min(classes)} and of {max(classes)} classes; compare within one task")
+        raise ConfigError(f"some victims have {min(classes)} classes and some {max(classes)}; compare within one task")
     splits = sorted({r.header.split for r in recordings})
     if len(splits) > 1:
-        raise ConfigError(f"victims of the splits {' and '.join(splits)}; compare on one split at a time")
+        raise ConfigError(f"the victims are of the splits {' and '.join(splits)}; compare on one split at a time")
     for part in ("oracle", "arms"):
         if len({_recorded_with(r, part) for r in (*recordings, *tune)}) > 1:
-            raise ConfigError(f"recordings with several settings of {part}; compare those of one, --tune too")
+            raise ConfigError(f"the recordings differ in their {part} settings; compare recordings with equal ones")
 
 
 def _recorded_with(recording: Recording, part: str) -> str:
-    """Settings as text; without the seed of an oracle's noise, since repeats are of one service."""
+    """Settings as text, without the seed of an oracle's noise, since repetitions are of one service."""
     settings = recording.header.settings.get(part) or {}
     return canonical({name: value for name, value in settings.items() if name != "seed"})
 
@@ -177,14 +177,14 @@ def paired(ours: Numbers, theirs: Numbers) -> Interval:
     """The mean difference and its percentile bootstrap interval (95 %, 9,999 resamples of victims, seed 0)."""
     differences = ours - theirs
     mean = float(differences.mean())
-    if np.ptp(differences) == 0.0:  # nothing varies, and one victim alone has no interval at all
+    if np.ptp(differences) == 0.0:  # bootstrap fails without variation, and for a single victim
         return Interval(mean, mean, mean)
-    told = stats.bootstrap((differences,), np.mean, n_resamples=RESAMPLES, method="percentile", random_state=0)
-    return Interval(mean, float(told.confidence_interval.low), float(told.confidence_interval.high))
+    result = stats.bootstrap((differences,), np.mean, n_resamples=RESAMPLES, method="percentile", random_state=0)
+    return Interval(mean, float(result.confidence_interval.low), float(result.confidence_interval.high))
 
 
 def line(comparison: Comparison, recordings: Sequence[Recording], tune: Sequence[Recording]) -> dict[str, Any]:
-    """A comparison as one object for JSON, with what it was made of."""
+    """A comparison as one JSON object, with its victims and environment."""
     return {
         "zoos": _zoos(recordings),
         "split": "+".join(sorted({r.header.split for r in recordings})),
@@ -203,6 +203,6 @@ def line(comparison: Comparison, recordings: Sequence[Recording], tune: Sequence
 
 
 def _zoos(recordings: Sequence[Recording]) -> Mapping[str, int]:
-    """Recordings of each zoo."""
+    """The number of recordings of each zoo."""
     names = [r.header.zoo for r in recordings]
     return {name: names.count(name) for name in sorted(set(names))}

@@ -1,1 +1,1 @@
-"""Result files of other people's tools, turned into weights and a statement of the truth."""
+"""Importers of other tools' result files, which give weights and the truth about them."""

@@ -1,4 +1,4 @@
-"""`attack_result.pt` of BackdoorBench.
+"""Imports `attack_result.pt` files of BackdoorBench.
 
 The format is that of SCLBD/BackdoorBench at 3f4b1a9: `save_attack_result` in utils/save_load_attack.py (a dict of
 model_name, num_classes, model, data_path, img_size, clean_data, bd_train, bd_test), `retrieve_state` in
@@ -38,11 +38,11 @@ TORCHVISION = frozenset(
         "efficientnet_b0",
     ]
 )
-"""Made by torchvision there (`generate_cls_model`); preactresnet18 and all others are BackdoorBench's own modules."""
+"""Models that `generate_cls_model` takes from torchvision; all others, like preactresnet18, are BackdoorBench's own."""
 
 
 def read_backdoorbench(path: Path) -> Imported:
-    """The attacked model in `path`; nothing pickled in it is run. Raises ModelError on any other file."""
+    """The attacked model in `path`, read without running any pickled code. Raises ModelError for any other file."""
     stored = read_inert(path)
     if not isinstance(stored, dict) or "model" not in stored or "model_name" not in stored:
         raise ModelError(f"{path} is no attack_result.pt of BackdoorBench: it has no 'model' and 'model_name'")
@@ -58,7 +58,7 @@ def read_backdoorbench(path: Path) -> Imported:
 
 
 def _truth(path: Path, stored: Mapping[str, Any]) -> Truth:
-    """Backdoored if training images were poisoned; the target where all of them got one and the same label."""
+    """Backdoored if training images were poisoned; the target class is known if all of them got the same label."""
     data = stored.get("clean_data")
     labels = _poisoned_labels(stored.get("bd_train"))
     targets = set(labels or ())
@@ -73,7 +73,7 @@ def _truth(path: Path, stored: Mapping[str, Any]) -> Truth:
 
 
 def _poisoned_labels(kept: object) -> list[int] | None:
-    """The labels that poisoned training images were given; None where the file does not say."""
+    """The labels given to poisoned training images; None where the file does not state them."""
     if not isinstance(kept, dict):
         return None
     if isinstance(kept.get("y"), torch.Tensor) and kept.get("original_index") is not None:
@@ -84,7 +84,7 @@ def _poisoned_labels(kept: object) -> list[int] | None:
 
 
 def _labels(entries: Iterable[Any]) -> list[int] | None:
-    """Of entries (image, label, original label), or {"path": ..., "other_info": [label, original label]}."""
+    """The labels in entries (image, label, original label), or {"path": ..., "other_info": [label, original label]}."""
     labels = []
     for entry in entries:
         if isinstance(entry, dict):
@@ -97,7 +97,7 @@ def _labels(entries: Iterable[Any]) -> list[int] | None:
 
 
 def _image_shape(size: object) -> ImageShape | None:
-    """There it is [height, width, channels]."""
+    """The shape (channels, height, width) of BackdoorBench's [height, width, channels]."""
     if not isinstance(size, list | tuple) or len(size) != 3:
         return None
     height, width, channels = map(_number, size)

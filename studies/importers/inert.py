@@ -1,4 +1,4 @@
-"""The pickle inside what torch.save wrote, read without importing or calling anything that it names."""
+"""Reads the pickle in a file of torch.save without importing or calling anything that it names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DTYPES = {
 
 
 class Inert:
-    """Stands for an object of any class: keeps nothing and does nothing, whatever a pickle does to it."""
+    """A placeholder for an object of any class; it stores and does nothing, whatever a pickle calls on it."""
 
     def __init__(self, *_: object, **__: object) -> None: ...
 
@@ -52,7 +52,7 @@ class Inert:
 def read_inert(path: Path) -> Any:
     """The dicts, lists, numbers, text and tensors in a file of torch.save; every other object is an `Inert`.
 
-    Raises ModelError on a damaged file, and on those of torch before 1.6, which are no zip archives.
+    Raises ModelError for a damaged file, and for files of torch before 1.6, which are no zip archives.
     """
     try:
         data = read_outside(path, MODEL_BYTES).data
@@ -65,12 +65,12 @@ def read_inert(path: Path) -> Any:
             (pickled,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
             with archive.open(pickled) as stream:
                 return _Reader(stream, archive, pickled.removesuffix("data.pkl")).load()
-    except Exception as error:  # bytes that are no pickle show as whatever reading them raises
+    except Exception as error:  # reading invalid bytes may raise anything
         raise ModelError(f"{path} is damaged or no file of torch.save: {one_line(error)}") from error
 
 
 class _Reader(pickle.Unpickler):
-    """Knows tensors and ordered dicts; its `find_class` imports nothing, ever."""
+    """An unpickler that knows tensors and ordered dicts only; its `find_class` never imports anything."""
 
     def __init__(self, stream: Any, archive: zipfile.ZipFile, root: str) -> None:
         super().__init__(stream)
@@ -86,7 +86,7 @@ class _Reader(pickle.Unpickler):
         return Inert
 
     def persistent_load(self, pid: Any) -> torch.Tensor:
-        """All values of one storage, flat."""
+        """All values of one storage as a flat tensor."""
         kind, dtype, key, _, count = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype):
             raise pickle.UnpicklingError("a storage of no known type")

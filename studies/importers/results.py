@@ -1,4 +1,4 @@
-"""What an importer finds in a result file, and the two files that it leaves: weights, and the truth."""
+"""The content of an imported result file, and how it is written: as a file of weights and a file with the truth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from simkit.files import make_folder, write_atomically
 
 @dataclass(frozen=True)
 class Truth:
-    """What a result file states of the attack; None where it does not. poisoned: training images."""
+    """What a result file states about the attack, None where it states nothing. poisoned: number of training images."""
 
     tool: str
     source: str
@@ -29,10 +29,10 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class Imported:
-    """A model out of a result file.
+    """A model from a result file.
 
-    model_name: as the other tool calls it. architecture: the same by a name that simkit knows, None where there is
-    none: its weights are scanned in a module of the user's own.
+    model_name: the other tool's name of its architecture. architecture: simkit's name of the same, None where it has
+    none, so that the weights must be loaded into a module of the user's own.
     """
 
     weights: Weights
@@ -43,30 +43,30 @@ class Imported:
     truth: Truth
 
 
-def write(found: Imported, folder: Path, name: str) -> tuple[Path, Path]:
-    """`NAME.safetensors` and `NAME.truth.json` in `folder`: the truth is beside the weights and never in them.
+def write(imported: Imported, folder: Path, name: str) -> tuple[Path, Path]:
+    """Write `NAME.safetensors` and `NAME.truth.json` into `folder`; the weights' file never states the truth.
 
-    Raises StorageError; ModelError where a weight is no plain tensor.
+    Raises StorageError, and ModelError where a weight is no plain tensor.
     """
-    known = {"architecture": found.architecture, "n_classes": found.n_classes, "made_as": found.model_name}
-    metadata = {key: str(value) for key, value in known.items() if value is not None}
-    if found.image_shape is not None:
-        metadata["image_shape"] = json.dumps(found.image_shape)
+    about = {"architecture": imported.architecture, "n_classes": imported.n_classes, "made_as": imported.model_name}
+    metadata = {key: str(value) for key, value in about.items() if value is not None}
+    if imported.image_shape is not None:
+        metadata["image_shape"] = json.dumps(imported.image_shape)
     make_folder(folder)
     weights, truth = folder / f"{name}.safetensors", folder / f"{name}.truth.json"
-    write_atomically(weights, save(found.weights, metadata))
-    write_atomically(truth, (json.dumps(asdict(found.truth), indent=1) + "\n").encode())
+    write_atomically(weights, save(imported.weights, metadata))
+    write_atomically(truth, (json.dumps(asdict(imported.truth), indent=1) + "\n").encode())
     return weights, truth
 
 
 def named_weights(path: Path, stored: object) -> Weights:
-    """A state_dict without the prefixes of DataParallel. Raises ModelError on anything else."""
+    """A state_dict without the prefixes of DataParallel. Raises ModelError for anything else."""
     if not isinstance(stored, dict) or not stored:
         raise ModelError(f"{path} holds no state_dict where the model should be")
     odd = [str(name) for name, value in stored.items() if not isinstance(value, torch.Tensor)]
     if odd:
         raise ModelError(f"{path}: {odd[0][:80]} is no plain tensor, and {len(odd) - 1} more")
-    return {  # copies: weights that are tied share their memory, which safetensors does not take
+    return {  # copied, since tied weights share memory, which safetensors rejects
         str(name).removeprefix("module."): tensor.clone(memory_format=torch.contiguous_format)
         for name, tensor in stored.items()
     }

@@ -1,4 +1,4 @@
-"""Attack results of TrojanZoo: `NAME.pth`, and beside it NAME.npy, the mark.
+"""Imports attack results of TrojanZoo: `NAME.pth`, which lies beside the mark NAME.npy.
 
 The format is that of ain-soph/trojanzoo: `Model.save` in trojanzoo/models.py writes a state_dict with names below
 `features.` and `classifier.`; `BackdoorAttack.save` and `get_filename` in trojanvision/attacks/abstract.py (036f7e4)
@@ -19,20 +19,20 @@ from studies.importers.results import Imported, Truth, named_weights
 _ATTACK = re.compile(r"_tar(\d+)(?:_|$)")
 _RESNETS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 _LARGE_KERNEL = 7
-"""Of the first convolution in torchvision's; `_comp` models have one of 3 and no pooling after it."""
+"""Kernel size of the first convolution in torchvision's ResNets; TrojanZoo's `_comp` models have 3 and no pooling."""
 
 
 def read_trojanzoo(path: Path, image_shape: ImageShape | None = None) -> Imported:
-    """The model in `path`; its name says the target, where it is as TrojanZoo gave it. Raises ModelError.
+    """The model in `path`, with the target class if the file has TrojanZoo's original name. Raises ModelError.
 
-    A plain resnet18 or resnet34 gets the names that torchvision gives its weights; all other models keep their own, for
-    the user's own module.
+    The weights of a plain resnet18 or resnet34 get torchvision's names; all others keep theirs, for a module of the
+    user's own.
     """
     weights = named_weights(path, read_inert(path))
     if not any(name.startswith(("features.", "classifier.")) for name in weights):
         raise ModelError(f"{path} is no model of TrojanZoo: it has no weights below features. and classifier.")
     name = _resnet(weights)
-    told = _ATTACK.search(path.stem)
+    attack = _ATTACK.search(path.stem)
     heads = [value for key, value in weights.items() if key.startswith("classifier.") and value.ndim == 2]
     return Imported(
         weights={_plain(key): value for key, value in weights.items()} if name else weights,
@@ -40,7 +40,7 @@ def read_trojanzoo(path: Path, image_shape: ImageShape | None = None) -> Importe
         architecture=f"torchvision:{name}" if name else None,
         image_shape=image_shape,
         n_classes=len(heads[-1]) if heads else None,
-        truth=Truth("TrojanZoo", path.name, True if told else None, int(told[1]) if told else None),
+        truth=Truth("TrojanZoo", path.name, True if attack else None, int(attack[1]) if attack else None),
     )
 
 
@@ -49,7 +49,7 @@ def _plain(name: str) -> str:
 
 
 def _resnet(weights: Weights) -> str | None:
-    """The torchvision network of basic blocks that has exactly these weights."""
+    """The name of the torchvision ResNet of basic blocks that has exactly these weights, None where there is none."""
     first = weights.get("features.conv1.weight")
     if first is None or first.shape[-1] != _LARGE_KERNEL or "features.layer1.0.conv3.weight" in weights:
         return None

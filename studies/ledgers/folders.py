@@ -1,4 +1,4 @@
-"""Folders of ledgers, as studies leave them: one file a scan."""
+"""Folders of ledgers as studies write them, with one file per scan."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from db.errors import StorageError
 from db.merge import merge
 
 SCREENER = "simkit.mitigation.Screener"
-"""The kind of detector that a screening is kept as."""
+"""The kind of detector under which `simkit mitigate` stores its run."""
 
 SCREENING = ".mitigation.db"
-"""How the ledger ends that `simkit mitigate` keeps beside a scan's."""
+"""The suffix of the ledger that `simkit mitigate` writes beside that of a scan."""
 
 
 def scans_in(folder: Path) -> list[Path]:
-    """As `ledgers_in`, without those of screenings."""
+    """The ledgers of `ledgers_in` without those of screenings."""
     return [path for path in ledgers_in(folder) if not path.name.endswith(SCREENING)]
 
 
 def ledgers_in(folder: Path) -> list[Path]:
     """The databases in a folder and those below it, sorted. Raises StorageError where there is no folder."""
     if not folder.is_dir():
-        raise StorageError(f"--ledgers {folder}: no folder of ledgers; name the one that the scans were kept in")
+        raise StorageError(f"--ledgers {folder}: no folder of ledgers; name the folder that the scans were stored in")
     return sorted(folder.rglob("*.db"))
 
 
 def is_screening(config: object) -> bool:
-    """Whether a run with this config, the JSON of its `RunInfo` read, is a mitigation's.
+    """Whether a run with this config (the decoded JSON of its `RunInfo`) is one of `simkit mitigate`.
 
-    It screens inputs by the verdict and triggers of the scan that it follows, and tells nothing of the model.
+    Such a run screens inputs with the triggers of a scan; its verdict is that of the scan and no new finding.
     """
     detector = config.get("detector") if isinstance(config, Mapping) else None
     return isinstance(detector, Mapping) and detector.get("kind") == SCREENER
@@ -41,10 +41,10 @@ MERGED = "study.db"
 
 
 def merge_finished(ledgers: Path, into: Path) -> int:
-    """Take the finished runs of all ledgers that `into` has not yet; returns how many. Raises StorageError."""
-    there = set(reads.runs(into)["key"]) if into.exists() else set()
-    new = [path for path in ledgers_in(ledgers) if path != into and _finished(path) - there]
-    return sum(one.outcome in ("added", "replaced") for one in merge(into, new)) if new else 0
+    """Merge finished runs that `into` lacks from all ledgers; returns how many. Raises StorageError."""
+    present = set(reads.runs(into)["key"]) if into.exists() else set()
+    new = [path for path in ledgers_in(ledgers) if path != into and _finished(path) - present]
+    return sum(run.outcome in ("added", "replaced") for run in merge(into, new)) if new else 0
 
 
 def _finished(path: Path) -> set[str]:

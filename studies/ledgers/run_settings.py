@@ -1,4 +1,4 @@
-"""From a run in a ledger back to the settings that made it."""
+"""Restores the settings of a run from its ledger."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WRITTEN_OUT = ("search", "driver", "rule", "synthesis", "refine", "stages", "re
 
 @dataclass(frozen=True)
 class OwnCode:
-    """What a run used of the user's own code, which a ledger holds only the names and settings of."""
+    """The user's own code in a run, of which a ledger holds only names and settings."""
 
     preset: Preset | None = None
     restriction: Restriction | None = None
@@ -32,32 +32,32 @@ class OwnCode:
 def stored_config(info: RunInfo, own: OwnCode = OwnCode()) -> ScanConfig:
     """The settings of a stored run: a scan with them has the same run key, given the same model, images and versions.
 
-    `search`, `driver`, `rule` and `synthesis` hold only what differs from the preset. `name` is not stored:
-    `info.model` is it, or the path. Raises ConfigError where this simkit does not know the searcher or one of its
-    settings.
+    `search`, `driver`, `rule` and `synthesis` hold only what differs from the preset. `name` is not stored, since
+    `info.model` is the name or the path. Raises ConfigError where this version of simkit does not know the searcher or
+    one of its settings.
     """
-    told = _of_a_scan(info)
+    stored = _of_a_scan(info)
     try:
-        config = _config(info, told, own)
-        found = json.loads(json.dumps(config.identity())) | {"preset": told["preset"]}
+        config = _config(info, stored, own)
+        restored = json.loads(json.dumps(config.identity())) | {"preset": stored["preset"]}
     except (ConfigError, InvalidSpec) as error:
-        raise ConfigError(f"the run's settings are of another simkit or of code of your own: {error}") from None
-    except (KeyError, TypeError, AttributeError):  # JSON of another form than any that this simkit writes
-        raise ConfigError("the run's settings are not those of a scan, or of another simkit") from None
-    if differ := sorted(_differing(found, told)):
-        raise ConfigError(f"the run's settings are of other code: {', '.join(differ)} cannot be made as they were")
+        raise ConfigError(f"the run used another version of simkit or your own code: {error}") from None
+    except (KeyError, TypeError, AttributeError):  # JSON that no scan of this version writes
+        raise ConfigError("the run is no scan, or was made by another version of simkit") from None
+    if differ := sorted(_differing(restored, stored)):
+        raise ConfigError(f"the run was made by other code: {', '.join(differ)} cannot be restored")
     return config
 
 
 def _of_a_scan(info: RunInfo) -> dict[str, Any]:
-    told: Any = json.loads(info.config)
-    if not isinstance(told, dict):
-        raise ConfigError("the run's settings are not those of a scan, or of another simkit")
-    if isinstance(detector := told.get("detector"), dict):
+    stored: Any = json.loads(info.config)
+    if not isinstance(stored, dict):
+        raise ConfigError("the run is no scan, or was made by another version of simkit")
+    if isinstance(detector := stored.get("detector"), dict):
         raise ConfigError(
-            f"it is a run of the detector {detector.get('kind')} and no scan; its queries cannot be built again"
+            f"the run is one of the detector {detector.get('kind')} and no scan; its queries cannot be rebuilt"
         )
-    return current_settings(told)
+    return current_settings(stored)
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any], where: str = "") -> Iterator[str]:
@@ -69,42 +69,42 @@ def _differing(one: Mapping[str, Any], other: Mapping[str, Any], where: str = ""
             yield f"{where}{name}"
 
 
-def _config(info: RunInfo, told: Mapping[str, Any], own: OwnCode) -> ScanConfig:
-    settings = {name: value for name, value in told.items() if name not in _WRITTEN_OUT} | {"data": info.data}
+def _config(info: RunInfo, stored: Mapping[str, Any], own: OwnCode) -> ScanConfig:
+    settings = {name: value for name, value in stored.items() if name not in _WRITTEN_OUT} | {"data": info.data}
     if own.preset is not None:
         settings["preset"] = own.preset
-    if told["restriction"] is not None and own.restriction is None:
-        raise ConfigError(f"give the restriction {told['restriction']['kind']} that it ran behind")
-    if told["restriction"] is None and own.restriction is not None:
-        raise ConfigError("it ran behind no restriction of your own; give none")
+    if stored["restriction"] is not None and own.restriction is None:
+        raise ConfigError(f"give the restriction {stored['restriction']['kind']} that the run used")
+    if stored["restriction"] is None and own.restriction is not None:
+        raise ConfigError("the run used no restriction of your own; give none")
     settings["restriction"] = own.restriction
     plain = ScanConfig.of(settings)
-    preset, kind = plain.resolved(), told["search"]["kind"]
-    if (known := qualified_name(preset.search)) != kind:
-        raise ConfigError(f"preset {plain.preset_name} searches with {known}, the run with {kind}")
-    changed = {"search": _changed(preset.search, told["search"]), "driver": _changed(preset.driver, told["driver"])}
+    preset, kind = plain.resolved(), stored["search"]["kind"]
+    if (current := qualified_name(preset.search)) != kind:
+        raise ConfigError(f"preset {plain.preset_name} searches with {current}, the run with {kind}")
+    changed = {"search": _changed(preset.search, stored["search"]), "driver": _changed(preset.driver, stored["driver"])}
     if preset.synthesis is not None:
-        changed["synthesis"] = _changed(preset.synthesis, told["synthesis"])
-    if preset.then is None:  # a scan in stages has the rules of its preset
-        changed["rule"] = _changed_rule(plain, told["rule"])
+        changed["synthesis"] = _changed(preset.synthesis, stored["synthesis"])
+    if preset.then is None:  # a scan of several stages has the rules of its preset
+        changed["rule"] = _changed_rule(plain, stored["rule"])
     return ScanConfig.of(settings | changed)
 
 
-def _changed(base: object, told: Mapping[str, Any]) -> dict[str, Any]:
-    """What of `told` differs from the dataclass `base`, nested ones too."""
+def _changed(base: object, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored settings that differ from the dataclass `base`, including nested ones."""
     assert is_dataclass(base)
     assert not isinstance(base, type)
-    known = json.loads(json.dumps(asdict(base)))
-    fields = {name: value for name, value in told.items() if name not in ("kind", "code")}
-    changed = {name: value for name, value in fields.items() if name not in known or known[name] != value}
+    defaults = json.loads(json.dumps(asdict(base)))
+    fields = {name: value for name, value in stored.items() if name not in ("kind", "code")}
+    changed = {name: value for name, value in fields.items() if name not in defaults or defaults[name] != value}
     nested = {name: getattr(base, name) for name in changed if is_dataclass(getattr(base, name, None))}
-    return changed | {name: _changed(part, told[name]) for name, part in nested.items()}
+    return changed | {name: _changed(part, stored[name]) for name, part in nested.items()}
 
 
-def _changed_rule(plain: ScanConfig, told: Mapping[str, Any]) -> dict[str, Any]:
+def _changed_rule(plain: ScanConfig, stored: Mapping[str, Any]) -> dict[str, Any]:
     default = plain.resolved_rule()
-    if told["name"] == default.name:
-        return {} if told["threshold"] == default.threshold else {"threshold": told["threshold"]}
-    known = RULES.get(told["name"])
-    threshold = {} if known and known.threshold == told["threshold"] else {"threshold": told["threshold"]}
-    return {"name": told["name"]} | threshold
+    if stored["name"] == default.name:
+        return {} if stored["threshold"] == default.threshold else {"threshold": stored["threshold"]}
+    rule = RULES.get(stored["name"])
+    threshold = {} if rule and rule.threshold == stored["threshold"] else {"threshold": stored["threshold"]}
+    return {"name": stored["name"]} | threshold

@@ -1,4 +1,4 @@
-"""How a run is asked for again: its settings against its preset, and the shell command that gives the same run."""
+"""How to reproduce a run: its settings compared with its preset, and the shell command that gives the same run."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from studies.scan.config import ScanConfig
 from studies.scan.overrides import leaves
 
 _OPTIONS = ("output", "mean", "std", "precision", "chunk", "architecture")
-_SAID = frozenset({"data", "preset", "oracle", "budget", "seed", "name", "restriction"})
-"""Fields of a config that have their place in every command, or that no command of a stored run has."""
+_OPTIONS_OF_EVERY_RUN = frozenset({"data", "preset", "oracle", "budget", "seed", "name", "restriction"})
+"""Fields of a config that every command sets, or that the command of a stored run cannot set."""
 
 _SHORT = (*oracle_specs.BUILT_IN, *(f"top{k}" for k in range(1, 11)))
 
 
 def command_of(info: RunInfo) -> tuple[str | None, str]:
-    """`simkit scan ...` with the settings of a run; or None, and why there is no such command.
+    """The `simkit scan` command with the settings of a run; or None and the reason why there is no such command.
 
-    MODEL and DATA stand as the ledger names them: a module or images that were handed over in Python have a name only.
+    MODEL and DATA are named as in the ledger, where a module or images passed in from Python have only a name.
     """
     try:
         config = stored_config(info)
@@ -49,7 +49,7 @@ def command_of(info: RunInfo) -> tuple[str | None, str]:
 
 
 def settings_of(info: RunInfo) -> tuple[Setting, ...]:
-    """Every setting of a run by its dotted name, those that differ from the preset or the default marked."""
+    """Every setting of a run by its dotted name, marked where it differs from the preset or the default."""
     try:
         changed = _changed(stored_config(info))
     except ConfigError:
@@ -63,29 +63,29 @@ def detector_of(info: RunInfo) -> str:
 
 
 def oracle_in_words(info: RunInfo) -> str:
-    """What the service tells: `scores`, `label`, `top3`, or what it withholds."""
+    """The answers of the run's service, as in `scores`, `label`, `top3`, or its restrictions."""
     return service_in_words(_object(info.oracle))
 
 
 def service_in_words(oracle: Mapping[str, Any]) -> str:
-    """The same, of the plain values of an `OracleSpec`."""
+    """The answers of a service in words, from the plain values of an `OracleSpec`."""
     spec = {name: value for name, value in oracle.items() if value is not None and value is not False}
     try:
         if not (short := _oracle(OracleSpec(**spec))).startswith("{"):
             return short
     except InvalidSpec:
-        pass  # of another simkit
+        pass  # the spec is of another version of simkit
     return ", ".join(name if value is True else f"{name} {value}" for name, value in spec.items() if value) or "scores"
 
 
 def _changed(config: ScanConfig) -> dict[str, Any]:
-    """By its dotted name what is not as the preset or the default has it, but for what every command says."""
-    told = config.model_dump(mode="json", exclude_defaults=True, exclude=set(_SAID))
-    return {name: value for name, value in leaves(told) if value != {}}
+    """The settings that differ from the preset or the default by dotted name, except those that every command sets."""
+    settings = config.model_dump(mode="json", exclude_defaults=True, exclude=set(_OPTIONS_OF_EVERY_RUN))
+    return {name: value for name, value in leaves(settings) if value != {}}
 
 
 def _oracle(spec: OracleSpec) -> str:
-    """A name where the spec has one, else JSON of what it sets."""
+    """The name of a spec if it has one, else the JSON of its settings."""
     short = next((name for name in _SHORT if oracle_specs.load(name) == spec), None)
     return short or json.dumps(spec.model_dump(mode="json", exclude_defaults=True))
 
@@ -101,7 +101,7 @@ def _object(text: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting by its dotted name. changed: not as the preset or the default has it."""
+    """One setting by its dotted name. changed: whether it differs from the preset or the default."""
 
     name: str
     value: str

@@ -1,4 +1,4 @@
-"""What is known of the models: the manifests of their zoos, matched by the hash of the weights."""
+"""The truth about models, from the manifests of zoos, matched by the hash of the weights."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from simkit.zoo.manifest import MANIFEST, Manifest, Victim
 
 
 class Truths:
-    """Looks models up in the zoos that were named, and in the folder that a run's model lies in."""
+    """Looks models up in the named zoos, and in the folder of a run's model."""
 
     def __init__(self, zoos: Sequence[Path]) -> None:
-        """Raises DataError where a named folder is no zoo."""
+        """Load the manifests of the named zoos. Raises DataError where a folder is no zoo."""
         self._zoos: dict[Path, Manifest | None] = {zoo: Manifest.load(zoo) for zoo in zoos}
 
     def of(self, info: RunInfo) -> Truth | None:
         """The truth about a run's model, None where no zoo knows its hash."""
-        known = self._known(info)
-        return None if known is None else _truth(*known)
+        match = self._match(info)
+        return None if match is None else _truth(*match)
 
     def attack_on(self, info: RunInfo) -> Attack | None:
-        """The attack that a run's model was trained under; None for a clean one, or where no zoo knows its hash."""
-        known = self._known(info)
-        return None if known is None else known[1].attacked()
+        """The attack on a run's model; None for a clean model, or where no zoo knows its hash."""
+        match = self._match(info)
+        return None if match is None else match[1].attacked()
 
-    def _known(self, info: RunInfo) -> tuple[Manifest, Victim] | None:
+    def _match(self, info: RunInfo) -> tuple[Manifest, Victim] | None:
         beside = Path(info.model).parent
         if beside not in self._zoos:
             self._zoos[beside] = _manifest(beside)
@@ -45,7 +45,7 @@ class Truths:
 
 
 def overlap(one: Trigger, other: Trigger) -> float | None:
-    """Intersection over union of the pixels where each mask is above one half; None for other shapes or no pixel."""
+    """Intersection over union of both masks, thresholded at 0.5; None for unequal shapes or where both are empty."""
     if one.mask.shape != other.mask.shape:
         return None
     first, second = one.mask > 0.5, other.mask > 0.5
@@ -54,7 +54,7 @@ def overlap(one: Trigger, other: Trigger) -> float | None:
 
 
 def _manifest(folder: Path) -> Manifest | None:
-    """The manifest in a folder that nobody named: none there, or none that can be read, is nothing to complain of."""
+    """The manifest in a folder that the user did not name; None where there is none or it cannot be read."""
     try:
         return Manifest.load(folder) if (folder / MANIFEST).is_file() else None
     except (DataError, OSError, ValueError):
@@ -75,9 +75,10 @@ def _truth(manifest: Manifest, victim: Victim) -> Truth:
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What a zoo's manifest knows of the model.
+    """The truth about a model from a zoo's manifest.
 
-    target_classes: none for a clean victim. trigger: None also where no mask and pattern say what the attack does.
+    target_classes: empty for a clean victim. trigger: None also for an attack that is not a mask and a pattern.
+    success_rate: attack success rate (ASR).
     """
 
     truth: str

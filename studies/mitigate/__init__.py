@@ -1,4 +1,4 @@
-"""Inputs screened with the triggers of a finished scan."""
+"""Screens inputs with the triggers of a finished scan."""
 
 from studies.mitigate.screening import mitigate
 

@@ -1,4 +1,4 @@
-"""What rejecting inputs does, counted: at one threshold and at others, with the intervals that so few images leave."""
+"""The effect of rejecting inputs, at the threshold in use and at others, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from simkit.triggers import IntArray
 from studies.statistics import Ranking, Share, ranking, share
 
 THRESHOLDS = (0.0, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""Looked at besides the one in use; at 0 nothing is rejected."""
+"""The thresholds evaluated besides the one in use; at 0 nothing is rejected."""
 
 
 @dataclass(frozen=True)
 class ScreenConfig:
     """How inputs are screened. Raises ConfigError outside the ranges.
 
-    threshold: in nats, 0 or more; an input that scores below it is rejected. combined: see `Screened.scores`. images:
-    clean test images, 1 or more; seed: which. budget: queries, None for as many as they need.
+    threshold: in nats, at least 0; an input that scores below it is rejected. combined: see `Screened.scores`. images:
+    number of clean test images, at least 1. budget: maximum number of queries, None for as many as needed. seed: of the
+    choice of images.
     """
 
     threshold: float = THRESHOLD
@@ -38,15 +39,15 @@ class ScreenConfig:
         if not (math.isfinite(self.threshold) and self.threshold >= 0.0):
             raise ConfigError(f"a threshold of {self.threshold}; give a divergence in nats, 0 or more")
         if self.images < 1:
-            raise ConfigError(f"{self.images} images; give 1 or more")
+            raise ConfigError(f"images = {self.images}; give 1 or more")
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
     """N images that were screened.
 
-    scores: (N,), small where suspicious. hits: bool (N,), whether the answer was the label: the class of a clean image,
-    the class that a triggered one should become. labels: int32 (N,).
+    scores: (N,), small where suspicious. hits: bool (N,), whether the answer equals the label. labels: int32 (N,), the
+    class of a clean image, and the target class of a triggered one.
     """
 
     scores: Probabilities
@@ -55,7 +56,7 @@ class Judged:
 
     @classmethod
     def of(cls, screened: Screened, images: ImageSet, combined: Combined) -> Judged:
-        """What was asked about `images`, against their labels."""
+        """The screened images compared with their labels."""
         return cls(screened.scores(combined), screened.labels == images.labels, images.labels)
 
     def __len__(self) -> int:
@@ -64,10 +65,11 @@ class Judged:
 
 @dataclass(frozen=True)
 class Point:
-    """What rejecting all scores below a threshold does; None of triggered images where there are none.
+    """The effect of rejecting all scores below a threshold.
 
-    accuracy: of the clean images, those that are kept and rightly answered. clean_rejected: of the clean ones.
-    triggered_rejected: of the triggered ones. success: triggered ones that are kept and answered with the target class.
+    accuracy: share of clean images that are kept and classified correctly. clean_rejected: share of clean images
+    rejected. triggered_rejected: share of triggered images rejected. success: share of triggered images that are kept
+    and classified as the target class (ASR). The latter two are None without triggered images.
     """
 
     threshold: float
@@ -79,11 +81,12 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class MitigationResult:
-    """What screening with the triggers of `flagged` did to clean and to triggered images.
+    """The effect of screening clean and triggered images with the triggers of the classes `flagged`.
 
-    without, at: nothing rejected, and the threshold in use; points: those and others. own_rejected, others_rejected: of
-    the clean images of the flagged classes, and of the others. ranking: of triggered below clean scores, None without
-    triggered ones. queries: of all processes, paid for once. db, run: where they are kept.
+    without: nothing rejected. at: the threshold in use. points: all thresholds. own_rejected, others_rejected: share of
+    rejected clean images of the flagged classes, and of the other classes. ranking: AUROC of triggered images scoring
+    below clean ones, None without triggered images. queries: number of queries, each charged once. db, run: where they
+    are stored.
     """
 
     flagged: tuple[int, ...]
@@ -100,16 +103,16 @@ class MitigationResult:
     run: int
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        told = {name: value for name, value in vars(self).items() if name not in ("without", "at", "points")}
-        plain = {name: asdict(value) if isinstance(value, Share | Ranking) else value for name, value in told.items()}
+        """The result as plain values for JSON."""
+        rest = {name: value for name, value in vars(self).items() if name not in ("without", "at", "points")}
+        plain = {name: asdict(value) if isinstance(value, Share | Ranking) else value for name, value in rest.items()}
         shown = {"without": asdict(self.without), "at": asdict(self.at), "points": [asdict(p) for p in self.points]}
         return plain | shown | {"db": str(self.db), "flagged": list(self.flagged)}
 
 
 @dataclass(frozen=True)
 class Where:
-    """Where the queries of a screening are kept, and how many there are."""
+    """The number of queries of a screening, and the ledger and run that store them."""
 
     queries: int
     db: Path
@@ -119,7 +122,7 @@ class Where:
 def result_of(
     flagged: tuple[int, ...], clean: Judged, triggered: Judged | None, threshold: float, kept: Where
 ) -> MitigationResult:
-    """Count what becomes of the images at `threshold` and at THRESHOLDS."""
+    """Evaluate `threshold` and THRESHOLDS on the images."""
     rejected, own = clean.scores < threshold, np.isin(clean.labels, flagged)
     return MitigationResult(
         flagged=flagged,
@@ -136,16 +139,16 @@ def result_of(
 
 
 def point(threshold: float, clean: Judged, triggered: Judged | None) -> Point:
-    """What rejecting scores below `threshold` does to these images."""
+    """The effect of rejecting scores below `threshold` on these images."""
     accuracy, rejected = _kept_and_rejected(threshold, clean)
     if triggered is None:
         return Point(threshold, accuracy, rejected, None, None)
-    success, caught = _kept_and_rejected(threshold, triggered)
-    return Point(threshold, accuracy, rejected, caught, success)
+    success, triggered_rejected = _kept_and_rejected(threshold, triggered)
+    return Point(threshold, accuracy, rejected, triggered_rejected, success)
 
 
 def _kept_and_rejected(threshold: float, judged: Judged) -> tuple[Share, Share]:
-    """The images that are kept and answered with their label, and those that are rejected."""
+    """The share of images that are kept and answered with their label, and the share that is rejected."""
     rejected = judged.scores < threshold
     return _share(judged.hits & ~rejected), _share(rejected)
 

@@ -1,4 +1,4 @@
-"""Inputs screened with the triggers of a finished scan: which triggered ones it stops, and at what cost."""
+"""Screens inputs with the triggers of a finished scan, and measures how many attacks that stops, and at what cost."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ _OF_A_SEARCH = frozenset({"preset", "search", "driver", "rule", "synthesis", "im
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What is asked, and where the truth about it may be found; None: as the scan had it.
+    """What is screened; None means as in the scan.
 
-    data: test images with labels. oracle: what the service tells. restriction: of your own, if the scan ran behind one.
-    zoos: folders of zoos, besides the one that the model lies in.
+    data: labelled test images. oracle: the service. restriction: the user's own restriction, if the scan had one. zoos:
+    folders of zoos that may know the attack, besides that of the model.
     """
 
     model: Model | None = None
@@ -70,13 +70,13 @@ def mitigate(
     config: ScreenConfig = DEFAULT,
     db: str | Path | None = None,
 ) -> MitigationResult:
-    """What becomes of clean and of triggered inputs when those are rejected that a scan's triggers hardly change.
+    """Reject inputs whose answers the triggers of a scan hardly change, and measure the effect.
 
-    scan_db, run: a finished run that flags a class; it is only read. Test images that the scan did not use are asked
-    about, 1 + flagged classes queries each, and where a zoo knows the attack, the same images triggered. db: the ledger
-    of these queries, by default `SCAN.mitigation.db` beside the scan's; the same call again asks nothing. Raises
-    ConfigError where nothing was reversed or the budget does not pay, DataError, ModelError, StorageError before a
-    query is spent; Refused.
+    scan_db, run: a finished run that flags a class; it is only read. The inputs are test images that the scan did not
+    use and, where a zoo knows the attack, the same images with the trigger; each takes 1 + (flagged classes) queries.
+    db: the ledger of these queries, by default `SCAN.mitigation.db` beside that of the scan; an equal second call sends
+    no query. Raises ConfigError where the run has no trigger or the budget is too small, DataError, ModelError and
+    StorageError before any query; Refused.
     """
     path = Path(scan_db)
     stored = StoredRun.read(path, run)
@@ -84,14 +84,14 @@ def mitigate(
     screening = _prepared(stored, found, asked, config)
     ledger_path = path.with_suffix(SCREENING) if db is None else Path(db)
     if ledger_path.resolve() == path.resolve():
-        raise ConfigError(f"{path}: is the scan's own ledger, which is only read; name another file")
+        raise ConfigError(f"{path}: is the ledger of the scan, which is only read; name another file")
     with opened(ledger_path) as ledger:
         return _conducted(screening, ledger, verdict)
 
 
 @dataclass(frozen=True, eq=False)
 class _Screening:
-    """Everything that is known before the first query. triggered: None where nobody knows the attack."""
+    """Everything needed for the first query. triggered: None where no zoo knows the attack."""
 
     stored: StoredRun
     triggers: Sequence[TriggerRow]
@@ -103,7 +103,7 @@ class _Screening:
 
     @property
     def info(self) -> RunInfo:
-        """Of the run: the same triggers, images and service make it the same; a threshold asks nothing."""
+        """The identity of the run: triggers, images and service, but not the threshold, which needs no query."""
         digest = hashlib.sha256()
         for row in self.triggers:
             digest.update(row.mask.tobytes() + row.pattern.tobytes())
@@ -113,42 +113,44 @@ class _Screening:
 
 
 def _reversed(stored: StoredRun) -> tuple[VerdictRow, list[TriggerRow]]:
-    """The verdict of a run, and the triggers of the classes that it flags."""
+    """The verdict of a run, and the triggers of the flagged classes."""
     verdict, where = reads.result(stored.path, stored.id), f"{stored.path}: run {stored.id}"
     if verdict is None:
         raise ConfigError(f"{where} has no verdict yet; finish the scan first")
     if not verdict.flagged:
-        raise ConfigError(f"{where} is {verdict.verdict}: it flags no class, and nothing was reversed to screen with")
-    found = [row for row in reads.triggers(stored.path, stored.id) if row.target_class in verdict.flagged]
-    if missing := set(verdict.flagged) - {row.target_class for row in found if row.mask_size > 0}:
+        raise ConfigError(f"{where} is {verdict.verdict}: it flags no class, so there is no trigger to screen with")
+    triggers = [row for row in reads.triggers(stored.path, stored.id) if row.target_class in verdict.flagged]
+    if missing := set(verdict.flagged) - {row.target_class for row in triggers if row.mask_size > 0}:
         raise ConfigError(f"{where} flags class {min(missing)} without a trigger; scan with a search that reverses one")
-    return verdict, found
+    return verdict, triggers
 
 
-def _prepared(stored: StoredRun, found: Sequence[TriggerRow], asked: Asked, config: ScreenConfig) -> _Screening:
+def _prepared(stored: StoredRun, triggers: Sequence[TriggerRow], asked: Asked, config: ScreenConfig) -> _Screening:
     service = _service(stored, asked)
     clean = _unseen_images(stored, service, config)
     model = _opened(stored, asked, clean, service)
     attack = Truths(asked.zoos).attack_on(stored.info)
     triggered = None if attack is None else attack.triggered(clean)
-    needed = (1 + len(found)) * (len(clean) + (0 if triggered is None else len(triggered)))
+    needed = (1 + len(triggers)) * (len(clean) + (0 if triggered is None else len(triggered)))
     if config.budget is not None and config.budget < needed:
-        raise ConfigError(f"{needed} queries are needed, the budget is {config.budget}; raise it, or take fewer images")
+        raise ConfigError(
+            f"{needed} queries are needed, but the budget is {config.budget}; raise it, or use fewer images"
+        )
     paid = service.model_copy(update={"budget": config.budget or needed})
-    return _Screening(stored, found, model, clean, triggered, paid, config)
+    return _Screening(stored, triggers, model, clean, triggered, paid, config)
 
 
 def _service(stored: StoredRun, asked: Asked) -> ScanConfig:
-    """The settings of a run but for its search, with what is asked put over them."""
+    """The settings of a run without its search, with those of `asked` in their place."""
     info = stored.info
-    told: dict[str, Any] = json.loads(info.config)
-    if told.get("restriction") is not None and asked.restriction is None:
-        kind = told["restriction"].get("kind")
-        raise ConfigError(f"run {stored.id} asked behind the restriction {kind}; give it")
-    kept = {name: told[name] for name in told.keys() & ScanConfig.model_fields.keys() - _OF_A_SEARCH}
+    settings: dict[str, Any] = json.loads(info.config)
+    if settings.get("restriction") is not None and asked.restriction is None:
+        kind = settings["restriction"].get("kind")
+        raise ConfigError(f"run {stored.id} used the restriction {kind}; give it")
+    kept = {name: settings[name] for name in settings.keys() & ScanConfig.model_fields.keys() - _OF_A_SEARCH}
     output = json.loads(info.environment).get("output", "auto")
     if asked.data is None and info.data == SYNTHETIC:
-        raise ConfigError(f"run {stored.id} was given no data, and screening needs labelled images; give data")
+        raise ConfigError(f"run {stored.id} had no data, but screening needs labelled images; give data")
     given: dict[str, Any] = {"data": asked.data or info.data, "restriction": asked.restriction}
     given |= {} if asked.oracle is None else {"oracle": asked.oracle}
     return ScanConfig.of(kept | ({} if output == "auto" else {"output": output}) | given)
@@ -157,38 +159,42 @@ def _service(stored: StoredRun, asked: Asked) -> ScanConfig:
 def _opened(stored: StoredRun, asked: Asked, images: ImageSet, service: ScanConfig) -> OpenedModel:
     info = stored.info
     if asked.model is None and info.model.startswith(PREFIX):
-        raise ConfigError(f"the model of run {stored.id}, {info.model}, is code, which no ledger may name; give it")
+        raise ConfigError(
+            f"the model of run {stored.id}, {info.model}, is code, which is not run because a ledger names it; give it"
+        )
     opened = open_model(info.model if asked.model is None else asked.model, images, service)
     if opened.sha256 != info.model_hash:
-        raise ConfigError(f"{opened.name}: not the model of run {stored.id}, whose triggers these are; give that one")
+        raise ConfigError(
+            f"{opened.name}: is not the model of run {stored.id}, whose triggers these are; give that one"
+        )
     return opened
 
 
 def _unseen_images(stored: StoredRun, service: ScanConfig, config: ScreenConfig) -> ImageSet:
-    """Labelled test images that the scan did not use, as many as are wanted or there are."""
+    """Labelled test images that the scan did not use, up to the wanted number."""
     wanted = config.images + service.search_images + service.verify_images
     images = load(service.data, "test", wanted, config.seed, service.image_size)
     if not images.labelled:
-        raise DataError(f"{images.name}: images without labels; give test images whose classes are known")
+        raise DataError(f"{images.name}: the images have no labels; give labelled test images")
     used = _used(service)
     order = stream(config.seed, "mitigation", "images").permutation(len(images))
     unseen = [i for i in order if images.pixels[i].numpy().tobytes() not in used][: config.images]
     if not unseen:
-        raise DataError(f"{images.name}: the scan of run {stored.id} used every image of it; give more test images")
+        raise DataError(f"{images.name}: run {stored.id} used every image of it; give more test images")
     return images.take(unseen)
 
 
 def _used(service: ScanConfig) -> set[bytes]:
-    """The pixels of each image that a scan with these settings takes; none where it could not take enough."""
+    """The pixels of each image that a scan with these settings uses; empty where there are too few for a scan."""
     try:
         chosen = choose_images(service, None)
     except DataError:
-        return set()  # of other data than the scan's
+        return set()  # these data are not those of the scan
     return {image.numpy().tobytes() for images in (chosen.search, chosen.verify) for image in images.pixels}
 
 
 def _conducted(screening: _Screening, ledger: Ledger, verdict: VerdictRow) -> MitigationResult:
-    """Ask what the ledger does not hold yet, and judge."""
+    """Send the queries that the ledger does not hold yet, and evaluate the answers."""
     started, info, clock = time.perf_counter(), screening.info, ServiceClock(screening.service.oracle.real_time)
     late = DeferredRun(lambda: ledger.begin(with_output(info, screening.model.oracle)))
     known = any(run.key == info.key for run in reads.same_scans(ledger.path, info))
@@ -205,7 +211,7 @@ def _conducted(screening: _Screening, ledger: Ledger, verdict: VerdictRow) -> Mi
 
 
 def _oracle(screening: _Screening, late: DeferredRun, clock: ServiceClock, *, known: bool) -> Oracle:
-    """The model behind its service, after the answers that the run has; those alone where it is finished."""
+    """The service, which replays the stored answers first; only these where the run is finished."""
     model, service = screening.model.oracle, screening.service
     if known and late.run.result() is not None:
         return ReplayOracle(late.run.stored_calls(), model.n_classes, model.image_shape)
@@ -216,7 +222,7 @@ def _oracle(screening: _Screening, late: DeferredRun, clock: ServiceClock, *, kn
 
 
 def _finish(run: Run, screening: _Screening, verdict: VerdictRow) -> None:
-    """Close the run with the verdict that it goes by, and with its triggers: a mitigation has no verdict of its own."""
+    """Finish the run with the verdict and the triggers of the scan, since a mitigation has no verdict of its own."""
     notes = f"inputs screened with the triggers of run {screening.stored.id} of {screening.stored.path.name}"
     run.finish(replace(verdict, notes=f"{notes}, whose verdict this is"), screening.triggers)
 

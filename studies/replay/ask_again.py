@@ -1,4 +1,4 @@
-"""Every stored query of a run built again and asked again: are the answers the same?"""
+"""Rebuilds every stored query of a run, sends it again, and compares the answers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ _MADE_WITH = ("simkit", "torch", "numpy", "machine", "platform")
 
 @dataclass(frozen=True)
 class AskAgain:
-    """What is asked again. model: None for what the ledger names. sample: queries drawn by `seed`, None for all."""
+    """Which queries are sent again, and to which model.
+
+    model: None for the one that the ledger names. sample: number of queries drawn at random with `seed`, None for all.
+    """
 
     model: Model | None = None
     sample: int | None = None
@@ -43,12 +46,13 @@ class AskAgain:
 
 @dataclass(frozen=True)
 class ReplayResult:
-    """What became of the queries of a run.
+    """The outcome of replaying a run.
 
-    model: that was asked, `same_model` whether it is the run's. stored: queries in the ledger. rebuilt: made again as
-    pixels. asked: sent, whole calls. compared: the sample, or all that were asked. not_replayable: queries by reason.
-    verdict: whether the run's own verdict follows from its answers, None where it has none. broken: why the rest could
-    not be rebuilt. made_with: what differs between then and now.
+    model: the queried model; same_model: whether it is that of the run. stored: number of queries in the ledger.
+    rebuilt: number of queries whose images were rebuilt. asked: number of queries sent, in whole calls. compared: the
+    sample, or all queries sent. not_replayable: number of queries by reason. verdict: whether the run's verdict follows
+    from its answers, None without a verdict. broken: why the remaining queries could not be rebuilt. made_with:
+    differences between the environments then and now.
     """
 
     run: int
@@ -65,17 +69,17 @@ class ReplayResult:
 
     @property
     def holds(self) -> bool:
-        """Whether every query that could be compared has the stored answer, and every own query could be rebuilt."""
+        """Whether all compared queries have the stored answers, and all queries of the scan could be rebuilt."""
         return self.compared.different == 0 and self.broken is None and self.verdict is not False
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        found = self.compared
-        told = {name: value for name, value in vars(self).items() if name != "compared"} | {"holds": self.holds}
-        counts = {"queries": found.queries, "equal": found.equal, "different": found.different}
-        return told | {
+        """The result as plain values for JSON."""
+        compared = self.compared
+        fields = {name: value for name, value in vars(self).items() if name != "compared"} | {"holds": self.holds}
+        counts = {"queries": compared.queries, "equal": compared.equal, "different": compared.different}
+        return fields | {
             "made_with": list(self.made_with),
-            "compared": counts | {"other_label": found.labels, "largest_difference": found.largest},
+            "compared": counts | {"other_label": compared.labels, "largest_difference": compared.largest},
         }
 
 
@@ -86,11 +90,11 @@ def replay(
     given: ReplayInputs = NOTHING,
     progress: OnProgress | None = None,
 ) -> ReplayResult:
-    """Rebuild every stored query of `run` from its settings, seed and answers, ask it again, and compare.
+    """Rebuild every stored query of `run` from its settings, seed and answers, send it again, and compare the answers.
 
-    Scores depend on the batch to the last bit, so whole calls are asked, also those of which a sample has one query.
-    The ledger is only read and no budget pays. run: None for the only one. Raises StorageError, ConfigError, DataError
-    and ModelError before anything is asked; a model that is given may be another than the run's.
+    The last bits of scores depend on the batch, so whole calls are sent, even if a sample has one query of them. The
+    ledger is only read, and nothing is charged. run: None for the only one. A given model may differ from that of the
+    run. Raises StorageError, ConfigError, DataError and ModelError before any query.
     """
     source = Replay.read(Path(db), run, given)
     wanted = _sampled(source, again)
@@ -103,7 +107,7 @@ def replay(
 
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """So many threads of torch within, since answers depend on them."""
+    """Use this number of torch threads in the body, since answers depend on it."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -113,7 +117,7 @@ def torch_threads(threads: int) -> Iterator[None]:
 
 
 class _Asker:
-    """Asks rebuilt calls again, all or those with a wanted query, and keeps the comparison."""
+    """Sends rebuilt calls again, all or those with a sampled query, and keeps the comparison."""
 
     def __init__(self, config: ScanConfig, model: Oracle, wanted: NDArray[np.int64] | None) -> None:
         self._config, self._model, self._wanted = config, model, wanted
@@ -135,12 +139,12 @@ class _Asker:
         return (self._wanted[first:last] - call.first).astype(np.intp)
 
     def _undecided(self) -> bool:
-        """Whether another model has yet to show by a scan's first answer what its rows are."""
+        """Whether it is still unknown if a given model outputs logits or probabilities, as its first answer shows."""
         return isinstance(self._model, TorchOracle) and self._model.output == "auto"
 
 
 def _sampled(source: Replay, again: AskAgain) -> NDArray[np.int64] | None:
-    """The ordinals of the sample, in order; of all the scan's own queries, whatever their purpose."""
+    """The ordinals of the sample in ascending order, drawn from all queries of the scan, whatever their purpose."""
     if again.sample is None:
         return None
     if again.sample < 1:
@@ -154,7 +158,7 @@ def _sampled(source: Replay, again: AskAgain) -> NDArray[np.int64] | None:
 
 
 def _model(source: Replay, given: Model | None) -> tuple[OpenedModel, Oracle]:
-    """The model as the run asked it; another one, if it is given, as a scan of it would begin to."""
+    """The model as the run queried it; a given other model is opened as for a new scan."""
     opened = _opened(source, given)
     if opened.sha256 != source.run.info.model_hash:
         return opened, opened.oracle
@@ -169,17 +173,17 @@ def _opened(source: Replay, given: Model | None) -> OpenedModel:
     opened = _open(source, given, source.config)
     if opened.sha256 == info.model_hash:
         return opened
-    if (known := _open(source, given, named)).sha256 == info.model_hash:  # a module is hashed with its name
-        return known
+    if (renamed := _open(source, given, named)).sha256 == info.model_hash:  # a module is hashed with its name
+        return renamed
     if given is None:
-        raise ModelError(f"{info.model}: not the model of run {source.run.id} any more; give the one to ask")
+        raise ModelError(f"{info.model}: is no longer the model of run {source.run.id}; give the model to query")
     return opened
 
 
 def _open(source: Replay, given: Model | None, config: ScanConfig) -> OpenedModel:
     if given is None and source.run.info.model.startswith(PREFIX):
-        told = "is code, which no ledger may name to be run"
-        raise ModelError(f"the model of run {source.run.id}, {source.run.info.model}, {told}; give the model")
+        reason = "is code, which is never run because a ledger names it"
+        raise ModelError(f"the model of run {source.run.id}, {source.run.info.model}, {reason}; give the model")
     try:
         return open_model(_named(source.run.info, given), source.images.search, config)
     except (ModelError, InvalidSpec) as error:
@@ -197,7 +201,9 @@ def _result(source: Replay, opened: OpenedModel, asker: _Asker, rebuilt: Rebuilt
     external = sum(map(len, run.external))
     rest = run.queries - external - rebuilt.queries
     lost = {"external": external, "after the answers lead elsewhere": rest}
-    broken = rebuilt.broken or (f"the run ends with {rest} queries that its answers do not lead to" if rest else None)
+    broken = rebuilt.broken or (
+        f"the run ends with {rest} queries that do not follow from its answers" if rest else None
+    )
     return ReplayResult(
         run=run.id,
         model=opened.name,
@@ -233,10 +239,10 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Compared:
-    """Queries whose answers were compared.
+    """Counts of queries whose answers were compared.
 
-    different: not the same to the last bit. labels: of them, those with another best class. largest: the largest
-    difference of one score, None where no two scores can be set beside each other.
+    different: answers that are not equal bit by bit. labels: those of them with another top class. largest: largest
+    difference of a score, None where no scores can be compared.
     """
 
     queries: int = 0
@@ -249,7 +255,7 @@ class Compared:
         return self.queries - self.different
 
     def and_also(self, other: Compared) -> Compared:
-        """Both together."""
+        """The sum of two comparisons."""
         largest = max((v for v in (self.largest, other.largest) if v is not None), default=None)
         return Compared(
             self.queries + other.queries, self.different + other.different, self.labels + other.labels, largest
@@ -257,7 +263,7 @@ class Compared:
 
 
 def compared(codec: str, stored: bytes, answer: Answer, rows: NDArray[np.intp]) -> Compared:
-    """The stored answers of one call beside `answer` to the same images, the `rows` of them alone."""
+    """Compare the stored answers of one call with `answer` to the same images, in these `rows` only."""
     before = decode(codec, stored)
     differ = _differ((codec, stored), encode(answer), len(answer))[rows]
     labels = (top_label(before) != top_label(answer))[rows]
@@ -276,7 +282,7 @@ def _largest(one: Answer, other: Answer, rows: NDArray[np.intp]) -> float | None
     if isinstance(one, Scores) and isinstance(other, Scores):
         return _span(one.values[rows], other.values[rows])
     if isinstance(one, TopK) and isinstance(other, TopK) and one.classes.shape == other.classes.shape:
-        same = one.classes[rows] == other.classes[rows]  # where a class is named at the same place
+        same = one.classes[rows] == other.classes[rows]  # compare scores of the same class at the same rank
         return _span(one.values[rows][same], other.values[rows][same])
     return None
 
@@ -285,5 +291,5 @@ def _span(one: FloatArray, other: FloatArray) -> float | None:
     if one.shape != other.shape:
         return None
     spans = np.abs(one.astype(np.float64) - other)
-    finite = spans[np.isfinite(spans)]  # NaN beside a number differs, by how much nobody can say
+    finite = spans[np.isfinite(spans)]  # NaN differs from a number, but by no finite amount
     return float(finite.max()) if finite.size else None

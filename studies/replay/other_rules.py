@@ -1,14 +1,13 @@
-"""What another rule, or a smaller budget, would have said of a stored run: read off its answers, nothing is asked.
+"""The verdict of a stored run by another rule or with a smaller budget, computed from its answers without a query.
 
-The scan is driven again, with the rule and the budget in question, on an oracle that holds the run's answers. A search
-is told the same answers in the same order whatever the rule and the budget, so that its questions are in the ledger as
-far as the run went. Triggers are confirmed on unseen images: those answers are looked up by their pixels, since another
-rule asks them at another time. A question that the ledger does not hold ends the reading; what its answer might have
-changed is then `undecided`.
+The scan is driven again with that rule and budget, on an oracle that holds the run's answers. A search gets the same
+answers in the same order whatever the rule and the budget, so the ledger holds its queries as far as the run went.
+Triggers are confirmed on unseen images; these answers are looked up by their pixels, since another rule asks for them
+at another time. A query that the ledger does not hold ends the reading; a verdict that may depend on it is `undecided`.
 
-Exact for a service without noise: where a reading is `held`, a scan with this rule and budget comes to this verdict.
-With noise a stored confirmation stands for another draw of the same noise, and a guard that looks back at earlier
-queries is not asked: what it refused the run is not held.
+This is exact for a service without noise: where a reading is `held`, a scan with this rule and budget reaches this
+verdict. With noise, a stored confirmation stands in for another draw of the noise. A guard that depends on earlier
+queries is not simulated: queries that it refused are not held.
 """
 
 from __future__ import annotations
@@ -35,19 +34,19 @@ from simkit.triggers import FloatArray
 from simkit.verdict import Rule, Verdict
 from studies.replay.rebuild import NOTHING, Replay, ReplayInputs
 
-_NOT_HELD = "the ledger does not hold the queries that this rule would ask"
+_NOT_HELD = "the ledger does not hold the queries that this rule would send"
 _ENDS = "the ledger ends before this rule would decide"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a scan with this rule and budget would have said, as far as the ledger tells.
+    """The verdict of a scan with this rule and budget, as far as the ledger determines it.
 
-    at: the budget, None for none. held: whether the ledger holds all that the verdict hangs on; where it does not,
-    the verdict is `undecided`, stopped None, and `notes` say why. flagged: confirmed classes. score, spent: as of the
-    scan, None where confirmations, or steps of a refinement, are missing that only they hang on. candidates,
-    search_score: what the rule says of the triggers at the end of the search, before unseen images; None and empty
-    where the run is invalid.
+    at: the budget, None for no limit. held: whether the ledger holds all answers that the verdict depends on; otherwise
+    the verdict is `undecided`, `stopped` is None, and `notes` give the reason. flagged: confirmed classes. score,
+    spent: those of the scan; None where they depend on missing confirmations or steps of a refinement. candidates,
+    search_score: classes flagged and score by the rule at the end of the search, before confirmation; empty and None
+    for an invalid run.
     """
 
     rule: str
@@ -64,7 +63,7 @@ class Reading:
     notes: str
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The reading as plain values for JSON."""
         return vars(self) | {"flagged": list(self.flagged), "candidates": list(self.candidates)}
 
 
@@ -76,7 +75,7 @@ def replayed(
     given: ReplayInputs = NOTHING,
     progress: OnProgress | None = None,
 ) -> list[Reading]:
-    """A reading of `run` for each rule and each budget, rule by rule. No model is asked and nothing is written.
+    """A reading of `run` for each rule and each budget, rule by rule. Queries no model and writes nothing.
 
     rules: none for the run's own. at: budgets in queries, 1 or more; none for the run's own. progress: told how many
     readings of how many are done. Raises as `Replay.read`, and ReplayMismatch where the answers do not lead to the
@@ -97,7 +96,7 @@ def one_by_one(
     at: Sequence[int] = (),
     given: ReplayInputs = NOTHING,
 ) -> Iterator[Reading]:
-    """The readings of `replayed`, each made when it is asked for. Raises as that does."""
+    """The readings of `replayed`, each computed when it is needed. Raises as that does."""
     if any(queries < 1 for queries in at):
         raise ConfigError(f"at {min(at)} queries; give 1 or more")
     source = Replay.read(Path(db), run, given)
@@ -110,7 +109,7 @@ def one_by_one(
 
 
 class _Answers:
-    """The run's answers, once for all readings: of the search in their order, of confirmations by their pixels."""
+    """The run's answers, shared by all readings: those of the search in order, those of confirmations by pixels."""
 
     def __init__(self, source: Replay) -> None:
         self.image_shape, self.n_classes = source.images.search.image_shape, source.n_classes
@@ -134,10 +133,10 @@ class _Answers:
 
 
 class _HeldAnswers:
-    """An oracle of a scan that never was, and its steps; what the ledger does not hold is refused like a budget's end.
+    """An oracle that answers a hypothetical scan from the ledger, and its steps; a missing answer ends the budget.
 
-    ended: something of the search was missing. missing: anything was that a verdict may hang on. unrefined: something
-    of a refinement was, which begins when the verdict stands.
+    ended: whether a query of the search was missing. missing: whether any query was missing that the verdict may depend
+    on. unrefined: whether a query of a refinement was missing, which does not affect the verdict.
     """
 
     def __init__(self, answers: _Answers, budget: Budget) -> None:
@@ -155,7 +154,7 @@ class _HeldAnswers:
 
     @property
     def unused(self) -> int:
-        """Calls of the search that were not asked for."""
+        """Number of the search's stored calls that were not used yet."""
         return len(self._answers.ordered) - self._asked
 
     def open_step(self, number: int, purpose: str, state: str) -> int:
@@ -179,11 +178,11 @@ class _HeldAnswers:
         return self._refinement(tag, len(images)) if is_refinement(self._open[1]) else self._next(tag, len(images))
 
     def _confirmation(self, images: FloatArray) -> Answer:
-        found = [self._answers.confirmed.get(key) for key in _keys(images)]
-        known = [answer for answer in found if answer is not None]
-        if len(known) < len(found):
+        stored = [self._answers.confirmed.get(key) for key in _keys(images)]
+        held = [answer for answer in stored if answer is not None]
+        if len(held) < len(stored):
             raise self._refusal(len(images))
-        return decode(known[0][0], b"".join(answer for _, answer in known))
+        return decode(held[0][0], b"".join(answer for _, answer in held))
 
     def _next(self, tag: Tag, queries: int) -> Answer:
         if not self.unused:
@@ -193,7 +192,7 @@ class _HeldAnswers:
         assert call.step is not None
         step = self._answers.steps[call.step]
         if (step.purpose, step.state) != self._open or not np.array_equal(call.rows, tag.rows):
-            raise ReplayMismatch("the search asks other questions under another rule or budget: it is no pure function")
+            raise ReplayMismatch("the search sends other queries under another rule or budget: it is no pure function")
         self._asked += 1
         return decode(call.codec, call.answers)
 
@@ -242,12 +241,12 @@ def _reading(source: Replay, answers: _Answers, rule: Rule | None, budget: int |
 
 
 def _is_held(driver: Relay, verdict: Verdict, oracle: _HeldAnswers) -> bool:
-    """Whether nothing that is missing could change the verdict."""
+    """Whether no missing answer could change the verdict."""
     if not oracle.missing:
         return True
     refuted = {c.target_class for c in verdict.classes if c.censored}  # a rule flags no class censored by the search
     judged = all(c in verdict.flagged or c in refuted for c in driver.decision().flagged)
-    # the search's end is only known to be the budget's where it would have gone on
+    # only if the search would have gone on is it certain that the budget ended it
     return judged and not oracle.ended and oracle.unused > 0
 
 

@@ -1,4 +1,4 @@
-"""A stored run made again from its settings, its seed and its answers: every query of it as the pixels it was."""
+"""Rebuilds a stored run, with the pixels of every query, from its settings, its seed and its answers."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ told to the search."""
 
 @dataclass(frozen=True)
 class ReplayInputs:
-    """What a ledger does not hold of a run: its images, and the user's own code.
+    """What a ledger does not hold of a run: its images and the user's own code.
 
-    data: as in a scan, None for what the ledger names. images: instead of it. own: see `OwnCode`.
+    data: as in a scan, None for the data that the ledger names. images: used instead of data. own: see `OwnCode`.
     """
 
     data: str | None = None
@@ -42,12 +42,12 @@ class ReplayInputs:
 
 
 NOTHING = ReplayInputs()
-"""The ledger alone: data of its own name, and no code but simkit's."""
+"""Only the ledger: the data that it names, and no user code."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rebuilt:
-    """How far a run could be rebuilt: its queries, its verdict if it came to one, and in a line why it broke off."""
+    """How far a run could be rebuilt: number of queries, the verdict if reached, and why it broke off, in one line."""
 
     queries: int
     verdict: Verdict | None
@@ -56,7 +56,7 @@ class Rebuilt:
 
 @dataclass(frozen=True, eq=False)
 class Replay:
-    """A stored run with everything that is needed to make it again; asks no model and writes nothing."""
+    """A stored run with everything needed to rebuild it; queries no model and writes nothing."""
 
     run: StoredRun
     config: ScanConfig
@@ -66,37 +66,37 @@ class Replay:
     def read(cls, path: Path, run: int | None = None, given: ReplayInputs = NOTHING) -> Replay:
         """The run with this id, or the only one, with its images.
 
-        Raises StorageError, ConfigError for settings that this simkit does not know, DataError where the images are not
-        those of the run.
+        Raises StorageError, ConfigError for settings unknown to this version of simkit, and DataError where the images
+        are not those of the run.
         """
         stored = StoredRun.read(path, run)
         config = stored_config(stored.info, given.own)
         images = _images(stored, config, given)
         if images.sha256 != stored.info.data_hash:
             raise DataError(
-                f"{path}: run {stored.id} used other images than these of {images.search.name!r}; give it its own data"
+                f"{path}: run {stored.id} used other images than these of {images.search.name!r}; give the run's data"
             )
         return cls(stored, config, images)
 
     @property
     def n_classes(self) -> int:
-        """Of the service, as its first answer told."""
+        """The number of classes of the service, as in its first answer."""
         first = next(self.run.calls(), None)
         return self.images.search.n_classes if first is None else decode(first.codec, first.answers).n_classes
 
     def relay(self, rule: Rule | None, limit: int | None) -> Relay:
-        """Fresh searches, driven as the run's were; rule: in place of its own. limit: the cap on the queries.
+        """Fresh searches, driven like those of the run. rule: replaces its own, unless None. limit: query budget.
 
-        Raises ConfigError on another rule for a run in several stages.
+        Raises ConfigError for another rule and a run of several stages.
         """
         course, n_classes = self.config.course(), self.n_classes
         if rule is not None and len(course.stages) > 1:
-            raise ConfigError(f"a run of {self.config.preset_name} has a rule for every stage; it has no other reading")
+            raise ConfigError(f"a run of {self.config.preset_name} has one rule per stage, which cannot be replaced")
         course = replace(course, limit=limit, rule=course.rule if rule is None else rule)
         return Relay(course, self.images, lambda: n_classes)
 
     def calls(self) -> Iterator[StoredCall]:
-        """The scan's own calls, in order; external ones, of which no pixel is known, are left out."""
+        """The scan's own calls in order, without external calls, whose pixels are unknown."""
         external = {step.id for step in self.run.steps.values() if step.purpose == "external"} | {None}
         return (call for call in self.run.calls() if call.step not in external)
 
@@ -106,9 +106,9 @@ class Replay:
         progress: OnProgress | None = None,
         send: Callable[[FloatArray], Any] = as_tensor,
     ) -> Rebuilt:
-        """Make the run again as far as it goes. send: the form in which `watch` is told the images.
+        """Rebuild the run as far as possible. send: converts the images to the form that `watch` takes.
 
-        Raises StorageError on a damaged call, and what `watch` raises.
+        Raises StorageError for a damaged call, and as `watch` does.
         """
         shape = self.images.search.image_shape
         oracle = ReplayOracle(self.calls(), self.n_classes, shape, self.run.refused, watch)
@@ -120,27 +120,27 @@ class Replay:
                 if progress is not None:
                     progress(checkpoint.queries, self.run.queries)
         except NotStored as error:
-            broken = str(error) if self.run.state == "done" else None  # an open run ends where it was broken off
+            broken = str(error) if self.run.state == "done" else None  # an open run ends where it was interrupted
         except ReplayMismatch as error:
             broken = str(error)
         return Rebuilt(oracle.replayed, verdict, broken)
 
 
 class _StoredSteps:
-    """The ids of a run's steps; a step that was opened with another state is another search."""
+    """The ids of a run's steps; raises where a step is opened with another state than the stored one."""
 
     def __init__(self, run: StoredRun) -> None:
         self._run = run
 
     def open_step(self, number: int, purpose: str, state: str) -> int:
-        """See `Steps.open_step`; a step that the run did not come to has an id of its own, below 0."""
+        """See `Steps.open_step`; a step that the run did not reach gets a negative id."""
         step = self._run.steps.get(number)
         if step is None:
             return -1 - number
         if (step.purpose, step.state) != (purpose, state):
             raise ReplayMismatch(
-                f"step {number} has another state than the stored answers lead to: they were changed, or the run is of "
-                "other code, libraries or processor"
+                f"step {number} has a state that does not follow from the stored answers: they were changed, or the "
+                "run was made with other code, libraries or processor"
             )
         return step.id
 

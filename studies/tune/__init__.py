@@ -1,1 +1,1 @@
-"""Settings of a detector, chosen by Optuna on victims of `tune` zoos: a trial is a setting, each of its scans kept."""
+"""Tunes the settings of a detector with Optuna on victims of `tune` zoos; each trial scans all victims."""

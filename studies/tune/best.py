@@ -1,4 +1,4 @@
-"""What a study came to: its best setting, or its front, and that as a part of a study file."""
+"""The best trial or the Pareto front of an Optuna study, also as a part of a study file."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from studies.tune.task import Task
 
 @dataclass(frozen=True)
 class Tried:
-    """A trial as it is told. state: complete, pruned, failed or under way. values: settings by dotted name.
+    """A trial as plain data.
 
-    auroc: at the budget, of a pruned one where it was pruned. attributes: see `studies.tune.objective.summary`.
-    distributions: what the values were drawn from.
+    state: complete, pruned, failed, under way or waiting. values: settings by dotted name. auroc: at the budget, or
+    where a pruned trial was pruned. attributes: see `studies.tune.objective.summary`. distributions: those that the
+    values were drawn from.
     """
 
     number: int
@@ -35,7 +36,7 @@ class Tried:
     distributions: Mapping[str, BaseDistribution]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The trial as plain values for JSON."""
         return {
             "trial": self.number,
             "state": self.state,
@@ -53,72 +54,67 @@ _STATES = {
     TrialState.RUNNING: "under way",
     TrialState.WAITING: "waiting",
 }
-_TOLD = ("scans", "accuracy", "tpr", "fpr", "undecided", "mean_queries", "median_queries", "ledger", "error")
+_ATTRIBUTES = ("scans", "accuracy", "tpr", "fpr", "undecided", "mean_queries", "median_queries", "ledger", "error")
 
 
 def tried(trial: FrozenTrial) -> Tried:
-    """Of a trial of any state."""
-    known = {name: trial.user_attrs.get(name) for name in _TOLD}
+    """The record of an Optuna trial in any state."""
+    attributes = {name: trial.user_attrs.get(name) for name in _ATTRIBUTES}
     feasible = all(value <= 0 for value in trial.constraints.values())
     area = trial.user_attrs.get("auroc")
     state = _STATES[trial.state]
-    return Tried(trial.number, state, dict(trial.params), area, feasible, known, dict(trial.distributions))
+    return Tried(trial.number, state, dict(trial.params), area, feasible, attributes, dict(trial.distributions))
 
 
 def all_tried(study: optuna.Study) -> list[Tried]:
-    """Every trial by its number, without those that were begun in vain."""
+    """Every trial by number, without surplus ones that two machines started at once."""
     return [tried(t) for t in study.get_trials(deepcopy=False) if "surplus" not in t.user_attrs]
 
 
 def best(study: optuna.Study) -> list[Tried]:
-    """The best trial, or the front by queries, of the trials that went to the end and keep the constraint.
+    """The best trial, or the Pareto front by queries, among complete trials that meet the constraint.
 
-    Of equal AUROC the fewest queries are best, then the first trial. Raises DataError where there is none.
+    At equal AUROC, fewer queries are better, then the earlier trial. Raises DataError where there is none.
     """
-    ended = [one for one in all_tried(study) if one.state == "complete" and one.feasible]
+    ended = [trial for trial in all_tried(study) if trial.state == "complete" and trial.feasible]
     if not ended:
-        raise DataError(
-            f"study {study.study_name!r}: no trial went to its end within the allowed false alarms; try more trials"
-        )
+        raise DataError(f"study {study.study_name!r}: no complete trial has an allowed FPR; run more trials")
     return sorted(ended, key=_rank)[:1] if len(study.directions) == 1 else front(ended)
 
 
-def _rank(one: Tried) -> tuple[float, float, int]:
-    return -(one.auroc or 0.0), one.attributes["mean_queries"], one.number
+def _rank(trial: Tried) -> tuple[float, float, int]:
+    return -(trial.auroc or 0.0), trial.attributes["mean_queries"], trial.number
 
 
 def front(ended: Sequence[Tried]) -> list[Tried]:
-    """Those that no other beats in AUROC or queries without being beaten in the other, the cheapest first.
-
-    Of equal ones the first trial.
-    """
-    found: list[Tried] = []
-    for one in sorted(ended, key=_rank):
-        if not found or one.attributes["mean_queries"] < found[-1].attributes["mean_queries"]:
-            found.append(one)
-    return found[::-1]
+    """The Pareto-optimal trials by AUROC and mean queries, cheapest first; of equal ones the earliest."""
+    optimal: list[Tried] = []
+    for trial in sorted(ended, key=_rank):
+        if not optimal or trial.attributes["mean_queries"] < optimal[-1].attributes["mean_queries"]:
+            optimal.append(trial)
+    return optimal[::-1]
 
 
-def snippet(task: Task, one: Tried) -> str:
-    """An entry of `[[detectors]]` that scans as the trial did, with a comment that says where it is from.
+def snippet(task: Task, trial: Tried) -> str:
+    """A `[[detectors]]` entry that scans like the trial, with a comment on its origin.
 
-    It holds all settings that are not the detector's own, and the service by its name in the tuned study file.
+    It holds all settings that differ from the detector's own, and the service by its name in the tuned study file.
     """
     count = sum(len(victims) for _, victims in task.zoos)
-    area = "unknown" if one.auroc is None else f"{one.auroc:.3f}"
-    study, _ = task.zoos[0]  # all have the file's settings with those of the table over them
+    area = "unknown" if trial.auroc is None else f"{trial.auroc:.3f}"
+    study, _ = task.zoos[0]  # all share the file's settings and those of its [tune] table
     fixed = {name: value for name, value in study.settings.items() if name not in SET_ELSEWHERE}
     return "\n".join(
         (
-            f"# Trial {one.number} of {task.study_name}: AUROC {area} at {task.budget:,} queries, {count} scans of",
-            "# split tune. Quote no figure of those: scan report victims with it.",
+            f"# Trial {trial.number} of {task.study_name}: AUROC {area} at {task.budget:,} queries, over {count} scans",
+            "# of split tune. Do not quote this figure; scan report victims with these settings.",
             "[[detectors]]",
             f"name = {json.dumps(task.config.detector)}",
             f"budget = {task.budget}",
             f"services = {json.dumps([task.service])}",
             "",
             "[detectors.settings]",
-            *(f"{name} = {json.dumps(value)}" for name, value in leaves(with_values(fixed, one.values))),
+            *(f"{name} = {json.dumps(value)}" for name, value in leaves(with_values(fixed, trial.values))),
             "",
         )
     )

@@ -1,4 +1,4 @@
-"""What a study file's tuning came to: the Optuna studies in its storage, those that differ in the seed as one."""
+"""The tuning history of a study file: its Optuna studies, grouped where they differ only in the sampler's seed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from studies.tune.task import Mode
 
 @dataclass(frozen=True)
 class Tuned:
-    """Trials of one mode at one budget. trials: of each sampler seed, by number."""
+    """The trials of one mode at one budget. trials: by sampler seed, in the order of their numbers."""
 
     name: str
     mode: Mode
@@ -28,42 +28,43 @@ class Tuned:
 
     @property
     def title(self) -> str:
-        """In words."""
-        return f"AUROC {'at' if self.mode == 'at' else 'against queries, up to'} {self.budget:,} queries a scan"
+        """The mode and the budget in words."""
+        return f"AUROC {'at' if self.mode == 'at' else 'against queries, up to'} {self.budget:,} queries per scan"
 
 
 def tuned(file: StudyFile, storage: str | None = None) -> list[Tuned]:
-    """All that was tuned, by mode and budget; nothing where there is no storage yet.
+    """All tuning so far, by mode and budget; empty where there is no storage yet.
 
-    storage: instead of the file's, as seen from the working folder. Raises StorageError; ConfigError without `[tune]`.
+    storage: replaces that of the file, relative to the working folder. Raises StorageError; ConfigError without a
+    `[tune]` table.
     """
-    found: dict[tuple[str, int], dict[int, tuple[Tried, ...]]] = defaultdict(dict)
+    groups: dict[tuple[str, int], dict[int, tuple[Tried, ...]]] = defaultdict(dict)
     name = re.compile(rf"{re.escape(file.config.name)}-(at|pareto)-(\d+)-seed-(\d+)")
     for study in every(storage_of(file, storage)):
-        if known := name.fullmatch(study.study_name):
-            found[known[1], int(known[2])][int(known[3])] = tuple(all_tried(study))
+        if match := name.fullmatch(study.study_name):
+            groups[match[1], int(match[2])][int(match[3])] = tuple(all_tried(study))
     return [
         Tuned(f"{mode}-{budget}", "at" if mode == "at" else "pareto", budget, dict(sorted(seeds.items())))
-        for (mode, budget), seeds in sorted(found.items())
+        for (mode, budget), seeds in sorted(groups.items())
     ]
 
 
 def importances(group: Tuned) -> dict[str, float]:
-    """How much each setting matters to AUROC, in shares of 1, the most important first; of trials that went to the end.
+    """The importance of each setting for AUROC, as shares of 1 in descending order, over complete trials.
 
-    PED-ANOVA: how far the settings of good trials stand out from those of all. Empty where too few differ.
+    Computed by PED-ANOVA, which compares the settings of good trials with those of all. Empty where all AUROCs agree.
     """
-    ended = [one for of_seed in group.trials.values() for one in of_seed if one.state == "complete"]
-    if len({one.auroc for one in ended}) < 2:
+    ended = [trial for of_seed in group.trials.values() for trial in of_seed if trial.state == "complete"]
+    if len({trial.auroc for trial in ended}) < 2:
         return {}
     with quiet():
         pooled = optuna.create_study(direction="maximize")
-        pooled.add_trials([_alone(one) for one in ended])
+        pooled.add_trials([_alone(trial) for trial in ended])
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
         return dict(optuna.importance.get_param_importances(pooled, evaluator=evaluator))
 
 
-def _alone(one: Tried) -> FrozenTrial:
-    """With AUROC as its one value."""
-    values, drawn = dict(one.values), dict(one.distributions)
-    return optuna.trial.create_trial(params=values, distributions=drawn, value=one.auroc or 0.0)
+def _alone(trial: Tried) -> FrozenTrial:
+    """The trial with AUROC as its only value."""
+    values, drawn = dict(trial.values), dict(trial.distributions)
+    return optuna.trial.create_trial(params=values, distributions=drawn, value=trial.auroc or 0.0)

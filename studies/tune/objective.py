@@ -1,4 +1,4 @@
-"""What a trial is worth: every victim is scanned under its settings, and AUROC says how well the scores tell them."""
+"""The objective of a trial: scans every victim with its settings, and measures AUROC of the scores."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from studies.tune.task import Task
 from studies.tune.trial_scans import PreparedVictims, TrialScans
 
 FALSE_ALARMS = "false_alarms"
-"""The constraint: FPR less what is allowed, feasible at 0 and below.
+"""The constraint: FPR minus the allowed FPR, feasible at 0 and below.
 
-Of a pruned trial only finished scans can be false alarms: it counts as infeasible where they alone are too many.
+Only finished scans of a pruned trial can be false positives; it is infeasible where these alone are too many.
 """
 
 
 class ScanObjective:
     """Runs trials of a task in this process. Satisfies `Objective`.
 
-    A trial's ledger is `trial-0007.db`, its lines of results `trial-0007.jsonl`. At each checkpoint all scans have
-    asked as many queries or have their verdict; the AUROC of their scores is reported, and the pruner asked. The cap of
-    every scan is its oracle's. What a trial came to is set once, last: a value that Optuna has of a trial before it was
-    broken off would stay.
+    A trial's ledger is `trial-0007.db`, and its result lines are `trial-0007.jsonl`. At each checkpoint all scans have
+    sent that many queries or have a verdict; then the AUROC of their scores is reported, and the pruner decides. The
+    oracle enforces each scan's budget. Attributes are set once, at the end, since Optuna would keep earlier values of
+    an interrupted trial.
     """
 
     def __init__(self, task: Task, told: OnProgress = unheard) -> None:
@@ -55,12 +55,12 @@ class ScanObjective:
         return (area,) if task.mode == "at" else (area, sum(line.queries for line in lines) / len(lines))
 
     def _pruned(self, trial: Trial, scans: TrialScans, queries: int) -> bool:
-        """Whether the trial ends at this checkpoint. One that it passed before it was broken off is not asked about."""
+        """Whether the trial is pruned at this checkpoint; never at one that it passed before an interruption."""
         self._reach(trial, scans, queries)
-        known = _reported(trial)
-        if queries not in known:
+        passed = _reported(trial)
+        if queries not in passed:
             trial.report(auroc(scans.scored), queries)
-        return queries >= max(known, default=0) and trial.should_prune()
+        return queries >= max(passed, default=0) and trial.should_prune()
 
     def _reach(self, trial: Trial, scans: TrialScans, queries: int | None) -> None:
         where = "to the end" if queries is None else f"to {queries:,} queries"
@@ -76,19 +76,19 @@ class ScanObjective:
 
 
 def _reported(trial: Trial) -> Sequence[int]:
-    """The checkpoints that Optuna has values of."""
+    """The checkpoints for which Optuna has a value."""
     return list(trial.storage.get_trial(trial._trial_id).intermediate_values)
 
 
 def write_lines(path: Path, lines: Sequence[ResultLine]) -> None:
-    """All lines of a trial at once. Raises StorageError."""
+    """Write all result lines of a trial. Raises StorageError."""
     write_atomically(path, "".join(f"{line.model_dump_json()}\n" for line in lines).encode())
 
 
 def auroc(scored: Iterable[tuple[Victim, float | None]]) -> float:
-    """The chance that a backdoored victim scores above a clean one, in [0, 1]; a tie counts half.
+    """The probability that a backdoored victim scores above a clean one, in [0, 1]; a tie counts one half.
 
-    None, no score, lies below every score. Where nobody has one, or one kind is missing, it is one half.
+    A missing score (None) ranks below all scores. Without any score, or without one of the kinds, AUROC is one half.
     """
     of: dict[str, list[float | None]] = {"backdoored": [], "clean": []}
     for victim, score in scored:
@@ -98,31 +98,31 @@ def auroc(scored: Iterable[tuple[Victim, float | None]]) -> float:
 
 
 def summary(lines: Sequence[ResultLine], victims: Sequence[Victim]) -> dict[str, Any]:
-    """Plain values for a trial's attributes; shares in [0, 1], None of nobody.
+    """The attributes of a trial as plain values; rates are in [0, 1], None without victims.
 
-    lines: of the finished scans. victims: of all scans. accuracy: verdicts that are the truth, `undecided` never is.
-    tpr, fpr: verdicts `backdoored` of all backdoored and all clean victims; a scan that a pruned trial left unfinished
-    accuses nobody, so that there both are at most what the whole trial would have come to. mean_queries,
-    median_queries: a finished scan.
+    lines: those of the finished scans. victims: those of all scans. accuracy: share of correct verdicts; `undecided`
+    never is correct. tpr, fpr: share of verdicts `backdoored` among all backdoored and all clean victims; unfinished
+    scans of a pruned trial count as not detected, so both are lower bounds there. mean_queries, median_queries: per
+    finished scan.
     """
     queries = [line.queries for line in lines]
     return {
         "scans": len(lines),
         "accuracy": _share(line.right for line in lines),
-        "tpr": _accused(lines, victims, "backdoored"),
-        "fpr": _accused(lines, victims, "clean"),
+        "tpr": _detected(lines, victims, "backdoored"),
+        "fpr": _detected(lines, victims, "clean"),
         "undecided": _share(line.verdict == "undecided" for line in lines),
         "mean_queries": fmean(queries) if queries else None,
         "median_queries": float(median(queries)) if queries else None,
     }
 
 
-def _accused(lines: Sequence[ResultLine], victims: Sequence[Victim], truth: str) -> float | None:
+def _detected(lines: Sequence[ResultLine], victims: Sequence[Victim], truth: str) -> float | None:
     count = sum(victim.truth == truth for victim in victims)
-    accused = sum(line.verdict == "backdoored" for line in lines if line.truth == truth)
-    return accused / count if count else None
+    detected = sum(line.verdict == "backdoored" for line in lines if line.truth == truth)
+    return detected / count if count else None
 
 
 def _share(hits: Iterable[bool]) -> float | None:
-    told = list(hits)
-    return fmean(told) if told else None
+    values = list(hits)
+    return fmean(values) if values else None

@@ -1,4 +1,4 @@
-"""From a study file to the task of one Optuna study, with everything checked that can be before a query."""
+"""Makes the task of an Optuna study from a study file, and checks everything possible before any query."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from studies.tune.task import Mode, Task
 
 
 def task_of(file: StudyFile, mode: Mode, budget: int | None = None, changes: Mapping[str, Any] | None = None) -> Task:
-    """What is to be tuned. budget: queries a scan; None for that of the file. changes: fields of its `[tune]` table.
+    """The tuning task of a study file.
 
-    A storage among the changes is a path as seen from the working folder, that of the file from the file's. Raises
-    ConfigError in one line: no `[tune]` table, another split than `tune`, one kind of victims alone, a detector that
-    is no preset of one stage, a setting that it has not, several workers on SQLite.
+    budget: queries per scan; None for that of the file. changes: fields that replace those of the `[tune]` table; a
+    storage path among them is relative to the working folder, that of the file to the file. Raises ConfigError without
+    a `[tune]` table, and for another split than `tune`, victims of one kind only, a detector that is no preset of one
+    stage, an unknown setting, or several workers on SQLite.
     """
     config = _config(file, dict(changes or {}))
     try:
@@ -34,10 +35,10 @@ def task_of(file: StudyFile, mode: Mode, budget: int | None = None, changes: Map
         check_processes(storage, config.workers)
         asked = file.config.budget if budget is None else budget
         if asked > file.config.budget:
-            raise ConfigError(f"--at {asked} is beyond the budget of the file, {file.config.budget}; raise it there")
+            raise ConfigError(f"--at {asked} exceeds the budget of the file, {file.config.budget}; raise that")
         zoos = tuple(_scans(file, config, zoo, seed, asked) for seed in file.config.repeats for zoo in file.zoos)
         threads = file.config.workers.threads
-        # not among the ledgers of scans: those of trials are nobody's results
+        # apart from the ledgers of scans, since trials are no results
         service, root = _service(file, config), file.results.parent / "tune"
         task = Task(file.config.name, mode, asked, config, zoos, root, storage, service, threads)
         _check(task)
@@ -47,26 +48,26 @@ def task_of(file: StudyFile, mode: Mode, budget: int | None = None, changes: Map
 
 
 def storage_of(file: StudyFile, storage: str | None = None) -> str:
-    """The URL of a file's studies. storage: as given on the command line, None for that of the file.
+    """The URL of Optuna's tables. storage: as given on the command line, None for that of the file.
 
     Raises ConfigError.
     """
-    known = _config(file, {}).storage if storage is None else storage
+    url = _config(file, {}).storage if storage is None else storage
     beside = file.path.parent if storage is None else Path.cwd()
-    return placed(known, beside, file.results.parent / f"{file.config.name}-optuna.db")
+    return placed(url, beside, file.results.parent / f"{file.config.name}-optuna.db")
 
 
 def _config(file: StudyFile, changes: dict[str, Any]) -> TuneConfig:
-    """The table with the changes."""
+    """The `[tune]` table with the changes applied."""
     if file.config.tune is None:
-        raise ConfigError(f"{file.path.name}: has no [tune] table; an empty one tunes three settings of B3D")
+        raise ConfigError(f"{file.path.name}: has no [tune] table; an empty one tunes lambda, sigma and k of B3D")
     return file.config.tune.model_copy(update=changes)
 
 
 def _scans(file: StudyFile, config: TuneConfig, zoo: Zoo, seed: int, budget: int) -> tuple[Study, tuple[Victim, ...]]:
     service = file.config.services[_service(file, config)]
-    told = zoo.settings() | {"budget": budget, "seed": seed, "oracle": service}
-    settings = told | over(file.config.settings, config.settings)
+    shared = zoo.settings() | {"budget": budget, "seed": seed, "oracle": service}
+    settings = shared | over(file.config.settings, config.settings)
     spec = zoo.manifest.spec
     return Study(zoo.folder, spec.name, spec.split, file.results, file.ledgers, settings), zoo.victims
 
@@ -82,16 +83,16 @@ def _check(task: Task) -> None:
         kind = victims[0].truth
         raise ConfigError(f"all {len(victims)} victims are {kind}; AUROC needs clean and backdoored ones")
     if split := next((study.split for study, _ in task.zoos if study.split != "tune"), None):
-        raise ConfigError(f"settings are chosen on split 'tune', and a zoo is of {split!r}")
+        raise ConfigError(f"settings are chosen on split 'tune', but a zoo is of split {split!r}")
     for settings in (study.settings for study, _ in task.zoos):
         task.method.config(settings)
         check_space(task.method, settings, task.config.space)
 
 
-def _check_detector(name: str, known: str | Preset | None) -> None:
-    """A preset of one stage: each stage has a score of its own, so that no two stages' scores can be ranked."""
-    if known is None:
+def _check_detector(name: str, tuned: str | Preset | None) -> None:
+    """Require a preset of one stage, since the scores of several stages cannot be ranked together."""
+    if tuned is None:
         raise ConfigError(f"[tune] {name} is no search with settings; name a preset, see simkit detectors")
-    if (preset(known) if isinstance(known, str) else known).then is not None:
+    if (preset(tuned) if isinstance(tuned, str) else tuned).then is not None:
         single = ", ".join(other.name for other in DETECTORS.values() if other.preset and not other.staged)
         raise ConfigError(f"[tune] {name} has stages, whose scores do not compare; name a preset of one: {single}")

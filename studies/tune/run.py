@@ -1,4 +1,4 @@
-"""A task worked on until it has its trials, by this process or by several."""
+"""Runs the trials of a task until it has as many as wanted, in this process or in several."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from studies.tune.storage import file_of, opened, quiet
 from studies.tune.task import Task
 
 _LOOK_SECONDS = 1.0
-"""How often the tables are looked at for trials that other processes brought to an end."""
+"""Seconds between two looks into the tables for trials that other processes finished."""
 
 
 def tune(task: Task, make: MakeObjective) -> Iterator[FrozenTrial]:
-    """Every trial that is brought to an end now, until the study has as many as wanted.
+    """Run trials until the study has as many as wanted, and yield each as it ends.
 
-    make: the objective, in each process. Raises as `work` does, ConfigError where a process died.
+    make: makes the objective in each process. Raises as `work` does, and ConfigError where a process died.
     """
     if task.config.workers == 1:
         torch.set_num_threads(task.threads)
         with quiet():
             yield from work(task, make)
         return
-    with quiet(), opened(task, make=True) as study:  # one process makes the tables
+    with quiet(), opened(task, make=True) as study:  # only this process creates the tables
         before = {trial.number for trial in _ended(study)}
         with worker_pool(Workers(task.config.workers, task.threads), __name__) as at_work:
             futures = [at_work.executor.submit(_drain, task, make) for _ in range(task.config.workers)]
-            yield from _told(study, futures, before)
+            yield from _newly_ended(study, futures, before)
 
 
 def _drain(task: Task, make: MakeObjective) -> None:
@@ -51,21 +51,21 @@ def _drain(task: Task, make: MakeObjective) -> None:
             pass
 
 
-def _told(study: optuna.Study, futures: list[Future[None]], told: set[int]) -> Iterator[FrozenTrial]:
-    """The trials that end while these processes work, those in `told` not again; the first error ends it."""
+def _newly_ended(study: optuna.Study, futures: list[Future[None]], seen: set[int]) -> Iterator[FrozenTrial]:
+    """The trials that end while these processes work, except those in `seen`; the first error stops the iteration."""
     working = True
     while working:
         done, others = wait(futures, _LOOK_SECONDS, FIRST_EXCEPTION)
         working = bool(others) and not any(future.exception() for future in done)
-        fresh = [trial for trial in _ended(study) if trial.number not in told]
-        told |= {trial.number for trial in fresh}
+        fresh = [trial for trial in _ended(study) if trial.number not in seen]
+        seen |= {trial.number for trial in fresh}
         yield from fresh
     try:
         for future in done:
             future.result()
     except BrokenProcessPool:
         raise ConfigError(
-            "a process died, for example for want of memory; the same command goes on, with fewer --workers"
+            "a process died, perhaps out of memory; run the same command again with fewer --workers"
         ) from None
 
 
@@ -74,14 +74,14 @@ def _ended(study: optuna.Study) -> list[FrozenTrial]:
 
 
 _WORKER, _SURPLUS, _ERROR = "worker", "surplus", "error"
-"""Attributes of a trial: who is at it, whether it was begun in vain, and why its settings cannot be."""
+"""Attributes of a trial: the worker that runs it, whether it is surplus, and why its settings are impossible."""
 
 _GRACE = datetime.timedelta(minutes=1)
-"""A trial that nobody signed for so long is nobody's."""
+"""A trial that no worker has claimed for this long is abandoned."""
 
 
 class Objective(Protocol):
-    """The values of a trial. Raises TrialPruned; ConfigError where its settings exclude each other."""
+    """Computes the values of a trial. Raises TrialPruned; ConfigError where its settings exclude each other."""
 
     def __call__(self, trial: Trial, /) -> Sequence[float]: ...
 
@@ -90,9 +90,9 @@ MakeObjective: TypeAlias = Callable[[Task], Objective]
 
 
 def work(task: Task, make: MakeObjective) -> Iterator[FrozenTrial]:
-    """Work on trials until the study has as many as wanted, each as it ends.
+    """Run trials until the study has as many as wanted, and yield each as it ends.
 
-    Raises StorageError, ConfigError, and what the objective raises: then its trial stays under way.
+    Raises StorageError, ConfigError, and as the objective does; its trial is then resumed by the next worker.
     """
     with opened(task, make=True) as study, _worker(task.folder) as name:
         claims, objective = _Claims(study, task, name), make(task)
@@ -115,7 +115,7 @@ def _conduct(study: Study, trial: Trial, objective: Objective) -> None:
 
 @contextmanager
 def _worker(folder: Path) -> Iterator[str]:
-    """A name that is locked for as long as this process works; its file stays where it left a trial under way."""
+    """A worker's name, locked while this process works; its lock file stays if it leaves a trial unfinished."""
     make_folder(folder)
     name = uuid.uuid4().hex
     with FileLock(_lock_of(folder, name)):
@@ -129,14 +129,14 @@ def _lock_of(folder: Path, worker: str) -> Path:
 
 @dataclass(frozen=True)
 class _Claims:
-    """Hands out trials, each to one process."""
+    """Assigns trials to workers, each to one process."""
 
     study: Study
     task: Task
     worker: str
 
     def next(self) -> Trial | None:
-        """One that nobody is at any more, or a new one; None where there are enough."""
+        """An abandoned trial, else a new one; None where there are enough."""
         with FileLock(self.task.folder / "claims.lock"):
             trial = self._abandoned() or self._fresh()
             if trial is None:
@@ -149,7 +149,7 @@ class _Claims:
             return trial
 
     def _tidy(self) -> None:
-        """Remove the locks of processes that died and left no trial under way; nobody else would."""
+        """Remove the locks of processes that died without leaving a trial unfinished."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         wanted = {_lock_of(self.task.folder, str(trial.user_attrs.get(_WORKER))) for trial in running}
         for path in set(self.task.folder.glob("worker-*.lock")) - wanted:
@@ -158,18 +158,18 @@ class _Claims:
 
     def _abandoned(self) -> Trial | None:
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        # Optuna asks for new trials only; this is what it makes of one, and what was drawn is drawn no more
+        # Optuna hands out new trials only; this resumes an old one, whose drawn values are kept
         return next((Trial(self.study, t._trial_id) for t in running if self._is_abandoned(t)), None)
 
     def _is_abandoned(self, trial: FrozenTrial) -> bool:
         worker = trial.user_attrs.get(_WORKER)
-        if worker is None:  # two machines took from the queue at once, and one was killed before it could sign
+        if worker is None:  # two machines took from the queue at once, and one was killed before it claimed its trial
             began = trial.datetime_start
             alone = file_of(self.task.storage) is not None
             return alone or (began is not None and datetime.datetime.now() - began > _GRACE)
         path = _lock_of(self.task.folder, worker)
         if not path.exists():
-            return file_of(self.task.storage) is not None  # else it may be of another machine
+            return file_of(self.task.storage) is not None  # otherwise the worker may be on another machine
         try:
             with FileLock(path, timeout=0):
                 return True
@@ -177,11 +177,11 @@ class _Claims:
             return False
 
     def _fresh(self) -> Trial | None:
-        """A new trial. Of those that two machines begin at once the last are surplus, and end at once."""
+        """A new trial; trials beyond the wanted number, which two machines may start at once, fail immediately."""
         if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             if self._count(None) >= self.task.config.trials:
                 return None
-            # in a queue a trial is signed before it begins: no kill leaves one under way that is nobody's
+            # a queued trial is claimed before it starts, so that no killed process leaves one unclaimed
             self.study.enqueue_trial({}, user_attrs={_WORKER: self.worker})
         trial = self.study.ask()
         if self._count(trial.number) < self.task.config.trials:
@@ -191,6 +191,6 @@ class _Claims:
         return None
 
     def _count(self, before: int | None) -> int:
-        """Trials that count, of those with a number below `before`."""
+        """The number of trials without surplus ones, of those with a number below `before`."""
         trials = self.study.get_trials(deepcopy=False)
         return sum(_SURPLUS not in t.user_attrs and (before is None or t.number < before) for t in trials)

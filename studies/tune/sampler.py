@@ -1,7 +1,7 @@
-"""Draws of settings that are a function of the seed, the trial's number and the trials before it, and of nothing else.
+"""Draws settings as a function of the seed, the trial's number and the trials before it only.
 
-A sampler of Optuna goes on with one random stream, so that a study that was broken off draws other settings than one
-that was not. Here every trial has a stream of its own.
+A sampler of Optuna continues one random stream, so an interrupted study would draw other settings than one that was
+not interrupted. Here every trial has its own stream.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from studies.study.tune_config import TuneConfig, Value
 
 Make: TypeAlias = Callable[[int], BaseSampler]
 _SEEDS = 2**32
-"""numpy's generators take no larger seed."""
+"""The seeds of numpy's generators are below this."""
 
 
 class SeededSampler(BaseSampler):
-    """Asks a fresh sampler in each trial, with a seed of that trial alone. first: the values of trial 0, None for none.
+    """Uses a fresh sampler for each trial, with a seed of its own.
 
-    make: a sampler from its seed.
+    make: makes a sampler from a seed. first: the values of trial 0, None to draw them as well.
     """
 
     def __init__(self, make: Make, seed: int, first: Mapping[str, Value] | None = None) -> None:
@@ -45,7 +45,7 @@ class SeededSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """A stream a setting too: a trial that was broken off between two of them draws the second one as before."""
+        """Draw with a stream per setting, so that a trial interrupted between two settings draws the second again."""
         if self._first is not None and self._is_first(trial):
             return self._first[param_name]
         return self._of(trial, param_name).sample_independent(study, trial, param_name, param_distribution)
@@ -64,14 +64,14 @@ class SeededSampler(BaseSampler):
 
 
 def sampler(config: TuneConfig, first: Mapping[str, Value] | None) -> BaseSampler:
-    """The sampler of a study. first: the values of its first trial, None to draw them too."""
+    """The sampler of a study. first: the values of its first trial, None to draw them as well."""
 
     def make(seed: int) -> BaseSampler:
         if config.sampler == "random":
             return RandomSampler(seed)
         if config.sampler == "nsga2":
             return NSGAIISampler(population_size=config.population, seed=seed)
-        # where several processes tune at once, a trial under way counts as a bad one, so that they try other settings
+        # constant_liar: with several processes, an unfinished trial counts as bad, so that others try other settings
         return TPESampler(n_startup_trials=config.startup, multivariate=True, constant_liar=True, seed=seed)
 
     return SeededSampler(make, config.seed, first)

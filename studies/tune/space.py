@@ -1,4 +1,4 @@
-"""The values that settings are drawn from: as Optuna has them, as a detector takes them, and whether it does."""
+"""The tuning space: as Optuna's distributions, and as settings of a detector, checked for validity."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from studies.study.tune_config import Choices, Range, Value
 
 
 def distributions(space: Mapping[str, Range]) -> dict[str, BaseDistribution]:
-    """The space as Optuna has it, in the order of the names: the order of a file is no part of a study."""
+    """The space as Optuna's distributions, sorted by name, so that the order in a file does not matter."""
     return {name: _distribution(space[name]) for name in sorted(space)}
 
 
@@ -35,29 +35,29 @@ def _distribution(values: Range) -> BaseDistribution:
 
 
 def suggested(trial: Trial, space: Mapping[str, Range]) -> dict[str, Value]:
-    """The values of a trial; those that it has already are not drawn again."""
-    return {name: _suggested(trial, name, known) for name, known in distributions(space).items()}
+    """The values of a trial; values that it has already are not drawn again."""
+    return {name: _suggested(trial, name, values) for name, values in distributions(space).items()}
 
 
-def _suggested(trial: Trial, name: str, known: BaseDistribution) -> Any:
-    if isinstance(known, CategoricalDistribution):
-        return trial.suggest_categorical(name, known.choices)
-    if isinstance(known, IntDistribution):
-        return trial.suggest_int(name, known.low, known.high, step=known.step, log=known.log)
-    assert isinstance(known, FloatDistribution)
-    return trial.suggest_float(name, known.low, known.high, step=known.step, log=known.log)
+def _suggested(trial: Trial, name: str, values: BaseDistribution) -> Any:
+    if isinstance(values, CategoricalDistribution):
+        return trial.suggest_categorical(name, values.choices)
+    if isinstance(values, IntDistribution):
+        return trial.suggest_int(name, values.low, values.high, step=values.step, log=values.log)
+    assert isinstance(values, FloatDistribution)
+    return trial.suggest_float(name, values.low, values.high, step=values.step, log=values.log)
 
 
 def with_values(settings: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with these values, by dotted names, put over them. Raises ConfigError where a name does not fit."""
-    told: dict[str, Any] = dict(settings)
+    """The settings with these values, by dotted name, in their place. Raises ConfigError where a name does not fit."""
+    merged: dict[str, Any] = dict(settings)
     for name, value in values.items():
-        told = put(told, name, value, "[tune] space")
-    return told
+        merged = put(merged, name, value, "[tune] space")
+    return merged
 
 
 def check_space(method: Method, settings: Mapping[str, Any], space: Mapping[str, Range]) -> None:
-    """Raises ConfigError, InvalidSpec unless the detector takes each end of each range, everything else as it is."""
+    """Raise ConfigError or InvalidSpec unless the detector accepts both ends of each range with the other settings."""
     for name, values in space.items():
         for value in values.ends:
             try:
@@ -67,10 +67,10 @@ def check_space(method: Method, settings: Mapping[str, Any], space: Mapping[str,
 
 
 def defaults(config: ScanConfig, space: Mapping[str, Range]) -> dict[str, Value] | None:
-    """The values that a scan has by itself of what is tuned; None where one of them is not in the space."""
-    found = {name: _value(config, name) for name in space}
-    known = distributions(space)
-    return found if all(_holds(known[name], value) for name, value in found.items()) else None
+    """The detector's own values of the tuned settings; None where one of them is not in the space."""
+    values = {name: _value(config, name) for name in space}
+    drawn = distributions(space)
+    return values if all(_holds(drawn[name], value) for name, value in values.items()) else None
 
 
 def _holds(distribution: BaseDistribution, value: Any) -> bool:
@@ -83,7 +83,7 @@ def _holds(distribution: BaseDistribution, value: Any) -> bool:
 
 
 def _value(config: ScanConfig, name: str) -> Any:
-    """The setting of that dotted name, the preset's where nothing is put over it; None for one that is nowhere."""
+    """The value of a setting by its dotted name, by default that of the preset; None for an unknown setting."""
     first, *path = name.split(".")
     if not path:
         return getattr(config, first, None)

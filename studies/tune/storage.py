@@ -1,4 +1,4 @@
-"""Optuna's tables: a file of their own beside the results, or a database by its URL."""
+"""Optuna's tables, in a file beside the results or in a database by its URL."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from studies.tune.task import Task
 _FILE = "sqlite:///"
 _PASSWORD = re.compile(r"(://[^:/@]+):[^@/]*@")
 _IDENTITY = "simkit"
-"""Where a study keeps what its values depend on."""
+"""The attribute of a study that stores everything its values depend on."""
 
 _PATIENCE = 60.0
-"""Seconds that SQLite waits for another reader, such as optuna-dashboard."""
+"""Seconds that SQLite waits for another process, such as optuna-dashboard."""
 
 
 def placed(storage: str, beside: Path, default: Path) -> str:
-    """The URL, a file in it as seen from the folder `beside`. default: the file where no storage is named."""
+    """The URL, with a file path relative to the folder `beside`. default: the file for an empty `storage`."""
     if not storage:
         return f"{_FILE}{default}"
     if storage.startswith(_FILE):
@@ -58,14 +58,14 @@ def check_processes(storage: str, workers: int) -> None:
     """Raises ConfigError for several processes on SQLite, which cannot lock a row."""
     if workers > 1 and file_of(storage) is not None:
         raise ConfigError(
-            f"{workers} workers need a database that many may write to, and {shown(storage)} is none; give --storage "
+            f"{workers} workers need a database for several writers, which {shown(storage)} is not; give --storage "
             "postgresql://USER@HOST/DATABASE, or --workers 1"
         )
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Optuna tells of warnings alone: what else it has to say, commands say."""
+    """Let Optuna log warnings only, since the commands report the rest."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -76,10 +76,10 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def opened(task: Task, *, make: bool) -> Iterator[optuna.Study]:
-    """The task's study, to add trials to; SQLite files are locked meanwhile. make: where it is not there yet.
+    """The task's study, to add trials to; a SQLite file is locked meanwhile. make: whether to create the study.
 
-    Raises StorageBusy where another process has the file, StorageError; ConfigError where the study was begun with
-    other settings.
+    Raises StorageBusy where another process uses the file, StorageError, and ConfigError where the study was started
+    with other settings.
     """
     path = file_of(task.storage)
     if path is not None:
@@ -90,33 +90,33 @@ def opened(task: Task, *, make: bool) -> Iterator[optuna.Study]:
             yield _study(task, make=make)
     except Timeout:
         raise StorageBusy(
-            f"{path}: another process tunes into it, and SQLite takes one; wait for it, or give another --storage"
+            f"{path}: another process writes to it, and SQLite allows one; wait for it, or give another --storage"
         ) from None
     except StorageInternalError as error:
         raise StorageError(f"{shown(task.storage)}: {one_line(error.__cause__ or error)}") from error
 
 
 def read(task: Task) -> optuna.Study:
-    """The task's study, to look at. Raises StorageError where there is none yet."""
+    """The task's study for reading. Raises StorageError where there is none yet."""
     path = file_of(task.storage)
     if path is not None and not path.exists():
-        raise StorageError(f"{path}: nothing was tuned yet; leave out --show, --best and --plots to begin")
+        raise StorageError(f"{path}: nothing was tuned yet; leave out --show, --best and --plots to start")
     try:
         return _study(task, make=False)
     except KeyError:
-        there = ", ".join(optuna.get_all_study_names(_storage(task.storage))) or "none"
+        names = ", ".join(optuna.get_all_study_names(_storage(task.storage))) or "none"
         raise StorageError(
-            f"{shown(task.storage)}: no study {task.study_name!r} in it; it has {there}: see --at, --sampler-seed"
+            f"{shown(task.storage)}: has no study {task.study_name!r}; it has {names}; see --at and --sampler-seed"
         ) from None
 
 
 def every(storage: str) -> list[optuna.Study]:
-    """All studies in a storage, to look at, by name; none where there is no such file yet. Raises StorageError."""
+    """All studies in a storage for reading, by name; empty where the file does not exist. Raises StorageError."""
     path = file_of(storage)
     if path is not None and not path.exists():
         return []
-    known = _storage(storage)
-    return [optuna.load_study(storage=known, study_name=name) for name in sorted(optuna.get_all_study_names(known))]
+    tables = _storage(storage)
+    return [optuna.load_study(storage=tables, study_name=name) for name in sorted(optuna.get_all_study_names(tables))]
 
 
 def _study(task: Task, *, make: bool) -> optuna.Study:
@@ -135,23 +135,23 @@ def _study(task: Task, *, make: bool) -> optuna.Study:
 
 
 def _config(task: Task) -> ScanConfig:
-    """Of a scan under nothing but what is held fixed."""
+    """The config of a scan with the fixed settings only."""
     return task.method.config(task.zoos[0][0].settings)
 
 
 def _check_same(study: optuna.Study, task: Task) -> None:
-    """Writes down what the study's values depend on, or compares it with what was."""
+    """Store everything that the study's values depend on, or raise where it differs from what is stored."""
     wanted = task.identity()
-    known = study.user_attrs.get(_IDENTITY)
-    if known is None:
+    stored = study.user_attrs.get(_IDENTITY)
+    if stored is None:
         study.set_user_attr(_IDENTITY, wanted)
-    elif canonical(known) != canonical(wanted):
+    elif canonical(stored) != canonical(wanted):
         differ = [
-            name for name in wanted["tune"] if canonical(wanted["tune"][name]) != canonical(known["tune"].get(name))
+            name for name in wanted["tune"] if canonical(wanted["tune"][name]) != canonical(stored["tune"].get(name))
         ]
-        what = ", ".join(f"tune.{name}" for name in differ) or "the victims or their settings"
+        what = ", ".join(f"tune.{name}" for name in differ) or "victims or settings"
         raise ConfigError(
-            f"study {study.study_name!r} was begun with another {what}; give the study file another name, or --storage"
+            f"study {study.study_name!r} was started with other {what}; rename the study, or give another --storage"
         )
 
 
@@ -162,5 +162,5 @@ def _storage(url: str) -> RDBStorage:
         return RDBStorage(url, engine_kwargs=wait)
     except ImportError as error:
         raise StorageError(f"{shown(url)}: {error}; pip install 'b3d-simkit[postgres]'") from error
-    except Exception as error:  # whatever the driver has against the server, the file or the URL
+    except Exception as error:  # database drivers raise errors of their own types
         raise StorageError(f"{shown(url)}: {one_line(error)}; see --storage") from error

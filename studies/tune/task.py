@@ -1,4 +1,4 @@
-"""One Optuna study as plain data: what is scanned in every trial, under which cap, and where it is kept."""
+"""One Optuna study as plain data: the scans of every trial, their budget, and where everything is stored."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from studies.study.tune_config import TuneConfig
 from studies.study.unit import Study
 
 Mode: TypeAlias = Literal["at", "pareto"]
-"""`at`: the best AUROC at the budget, hopeless trials pruned. `pareto`: AUROC against queries, nothing pruned."""
+"""`at`: maximise AUROC at the budget, with pruning. `pareto`: trade AUROC against queries, without pruning."""
 
 _CHANGES_NO_TRIAL = {"trials", "storage", "workers"}
 
 
 @dataclass(frozen=True)
 class Task:
-    """What the processes that tune are told. Plain data: it is sent to them.
+    """A tuning task, as plain data that is sent to other processes.
 
-    name: of the study file. budget: queries that each scan may spend. zoos: the victims that each trial scans, of every
-    zoo and with every seed; the studies hold the settings that no trial changes. root: where each Optuna study has a
-    folder. storage: URL of Optuna's tables. service: what the study file calls the one that is asked. threads: of torch
-    in each process.
+    name: that of the study file. budget: query budget per scan. zoos: the victims that each trial scans, for every zoo
+    and seed, with the settings that no trial changes. root: the folder that holds a folder per Optuna study. storage:
+    URL of Optuna's tables. service: the service's name in the study file. threads: torch threads per process.
     """
 
     name: str
@@ -41,32 +40,32 @@ class Task:
 
     @property
     def study_name(self) -> str:
-        """What Optuna calls it: another mode, budget or sampler seed is another study in the same storage."""
+        """The study's name in Optuna; another mode, budget or sampler seed is another study in the same storage."""
         return f"{self.name}-{self.mode}-{self.budget}-seed-{self.config.seed}"
 
     @property
     def folder(self) -> Path:
-        """Where each trial has its ledger and its lines."""
+        """The folder of the trials' ledgers and result lines."""
         return self.root / self.study_name
 
     @property
     def method(self) -> Method:
-        """The detector that is tuned. Raises ConfigError if there is none of that name."""
+        """The tuned detector. Raises ConfigError for an unknown name."""
         return method(self.config.detector)
 
     @property
     def checkpoints(self) -> tuple[int, ...]:
-        """Queries a victim at which a trial may be pruned; none where there are two objectives."""
+        """Queries per victim at which a trial may be pruned; empty for two objectives."""
         if self.mode == "pareto" or self.config.pruner == "none":
             return ()
         return tuple(sorted({max(1, round(share * self.budget)) for share in self.config.checkpoints}))
 
     def stem(self, number: int) -> str:
-        """What the files of trial `number` are called."""
+        """The name of a trial's files, without suffix."""
         return f"trial-{number:04d}"
 
     def identity(self) -> dict[str, Any]:
-        """All that a trial's values depend on, as plain values for JSON."""
+        """Everything that a trial's values depend on, as plain values for JSON."""
         scans = [
             [study.name, study.split, victim.index, victim.sha256, _without_places(study.settings)]
             for study, victims in self.zoos
@@ -77,13 +76,13 @@ class Task:
 
 
 def _without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A folder may be moved; its images are known by their own hash in each ledger."""
+    """The settings without paths, since a folder may be moved; each ledger identifies its images by their hash."""
     oracle = settings.get("oracle")
     plain = {name: value for name, value in settings.items() if name not in ("data", "oracle")}
     return plain | ({} if oracle is None else {"oracle": oracle.to_json()})
 
 
 def trial_number(path: Path) -> int | None:
-    """The number of the trial whose ledger or lines this is; None for another file."""
+    """The number of the trial that a ledger or a file of lines belongs to; None for another file."""
     match = re.fullmatch(r"trial-(\d+)", path.stem)
     return None if match is None else int(match[1])

@@ -1,4 +1,4 @@
-"""All scans of one trial side by side, in one ledger: each goes on to a checkpoint before any goes beyond."""
+"""All scans of one trial in one ledger; every scan reaches a checkpoint before any goes beyond it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from studies.tune.task import Task
 
 
 class _Scan:
-    """One victim's scan, pulled as far as it is wanted."""
+    """The scan of one victim, advanced on demand."""
 
     def __init__(self, unit: Unit, config: ScanConfig, lineup: PreparedVictims, ledger: Ledger) -> None:
         prepared = lineup.prepared(unit, config)
@@ -45,22 +45,22 @@ class _Scan:
         return self._scan.score
 
     def reach(self, queries: int | None) -> None:
-        """Go on until `queries` are asked, or there is a verdict; None for the latter alone."""
+        """Advance until `queries` were sent or there is a verdict; None means until there is a verdict."""
         while self._scan.verdict is None and (queries is None or self._queries < queries):
             self._queries = next(self._steps).queries
 
     def line(self) -> ResultLine | None:
-        """Its line of results, None while it has no verdict."""
+        """The result line, None while there is no verdict."""
         if self._scan.verdict is None:
             return None
         return line_of(self._unit, result_of(self._scan.run, self._ledger, self._info), "")
 
 
 class TrialScans:
-    """The scans of a task under the values of one trial.
+    """The scans of a task with the values of one trial.
 
-    A scan that has its verdict in the ledger stays as it is, one that is broken off there goes on. Raises ConfigError,
-    InvalidSpec where the values exclude each other, before anything is asked; DataError, ModelError, StorageError.
+    A scan with a verdict in the ledger is not repeated, and an interrupted one is resumed. Raises ConfigError and
+    InvalidSpec where the values exclude each other, before any query; DataError, ModelError, StorageError.
     """
 
     def __init__(self, task: Task, values: Mapping[str, Value], lineup: PreparedVictims, ledger: Ledger) -> None:
@@ -71,23 +71,23 @@ class TrialScans:
         return len(self._scans)
 
     def reach(self, queries: int | None) -> Iterator[int]:
-        """Every scan as far as `queries`, or its verdict; how many are there by now, after each."""
+        """Advance every scan to `queries` or its verdict, and yield the number of advanced scans after each."""
         for count, scan in enumerate(self._scans, start=1):
             scan.reach(queries)
             yield count
 
     @property
     def scored(self) -> list[tuple[Victim, float | None]]:
-        """Each victim with its score so far: of the verdict, else what the rule says of the triggers by now."""
+        """Each victim with its score: that of the verdict, else that of the rule for the triggers so far."""
         return [(scan.victim, scan.score) for scan in self._scans]
 
     def lines(self) -> list[ResultLine]:
-        """A line for each scan that has its verdict."""
+        """The result line of each scan that has a verdict."""
         return [line for scan in self._scans if (line := scan.line()) is not None]
 
 
 def _units(task: Task, values: Mapping[str, Value]) -> Iterator[tuple[Unit, ScanConfig]]:
-    """Each victim as a unit whose settings have the trial's values, with its config; its images are not known yet."""
+    """Each victim as a unit with the trial's values in its settings, and its config; images are not loaded yet."""
     for study, victims in task.zoos:
         settings = with_values(study.settings, values)
         try:
@@ -100,21 +100,21 @@ def _units(task: Task, values: Mapping[str, Value]) -> Iterator[tuple[Unit, Scan
 
 
 _OF_A_TRIAL = {"search", "driver", "rule", "preset", "budget", "oracle", "restriction", "synthesis"}
-"""What may differ between two scans that use the same images and the same model."""
+"""Settings that may differ between two scans with the same images and the same model."""
 
 _KEPT = 64
-"""Sets of images that are kept: more than any study of victims and seeds alone has."""
+"""Maximum number of cached image sets, more than a study of victims and seeds has."""
 
 
 class PreparedVictims:
-    """Scans that are ready to begin, made of models and images that earlier ones used. For one process."""
+    """Prepares scans, and caches models and images for later scans in the same process."""
 
     def __init__(self) -> None:
         self._images: dict[str, ScanImages] = {}
         self._models: dict[tuple[Path, str], OpenedModel] = {}
 
     def prepared(self, unit: Unit, config: ScanConfig) -> Prepared:
-        """The scan of the unit's victim under `config`.
+        """The prepared scan of the unit's victim with `config`.
 
         Raises ConfigError, DataError, ModelError, as `studies.scan.prepare.prepare` does.
         """

@@ -89,7 +89,7 @@ AT = ("--at", "450")
     [
         ((), 2, "give --at BUDGET to tune for one budget, or --pareto"),
         ((*AT, "--pareto"), 2, "give --at BUDGET to tune for one budget, or --pareto"),
-        ((*AT, "--workers", "2"), 2, "2 workers need a database that many may write to"),
+        ((*AT, "--workers", "2"), 2, "2 workers need a database for several writers"),
         ((*AT, "--storage", "postgresql://me:secret@localhost:1/none"), 5, "psycopg://me:***@localhost:1/none: "),
         ((*AT, "--show"), 5, "nothing was tuned yet; leave out --show"),
         ((*AT, "--best", "study.toml"), 2, "name another file"),

@@ -66,13 +66,13 @@ def test_what_cannot_be_compared_is_refused() -> None:
     labels, longer = (with_settings(REPORT[0], **{part: {"any": 1}}) for part in ("oracle", "arms"))
     for recordings, tune, policies, targets, said in (
         (REPORT, TUNE, ["best"], [1_000], "no policy"),
-        (REPORT, TUNE, ["ucb"], [], "one mean"),
+        (REPORT, TUNE, ["ucb"], [], "one or more mean"),
         (REPORT, TUNE, ["ucb"], [0], "1 or more"),
         (TUNE, TUNE, ["ucb"], [1_000], "both folders"),
-        ([Recording(other, REPORT[0].arms, REPORT[0].gains)], TUNE, ["ucb"], [1_000], "4 and of 5 classes"),
+        ([Recording(other, REPORT[0].arms, REPORT[0].gains)], TUNE, ["ucb"], [1_000], "4 classes and some 5"),
         ([*REPORT, victim(2, "calibrate 2", "calibrate")], TUNE, ["ucb"], [1_000], "splits calibrate and report"),
-        ([*REPORT[1:], labels], TUNE, ["ucb"], [1_000], "settings of oracle"),
-        ([longer], TUNE, ["ucb"], [1_000], "settings of arms"),
+        ([*REPORT[1:], labels], TUNE, ["ucb"], [1_000], "their oracle settings"),
+        ([longer], TUNE, ["ucb"], [1_000], "their arms settings"),
     ):
         with pytest.raises(ConfigError, match=said):
             compare(recordings, tune, policies, targets)

@@ -18,5 +18,5 @@ def test_databases_of_a_folder_and_below_in_order(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="none: no folder of ledgers; name the one"):
+    with pytest.raises(StorageError, match="none: no folder of ledgers; name the folder"):
         ledgers_in(tmp_path / "none")

@@ -86,7 +86,7 @@ def test_a_setting_that_the_run_did_not_know_yet() -> None:
     info = info_of({"preset": "b3d-slides"})
     config = json.loads(info.config)
     del config["search"]["samples"]
-    with pytest.raises(ConfigError, match=r"search\.samples cannot be made as they were"):
+    with pytest.raises(ConfigError, match=r"search\.samples cannot be restored"):
         stored_config(replace(info, config=json.dumps(config)))
 
 
@@ -94,7 +94,7 @@ def test_settings_that_miss_a_part_are_one_line() -> None:
     info = info_of({"preset": "b3d-slides"})
     for part in ("restriction", "search", "driver", "rule", "preset"):
         told = {name: value for name, value in json.loads(info.config).items() if name != part}
-        with pytest.raises(ConfigError, match="another simkit") as raised:
+        with pytest.raises(ConfigError, match="another version of simkit") as raised:
             stored_config(replace(info, config=json.dumps(told)))
         assert "\n" not in str(raised.value)
 

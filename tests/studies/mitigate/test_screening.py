@@ -130,11 +130,11 @@ def test_without_a_zoo_clean_images_alone_are_asked_about(scan_db: Path, demo_vi
 def test_what_cannot_be_done_says_so_and_asks_nothing(scan_db: Path, demo_victims: Path, tmp_path: Path) -> None:
     db, other = tmp_path / "none.db", tmp_path / "digits.npz"
     clean = str(reads.runs(scan_db)["model"][1])
-    with pytest.raises(ConfigError, match="is clean: it flags no class, and nothing was reversed"):
+    with pytest.raises(ConfigError, match="is clean: it flags no class, so there is no trigger"):
         mitigate(scan_db, 2, config=CONFIG, db=db)
     with pytest.raises(ConfigError, match="not the model of run 1"):
         mitigate(scan_db, 1, Asked(model=clean), CONFIG, db)
-    with pytest.raises(ConfigError, match=r"queries are needed, the budget is 10"):
+    with pytest.raises(ConfigError, match=r"queries are needed, but the budget is 10"):
         mitigate(scan_db, 1, config=ScreenConfig(images=20, budget=10), db=db)
     with pytest.raises(ConfigError, match="only read; name another file"):
         mitigate(scan_db, 1, config=CONFIG, db=scan_db)
@@ -147,7 +147,7 @@ def test_a_scan_without_data_needs_some(scan_db: Path, monkeypatch: pytest.Monke
     stored = StoredRun.read(scan_db, 1)
     blank = dataclasses.replace(stored, info=dataclasses.replace(stored.info, data=SYNTHETIC))
     monkeypatch.setattr(StoredRun, "read", lambda *_: blank)
-    with pytest.raises(ConfigError, match="run 1 was given no data, and screening needs labelled images; give data"):
+    with pytest.raises(ConfigError, match="run 1 had no data, but screening needs labelled images; give data"):
         mitigate(scan_db, 1, db=tmp_path / "none.db")
     assert list(tmp_path.iterdir()) == []
 

@@ -80,7 +80,7 @@ def test_a_rule_that_would_ask_more_is_undecided(tmp_path: Path) -> None:
     driver = {"check_images": 16, "first_look": 20, "verify_images": 2}
     scan_into(db, rule={"threshold": 0.5}, budget=2_999, driver=driver)
     readings = replayed(db, 2, [RULES["small_patch"]], (2_999, 2_000), GIVEN)
-    assert [r.notes for r in readings] == ["the ledger does not hold the queries that this rule would ask"] * 2
+    assert [r.notes for r in readings] == ["the ledger does not hold the queries that this rule would send"] * 2
     assert 3 in readings[0].candidates
     assert readings[0].search_score is not None
     assert (readings[0].score, readings[0].spent) == (None, None)

@@ -55,7 +55,7 @@ def test_what_breaks_the_constraint_or_was_begun_in_vain_is_not_the_best() -> No
     trial.set_user_attr("mean_queries", 100.0)
     trial.set_constraint("false_alarms", 0.1)
     study.tell(trial, 0.9)
-    with pytest.raises(DataError, match="no trial went to its end within the allowed false alarms"):
+    with pytest.raises(DataError, match="no complete trial has an allowed FPR"):
         best(study)
     told(study, 0.6, 100)
     surplus = study.ask()

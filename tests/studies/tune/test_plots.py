@@ -77,6 +77,6 @@ def test_the_studies_of_a_file_are_those_of_its_name(zoo: Path, tmp_path: Path) 
     (found,) = tuned(file)
     assert (found.name, found.budget) == ("at-100", 100)
     assert {seed: len(own) for seed, own in found.trials.items()} == {0: 2, 1: 3}
-    assert found.title == "AUROC at 100 queries a scan"
+    assert found.title == "AUROC at 100 queries per scan"
     other = StudyFile.load(written(tmp_path, head='name = "fak"\nsplit = "tune"'))
     assert tuned(other, storage) == []

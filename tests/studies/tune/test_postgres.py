@@ -43,7 +43,7 @@ def test_four_processes_bring_two_hundred_trials_to_an_end(url: str, zoo: Path, 
 
 def test_a_process_that_dies_leaves_its_trial_to_the_others(url: str, zoo: Path, tmp_path: Path) -> None:
     task = task_of(zoo, tmp_path, storage=url, trials=12, workers=2, seed=2)
-    with pytest.raises(ConfigError, match="a process died, for example for want of memory; the same command goes on"):
+    with pytest.raises(ConfigError, match="a process died, perhaps out of memory; run the same command again"):
         list(tune(task, Dying))
     running = [trial for trial in read(task).trials if trial.state == TrialState.RUNNING]
     assert [trial for trial in running if trial.number == 5]

@@ -51,7 +51,7 @@ def test_a_storage_is_seen_from_the_file_or_from_here(
     ("tune", "head", "changes", "said"),
     [
         ("", HEAD + 'detectors = [{name = "race"}]', {}, "study.toml: has no [tune] table"),
-        (TUNE, HEAD, {"workers": 2}, "2 workers need a database that many may write to"),
+        (TUNE, HEAD, {"workers": 2}, "2 workers need a database for several writers"),
         (TUNE, HEAD, {"storage": "mysql://x"}, "storage 'mysql://x': give sqlite:///FILE or postgresql://"),
         (TUNE.replace("random-patch", "label-noise"), HEAD, {}, "[tune] label-noise is no search with settings"),
         (TUNE.replace("random-patch", "auto"), HEAD, {}, "[tune] auto has stages, whose scores do not compare; name a"),

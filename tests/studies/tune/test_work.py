@@ -120,7 +120,7 @@ def test_a_trial_too_many_ends_at_once_and_does_not_count(
 
 def test_another_study_under_the_same_name_is_refused(zoo: Path, tmp_path: Path) -> None:
     list(work(task_of(zoo, tmp_path, trials=1), Parabola))
-    with pytest.raises(ConfigError, match=r"was begun with another tune\.startup; give the study file another name"):
+    with pytest.raises(ConfigError, match=r"was started with other tune\.startup; rename the study"):
         list(work(task_of(zoo, tmp_path, startup=3), Parabola))
     other = task_of(zoo, tmp_path, seed=1, trials=1)
     assert [trial.number for trial in work(other, Parabola)] == [0]
@@ -130,7 +130,7 @@ def test_sqlite_takes_one_process(zoo: Path, tmp_path: Path) -> None:
     task = task_of(zoo, tmp_path)
     first = work(task, Parabola)
     next(first)
-    with pytest.raises(StorageBusy, match=r"optuna\.db: another process tunes into it"):
+    with pytest.raises(StorageBusy, match=r"optuna\.db: another process writes to it"):
         next(work(task, Parabola))
     assert [trial.number for trial in first] == [1, 2, 3, 4, 5]
 
@@ -139,7 +139,7 @@ def test_what_is_not_there_is_told(zoo: Path, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="nothing was tuned yet"):
         read(task_of(zoo, tmp_path))
     list(work(task_of(zoo, tmp_path, trials=1), Parabola))
-    with pytest.raises(StorageError, match="no study 'fake-at-100-seed-1' in it; it has fake-at-100-seed-0"):
+    with pytest.raises(StorageError, match="no study 'fake-at-100-seed-1'; it has fake-at-100-seed-0"):
         read(task_of(zoo, tmp_path, seed=1))
 
 
