@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from studies.cli.imports import lasting_imports
 from studies.cli.output import echo, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
@@ -79,9 +80,9 @@ def replay_run(  # noqa: PLR0913 (the options are the command's interface)
     if rules or at:
         _check_alone(model, sample)
         return _read(db, run, (rules or [], at), given, as_json)
-    # only here: they import torch, which the readings above need not wait for
-    from oracles.errors import ReplayMismatch
-    from studies.replay.ask_again import AskAgain, replay
+    with lasting_imports():  # only here: the readings above need no torch
+        from oracles.errors import ReplayMismatch
+        from studies.replay.ask_again import AskAgain, replay
 
     with progress_bar(f"replay {db.name}", quiet=as_json) as progress:
         result = replay(db, run, AskAgain(model, sample, seed), given, progress)

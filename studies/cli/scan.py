@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simkit.detectors.registry import preset_help
+from studies.cli.imports import lasting_imports
 from studies.cli.output import echo, print_json, print_table, progress_bar, warnings_in_a_line
 from studies.scan.overrides import with_settings
 
@@ -131,12 +132,13 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     A different budget, thread count or library version starts a new run; the command warns about the last two.
     Exit codes: 0 done, 3 undecided (the budget ran out, or the service refused), 4 bad model or data.
     """
-    import torch
+    with lasting_imports():
+        import torch
 
-    from studies.scan.config import ScanConfig
-    from studies.scan.prepare import prepare
-    from studies.scan.run import default_db, run_scan
-    from studies.scan.user_code import is_reference, referred
+        from studies.scan.config import ScanConfig
+        from studies.scan.prepare import prepare
+        from studies.scan.run import default_db, run_scan
+        from studies.scan.user_code import is_reference, referred
 
     torch.set_num_threads(threads or torch.get_num_threads())
     options = {

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.process
 SLOW = ("torch", "torch._dynamo", "scipy", "scipy.stats", "optuna", "pandas", "sklearn", "matplotlib", "pyarrow")
 """Libraries that take longer to import than all else that `simkit db runs` needs."""
 
-PRESETS = {"race": 600, "auto": 600, "b3d": 600, "b3d-slides": 27_000, "b3d-ss": 7_000, "annealing": 600}
+PRESETS = {"race": 600, "auto": 600, "b3d": 600, "b3d-ss": 7_000}
 """With a budget that lets B3D take its first step, where the preset begins with it."""
 
 _RUN = """
@@ -51,13 +51,11 @@ def ledger(demo_victims: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     ("command", "allowed"),
     [
         (["--help"], set()),
-        (["--version"], set()),
         (["scan", "--help"], set()),
         (["db", "runs", "LEDGER"], set()),
         (["db", "check", "LEDGER"], set()),
         (["report", "LEDGER", "--out", "PAGE"], {"matplotlib"}),  # its ticks
         (["replay", "LEDGER", "--at", "500,1000"], set()),
-        (["replay", "LEDGER", "--rule", "small_share=0.02"], set()),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
