@@ -24,7 +24,6 @@ CONTEXT.set_forkserver_preload(
         "studies.cli.scan",
         "studies.scan.run",
         "studies.cli.main",
-        "torch._dynamo",
     ]
 )
 
