@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 REASONS = {"near_duplicate": "too many of its images are near-duplicates of earlier ones"}
 """The sentence in a message for each reason of a refusal."""
 
@@ -65,3 +68,13 @@ def one_line(error: BaseException) -> str:
     traced = any(line.startswith("Traceback") for line in lines)
     line = (lines[-1] if traced else lines[0])[:300]
     return line if line.startswith(f"{type(error).__name__}: ") else f"{type(error).__name__}: {line}"
+
+
+def likely(name: str, known: Iterable[str], otherwise: str = "choose from") -> str:
+    """The end of a message about an unknown name: `; did you mean 'NAME'?` if one is close, otherwise all of them.
+
+    otherwise: the words before the list of all names.
+    """
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; {otherwise} {', '.join(names)}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from oracles.errors import InvalidSpec
+from oracles.errors import InvalidSpec, likely
 from oracles.guard import SHARE, WINDOW, NearDuplicateBlock, Patient, RateLimit, RateLimited, ServiceClock
 from oracles.meter import Allowance, Metered, Recorded, Recorder
 from oracles.oracle import Oracle
@@ -174,8 +174,9 @@ def load(source: str | Path) -> OracleSpec:
     readers = {".toml": OracleSpec.from_toml, ".json": OracleSpec.from_json}
     reader = readers.get(Path(text).suffix.lower())
     if reader is None:
-        names = ", ".join(BUILT_IN)
-        raise InvalidSpec(f"no oracle spec {text!r}; give {names}, top3, a .toml or .json file, or a JSON object")
+        names = likely(text, (*BUILT_IN, "top3"), "give")
+        more = "" if names.endswith("?") else ", a .toml or .json file, or a JSON object"
+        raise InvalidSpec(f"no oracle spec {text!r}{names}{more}")
     try:
         return reader(Path(text).read_text(encoding="utf-8"))
     except InvalidSpec as error:
@@ -254,7 +255,7 @@ def _one_line(error: ValidationError) -> str:
     first, *more = error.errors(include_url=False)
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        detail = f"there is no field {place!r}; the fields are {', '.join(OracleSpec.model_fields)}"
+        detail = f"there is no field {place!r}{likely(place, OracleSpec.model_fields, 'the fields are')}"
     elif place:
         detail = f"{place} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
     else:

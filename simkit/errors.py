@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from oracles.errors import likely
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
@@ -38,8 +40,8 @@ def complaint(error: ValidationError, settings: Iterable[str] = ()) -> str:
     where = ".".join(str(part) for part in first["loc"]) or "the whole"
     more = f" (and {len(others)} more)" if others else ""
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # of a model, of a dataclass
-        names = ", ".join(settings)
-        return f"no setting {where!r}" + (f"; the settings are {names}" if names else "") + more
+        names = list(settings)
+        return f"no setting {where!r}" + (likely(where, names, "the settings are") if names else "") + more
     shown = repr(first["input"])
     value = f" = {shown}" if first["loc"] and first["type"] != "missing" and len(shown) <= _SHOWN else ""
     return f"{where}{value}: {first['msg'].removeprefix('Value error, ')}{more}"

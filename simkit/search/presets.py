@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from oracles.errors import likely
 from simkit.errors import ConfigError
 from simkit.search.annealing import AnnealingConfig
 from simkit.search.b3d import B3DConfig
@@ -181,12 +182,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 def preset(name: str) -> Preset:
     """The preset of that name. Raises ConfigError if there is none."""
     if name not in PRESETS:
-        raise ConfigError(f"no preset {name!r}; choose from {', '.join(PRESETS)}")
+        raise ConfigError(f"no preset {name!r}{likely(name, PRESETS)}")
     return PRESETS[name]
 
 
 def rule(name: str) -> Rule:
     """The decision rule of that name. Raises ConfigError if there is none."""
     if name not in RULES:
-        raise ConfigError(f"no rule {name!r}; choose from {', '.join(RULES)}")
+        raise ConfigError(f"no rule {name!r}{likely(name, RULES)}")
     return RULES[name]

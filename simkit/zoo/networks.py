@@ -13,6 +13,7 @@ from typing import ClassVar, TypeAlias
 import torch
 from torch import nn
 
+from oracles.errors import likely
 from simkit.data.images import ImageShape
 from simkit.errors import ConfigError
 from simkit.zoo.architectures import ARCHITECTURES
@@ -197,7 +198,7 @@ def build_network(name: str, image_shape: ImageShape, n_classes: int, seed: int)
     Raises ConfigError for a name that is not in NETWORKS or a shape that the network cannot take.
     """
     if name not in NETWORKS:
-        raise ConfigError(f"no architecture {name!r}; choose from {', '.join(NETWORKS)}")
+        raise ConfigError(f"no architecture {name!r}{likely(name, NETWORKS)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return NETWORKS[name](image_shape, n_classes)

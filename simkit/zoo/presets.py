@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
+from oracles.errors import likely
 from simkit.errors import ConfigError
 from simkit.zoo.spec import ZooSpec, ZooSplit
 
@@ -98,7 +99,7 @@ def zoo_preset(
     name, split or size.
     """
     if name not in ZOO_PRESETS:
-        raise ConfigError(f"no zoo preset {name!r}; choose from {', '.join(ZOO_PRESETS)}")
+        raise ConfigError(f"no zoo preset {name!r}{likely(name, ZOO_PRESETS)}")
     if split not in get_args(ZooSplit):
         raise ConfigError(f"no split {split!r}; choose from {', '.join(get_args(ZooSplit))}")
     if size not in get_args(ZooSize):

@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from oracles import spec as oracle_specs
 from oracles.budget import whole_number
+from oracles.errors import likely
 from oracles.oracle import Oracle, Restriction
 from oracles.spec import OracleSpec
 from oracles.torch_options import Output, Precision, TorchOptions
@@ -32,6 +33,7 @@ from simkit.errors import ConfigError, complaint
 from simkit.search.presets import Preset, preset, rule
 from simkit.search.relay import Course
 from simkit.verdict import Rule
+from studies.scan.setting_names import check_not_of_a_search, check_search_names
 from studies.scan.user_code import described, described_rule, qualified_name
 
 T = TypeVar("T")
@@ -156,6 +158,7 @@ class ScanConfig(BaseModel):
             values["oracle"] = oracle_specs.load(oracle)
         elif isinstance(oracle, Mapping):
             values["oracle"] = OracleSpec(**oracle)
+        check_not_of_a_search(values, cls.model_fields)
         try:
             config = cls.model_validate(values)
         except ValidationError as error:
@@ -169,6 +172,8 @@ class ScanConfig(BaseModel):
         chosen = self._preset().for_answers(labels_only=self.oracle.label_only)
         if self.synthesis and chosen.synthesis is None:
             raise ConfigError(f"preset {self.preset_name} makes no images; leave out synthesis, or choose b3d-ss")
+        if is_dataclass(chosen.search):
+            check_search_names(self.search, chosen.search)
         return replace(
             chosen,
             search=with_fields(chosen.search, self.search, "search"),
@@ -261,8 +266,8 @@ def with_fields(config: T, settings: Mapping[str, Any], where: str) -> T:
     for name, value in settings.items():
         here = f"{where}.{name}"
         if name not in {f.name for f in fields(config)}:
-            known = ", ".join(f.name for f in fields(config))
-            raise ConfigError(f"{where} has no setting {name!r}; it has {known}")
+            known = likely(name, [f.name for f in fields(config)], "it has")
+            raise ConfigError(f"{where} has no setting {name!r}{known}")
         old = getattr(config, name)
         if is_dataclass(old) and isinstance(value, Mapping):
             changed[name] = with_fields(old, value, here)

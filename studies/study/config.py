@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from oracles.errors import InvalidSpec
+from oracles.errors import InvalidSpec, likely
 from oracles.spec import OracleSpec
 from simkit.zoo.spec import ZooSplit
-from studies.study.config_errors import likely
 from studies.study.executors import PROCESSES
 from studies.study.tune_config import TuneConfig
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import types
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+
+from oracles.errors import likely
 
 _SHOWN = 40
 """Characters of a value that a message still shows."""
@@ -46,12 +47,6 @@ def _found(error: ValidationError) -> list[Any]:
     found = error.errors(include_url=False)
     named = [one for one in found if one["type"] == "value_error" and _CLASS.search(str(one["loc"]))]
     return named or found
-
-
-def likely(name: str, known: Sequence[str]) -> str:
-    """`; did you mean 'NAME'?`, or the names there are."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
 
 
 def _unknown(loc: Sequence[Any], model: type[BaseModel], given: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 from torch import nn
 
+from oracles.errors import likely
 from oracles.oracle import Oracle
 from simkit.data import ImageSet
 from simkit.detectors.access import Detector, QueryAccess, QueryDataAccess, WeightAccess
@@ -101,7 +102,9 @@ def method(name: str) -> Method:
     if name in known:
         return known[name]
     if not is_reference(name):
-        raise ConfigError(f"no detector {name!r}; choose from {', '.join(known)}, or your own as module:NAME")
+        names = likely(name, known)
+        own_too = "" if names.endswith("?") else ", or your own as module:NAME"
+        raise ConfigError(f"no detector {name!r}{names}{own_too}")
     own = referred(name)
     if isinstance(own, Preset):
         return _scanned(name, name, own)

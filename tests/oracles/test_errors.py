@@ -9,6 +9,7 @@ from oracles.errors import (
     ModelError,
     OracleError,
     ReplayMismatch,
+    likely,
     one_line,
 )
 
@@ -35,3 +36,21 @@ def test_an_exhausted_budget_says_which_and_how_much() -> None:
 )
 def test_one_line_of_an_error(text: str, line: str) -> None:
     assert one_line(ValueError(text)) == line
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("lable", "; did you mean 'label'?"),
+        ("nosy", "; did you mean 'noisy'?"),
+        ("", "; choose from scores, label, noisy"),
+        ("x" * 5000, "; choose from scores, label, noisy"),
+    ],
+    ids=["swapped", "left out", "empty", "long"],
+)
+def test_an_unknown_name_is_answered_with_the_nearest_or_all(name: str, end: str) -> None:
+    assert likely(name, ("scores", "label", "noisy")) == end
+
+
+def test_all_names_stand_after_other_words() -> None:
+    assert likely("x", ["a", "b"], "give") == "; give a, b"

@@ -91,6 +91,7 @@ def test_a_spec_survives_toml_and_json(spec: OracleSpec) -> None:
         ({"input_noise": float("inf")}, "input_noise = inf"),
         ({"seed": -1}, "seed = -1"),
         ({"sigma": 1.0}, "no field 'sigma'; the fields are top_k"),
+        ({"topk": 3}, r"no field 'topk'; did you mean 'top_k'\?"),
         ({"seed": -1, "decimals": 9}, "and 1 more"),
         ({"self": 1}, "no field 'self'"),
         ({"rate_limit": "10"}, r"rate_limit = '10': not a rate limit; give 10/second, 1800/minute, or 15 calls/second"),

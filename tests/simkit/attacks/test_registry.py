@@ -77,7 +77,7 @@ def test_a_trigger_may_be_given_as_it_is() -> None:
         ({"kind": "warping"}, "attack warping: target_class: Field required"),
         (
             {"kind": "warping", "target_class": 1, "stength": 2},
-            "no setting 'stength'; the settings are target_class",
+            r"no setting 'stength'; did you mean 'strength'\?",
         ),
         ({"kind": "warping", "target_class": -1}, "attack warping: .*need a class id"),
         ({"kind": "blended", "trigger": PATCH, "target_class": 1, "alpha": 2}, "alpha 2.0 is outside"),

@@ -64,7 +64,7 @@ def test_many_colours_are_written_channel_by_channel() -> None:
         ({"shape": ["11", "12"]}, "each 0 or 1"),
         ({"shape": ["00", "00"]}, "with a pixel or more"),
         ({"row": -1}, "trigger: row = -1"),
-        ({"rows": 1}, "no setting 'rows'; the settings are image_shape"),
+        ({"rows": 1}, r"no setting 'rows'; did you mean 'row'\?"),
     ],
 )
 def test_what_is_no_patch_is_refused(change: dict[str, Any], complaint: str) -> None:

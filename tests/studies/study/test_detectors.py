@@ -71,6 +71,7 @@ def test_a_detector_of_ones_own() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
+        ("neural-clense-quick", r"no detector 'neural-clense-quick'; did you mean 'neural-cleanse-quick'\?"),
         ("no-such", "no detector 'no-such'; choose from neural-cleanse-"),
         (f"{HERE}:NO_SUCH", "NO_SUCH"),
         (f"{HERE}:CLEAN", "no method detect"),

@@ -1,0 +1,64 @@
+"""What is said of a setting of the search that the preset does not have: which preset has it, or what was meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Container, Mapping
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any
+
+from simkit.errors import ConfigError
+from simkit.search.presets import PRESETS
+
+_SYMBOLS: Mapping[str, str] = MappingProxyType(
+    {"lambda": "sparsity.weight", "k": "samples", "theta_m": "mask_init", "theta": "mask_init"}
+)
+"""Symbols of the slides that are no name of a setting, and the setting that each stands for."""
+
+
+def check_search_names(settings: Mapping[str, Any], search: Any) -> None:
+    """Raise ConfigError unless every name in `settings` is a field of `search`, the settings of a preset's search.
+
+    A name that other presets have is said with those, and a misspelt one with the nearest name of any preset.
+    """
+    own = _names(search)
+    for name in settings:
+        if name not in own:
+            raise ConfigError(f"search has no setting {name!r}{_advice(name, own)}")
+
+
+def check_not_of_a_search(settings: Mapping[str, Any], known: Container[str]) -> None:
+    """Raise ConfigError where a setting of a search stands among the settings of a scan, `known`, without `search.`."""
+    for name in settings:
+        if name not in known and (_presets_with(name) or name in _SYMBOLS):
+            raise ConfigError(f"scan: no setting {name!r}; did you mean 'search.{_SYMBOLS.get(name, name)}'?")
+
+
+def _advice(name: str, own: tuple[str, ...]) -> str:
+    if (meant := _SYMBOLS.get(name)) is not None:
+        return f"; {name} of the slides is search.{meant}{_where(meant.partition('.')[0], own)}"
+    if _presets_with(name):
+        return f" in this preset{_where(name, own)}"
+    everywhere = dict.fromkeys((*own, *(known for preset in PRESETS.values() for known in _names(preset.search))))
+    close = difflib.get_close_matches(name, own, n=1) or difflib.get_close_matches(name, everywhere, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}{_where(close[0], own) or '?'}"
+    return f"; it has {', '.join(own)}"
+
+
+def _where(name: str, own: tuple[str, ...]) -> str:
+    """Which presets have the setting; empty where this one does."""
+    presets = _presets_with(name)
+    if name in own or not presets:
+        return ""
+    return f"; {name} is a setting of {', '.join(presets)}: choose one of these, as in --preset {presets[0]}"
+
+
+def _presets_with(name: str) -> list[str]:
+    """The presets whose first search has the setting; `b3d` before its variants."""
+    return sorted((preset for preset, chosen in PRESETS.items() if name in _names(chosen.search)), key=len)
+
+
+def _names(search: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(search))
