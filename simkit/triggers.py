@@ -25,6 +25,10 @@ class Trigger:
     def __post_init__(self) -> None:
         check_trigger_shapes(self.mask[None], self.pattern[None])
 
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.pattern.shape))
+        return f"Trigger({shape}, mask of {self.mask_size:.1f} pixels)"
+
     @property
     def mask_size(self) -> float:
         """The L1 norm of the mask, in pixels."""
@@ -43,6 +47,9 @@ class Triggers:
 
     def __len__(self) -> int:
         return len(self.masks)
+
+    def __repr__(self) -> str:
+        return f"Triggers({len(self)} of {'x'.join(map(str, self.patterns.shape[1:]))})"
 
     def __getitem__(self, index: int) -> Trigger:
         return Trigger(self.masks[index], self.patterns[index])

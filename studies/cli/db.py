@@ -138,21 +138,17 @@ def run_rows(file: Path) -> list[dict[str, Any]]:
     """
     from db import reads
     from simkit.detectors.registry import searched_by
+    from studies.ledgers.run_words import service_in_words
 
     rows = [row | {"preset": searched_by(json.loads(row["config"]))} for row in reads.listed(file)]
     for row in rows:
-        row["oracle"] = _limits(row["oracle"])
+        row["oracle"] = service_in_words(json.loads(row["oracle"]))
         row["flagged"] = json.loads(row["flagged"]) if row["flagged"] else None
     return [{name: row[name] for name in COLUMNS} for row in rows]
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with the model's name without its folder, and with the state of an open run as its verdict."""
+    """The row for a terminal: the model without its folder, the state of an open run as its verdict, and numbers
+    with separated thousands."""
     name = row["model"].rstrip("/").rpartition("/")[2] or row["model"]
-    return row | {"model": name, "verdict": row["verdict"] or row["state"]}
-
-
-def _limits(oracle: str) -> str:
-    """The restrictions of a service in words, from its spec; `scores` where there are none."""
-    spec = {name: value for name, value in json.loads(oracle).items() if value and name != "seed"}
-    return ", ".join(name if value is True else f"{name} {value}" for name, value in spec.items()) or "scores"
+    return row | {"model": name, "verdict": row["verdict"] or row["state"], "spent": f"{row['spent']:,}"}

@@ -49,6 +49,11 @@ class ScanResult(VerdictRow):
     db: Path | None
     triggers: TriggerFiles | None
 
+    def __repr__(self) -> str:
+        shown = ("verdict", "flagged", "score", "spent", "budget", "stopped")
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
+        return f"ScanResult({values}, {len(self.classes)} classes)"
+
     @property
     def score_threshold(self) -> float | None:
         """The score above which the rule flags a class; None where it goes by no score."""

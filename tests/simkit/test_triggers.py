@@ -84,3 +84,11 @@ def test_shapes_and_types_are_checked(mask: FloatArray, pattern: FloatArray, com
 def test_as_many_patterns_as_masks() -> None:
     with pytest.raises(ValueError, match="need"):
         Triggers(_values(2, 1, 4, 5), _values(3, 3, 4, 5))
+
+
+def test_a_trigger_is_printed_by_its_shape_and_its_size() -> None:
+    mask = np.zeros((1, 32, 32), np.float32)
+    mask[0, :4, :3] = 1.0
+    trigger = Trigger(mask, np.zeros((3, 32, 32), np.float32))
+    assert repr(trigger) == "Trigger(3x32x32, mask of 12.0 pixels)"
+    assert repr(Triggers.of([trigger, trigger])) == "Triggers(2 of 3x32x32)"

@@ -16,6 +16,7 @@ import pytest
 from db.ledger import Ledger
 from db.records import RunInfo, TriggerRow, VerdictRow
 from db.tables import SCHEMA
+from oracles import spec as oracle_specs
 from oracles.meter import CallRecord, unknown_rows
 from studies.cli.main import main
 
@@ -142,6 +143,23 @@ def test_runs_fit_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines[-2 if not lines[-1] else -1].split()[1:3] == ["model.pt2", "random-patch"]
     assert max(map(len, lines)) <= 80
+
+
+def test_services_are_named_as_in_reports_and_large_numbers_are_separated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, services = tmp_path / "ledger.db", ("label", "top3", "noisy", "scores")
+    with Ledger.open(path) as opened:
+        for name in services:
+            spec = json.dumps(oracle_specs.load(name).model_dump(mode="json"))
+            opened.begin(replace(run_info(name, 10_000), oracle=spec))
+        many = CallRecord(None, unknown_rows(1200), np.zeros(1200, np.int32), None, "labels/10", bytes(2400))
+        opened.begin(replace(run_info("other", 10_000), oracle='{"top_k": 5, "decimals": 2}')).record(many)
+    assert main(["db", "runs", str(path), "--json"]) == 0
+    named = [row["oracle"] for row in json.loads(capsys.readouterr().out)]
+    assert named == [*services, "top_k 5, decimals 2"]
+    assert main(["db", "runs", str(path)]) == 0
+    assert "1,200" in capsys.readouterr().out
 
 
 def test_an_empty_ledger_lists_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,3 +53,10 @@ def test_a_record_is_what_it_was_after_the_disk() -> None:
     assert unpack_verdict(packed) == row
     assert [field.name for field in fields(ScanResult)][: len(STORED)] == STORED
     assert "clean_accuracy" in ResultLine.model_fields
+
+
+def test_a_printed_result_is_one_line_with_the_verdict_and_the_queries() -> None:
+    result = scanned(TemplateNet(target=1), budget=3_000)
+    shown = f"verdict='backdoored', flagged=(1,), score={result.score!r}, spent={result.spent}, budget=3000"
+    assert repr(result) == str(result) == f"ScanResult({shown}, stopped='decided', 4 classes)"
+    assert "array" not in repr(result.classes)
