@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from oracles.errors import ModelError
-from oracles.model_files.operators import REFUSED
+from oracles.model_files.operators import CONSTANT, allowed, argument_allowed
 
 DTYPES = {
     1: torch.uint8,
@@ -96,6 +96,9 @@ def step_of(node: Mapping[str, Any]) -> Step:
     """One node of the graph. Raises ModelError on anything but one of torch's own tensor operators."""
     names, several = _names(node["outputs"])
     values = [(entry["name"], _argument(entry["arg"])) for entry in node["inputs"]]
+    for name, value in values:
+        if name in CONSTANT and value is not torch.strided and not argument_allowed(name, value):
+            raise ModelError(f"{node['target'][:80]} is given another {name[:20]} than a model file may")
     if node["target"] in _ON_SIZES:
         return Step(_ON_SIZES[node["target"]], [value for _, value in values], {}, names, several)
     if node["target"] in _VIEWS:
@@ -106,15 +109,13 @@ def step_of(node: Mapping[str, Any]) -> Step:
 
 def _operator(target: str) -> Callable[..., Any]:
     match = _ATEN.fullmatch(target)
-    if match is None or re.fullmatch(REFUSED, match[1]):
-        raise ModelError(f"it calls {target[:80]}, which is not among the tensor operators that may be run")
-    try:
-        call = getattr(getattr(torch.ops.aten, match[1]), match[2])
-    except AttributeError:
-        call = None
-    if not isinstance(call, torch._ops.OpOverload):
+    call = None if match is None else getattr(getattr(torch.ops.aten, match[1], None), match[2], None)
+    if match is not None and not isinstance(call, torch._ops.OpOverload):
         raise ModelError(f"torch {torch.__version__} has no operator {target[:80]}; save the model with this torch")
-    return call
+    if match is None or call is None or not allowed("aten", match[1], "" if match[2] == "default" else match[2]):
+        raise ModelError(f"it calls {target[:80]}, which is not among the operators that a model file may call")
+    checked: Callable[..., Any] = call
+    return checked
 
 
 def _names(outputs: Sequence[Mapping[str, Any]]) -> tuple[list[str], bool]:

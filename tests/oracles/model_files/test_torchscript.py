@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +46,7 @@ def test_code_that_opens_files_is_refused_before_it_runs(
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "a.pt"
     torch.jit.save(torch.jit.script(model), path)
-    assert "opens files or unchecked memory (aten::" in refusal(path)
+    assert re.search(r"\.(Saving|Mapping)\.forward calls aten::(save|from_file), which is not among", refusal(path))
     assert not (tmp_path / CANARY).exists()
     load: Callable[..., nn.Module] = torch.jit.load
     load(path)(torch.rand(1, 3, 4, 4))
@@ -60,7 +61,7 @@ class Beyond(nn.Module):
 
 def test_code_that_reads_beyond_its_tensors_is_refused(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.script(Beyond()), tmp_path / "a.pt")
-    assert "unchecked memory (aten::_reshape_alias)" in refusal(tmp_path / "a.pt")
+    assert "Beyond.forward calls aten::_reshape_alias" in refusal(tmp_path / "a.pt")
 
 
 def test_code_that_runs_at_loading_is_refused(tmp_path: Path) -> None:
@@ -78,4 +79,5 @@ def test_code_that_runs_at_loading_is_refused(tmp_path: Path) -> None:
 
 def test_a_plain_model_is_loaded(tmp_path: Path) -> None:
     save_torchscript(tmp_path / "a.pt")
-    assert read_torchscript(tmp_path / "a.pt", (tmp_path / "a.pt").read_bytes())(torch.rand(2, 3, 8, 8)).shape == (2, 4)
+    path = tmp_path / "a.pt"
+    assert read_torchscript(path, path.read_bytes())(torch.rand(2, 3, 8, 8)).shape == (2, 4)
