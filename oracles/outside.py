@@ -26,8 +26,8 @@ IMAGE_BYTES = 2**27
 MANIFEST_BYTES = 2**28
 """256 MiB: a manifest of 100,000 victims, the most a zoo may have, takes about 120 MB."""
 
-TEXT_BYTES = 2**22
-"""4 MiB for a file that somebody wrote by hand: a study, a spec, the names of classes."""
+TEXT_BYTES = 2**20
+"""1 MiB for a file that somebody wrote by hand: a study, a spec, the names of classes."""
 
 RESULTS_BYTES = 2**29
 """512 MiB of result lines: several 100,000 scans."""
@@ -97,6 +97,11 @@ def open_outside(path: str | Path, most: int) -> BinaryIO:
     except BaseException:
         os.close(handle)
         raise
+
+
+def reason(error: Exception) -> str:
+    """Why a file cannot be read, without the number of the error and the path."""
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _check(about: os.stat_result, path: str | Path, most: int) -> None:

@@ -14,6 +14,7 @@ from oracles.errors import InvalidSpec, likely
 from oracles.guard import SHARE, WINDOW, NearDuplicateBlock, Patient, RateLimit, RateLimited, ServiceClock
 from oracles.meter import Allowance, Metered, Recorded, Recorder
 from oracles.oracle import Oracle
+from oracles.outside import TEXT_BYTES, read_outside, reason
 from oracles.replay import Replayed
 from oracles.restrict import (
     MAX_DECIMALS,
@@ -137,7 +138,7 @@ class OracleSpec(BaseModel):
         """Read a TOML table. Raises InvalidSpec."""
         try:
             fields: dict[str, Any] = tomllib.loads(text)
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
             raise InvalidSpec(f"the oracle spec is not TOML: {error}") from None
         return cls(**fields)
 
@@ -178,11 +179,11 @@ def load(source: str | Path) -> OracleSpec:
         more = "" if names.endswith("?") else ", a .toml or .json file, or a JSON object"
         raise InvalidSpec(f"no oracle spec {text!r}{names}{more}")
     try:
-        return reader(Path(text).read_text(encoding="utf-8"))
+        return reader(read_outside(text, TEXT_BYTES).text)
     except InvalidSpec as error:
         raise InvalidSpec(f"{text}: {error}") from None
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the path
-        raise InvalidSpec(f"cannot read the oracle spec {text!r}: {error}") from None
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8
+        raise InvalidSpec(f"cannot read the oracle spec {text!r}: {reason(error)}") from None
 
 
 def build(

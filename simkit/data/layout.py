@@ -12,12 +12,13 @@ ignored. Symbolic links are followed, but not to deeper folders.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from oracles.outside import TEXT_BYTES, read_outside, reason
 from simkit.data.source import Split, quarter_split
 from simkit.errors import DataError
 from simkit.triggers import IntArray
@@ -44,10 +45,11 @@ class ImageFiles:
 
 @dataclass(frozen=True)
 class _Listing:
-    """The sorted names of a folder's image files and of its folders."""
+    """The sorted names of a folder's image files and of its folders, and whether it has a `classes.txt`."""
 
     images: tuple[str, ...]
     folders: tuple[str, ...]
+    names_classes: bool
 
 
 def holds_images(folder: Path) -> bool:
@@ -59,22 +61,23 @@ def find_files(folder: Path, split: Split) -> ImageFiles:
     """The image files of the split. Raises DataError with what to change."""
     top = _listing(folder)
     if top.folders and not top.images and set(top.folders) <= _SPLIT_NAMES:
-        part = _stored_part(folder, top.folders, split)
+        part = _stored_part(folder, top, split)
     else:
-        whole = _files(folder, top, _named_classes(folder) or _ordered(top.folders))
+        whole = _files(folder, top, _named_classes(folder, top) or _ordered(top.folders))
         part = whole if whole.unlabelled else _part(whole, split, folder)
     if part.unlabelled and split == "train":
         raise DataError(f"{folder}: training needs labels, which these images lack; give one folder per class")
     return part
 
 
-def _stored_part(folder: Path, splits: Sequence[str], split: Split) -> ImageFiles:
+def _stored_part(folder: Path, top: _Listing, split: Split) -> ImageFiles:
     """A split with its own folder; the classes are those of all splits together."""
+    splits = top.folders
     name = next((name for name in _SPLITS[split] if name in splits), None)
     if name is None:
         raise DataError(f"{folder}: holds {', '.join(splits)}; add a folder {' or '.join(_SPLITS[split])}")
     listings = {sub: _listing(folder / sub) for sub in splits}
-    classes = _named_classes(folder) or _ordered({c for listing in listings.values() for c in listing.folders})
+    classes = _named_classes(folder, top) or _ordered({c for listing in listings.values() for c in listing.folders})
     return _files(folder / name, listings[name], classes)
 
 
@@ -122,15 +125,15 @@ def _ordered(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(by_name, key=int)) if all(name.isdecimal() for name in by_name) else tuple(by_name)
 
 
-def _named_classes(folder: Path) -> tuple[str, ...]:
+def _named_classes(folder: Path, listing: _Listing) -> tuple[str, ...]:
     """The classes in `classes.txt`, empty if there is no such file."""
+    if not listing.names_classes:
+        return ()
     file = folder / CLASSES_FILE
     try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ()
+        text = read_outside(file, TEXT_BYTES).text
     except (OSError, ValueError) as error:
-        raise DataError(f"{file}: cannot be read as UTF-8 text: {error}") from error
+        raise DataError(f"{file}: cannot be read as UTF-8 text: {reason(error)}") from error
     names = [line.strip() for line in text.rstrip().splitlines()]
     if not all(names) or len(set(names)) != len(names):
         raise DataError(f"{file}: has an empty line or a name twice; write every class once, one name per line")
@@ -150,7 +153,8 @@ def _listing(folder: Path) -> _Listing:
         raise DataError(f"{folder}: cannot be read: {error.strerror}") from error
     folders = {entry.name for entry in seen if _is_folder(entry)}
     images = (e.name for e in seen if e.name.lower().endswith(SUFFIXES) and e.name not in folders)
-    return _Listing(tuple(sorted(images)), tuple(sorted(folders)))
+    names_classes = any(entry.name == CLASSES_FILE for entry in seen)
+    return _Listing(tuple(sorted(images)), tuple(sorted(folders)), names_classes)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -92,11 +92,7 @@ class Manifest(BaseModel):
     @classmethod
     def load(cls, folder: str | Path) -> Manifest:
         """The manifest in the folder of a zoo. Raises DataError with a message of one line."""
-        path = Path(folder) / MANIFEST
-        try:
-            return cls.read(read_outside(path, MANIFEST_BYTES))
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}); is this the folder of a zoo?") from error
+        return cls.read(manifest_file(Path(folder)))
 
     @classmethod
     def read(cls, file: OutsideFile) -> Manifest:
@@ -109,6 +105,15 @@ class Manifest(BaseModel):
     def save(self, folder: Path) -> None:
         """Write the manifest atomically, so that a killed process loses nothing. Raises StorageError."""
         write_atomically(folder / MANIFEST, (self.model_dump_json(indent=1) + "\n").encode())
+
+
+def manifest_file(folder: Path) -> OutsideFile:
+    """The file of the manifest, read once. Raises DataError."""
+    try:
+        return read_outside(folder / MANIFEST, MANIFEST_BYTES)
+    except OSError as error:
+        where = folder / MANIFEST
+        raise DataError(f"{where}: cannot be read ({error.strerror}); is this the folder of a zoo?") from error
 
 
 def weights_path(folder: Path, victim: Victim) -> Path:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from oracles.outside import TEXT_BYTES, read_outside, reason
 from simkit.attacks.patches import PatchKind
 from simkit.data.size import ImageSize
 from simkit.errors import ConfigError, complaint
@@ -106,11 +107,11 @@ class ZooSpec(BaseModel):
         """A spec from a `.toml` or `.json` file. Raises ConfigError with a message of one line."""
         path = Path(path)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_outside(path, TEXT_BYTES).text
             fields = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
             return cls.of(fields)
-        except (OSError, ValueError) as error:  # both parsers raise a ValueError, and ConfigError is one
-            raise ConfigError(f"{path}: {error}") from error
+        except (OSError, ValueError, RecursionError) as error:  # the parsers raise a ValueError; ConfigError is one
+            raise ConfigError(f"{path}: {reason(error)}") from error
 
     def draws(self) -> dict[str, AttackDraw]:
         """How the attack of each stratum is drawn, without the clean one."""

@@ -51,7 +51,7 @@ def _parse(value: str) -> Any:
         return None
     try:
         parsed = tomllib.loads(f"value = {value}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # ValueError: also a number of thousands of digits
         return value
     return parsed["value"] if len(parsed) == 1 else value  # a line feed in it could start another key
 

@@ -18,7 +18,7 @@ from studies.study.result_file import read_lines
 from studies.study.result_line import ResultLine
 from studies.study.unit import Study, Unit, UnitKey
 
-_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+_RANGE = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,11 @@ def chosen(manifest: Manifest, indices: str | None = None, limit: int | None = N
     wanted = None if indices is None else _indices(indices)
     first = None if limit is None else _first(manifest, limit)
     victims = sorted(manifest.victims, key=lambda victim: victim.index)
-    kept = [v for v in victims if (wanted is None or v.index in wanted) and (first is None or v.index in first)]
+    kept = [
+        v
+        for v in victims
+        if (wanted is None or any(v.index in part for part in wanted)) and (first is None or v.index in first)
+    ]
     if not kept:
         there = ", ".join(str(victim.index) for victim in victims[:20]) or "none yet"
         raise ConfigError(f"zoo {manifest.spec.name}: no such victims; it has {there}")
@@ -97,13 +101,14 @@ def _first(manifest: Manifest, limit: int) -> list[int]:
     return sorted([*(index for index, failed in there.items() if not failed), *to_come])[:limit]
 
 
-def _indices(text: str) -> set[int]:
-    found: set[int] = set()
+def _indices(text: str) -> list[range]:
+    """The ranges of `0-19,25`, which are not written out: there may be any numbers in them."""
+    found = []
     for part in text.split(","):
         match = _RANGE.fullmatch(part.strip())
         if match is None:
-            raise ConfigError(f"--indices {text!r}: write numbers and ranges, for example 0-19,25")
-        found |= set(range(int(match[1]), int(match[2] or match[1]) + 1))
+            raise ConfigError(f"--indices {text[:80]!r}: write numbers and ranges, for example 0-19,25")
+        found.append(range(int(match[1]), int(match[2] or match[1]) + 1))
     return found
 
 

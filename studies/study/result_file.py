@@ -11,6 +11,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from db.errors import StorageError
+from oracles.outside import LINE_BYTES, RESULTS_BYTES, open_outside, read_outside
 from simkit.errors import DataError, complaint
 from simkit.files import make_folder
 from studies.study.result_line import ResultLine
@@ -65,21 +66,28 @@ def _whole(path: Path) -> list[bytes]:
 def _from(path: Path, start: int) -> tuple[int, bytes]:
     """The whole lines from byte `start` on, and that byte; all, from 0, where the file has become shorter than that."""
     try:
-        if not path.exists():
-            return 0, b""
-        with path.open("rb") as file:
-            start = file.seek(start if start <= path.stat().st_size else 0)
-            data = file.read()
+        with open_outside(path, RESULTS_BYTES) as file:
+            size = os.fstat(file.fileno()).st_size  # what others add meanwhile is read the next time
+            start = file.seek(start if start <= size else 0)
+            data = file.read(size - start)
+    except FileNotFoundError:
+        return 0, b""
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror}); name another file") from error
     return start, data[: data.rfind(b"\n") + 1]
 
 
 def _line(where: str, text: bytes) -> ResultLine:
+    _check_length(where, text)
     try:
         return ResultLine.model_validate_json(text)
     except ValidationError as error:
         raise DataError(f"{where}: no line of `simkit study scan`: {complaint(error)}; name another file") from None
+
+
+def _check_length(where: str, text: bytes) -> None:
+    if len(text) > LINE_BYTES:
+        raise DataError(f"{where}: has {len(text):,} bytes, and a line of results at most {LINE_BYTES:,}; take it out")
 
 
 def _write(path: Path, end: int, text: bytes) -> None:
@@ -121,7 +129,7 @@ def checked_lines(files: Sequence[Path]) -> list[ResultLine]:
 
 def _placed(file: Path) -> Iterator[_Placed]:
     try:
-        text = file.read_bytes()
+        text = read_outside(file, RESULTS_BYTES, growing=True).data
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}); name a file of results") from error
     for number, line in enumerate(text.splitlines(keepends=True), start=1):
@@ -131,6 +139,7 @@ def _placed(file: Path) -> Iterator[_Placed]:
 
 
 def _parsed(line: bytes, place: str) -> ResultLine:
+    _check_length(place, line)
     try:
         return ResultLine.model_validate_json(line)
     except ValidationError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from oracles.errors import InvalidSpec
+from oracles.outside import TEXT_BYTES, OutsideFile, read_outside
 from simkit.detectors.access import QueryAccess
 from simkit.errors import ConfigError
 from studies.scan.canonical import digest
@@ -22,9 +23,10 @@ _CHANGES_NO_SCAN = {"budgets", "workers", "report", "results", "ledgers"}
 
 @dataclass(frozen=True, eq=False)
 class StudyFile:
-    """A study file, its settings, and the zoos that it names, in its order."""
+    """A study file, as it was read, its settings, and the zoos that it names, in its order."""
 
     path: Path
+    source: OutsideFile
     config: StudyConfig
     zoos: tuple[Zoo, ...]
 
@@ -38,8 +40,9 @@ class StudyFile:
         """
         path = Path(path).absolute()
         try:
-            config = _config(path.read_text(encoding="utf-8"))
-            file = cls(path, config, tuple(Zoo.of(path.parent, entry, config.split) for entry in config.zoos))
+            source = read_outside(path, TEXT_BYTES)
+            config = _config(source.text)
+            file = cls(path, source, config, tuple(Zoo.of(path.parent, entry, config.split) for entry in config.zoos))
             file.cells()
         except (ConfigError, InvalidSpec) as error:
             raise ConfigError(f"{path.name}: {error}") from error

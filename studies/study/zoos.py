@@ -8,7 +8,7 @@ from typing import Any
 
 from simkit.data.load import absolute, load
 from simkit.errors import ConfigError, DataError
-from simkit.zoo.manifest import MANIFEST, Manifest, Victim
+from simkit.zoo.manifest import MANIFEST, Manifest, Victim, manifest_file
 from simkit.zoo.spec import ZooSplit
 from studies.study.config import ZooEntry
 from studies.study.plan import chosen
@@ -16,19 +16,23 @@ from studies.study.plan import chosen
 
 @dataclass(frozen=True, eq=False)
 class Zoo:
-    """A zoo of the study: its folder, its images as of `simkit.data.load`, its manifest, the victims to be scanned."""
+    """A zoo of the study: its folder, its images as of `simkit.data.load`, its manifest, the victims to be scanned.
+
+    manifest_sha256: hash of the manifest's file.
+    """
 
     folder: Path
     data: str
     manifest: Manifest
     victims: tuple[Victim, ...]
+    manifest_sha256: str
 
     @classmethod
     def of(cls, base: Path, entry: ZooEntry, split: ZooSplit) -> Zoo:
         """base: what its paths are relative to. Raises ConfigError where it is not there, or of another split."""
         folder = base / entry.folder
         try:
-            manifest = _manifest(folder)
+            manifest, sha256 = _manifest(folder)
             if manifest.spec.split != split:
                 raise ConfigError(
                     f"is of split {manifest.spec.split!r}, and the study of {split!r}; name zoos of one split, the "
@@ -38,7 +42,7 @@ class Zoo:
         except (ConfigError, DataError) as error:
             raise ConfigError(f"zoos[{entry.folder}]: {error}") from error
         data = absolute(manifest.spec.data, Path.cwd()) if entry.data is None else absolute(entry.data, base)
-        return cls(folder, data, manifest, tuple(victims))
+        return cls(folder, data, manifest, tuple(victims), sha256)
 
     def check_images(self) -> None:
         """Raise ConfigError where its images cannot be read, or are not of its shape, or of other classes than it has.
@@ -65,7 +69,8 @@ class Zoo:
         return {"data": self.data, "image_size": spec.image_size, "image_shape": self.manifest.image_shape}
 
 
-def _manifest(folder: Path) -> Manifest:
+def _manifest(folder: Path) -> tuple[Manifest, str]:
     if not (folder / MANIFEST).is_file():
         raise ConfigError(f"there is no zoo in {folder}, for want of a {MANIFEST}; make it, or correct the folder")
-    return Manifest.load(folder)
+    file = manifest_file(folder)
+    return Manifest.read(file), file.sha256

@@ -13,7 +13,6 @@ from db.errors import StorageError
 from simkit.detectors.registry import TITLES
 from simkit.errors import ConfigError, DataError
 from simkit.progress import OnProgress, unheard
-from simkit.zoo.manifest import MANIFEST
 from studies.render.figures import Drawing
 from studies.report.gallery.gather import GalleryConfig, ShownZoo, ZooSource, gather_gallery
 from studies.report.study.records import Made, Origin, Source, Spend, StudyReport
@@ -148,14 +147,13 @@ def _gallery(file: StudyFile, each: int) -> tuple[tuple[ShownZoo, ...], str]:
 
 
 def _origin(file: StudyFile, lines: Sequence[ResultLine], wanted: int) -> Origin:
-    text = file.path.read_bytes()
     environments = Counter(json.dumps({name: str(value) for name, value in line.environment.items()}) for line in lines)
     results = "".join(f"{line.model_dump_json()}\n" for line in lines)
     return Origin(
         name=file.config.name,
         file=file.path.name,
-        text=text.decode(),
-        sha256=hashlib.sha256(text).hexdigest(),
+        text=file.source.text,
+        sha256=file.source.sha256,
         hash=file.hash,
         results=hashlib.sha256(results.encode()).hexdigest(),
         done=len(lines),
@@ -166,7 +164,8 @@ def _origin(file: StudyFile, lines: Sequence[ResultLine], wanted: int) -> Origin
 
 
 def _source(zoo: Zoo) -> Source:
-    manifest = hashlib.sha256((zoo.folder / MANIFEST).read_bytes()).hexdigest()
     spec, victims = zoo.manifest.spec, zoo.manifest.victims
     data = spec.data.rstrip("/").rpartition("/")[2]
-    return Source(spec.name, spec.split, len(zoo.victims), len(victims), data, manifest, zoo.manifest.data_sha256)
+    return Source(
+        spec.name, spec.split, len(zoo.victims), len(victims), data, zoo.manifest_sha256, zoo.manifest.data_sha256
+    )

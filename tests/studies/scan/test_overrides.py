@@ -50,6 +50,11 @@ def test_any_text_sets_one_key_or_is_refused(key: str, value: str) -> None:
     assert list(with_settings({}, [f"{key}={value}"])) == [key]
 
 
+@pytest.mark.parametrize("value", ["[" * 10_000, "9" * 5_000, "{a=" * 10_000])
+def test_what_no_parser_takes_is_text(value: str) -> None:
+    assert with_settings({}, [f"a={value}"]) == {"a": value}
+
+
 def test_several_whole_numbers() -> None:
     assert whole_numbers("--at", "1000,30") == (1000, 30)
     assert whole_numbers("--at", None) == ()

@@ -32,6 +32,8 @@ def manifest(demo_victims: Path) -> Manifest:
         ("1-7", None, [1, 3, 7]),
         ("12, 0-1,5", None, [0, 1, 12]),
         ("1-99", 3, [1, 3]),
+        ("0-9999999999", None, [0, 1, 3, 7, 12]),
+        ("3-999999999999999999,0", None, [0, 3, 7, 12]),
     ],
 )
 def test_victims_are_chosen_by_index(
@@ -50,7 +52,9 @@ def test_the_first_of_a_zoo_in_the_making_are_those_of_the_zoo_when_it_is_made(d
     assert [victim.index for victim in chosen(so_far)] == [order[0], order[2], order[5]]
 
 
-@pytest.mark.parametrize(("indices", "said"), [("2", "it has 0, 1, 3, 7, 12"), ("a", "write numbers"), ("", "write")])
+@pytest.mark.parametrize(
+    ("indices", "said"), [("2", "it has 0, 1, 3, 7, 12"), ("a", "write numbers"), ("", "write"), ("9" * 5000, "write")]
+)
 def test_no_such_victims_are_told(manifest: Manifest, indices: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         chosen(manifest, indices)

@@ -65,7 +65,7 @@ def test_images_that_a_zoo_names_are_the_same_from_every_folder(
 ) -> None:
     manifest = Manifest.load(zoo)
     made = manifest.model_copy(update={"spec": manifest.spec.model_copy(update={"data": "images.npz"})})
-    monkeypatch.setattr(Manifest, "load", lambda _folder: made)
+    monkeypatch.setattr(Manifest, "read", lambda _file: made)
     monkeypatch.chdir(tmp_path)
     (opened,) = StudyFile.load(written(tmp_path, zoo, ASKS)).zoos
     assert opened.data == str(tmp_path / "images.npz")
