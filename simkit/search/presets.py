@@ -191,3 +191,14 @@ def rule(name: str) -> Rule:
     if name not in RULES:
         raise ConfigError(f"no rule {name!r}{likely(name, RULES)}")
     return RULES[name]
+
+
+def stage_names(chosen: Preset) -> tuple[str, ...]:
+    """The stages of a preset by the names of the presets that run them alone; others by the class of their settings."""
+    alone = {name: known for name, known in PRESETS.items() if known.then is None and known.synthesis is None}
+
+    def named(stage: Preset) -> str:
+        same = (name for name, known in alone.items() if (known.search, known.rule) == (stage.search, stage.rule))
+        return next(same, type(stage.search).__name__.removesuffix("Config"))
+
+    return tuple(map(named, chosen.stages))

@@ -169,7 +169,7 @@ class ScanConfig(BaseModel):
 
     def resolved(self) -> Preset:
         """The preset with the settings put over it."""
-        chosen = self._preset().for_answers(labels_only=self.oracle.label_only)
+        chosen = self.chosen_preset().for_answers(labels_only=self.oracle.label_only)
         if self.synthesis and chosen.synthesis is None:
             raise ConfigError(f"preset {self.preset_name} makes no images; leave out synthesis, or choose b3d-ss")
         if is_dataclass(chosen.search):
@@ -185,9 +185,9 @@ class ScanConfig(BaseModel):
         """The decision rule; a threshold that is set here says so in its source."""
         if unknown := self.rule.keys() - {"name", "threshold"}:
             raise ConfigError(f"rule has no setting {min(unknown)!r}; set name or threshold")
-        if self.rule and self._preset().then is not None:
+        if self.rule and self.chosen_preset().then is not None:
             raise ConfigError(f"preset {self.preset_name} has a rule for every stage; choose one of a single stage")
-        chosen = rule(self.rule["name"]) if "name" in self.rule else self._preset().decision_rule()
+        chosen = rule(self.rule["name"]) if "name" in self.rule else self.chosen_preset().decision_rule()
         if "threshold" not in self.rule:
             return chosen
         threshold = _valid(float, self.rule["threshold"], "rule.threshold")
@@ -209,7 +209,8 @@ class ScanConfig(BaseModel):
         """The preset's name; of one of the user's own, the name of the class of its search's settings."""
         return self.preset if isinstance(self.preset, str) else qualified_name(self.preset.search)
 
-    def _preset(self) -> Preset:
+    def chosen_preset(self) -> Preset:
+        """The preset without the settings put over it."""
         return preset(self.preset) if isinstance(self.preset, str) else self.preset
 
     def torch_options(self, output: Output | None) -> TorchOptions:
@@ -234,7 +235,7 @@ class ScanConfig(BaseModel):
 
     def course(self) -> Course:
         """The stages of this scan, as they are driven."""
-        staged = self._preset().then is not None
+        staged = self.chosen_preset().then is not None
         return Course(self.resolved(), self.seed, self.budget, None if staged else self.resolved_rule())
 
     def service(self) -> dict[str, Any]:

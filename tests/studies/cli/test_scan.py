@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from studies.cli.main import main
-from studies.cli.scan import show
+from studies.cli.scan_words import show
 from studies.render.formats import number
 from studies.scan.config import ScanConfig
 from studies.scan.prepare import prepare
@@ -156,8 +156,10 @@ def test_score_and_threshold_are_told_on_one_scale(run: Program, capsys: pytest.
     assert told["rule"]["score_threshold"] == pytest.approx(0.6931, abs=1e-4)
     assert main(["scan", f"{run.zoo}:0", *args]) == 3
     limit = 0.5 * float(np.median([max(c["mask_size"], 1.0) for c in told["classes"]]))
-    said = f"score {told['score']:.3g}; rule below_median flags masks under {number(limit)} pixels (threshold 0.5, set"
-    assert said in capsys.readouterr().out
+    said = f"score {told['score']:.3g} (a class is flagged above 0.693); rule below_median flags working masks under"
+    out = capsys.readouterr().out
+    assert f"{said} {number(limit)} pixels; " in out
+    assert "; threshold 0.5: set for this run\n" in out
 
 
 def test_random_patches_say_what_they_looked_at(run: Program, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,7 +167,8 @@ def test_random_patches_say_what_they_looked_at(run: Program, capsys: pytest.Cap
     out = capsys.readouterr().out
     patch = "no random patch of up to 3x3 pixels is both flagged and confirmed"
     assert out.startswith(f"clean: {patch}; other triggers were not searched for\n")
-    assert "; rule small_patch flags masks of at most 9 pixels (threshold 9, set for this run)\n" in out
+    assert " (the highest success rate of a mask that small); rule small_patch flags working masks of at most 9" in out
+    assert "; threshold 9: set for this run\n" in out
     assert "-unflagged-class" in out
 
 
@@ -329,7 +332,8 @@ STANDS_OUT = f"clean: {NO_PATCH}\nnote: crowded\n"
         (
             "undecided",
             "budget",
-            "undecided: the budget ran out before a verdict; give a larger --budget\nnote: crowded\n",
+            "undecided: the budget ran out before a verdict; give a larger --budget: with random-patch, a model of 4 "
+            "classes takes up to 2,534 queries where nothing is flagged\nnote: crowded\n",
         ),
     ],
 )

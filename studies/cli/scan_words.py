@@ -1,0 +1,199 @@
+"""A scan's result in words: the verdict with its reason, the classes, the score beside its threshold, and the cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import typer
+
+from studies.cli.output import print_table
+
+if TYPE_CHECKING:
+    from simkit.search.driver import DriverConfig
+    from simkit.search.images import ScanImages
+    from simkit.verdict import ClassResult
+    from studies.scan.prepare import Prepared
+    from studies.scan.result import ScanResult
+
+WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "backdoored": "a small trigger turns unseen images into the flagged class",
+        "clean": "no class has a trigger that is both flagged and confirmed",
+        "undecided": "the budget ran out before a verdict; give a larger --budget",
+        "invalid": "the model does not answer like a trained classifier of these images",
+    }
+)
+"""The reason for a verdict by its name."""
+
+_SHOWN = 10
+"""Classes in the table, at most."""
+
+_SOURCES: Mapping[str, str] = MappingProxyType(
+    {
+        "all four unofficial implementations of B3D": "the value in four public implementations of B3D; its slides "
+        "state none",
+        "the default: 4x4 pixels, the largest patch of the prototype race": "the default: 4x4 pixels",
+        "the default: 4x4 of 32x32 pixels, as the prototype race": "the default: 4x4 of 32x32 pixels",
+        "of the race, under a stricter test": "the default for large patches, which must pass a stricter test",
+    }
+)
+"""The sources of thresholds, as ledgers keep them, in words that need no knowledge of this project's history."""
+
+
+def show(result: ScanResult, prepared: Prepared, stored: int = 0) -> None:
+    """Print the verdict in words, the classes with the smallest masks, the cost, and the ledger.
+
+    stored: queries of this run that the ledger held before.
+    """
+    flagged = f", class {', '.join(map(str, result.flagged))}" if result.flagged else ""
+    worded = result.verdict in ("backdoored", "clean") or result.stopped == "budget"
+    typer.echo(
+        f"{result.verdict}{flagged}: {_reason(result, prepared) if worded or not result.notes else result.notes}"
+    )
+    for note in filter(None, (result.notes if worded else "", closest_words(result))):
+        typer.echo(f"note: {note}")
+    if any(c.mask_size > 0 for c in result.classes):
+        _show_classes(result)
+    typer.echo(_score_words(result))
+    for line in _cost_lines(result, prepared, stored):
+        typer.echo(line)
+
+
+def closest_words(result: ScanResult) -> str:
+    """Of a clean verdict, the class that came closest to being flagged; empty for other verdicts or without a trial."""
+    if result.verdict != "clean" or (closest := _closest(result.classes)) is None:
+        return ""
+    words = f"closest to being flagged is class {closest.target_class}: a mask of {_pixels(closest.mask_size)}"
+    if closest.trials:
+        words += f" turned {closest.success_rate:.0%} of {closest.trials} unseen images into it"
+    return f"{words}; no trigger of it worked" if closest.censored else words
+
+
+def _closest(classes: tuple[ClassResult, ...]) -> ClassResult | None:
+    """The class with the smallest trigger that works; where none does, the one with the highest success rate."""
+    working = [c for c in classes if not c.censored and c.mask_size > 0]
+    if working:
+        return min(working, key=lambda c: c.mask_size)
+    return max((c for c in classes if c.trials), key=lambda c: c.success_rate or 0.0, default=None)
+
+
+def _reason(result: ScanResult, prepared: Prepared) -> str:
+    """The reason for the verdict: for `clean`, what was searched; for a budget that is too small, the least one."""
+    preset = prepared.config.resolved()
+    if result.verdict == "clean":
+        if preset.only_sought is not None:
+            return f"no {preset.only_sought} is both flagged and confirmed; other triggers were not searched for"
+        return f"{_stages(result, prepared)}{WORDS['clean']}"
+    price = _check_price(prepared.images, preset.driver)
+    if result.verdict == "undecided" and result.budget is not None and result.budget < price:
+        what = "images" if prepared.images.synthesis else "first check"
+        return f"the budget does not cover the {what}; give --budget {price} or more"
+    return WORDS[result.verdict] + (_whole_price(result, prepared, price) if result.verdict == "undecided" else "")
+
+
+def _stages(result: ScanResult, prepared: Prepared) -> str:
+    """The searches that a scan in stages ran to their end, as the start of a sentence; empty for a scan of one stage.
+
+    The rule of the verdict says which stage it is of.
+    """
+    from simkit.search.presets import stage_names
+
+    preset = prepared.config.chosen_preset()
+    names, rules = stage_names(preset), [stage.decision_rule() for stage in preset.stages]
+    decided = [(rule.name, rule.threshold) == (result.rule, result.threshold) for rule in rules]
+    if len(names) == 1 or True not in decided:
+        return ""
+    *first, last = names[: decided.index(True) + 1]
+    return f"{', '.join(first)} and {last} ran to their end: " if first else f"{last} ran to its end: "
+
+
+def _whole_price(result: ScanResult, prepared: Prepared, price: int) -> str:
+    """The queries of a whole scan, where they follow from the settings and the budget was smaller."""
+    from simkit.search.costs import full_length
+
+    length = full_length(prepared.config.resolved(), len(result.classes))
+    if length is None or result.budget is None or result.budget >= length + price:
+        return ""
+    return (
+        f": with {prepared.config.preset_name}, a model of {len(result.classes)} classes takes up to "
+        f"{length + price:,} queries where nothing is flagged"
+    )
+
+
+def _check_price(images: ScanImages, driver: DriverConfig) -> int:
+    """Queries of the first check: a few labelled images, or all images where the model labels or makes them."""
+    searched = len(images.search)
+    if images.synthesis is not None:
+        return images.synthesis.config.most_queries(searched + len(images.verify))
+    return min(driver.check_images, searched) if images.search.labelled else searched + len(images.verify)
+
+
+def _show_classes(result: ScanResult) -> None:
+    rows = [vars(c) | {"class": c.target_class} for c in result.classes]
+    rows.sort(key=lambda row: (row["class"] not in result.flagged, row["censored"], row["mask_size"]))
+    print_table(rows[:_SHOWN], ("class", "mask_size", "success_rate", "censored"))
+    if len(rows) > _SHOWN:
+        typer.echo(f"and {len(rows) - _SHOWN} more classes")
+    first = "flagged classes, then those" if result.flagged else "classes"
+    order = f"Order: {first} whose trigger works, the smallest mask (in pixels) first"
+    if any(c.censored for c in result.classes):
+        order += "; then censored ones, where no trigger worked: the size is that of the largest that failed"
+    typer.echo(f"{order}.")
+
+
+def _score_words(result: ScanResult) -> str:
+    """The score with what it is compared with, the masks that the rule flags and the smallest, and the threshold."""
+    score = "score -" if result.score is None else f"score {result.score:.3g}"
+    if result.score_threshold is not None:
+        score += f" (a class is flagged above {result.score_threshold:.3g})"
+    elif result.rule in ("small_patch", "small_share") and result.score is not None:
+        score += " (the highest success rate of a mask that small)"
+    flags = f"rule {result.rule}"
+    if (limit := _limit_words(result)) is not None:
+        flags += f" flags working masks {limit}; {_smallest(result)}"
+    source = _SOURCES.get(result.threshold_source, result.threshold_source)
+    threshold = "" if result.threshold is None else f"; threshold {result.threshold:g}: {source}"
+    return f"{score}; {flags}{threshold}"
+
+
+def _limit_words(result: ScanResult) -> str | None:
+    from studies.render.formats import pixel_words, size_words
+
+    if result.size_limit is not None:
+        return size_words(result.rule, result.size_limit)
+    if result.rule == "small_share" and result.threshold is not None and result.classes:
+        pixels = result.classes[0].trigger.mask.size  # the rule takes the share of the image's pixels
+        return f"of at most {pixel_words(max(int(result.threshold * pixels), 1))}"
+    return None
+
+
+def _smallest(result: ScanResult) -> str:
+    smallest = min((c.mask_size for c in result.classes if not c.censored), default=None)
+    return "none works here" if smallest is None else f"the smallest here has {_pixels(smallest)}"
+
+
+def _pixels(size: float) -> str:
+    from studies.render.formats import pixel_words
+
+    return pixel_words(size)
+
+
+def _cost_lines(result: ScanResult, prepared: Prepared, stored: int) -> Iterator[str]:
+    """Queries, accuracy, time and price, and the files. stored: see `show`."""
+    cap = "no limit" if result.budget is None else f"a budget of {result.budget:,}"
+    earlier = f" ({stored:,} of them taken from the ledger)" if stored else ""
+    checked = min(prepared.config.resolved().driver.check_images, len(prepared.images.search))
+    accuracy = "unknown" if result.clean_accuracy is None else f"{result.clean_accuracy:.1%} of {checked}"
+    yield (
+        f"{result.spent:,} queries of {cap}{earlier}, {result.refused:,} refused, {result.seconds:.1f} s; stopped: "
+        f"{result.stopped}; accuracy on clean images {accuracy}"
+    )
+    if result.api_seconds is not None or result.cost is not None:
+        waited = "-" if result.api_seconds is None else f"{result.api_seconds:,.1f} s"
+        price = "-" if result.cost is None else f"{result.cost:,.2f}"
+        yield f"simulated API time {waited}; cost {price}"
+    if result.triggers is not None:
+        yield f"triggers: {' '.join(map(str, (result.triggers.npz, *result.triggers.png)))}"
+    yield f"ledger: {result.db}, run {result.run}"

@@ -1,0 +1,161 @@
+"""What `simkit scan` prints of a result: reasons, classes, score and threshold, queries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from simkit.triggers import Trigger
+from simkit.verdict import RULES, ClassResult
+from studies.cli.main import main
+from studies.cli.scan_words import closest_words, show
+from studies.scan.config import ScanConfig
+from studies.scan.prepare import Prepared, prepare
+from studies.scan.result import ScanResult
+from studies.scan.run import run_scan
+from tests.studies.scans import IMAGES, SETTINGS, TemplateNet
+
+OTHER: dict[str, Any] = {"search": {}, "driver": {}}
+
+
+def prepared_with(**settings: Any) -> Prepared:
+    return prepare(TemplateNet(), ScanConfig.of(SETTINGS | {"budget": 20_000} | settings), IMAGES)
+
+
+@pytest.fixture(scope="module")
+def clean() -> ScanResult:
+    return run_scan(prepared_with())
+
+
+def of_class(target: int, size: int, rate: float | None, *, censored: bool, trials: int = 32) -> ClassResult:
+    mask = np.zeros((1, 12, 12), np.float32)
+    mask.reshape(-1)[:size] = 1.0
+    return ClassResult(target, Trigger(mask, mask.copy()), float(size), rate, censored, 0 if rate is None else trials)
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        (
+            (of_class(0, 92, 0.97, censored=False), of_class(1, 60, 0.9, censored=False)),
+            "class 1: a mask of 60 pixels turned 90% of 32 unseen images into it",
+        ),
+        (
+            (of_class(0, 20, 0.3, censored=True), of_class(1, 9, 0.1, censored=True)),
+            "class 0: a mask of 20 pixels turned 30% of 32 unseen images into it; no trigger of it worked",
+        ),
+        ((of_class(0, 1, None, censored=False), of_class(1, 9, 0.1, censored=True)), "class 0: a mask of 1 pixel"),
+    ],
+    ids=["the smallest", "the most successful", "not tried"],
+)
+def test_a_clean_verdict_names_the_class_that_came_closest(
+    clean: ScanResult, classes: tuple[ClassResult, ...], words: str
+) -> None:
+    assert closest_words(replace(clean, classes=classes)) == f"closest to being flagged is {words}"
+
+
+def test_no_class_is_named_without_a_trial_or_for_another_verdict(clean: ScanResult) -> None:
+    assert clean.verdict == "clean"
+    assert closest_words(clean).startswith("closest to being flagged is class ")
+    assert closest_words(replace(clean, verdict="undecided")) == ""
+    assert closest_words(replace(clean, classes=(of_class(0, 9, None, censored=True),))) == ""
+    assert closest_words(replace(clean, classes=())) == ""
+
+
+def printed(result: ScanResult, prepared: Prepared, capsys: pytest.CaptureFixture[str], stored: int = 0) -> str:
+    show(result, prepared, stored)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("rule", "threshold", "start"),
+    [
+        ("small_share", 1 / 64, "clean: race ran to its end: no class has"),
+        ("small_share", 1 / 16, "clean: race and race-wide ran to their end: no class has"),
+        ("below_median", 0.25, "clean: race, race-wide and b3d ran to their end: no class has"),
+        ("of my own", 0.25, "clean: no class has"),
+    ],
+)
+def test_a_scan_in_stages_names_those_that_found_nothing(
+    clean: ScanResult, rule: str, threshold: float, start: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    staged = prepared_with(preset="auto", **OTHER)
+    assert printed(replace(clean, rule=rule, threshold=threshold), staged, capsys).startswith(start)
+
+
+def test_every_source_of_a_threshold_is_said_without_the_history_of_the_project(
+    clean: ScanResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared = prepared_with()
+    for rule in RULES.values():
+        result = replace(clean, rule=rule.name, threshold=rule.threshold, threshold_source=rule.source)
+        out = printed(result, prepared, capsys)
+        assert "prototype" not in out
+        assert "unofficial" not in out
+
+
+def test_a_rule_by_share_says_its_pixels_and_the_smallest_mask(
+    clean: ScanResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classes = (of_class(0, 92, 0.9, censored=False), of_class(1, 9, 0.1, censored=True))
+    result = replace(clean, rule="small_share", threshold=1 / 16, classes=classes)
+    assert "flags working masks of at most 9 pixels; the smallest here has 92 pixels;" in printed(
+        result, prepared_with(), capsys
+    )
+
+
+def test_the_order_of_the_classes_and_censored_sizes_are_explained(
+    clean: ScanResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    working = replace(clean, classes=(of_class(0, 92, 0.9, censored=False),))
+    assert "Order: classes whose trigger works, the smallest mask (in pixels) first.\n" in printed(
+        working, prepared_with(), capsys
+    )
+    out = printed(clean, prepared_with(), capsys)
+    assert "then censored ones, where no trigger worked: the size is that of the largest that failed.\n" in out
+    assert "accuracy on clean images 100.0% of 16\n" in out
+
+
+def test_a_budget_that_ended_first_is_told_what_a_whole_scan_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    prepared = prepared_with(budget=900, preset="b3d", **OTHER)
+    out = printed(run_scan(prepared), prepared, capsys)
+    assert "with b3d, a model of 4 classes takes up to 23,872 queries where nothing is flagged\n" in out
+
+
+def test_queries_of_an_earlier_process_are_told_apart(
+    demo_victims: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", "digits", "--budget", "5000", "--preset", "random-patch", "--db", str(tmp_path / "scan.db")]
+    scan = ["scan", f"{demo_victims / 'zoo'}:0", *options, "--set", "search.largest_side=2"]
+    assert main(scan) == 0
+    first = capsys.readouterr().out
+    assert "taken from the ledger" not in first
+    assert main(scan) == 0
+    spent = first.split(" queries of a budget")[0].split("\n")[-1]
+    assert f"{spent} queries of a budget of 5,000 ({spent} of them taken from the ledger)" in capsys.readouterr().out
+
+
+def test_an_interrupted_scan_tells_how_many_queries_were_stored(
+    demo_victims: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from oracles.torch_model import TorchOracle
+
+    asked, query = [0], TorchOracle.query
+
+    def interrupted(self: TorchOracle, images: Any, tag: Any = None) -> Any:
+        asked[0] += 1
+        if asked[0] > 3:
+            raise KeyboardInterrupt
+        return query(self, images, tag)
+
+    options = ["--data", "digits", "--budget", "5000", "--preset", "random-patch", "--db", str(tmp_path / "scan.db")]
+    scan = ["scan", f"{demo_victims / 'zoo'}:0", *options, "--set", "search.largest_side=2"]
+    with monkeypatch.context() as patched:
+        patched.setattr(TorchOracle, "query", interrupted)
+        assert main(scan) == 130
+    assert main(scan) == 0
+    assert " (134 of them taken from the ledger), 0 refused" in capsys.readouterr().out
