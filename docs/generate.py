@@ -70,11 +70,11 @@ def write(folder: Path) -> None:
 
 
 def commands() -> str:
-    """Every command with its arguments and options, as `--help` tells them."""
+    """Every command with its arguments and options, as `--help` tells them; the page has the title."""
     wanted = [sys.executable, "-m", "typer", "studies.cli.main", "utils", "docs", "--name", "simkit"]
     told = subprocess.run([*wanted, "--title", "Commands"], capture_output=True, text=True, check=True)
     # the lists of commands cut their sentences short; each has a section of its own below
-    return re.sub(r"\*\*Commands\*\*:\n\n(?:\* .*\n)+\n", "", told.stdout)
+    return re.sub(r"\*\*Commands\*\*:\n\n(?:\* .*\n)+\n", "", told.stdout).removeprefix("# Commands\n\n")
 
 
 def settings(model: type[BaseModel]) -> str:
@@ -161,3 +161,7 @@ def _default(field: Any) -> str:
         return "required"
     value = field.get_default(call_default_factory=True)
     return "all scores, exactly" if isinstance(value, OracleSpec) else f"`{value!r}`"
+
+
+if __name__ == "__main__":
+    write(Path(__file__).parent / "generated")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from docs.generate import (
     tables,
 )
 from oracles.spec import OracleSpec
+from simkit.search.costs import full_length
 from studies.scan.config import ScanConfig
+from studies.scan.overrides import with_settings
 from studies.study.config import StudyConfig
 from studies.study.schema import EXAMPLES, descriptions, schema, write_example
 
@@ -42,6 +45,34 @@ def test_the_fields_of_a_model_are_a_list() -> None:
         top_k: int = Field(2, description="Set by `--set`.")
 
     assert field_list(Spec) == "\n* **top_k**: Set by ``--set``.\n"
+
+
+PAGES = sorted((Path(__file__).parent).glob("*.md"))
+
+
+def test_a_page_with_tables_from_the_code_says_where_they_are() -> None:
+    made = [page for page in PAGES if "{include} generated/" in page.read_text()]
+    assert {page.stem for page in made} == {"cli", "ledger", "settings", "study_file"}
+    for page in made:
+        assert "`python -m docs.generate`" in page.read_text().split("{include}")[0]
+
+
+def test_the_symbols_of_the_slides_stand_at_settings_that_their_commands_can_set() -> None:
+    text = (Path(__file__).parent / "settings.md").read_text()
+    commands = re.findall(r"\| `--preset (\S+) --set (\S+)` \|", text)
+    assert len(commands) == 4
+    for preset, setting in commands:
+        ScanConfig.of(with_settings({"preset": preset}, [setting]))
+
+
+def test_the_budget_of_the_short_study_pays_for_a_clean_model() -> None:
+    text = (Path(__file__).parent / "study_file.md").read_text()
+    study = tomllib.loads(text.split("cat > study.toml <<'END'\n")[1].split("\nEND\n")[0])
+    for entry in study["detectors"]:
+        config = ScanConfig.of({"preset": entry["name"], **study["settings"], **entry.get("settings", {})})
+        length = full_length(config.resolved(), 10)
+        assert length is not None
+        assert study["budget"] >= length + config.resolved().driver.check_images
 
 
 def test_no_setting_goes_without_a_word() -> None:

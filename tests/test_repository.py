@@ -118,3 +118,14 @@ def test_no_wing_of_studies_stands_above_one_that_it_serves() -> None:
     for module in wing:
         for other in {wing[found] for found in graph[module] & wing.keys()} - {wing[module]}:
             assert floor[wing[module]] < floor[other], f"{module} imports from {other}"
+
+
+@pytest.mark.process
+def test_every_path_that_the_architecture_names_is_there() -> None:
+    """A name alone stands for a file beside the path before it on its line; paths of the past are listed below."""
+    past = {"studies/prepared.py", "studies/commands/scan.py"}
+    names = [path.relative_to(ROOT).as_posix() for path in tracked_files()]
+    named = re.findall(r"`([\w./-]+/|[\w./-]+\.(?:py|md|toml|j2|jsonl))`", (ROOT / "ARCHITECTURE.md").read_text())
+    assert len(named) > 150
+    missing = [name for name in named if not any(f"/{name}" in f"/{known}" for known in names)]
+    assert set(missing) == past

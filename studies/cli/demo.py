@@ -1,4 +1,4 @@
-"""`simkit demo`: a complete example in less than a minute."""
+"""`simkit demo`: a complete example in about a minute."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def show_demo(out: OutFolder = Path("simkit-demo"), as_json: AsJson = False) -> None:
     """Train a clean and a backdoored classifier, and tell them apart with query access only, through four services.
 
-    Takes less than a minute.
+    Takes about a minute on two idle cores; downloads nothing.
     In the same folder, a second run prints the stored results.
     """
     import torch

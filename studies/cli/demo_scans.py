@@ -1,4 +1,4 @@
-"""A demonstration in less than a minute and without a download: two victims, two detectors, four services."""
+"""A demonstration in about a minute and without a download: two victims, two detectors, four services."""
 
 from __future__ import annotations
 

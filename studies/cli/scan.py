@@ -30,8 +30,8 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="DATA",
-        help="Test images: digits, torchvision:cifar10, torchvision:gtsrb, a .npz file, or a folder of images or "
-        "Parquet files; not needed for b3d-ss.",
+        help="Test images: digits, torchvision:cifar10, torchvision:gtsrb, torchvision:imagenette, a .npz file, or a "
+        "folder of images or Parquet files; not needed for b3d-ss.",
         show_default=False,
     ),
 ]

@@ -11,6 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from simkit.errors import ConfigError
+from simkit.search.costs import full_length
+from simkit.search.presets import PRESETS
 from studies.study.config import StudyConfig
 from studies.study.schema import EXAMPLES, SCHEMA, schema, write_example
 
@@ -39,6 +41,13 @@ def test_an_example_is_a_study_file_with_its_schema_beside_it(example: str, tmp_
     StudyConfig.model_validate(tomllib.loads(text))
     with pytest.raises(ConfigError, match="exists already"):
         write_example(path, example)
+
+
+def test_the_budget_of_the_curve_pays_for_a_clean_model(tmp_path: Path) -> None:
+    write_example(tmp_path / "study.toml", "curve")
+    config = StudyConfig.model_validate(tomllib.loads((tmp_path / "study.toml").read_text()))
+    lengths = [full_length(PRESETS[entry.name], 10) for entry in config.detectors]
+    assert all(length is not None and config.budget >= length + 64 for length in lengths)
 
 
 def test_what_an_example_leaves_out_may_be_put_in(tmp_path: Path) -> None:
