@@ -13,6 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from db.errors import NewerLedger, NotALedger, StorageError, translated
 from db.held import apart, connect
+from db.layout import refuse_changes
 from db.log import check_log
 from db.tables import APPLICATION_ID, SCHEMA
 
@@ -147,8 +148,9 @@ def _is_at_rest(path: Path) -> bool:
 def reading(path: Path, older: bool = True) -> Iterator[Connection]:
     """A connection inside one read-only snapshot of the ledger at `path`.
 
-    older: accept a file of an older schema, which is read unchanged; see `columns_of`. Raises NotALedger, StorageError
-    if there is no ledger, and StorageError for any error of the body's SQL or a value of the wrong type in a column.
+    older: accept a file of an older schema, which is read unchanged; see `columns_of`. Raises NotALedger; StorageError
+    if there is no ledger, if its schema was changed, and for any error of the body's SQL or a value of the wrong type
+    in a column.
     """
     version = identify(path)
     if version is None:
@@ -158,6 +160,7 @@ def reading(path: Path, older: bool = True) -> Iterator[Connection]:
         raise StorageError(f"{path}: schema {version} is older than {SCHEMA}; run: simkit db upgrade '{path}'")
     try:
         with translated(path), reader_engine(path).begin() as connection:
+            refuse_changes(connection, path)
             yield connection
     except (TypeError, ArithmeticError) as error:  # a damaged page may hold any type in any column
         raise StorageError(f"{path}: the file is damaged and cannot be read further ({error})") from error

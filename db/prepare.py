@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from db.engine import identify, writer_engine
 from db.errors import StorageBusy, StorageError
+from db.layout import refuse_changes
 from db.migrations import upgrade
 from db.tables import APPLICATION_ID, SCHEMA
 
@@ -34,16 +35,16 @@ def locked(path: Path) -> FileLock:
 
 def prepare(path: Path) -> None:
     """Upgrade the file to the current schema. A new file is created under a temporary name and then moved into
-    place."""
+    place. Raises StorageError if the file has a trigger, or a table or view that its schema has otherwise."""
     version = identify(path)
     if version is None:
         _create(path)
-    elif version < SCHEMA:
-        engine = writer_engine(path)
-        with engine.begin() as connection:
-            upgrade(connection)
     if not os.access(path, os.W_OK):
         raise StorageError(f"{path}: is not writable; change its permissions or use another file")
+    with writer_engine(path).begin() as connection:
+        refuse_changes(connection, path)
+        if version is not None and version < SCHEMA:
+            upgrade(connection)
 
 
 def _create(path: Path) -> None:

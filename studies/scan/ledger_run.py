@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from db.check import check
+from db.errors import StorageError
 from db.ledger import Ledger
 from db.records import KeptRun, RunInfo
 from db.run import Run
@@ -80,15 +82,27 @@ class DeferredRun:
 
 @contextmanager
 def opened(db: Path | Ledger) -> Iterator[Ledger]:
-    """The ledger; closed afterwards only if it was opened here, and gone if it is new and an error left it empty."""
+    """The ledger; closed afterwards only if it was opened here, and gone if it is new and an error left it empty.
+
+    Raises StorageError for a file that `db check` refuses: what a scan adds there would be as doubtful as the rest.
+    """
     if isinstance(db, Ledger):
         yield db
         return
     new = not db.exists()
     with Ledger.open(db) as ledger:
         try:
+            if not new:
+                _refuse_damage(ledger.path)
             yield ledger
         except BaseException:
             if new:
                 ledger.discard_if_empty()
             raise
+
+
+def _refuse_damage(path: Path) -> None:
+    for mismatch in check(path):
+        raise StorageError(
+            f"{path}: damaged ({mismatch}); list all with `simkit db check`, then restore a copy or use another file"
+        )

@@ -82,7 +82,7 @@ TAMPERED = [
         """UPDATE verdicts SET cost = 1.0; UPDATE runs SET oracle = '{"price_per_thousand": 2.0}'""",
         "run 1: the verdict says a cost of 1.0",
     ),
-    ("DROP VIEW queries", "no such table: queries"),
+    ("DROP VIEW queries", "schema: queries is missing"),
     ("DROP VIEW spend; CREATE VIEW spend AS SELECT 1", "schema: spend differs from"),
 ]
 

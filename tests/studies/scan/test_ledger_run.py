@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import warnings
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import nn
 
 from db import reads
 from db.check import check
+from db.errors import StorageError
 from db.records import TriggerRow, VerdictRow
 from db.run import Run
 from oracles.answers import Answer
@@ -142,3 +144,29 @@ def test_the_same_scan_elsewhere_is_told_apart_by_name(tmp_path: Path, monkeypat
         scanned(TemplateNet(), budget=100, db=db)
         scanned(TemplateNet(), budget=101, db=db)
     assert len(reads.runs(db)) == 3
+
+
+DAMAGE = {
+    "another run": ("UPDATE calls SET crc32 = 0 WHERE run_id = 2", "run 2, call 0: the checksum differs"),
+    "the same run": ("UPDATE verdicts SET spent = 7 WHERE run_id = 1", "verdicts: row 1 differs from what was written"),
+    "a missing call": ("DELETE FROM calls WHERE run_id = 2 AND number = 0", "run 2, call 1: expected call 0"),
+    "a trigger": ("CREATE TRIGGER t AFTER INSERT ON calls BEGIN UPDATE runs SET budget = 1; END", "the trigger 't'"),
+}
+
+
+@pytest.mark.parametrize(("sql", "words"), DAMAGE.values(), ids=DAMAGE)
+def test_no_scan_is_made_in_a_ledger_that_the_check_refuses(sql: str, words: str, tmp_path: Path) -> None:
+    """Neither the run that is damaged, nor another one, nor a new one."""
+    db = tmp_path / "scan.db"
+    for seed in (1, 2):
+        scanned(PlantedOracle(plant=corner_plant(3)), budget=300, seed=seed, db=db, name="victim")
+    connection = sqlite3.connect(db)
+    connection.executescript(sql)
+    connection.close()
+    before = db.read_bytes()
+    victim = PlantedOracle(plant=corner_plant(3))
+    for seed in (1, 2, 3):
+        with pytest.raises(StorageError, match=words):
+            scanned(victim, budget=300, seed=seed, db=db, name="victim")
+    assert victim.images_seen == 0
+    assert db.read_bytes() == before
