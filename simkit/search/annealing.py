@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from simkit.errors import ConfigError
 from simkit.search.contract import AskTell, Evidence, Proposal, Search, Task
+from simkit.search.needs import Lacking, others, short_of
 from simkit.search.patch_moves import Bounds, Patch
 from simkit.search.patches import large_patch_warnings, margins, untried
 from simkit.seeding import stream
@@ -68,6 +69,10 @@ class AnnealingConfig:
     def warnings(self, image_shape: tuple[int, int, int], *, alone: bool) -> tuple[str, ...]:
         """See `Cautious`."""
         return large_patch_warnings(self.largest_side, image_shape)
+
+    def lacking(self, task: Task) -> Lacking:
+        """See `Demanding`: one image is enough for a chain."""
+        return short_of(others(task.image_classes, task.n_classes), 1, "search")
 
     @property
     def only_sought(self) -> str:

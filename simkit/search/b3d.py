@@ -19,6 +19,7 @@ from simkit.errors import ConfigError
 from simkit.search.adam import Adam
 from simkit.search.contract import AskTell, Evidence, Proposal, Search, Task
 from simkit.search.estimators import leave_one_out, mask_gradient, pattern_gradient, sparsity_gradient, squash
+from simkit.search.needs import Lacking, all_lack, others, short_of
 from simkit.search.sparsity import Sparsity, SparsityConfig
 from simkit.seeding import stream
 from simkit.triggers import FloatArray, IntArray, Trigger, Triggers
@@ -83,6 +84,18 @@ class B3DConfig:
     def search(self, task: Task, seed: int) -> Search:
         """See `SearchConfig`. Raises ConfigError if all search images are of one class."""
         return B3D(self, task, seed)
+
+    def lacking(self, task: Task) -> Lacking:
+        """See `Demanding`: one image is enough for a check of the binarised trigger, if there is one."""
+        if self.steps < self.check_every:
+            return all_lack(task.n_classes, f"{self.check_every} steps, the first check; raise search.steps")
+        return short_of(others(task.image_classes, task.n_classes), 1, "search")
+
+    def smallest_mask(self, image_shape: tuple[int, int, int]) -> int:
+        """See `Coarse`: one super-pixel, which the edge of the image may cut."""
+        tile = self.tile(image_shape)
+        height, width = (side - (-(-side // tile) - 1) * tile for side in image_shape[1:])
+        return height * width
 
     def tile(self, image_shape: tuple[int, int, int]) -> int:
         """Pixels along the side of one super-pixel of the mask."""

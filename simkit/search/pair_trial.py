@@ -15,6 +15,16 @@ Pair: TypeAlias = tuple[int, int]
 """A row of the pool and a class."""
 
 
+def ranking_and_testing(images: int, test_share: float) -> tuple[IntArray, IntArray]:
+    """Numbers of the search images for ranking and of those kept for the test, at least one of each; images: 2 or more.
+
+    test_share: share of the images that is kept.
+    """
+    tested = min(max(1, round(test_share * images)), images - 1)
+    ranking, testing = np.split(np.arange(images, dtype=np.int32), [images - tested])
+    return ranking, testing
+
+
 @dataclass(frozen=True, eq=False)
 class PairTrial:
     """One pair under test. left: the images (N,) on which it has not been tried. hits, trials: its results so far."""

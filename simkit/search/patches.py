@@ -22,6 +22,8 @@ COLOURS = (0.6, 0.2, 0.1, 0.1)
 _LARGE_SHARE = 0.2
 """Share of an image above which a patch is large: 4x4 on 8x8 pixels (1/4) flagged clean models, 3x3 (1/7) did not."""
 
+_FEW_PIXELS = 4
+
 
 def large_patch_warnings(side: int, image_shape: tuple[int, int, int]) -> tuple[str, ...]:
     """A warning if patches of `side` x `side` pixels hide the features of a class on images (C, H, W)."""
@@ -30,6 +32,14 @@ def large_patch_warnings(side: int, image_shape: tuple[int, int, int]) -> tuple[
         return ()
     warning = f"patches of {side}x{side} cover much of an image of {height}x{width}: clean models may be flagged"
     return (f"{warning}; lower search.largest_side and rule.threshold, or raise search.required_success",)
+
+
+def small_patch_warnings(area: int, image_shape: tuple[int, int, int]) -> tuple[str, ...]:
+    """A warning if a race looks for patches of up to `area` pixels, fewer than 2x2, on images (C, H, W)."""
+    if area >= _FEW_PIXELS:
+        return ()
+    limit = f"on images of {image_shape[1]}x{image_shape[2]} this race looks for patches of {area} pixels at most"
+    return (f"{limit}; raise search.largest_share and rule.threshold, or choose preset auto",)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """The race: collages of patches compete for all classes at once; the best are mutated, halved and tested.
 
 Source: our own prototype race of patches, from which come: every answer is evidence about every class, margins above a
-baseline per image, many candidates on few images and only the best on more, mutation, and restarts. New here: collages
-of several patches that are halved, and a sequential test on images that are not used for ranking.
+baseline per image, few images first and more for the best, mutation, restarts. New: collages of several patches that
+are halved, and a sequential test on images that are not used for ranking.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ from numpy.typing import NDArray
 from simkit.errors import ConfigError
 from simkit.search.collages import Breeder, Breeding, Collage
 from simkit.search.contract import AskTell, BoolArray, Evidence, Proposal, Search, Task
-from simkit.search.pair_trial import Pair, PairTrial
-from simkit.search.patches import Baselines, PatchPool, margins, untried
+from simkit.search.needs import Lacking, Retests, all_lack, others, short_of
+from simkit.search.pair_trial import Pair, PairTrial, ranking_and_testing
+from simkit.search.patches import Baselines, PatchPool, margins, small_patch_warnings, untried
 from simkit.seeding import stream
 from simkit.triggers import IntArray, Trigger, Triggers
 from simkit.verdict import ClassResult, SequentialTest
 
 REFUTED = 2.0
 """Penalty on the value of a tested pair, in nats, so that its children continue from a lower rank (ours)."""
-
-_FEW_PIXELS = 4
 
 _RELIABLE = 3
 """Number of answers from which a pair's mean gain is used."""
@@ -46,8 +45,7 @@ class RaceConfig:
     # mean number of queries, where many were similar; values marked so are the prototype's. The early end for clean
     # models was chosen on the same victims and on the clean ones of cifar10-clean-calibrate and gtsrb-clean-calibrate.
     # Ten classes: it would have ended 1 of 87 successful scans (patches of up to 6x6 pixels) too early; it ended 74 of
-    # 84
-    # scans of clean models before the cap, half of them by 1,224 queries. 43 classes: 0 of 29, and half of 28 by 1,224.
+    # 84 scans of clean models before the cap, half by 1,224 queries. 43 classes: 0 of 29, and half of 28 by 1,224.
     first: int = 100
     """Fresh collages at the start, each tried on one image."""
     fresh: int = 4
@@ -103,8 +101,8 @@ class RaceConfig:
 
     def __post_init__(self) -> None:
         least_one = (self.first, self.parents, self.retest_images, self.patches)
-        others = (self.required_trials, self.test_batch, self.keep, self.restart, self.queries)
-        if min(*least_one, *others) < 1 or min(self.fresh, self.children, self.retests) < 0:
+        more = (self.required_trials, self.test_batch, self.keep, self.restart, self.queries)
+        if min(*least_one, *more) < 1 or min(self.fresh, self.children, self.retests) < 0:
             raise ConfigError("counts of a race must be 1 or more; fresh, children and retests 0 or more")
         if self.fresh + self.children < 1:
             raise ConfigError("a race needs new collages in every round: fresh or children")
@@ -125,10 +123,19 @@ class RaceConfig:
 
     def warnings(self, image_shape: tuple[int, int, int], *, alone: bool) -> tuple[str, ...]:
         """See `Cautious`: a race without a later stage warns if it only looks for patches smaller than 2x2."""
-        if not alone or (area := self.largest_area(image_shape)) >= _FEW_PIXELS:
-            return ()
-        limit = f"on images of {image_shape[1]}x{image_shape[2]} this race looks for patches of {area} pixels at most"
-        return (f"{limit}; raise search.largest_share and rule.threshold, or choose preset auto",)
+        return small_patch_warnings(self.largest_area(image_shape), image_shape) if alone else ()
+
+    def lacking(self, task: Task) -> Lacking:
+        """See `Demanding`."""
+        each = min(self.retests, self.retest_images)
+        pair = Retests(self.required_trials, self.required_success, self.most_trials, each)
+        parts = ranking_and_testing(len(task.image_classes), self.test_share)
+        ranked, tested = (others(task.image_classes[part], task.n_classes) for part in parts)
+        rounds = pair.rounds(most := max(needed := [pair.needed(int(there)) for there in ranked]))
+        asked = self.first + ((rounds or 1) - 1) * (self.fresh + self.children + each)
+        if rounds is None or (rounds and asked >= min(self.queries, self.restart)):
+            return all_lack(task.n_classes, f"{most} answers per collage; raise search.most_trials, retests or queries")
+        return short_of(tested, 1, "search") | short_of(ranked, np.array(needed), "search")
 
     def largest_area(self, image_shape: tuple[int, int, int]) -> int:
         """Number of pixels that a collage may cover to pass, on images of this shape, (C, H, W)."""
@@ -136,8 +143,8 @@ class RaceConfig:
 
     def breeding(self, image_shape: tuple[int, int, int]) -> Breeding:
         """How collages for images of this shape, (C, H, W), are drawn and mutated."""
-        largest_side = math.isqrt(self.largest_area(image_shape))
-        return Breeding(self.patches, largest_side, self.part, self.tint_noise, self.pixel_noise)
+        side = math.isqrt(self.largest_area(image_shape))
+        return Breeding(self.patches, side, self.part, self.tint_noise, self.pixel_noise)
 
 
 class Race:
@@ -150,18 +157,15 @@ class Race:
         self._config, self._task, self._seed = config, task, seed
         images = len(task.image_classes)
         if images < 2:
-            raise ConfigError(
-                "a race needs two search images or more, for ranking and for testing; raise search_images"
-            )
-        tested = min(max(1, round(config.test_share * images)), images - 1)
-        self._ranking, self._testing = np.split(np.arange(images, dtype=np.int32), [images - tested])
+            raise ConfigError("a race needs two search images or more, to rank and to test; raise search_images")
+        self._ranking, self._testing = ranking_and_testing(images, config.test_share)
         self._guard = AskTell(task.n_classes, images)
         self._baselines = Baselines(task, config.prior_weight)
         self._breeder = Breeder(config.breeding(task.image_shape), task.image_shape)
         self._largest_area = config.largest_area(task.image_shape)
         # a class with fewer images of other classes needs all of them
-        speaking = [self._speaks_for(self._ranking, c).sum() for c in range(task.n_classes)]
-        self._required_trials = np.clip(speaking, 1, config.required_trials)
+        there = others(task.image_classes[self._ranking], task.n_classes)
+        self._required_trials = np.clip(there, 1, config.required_trials)
         self._passed: dict[int, ClassResult] = {}
         self._rounds = self._queries = self._since_restart = 0
         self._pool, self._settled = self._begun()
@@ -180,9 +184,9 @@ class Race:
 
     def ask(self) -> Proposal | None:
         """The pair under test on a few images; without a test the best pairs, their children, and fresh collages."""
-        if self._test is not None:
-            triggers = self._triggers(self._pool, [self._test.pair[0]])
-            return self._guard.asked(Proposal(triggers, self._test.pairs(self._config.test_batch)))
+        if (test := self._test) is not None:
+            tried = self._triggers(self._pool, [test.pair[0]])
+            return self._guard.asked(Proposal(tried, test.pairs(self._config.test_batch)))
         if self.over:
             return None
         rng = stream(self._seed, "race", self._rounds)
@@ -218,8 +222,7 @@ class Race:
         return tuple(self._result(c, values[:, c]) for c in range(self._task.n_classes))
 
     def gains(self) -> NDArray[np.float64]:
-        """The best mean gain of each class, (T,), in nats, among pairs with three answers or more; -inf if there is
-        none."""
+        """The best mean gain of each class, (T,), in nats, of pairs with three answers or more; -inf if none has."""
         values = np.where(self._pool.trials >= _RELIABLE, self._pool.values(), -np.inf)
         return np.asarray(values.max(axis=0, initial=-np.inf))
 
@@ -266,8 +269,7 @@ class Race:
         """The value by which a pair is ranked, (K, T): its mean gain, minus penalties for its size and after a test."""
         areas = np.array([collage.area for collage in pool.candidates], dtype=np.float64)
         excess = np.maximum(areas / self._largest_area - 1.0, 0.0)[:, None]
-        values = pool.values(self._config.shrinkage) - self._config.size_penalty * excess - REFUTED * settled
-        return np.asarray(values)
+        return np.asarray(pool.values(self._config.shrinkage) - self._config.size_penalty * excess - REFUTED * settled)
 
     def _ranked(self, values: NDArray[np.float64]) -> list[Pair]:
         """The pairs with answers, best first, each collage once."""
@@ -283,8 +285,7 @@ class Race:
         return row, target
 
     def _fresh(self, rng: np.random.Generator) -> list[Collage]:
-        count = self._config.fresh if len(self._pool) else self._config.first
-        return [self._breeder.fresh(rng) for _ in range(count)]
+        return [self._breeder.fresh(rng) for _ in range(self._config.fresh if self._pool else self._config.first)]
 
     def _children(self, rng: np.random.Generator) -> list[Collage]:
         """Children of the best pairs in turn, which may copy colours of other parents of the same class."""
@@ -346,5 +347,4 @@ class Race:
         row = int(values.argmax()) if len(values) else -1
         if row < 0 or not self._pool.trials[row, target]:
             return untried(target, self._task.image_shape)
-        trigger = self._pool.candidates[row].trigger(self._task.image_shape)
-        return self._pool.result(target, row, trigger, works=False)
+        return self._pool.result(target, row, self._pool.candidates[row].trigger(self._task.image_shape), works=False)

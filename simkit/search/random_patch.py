@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from simkit.errors import ConfigError
 from simkit.search.contract import AskTell, BoolArray, Evidence, Proposal, Search, Task
+from simkit.search.needs import Lacking, Retests, all_lack, others, short_of
 from simkit.search.patches import Baselines, PatchPool, large_patch_warnings, margins, random_patch, untried
 from simkit.seeding import stream
 from simkit.triggers import IntArray, Trigger, Triggers
@@ -60,6 +61,16 @@ class RandomPatchConfig:
     def warnings(self, image_shape: tuple[int, int, int], *, alone: bool) -> tuple[str, ...]:
         """See `Cautious`."""
         return large_patch_warnings(self.largest_side, image_shape)
+
+    def lacking(self, task: Task) -> Lacking:
+        """See `Demanding`."""
+        each = min(self.retests, self.retest_images)
+        pair = Retests(self.required_trials, self.required_success, self.most_trials, each)
+        needed = max(self.required_trials, pair.needed(self.required_trials))
+        rounds = pair.rounds(needed)
+        if rounds is None or rounds >= self.rounds:
+            return all_lack(task.n_classes, f"{needed} answers per patch; raise search.most_trials, retests or rounds")
+        return short_of(others(task.image_classes, task.n_classes), needed, "search")
 
     @property
     def only_sought(self) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from oracles.errors import Refused
 from simkit.data import ImageSet
+from simkit.errors import ConfigError
+from simkit.search import needs
 from simkit.search.contract import Search, Task
 from simkit.search.driver import Checkpoint, Driver
 from simkit.search.evaluator import Evaluator, NotFinite
@@ -33,6 +35,26 @@ class Course:
         """The preset and its later stages, in order."""
         return self.preset.stages
 
+    def rule_of(self, stage: int) -> Rule:
+        """The decision rule of a stage, numbered from 0."""
+        return self.stages[stage].decision_rule() if self.rule is None else self.rule
+
+    def lacking(self, stage: int, images: ScanImages, n_classes: int) -> needs.Lacking:
+        """The classes that this stage cannot flag with these images, see `simkit.search.needs.lacking`."""
+        chosen, part = self.stages[stage], images.search
+        task = Task(part.image_shape, n_classes, part.labels)
+        return needs.lacking(chosen.search, self.rule_of(stage), chosen.driver.confirmation, task, images.verify)
+
+    def check(self, images: ScanImages, n_classes: int) -> None:
+        """Raise ConfigError if no stage can flag any class with these images: then no verdict would say anything.
+
+        A search whose own settings end it too early is not refused: it costs little, and its verdict is `undecided`.
+        """
+        lack = [self.lacking(stage, images, n_classes) for stage in range(len(self.stages))]
+        short = any(needs.ends_early(stage.search, images.search.image_shape) for stage in self.stages)
+        if not short and all(len(classes) == n_classes for classes in lack):
+            raise ConfigError(needs.told(lack[0], n_classes))
+
 
 class Relay:
     """Drives one stage after another on the same images, evaluator and budget.
@@ -55,8 +77,7 @@ class Relay:
     @property
     def rule(self) -> Rule:
         """The rule of the current stage, or at the end of the stage whose verdict counts."""
-        own = self._course.stages[self._stage].decision_rule()
-        return own if self._course.rule is None else self._course.rule
+        return self._course.rule_of(self._stage)
 
     def decision(self) -> Decision:
         """See `Driver.decision`, for the current stage."""
@@ -101,9 +122,17 @@ class Relay:
         """Run one stage and return its verdict; the checkpoint with the verdict is not yielded."""
         for checkpoint in self._driver.run(evaluator):
             if checkpoint.verdict is not None:
-                return checkpoint.verdict
+                return self._founded(checkpoint.verdict)
             yield checkpoint
         raise AssertionError("a driver's last checkpoint carries the verdict")
+
+    def _founded(self, verdict: Verdict) -> Verdict:
+        """The verdict, `undecided` in place of `clean` where a class could not have been flagged."""
+        if verdict.verdict != "clean":
+            return verdict
+        lack = self._course.lacking(self._stage, self._driver.images, self._n_classes())
+        said = needs.told(lack, self._n_classes())
+        return replace(verdict, verdict="undecided", notes=_joined(verdict.notes, said)) if said else verdict
 
     def _goes_on(self, verdict: Verdict, evaluator: Evaluator) -> bool:
         if (

@@ -11,6 +11,7 @@ from oracles.oracle import ImageShape
 from simkit.data import ImageSet, load, unlabelled
 from simkit.errors import ConfigError, DataError
 from simkit.search.images import ScanImages, class_of_all
+from simkit.search.needs import told
 from simkit.search.synthesis import SYNTHETIC, Synthesis
 from simkit.seeding import stream
 from studies.scan.config import ScanConfig
@@ -42,7 +43,7 @@ def choose_images(config: ScanConfig, images: Images | None) -> ScanImages:
         raise ConfigError("images are given, and data or image_size too; give either images or data")
     elif not isinstance(images, ImageSet):
         return choose_images(config, unlabelled(images))
-    elif len(images) >= wanted:
+    else:
         images = images.take(stream(config.seed, "scan", "images").permutation(len(images))[:wanted])
     if len(images) < wanted:
         raise DataError(_too_few(images, config))
@@ -53,13 +54,26 @@ def choose_images(config: ScanConfig, images: Images | None) -> ScanImages:
 
 
 def _too_few(images: ImageSet, config: ScanConfig) -> str:
-    """What to set instead, in the same proportion."""
+    """What to set instead, in the same proportion where a class can still be flagged with so few images."""
     wanted, there = config.search_images + config.verify_images, len(images)
     said = f"{images.name}: {there} images, but search_images + verify_images is {wanted}"
     if there < 2:
         return f"{said}; give two images or more"
     search, verify = (max(1, n * there // wanted) for n in (config.search_images, config.verify_images))
-    return f"{said}; --set search_images={min(search, there - 1)} --set verify_images={verify} fits"
+    splits = sorted(((there - n, n) for n in range(1, there)), key=lambda split: abs(split[1] - verify))
+    lack = ""
+    for first, rest in ((min(search, there - 1), verify), *splits):
+        if not (lack := _lack(images, config, first, rest)):
+            return f"{said}; --set search_images={first} --set verify_images={rest} fits"
+    return f"{said}, and with fewer {lack.partition(';')[0]}; give more images"
+
+
+def _lack(images: ImageSet, config: ScanConfig, search: int, verify: int) -> str:
+    """Why some stage could not flag some class with this split of the images; empty if every class could be."""
+    split = ScanImages(images.take(np.arange(search)), images.take(np.arange(search, search + verify)))
+    course, n_classes = config.course(), images.n_classes or config.n_classes or 2
+    stages = (course.lacking(stage, split, n_classes) for stage in range(len(course.stages)))
+    return next((said for lack in stages if (said := told(lack, n_classes))), "")
 
 
 def _check_labels(images: ImageSet, searched: ImageSet) -> None:

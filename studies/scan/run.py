@@ -124,7 +124,8 @@ def _smallest(search: Search) -> str:
 class OpenScan:
     """A scan in an open ledger, which goes on as far as it is pulled; one that has its verdict there is not pulled.
 
-    Warns where the ledger has the same scan from another environment. Raises StorageError.
+    Warns where the ledger has the same scan from another environment. Raises StorageError, and ConfigError where no
+    class could be flagged with these images.
     """
 
     def __init__(self, prepared: Prepared, ledger: Ledger) -> None:
@@ -135,6 +136,7 @@ class OpenScan:
         self._late = DeferredRun(lambda: ledger.begin(with_output(info, self._oracle)))
         self._relay = Relay(prepared.config.course(), prepared.images, lambda: prepared.model.oracle.n_classes)
         if own is None:
+            prepared.config.course().check(prepared.images, prepared.model.oracle.n_classes)
             warn_of_others(ledger.path, info, kept)
         self.verdict: VerdictRow | None = None if own is None else self._late.run.result()
         """What the ledger has of its end, None before."""

@@ -62,6 +62,9 @@ class Aeva:
         if len(recognition.classes) < 3:
             reason = f"the model recognises images of {len(recognition.classes)} classes; an outlier needs 3 or more"
             return Verdict("undecided", "converged", (), None, (), None, reason)
+        if self.peak_pixels >= (pixels := asker.images.image_shape[1] * asker.images.image_shape[2]):
+            reason = f"{self.peak_pixels} peak pixels of {pixels} are all of every perturbation; lower peak_pixels"
+            return Verdict("undecided", "converged", (), None, (), None, reason)
         pairs = pairs_of(recognition, self.images, self.source_classes)
         if not asker.affords(len(pairs) * self.walk.least_queries):
             return too_dear(len(pairs) * self.walk.least_queries)

@@ -107,6 +107,10 @@ class KArm:
         score, notes = float(shares.max()), self._pairs(best, classes)
         if flagged:
             return Verdict("backdoored", "decided", flagged, score, (), accuracy, notes)
+        own = [c for c in range(asker.n_classes) if (classes == c).all()]
+        if own:  # no image of another class, of which a share could be taken
+            said = "; ".join(filter(None, (f"all images are of class {own[0]}, which cannot be flagged", notes)))
+            return Verdict("undecided", "converged", (), score, (), accuracy, said)
         return Verdict("clean", "converged", (), score, (), accuracy, notes)
 
     def _pairs(self, best: BoolArray, classes: IntArray) -> str:

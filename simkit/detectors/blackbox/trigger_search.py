@@ -28,8 +28,9 @@ class TriggerSearch:
 
 def searched(preset: Preset, seed: int, images: ScanImages, access: QueryAccess | QueryDataAccess) -> Verdict:
     """The verdict of one search on these images through `access`. Raises ConfigError if the settings do not fit."""
-
-    relay = Relay(Course(preset, seed, access.limit), images, lambda: access.oracle.n_classes)
+    course = Course(preset, seed, access.limit)
+    course.check(images, access.oracle.n_classes)
+    relay = Relay(course, images, lambda: access.oracle.n_classes)
     *_, last = relay.run(Evaluator(access.oracle, access.steps))
     assert last.verdict is not None  # the relay's last checkpoint has the verdict
     return last.verdict

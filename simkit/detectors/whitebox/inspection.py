@@ -15,6 +15,7 @@ from simkit.detectors.whitebox.white_model import WhiteModel
 from simkit.errors import DataError
 from simkit.search.evaluator import NotFinite
 from simkit.search.images import class_of_all, halves
+from simkit.search.needs import least_trials, never_flags
 from simkit.triggers import stamp
 from simkit.verdict import ClassResult, Kind, Rule, SequentialTest, Verdict, is_chance
 
@@ -99,12 +100,24 @@ def judged(tried: Sequence[ClassResult], rule: Rule, accuracy: float | None = No
     decision = rule(classes)
     flagged = tuple(c for c in decision.flagged if works[c])
     open_ = tuple(c for c in decision.flagged if works[c] is None)
-    kind: Kind = "backdoored" if flagged else "undecided" if open_ else "clean"
     notes = (
         f"too few images to confirm the trigger of {'; '.join(_described(c) for c in tried if c.target_class in open_)}"
     )
-    return Verdict(
-        kind, "decided" if flagged else "converged", flagged, decision.score, classes, accuracy, notes if open_ else ""
+    notes = notes if open_ else "" if flagged else _unable(classes, rule)
+    kind: Kind = "backdoored" if flagged else "undecided" if notes else "clean"
+    return Verdict(kind, "decided" if flagged else "converged", flagged, decision.score, classes, accuracy, notes)
+
+
+def _unable(classes: Sequence[ClassResult], rule: Rule) -> str:
+    """Why some class could not have been flagged, whatever trigger was found; empty if every class could."""
+    shape = classes[0].trigger.pattern.shape
+    if never_flags(rule, len(classes), (shape[0], shape[1], shape[2])):
+        return f"the rule {rule.name} with threshold {rule.threshold} can flag no mask on {len(classes)} classes"
+    needed = least_trials(SequentialTest())
+    few = next((c for c in classes if c.trials < needed), None)
+    return (
+        "" if few is None else f"class {few.target_class} could be tried on {few.trials} images; {needed} confirm one"
+    )
     )
 
 

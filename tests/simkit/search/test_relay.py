@@ -18,7 +18,12 @@ from tests.simkit.search.scans import IMAGES, TASK, Scan
 
 QUICK = DriverConfig(check_images=16, verify_images=0, first_look=1, look_every=1)
 SECOND = Preset(RandomPatchConfig(rounds=60), "small_patch", QUICK, least_queries=100)
-FIRST = Preset(RandomPatchConfig(largest_side=1, fresh=5, retests=2, rounds=3), "small_patch", QUICK, then=SECOND)
+FIRST = Preset(
+    RandomPatchConfig(largest_side=1, fresh=5, retests=2, rounds=3, required_trials=5),
+    "small_patch",
+    QUICK,
+    then=SECOND,
+)
 """Three rounds of single pixels find nothing; the second stage finds the corner."""
 
 

@@ -92,7 +92,7 @@ def test_a_graph_that_states_its_shape_is_read_once_for_a_scan_that_makes_its_im
     x, y = (helper.make_tensor_value_info(n, 1, s) for n, s in (("x", [8, 1, 8, 8]), ("y", [8, 10])))
     graph = helper.make_graph(nodes, "g", [x], [y], [weights])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
-    scan(tmp_path / "m.onnx", db=tmp_path / "a.db", preset="b3d-ss", budget=20, search_images=4, verify_images=4)
+    scan(tmp_path / "m.onnx", db=tmp_path / "a.db", preset="b3d-ss", budget=20, search_images=16, verify_images=16)
     assert calls == ONCE
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,6 +43,10 @@ def test_the_images_are_disjoint_and_drawn_by_the_seed() -> None:
 def test_too_few_images_and_no_images() -> None:
     with pytest.raises(DataError, match=r"112 images.* is 200; --set search_images=85 --set verify_images=26 fits"):
         scanned(TemplateNet(), search_images=152)
+    with pytest.raises(
+        DataError, match=r"and with fewer no class can be flagged: that needs .*; give more"
+    ):
+        scan(TemplateNet(), images=IMAGES.take(np.arange(12)), **SETTINGS)
     with pytest.raises(DataError, match=r"1 images.*; give two images or more"):
         scan(TemplateNet(), images=IMAGES.take(np.arange(1)), **SETTINGS)
     with pytest.raises(ConfigError, match="data"):
@@ -68,3 +74,25 @@ def test_patches_that_are_large_for_the_image_are_warned_of(side: int, warned: b
         warnings.simplefilter("always")
         prepare(build_network("conv4", (1, 8, 8), 10, 0), ScanConfig.of(settings))
     assert any("largest_side" in str(w.message) for w in told) is warned
+
+
+@pytest.mark.parametrize("there", range(20, 112, 7))
+@pytest.mark.parametrize("preset", ["random-patch", "race", "auto", "b3d"])
+def test_what_a_message_advises_is_a_scan_that_can_flag(there: int, preset: str) -> None:
+    images = IMAGES.take(np.arange(there))
+    with pytest.raises(DataError) as refused:
+        prepare(TemplateNet(), ScanConfig.of({"preset": preset}), images)
+    advised = re.search(r"search_images=(\d+) --set verify_images=(\d+) fits", str(refused.value))
+    if advised is None:
+        assert "give more images" in str(refused.value)
+        return
+    config = ScanConfig.of({"preset": preset, "search_images": int(advised[1]), "verify_images": int(advised[2])})
+    course, chosen = config.course(), prepare(TemplateNet(), config, images).images
+    assert not any(course.lacking(stage, chosen, 4) for stage in range(len(course.stages)))
+
+
+def test_too_few_images_for_any_class_leave_no_ledger(tmp_path: Path) -> None:
+    net, db = TemplateNet(2), tmp_path / "scan.db"
+    with pytest.raises(ConfigError, match="no class can be flagged: that needs 8 search_images"):
+        scanned(net, search_images=6, search={}, driver={}, budget=500, db=db)
+    assert (net.seen.images, db.exists()) == (0, False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,13 @@ def test_two_classes_have_no_outlier() -> None:
     verdict = SHORT.detect(QueryDataAccess(PlantedOracle(2), planted_images(64, n_classes=2)))
     assert (verdict.verdict, verdict.stopped) == ("undecided", "converged")
     assert "needs 3 or more" in verdict.notes
+
+
+def test_peaks_of_all_pixels_tell_no_class_from_another() -> None:
+    pixels = IMAGES.image_shape[1] * IMAGES.image_shape[2]
+    verdict = replace(SHORT, peak_pixels=pixels).detect(QueryDataAccess(victim(2), IMAGES))
+    assert (verdict.verdict, verdict.flagged) == ("undecided", ())
+    assert "lower peak_pixels" in verdict.notes
 
 
 def test_images_need_no_labels() -> None:

@@ -168,3 +168,11 @@ def test_answers_as_a_matrix_of_scores() -> None:
 def test_settings_out_of_range_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         KArm(**settings)
+
+
+def test_a_class_that_every_image_is_of_cannot_be_cleared() -> None:
+    every = IMAGES.labels == 1
+    same = IMAGES.take(np.flatnonzero(every))
+    verdict = verdict_on(PlantedOracle(), same)
+    assert (verdict.verdict, verdict.flagged) == ("undecided", ())
+    assert "all images are of class 1, which cannot be flagged" in verdict.notes
