@@ -43,9 +43,7 @@ def test_the_images_are_disjoint_and_drawn_by_the_seed() -> None:
 def test_too_few_images_and_no_images() -> None:
     with pytest.raises(DataError, match=r"112 images.* is 200; --set search_images=85 --set verify_images=26 fits"):
         scanned(TemplateNet(), search_images=152)
-    with pytest.raises(
-        DataError, match=r"and with fewer no class can be flagged: that needs .*; give more"
-    ):
+    with pytest.raises(DataError, match=r"and with fewer no class can be flagged: that needs .*; give more"):
         scan(TemplateNet(), images=IMAGES.take(np.arange(12)), **SETTINGS)
     with pytest.raises(DataError, match=r"1 images.*; give two images or more"):
         scan(TemplateNet(), images=IMAGES.take(np.arange(1)), **SETTINGS)
