@@ -15,11 +15,12 @@ from oracles.answers import Answer, Scores
 from oracles.errors import InvalidSpec, ModelError, one_line
 from oracles.fold import prepare
 from oracles.oracle import ImageShape, Tag, check_shape
+from oracles.rows import Evidence, as_probabilities, evidence
 from oracles.torch_options import PLAIN, Output, TorchOptions
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SUM_TOLERANCE = {"float32": 1e-3, "bfloat16": 1e-2}
-"""How far the sum of a row of probabilities may be from 1."""
+"""How far the sum of a row of probabilities may be from 1 that shows no rounding."""
 
 # Torch's messages about a wrong shape; any other error may only mean that the model cannot take an empty batch.
 _WRONG_SHAPE = re.compile(
@@ -49,8 +50,10 @@ class TorchOracle:
         self._scale = _per_channel(options.std, image_shape[0], self._device)
         self._pool = self._threads()
         self._output: Output = options.output
+        self._evidence, self._odd, self._settled = "", 0, False
+        self._said: tuple[str, ...] = ()
         if options.output == "auto" and _ends_in_softmax(model):
-            self._output = "probabilities"
+            self._output, self._evidence = "probabilities", "the model ends in softmax"
         self._n_classes = self._find_classes(model, n_classes)
 
     @property
@@ -70,11 +73,22 @@ class TorchOracle:
         """Whether the model's rows are logits or probabilities; `auto` until the first finite answer decides."""
         return self._output
 
+    @property
+    def evidence(self) -> str:
+        """What `output` was decided on, in words; empty while nothing was decided or if it was set."""
+        return self._evidence
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the result must know about the answers."""
+        odd = f"{self._odd} of the model's rows were no probabilities; they were brought to a sum of 1"
+        return (*self._said, *((odd,) if self._odd else ()))
+
     def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
         """See `Oracle.query`. The range of the pixels is checked by `Metered`, not here.
 
-        Raises ModelError if the model fails, answers another shape than (N, n_classes), or answers rows that should be
-        probabilities and are not. NaN is a valid answer.
+        Raises ModelError if the model fails, answers another shape than (N, n_classes), or if its first rows should be
+        probabilities and are not; later ones are brought to a sum of 1, see `notes`. NaN is a valid answer.
         """
         check_shape(images, self._image_shape)
         chunks = torch.split(images, self._options.chunk)
@@ -127,21 +141,35 @@ class TorchOracle:
         return answered
 
     def _probabilities(self, rows: torch.Tensor) -> torch.Tensor:
-        finite = rows[torch.isfinite(rows).all(dim=1)]
-        normal = _are_probabilities(finite, SUM_TOLERANCE[self._options.precision])
-        if self._output == "auto" and len(finite):
-            self._output = "probabilities" if normal else "logits"
+        tolerance = SUM_TOLERANCE[self._options.precision]
+        if not self._settled:
+            self._settle(evidence(rows[torch.isfinite(rows).all(dim=1)], tolerance))
         if self._output != "probabilities":
             return torch.softmax(rows, dim=1)
-        if not normal:
-            raise ModelError("the model answers rows that are not probabilities summing to 1; set output='logits'")
-        return rows.clamp_(0.0, 1.0)
+        scores, odd = as_probabilities(rows, tolerance)
+        self._odd += odd
+        return scores
+
+    def _settle(self, shown: Evidence | None) -> None:
+        """Decide by the first finite answer what the rows are. Raises ModelError where that was set, and is wrong."""
+        if shown is None or self._output == "logits":
+            return
+        if self._output == "probabilities" and not shown.probabilities:
+            raise ModelError(
+                f"the model answers rows that are not probabilities summing to 1: {shown}; set output='logits'"
+            )
+        if self._output == "auto":
+            self._output, self._evidence = "probabilities" if shown.probabilities else "logits", str(shown)
+        if shown.probabilities and not shown.exact:
+            self._said = (*self._said, f"the answers were taken for probabilities: {shown}")
+        self._settled = True
 
 
 def taken_for(oracle: TorchOracle, output: Output) -> TorchOracle:
     """The same model, not copied, whose rows are taken for `output` whatever was decided before."""
     settled = copy.copy(oracle)
     settled._options, settled._output = replace(oracle.options, output=output), output
+    settled._settled = True
     return settled
 
 
@@ -175,11 +203,6 @@ def _checked_rows(rows: object, images: int, n_classes: int) -> torch.Tensor:
             f"the model answers {rows.shape[1]} scores per image, not {n_classes}; give the right n_classes"
         )
     return rows.to(device="cpu", dtype=torch.float32)
-
-
-def _are_probabilities(rows: torch.Tensor, tolerance: float) -> bool:
-    in_range = bool(((rows >= -tolerance) & (rows <= 1.0 + tolerance)).all())
-    return in_range and bool(((rows.sum(dim=1) - 1.0).abs() <= tolerance).all())
 
 
 def _ends_in_softmax(model: nn.Module) -> bool:

@@ -34,7 +34,7 @@ from studies.scan.ledger_run import DeferredRun, opened
 from studies.scan.models import Model, OpenedModel, open_model
 from studies.scan.prepare import shaped
 from studies.scan.result import Bill, ScanResult, result_of, trigger_rows, verdict_row
-from studies.scan.run_key import run_info, with_output
+from studies.scan.run_key import run_info, with_notes, with_output
 from studies.scan.user_code import described
 
 _OF_A_SCAN = ("preset", "search", "driver", "rule", "synthesis")
@@ -115,7 +115,7 @@ class Trial:
         except Refused as error:
             stopped: Stopped = "budget" if error.reason == "budget" else "refused"
             verdict = Verdict("undecided", stopped, (), None, (), None, str(error))
-        return _checked(verdict, oracle.n_classes)
+        return _checked(with_notes(verdict, self.model.oracle), oracle.n_classes)
 
     def _access(self, oracle: Oracle, late: DeferredRun) -> QueryAccess | QueryDataAccess:
         if takes_no_images(self.detector):

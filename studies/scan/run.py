@@ -30,7 +30,7 @@ from studies.scan.ledger_run import DeferredRun, opened, warn_of_others
 from studies.scan.models import Model
 from studies.scan.prepare import Prepared, prepare
 from studies.scan.result import Bill, ScanResult, result_of, trigger_rows, verdict_row
-from studies.scan.run_key import with_output
+from studies.scan.run_key import with_notes, with_output
 from studies.scan.trigger_files import check_folder, file_stem, save_triggers
 
 _TELL_SECONDS = 0.2
@@ -173,6 +173,7 @@ class OpenScan:
         for checkpoint in self._relay.run(Evaluator(oracle, self._late)):
             verdict, seconds = checkpoint.verdict, seconds + time.perf_counter() - began
             if verdict is not None:
+                verdict = with_notes(verdict, self._oracle)
                 bill = Bill.of(config.oracle, self.run.spent, self.run.refused, seconds, clock.seconds)
                 self.run.finish(verdict_row(verdict, self._relay.rule, bill), trigger_rows(verdict))
                 self.verdict = self.run.result()

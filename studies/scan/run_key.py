@@ -15,6 +15,7 @@ from db.records import RunInfo
 from oracles.oracle import Oracle
 from oracles.torch_model import TorchOracle
 from simkit.search.images import ScanImages
+from simkit.verdict import Verdict
 from studies.scan.canonical import canonical, digest
 from studies.scan.config import ScanConfig
 from studies.scan.models import OpenedModel
@@ -67,7 +68,14 @@ def with_output(info: RunInfo, oracle: Oracle) -> RunInfo:
     """With what the model's rows were taken for: a later process must not decide it again, from other answers."""
     if not isinstance(oracle, TorchOracle):
         return info
-    return replace(info, environment=canonical(json.loads(info.environment) | {"output": oracle.output}))
+    decided = {"output": oracle.output} | ({"output_evidence": oracle.evidence} if oracle.evidence else {})
+    return replace(info, environment=canonical(json.loads(info.environment) | decided))
+
+
+def with_notes(verdict: Verdict, oracle: Oracle) -> Verdict:
+    """With what a reader must know about the answers of a model that is run here."""
+    said = oracle.notes if isinstance(oracle, TorchOracle) else ()
+    return replace(verdict, notes="; ".join(filter(None, (verdict.notes, *said))))
 
 
 def environment() -> dict[str, Any]:

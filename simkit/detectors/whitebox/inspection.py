@@ -118,7 +118,6 @@ def _unable(classes: Sequence[ClassResult], rule: Rule) -> str:
     return (
         "" if few is None else f"class {few.target_class} could be tried on {few.trials} images; {needed} confirm one"
     )
-    )
 
 
 def _described(result: ClassResult) -> str:

@@ -9,6 +9,8 @@ from torch import nn
 
 from oracles.errors import ModelError, one_line
 from oracles.fold import prepare
+from oracles.rows import evidence
+from oracles.torch_model import SUM_TOLERANCE
 from simkit.search.evaluator import NotFinite
 
 _SMALLEST = 1e-12
@@ -48,7 +50,8 @@ class WhiteModel:
                 raise ModelError("the model returns no gradients; a white-box detector needs a pure torch model")
             self.backward_passes += len(images)
         if self._probabilities is None:
-            self._probabilities = _are_probabilities(rows)
+            shown = evidence(rows.detach().cpu(), SUM_TOLERANCE["float32"])
+            self._probabilities = shown is not None and shown.probabilities
         return rows.clamp(min=_SMALLEST).log() if self._probabilities else rows.log_softmax(dim=1)
 
     def _folded(self) -> nn.Module | None:
@@ -78,7 +81,3 @@ class WhiteModel:
         if not isinstance(rows, torch.Tensor) or rows.ndim != 2 or len(rows) != len(images) or rows.shape[1] < 2:
             raise ModelError(f"the model must answer {len(images)} images with a tensor ({len(images)}, classes)")
         return rows.float()
-
-
-def _are_probabilities(rows: torch.Tensor) -> bool:
-    return bool((rows >= 0.0).all()) and bool(((rows.sum(dim=1) - 1.0).abs() <= 1e-3).all())
