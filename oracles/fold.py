@@ -27,13 +27,14 @@ class Prepared:
     """A private copy of a model in eval mode.
 
     layout: the memory format that images should have. eager: the model runs as Python, not as TorchScript. parallel:
-    several threads may call it at once.
+    several threads may call it at once. dtype: of the images.
     """
 
     module: nn.Module
     layout: torch.memory_format
     eager: bool
     parallel: bool
+    dtype: torch.dtype = torch.float32
 
     def __call__(self, images: torch.Tensor) -> object:
         """What the model returns, computed without gradients."""
@@ -54,9 +55,23 @@ def prepare(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Prepa
         private.to(device=device, dtype=torch.float32)
         for module in list(private.modules()):
             _fold(module, dtype)
-        return Prepared(_channels_last(private.to(dtype=dtype)), torch.channels_last, eager=True, parallel=parallel)
+        return Prepared(_channels_last(private.to(dtype=dtype)), torch.channels_last, True, parallel, dtype)
     except Exception as error:
         raise ModelError(f"cannot make a private copy of the model on {device}: {one_line(error)}") from error
+
+
+def as_it_is(model: nn.Module, device: torch.device) -> Prepared:
+    """A copy of `model` on `device` in eval mode, with its own weights, types and layout, for float32 images.
+
+    Raises ModelError if it cannot be copied or moved.
+    """
+    try:
+        private = copy.deepcopy(model).eval().to(device=device)
+    except Exception as error:
+        raise ModelError(f"cannot make a private copy of the model on {device}: {one_line(error)}") from error
+    script = isinstance(private, torch.jit.ScriptModule)
+    parallel = script or all(_is_inert(module) for module in private.modules())
+    return Prepared(private, torch.contiguous_format, eager=False, parallel=parallel)
 
 
 def _prepared_script(model: torch.jit.ScriptModule, device: torch.device, dtype: torch.dtype) -> Prepared:
@@ -68,7 +83,7 @@ def _prepared_script(model: torch.jit.ScriptModule, device: torch.device, dtype:
             model = torch.jit.freeze(model)
     graph = str(model.inlined_graph)
     bound = any(kind in graph for kind in _LAYOUT_BOUND)
-    return Prepared(model, torch.contiguous_format if bound else torch.channels_last, eager=False, parallel=True)
+    return Prepared(model, torch.contiguous_format if bound else torch.channels_last, False, True, dtype)
 
 
 def _channels_last(module: nn.Module) -> nn.Module:

@@ -18,6 +18,8 @@ _FLOAT32 = 2.0**-23
 _ENOUGH = 0.9
 """Share of the rows of the first answer that must be probabilities, so that one odd row does not decide (ours)."""
 
+_EXACT = 1e-3
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -41,8 +43,8 @@ class Evidence:
 
     @property
     def exact(self) -> bool:
-        """Whether nothing of the scores was rounded or left out."""
-        return not self.step and not self.filled
+        """Whether all rows sum to one without any allowance for what was rounded or left out."""
+        return not self.filled and max(1.0 - self.lowest, self.highest - 1.0) <= _EXACT
 
 
 def visible_steps(rows: torch.Tensor) -> torch.Tensor:

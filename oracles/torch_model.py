@@ -11,9 +11,10 @@ from threading import Barrier, Thread
 import torch
 from torch import nn
 
+from oracles.agreement import check_images, faithful, unsteady
 from oracles.answers import Answer, Scores
 from oracles.errors import InvalidSpec, ModelError, one_line
-from oracles.fold import prepare
+from oracles.fold import Prepared, as_it_is, prepare
 from oracles.oracle import ImageShape, Tag, check_shape
 from oracles.rows import Evidence, as_probabilities, evidence
 from oracles.torch_options import PLAIN, Output, TorchOptions
@@ -44,14 +45,15 @@ class TorchOracle:
         n_classes: int | None = None,
     ) -> None:
         self._options, self._image_shape = options, _checked_shape(image_shape)
-        self._device, self._dtype = _device(options.device), DTYPES[options.precision]
-        self._model = prepare(model, self._device, self._dtype)  # first, since it reports a missing device
+        self._device, self._original = _device(options.device), model
+        self._model = prepare(model, self._device, DTYPES[options.precision])  # first: it reports a missing device
         self._shift = _per_channel(options.mean, image_shape[0], self._device)
         self._scale = _per_channel(options.std, image_shape[0], self._device)
         self._pool = self._threads()
         self._output: Output = options.output
         self._evidence, self._odd, self._settled = "", 0, False
         self._said: tuple[str, ...] = ()
+        self._form = ""
         if options.output == "auto" and _ends_in_softmax(model):
             self._output, self._evidence = "probabilities", "the model ends in softmax"
         self._n_classes = self._find_classes(model, n_classes)
@@ -83,6 +85,11 @@ class TorchOracle:
         """What a reader of the result must know about the answers."""
         odd = f"{self._odd} of the model's rows were no probabilities; they were brought to a sum of 1"
         return (*self._said, *((odd,) if self._odd else ()))
+
+    @property
+    def form(self) -> str:
+        """Which form of the model answers: our faster one, or the model as it is."""
+        return self._form
 
     def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
         """See `Oracle.query`. The range of the pixels is checked by `Metered`, not here.
@@ -118,7 +125,7 @@ class TorchOracle:
         images = images.to(device=self._device, memory_format=self._model.layout, copy=True)
         if self._shift is not None and self._scale is not None:
             images = images.sub_(self._shift).div_(self._scale)
-        return images.to(self._dtype)
+        return images.to(self._model.dtype)
 
     def _find_classes(self, model: nn.Module, given: int | None) -> int:
         self._n_classes = -1  # accept any number of columns while it is unknown
@@ -171,6 +178,37 @@ def taken_for(oracle: TorchOracle, output: Output) -> TorchOracle:
     settled._options, settled._output = replace(oracle.options, output=output), output
     settled._settled = True
     return settled
+
+
+def check_answers(oracle: TorchOracle, images: torch.Tensor) -> None:
+    """Ask a local model about a few of these images, unmetered and once, before a scan; see `oracles.agreement`.
+
+    Where the faster form does not give the model's answers, the model runs as it is from now on. A function may be a
+    service that is paid for, so it is not asked; nor is a module without weights.
+    """
+    if oracle._form or not _is_local(oracle._original):
+        return
+    some, oracle._form = check_images(images), "faster"
+    own = _in_form(oracle, as_it_is(oracle._original, oracle._device))
+    exact = oracle._options.precision == "float32"
+    if why := faithful(oracle._forward, own._forward, some) if exact else "":
+        oracle._model, oracle._pool, oracle._form = own._model, own._pool, "as it is"
+        oracle._said = (*oracle._said, f"the model runs as it is: {why}")
+    if said := unsteady(oracle._forward, some):
+        oracle._said = (*oracle._said, said)
+
+
+def _in_form(oracle: TorchOracle, form: Prepared) -> TorchOracle:
+    """The same oracle on another form of its model."""
+    other = copy.copy(oracle)
+    other._model = form
+    other._pool = other._threads()
+    return other
+
+
+def _is_local(model: nn.Module) -> bool:
+    """Whether asking the model costs nothing but time: it has weights, or it was read from a file."""
+    return getattr(model, "thread_safe", False) or any(True for _ in (*model.parameters(), *model.buffers()))
 
 
 def _pool_of_single(threads: int) -> ThreadPoolExecutor:

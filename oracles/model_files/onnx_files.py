@@ -16,6 +16,7 @@ from torch import nn
 from oracles.answers import FloatArray
 from oracles.errors import ModelError, one_line
 from oracles.foreign import FixedBatch, ForeignModel
+from oracles.model_files.training import check_onnx
 from oracles.oracle import ImageShape
 
 INSTALL = "pip install 'b3d-simkit[onnx]'"
@@ -48,6 +49,10 @@ def read_onnx(path: Path, data: bytes) -> OnnxFile:
     except Exception as error:
         raise ModelError(f"{path} is damaged or no ONNX file: {one_line(error)}") from error
     _check_self_contained(path, model)
+    try:
+        check_onnx(model)
+    except ModelError as error:
+        raise ModelError(f"{path} is refused: {error}") from error
     session = _session(path, data, onnxruntime)
     image, rows = _single(path, "input", session.get_inputs()), _single(path, "output", session.get_outputs())
     batch, image_shape = _image_sizes(path, image)

@@ -24,6 +24,7 @@ from oracles.errors import ModelError, one_line
 from oracles.model_files.torchscript_graphs import check_graphs
 from oracles.model_files.torchscript_pickle import checked_pickle
 from oracles.model_files.torchscript_source import checked_source
+from oracles.model_files.training import check_script
 
 _CODE = re.compile(r"code/__torch__(/\w+)*\.py", re.ASCII)
 _KEPT = re.compile(r"(data|constants)/\w+|data\.pkl|constants\.pkl|version|\.data/version|byteorder", re.ASCII)
@@ -55,6 +56,7 @@ def read_torchscript(path: Path, data: bytes) -> nn.Module:
         raise ModelError(f"{path} is a TorchScript archive that cannot be loaded: {one_line(error)}") from error
     try:
         check_graphs(unit)
+        check_script(module)
     except ModelError as error:
         raise ModelError(f"{path} is refused: {error}") from error
     return module

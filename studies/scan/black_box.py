@@ -23,6 +23,7 @@ from oracles.errors import Refused
 from oracles.guard import ServiceClock
 from oracles.oracle import Oracle
 from oracles.spec import build
+from oracles.torch_model import TorchOracle, check_answers
 from simkit.data import ImageSet
 from simkit.detectors.access import Detector, QueryAccess, QueryDataAccess
 from simkit.errors import ConfigError, ContractError
@@ -108,6 +109,8 @@ class Trial:
 
     def verdict(self, late: DeferredRun, clock: ServiceClock) -> Verdict:
         """What the detector says, its queries recorded with `late`; `undecided` if it leaves Refused to us."""
+        if isinstance(self.model.oracle, TorchOracle):
+            check_answers(self.model.oracle, self.images.search.pixels)
         budget, model = Budget(self.config.budget), self.config.restricted(self.model.oracle, 0)
         oracle = build(self.config.oracle, model, budget, late, clock=clock)
         try:

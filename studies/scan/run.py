@@ -17,6 +17,7 @@ from oracles.budget import Budget
 from oracles.guard import ServiceClock
 from oracles.resume import Past
 from oracles.spec import build
+from oracles.torch_model import TorchOracle, check_answers
 from simkit.errors import ConfigError
 from simkit.home import home
 from simkit.progress import OnProgress
@@ -161,6 +162,8 @@ class OpenScan:
 
         The queries of a checkpoint count those of earlier processes. Only time between pulls counts as the scan's.
         """
+        if isinstance(self._oracle, TorchOracle):
+            check_answers(self._oracle, self._prepared.images.search.pixels)
         began, seconds, config = time.perf_counter(), 0.0, self._prepared.config
         before = self.run if self._late.begun else None
         past = Past(before.spent, before.stored_calls(), before.stored_refusals()) if before else None

@@ -68,7 +68,8 @@ def with_output(info: RunInfo, oracle: Oracle) -> RunInfo:
     """With what the model's rows were taken for: a later process must not decide it again, from other answers."""
     if not isinstance(oracle, TorchOracle):
         return info
-    decided = {"output": oracle.output} | ({"output_evidence": oracle.evidence} if oracle.evidence else {})
+    form = {"form": oracle.form} if oracle.form else {}
+    decided = form | {"output": oracle.output} | ({"output_evidence": oracle.evidence} if oracle.evidence else {})
     return replace(info, environment=canonical(json.loads(info.environment) | decided))
 
 

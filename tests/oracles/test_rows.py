@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from oracles.rows import as_probabilities, evidence
 from oracles.torch_model import TorchOracle
-from oracles.torch_options import TorchOptions
+from oracles.torch_options import Output, TorchOptions
 
 
 def softmax(rows: int, classes: int, sharp: float, seed: int = 0) -> torch.Tensor:
@@ -30,7 +32,7 @@ def top(rows: torch.Tensor, k: int) -> torch.Tensor:
     return torch.zeros_like(rows).scatter(1, where, best)
 
 
-MADE = {
+MADE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "exact": lambda rows: rows,
     "1 decimal": lambda rows: rounded(rows, 1),
     "2 decimals": lambda rows: rounded(rows, 2),
@@ -132,10 +134,11 @@ class Answers(torch.nn.Module):
 
 def test_a_later_odd_row_does_not_end_what_was_paid_for() -> None:
     rows = torch.cat([softmax(4, 4, 1.0), torch.tensor([[0.1, 0.1, 0.1, 0.2], [3.0, 1.0, 0.0, -1.0]])])
-    for output in ("auto", "probabilities"):
-        oracle = TorchOracle(Answers(rows), (1, 2, 2), TorchOptions(output), 4)  # type: ignore[arg-type]
+    outputs: tuple[Output, ...] = ("auto", "probabilities")
+    for output in outputs:
+        oracle = TorchOracle(Answers(rows), (1, 2, 2), TorchOptions(output), 4)
         oracle.query(torch.zeros(4, 1, 2, 2))
-        assert oracle.notes == ()
+        assert not oracle.notes
         later = oracle.query(torch.zeros(2, 1, 2, 2)).values  # type: ignore[union-attr]
         np.testing.assert_allclose(later.sum(axis=1), 1.0, atol=1e-6)
         assert oracle.notes == ("2 of the model's rows were no probabilities; they were brought to a sum of 1",)

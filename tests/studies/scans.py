@@ -11,6 +11,8 @@ from studies.scan import ScanResult, scan
 from tests.fakes import planted_images, templates
 
 IMAGES = planted_images(112)
+CHECKED = 36
+"""Images that a local model is asked about before a scan, unmetered: 8 by two forms, twice again, and half of them."""
 SETTINGS: dict[str, Any] = {
     **{"preset": "random-patch", "search_images": 64, "verify_images": 48},
     **{"search": {"rounds": 60}, "driver": {"check_images": 16, "first_look": 20}},
