@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -16,8 +17,14 @@ MAY_START_PROCESSES = ("process", "browser")
 
 
 def pytest_sessionstart() -> None:
-    """Python 3.11 asks a process for the platform's name, which every scan stores, and remembers the answer."""
+    """Set what every test and the processes that it starts rely on.
+
+    Python 3.11 asks a process for the platform's name, which every scan stores, and remembers the answer. A shell that
+    runs the tests in the background (`tox &`) has them ignore interrupts, which processes would inherit.
+    """
     platform.platform()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
