@@ -96,7 +96,7 @@ def main(args: Sequence[str] | None = None) -> int:
         _answer_in_json(given, message_of(error), code)
         return code
     if result == INTERRUPTED:
-        message = "interrupted; the same command goes on from what is stored"
+        message = "interrupted; the same command resumes from what is stored"
         _say(message)
         _answer_in_json(given, message, INTERRUPTED)
     return result if isinstance(result, int) else DONE

@@ -138,7 +138,7 @@ def test_no_worker_outlives_the_command(sign: signal.Signals, code: int, demo_vi
         process.send_signal(sign)
         _, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == code
-    assert (b"the same command goes on" in err) == (sign == signal.SIGINT)
+    assert (b"the same command resumes" in err) == (sign == signal.SIGINT)
     assert b"Traceback" not in err
     ledgers = sorted(study.ledgers.glob("*.db"))
     until(lambda: all(map(is_free, ledgers)))
