@@ -8,6 +8,8 @@ nothing is cropped.
 
 from __future__ import annotations
 
+import io
+import warnings
 from pathlib import Path
 from typing import IO
 
@@ -16,23 +18,34 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from oracles.errors import one_line
+from oracles.outside import IMAGE_BYTES, read_outside
 from simkit.data.images import ImageShape
 from simkit.errors import DataError
+
+_MOST_PIXELS = 2**26
+_TOO_LARGE = f"promises more than {_MOST_PIXELS:,} pixels; store it smaller"
 
 _GREY, _COLOUR = ("L", "1"), ("RGB", "RGBA", "P", "CMYK", "YCbCr", "LA", "PA")
 _ORIENTATION, _SIDEWAYS = 0x0112, frozenset({5, 6, 7, 8})
 
 
 def open_image(file: Path | IO[bytes], where: str) -> Image.Image:
-    """The image, of which only the header has been read. Raises DataError with a message that begins with `where`."""
+    """The image, with only its header decoded. Raises DataError with a message that begins with `where`."""
     try:
-        image = Image.open(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # those are refused below
+            stream = io.BytesIO(read_outside(file, IMAGE_BYTES).data) if isinstance(file, Path) else file
+            image = Image.open(stream)
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{where}: {_TOO_LARGE}") from error
     except OSError as error:
         if error.errno is not None:  # an error of the file system, not of the content
             raise DataError(f"{where}: cannot be read: {error.strerror}") from error
         raise DataError(f"{where}: is not an image that can be read") from error
     except Exception as error:  # Pillow's decoders raise many kinds
         raise DataError(f"{where}: is not an image that can be read: {one_line(error)}") from error
+    if image.width * image.height > _MOST_PIXELS:
+        raise DataError(f"{where}: {_TOO_LARGE}")
     if channels(image) == 0:
         raise DataError(f"{where}: has the pixel format {image.mode}; store 8 bits per channel")
     return image

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oracles.errors import one_line
+from oracles.outside import ARRAYS_BYTES, read_outside, reason
 from simkit.data.arrays import to_pixels
 from simkit.data.images import ImageSet
 from simkit.data.source import IndexArray, Split, choose, quarter_split
 from simkit.errors import DataError
+from simkit.npz import read_arrays
 from simkit.triggers import IntArray
 
 
@@ -49,10 +50,9 @@ class NpzSource:
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with zipfile.ZipFile(path):  # NumPy would read other files as another format
-            pass
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = read_arrays(read_outside(path, ARRAYS_BYTES))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as a .npz: {reason(error)}") from error
     except Exception as error:  # zipfile, zlib and NumPy raise errors of many types on a damaged archive
         raise DataError(f"{path}: cannot be read as a .npz of plain arrays: {one_line(error)}") from error
     strange = sorted(name for name, array in arrays.items() if not isinstance(array, np.ndarray))

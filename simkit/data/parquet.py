@@ -16,9 +16,9 @@ from PIL import Image
 from simkit.data.arrays import from_bytes
 from simkit.data.decode import channels, open_image, shape_of, to_pixels
 from simkit.data.images import ImageSet, ImageShape
+from simkit.data.parquet_files import batches, chosen, opened
 from simkit.data.source import IndexArray, Split, choose, empty_pixels
 from simkit.errors import DataError
-from simkit.triggers import IntArray
 
 _PREFIXES: dict[Split, tuple[str, ...]] = {"train": ("train",), "test": ("test", "validation", "val")}
 _MOST_CLASSES = 2**15
@@ -78,7 +78,7 @@ class ParquetSource:
     def _numbered(self, columns: Columns) -> tuple[str, ...]:
         """Class names for a schema that has none: the numbers up to the largest label of any split."""
         every = [file for split in _PREFIXES for file in _find(self.folder, split)]
-        largest = max(int(_labels(file, columns.label).max(initial=0)) for file in every)
+        largest = max(_largest_label(file, columns.label) for file in every)
         return tuple(str(label) for label in range(largest + 1))
 
 
@@ -132,23 +132,18 @@ def _find(folder: Path, split: Split) -> list[Path]:
     return []
 
 
-def _open(file: Path) -> Any:
-    import pyarrow as pa  # type: ignore[import-untyped]  # slow to import, and only this source needs it
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
-
-    try:
-        return pq.ParquetFile(file)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{file}: cannot be read as Parquet: {error}") from error
-
-
 def _count(files: Sequence[Path]) -> int:
-    return sum(int(_open(file).metadata.num_rows) for file in files)
+    rows = 0
+    for file in files:
+        with opened(file) as parquet:
+            rows += int(parquet.metadata.num_rows)
+    return rows
 
 
 def _columns(file: Path) -> Columns:
     """The columns `image` and `label`, or the only ones with the types Image and ClassLabel in the schema."""
-    schema = _open(file).schema_arrow
+    with opened(file) as parquet:
+        schema = parquet.schema_arrow
     features = _features(schema.metadata or {})
     image = _pick(file, schema.names, features, "image", "Image")
     label = _pick(file, schema.names, features, "label", "ClassLabel")
@@ -192,30 +187,39 @@ def _cells(files: Sequence[Path], columns: Columns, rows: IndexArray) -> Iterato
     order = np.argsort(rows, kind="stable")
     wanted, start = rows[order], 0
     for file in files:
-        parquet, file_start = _open(file), start
-        for group in range(parquet.num_row_groups):
-            stop = start + parquet.metadata.row_group(group).num_rows
-            low, high = np.searchsorted(wanted, [start, stop])
-            if low < high:
-                data, labels = _read_group(file, parquet, group, columns, wanted[low:high] - start)
-                for k in range(high - low):
-                    row = int(wanted[low + k]) - file_start
-                    yield int(order[low + k]), _Cell(file, row, columns, data[k], labels[k])
-            start = stop
+        file_start = start
+        with opened(file) as parquet:
+            for group in range(parquet.num_row_groups):
+                stop = start + parquet.metadata.row_group(group).num_rows
+                low, high = np.searchsorted(wanted, [start, stop])
+                if low < high:
+                    for k, data, label in _group_cells(file, parquet, group, columns, wanted[low:high] - start):
+                        row = int(wanted[low + k]) - file_start
+                        yield int(order[low + k]), _Cell(file, row, columns, data, label)
+                start = stop
 
 
-def _read_group(
+def _group_cells(
     file: Path, parquet: Any, group: int, columns: Columns, rows: IndexArray
-) -> tuple[list[bytes | None], list[int | None]]:
+) -> Iterator[tuple[int, bytes | None, int | None]]:
+    """(position in `rows`, the encoded image, its label) of the sorted rows of one group."""
+    _check_columns(file, parquet, columns.image, columns.label)
+    for start, batch in batches(file, parquet, group, [f"{columns.image}.bytes", columns.label]):
+        low, high, part = chosen(batch, start, rows)
+        images, labels = part.column(columns.image), _whole_numbers(file, columns.label, part.column(columns.label))
+        for k in range(high - low):
+            cell = images[k].as_py()
+            yield low + k, None if cell is None else cell["bytes"], labels[k]
+
+
+def _whole_numbers(file: Path, column: str, labels: Any) -> list[int | None]:
     import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
 
-    _check_columns(file, parquet, columns.image, columns.label)
     try:
-        table = parquet.read_row_group(group, columns=[f"{columns.image}.bytes", columns.label]).take(pa.array(rows))
-        data = [None if cell is None else cell["bytes"] for cell in table[columns.image].to_pylist()]
-        return data, table[columns.label].cast(pa.int64()).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{file}: columns {columns.image!r} and {columns.label!r}: {error}") from error
+        numbers: list[int | None] = labels.cast(pa.int64()).to_pylist()
+    except pa.ArrowException as error:
+        raise DataError(f"{file}: column {column!r}: {error}") from error
+    return numbers
 
 
 def _check_columns(file: Path, parquet: Any, *columns: str) -> None:
@@ -224,13 +228,16 @@ def _check_columns(file: Path, parquet: Any, *columns: str) -> None:
             raise DataError(f"{file}: has no column {column!r}, unlike the first file; store all of them alike")
 
 
-def _labels(file: Path, column: str) -> IntArray:
-    parquet = _open(file)
-    _check_columns(file, parquet, column)
-    labels = parquet.read(columns=[column])[column].drop_null().to_numpy()
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"{file}: column {column!r} is {labels.dtype}; need integers")
-    if labels.max(initial=0) >= _MOST_CLASSES:
-        raise DataError(f"{file}: column {column!r} holds {labels.max()}; classes are counted from 0")
-    numbers: IntArray = labels.astype(np.int32)
-    return numbers
+def _largest_label(file: Path, column: str) -> int:
+    largest = 0
+    with opened(file) as parquet:
+        _check_columns(file, parquet, column)
+        for group in range(parquet.num_row_groups):
+            for _, batch in batches(file, parquet, group, [column]):
+                labels = batch.column(column).drop_null().to_numpy(zero_copy_only=False)
+                if not np.issubdtype(labels.dtype, np.integer):
+                    raise DataError(f"{file}: column {column!r} is {labels.dtype}; need integers")
+                largest = max(largest, int(labels.max(initial=0)))
+    if largest >= _MOST_CLASSES:
+        raise DataError(f"{file}: column {column!r} holds {largest}; classes are counted from 0")
+    return largest

@@ -14,11 +14,13 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from oracles.outside import ARRAYS_BYTES, read_outside, reason
 from simkit.env.arms import Bench, Pulled, Row
 from simkit.env.arms import Field as Column
 from simkit.env.episode import Chunks
 from simkit.errors import DataError, complaint
 from simkit.files import write_atomically
+from simkit.npz import read_arrays
 from simkit.zoo.spec import ZooSplit
 
 SUFFIX = ".arms.npz"
@@ -98,16 +100,16 @@ class Recording:
     def load(cls, path: Path) -> Recording:
         """Read a recording. Raises DataError with a message of one line."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                header = Header.model_validate_json(file["header"].tobytes())
-                arms = tuple(file[f"arm{number}"] for number in range(header.n_classes + 1))
-                return cls(header, arms, file["gains"])
+            arrays = read_arrays(read_outside(path, ARRAYS_BYTES))
+            header = Header.model_validate_json(arrays["header"].tobytes())
+            arms = tuple(arrays[f"arm{number}"] for number in range(header.n_classes + 1))
+            return cls(header, arms, arrays["gains"])
         except ValidationError as error:
             raise DataError(
                 f"{path}: not a recording that this version can read: {complaint(error)}; record it again"
             ) from error
         except _DAMAGED as error:
-            raise DataError(f"{path}: cannot be read ({error}); record it again") from error
+            raise DataError(f"{path}: cannot be read ({reason(error)}); record it again") from error
 
 
 class Replayed:

@@ -15,6 +15,7 @@ from oracles import spec as oracle_spec
 from oracles.errors import InvalidSpec, ModelError
 from oracles.model_files import load_model
 from simkit.data import load
+from simkit.env.recording import Recording
 from simkit.errors import ConfigError, DataError
 from simkit.zoo.manifest import Manifest
 from simkit.zoo.spec import ZooSpec
@@ -34,7 +35,8 @@ def _model(path: Path) -> object:
     return load_model(path, ARCHITECTURES, TOLD)
 
 
-def _read_folder(path: Path) -> object:
+def _with_classes(path: Path) -> object:
+    (path.parent / "a.png").touch()
     return load(path.parent, "test")
 
 
@@ -53,6 +55,11 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "length of results": ("a.jsonl", length),
     "a result": ("a.jsonl", lambda path: find_line(path, ("", "", 0, "", "", ""))),
     "checked results": ("a.jsonl", lambda path: checked_lines([path])),
+    "arrays": ("a.npz", lambda path: load(path, "test")),
+    "recording": ("a.arms.npz", Recording.load),
+    "Parquet": ("test.parquet", lambda path: load(path.parent, "test")),
+    "image": ("a.png", lambda path: load(path.parent, "test")),
+    "classes": ("classes.txt", _with_classes),
     "BackdoorBench": ("a.pt", read_backdoorbench),
     "TrojanZoo": ("a.pth", read_trojanzoo),
 }
@@ -68,8 +75,14 @@ def refusal(read: Callable[[Path], object], path: Path) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("kind", ["FIFO", "device", "socket", "link to a FIFO", "directory"])
+KINDS = ("FIFO", "device", "socket", "link to a FIFO", "directory")
+FOLDERS_ARE_DATA = ("arrays", "image")
+
+
+@pytest.mark.parametrize(
+    ("reader", "kind"),
+    [(r, k) for r in READERS for k in KINDS if k != "directory" or r not in FOLDERS_ARE_DATA],
+)
 def test_what_is_no_regular_file_is_refused_at_once(reader: str, kind: str, tmp_path: Path) -> None:
     name, read = READERS[reader]
     path = tmp_path / name
