@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
@@ -50,8 +51,16 @@ def gather(db: Path, runs: Sequence[int] = (), zoos: Sequence[Path] = ()) -> Rep
         raise ConfigError(f"{db}: has no run {unknown[0]}; `simkit db runs {db}` lists its runs")
     shown = set(runs) or set(stored)
     truths, room = Truths(zoos), _Room.of(len(shown))
-    reports = tuple(_run(run, truths.of(run.info), room) for run in survey(db, shown))
-    return ReportData(db.name, reports, len(stored) - len(shown), detections(reports))
+    newest_first = [_run(run, truths.of(run.info), room) for run in survey(db, shown)]
+    reports = tuple(reversed(newest_first))  # as `simkit db runs` lists them
+    return ReportData(db.name, _command(db, runs, zoos), reports, len(stored) - len(shown), detections(reports))
+
+
+def _command(db: Path, runs: Sequence[int], zoos: Sequence[Path]) -> str:
+    """The command that writes the page again, with the files as they were given."""
+    chosen = [word for run in runs for word in ("--run", str(run))]
+    known = [word for zoo in zoos for word in ("--zoo", str(zoo))]
+    return shlex.join(["simkit", "report", str(db), *chosen, *known])
 
 
 def detections(runs: Sequence[RunReport]) -> tuple[Detection, ...]:

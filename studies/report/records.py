@@ -123,9 +123,13 @@ class Detection:
 
 @dataclass(frozen=True, eq=False)
 class ReportData:
-    """The runs of one ledger, newest first. ledger: the file's name. left_out: number of runs that are not shown."""
+    """The runs of one ledger by their ids, as `simkit db runs` lists them.
+
+    ledger: the file's name. command: writes this page again. left_out: number of runs that are not shown.
+    """
 
     ledger: str
+    command: str
     runs: tuple[RunReport, ...]
     left_out: int
     detection: tuple[Detection, ...]

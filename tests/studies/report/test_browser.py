@@ -64,6 +64,17 @@ def test_it_fits_asks_for_nothing_and_has_no_errors(browser: Browser, address: s
     page.close()
 
 
+def test_the_table_of_detection_performance_is_read_without_scrolling(browser: Browser, tmp_path: Path) -> None:
+    kinds = [(service, preset) for service in ("scores", "noisy") for preset in ("b3d", "random-patch")]
+    runs = [Kept(settings={"oracle": service, "preset": preset, "budget": 150_000}) for service, preset in kinds * 2]
+    path = tmp_path / "page.html"
+    path.write_text(render(gather(write(tmp_path / "a.db", *runs), zoos=[zoo(tmp_path / "zoo")])), encoding="utf-8")
+    page, _, _ = opened(browser, path.as_uri(), 1280)
+    table = "document.querySelector('[aria-label^=Detection]')"
+    assert page.evaluate(f"{table}.scrollWidth") <= page.evaluate(f"{table}.clientWidth")
+    page.close()
+
+
 def test_what_a_picture_shows_is_drawn(browser: Browser, address: str) -> None:
     page, _, _ = opened(browser, address, 1280)
     sizes = page.evaluate("[...document.querySelectorAll('polyline')].map(l => l.getBoundingClientRect().width)")

@@ -46,7 +46,7 @@ def test_the_flagged_class_is_shown_first_and_then_the_smallest_that_work(tmp_pa
 
 def test_a_zoo_tells_the_truth_by_the_hash_of_the_weights(tmp_path: Path) -> None:
     db = write(tmp_path / "a.db", Kept(), Kept(model_hash="x" * 64, verdict="clean"))
-    unknown, run = gather(db, zoos=[zoo(tmp_path / "zoo")]).runs
+    run, unknown = gather(db, zoos=[zoo(tmp_path / "zoo")]).runs
     assert unknown.truth is None
     assert run.truth is not None
     assert (run.truth.truth, run.truth.target_classes, run.right, run.found_target) == ("backdoored", (2,), True, True)
@@ -69,7 +69,7 @@ def test_a_zoo_beside_the_model_is_found_unasked(tmp_path: Path) -> None:
 def test_detection_is_counted_by_settings(tmp_path: Path) -> None:
     label = {"oracle": "label"}
     db = write(tmp_path / "a.db", Kept(), Kept(verdict="undecided"), Kept(verdict="clean", settings=label))
-    behind_labels, scores = gather(db, zoos=[zoo(tmp_path / "zoo")]).detection
+    scores, behind_labels = gather(db, zoos=[zoo(tmp_path / "zoo")]).detection
     assert (scores.runs, scores.models, scores.accuracy.hits) == (2, 1, 1)
     assert (scores.true_positives.hits, scores.true_positives.trials, scores.false_positives.trials) == (1, 2, 0)
     assert (scores.targets.hits, scores.targets.trials, scores.queries) == (1, 2, 72)
@@ -89,12 +89,12 @@ def test_a_scan_that_goes_on_is_read_beside_its_writer(tmp_path: Path) -> None:
         assert gather(db).runs[0].spent == 72
 
 
-def test_newest_first_and_only_those_wanted(tmp_path: Path) -> None:
+def test_in_the_order_of_db_runs_and_only_those_wanted(tmp_path: Path) -> None:
     db = write(tmp_path / "a.db", Kept(), Kept(), Kept())
     data = gather(db)
-    assert ([run.id for run in data.runs], data.left_out) == ([3, 2, 1], 0)
+    assert ([run.id for run in data.runs], data.left_out) == ([1, 2, 3], 0)
     data = gather(db, [1, 3, 1])
-    assert ([run.id for run in data.runs], data.left_out) == ([3, 1], 1)
+    assert ([run.id for run in data.runs], data.left_out) == ([1, 3], 1)
 
 
 def test_with_many_runs_each_shows_less(tmp_path: Path) -> None:

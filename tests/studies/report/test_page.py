@@ -85,6 +85,18 @@ def test_many_runs_are_folded_and_an_open_one_says_so(tmp_path: Path) -> None:
     assert "No verdict yet" in page_of(tmp_path / "open", Kept(verdict=None))
 
 
+def test_a_run_shows_its_verdict_once_in_the_list_and_once_at_its_own_place(tmp_path: Path) -> None:
+    for runs in (EVERY, EVERY[-2:]):  # folded, and not
+        page = page_of(tmp_path / str(len(runs)), *runs)
+        assert page.count('<span class="badge open">open</span>') == 2
+
+
+def test_the_last_line_names_the_ledger_the_runs_and_the_zoo_that_were_given(tmp_path: Path) -> None:
+    path, folder = write(tmp_path / "a ledger.db", Kept(), Kept()), zoo(tmp_path / "zoo")
+    assert gather(path, [2], [folder]).command == f"simkit report '{path}' --run 2 --zoo {folder}"
+    assert f"<code>simkit report &#39;{path}&#39;</code>" in render(gather(path))
+
+
 def test_equal_ledgers_give_equal_pages(tmp_path: Path) -> None:
     data = gather(write(tmp_path / "a.db", *EVERY))
     assert render(data) == render(data) == render(gather(tmp_path / "a.db"))
