@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from simkit.data.images import ImageSet, ImageShape
+from simkit.data.layout import CLASSES_FILE
 from simkit.data.load import load, open_source
+from simkit.data.parquet import holds_parquet
 from simkit.data.source import Split
 from simkit.errors import DataError
 
@@ -19,8 +21,8 @@ class Description:
 
     train, test: number of images of the split, None if there is none. read: number of decoded test images, 0 if one of
     them is damaged; image_shape (C, H, W), labelled and per_class refer to these. classes: in the order in which the
-    model must number them, empty if not named. problems: reasons why a scan cannot use these images. remarks: reasons
-    why training cannot.
+    model must number them, empty if not named. order: where that order comes from. problems: reasons why a scan cannot
+    use these images. remarks: reasons why training cannot.
     """
 
     source: str
@@ -31,6 +33,7 @@ class Description:
     labelled: bool
     image_shape: ImageShape | None
     classes: tuple[str, ...]
+    order: str
     per_class: tuple[int, ...]
     problems: tuple[str, ...]
     remarks: tuple[str, ...]
@@ -55,7 +58,9 @@ def describe(
             images = load(data, "test", limit, seed, image_size)
         except DataError as error:
             problems = (str(error),)
-    return Description(str(data), kind, train, test, **_of(images), problems=problems, remarks=remarks)
+    return Description(
+        str(data), kind, train, test, **_of(images), order=_order(data, images), problems=problems, remarks=remarks
+    )
 
 
 def _size(data: str | Path, split: Split, image_size: tuple[int, int] | None) -> tuple[int | None, tuple[str, ...]]:
@@ -63,6 +68,19 @@ def _size(data: str | Path, split: Split, image_size: tuple[int, int] | None) ->
         return open_source(data, image_size).size(split), ()
     except DataError as error:
         return None, (str(error),)
+
+
+def _order(data: str | Path, images: ImageSet | None) -> str:
+    """Where the numbers of the classes come from; empty if they have no names."""
+    if images is None or not images.classes:
+        return ""
+    if not Path(data).is_dir() or holds_parquet(Path(data)):
+        return "as the source numbers them"
+    if (Path(data) / CLASSES_FILE).exists():
+        return f"as {CLASSES_FILE} lists them"
+    if not all(name.isdecimal() for name in images.classes):
+        return f"sorted as text; {CLASSES_FILE} sets another order"
+    return f"sorted as numbers, where others (ImageFolder) sort as text; {CLASSES_FILE} sets another order"
 
 
 def _of(images: ImageSet | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from simkit.search.confirm import Confirmer, unconfirmed
 from simkit.search.contract import Search
 from simkit.search.evaluator import Evaluator, NotFinite
 from simkit.search.images import ScanImages, ask_labels, class_of_all, crowding, how_made, make_images
+from simkit.search.recognition import doubts
 from simkit.verdict import ClassResult, Decision, Kind, Rule, SequentialTest, Stopped, Verdict, is_chance
 
 
@@ -145,7 +146,11 @@ class Driver:
         evidence = evaluator.clean(images, first, "check")
         correct = int(evidence.hit[first, images.labels[first]].sum())
         self._accuracy = correct / len(first)
-        return is_chance(correct, len(first), evidence.hit.shape[1])
+        if is_chance(correct, len(first), evidence.hit.shape[1]):
+            return True
+        answered = np.where(evidence.hit.any(axis=1), evidence.hit.argmax(axis=1), -1).astype(np.int32)
+        self._note(doubts(images.labels[first], answered))
+        return False
 
     def _search_on(
         self, evaluator: Evaluator, images: ScanImages, confirmer: Confirmer

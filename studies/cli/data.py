@@ -72,6 +72,7 @@ def _show(data: Description, problems: list[str]) -> None:
         if data.read
         else None,
         "classes": _classes(data),
+        "order of classes": data.order or None,
     }
     print_table([{"property": name, "value": value} for name, value in rows.items()], ("property", "value"))
     for problem in problems:

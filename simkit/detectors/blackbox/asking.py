@@ -18,6 +18,7 @@ from simkit.data import ImageSet
 from simkit.detectors.access import QueryDataAccess
 from simkit.errors import DataError
 from simkit.search.evaluator import NotFinite
+from simkit.search.recognition import low_accuracy
 from simkit.triggers import IntArray
 from simkit.verdict import Stopped, Verdict, is_chance
 
@@ -132,7 +133,8 @@ def concluded(access: QueryDataAccess, per_class: int, judge: Judge) -> Verdict:
         verdict = judge(asker, recognition)
     except (NotFinite, Refused) as error:
         return broken_off(error, accuracy)
-    return replace(verdict, clean_accuracy=accuracy)
+    said = "" if accuracy is None else low_accuracy(accuracy)
+    return replace(verdict, clean_accuracy=accuracy, notes="; ".join(filter(None, (verdict.notes, said))))
 
 
 def at_chance(accuracy: float | None) -> Verdict:

@@ -31,6 +31,7 @@ from simkit.detectors.blackbox.class_shares import among_best, class_shares, pai
 from simkit.errors import ConfigError
 from simkit.search.contract import BoolArray
 from simkit.search.evaluator import NotFinite
+from simkit.search.recognition import low_accuracy
 from simkit.triggers import FloatArray, IntArray
 from simkit.verdict import Verdict
 
@@ -104,7 +105,8 @@ class KArm:
         classes: IntArray = np.where(images.labels >= 0, images.labels, answered)
         shares = class_shares(best, classes)
         flagged = tuple(int(c) for c in np.flatnonzero(shares >= self.theta))
-        score, notes = float(shares.max()), self._pairs(best, classes)
+        score, doubt = float(shares.max()), "" if accuracy is None else low_accuracy(accuracy)
+        notes = "; ".join(filter(None, (doubt, self._pairs(best, classes))))
         if flagged:
             return Verdict("backdoored", "decided", flagged, score, (), accuracy, notes)
         own = [c for c in range(asker.n_classes) if (classes == c).all()]

@@ -50,3 +50,13 @@ def test_no_source_is_an_error(tmp_path: Path) -> None:
 def test_the_digits_too() -> None:
     actual = describe("digits", limit=20)
     assert (actual.train, actual.test, actual.read, len(actual.classes)) == (1297, 500, 20, 10)
+
+
+def test_the_order_of_the_classes_is_told(tmp_path: Path) -> None:
+    save_classes(tmp_path / "text" / "test", {"cat": 4, "ant": 4})
+    save_classes(tmp_path / "numbers" / "test", {"2": 4, "10": 4})
+    assert describe(tmp_path / "text").order == "sorted as text; classes.txt sets another order"
+    assert describe(tmp_path / "numbers").order.startswith("sorted as numbers, where others (ImageFolder) sort as text")
+    (tmp_path / "numbers" / "classes.txt").write_text("10\n2")
+    assert describe(tmp_path / "numbers").order == "as classes.txt lists them"
+    assert describe("digits").order == "as the source numbers them"
