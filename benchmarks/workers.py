@@ -131,7 +131,7 @@ def scanned(units: Sequence[Unit], workers: Workers) -> dict[UnitKey, ResultLine
     """The line of every unit, by its key; units without a line are printed."""
     for outcome in work_through(units, workers):
         if outcome.state != "scanned":
-            typer.echo(f"victim {outcome.unit.victim.index}: {outcome.state} {'; '.join(outcome.said)}", err=True)
+            typer.echo(f"victim {outcome.unit.victim.index}: {outcome.state} {'; '.join(outcome.messages)}", err=True)
     return done_of(units, units[0].study.out)
 
 

@@ -69,7 +69,7 @@ def name_of(outcome: Outcome, naming: Naming) -> str:
 
 def _failure(outcome: Outcome) -> dict[str, object]:
     unit = outcome.unit
-    return {"index": unit.victim.index, "detector": unit.detector, "error": "; ".join(outcome.said)}
+    return {"index": unit.victim.index, "detector": unit.detector, "error": "; ".join(outcome.messages)}
 
 
 def _words(line: ResultLine, name: str) -> str:
@@ -91,8 +91,8 @@ def _on_target(line: ResultLine) -> bool:
 
 def _complaints(outcomes: Sequence[Outcome], naming: Naming) -> Iterator[str]:
     for outcome in outcomes:
-        for said in outcome.said if outcome.state != "failed" else ():
+        for said in outcome.messages if outcome.state != "failed" else ():
             yield f"simkit: warning: {said}"
     for outcome in outcomes:
-        for said in outcome.said if outcome.state == "failed" else ():
+        for said in outcome.messages if outcome.state == "failed" else ():
             yield f"simkit: error: {name_of(outcome, naming)}: {said}"

@@ -118,4 +118,4 @@ def _failure(outcome: Outcome, plan: StudyPlan) -> dict[str, Any]:
     unit: Unit = outcome.unit
     cell = plan.cells[unit.key]
     names = {"zoo": unit.study.name, "index": unit.victim.index, "detector": cell.detector, "service": cell.service}
-    return {**names, "seed": cell.seed, "error": "; ".join(outcome.said)}
+    return {**names, "seed": cell.seed, "error": "; ".join(outcome.messages)}

@@ -1,6 +1,6 @@
-"""Charts on one matplotlib Axes for notebooks: triggers beside each other, mask sizes of classes, curves over queries.
+"""Charts on matplotlib Axes for notebooks: triggers side by side, mask sizes of classes, curves over queries.
 
-Each takes plain values and draws on the Axes that it is given, or on those of a new figure, and returns them.
+Each function takes plain values, draws on the given Axes or on those of a new figure, and returns the Axes.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 _PLAIN, _FLAGGED, _QUIET = COLOURS[0], COLOURS[1], "#57606a"
 
 MOST_BARS = 50
-"""Classes of a chart of mask sizes, at most: more bars could not be told apart."""
+"""Maximum number of classes in a chart of mask sizes, so that the bars stay readable."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """The mask size of one class, in pixels. censored: no trigger of it reached the required success."""
+    """The mask size of one class, in pixels. censored: whether no trigger reached the required success rate."""
 
     label: str
     size: float
@@ -36,7 +36,7 @@ class Bar:
 
 @dataclass(frozen=True, eq=False)
 class Caption:
-    """A trigger to show, the class that it is of, and what is written below it."""
+    """A trigger to show, the bar of its class, and the text below it."""
 
     bar: Bar
     trigger: Trigger
@@ -44,14 +44,14 @@ class Caption:
 
     @classmethod
     def of(cls, bar: Bar, trigger: Trigger) -> Caption:
-        """With the mask size, and what is special about the class."""
+        """The trigger with a text that gives its class, its mask size, and whether it is flagged or censored."""
         special = "\nflagged" if bar.flagged else "\ncensored" if bar.censored else ""
         return cls(bar, trigger, f"{bar.label}\n{pixel_words(bar.size)}{special}")
 
 
 @dataclass(frozen=True)
 class Bars:
-    """Mask sizes of classes. limit: the size in pixels that the rule flags under, None for none; limit_words: it."""
+    """Mask sizes of classes. limit: size in pixels below which the rule flags, or None. limit_words: limit in words."""
 
     bars: tuple[Bar, ...]
     limit: float | None = None
@@ -87,7 +87,7 @@ class Plot:
 
 
 def trigger_chart(triggers: Sequence[Caption], title: str = "", axes: Axes | None = None) -> Axes:
-    """Triggers of one shape beside each other: on grey, and below that their masks, in white."""
+    """Draw triggers of one shape side by side: on grey, and their masks below."""
     with axes_to_draw_on(axes, (max(3.2, 0.8 + 1.45 * len(triggers)), 3.7)) as target:
         if title:
             target.set_title(title, fontsize=11)
@@ -117,9 +117,9 @@ def _montage(axes: Axes, triggers: Sequence[Caption]) -> None:
 
 
 def mask_size_chart(shown: Bars, title: str = "", axes: Axes | None = None) -> Axes:
-    """A bar for each class, the first on top, and the rule's limit as a dashed line.
+    """Draw one bar per class, the first on top, and the rule's limit as a dashed line.
 
-    Of more than 50 classes those are drawn that are flagged, and then the smallest that work.
+    Of more than 50 classes, the flagged ones and those with the smallest working triggers are drawn.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -143,7 +143,7 @@ def mask_size_chart(shown: Bars, title: str = "", axes: Axes | None = None) -> A
 
 
 def first_to_look_at(bar: Bar) -> tuple[bool, bool, float]:
-    """A key to sort by: flagged classes, then the smallest triggers that work, then those that do not."""
+    """A sort key: flagged classes first, then the smallest working triggers, then those that do not work."""
     return not bar.flagged, bar.censored, bar.size
 
 
@@ -157,7 +157,12 @@ def _bars(axes: Axes, bars: Sequence[Bar]) -> None:
     faces = ["none" if outline else edge for outline, edge in zip(outlined, edges, strict=True)]
     look: dict[str, Any] = {"height": 0.62, "color": faces, "edgecolor": edges, "linewidth": 1.2}
     drawn = axes.barh(range(len(bars)), [bar.size for bar in bars], **look)
-    behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}  # the limit's line may pass there
+    behind = {
+        "facecolor": "white",
+        "edgecolor": "none",
+        "alpha": 0.8,
+        "pad": 0.8,
+    }  # keeps labels readable on the limit's line
     axes.bar_label(drawn, list(map(_size_label, bars)), padding=4, fontsize=8.5, bbox=behind)
     axes.set_yticks(range(len(bars)), [textwrap.shorten(bar.label, 28, placeholder="...") for bar in bars], fontsize=9)
     axes.set_ylim(len(bars) - 0.4, -0.6)
@@ -170,7 +175,7 @@ def _size_label(bar: Bar) -> str:
 
 
 def curve_chart(plot: Plot, axes: Axes | None = None) -> Axes:
-    """Every line over the queries asked, emphasised ones thick."""
+    """Draw every line over queries, with emphasised lines thick."""
     with axes_to_draw_on(axes, (7.2, 4.0)) as target:
         target.set_title(plot.title, fontsize=11)
         for line in plot.lines:
@@ -190,7 +195,7 @@ def curve_chart(plot: Plot, axes: Axes | None = None) -> Axes:
 
 
 def _legend(axes: Axes, *, beside: bool) -> None:
-    """Beside the axes where the figure is our own, else inside, where it covers no neighbour."""
+    """Add a legend beside the axes of a figure of our own, else inside, where it cannot cover other axes."""
     place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "best"}
     axes.legend(frameon=False, fontsize=9, **place)
 
@@ -200,7 +205,7 @@ def _broken(words: str, width: int) -> str:
 
 
 def _nothing(axes: Axes, words: str) -> Axes:
-    """Axes that say why they are empty."""
+    """Write on empty axes why they are empty."""
     axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=_QUIET)
     axes.set_axis_off()
     return axes

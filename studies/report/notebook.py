@@ -1,7 +1,7 @@
 """Ledgers and result files in a notebook: plots that return matplotlib Axes, and the table of results.
 
-A plot is drawn on `ax`, or on a new figure, which is `.figure` of the Axes that are returned; no global state of pyplot
-is used. Reading asks no model.
+A plot is drawn on `ax`, or on a new figure, which is `.figure` of the returned Axes; pyplot's global state is not used.
+No model is loaded or queried.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ if TYPE_CHECKING:
     from studies.study.result_line import ResultLine
 
 Ledger: TypeAlias = Reader | str | PathLike[str]
-"""What `db.open` returned, or the path of a ledger."""
+"""A reader returned by `db.open`, or the path of a ledger."""
 
 
 def plot_triggers(ledger: Ledger, run: int | None = None, ax: Axes | None = None) -> Axes:
-    """The triggers that a run found, at most six classes, each beside the original where the model's zoo knows it.
+    """Draw the reversed triggers of a run, for at most six classes, each beside the original where a zoo knows it.
 
-    Flagged classes come first, then the true target, then the smallest masks that work. run: the id; None where the
-    ledger holds one run. Raises ConfigError where `run` is None and there are several, or it is not there; StorageError
-    and NotALedger on the ledger.
+    Flagged classes come first, then the true target, then the smallest working masks. run: the id; may be None if the
+    ledger holds one run. Raises ConfigError where `run` is unknown, or None with several runs; StorageError and
+    NotALedger for the ledger.
     """
     from studies.render.charts import Caption, trigger_chart
 
     report = _run(ledger, run)
     shown = []
-    for one in report.reversed:
-        bar = _bar(one.row)
-        if one.original is not None:
-            shown.append(Caption(bar, one.original, f"{bar.label}\noriginal"))
-        shown.append(Caption.of(bar, one.reversed))
+    for trigger in report.reversed:
+        bar = _bar(trigger.row)
+        if trigger.original is not None:
+            shown.append(Caption(bar, trigger.original, f"{bar.label}\noriginal"))
+        shown.append(Caption.of(bar, trigger.reversed))
     return trigger_chart(shown, _title(report), ax)
 
 
 def plot_mask_sizes(ledger: Ledger, run: int | None = None, ax: Axes | None = None) -> Axes:
-    """The mask size of every class as a bar, and the size under which the run's rule flags. Raises as `plot_triggers`.
+    """Draw the mask size of every class as a bar, with the size below which the rule flags. Raises as `plot_triggers`.
 
-    A class is censored where no trigger reached the required success.
+    A class is censored where no trigger reached the required success rate.
     """
     from studies.render.charts import Bars, mask_size_chart
     from studies.report.wording import limit_words
@@ -61,11 +61,11 @@ def plot_mask_sizes(ledger: Ledger, run: int | None = None, ax: Axes | None = No
 
 
 def plot_search(ledger: Ledger, run: int | None = None, measure: str | None = None, ax: Axes | None = None) -> Axes:
-    """What the search knew over the queries that it had asked: a line for each of ten classes at most.
+    """Draw the progress of the search over its queries, with one line per class, for at most ten classes.
 
     measure: `best_mask_size` (smallest working mask so far), `expected_mask_size`, `loss`, `best_success_rate`,
     `best_patch_size` or `working`; None for the first of these that the searcher reports. Raises as `plot_triggers`,
-    and ConfigError where the searcher does not report it, or has asked nothing yet.
+    and ConfigError where the searcher does not report the measure, or has sent no query yet.
     """
     from studies.render.charts import curve_chart
 
@@ -83,7 +83,7 @@ _FIRST = ("best_mask_size", "expected_mask_size", "best_success_rate", "best_pat
 
 @dataclass(frozen=True)
 class Results:
-    """Lines of result files, made by `read_results`. A notebook shows the verdicts of every method on every zoo."""
+    """Result lines, as read by `read_results`. A notebook shows a table of every method on every zoo."""
 
     lines: tuple[ResultLine, ...]
 
@@ -100,13 +100,13 @@ class Results:
         return fragment(f"{count}, split {' and '.join(splits)}", [_READING], grids=grids)
 
 
-_READING = "In brackets the Wilson interval (95 %). An undecided or invalid verdict counts as wrong."
+_READING = "Brackets give the 95 % Wilson interval. An undecided or invalid verdict counts as wrong."
 
 
 def read_results(*files: str | PathLike[str]) -> Results:
-    """The lines of these result files, each scan once.
+    """The lines of these result files, each of another scan.
 
-    Raises DataError, naming file and line, for a file that cannot be read or a line that is none of results.
+    Raises DataError, which names file and line, for an unreadable file or a line that is no result line.
     """
     from studies.study.result_file import checked_lines
 
@@ -116,12 +116,11 @@ def read_results(*files: str | PathLike[str]) -> Results:
 def plot_budget(
     results: Results, measure: Measure = "accuracy", zoos: Sequence[str] = (), ax: Axes | None = None
 ) -> Axes:
-    """A measure over the query budget, a line with its Wilson interval (95 %) for each detector and service.
+    """Draw a measure over the query budget, with one line and its 95 % Wilson interval per detector and service.
 
-    measure: accuracy, tpr, fpr, undecided or auroc. zoos: the names of one or several, which are then pooled; may be
-    empty where all lines are of one. Where lines are of several splits, those of `report` are drawn. Raises ConfigError
-    for an unknown zoo, where none is named and there are several, and where no line is of a black box, since a white
-    box asks no query.
+    measure: accuracy, tpr, fpr, undecided or auroc. zoos: names of one or several zoos, which are pooled; may be empty
+    if all lines are of one zoo. Of several splits, `report` is drawn. Raises ConfigError for an unknown zoo, where none
+    is named but there are several, and where no line is of a black-box detector.
     """
     from studies.results.budget.figure import one_panel
     from studies.results.budget.gather import BudgetConfig, curves_of

@@ -1,4 +1,4 @@
-"""One model, one verdict: `scan`, `detect` for any other black-box detector, and the result of both."""
+"""Scans one model: `scan`, `detect` for any other black-box detector, and the result of both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HOMES = {"ScanResult": "studies.scan.result", "detect": "studies.scan.black_box
 
 
 def __getattr__(name: str) -> Any:
-    """The public names are imported when they are first used: commands that scan nothing must not wait for torch."""
+    """Import the public names on first use, so that commands that scan nothing do not wait for torch."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

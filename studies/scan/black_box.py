@@ -1,4 +1,4 @@
-"""Any black-box detector on one model: metered, recorded, its verdict in a ledger like a scan's."""
+"""Runs any black-box detector on one model, metered and recorded, with its verdict in a ledger like that of a scan."""
 
 from __future__ import annotations
 
@@ -49,23 +49,22 @@ def detect(
     db: str | Path | Ledger | None = None,
     **settings: Any,
 ) -> ScanResult:
-    """What `detector` says of `model`; every query it sends is paid from the budget and kept in the ledger.
+    """The verdict of `detector` on `model`; every query is charged to the budget and recorded in the ledger.
 
-    detector: a frozen dataclass. It gets search_images + verify_images test images, and an oracle behind the service
-    that the settings describe; one that takes `QueryAccess` gets no images. settings: the fields of `ScanConfig` but
-    for preset, search, driver, rule and synthesis. db: see `scan`; a finished run answers without a query. A run that
-    was broken off does not go on: nobody knows what the detector had learnt. It may flag a class of which it has no
-    trigger. Raises what `scan` raises; StorageError on a run that was broken off; ContractError on a verdict that
-    contradicts itself.
+    detector: a frozen dataclass. It gets search_images + verify_images test images and an oracle with the service of
+    the settings; one that takes `QueryAccess` gets no images. It may flag a class without a trigger. settings: the
+    fields of `ScanConfig`, except preset, search, driver, rule and synthesis. db: see `scan`; a finished run gives its
+    result without a query. An interrupted run cannot be resumed, since the detector's state is unknown. Raises as
+    `scan` does, StorageError for an interrupted run, and ContractError for a verdict that contradicts itself.
     """
     if unused := settings.keys() & set(_OF_A_SCAN):
-        raise ConfigError(f"{min(unused)} is a setting of a scan; a detector has its own, in its fields")
+        raise ConfigError(f"{min(unused)} is a setting of a scan; a detector has settings of its own, in its fields")
     trial = prepare_trial(detector, model, ScanConfig.of(settings), images)
     if db is None:
         with tempfile.TemporaryDirectory(prefix="simkit-") as folder:
             return replace(run_trial(trial, Path(folder) / "detect.db"), run=None, db=None)
     if not trial.model.sha256:
-        raise ConfigError("an oracle has no weights to know it again by; give name=..., one for each model")
+        raise ConfigError("an oracle has no weights that identify it; give name=..., a different one for each model")
     return run_trial(trial, db if isinstance(db, Ledger) else Path(db))
 
 
@@ -89,13 +88,13 @@ def takes_no_images(detector: Detector[Any]) -> bool:
     """Whether `detector.detect` is annotated to take `QueryAccess`."""
     try:
         return QueryAccess in get_type_hints(detector.detect).values()
-    except NameError:  # of a name that its module imports for the type checker alone
+    except NameError:  # an annotation may use a name that its module imports for type checkers only
         return False
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A detector, and all that its one run needs."""
+    """A detector and everything that its run needs."""
 
     detector: Detector[Any]
     model: OpenedModel
@@ -104,11 +103,11 @@ class Trial:
 
     @cached_property
     def info(self) -> RunInfo:
-        """The run's key and what a ledger says of it, as of when it was first asked for."""
+        """The run's key and its description in a ledger, computed on first use."""
         return run_info(self.model, self.images, self.config, described(self.detector, "detect"))
 
     def verdict(self, late: DeferredRun, clock: ServiceClock) -> Verdict:
-        """What the detector says, its queries recorded with `late`; `undecided` if it leaves Refused to us."""
+        """The detector's verdict, with its queries recorded by `late`; `undecided` if it does not catch Refused."""
         if isinstance(self.model.oracle, TorchOracle):
             check_answers(self.model.oracle, self.images.search.pixels)
         budget, model = Budget(self.config.budget), self.config.restricted(self.model.oracle, 0)
@@ -127,7 +126,7 @@ class Trial:
 
 
 class _StepsOf:
-    """The steps of a recorder, and no way to its rows. Satisfies `Steps`."""
+    """The steps of a recorder, without access to its rows. Satisfies `Steps`."""
 
     def __init__(self, recorder: DeferredRun) -> None:
         def opened(number: int, purpose: str, state: str) -> int:
@@ -141,7 +140,7 @@ class _StepsOf:
 
 
 def run_trial(trial: Trial, db: Path | Ledger) -> ScanResult:
-    """What the detector says, or said before, in the ledger `db`; see `detect`."""
+    """The detector's verdict, now or from the ledger `db`; see `detect`."""
     with opened(db) as ledger:
         return result_of(_finished(trial, ledger), ledger, trial.info)
 
@@ -152,7 +151,7 @@ def _finished(trial: Trial, ledger: Ledger) -> Run:
     if any(run.key == info.key for run in reads.same_scans(ledger.path, info)):
         if late.run.result() is None:
             raise StorageError(
-                f"{ledger.path}: run {late.run.id} of this detector was broken off and cannot go on; use another db"
+                f"{ledger.path}: run {late.run.id} of this detector was interrupted and cannot resume; use another db"
             )
         return late.run
     started, clock = time.perf_counter(), ServiceClock(trial.config.oracle.real_time)
@@ -164,28 +163,30 @@ def _finished(trial: Trial, ledger: Ledger) -> Run:
 
 
 def own_verdict_row(detector: object, verdict: Verdict, bill: Bill) -> VerdictRow:
-    """The verdict of a detector that has no rule beside itself, as a ledger keeps it."""
+    """The stored form of a verdict by a detector's own rule."""
     rule = Rule(type(detector).__name__, math.nan, "the detector's own", lambda _c, _t: Decision((), 0.0))
     return replace(verdict_row(verdict, rule, bill), threshold=None)
 
 
 def _checked(verdict: Verdict, n_classes: int) -> Verdict:
-    """Raise ContractError on what no class is, and on what the ledger's own check would later call unsound."""
+    """Raise ContractError for an unknown class, and for what the ledger's check would reject later."""
     if unknown := set(verdict.flagged) - set(range(n_classes)):
         raise ContractError(f"class {min(unknown)} is flagged, but the classes are 0 to {n_classes - 1}")
     if (verdict.verdict == "backdoored") != bool(verdict.flagged):
         flagged = list(verdict.flagged)
-        raise ContractError(f"{verdict.verdict} with the flagged classes {flagged}; flag classes of a backdoor alone")
-    for found in verdict.classes:
-        hits = (found.success_rate or 0.0) * found.trials
+        raise ContractError(
+            f"{verdict.verdict} with the flagged classes {flagged}; flag classes just when the verdict is backdoored"
+        )
+    for result in verdict.classes:
+        hits = (result.success_rate or 0.0) * result.trials
         if abs(hits - round(hits)) > 1e-6:
-            rate = f"class {found.target_class}: a success rate of {found.success_rate} in {found.trials} trials"
-            raise ContractError(f"{rate} is {hits:g} hits; give the trials that it is a share of")
+            rate = f"class {result.target_class}: a success rate of {result.success_rate} in {result.trials} trials"
+            raise ContractError(f"{rate} is {hits:g} hits; give the number of trials behind the rate")
     return verdict
 
 
 def joined(images: ScanImages) -> ImageSet:
-    """All images of a scan in one set, search images first."""
+    """All images of a scan as one set, search images first."""
     first, second = images.search, images.verify
     labels = np.concatenate([first.labels, second.labels])
     return ImageSet(torch.cat([first.pixels, second.pixels]), labels, first.classes, first.name)

@@ -1,4 +1,4 @@
-"""Plain values in their one form, and the hash of that form: what runs, lines and trials are known by."""
+"""The canonical form of plain values and its hash, which identify runs, result lines and trials."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 
 
 def canonical(value: object) -> str:
-    """JSON of which there is only one form: sorted keys, no spaces, no NaN."""
+    """The canonical JSON of a value, with sorted keys, no spaces and no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

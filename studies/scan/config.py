@@ -1,4 +1,4 @@
-"""The settings of one scan: one place for Python, the command line and the run's identity."""
+"""The settings of one scan, shared by Python, the command line and the run key."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 def _whole(value: Any) -> Any:
-    """A whole number as an int of any size; a flag, text and a fraction are none, whatever pydantic makes of them."""
+    """An integer of any size; unlike pydantic, this rejects booleans, text and fractions."""
     try:
         return None if value is None else whole_number(value, "it")
     except TypeError:
@@ -143,14 +143,14 @@ class ScanConfig(BaseModel):
     @field_validator("mean", "std", mode="before")
     @classmethod
     def _numbers(cls, value: object) -> object:
-        """Also one number, or numbers with commas between them, as on the command line."""
+        """Accept a single number, and numbers separated by commas, as on the command line."""
         if isinstance(value, str):
             return tuple(value.split(","))
         return (value,) if isinstance(value, int | float) else value
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> ScanConfig:
-        """A config from plain values, wholly checked: also its preset, its rule and its torch options."""
+        """A config from plain values, with preset, rule and torch options checked as well."""
         values = dict(settings)
         if isinstance(data := values.get("data"), Path):
             values["data"] = str(data)
@@ -168,7 +168,7 @@ class ScanConfig(BaseModel):
         return config
 
     def resolved(self) -> Preset:
-        """The preset with the settings put over it."""
+        """The preset with the settings applied."""
         chosen = self.chosen_preset().for_answers(labels_only=self.oracle.label_only)
         if self.synthesis and chosen.synthesis is None:
             raise ConfigError(f"preset {self.preset_name} makes no images; leave out synthesis, or choose b3d-ss")
@@ -182,11 +182,11 @@ class ScanConfig(BaseModel):
         )
 
     def resolved_rule(self) -> Rule:
-        """The decision rule; a threshold that is set here says so in its source."""
+        """The decision rule; the source of a threshold set here is `set for this run`."""
         if unknown := self.rule.keys() - {"name", "threshold"}:
             raise ConfigError(f"rule has no setting {min(unknown)!r}; set name or threshold")
         if self.rule and self.chosen_preset().then is not None:
-            raise ConfigError(f"preset {self.preset_name} has a rule for every stage; choose one of a single stage")
+            raise ConfigError(f"preset {self.preset_name} has one rule per stage; choose a preset of one stage")
         chosen = rule(self.rule["name"]) if "name" in self.rule else self.chosen_preset().decision_rule()
         if "threshold" not in self.rule:
             return chosen
@@ -194,7 +194,7 @@ class ScanConfig(BaseModel):
         return replace(chosen, threshold=threshold, source="set for this run")
 
     def restricted(self, model: Oracle, first: int) -> Oracle:
-        """The model behind the user's own restriction, if there is one. first: queries of earlier processes."""
+        """The model with the user's own restriction, if there is one. first: number of queries by earlier processes."""
         if self.restriction is None:
             return model
         wrapped = cast(Restriction, self.restriction).wrap(model, first)
@@ -206,20 +206,20 @@ class ScanConfig(BaseModel):
 
     @property
     def preset_name(self) -> str:
-        """The preset's name; of one of the user's own, the name of the class of its search's settings."""
+        """The preset's name; for a user's own preset, the name of its search's class."""
         return self.preset if isinstance(self.preset, str) else qualified_name(self.preset.search)
 
     def chosen_preset(self) -> Preset:
-        """The preset without the settings put over it."""
+        """The preset without the settings."""
         return preset(self.preset) if isinstance(self.preset, str) else self.preset
 
     def torch_options(self, output: Output | None) -> TorchOptions:
-        """How the model is run. output: what its file says of it; a setting goes before."""
+        """How the model is run. output: as stated by its file, unless a setting replaces it."""
         chosen = self.output or output or "auto"
         return TorchOptions(chosen, self.mean, self.std, self.precision, self.chunk, self.device)
 
     def identity(self) -> dict[str, Any]:
-        """What of this config makes a run what it is, every preset written out, as plain values for JSON."""
+        """The part of this config that identifies a run, with the preset's settings written out, as plain values."""
         resolved = self.resolved()
         made = {} if resolved.synthesis is None else {"synthesis": asdict(resolved.synthesis)}
         later = [_stage(stage) for stage in resolved.stages[1:]]
@@ -234,14 +234,14 @@ class ScanConfig(BaseModel):
         }
 
     def course(self) -> Course:
-        """The stages of this scan, as they are driven."""
+        """The stages of this scan for the driver."""
         staged = self.chosen_preset().then is not None
         return Course(self.resolved(), self.seed, self.budget, None if staged else self.resolved_rule())
 
     def service(self) -> dict[str, Any]:
         """The identity without the search and its rule: the service, the model's options, the budget and the images."""
         left_out = {"data", "name", "search", "driver", "rule", "synthesis", "preset", "restriction"}
-        # a shape that nobody needs is in no run's key
+        # image_shape is part of the run key only where it is set
         own = self.model_dump(mode="json", exclude=left_out | (set() if self.image_shape else {"image_shape"}))
         return own | {"restriction": None if self.restriction is None else described(self.restriction, "wrap")}
 
@@ -258,11 +258,11 @@ def _stage(preset: Preset) -> dict[str, Any]:
 
 
 def with_fields(config: T, settings: Mapping[str, Any], where: str) -> T:
-    """A copy of a frozen dataclass with `settings` put in, nested ones too. Raises ConfigError that names the field."""
+    """A copy of a frozen dataclass with `settings` applied, also nested ones. Raises ConfigError naming the field."""
     if not settings:
         return config
     if not is_dataclass(config):
-        raise ConfigError(f"{qualified_name(config)} is no frozen dataclass; nothing can be put over it")
+        raise ConfigError(f"{qualified_name(config)} is no frozen dataclass, so its settings cannot be replaced")
     kinds, changed = get_type_hints(type(config)), {}
     for name, value in settings.items():
         here = f"{where}.{name}"

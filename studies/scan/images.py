@@ -1,4 +1,4 @@
-"""The images of a scan: chosen from a data set or from what is handed over, or blank where a preset makes its own."""
+"""The images of a scan: chosen from a data set or from images passed in, or blank where a preset makes its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Images: TypeAlias = "ImageSet | torch.Tensor | NDArray[Any]"
 
 
 def choose_images(config: ScanConfig, images: Images | None) -> ScanImages:
-    """Disjoint search and verification images of the test split, drawn by the seed; blank where they are to be made.
+    """Disjoint search and verification images of the test split, drawn with the seed; blank if the preset makes them.
 
     Raises DataError, ConfigError.
     """
@@ -31,16 +31,18 @@ def choose_images(config: ScanConfig, images: Images | None) -> ScanImages:
         return to_be_made(config, given=images is not None)
     wanted = config.search_images + config.verify_images
     if config.image_shape is not None:
-        raise ConfigError(f"image_shape is for presets that make images, {config.preset_name} does not; leave it out")
+        raise ConfigError(
+            f"image_shape applies to presets that make images, but {config.preset_name} does not; leave it out"
+        )
     if images is None:
         if not config.data:
             raise ConfigError(
-                "no images to scan with; give data, for example data='digits', or images, or choose preset b3d-ss, "
-                "which needs none"
+                "there are no images to scan with; give data, for example data='digits', or images, or choose preset "
+                "b3d-ss, which needs none"
             )
         images = load(config.data, "test", wanted, config.seed, config.image_size)
     elif config.data or config.image_size:
-        raise ConfigError("images are given, and data or image_size too; give either images or data")
+        raise ConfigError("both images and data or image_size are given; give either images or data")
     elif not isinstance(images, ImageSet):
         return choose_images(config, unlabelled(images))
     else:
@@ -54,22 +56,22 @@ def choose_images(config: ScanConfig, images: Images | None) -> ScanImages:
 
 
 def _too_few(images: ImageSet, config: ScanConfig) -> str:
-    """What to set instead, in the same proportion where a class can still be flagged with so few images."""
-    wanted, there = config.search_images + config.verify_images, len(images)
-    said = f"{images.name}: {there} images, but search_images + verify_images is {wanted}"
-    if there < 2:
-        return f"{said}; give two images or more"
-    search, verify = (max(1, n * there // wanted) for n in (config.search_images, config.verify_images))
-    splits = sorted(((there - n, n) for n in range(1, there)), key=lambda split: abs(split[1] - verify))
+    """The error for too few images, with numbers that fit, close to the same proportion, if a class can be flagged."""
+    wanted, count = config.search_images + config.verify_images, len(images)
+    problem = f"{images.name}: {count} images, but search_images + verify_images is {wanted}"
+    if count < 2:
+        return f"{problem}; give two images or more"
+    search, verify = (max(1, n * count // wanted) for n in (config.search_images, config.verify_images))
+    splits = sorted(((count - n, n) for n in range(1, count)), key=lambda split: abs(split[1] - verify))
     lack = ""
-    for first, rest in ((min(search, there - 1), verify), *splits):
+    for first, rest in ((min(search, count - 1), verify), *splits):
         if not (lack := _lack(images, config, first, rest)):
-            return f"{said}; --set search_images={first} --set verify_images={rest} fits"
-    return f"{said}, and with fewer {lack.partition(';')[0]}; give more images"
+            return f"{problem}; use --set search_images={first} --set verify_images={rest}"
+    return f"{problem}, and with fewer {lack.partition(';')[0]}; give more images"
 
 
 def _lack(images: ImageSet, config: ScanConfig, search: int, verify: int) -> str:
-    """Why some stage could not flag some class with this split of the images; empty if every class could be."""
+    """The reason why some stage could not flag some class with this split of the images; empty if all could."""
     split = ScanImages(images.take(np.arange(search)), images.take(np.arange(search, search + verify)))
     course, n_classes = config.course(), images.n_classes or config.n_classes or 2
     stages = (course.lacking(stage, split, n_classes) for stage in range(len(course.stages)))
@@ -79,19 +81,19 @@ def _lack(images: ImageSet, config: ScanConfig, search: int, verify: int) -> str
 def _check_labels(images: ImageSet, searched: ImageSet) -> None:
     unknown = int((images.labels < 0).sum())
     if 0 < unknown < len(images):
-        raise DataError(f"{images.name}: {unknown} of {len(images)} images have no label; give all of them, or none")
+        raise DataError(f"{images.name}: {unknown} of {len(images)} images have no label; give all labels, or none")
     if (owner := class_of_all(searched)) is not None:
         raise DataError(f"{images.name}: every search image is of class {owner}; give images of two classes or more")
 
 
 _WITHOUT_DATA = ("", SYNTHETIC)
-"""What `data` may be where there is none; the second is what a ledger calls images that were made."""
+"""Values of `data` that mean no data; the second is the name that a ledger gives to synthetic images."""
 
 
 def to_be_made(config: ScanConfig, *, given: bool) -> ScanImages:
     """Blank images in place of those that the preset will make. Raises ConfigError where there are others.
 
-    given: whether images were handed over.
+    given: whether images were passed in.
     """
     settings = config.resolved().synthesis
     assert settings is not None
@@ -101,7 +103,7 @@ def to_be_made(config: ScanConfig, *, given: bool) -> ScanImages:
 
 
 def no_images(config: ScanConfig, *, given: bool) -> ScanImages:
-    """What stands for images in the run key of a detector that takes none. Raises ConfigError where there are any."""
+    """The blank images in the run key of a detector that takes none. Raises ConfigError where there are others."""
     _check_none(config, "this detector takes no images", given=given)
     blank = ImageSet.unlabelled(np.full((1, *_shape(config)), 0.5, np.float32), "none")
     return ScanImages(blank, blank)
@@ -115,6 +117,6 @@ def _check_none(config: ScanConfig, why: str, *, given: bool) -> None:
 def _shape(config: ScanConfig) -> ImageShape:
     if config.image_shape is None:
         raise ConfigError(
-            "the model does not say what images it takes; set image_shape, for example image_shape=[3,32,32]"
+            "the model does not state the shape of its images; set image_shape, for example image_shape=[3,32,32]"
         )
     return config.image_shape

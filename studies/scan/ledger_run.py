@@ -1,4 +1,4 @@
-"""The run of a scan in its ledger: found again, or begun with its first answer."""
+"""The run of a scan in its ledger, which is found again or started with its first answer."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from db.run import Run
 from oracles.meter import CallRecord
 
 _DIFFER = ("threads", "torch", "numpy", "simkit", "onnxruntime", "torchvision", "timm")
-"""What of the environment belongs to a run's key, where it is there."""
+"""The parts of the environment that belong to the run key, where present."""
 
 
 def warn_of_others(path: Path, info: RunInfo, kept: Sequence[KeptRun]) -> None:
-    """Warn that a scan is paid for again, where the ledger has it from another environment, and name what differs."""
+    """Warn that the scan starts anew where the ledger holds it from another environment, and name the differences."""
     here = json.loads(info.environment)
     for run in kept[-1:]:
-        there = run.environment
+        then = run.environment
         differ = [
-            f"{name} {there.get(name)}, now {here.get(name)}" for name in _DIFFER if there.get(name) != here.get(name)
+            f"{name} {then.get(name)}, now {here.get(name)}" for name in _DIFFER if then.get(name) != here.get(name)
         ]
         if differ:
-            said = f"{path}: run {run.id} is the same scan made with {'; '.join(differ)}: this one begins anew"
-            warnings.warn(said, stacklevel=2)
+            message = f"{path}: run {run.id} is the same scan made with {'; '.join(differ)}; this starts a new run"
+            warnings.warn(message, stacklevel=2)
 
 
 class DeferredRun:
-    """A recorder whose run appears in the ledger with its first answer or refusal: a wrong model leaves none there."""
+    """A recorder whose run starts with its first answer or refusal, so that a model that fails leaves no run."""
 
     def __init__(self, begin: Callable[[], Run]) -> None:
         self._begin = begin
@@ -48,21 +48,21 @@ class DeferredRun:
 
     @property
     def run(self) -> Run:
-        """The run, begun by now."""
+        """The run, which is started if necessary."""
         if self._run is None:
             self._run = self._begin()
             self._opened = [self._run.open_step(*step) for step in self._waiting]
         return self._run
 
     def open_step(self, number: int, purpose: str, state: str) -> int:
-        """See `Recorder.open_step`; ids are negative until the run is begun."""
+        """See `Recorder.open_step`; ids are negative until the run starts."""
         if self._run is not None:
             return self._run.open_step(number, purpose, state)
         self._waiting.append((number, purpose, state))
         return -len(self._waiting)
 
     def check_step(self, step: int | None) -> None:
-        """See `Recorder.check_step`; every step of a run that is not begun yet can be recorded."""
+        """See `Recorder.check_step`; any step can be recorded before the run starts."""
         if self._run is not None:
             self._run.check_step(self._id(step))
 
@@ -82,9 +82,9 @@ class DeferredRun:
 
 @contextmanager
 def opened(db: Path | Ledger) -> Iterator[Ledger]:
-    """The ledger; closed afterwards only if it was opened here, and gone if it is new and an error left it empty.
+    """The ledger `db`; a path is opened and closed here, and a new file is removed if an error left it empty.
 
-    Raises StorageError for a file that `db check` refuses: what a scan adds there would be as doubtful as the rest.
+    Raises StorageError for a file that `db check` refuses, since nothing added to it could be trusted.
     """
     if isinstance(db, Ledger):
         yield db

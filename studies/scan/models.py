@@ -1,4 +1,4 @@
-"""From what the user names to an oracle: a file, an entry of a zoo, a module, a function, or an oracle."""
+"""Makes an oracle from what the user names: a file, an entry of a zoo, a module, a function, or an oracle."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from studies.scan.user_code import PREFIX, import_model, source_sha256
 
 _ENTRY = re.compile(r"(.+):(\d+)")
 _SHAPED = (".onnx", ".pt2")
-"""Files of graphs, most of which fix the size of their images."""
+"""Suffixes of graph files, most of which fix the size of their images."""
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _OF_TORCH = frozenset(vars(nn.Module())) | {"_initializing"}
@@ -43,10 +43,10 @@ _OF_TORCH = frozenset(vars(nn.Module())) | {"_initializing"}
 
 @dataclass(frozen=True, eq=False)
 class OpenedModel:
-    """A model that can be asked.
+    """A model that can be queried.
 
-    name: for the ledger. sha256: of the file or the weights, empty if unknown. libraries: those besides torch whose
-    version may change an answer, with it.
+    name: in the ledger. sha256: hash of the file or the weights, empty if unknown. libraries: names and versions of
+    libraries besides torch that may change an answer.
     """
 
     oracle: Oracle
@@ -57,7 +57,7 @@ class OpenedModel:
 
 @dataclass(frozen=True, eq=False)
 class ReadFile:
-    """A file of a model that was read already, without what only the images can tell of it."""
+    """A model file that was read already, before the images complete its description."""
 
     path: Path
     loaded: LoadedModel
@@ -67,7 +67,7 @@ Model: TypeAlias = nn.Module | Oracle | Answering | Path | str | OutsideFile | R
 
 
 def read_graph(model: Model) -> Model:
-    """The file, read; loaded too where it is one of those that state what images they take only then."""
+    """The file, read into memory; graph files are also loaded, since they state their image shape only then."""
     if not isinstance(model, str | Path | OutsideFile) or str(model).startswith(PREFIX):
         return model
     file = _read(model)
@@ -79,11 +79,11 @@ def _read(model: str | Path | OutsideFile) -> OutsideFile:
 
 
 def open_model(model: Model, images: ImageSet, config: ScanConfig) -> OpenedModel:
-    """The model behind `model`, checked against the images without sending one.
+    """Open `model`, and check it against the images without a query.
 
-    model: a file, read or not, `DIR:7` for an entry of a zoo, a module, an oracle, a function as `callable_oracle`
-    takes it, or `python:package.module:name` of one of these three. Raises ModelError, naming both numbers where
-    classes or shapes differ; DataError for a zoo without such an entry; InvalidSpec for options that do not fit.
+    model: a file, read or not, `DIR:7` for an entry of a zoo, a module, an oracle, a function (see `callable_oracle`),
+    or `python:package.module:name` of one of these three. Raises ModelError, which names both numbers where classes or
+    shapes differ; DataError for a zoo without that entry; InvalidSpec for options that do not fit.
     """
     if isinstance(model, str) and model.startswith(PREFIX):
         opened = _open_python(model, images, config)
@@ -98,13 +98,13 @@ def open_model(model: Model, images: ImageSet, config: ScanConfig) -> OpenedMode
 def open_file(
     model: str | Path | OutsideFile | ReadFile, images: ImageSet, config: ScanConfig
 ) -> tuple[OpenedModel, nn.Module]:
-    """The model of a file or of an entry of a zoo, and the module that was read. Raises as `open_model`."""
+    """The model of a file or of an entry of a zoo, and the torch module that was read. Raises as `open_model`."""
     _check_no_batch_limit(config)
     if isinstance(model, ReadFile):
-        loaded = _completed(model.loaded, _told({}, images, config))
+        loaded = _completed(model.loaded, _assumed({}, images, config))
     else:
         model = _read(model)
-        loaded = load_model(model, NETWORKS, _told(safetensors_metadata(model), images, config))
+        loaded = load_model(model, NETWORKS, _assumed(safetensors_metadata(model), images, config))
     return _fitting(_file_oracle(model.path, loaded, images, config), images, config), loaded.module
 
 
@@ -112,15 +112,15 @@ def _fitting(opened: OpenedModel, images: ImageSet, config: ScanConfig) -> Opene
     _check_fit(opened, images)
     if config.n_classes not in (None, opened.oracle.n_classes):
         raise ModelError(
-            f"{opened.name}: answers {opened.oracle.n_classes} classes, not {config.n_classes}: see n_classes"
+            f"{opened.name}: has {opened.oracle.n_classes} classes, but n_classes is {config.n_classes}; change that"
         )
     return opened
 
 
 def stated_shape(model: Model) -> ImageShape | None:
-    """(C, H, W) of the images that a model takes, where it says so itself; None where it does not.
+    """The shape (C, H, W) of a model's images, if the model states it; None otherwise.
 
-    An oracle says it, and a file of ONNX, of torch.export or of safetensors may. Raises ModelError, DataError.
+    An oracle states it, and an ONNX, torch.export or safetensors file may. Raises ModelError, DataError.
     """
     if isinstance(model, str) and model.startswith(PREFIX):
         model = import_model(model)
@@ -145,7 +145,7 @@ def _open_object(model: nn.Module | Oracle | Answering, images: ImageSet, config
         n_classes, options = _classes(images, config), config.torch_options(None)
         if n_classes is None:
             raise InvalidSpec(
-                "images without labels and a function do not say how many classes there are; give n_classes"
+                "neither a function nor images without labels state the number of classes; give n_classes"
             )
         oracle = callable_oracle(model, images.image_shape, n_classes, config.batch_limit, options)
         return OpenedModel(oracle, name, _named_sha256(model, config.name))
@@ -165,7 +165,7 @@ def _open_python(address: str, images: ImageSet, config: ScanConfig) -> OpenedMo
 
 
 def _classes(images: ImageSet, config: ScanConfig) -> int | None:
-    """How many there must be: as the images say, or the caller; None if neither does."""
+    """The number of classes stated by the images or by the caller; None if neither states it."""
     if images.n_classes and config.n_classes not in (None, images.n_classes):
         raise ModelError(f"n_classes is {config.n_classes}, but {images.name} has {images.n_classes}; leave it out")
     return images.n_classes or config.n_classes
@@ -173,26 +173,26 @@ def _classes(images: ImageSet, config: ScanConfig) -> int | None:
 
 def _check_no_batch_limit(config: ScanConfig) -> None:
     if config.batch_limit is not None:
-        raise InvalidSpec("batch_limit is for a function; set chunk, the images a forward pass")
+        raise InvalidSpec("batch_limit applies to a function; set chunk, the number of images per forward pass")
 
 
 def model_path(model: str | Path) -> Path:
-    """The file that `model` names; the truth about an entry of a zoo is not looked at."""
+    """The file that `model` names; for an entry of a zoo, this does not reveal the truth about it."""
     entry = _ENTRY.fullmatch(str(model))
     if entry is None or Path(model).exists():
         return Path(model)
     victim = Manifest.load(entry[1]).victim(int(entry[2]))
     if victim.file is None:
-        raise ModelError(f"{model}: the weights of this victim were not kept; see `simkit zoo list`")
+        raise ModelError(f"{model}: the weights of this victim were not stored; see `simkit zoo list`")
     return weights_path(Path(entry[1]), victim)
 
 
 def module_sha256(module: nn.Module, name: str | None = None) -> str:
-    """A hash of types, printed form, plain attributes and state of all modules, and of `name`: equal ones agree.
+    """A hash of types, printed form, plain attributes and state of all submodules, and of `name`.
 
-    Plain: numbers, text, flags, tensors, arrays, and tuples, lists or dicts of them; of TorchScript all of it. Not
-    covered: code inside `forward`, and attributes of other types. Give another name, or a fresh ledger, to models that
-    differ in nothing else.
+    Plain attributes are numbers, text, booleans, tensors, arrays, and tuples, lists or dicts of them. TorchScript is
+    covered completely. Code in `forward` and attributes of other types are not covered; use another name or a new
+    ledger for models that differ only in these.
     """
     digest = hashlib.sha256(f"{name!r}\0{_ADDRESS.sub('', repr(module))}\0".encode())
     for part_name, part in module.named_modules():
@@ -216,7 +216,7 @@ def _is_plain(value: object) -> bool:
 
 
 def _bytes(value: object) -> bytes:
-    """Bytes of a plain value that no other plain value has."""
+    """The bytes of a plain value, which differ for different values."""
     if isinstance(value, dict):
         return b"{%b}" % b"".join(_bytes(key) + _bytes(held) for key, held in value.items())
     if isinstance(value, tuple | list):
@@ -233,16 +233,16 @@ def _script_bytes(module: torch.jit.ScriptModule) -> bytes:
     """The code and values of TorchScript, which are not among a module's Python attributes."""
     stream = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a format that torch.export should follow
+        warnings.simplefilter("ignore")  # torch.jit is deprecated in favour of torch.export
         torch.jit.save(module, stream)
     with zipfile.ZipFile(stream) as archive:
-        # without the paths of source files, and a number that differs from process to process
+        # without paths of source files, and without a number that differs between processes
         names = [name for name in archive.namelist() if not name.endswith((".debug_pkl", "serialization_id"))]
         return b"".join(name.encode() + archive.read(name) for name in sorted(names))
 
 
 def _named_sha256(model: object, name: str | None) -> str:
-    """Of the name that an oracle or a function is known by; the code behind it is not looked at."""
+    """The hash of the name that identifies an oracle or a function; its code is not covered."""
     return "" if name is None else hashlib.sha256(f"{type(model).__qualname__}\0{name}".encode()).hexdigest()
 
 
@@ -254,19 +254,19 @@ def _file_oracle(path: Path, loaded: LoadedModel, images: ImageSet, config: Scan
     return OpenedModel(oracle, config.name or str(path), loaded.sha256, loaded.libraries)
 
 
-def _completed(loaded: LoadedModel, told: Description) -> LoadedModel:
-    """With what the file left open; what it says goes before."""
-    shape, n_classes = loaded.image_shape or told.image_shape, loaded.n_classes or told.n_classes
+def _completed(loaded: LoadedModel, assumed: Description) -> LoadedModel:
+    """The model with values that its file does not state filled in."""
+    shape, n_classes = loaded.image_shape or assumed.image_shape, loaded.n_classes or assumed.n_classes
     return replace(loaded, image_shape=shape, n_classes=n_classes)
 
 
 def _in_batches(options: TorchOptions, batch: int | None) -> TorchOptions:
-    """Chunks that leave the least to fill up, where the file fixes how many images a pass takes."""
+    """The options with a chunk that is a multiple of the batch size, if the file fixes one."""
     return options if batch is None else replace(options, chunk=max(batch, options.chunk // batch * batch))
 
 
-def _told(stated: Mapping[str, str], images: ImageSet, config: ScanConfig) -> Description:
-    """What the file does not say: then the model must be one for these images."""
+def _assumed(stated: Mapping[str, str], images: ImageSet, config: ScanConfig) -> Description:
+    """What the file does not state, on the assumption that the model is for these images."""
     return Description(
         architecture=config.architecture,
         image_shape=None if "image_shape" in stated else images.image_shape,
@@ -277,8 +277,8 @@ def _told(stated: Mapping[str, str], images: ImageSet, config: ScanConfig) -> De
 def _check_fit(opened: OpenedModel, images: ImageSet) -> None:
     if images.n_classes not in (0, opened.oracle.n_classes):
         raise ModelError(
-            f"{opened.name}: answers {opened.oracle.n_classes} classes, but {images.name} has {images.n_classes}; "
-            "give the data set that the model is for"
+            f"{opened.name}: has {opened.oracle.n_classes} classes, but {images.name} has {images.n_classes}; give the "
+            "data set that the model was trained for"
         )
     _check_shape(opened.name, opened.oracle.image_shape, images)
 
@@ -290,5 +290,5 @@ def _check_shape(name: str, taken: ImageShape, images: ImageSet) -> None:
     resize = f", or set image_size={taken[1]}" if resizable else ""
     raise ModelError(
         f"{name}: takes images {taken}, but those of {images.name} are {images.image_shape}; give the data set that "
-        f"the model is for{resize}"
+        f"the model was trained for{resize}"
     )

@@ -1,4 +1,4 @@
-"""What a notebook shows of a scan's result: a table of its classes, their triggers, and both as charts."""
+"""A scan's result in a notebook: a table of its classes, their triggers, and charts of both."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from studies.render.grids import Grid
 from studies.render.notebook import Picture, fragment
 
 _MOST_ROWS = 20
-"""Classes in the table, at most."""
+"""Maximum number of classes in the table."""
 
 
 @dataclass(frozen=True, eq=False)
 class Classes:
-    """The classes of a result as charts and tables take them. limit: the mask size that the rule flags under."""
+    """The classes of a result, for charts and tables. limit: mask size in pixels below which the rule flags."""
 
     classes: tuple[ClassResult, ...]
     flagged: tuple[int, ...]
@@ -26,32 +26,32 @@ class Classes:
     limit: float | None
 
     def bars(self) -> Bars:
-        """One for each class, in order."""
+        """One bar per class, in order."""
         words = "" if self.limit is None else size_words(self.rule, self.limit)
         return Bars(tuple(map(self._bar, self.classes)), self.limit, words)
 
     def captions(self, most: int) -> list[Caption]:
-        """The triggers of the classes worth looking at first, at most so many."""
-        found = [one for one in self.ordered() if one.mask_size > 0][:most]
-        return [Caption.of(self._bar(one), one.trigger) for one in found]
+        """The triggers of the first `most` classes in the order of `ordered`."""
+        shown = [result for result in self.ordered() if result.mask_size > 0][:most]
+        return [Caption.of(self._bar(result), result.trigger) for result in shown]
 
     def ordered(self) -> list[ClassResult]:
-        """Flagged classes first, then those with the smallest triggers that work."""
-        return sorted(self.classes, key=lambda one: first_to_look_at(self._bar(one)))
+        """Flagged classes first, then those with the smallest working triggers."""
+        return sorted(self.classes, key=lambda result: first_to_look_at(self._bar(result)))
 
-    def _bar(self, one: ClassResult) -> Bar:
-        flagged = one.target_class in self.flagged
-        return Bar(f"class {one.target_class}", one.mask_size, flagged=flagged, censored=one.censored)
+    def _bar(self, result: ClassResult) -> Bar:
+        flagged = result.target_class in self.flagged
+        return Bar(f"class {result.target_class}", result.mask_size, flagged=flagged, censored=result.censored)
 
 
 def result_html(values: Mapping[str, Any], classes: Classes) -> str:
-    """The result as HTML. values: of the result's JSON object."""
+    """The result as HTML. values: the result's JSON object."""
     from studies.render.pictures import data_uri, on_grey
 
     named = f", class {', '.join(map(str, classes.flagged))}" if classes.flagged else ""
     pictures = [
-        Picture(data_uri(on_grey(one.trigger)), f"The trigger found for {one.bar.label} on grey", one.text)
-        for one in classes.captions(most=6)
+        Picture(data_uri(on_grey(shown.trigger)), f"The reversed trigger of {shown.bar.label} on grey", shown.text)
+        for shown in classes.captions(most=6)
     ]
     return fragment(f"{values['verdict']}{named}", list(_lines(values, classes)), pictures, _grids(classes))
 
@@ -80,14 +80,17 @@ def _grids(classes: Classes) -> Sequence[Grid]:
     shown = classes.ordered()[:_MOST_ROWS]
     rows = tuple(
         (
-            str(one.target_class),
-            number(one.mask_size) if one.mask_size else "no trigger",
-            "not tried" if not one.trials else f"{percent(one.success_rate)} of {one.trials}",
-            "flagged" if one.target_class in classes.flagged else "censored" if one.censored else "",
+            str(result.target_class),
+            number(result.mask_size) if result.mask_size else "no trigger",
+            "not tried" if not result.trials else f"{percent(result.success_rate)} of {result.trials}",
+            "flagged" if result.target_class in classes.flagged else "censored" if result.censored else "",
         )
-        for one in shown
+        for result in shown
     )
     more = len(classes.classes) - len(shown)
-    note = "Success: on images that the search did not use. Censored: no trigger reached the required success."
+    note = (
+        "Success is the rate on images that the search did not use. Censored means that no trigger reached the required"
+        " success rate."
+    )
     note += f" {more:,} more classes are in `classes`." if more else ""
     return (Grid("", ("class", "mask size (pixels)", "success", ""), rows, note),)

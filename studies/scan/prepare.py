@@ -1,4 +1,4 @@
-"""A scan that is known to be sound before anything is asked: its model, its images, its settings."""
+"""Prepares a scan: opens and checks its model, images and settings before any query."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from studies.scan.run_key import run_info
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A scan that is known to be sound and has asked nothing yet."""
+    """A checked scan that has sent no query yet."""
 
     model: OpenedModel
     images: ScanImages
@@ -33,16 +33,16 @@ class Prepared:
 
     @cached_property
     def info(self) -> RunInfo:
-        """The run's key and what a ledger says of it, as of when it was first asked for."""
+        """The run's key and its description in a ledger, computed on first use."""
         return run_info(self.model, self.images, self.config)
 
     def search(self, images: ImageSet, stage: Preset) -> Search:
-        """A fresh search of this stage on these images. Raises ConfigError if it cannot be."""
+        """A fresh search of this stage on these images. Raises ConfigError if that is impossible."""
         task = Task(images.image_shape, self.model.oracle.n_classes, images.labels)
         return stage.search.search(task, self.config.seed)
 
     def oracle(self, output: Output) -> Oracle:
-        """The model to ask. output: what an earlier process found that its rows are; `auto` if nobody asked yet."""
+        """The model to query. output: logits or probabilities, as an earlier process found; `auto` before any query."""
         oracle = self.model.oracle
         if output == "auto" or not isinstance(oracle, TorchOracle) or oracle.output == output:
             return oracle
@@ -52,7 +52,7 @@ class Prepared:
 def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> Prepared:
     """Read and check everything that a scan needs, without a query and without a ledger. Raises as `scan` does.
 
-    The config of the result has the model's image shape where images are to be made.
+    Where the preset makes images, the result's config has the model's image shape.
     """
     if config.resolved().synthesis is not None:
         config, model = shaped(config, model)
@@ -61,16 +61,16 @@ def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> P
     for stage in config.resolved().stages:
         prepared.search(chosen.search, stage)
     build(config.oracle, config.restricted(prepared.model.oracle, 0), Budget(0))
-    for said in config.resolved().warnings(chosen.search.image_shape):
-        warnings.warn(said, stacklevel=2)
+    for message in config.resolved().warnings(chosen.search.image_shape):
+        warnings.warn(message, stacklevel=2)
     return prepared
 
 
 def shaped(config: ScanConfig, model: Model) -> tuple[ScanConfig, Model]:
-    """The config with the shape that the model states of its images; as it is, where the model states none.
+    """The config with the image shape that the model states, if it states one, and the model.
 
-    The model, too: a file that had to be read for that is not read again. Raises ConfigError where the model states
-    another shape than the config.
+    The model is returned so that its file is not read twice. Raises ConfigError where the model states another shape
+    than the config.
     """
     model = read_graph(model)
     stated = stated_shape(model)

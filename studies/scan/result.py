@@ -1,4 +1,4 @@
-"""What a scan tells: always built from what the ledger holds, so that a stored run and a fresh one say the same."""
+"""The result of a scan, always built from the ledger, so that stored and fresh runs give the same result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from studies.scan.notebook import Classes
 
 _GROUPED = frozenset({"rule", "threshold", "threshold_source", "spent", "refused"})
-"""Fields of a verdict that stand inside of `rule` and `queries`."""
+"""Fields of a verdict that are nested in `rule` and `queries`."""
 
 _FIRST = (
     *("verdict", "stopped", "flagged", "score", "rule", "queries", "seconds", "run", "db"),
@@ -30,16 +30,16 @@ _FIRST = (
 _OF_THE_VERDICT = tuple(field.name for field in fields(VerdictRow) if field.name not in _GROUPED)
 
 JSON_KEYS = (*_FIRST, *(name for name in _OF_THE_VERDICT if name not in _FIRST))
-"""The keys of a scan's JSON object, always all of them: null where there is nothing to say."""
+"""The keys of a scan's JSON object, which always has all of them; unknown values are null."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ScanResult(VerdictRow):
-    """The verdict on one model and what it cost: the record that the ledger keeps, and what stands around it there.
+    """The verdict on one model with its cost: the record of the ledger, and what belongs to it.
 
-    budget: queries; image_queries: of those spent, for making images. classes: one result a class, in order, success
-    rates on unseen images. run, db: where it is kept, None for nowhere. triggers: the files with the triggers found,
-    None where none were asked for.
+    budget: query budget, None for no limit. image_queries: number of the spent queries that made images. classes: one
+    result per class, in order, with success rates on unseen images. run, db: where it is stored, None for nowhere.
+    triggers: the files of the triggers, None if none were wanted.
     """
 
     budget: int | None
@@ -56,18 +56,18 @@ class ScanResult(VerdictRow):
 
     @property
     def score_threshold(self) -> float | None:
-        """The score above which the rule flags a class; None where it goes by no score."""
+        """The score above which the rule flags a class; None for a rule without scores."""
         rule = stored_rule(self.rule, self.threshold)
         return None if rule is None else rule.score_threshold
 
     @property
     def size_limit(self) -> float | None:
-        """The mask size in pixels that the rule flags below, or at; None where it goes by no size."""
+        """The mask size in pixels below (or at) which the rule flags a class; None for a rule without sizes."""
         rule = stored_rule(self.rule, self.threshold)
         return None if rule is None else rule.size_limit([c.mask_size for c in self.classes])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values under JSON_KEYS; `error` and `exit_code` are left for the command to fill in."""
+        """Plain values under JSON_KEYS; the command fills in `error` and `exit_code`."""
         return empty_json() | {
             **{name: getattr(self, name) for name in _OF_THE_VERDICT},
             "flagged": list(self.flagged),
@@ -90,17 +90,17 @@ class ScanResult(VerdictRow):
         }
 
     def plot_triggers(self, most: int = 6, ax: Axes | None = None) -> Axes:
-        """The triggers found, on grey and as masks: flagged classes first, then the smallest that work.
+        """Draw the reversed triggers on grey and as masks: flagged classes first, then the smallest working ones.
 
-        most: classes that are shown, 1 or more. ax: where to draw; None for a new figure, which is `.figure` of what
-        is returned.
+        most: maximum number of classes, at least 1. ax: the axes to draw on; None for a new figure, which is `.figure`
+        of the returned axes.
         """
         from studies.render.charts import trigger_chart
 
         return trigger_chart(self._classes().captions(most), self._title(), ax)
 
     def plot_mask_sizes(self, ax: Axes | None = None) -> Axes:
-        """The mask size of every class as a bar, with the rule's limit. ax: as in `plot_triggers`."""
+        """Draw the mask size of every class as a bar, with the rule's limit. ax: as in `plot_triggers`."""
         from studies.render.charts import mask_size_chart
 
         return mask_size_chart(self._classes().bars(), self._title(), ax)
@@ -121,13 +121,13 @@ class ScanResult(VerdictRow):
 
 
 def empty_json() -> dict[str, Any]:
-    """A scan's JSON object of which nothing is known."""
+    """A scan's JSON object with all values null."""
     return dict.fromkeys(JSON_KEYS)
 
 
 @dataclass(frozen=True)
 class Bill:
-    """What a scan took: queries spent and refused, real seconds, and the cost and the time that the service states."""
+    """The cost of a scan: queries spent and refused, real seconds, and the service's stated cost and time."""
 
     spent: int
     refused: int
@@ -137,22 +137,22 @@ class Bill:
 
     @classmethod
     def of(cls, spec: OracleSpec, spent: int, refused: int, seconds: float, api_seconds: float) -> Bill:
-        """The bill of a service that states its price and times in `spec`, or does not."""
+        """The bill of a scan, with cost and time only if `spec` states them."""
         cost = None if spec.price_per_thousand is None else spec.price_per_thousand * spent / 1000
         return cls(spent, refused, seconds, cost, api_seconds if spec.timed else None)
 
 
 def verdict_row(verdict: Verdict, rule: Rule, bill: Bill) -> VerdictRow:
-    """The verdict as a ledger keeps it."""
-    said = {name: value for name, value in vars(verdict).items() if name in _STORED}
-    return VerdictRow(**said, rule=rule.name, threshold=rule.threshold, threshold_source=rule.source, **vars(bill))
+    """The stored form of a verdict."""
+    stored = {name: value for name, value in vars(verdict).items() if name in _STORED}
+    return VerdictRow(**stored, rule=rule.name, threshold=rule.threshold, threshold_source=rule.source, **vars(bill))
 
 
 _STORED = frozenset(field.name for field in fields(VerdictRow))
 
 
 def trigger_rows(verdict: Verdict) -> list[TriggerRow]:
-    """The best trigger of every class as a ledger keeps it."""
+    """The stored form of the best trigger of every class."""
     return [_trigger_row(c) for c in verdict.classes]
 
 
@@ -178,7 +178,7 @@ def _class_json(result: ClassResult) -> dict[str, Any]:
 
 
 def result_of(run: Run, ledger: Ledger, info: RunInfo) -> ScanResult:
-    """What the ledger has of a finished run, without its files."""
+    """The result of a finished run from its ledger, without trigger files."""
     row = run.result()
     assert row is not None
     return ScanResult(

@@ -1,4 +1,4 @@
-"""One model, one verdict: the scan itself, in a ledger from its first query to its verdict."""
+"""Scans one model, with every query from the first to the verdict in a ledger."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from studies.scan.run_key import with_notes, with_output
 from studies.scan.trigger_files import check_folder, file_stem, save_triggers
 
 _TELL_SECONDS = 0.2
-"""How often progress is told, at most."""
+"""Minimum seconds between two progress reports."""
 
 
 def scan(
@@ -47,19 +47,19 @@ def scan(
     progress: OnProgress | None = None,
     **settings: Any,
 ) -> ScanResult:
-    """Whether `model` carries a backdoor, found by asking it; settings are the fields of `ScanConfig`.
+    """Decide by queries whether `model` carries a backdoor; settings are the fields of `ScanConfig`.
 
-    `scan(model, data="cifar10/", budget=100_000, oracle="top3", db="run.db").verdict` is all it takes; with
-    `preset="b3d-ss"` no data.
+    For example: `scan(model, data="cifar10/", budget=100_000, oracle="top3", db="run.db").verdict`. With
+    `preset="b3d-ss"` no data is needed.
 
     model: a torch module, a file, `DIR:7` for an entry of a zoo, an Oracle, or a function (see `callable_oracle`).
-    images: instead of `data`, test images; a tensor or an array of them has no labels, then the model's own answers,
-    asked for first, stand in. db: the ledger, where the same call goes on after a crash, and answers without a query
-    once it is finished; None keeps nothing, and an open Ledger may take many scans. out: folder for the triggers, by
-    default beside the ledger. progress: told of the queries so far, those of earlier processes included, and the
-    budget. Raises ConfigError, InvalidSpec, DataError, ModelError before the ledger is touched, a ModelError of the
-    first query with the ledger as it was; StorageError. Warns where the ledger has the same scan from another
-    environment.
+    images: test images in place of `data`; a tensor or an array has no labels, so the model's own answers, queried
+    first, are used as labels. db: the ledger, in which the same call resumes after a crash, and returns the stored
+    result without a query once finished; None stores nothing, and an open Ledger may hold many scans. out: folder for
+    the triggers, by default beside the ledger. progress: told the queries so far, including those of earlier
+    processes, and the budget. Raises ConfigError, InvalidSpec, DataError and ModelError before the ledger is touched,
+    ModelError by the first query with the ledger unchanged, and StorageError. Warns where the ledger holds the same
+    scan from another environment.
     """
     return run_scan(prepare(model, ScanConfig.of(settings), images), db, out, progress)
 
@@ -70,19 +70,21 @@ def run_scan(
     out: str | Path | None = None,
     progress: OnProgress | None = None,
 ) -> ScanResult:
-    """Scan, or go on with a scan, or answer from a finished one; see `scan`."""
+    """Start a scan, resume it, or return its stored result; see `scan`."""
     if db is None:
         with tempfile.TemporaryDirectory(prefix="simkit-") as folder:
             kept = _in_ledger(prepared, Path(folder) / "scan.db", None if out is None else Path(out), progress)
             return replace(kept, run=None, db=None)
     if not prepared.model.sha256:
-        raise ConfigError("an oracle or a function has no weights to know it by; give name=..., one for each model")
+        raise ConfigError(
+            "an oracle or a function has no weights that identify it; give name=..., a different one for each model"
+        )
     ledger = db if isinstance(db, Ledger) else Path(db)
     return _in_ledger(prepared, ledger, _trigger_folder(ledger, out), progress)
 
 
 def default_db(prepared: Prepared) -> Path:
-    """Where a scan is kept when nobody says: the same scan, the same file."""
+    """The default ledger of a scan; the same scan has the same file."""
     info = prepared.info
     return home() / "scans" / f"{file_stem(prepared.model.name, info.key)}.db"
 
@@ -106,26 +108,26 @@ def _in_ledger(prepared: Prepared, db: Path | Ledger, out: Path | None, progress
 
 
 def _finished(prepared: Prepared, ledger: Ledger, progress: OnProgress | None) -> Run:
-    """The run of this scan with its verdict: as it is in the ledger, or conducted to it now."""
-    scan, told = OpenScan(prepared, ledger), -_TELL_SECONDS
+    """The finished run of this scan, from the ledger or run to its verdict now."""
+    scan, last_told = OpenScan(prepared, ledger), -_TELL_SECONDS
     for checkpoint in () if scan.verdict is not None else scan.steps():
-        if progress is not None and time.perf_counter() - told >= _TELL_SECONDS:
-            told = time.perf_counter()
+        if progress is not None and time.perf_counter() - last_told >= _TELL_SECONDS:
+            last_told = time.perf_counter()
             note = f"round {checkpoint.rounds}, smallest mask {_smallest(scan.search)}"
             progress(checkpoint.queries, prepared.config.budget, note)
     return scan.run
 
 
 def _smallest(search: Search) -> str:
-    """Of the masks that work, in pixels."""
+    """The size of the smallest working mask, in words."""
     smallest = min((c.mask_size for c in search.results() if not c.censored), default=None)
     return "none yet" if smallest is None else f"{smallest:.0f} px"
 
 
 class OpenScan:
-    """A scan in an open ledger, which goes on as far as it is pulled; one that has its verdict there is not pulled.
+    """A scan in an open ledger, which advances on demand; a scan with a stored verdict is not advanced.
 
-    Warns where the ledger has the same scan from another environment. Raises StorageError, and ConfigError where no
+    Warns where the ledger holds the same scan from another environment. Raises StorageError, and ConfigError where no
     class could be flagged with these images.
     """
 
@@ -140,27 +142,28 @@ class OpenScan:
             prepared.config.course().check(prepared.images, prepared.model.oracle.n_classes)
             warn_of_others(ledger.path, info, kept)
         self.verdict: VerdictRow | None = None if own is None else self._late.run.result()
-        """What the ledger has of its end, None before."""
+        """The stored verdict, None before the end."""
 
     @property
     def run(self) -> Run:
-        """Its run, which begins with its first answer."""
+        """The run, which starts with the first answer."""
         return self._late.run
 
     @property
     def search(self) -> Search:
-        """The search of the stage that is under way."""
+        """The search of the current stage."""
         return self._relay.search
 
     @property
     def score(self) -> float | None:
-        """The verdict's score; before there is one, what the rule says by now, before any unseen image is asked."""
+        """The verdict's score; before the verdict, the rule's score for the triggers so far, without confirmation."""
         return self._relay.decision().score if self.verdict is None else self.verdict.score
 
     def steps(self) -> Iterator[Checkpoint]:
-        """Ask until there is a verdict, a checkpoint after every step, and finish the run with it; to be pulled once.
+        """Send queries until there is a verdict, with a checkpoint after every step, and finish the run; use once.
 
-        The queries of a checkpoint count those of earlier processes. Only time between pulls counts as the scan's.
+        The queries of a checkpoint include those of earlier processes. Time that the caller spends between checkpoints
+        is not counted.
         """
         if isinstance(self._oracle, TorchOracle):
             check_answers(self._oracle, self._prepared.images.search.pixels)

@@ -1,4 +1,4 @@
-"""What makes a run the run it is: the same key, the same answers, the same verdict."""
+"""The run key, which identifies a run: equal keys mean equal answers and an equal verdict."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from studies.scan.models import OpenedModel
 def run_info(
     model: OpenedModel, images: ScanImages, config: ScanConfig, detector: dict[str, Any] | None = None
 ) -> RunInfo:
-    """The run's key and what the ledger says of it. detector: what stands in place of a search, None for a scan.
+    """The run's key and its description in the ledger. detector: the settings of a detector, None for a scan.
 
-    The key is a SHA-256 over the config, every preset written out, the hashes of model and images, the number of torch
-    threads and the versions of simkit, torch, numpy and what else the model runs on: whatever may change an answer.
+    The key is a SHA-256 over everything that may change an answer: the config with its preset written out, the hashes
+    of model and images, the number of torch threads, and the versions of simkit, torch, numpy and other libraries that
+    run the model.
     """
     settings = settings_of(config, detector)
     identity = {
@@ -55,9 +56,9 @@ def run_info(
 
 
 def settings_of(config: ScanConfig, detector: dict[str, Any] | None = None) -> dict[str, Any]:
-    """All settings of a run as its ledger says them. detector: as in `run_info`; without one the preset is named too.
+    """All settings of a run as stored in its ledger, with the preset's name for a scan. detector: as in `run_info`.
 
-    The preset's name is for people and no part of the run's key: another name for the same settings is the same run.
+    The preset's name is for people and not part of the run key: equal settings under another name are the same run.
     """
     if detector is None:
         return {"preset": config.preset_name} | config.identity()
@@ -65,7 +66,7 @@ def settings_of(config: ScanConfig, detector: dict[str, Any] | None = None) -> d
 
 
 def with_output(info: RunInfo, oracle: Oracle) -> RunInfo:
-    """With what the model's rows were taken for: a later process must not decide it again, from other answers."""
+    """The info with the model's output type, which a later process must not decide again from other answers."""
     if not isinstance(oracle, TorchOracle):
         return info
     form = {"form": oracle.form} if oracle.form else {}
@@ -80,7 +81,7 @@ def with_notes(verdict: Verdict, oracle: Oracle) -> Verdict:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, platform and threads, for whoever asks later where a run was made."""
+    """Versions, platform and thread count, which are stored with every run."""
     return {
         "simkit": version("b3d-simkit"),
         "torch": torch.__version__,

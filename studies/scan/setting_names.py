@@ -1,4 +1,4 @@
-"""What is said of a setting of the search that the preset does not have: which preset has it, or what was meant."""
+"""Messages for a search setting that a preset does not have: the presets that have it, or the name that was meant."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from simkit.search.presets import PRESETS
 _SYMBOLS: Mapping[str, str] = MappingProxyType(
     {"lambda": "sparsity.weight", "k": "samples", "theta_m": "mask_init", "theta": "mask_init"}
 )
-"""Symbols of the slides that are no name of a setting, and the setting that each stands for."""
+"""Symbols of the slides that are no name of a setting, with the setting that each one denotes."""
 
 
 def check_search_names(settings: Mapping[str, Any], search: Any) -> None:
     """Raise ConfigError unless every name in `settings` is a field of `search`, the settings of a preset's search.
 
-    A name that other presets have is said with those, and a misspelt one with the nearest name of any preset.
+    The message names other presets that have the setting, or the closest name of a setting for a misspelt one.
     """
     own = _names(search)
     for name in settings:
@@ -29,7 +29,7 @@ def check_search_names(settings: Mapping[str, Any], search: Any) -> None:
 
 
 def check_not_of_a_search(settings: Mapping[str, Any], known: Container[str]) -> None:
-    """Raise ConfigError where a setting of a search stands among the settings of a scan, `known`, without `search.`."""
+    """Raise ConfigError where a search's setting is given without `search.`. known: the settings of a scan."""
     for name in settings:
         if name not in known and (_presets_with(name) or name in _SYMBOLS):
             raise ConfigError(f"scan: no setting {name!r}; did you mean 'search.{_SYMBOLS.get(name, name)}'?")
@@ -48,7 +48,7 @@ def _advice(name: str, own: tuple[str, ...]) -> str:
 
 
 def _where(name: str, own: tuple[str, ...]) -> str:
-    """Which presets have the setting; empty where this one does."""
+    """The presets that have the setting, in words; empty where this preset has it."""
     presets = _presets_with(name)
     if name in own or not presets:
         return ""

@@ -1,4 +1,4 @@
-"""A white-box detector on one model: its verdict in a ledger like a scan's, with passes in place of queries."""
+"""Runs a white-box detector on one model, with its verdict in a ledger, and with passes in place of queries."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from studies.scan.user_code import described
 def inspect_model(
     detector: Detector[WeightAccess], model: Path | OutsideFile, config: ScanConfig, ledger: Ledger, images: ScanImages
 ) -> ScanResult:
-    """What `detector` says of the weights in the file `model`, on the images that `config` chose.
+    """The verdict of `detector` on the weights in the file `model`, with the images that `config` chose.
 
-    The run in the ledger has no query, and one step whose state is the cost: see `cost_of`. A finished run is answered
-    from the ledger. Raises ConfigError, DataError, ModelError, and then leaves no run; StorageError.
+    The run in the ledger has no query and one step, whose state is the cost; see `cost_of`. A finished run gives its
+    stored result. Raises ConfigError, DataError and ModelError, which leave no run; StorageError.
     """
     opened, module = open_file(model, images.search, config)
     info = run_info(opened, images, config, described(detector, "detect"))
@@ -42,7 +42,7 @@ def inspect_model(
 
 
 def cost_of(run: StoredRun) -> Mapping[str, Any]:
-    """What `Inspection` says of the cost: schedule, forward_passes, backward_passes; empty where nobody said it."""
+    """The cost from `Inspection`: schedule, forward_passes, backward_passes; empty if the detector does not count."""
     return json.loads(run.steps[0].state) if 0 in run.steps else {}
 
 
@@ -57,9 +57,9 @@ def _inspect(detector: Detector[WeightAccess], access: WeightAccess, ledger: Led
 
 
 def _inspection(detector: Detector[WeightAccess], access: WeightAccess) -> tuple[Verdict, dict[str, Any]]:
-    """The verdict and its cost; a detector of the user's own need not count."""
+    """The verdict and its cost; a user's own detector need not count passes."""
     inspect: Callable[[WeightAccess], Inspection] | None = getattr(detector, "inspect", None)
     if inspect is None:
         return detector.detect(access), {}
-    told = dict(vars(inspect(access)))
-    return told.pop("verdict"), told
+    cost = dict(vars(inspect(access)))
+    return cost.pop("verdict"), cost

@@ -1,1 +1,1 @@
-"""A study as one TOML file: zoos, services, detectors, budgets, seeds, workers, and where its results are kept."""
+"""A study in one TOML file: zoos, services, detectors, budgets, seeds, workers, and the places of its results."""

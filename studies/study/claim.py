@@ -1,4 +1,4 @@
-"""The ledger of one scan of a study: claimed by one process, gone on with where that is possible, else begun anew."""
+"""The ledger of one scan of a study: claimed by one process, and resumed if possible, else started anew."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from studies.scan.ledger_run import opened
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """An open ledger that no other process can open. broken: what is to be said of runs that could not go on."""
+    """An open ledger that no other process can open. broken: a note on interrupted runs that could not be resumed."""
 
     ledger: Ledger
     broken: str = ""
@@ -23,9 +23,9 @@ class Claim:
 
 @contextmanager
 def claimed(folder: Path, stem: str, *, goes_on: bool) -> Iterator[Claim]:
-    """The ledger `STEM.db`, or `STEM-2.db` and so on where those before hold a run that was broken off.
+    """The ledger `STEM.db`, or `STEM-2.db` and so on where those before hold an interrupted run.
 
-    goes_on: such a run can go on in its ledger. Raises StorageBusy while another process has it, StorageError.
+    goes_on: whether such a run can be resumed. Raises StorageBusy while another process has the ledger, StorageError.
     """
     broken: list[str] = []
     for attempt in itertools.count(1):
@@ -35,11 +35,11 @@ def claimed(folder: Path, stem: str, *, goes_on: bool) -> Iterator[Claim]:
             if spent is None:
                 yield Claim(ledger, "; ".join(broken))
                 return
-            broken.append(f"begun anew: {path.name} was broken off after {spent:,} queries")
+            broken.append(f"started anew: {path.name} was interrupted after {spent:,} queries")
 
 
 def _spent_in_vain(path: Path) -> int | None:
-    """The queries of a run that has no verdict; None where there is no such run."""
+    """The queries of unfinished runs; None where there are none."""
     runs = reads.runs(path)
     unfinished = runs[runs["state"] == "open"]
     return int(unfinished["spent"].sum()) if len(unfinished) else None

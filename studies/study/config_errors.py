@@ -1,4 +1,4 @@
-"""What is wrong with a study file, in one line: which key, and what was perhaps meant."""
+"""Describes what is wrong with a study file in one line: the key, and the name that was probably meant."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pydantic import BaseModel, ValidationError
 from oracles.errors import likely
 
 _SHOWN = 40
-"""Characters of a value that a message still shows."""
+"""Maximum number of characters of a value in a message."""
 
 _CLASS = re.compile(r"function-\w+\[")
-"""How pydantic calls a class with a check of its own, in the path of what is wrong."""
+"""How pydantic names a class with a validator in the path of an error."""
 
 _NAMES = ("name", "folder")
-"""What an entry of a list is called by."""
+"""The fields that give an entry of a list its name."""
 
 
 def complaint(error: ValidationError, model: type[BaseModel], given: Mapping[str, Any]) -> str:
-    """The first of what pydantic has against `given`, and how many more there are.
+    """The first error of pydantic in one line, and the number of further ones.
 
-    given: as it was read, so that `detectors[race]` can be said in place of a number.
+    given: the file as it was read, so that the message can say `detectors[race]` in place of a number.
     """
-    first, *others = sorted(_found(error), key=lambda found: found["type"] != "extra_forbidden")
+    first, *others = sorted(_errors(error), key=lambda problem: problem["type"] != "extra_forbidden")
     more = f" (and {len(others)} more)" if others else ""
     loc = _keys(first["loc"], given)
     if first["type"] == "extra_forbidden":
@@ -39,14 +39,14 @@ def complaint(error: ValidationError, model: type[BaseModel], given: Mapping[str
     return f"{where}{value}: {message}{more}" if where else f"{message}{more}"
 
 
-def _found(error: ValidationError) -> list[Any]:
-    """What pydantic has against the file. Of the kinds that a value may be, those alone that it looks like.
+def _errors(error: ValidationError) -> list[Any]:
+    """The errors of pydantic; for a value of one of several types, only those of the type that it matches.
 
-    A table that may be two things is told of as both; the one whose keys it has is meant.
+    pydantic reports errors of all types; a validator's own error comes from the type whose keys the table has.
     """
-    found = error.errors(include_url=False)
-    named = [one for one in found if one["type"] == "value_error" and _CLASS.search(str(one["loc"]))]
-    return named or found
+    errors = error.errors(include_url=False)
+    own = [problem for problem in errors if problem["type"] == "value_error" and _CLASS.search(str(problem["loc"]))]
+    return own or errors
 
 
 def _unknown(loc: Sequence[Any], model: type[BaseModel], given: Mapping[str, Any]) -> str:
@@ -58,7 +58,7 @@ def _unknown(loc: Sequence[Any], model: type[BaseModel], given: Mapping[str, Any
 
 
 def _keys(loc: Sequence[Any], given: Any) -> list[Any]:
-    """The path without what is no key: pydantic puts the class there that it tried, of several."""
+    """The path without parts that are no keys, since pydantic adds the class that it tried."""
     keys = []
     for part in loc:
         inside = _inside(given, part)
@@ -70,16 +70,16 @@ def _keys(loc: Sequence[Any], given: Any) -> list[Any]:
 
 
 def _where(loc: Sequence[Any], given: Any) -> str:
-    """The key as it stands in the file, an entry of a list by its name."""
-    told = ""
+    """The key as in the file, with entries of lists by their names."""
+    path = ""
     for part in loc:
         given = _inside(given, part)
         if isinstance(part, int):
             named = next((given[key] for key in _NAMES if isinstance(given, Mapping) and key in given), part)
-            told += f"[{named}]"
+            path += f"[{named}]"
         else:
-            told += f".{part}" if told else str(part)
-    return told
+            path += f".{part}" if path else str(part)
+    return path
 
 
 def _inside(given: Any, part: Any) -> Any:
@@ -90,7 +90,7 @@ def _inside(given: Any, part: Any) -> Any:
 
 
 def _at(model: type[BaseModel], loc: Sequence[Any]) -> type[BaseModel] | None:
-    """The model that the table at `loc` is read as, None where it is none."""
+    """The model of the table at `loc`, None if it has none."""
     kind: Any = model
     for part in loc:
         kind = _of_one(kind)
@@ -105,7 +105,7 @@ def _at(model: type[BaseModel], loc: Sequence[Any]) -> type[BaseModel] | None:
 
 
 def _of_one(kind: Any) -> Any:
-    """Without `None` and without annotations."""
+    """The type without `None` and without annotations."""
     if get_origin(kind) is Annotated:
         return _of_one(get_args(kind)[0])
     if get_origin(kind) in (Union, types.UnionType):

@@ -1,4 +1,4 @@
-"""The detectors that a study knows by name, and how each is run."""
+"""The detectors that can be named in a study, and how each is run."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ from studies.scan.run_key import settings_of
 from studies.scan.user_code import described, is_reference, qualified_name, referred
 
 _SERVICE = ("budget", "oracle", "restriction")
-"""What a white box has no use for, so that it makes no difference to which scan is which."""
+"""Settings that do not affect a white-box detector, so they are not part of its scan's identity."""
 
 _OF_IMAGES, _SHAPE = ("data", "image_size"), ("image_shape",)
-"""What has no use for a detector without images, and for one with them."""
+"""Settings that do not affect a detector without images, and those that do not affect one with images."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A detector by its name on the command line and its title in tables.
+    """A detector, with its name on the command line and its title in tables.
 
-    preset: how `studies.scan.run` runs it, so that a killed scan goes on; None for a detector that begins anew.
+    preset: the preset by which `studies.scan.run` scans, so that a killed scan is resumed; None for a detector that
+    starts anew.
     """
 
     name: str
@@ -43,29 +44,29 @@ class Method:
 
     @property
     def access(self) -> type:
-        """The access type that it takes. Raises ConfigError if it names none."""
+        """The access type that the detector takes. Raises ConfigError if it states none."""
         return access_of(self.detector)
 
     @property
     def white_box(self) -> bool:
-        """Whether it sees the weights, and so asks nothing."""
+        """Whether the detector reads the weights, and so sends no query."""
         return self.access is WeightAccess
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Of the `ScanConfig` fields given, those that concern this detector; with its preset, if it has one."""
+        """The given `ScanConfig` fields that affect this detector, with its preset if it has one."""
         own = {} if self.preset is None else {"preset": self.preset}
         unused = _OF_IMAGES if self.access is QueryAccess else _SHAPE + (_SERVICE if self.white_box else ())
         return {name: value for name, value in given.items() if name not in unused} | own
 
     def config(self, given: Mapping[str, Any]) -> ScanConfig:
-        """The scan's config. Raises ConfigError, InvalidSpec, also on a setting that only a preset has."""
+        """The config of a scan. Raises ConfigError and InvalidSpec, also for a setting that only presets have."""
         taken = {"preset"} if self.preset is not None else {"preset", "search", "driver", "rule"}
         if unused := taken & given.keys():
-            raise ConfigError(f"{self.name} has no setting {min(unused)}; leave it out, or to a command of its own")
+            raise ConfigError(f"{self.name} has no setting {min(unused)}; leave it out, or scan in a separate command")
         return ScanConfig.of(self.settings(given))
 
     def identity(self, config: ScanConfig) -> dict[str, Any]:
-        """All its settings as its ledger says them."""
+        """All settings of the scan as stored in its ledger."""
         return settings_of(config, None if self.preset is not None else described(self.detector, "detect"))
 
 
@@ -75,8 +76,8 @@ def access_of(detector: Detector[Any]) -> type:
     kinds: list[type] = [kind for kind in (QueryAccess, QueryDataAccess, WeightAccess) if kind is taken]
     if kinds:
         return kinds[0]
-    known = "QueryAccess, QueryDataAccess or WeightAccess"
-    raise ConfigError(f"{qualified_name(detector)}.detect does not say what it takes; annotate access: {known}")
+    choices = "QueryAccess, QueryDataAccess or WeightAccess"
+    raise ConfigError(f"{qualified_name(detector)}.detect does not state its access; annotate access: {choices}")
 
 
 def methods() -> dict[str, Method]:
@@ -92,17 +93,17 @@ def _registered(entry: Entry) -> Method:
 
 
 def described_methods() -> dict[str, Method]:
-    """The detectors without a preset, by what a run's config says of them, as canonical JSON."""
+    """The detectors without a preset, by the canonical JSON of their description in a run's config."""
     return {canonical(described(m.detector, "detect")): m for m in methods().values() if m.preset is None}
 
 
 def method(name: str) -> Method:
-    """The detector of that name, or one of the user's own, `module:NAME`. Raises ConfigError if there is none."""
-    known = methods()
-    if name in known:
-        return known[name]
+    """The detector of that name, or a user's own as `module:NAME`. Raises ConfigError if there is none."""
+    built_in = methods()
+    if name in built_in:
+        return built_in[name]
     if not is_reference(name):
-        names = likely(name, known)
+        names = likely(name, built_in)
         own_too = "" if names.endswith("?") else ", or your own as module:NAME"
         raise ConfigError(f"no detector {name!r}{names}{own_too}")
     own = referred(name)
@@ -119,7 +120,7 @@ def _scanned(name: str, title: str, preset: Preset) -> Method:
 
 @dataclass(frozen=True)
 class AccessRow:
-    """One detector. names: on the command line, where it has more than one schedule. The flags: what it may reach."""
+    """One detector. names: on the command line, several for several schedules. The flags state its access."""
 
     title: str
     names: tuple[str, ...]
@@ -130,7 +131,7 @@ class AccessRow:
 
 
 def access_rows(methods: Iterable[Method]) -> list[AccessRow]:
-    """A row a method, in order; those of one title but for what stands in brackets share a row."""
+    """One row per method, in order; methods whose titles differ only in brackets share a row."""
     families: dict[tuple[str, type], list[Method]] = {}
     for method in methods:
         families.setdefault((method.title.split(" (")[0], method.access), []).append(method)
@@ -138,7 +139,7 @@ def access_rows(methods: Iterable[Method]) -> list[AccessRow]:
 
 
 def _row(title: str, access: type, names: list[str]) -> AccessRow:
-    """The flags are the fields of the access type: what is not in it, a detector cannot reach."""
+    """A row whose flags are the fields of the access type, which is all that a detector can reach."""
     hints = get_type_hints(access)
     held = {hints[field.name] for field in fields(access)}
     return AccessRow(title, tuple(names), access.__name__, nn.Module in held, ImageSet in held, Oracle in held)

@@ -1,4 +1,4 @@
-"""Where units of work run: processes of this machine, or a Dask cluster, behind `concurrent.futures.Executor`."""
+"""Runs units of work in processes of this machine or on a Dask cluster, by `concurrent.futures.Executor`."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ PROCESSES, DASK = "processes", "dask://"
 
 @dataclass(frozen=True)
 class Workers:
-    """Who works.
+    """The processes that work.
 
-    processes: at once, on this machine; a Dask cluster has its own number. threads: of torch in each, part of what a
-    run is known by. executor: `processes`, or `dask://HOST:PORT`, where the scheduler of a Dask cluster listens.
+    processes: number on this machine; a Dask cluster has its own. threads: torch threads per process, which are part of
+    the run key. executor: `processes`, or `dask://HOST:PORT` for the scheduler of a Dask cluster.
     """
 
     processes: int = 1
@@ -40,15 +40,13 @@ class Workers:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether workers may stand in other folders than this process, or on other machines."""
+        """Whether workers may have other working folders than this process, or be on other machines."""
         return self.executor != PROCESSES
 
 
 @dataclass(frozen=True)
 class Pool:
-    """What runs functions of modules. check: to be called every few seconds; raises ConfigError where
-    nobody has worked for a while.
-    """
+    """An executor. check: must be called every few seconds; raises ConfigError after a while without workers."""
 
     executor: Executor
     check: Callable[[], None]
@@ -56,40 +54,39 @@ class Pool:
 
 @contextmanager
 def worker_pool(workers: Workers, preload: str) -> Iterator[Pool]:
-    """Those who work; an exception in the body ends what they are at, as far as it can.
+    """A pool of workers; an exception in the body cancels their work where possible.
 
-    preload: the module of the functions that they will run, which a server that forks processes imports once. A future
-    raises BrokenProcessPool where its process died. Raises ConfigError for an executor that there is not, or that does
-    not answer.
+    preload: the module of the functions that they will run, which the fork server imports once. A future raises
+    BrokenProcessPool if its process died. Raises ConfigError for an unknown executor, or one that does not answer.
     """
     if workers.executor.startswith(DASK):
         with cluster(workers.executor.removeprefix(DASK)) as (pool, check):
             yield Pool(pool, check)
     elif workers.executor == PROCESSES:
-        context = multiprocessing.get_context("forkserver")  # a fork of this process would have threads of torch in it
-        context.set_forkserver_preload([preload])  # torch is imported once, not once a worker
+        context = multiprocessing.get_context("forkserver")  # forking this process would copy torch's threads
+        context.set_forkserver_preload([preload])  # imports torch once instead of once per worker
         with children(workers.processes, context, workers.threads) as pool:
-            yield Pool(pool, lambda: None)  # a process that dies has another one in its place
+            yield Pool(pool, lambda: None)  # a process that dies is replaced
     else:
         raise ConfigError(f"no executor {workers.executor!r}; write {PROCESSES}, or {DASK}HOST:PORT")
 
 
 _PATIENCE = 30.0
-"""Seconds that scheduler and first worker are given to answer."""
+"""Seconds within which the scheduler and a first worker must answer."""
 
 _BEREFT = 60.0
-"""Seconds that a cluster may be without any worker: one that dies is started again within some."""
+"""Seconds that a cluster may have no worker, in which a dead one is normally restarted."""
 
-GONE = "the scheduler of the Dask cluster went away; start it again, and the same command goes on"
+GONE = "the scheduler of the Dask cluster went away; restart it and run the same command again"
 
 
 @contextmanager
 def cluster(address: str) -> Iterator[tuple[Executor, Callable[[], None]]]:
-    """The cluster whose scheduler listens at `address`, HOST:PORT; an exception in the body cancels what waits there.
+    """The cluster whose scheduler listens at `address`, HOST:PORT; an exception in the body cancels queued work.
 
-    The function beside it is to be called every few seconds: it raises ConfigError where no worker has been there for a
-    minute, or no scheduler answers. What a worker is at when the body ends goes on. Raises ConfigError in one line:
-    without dask, a scheduler, a worker, or with a worker of several threads, since a scan has its process for itself.
+    The second value must be called every few seconds: it raises ConfigError where there was no worker for a minute, or
+    no scheduler answers. Work that is running when the body ends is not stopped. Raises ConfigError without dask, a
+    scheduler or a worker, and for a worker with several threads, since a scan needs a process of its own.
     """
     try:
         from distributed import Client
@@ -106,28 +103,28 @@ def cluster(address: str) -> Iterator[tuple[Executor, Callable[[], None]]]:
 
 
 class Watch:
-    """Knows when a cluster was last seen with a worker; to be called every few seconds."""
+    """Watches that a cluster has workers; must be called every few seconds."""
 
     def __init__(self, client: Any, address: str, now: Callable[[], float] = time.monotonic) -> None:
         self._client, self._address, self._now, self._seen = client, address, now, now()
 
     def __call__(self) -> None:
         try:
-            there = bool(self._client.nthreads())
+            working = bool(self._client.nthreads())
         except (OSError, TimeoutError) as error:
             raise ConfigError(f"dask://{self._address}: {GONE}") from error
-        if there:
+        if working:
             self._seen = self._now()
         elif self._now() - self._seen > _BEREFT:
             raise ConfigError(
-                f"dask://{self._address}: no worker is left; start some, dask worker {self._address} --nthreads 1, and"
-                " the same command goes on"
+                f"dask://{self._address}: no worker is left; start workers with `dask worker {self._address}"
+                " --nthreads 1` and run the same command again"
             )
 
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Without what Dask logs of its connections, tracebacks among it: what matters is raised."""
+    """Silence Dask's logs of its connections, including tracebacks; relevant errors are raised."""
     loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith("distributed")]
     talking = [logger for logger in loggers if not logger.disabled]
     try:
@@ -143,22 +140,24 @@ def _connected(client: Any, address: str) -> Any:
     try:
         return client(f"tcp://{address}", timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"dask://{address}: no scheduler answers there; start one, dask scheduler") from error
+        raise ConfigError(f"dask://{address}: no scheduler answers; start one with `dask scheduler`") from error
 
 
 def _check(client: Any, address: str) -> None:
     try:
         client.wait_for_workers(1, timeout=_PATIENCE)
     except TimeoutError as error:
-        raise ConfigError(f"dask://{address}: no worker; start some, dask worker {address} --nthreads 1") from error
+        start = f"`dask worker {address} --nthreads 1`"
+        raise ConfigError(f"dask://{address}: there is no worker; start workers with {start}") from error
     if any(threads > 1 for threads in client.nthreads().values()):
         raise ConfigError(f"dask://{address}: a worker has several threads; start each with --nthreads 1")
 
 
 def error_in_one_line(error: Exception) -> str:
-    """An error in one line; of one that nobody foresaw, its kind too, and where it was if SIMKIT_DEBUG is set."""
+    """An error in one line; an unexpected one with its type, and with a traceback if SIMKIT_DEBUG is set."""
     if os.environ.get("SIMKIT_DEBUG"):
         traceback.print_exception(error)
-    said = " ".join(str(error).split())
-    foreseen = isinstance(error, SimkitError | OracleError | StorageError)
-    return said if foreseen else f"unexpected {type(error).__name__}: {said} (a bug: SIMKIT_DEBUG=1 shows where)"
+    message = " ".join(str(error).split())
+    if isinstance(error, SimkitError | OracleError | StorageError):
+        return message
+    return f"unexpected {type(error).__name__}: {message} (this is a bug; SIMKIT_DEBUG=1 shows the traceback)"

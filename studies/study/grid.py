@@ -1,4 +1,4 @@
-"""The grid of a study: each detector behind each service on each zoo with each seed, and what of it is left."""
+"""The grid of a study (each detector, service, zoo and seed), and which of its scans are left."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from studies.study.unit import Study, Unit, UnitKey
 from studies.study.zoos import Zoo
 
 NO_SERVICE = "weights"
-"""What stands in place of a service where a detector asks none."""
+"""The name in place of a service for a white-box detector."""
 
 
 @dataclass(frozen=True)
 class Places:
-    """The file of lines and the folder of ledgers, which all scans of a study share."""
+    """The file of result lines and the folder of ledgers, which all scans of a study share."""
 
     results: Path
     ledgers: Path
@@ -35,7 +35,7 @@ class Places:
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One detector, by what the study calls it, behind one service on the victims of one zoo, with one seed."""
+    """One detector (by its name in the study) with one service and one seed, on the victims of one zoo."""
 
     detector: str
     service: str
@@ -47,7 +47,7 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A cell's units, and the lines of those that are done."""
+    """The units of a cell, and the result lines of those that are done."""
 
     cell: Cell
     units: tuple[Unit, ...]
@@ -55,21 +55,21 @@ class Part:
 
     @property
     def todo(self) -> tuple[Unit, ...]:
-        """What is left."""
-        there = {line.unit for line in self.done}
-        return tuple(unit for unit in self.units if unit.key not in there)
+        """The units that are left."""
+        done = {line.unit for line in self.done}
+        return tuple(unit for unit in self.units if unit.key not in done)
 
 
 @dataclass(frozen=True, eq=False)
 class StudyPlan:
-    """Every cell with what is left of it; no unit is in two of them."""
+    """All cells with their remaining units; no unit is in two of them."""
 
     parts: tuple[Part, ...]
     results: Path
 
     @property
     def todo(self) -> tuple[Unit, ...]:
-        """What is left, victim by victim, one repeat and one zoo after the other."""
+        """The units that are left, ordered by seed, zoo and victim."""
         ranked = [(part.cell.seed, i, unit) for i, part in enumerate(self.parts) for unit in part.todo]
         seeds = list(dict.fromkeys(part.cell.seed for part in self.parts))
         zoos = list(dict.fromkeys(part.cell.study.zoo for part in self.parts))
@@ -78,7 +78,7 @@ class StudyPlan:
 
     @property
     def lines(self) -> tuple[ResultLine, ...]:
-        """The lines of results that are of this study."""
+        """The result lines of this study."""
         return tuple(line for part in self.parts for line in part.done)
 
     @property
@@ -87,14 +87,14 @@ class StudyPlan:
         return {unit.key: part.cell for part in self.parts for unit in part.units}
 
     def now(self) -> StudyPlan:
-        """The same with what the file of results has by now. Raises ConfigError, DataError, StorageError."""
+        """The plan with the result lines written since. Raises ConfigError, DataError, StorageError."""
         done = done_of([unit for part in self.parts for unit in part.units], self.results)
-        told = {part: tuple(done[unit.key] for unit in part.units if unit.key in done) for part in self.parts}
-        return replace(self, parts=tuple(replace(part, done=lines) for part, lines in told.items()))
+        lines = {part: tuple(done[unit.key] for unit in part.units if unit.key in done) for part in self.parts}
+        return replace(self, parts=tuple(replace(part, done=own) for part, own in lines.items()))
 
 
 def cells_of(config: StudyConfig, zoos: Sequence[Zoo], places: Places) -> tuple[Cell, ...]:
-    """All cells, their settings checked. Raises ConfigError."""
+    """All cells, with their settings checked. Raises ConfigError."""
     named = _named(config.detectors)
     return tuple(
         cell
@@ -106,7 +106,7 @@ def cells_of(config: StudyConfig, zoos: Sequence[Zoo], places: Places) -> tuple[
 
 
 def plan_of(cells: Sequence[Cell], results: Path) -> StudyPlan:
-    """What is left of these cells; a unit of two of them is the first one's."""
+    """The plan of these cells; a unit that is in two of them belongs to the first."""
     images, taken, parts = ImageHashes(), set[UnitKey](), []
     for cell in cells:
         units = units_of(cell.study, cell.victims, [cell.method], images)
@@ -117,15 +117,15 @@ def plan_of(cells: Sequence[Cell], results: Path) -> StudyPlan:
 
 
 def _named(entries: Sequence[DetectorEntry]) -> dict[str, DetectorEntry]:
-    """By name, and where several have one name by their settings too."""
+    """The entries by name, or by name and settings where several share a name."""
     names = [entry.name for entry in entries]
     return {e.name if names.count(e.name) == 1 else f"{e.name} {_differs(e)}".rstrip(): e for e in entries}
 
 
 def _differs(entry: DetectorEntry) -> str:
-    told = [f"{name}={value}" for name, value in leaves(entry.settings)]
-    told += [] if entry.budget is None else [f"budget={entry.budget}"]
-    return " ".join([*told, *(entry.services or ())])
+    settings = [f"{name}={value}" for name, value in leaves(entry.settings)]
+    settings += [] if entry.budget is None else [f"budget={entry.budget}"]
+    return " ".join([*settings, *(entry.services or ())])
 
 
 def _cells(config: StudyConfig, zoo: Zoo, places: Places, of: tuple[str, DetectorEntry, int]) -> Iterator[Cell]:
@@ -142,15 +142,15 @@ def _cells(config: StudyConfig, zoo: Zoo, places: Places, of: tuple[str, Detecto
 
 
 def _settings(config: StudyConfig, zoo: Zoo, entry: DetectorEntry, service: str) -> dict[str, Any]:
-    """The fields of `ScanConfig` but for the seed; an entry's tables are put over those of the study."""
-    told = zoo.settings() | {"budget": entry.budget or config.budget}
+    """The fields of `ScanConfig` without the seed; an entry's settings replace those of the study."""
+    settings = zoo.settings() | {"budget": entry.budget or config.budget}
     if service in config.services:
-        told["oracle"] = config.services[service]
-    return told | over(config.settings, entry.settings)
+        settings["oracle"] = config.services[service]
+    return settings | over(config.settings, entry.settings)
 
 
 def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings put over others, tables in tables too."""
+    """The settings `below`, replaced by those of `above`, also inside nested tables."""
     merged = dict(below)
     for name, value in above.items():
         old = merged.get(name)
@@ -160,7 +160,7 @@ def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class GridRow:
-    """A row. seeds: repeats. right: of those done. queries: their median, None where none is done."""
+    """A row of the grid. seeds: number of seeds. right: correct verdicts. queries: median of finished scans."""
 
     zoo: str
     detector: str
@@ -173,7 +173,7 @@ class GridRow:
 
 
 def grid_rows(plan: StudyPlan) -> list[GridRow]:
-    """A row for each detector, service and zoo, in the order of the file; its repeats are added up."""
+    """One row per detector, service and zoo, in the order of the file, summed over seeds."""
     groups: dict[tuple[str, str, str], list[Part]] = defaultdict(list)
     for part in plan.parts:
         groups[part.cell.study.name, part.cell.detector, part.cell.service].append(part)

@@ -1,4 +1,4 @@
-"""What the images of a scan are known by, before anything is asked."""
+"""The hashes of the images of scans, computed before any query."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from studies.study.detectors import Method
 
 
 class ImageHashes:
-    """The hash of the images that a config chooses; of equal choices, the images are read once."""
+    """The hash of the images that a config chooses; the images of equal choices are read only once."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
 
     def of(self, method: Method, config: ScanConfig) -> str:
-        """Of what this method takes. Raises DataError, ConfigError."""
+        """The hash of the images that this method uses. Raises DataError, ConfigError."""
         none = method.access is QueryAccess and method.preset is None  # a preset's images are blank until they are made
         made = config.resolved().synthesis
         counts = config.search_images, config.verify_images, config.seed

@@ -1,4 +1,4 @@
-"""A file of result lines: read whole, added to by many processes, sound after a kill."""
+"""Files of result lines, to which several processes may append, and which stay valid after a kill."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from studies.study.result_line import ResultLine
 
 
 def read_lines(path: Path) -> list[ResultLine]:
-    """The lines of `path` in order, none where there is no file; a last one that a kill left unfinished is no line.
+    """The lines of `path` in order, empty where there is no file; an unfinished last line is ignored.
 
-    Raises DataError naming the line that is not one of `simkit study scan`, StorageError if the file cannot be read.
+    Raises DataError, which names the line that is no result line, and StorageError if the file cannot be read.
     """
     return [_line(f"{path}:{number}", text) for number, text in enumerate(_whole(path), start=1)]
 
 
 def length(path: Path) -> int:
-    """Bytes of the whole lines in `path`, 0 where there is no file: so much a reader has seen by now."""
+    """The length of the complete lines in `path` in bytes; 0 where there is no file."""
     return len(_from(path, 0)[1])
 
 
 def find_line(path: Path, unit: tuple[str, str, int, str, str, str]) -> ResultLine | None:
-    """The line of this unit, see `ResultLine.unit`; lines of other victims are not parsed. Raises as `read_lines`."""
-    model_hash = unit[3].encode()  # not the hash of the settings: an older line may have it by a preset's former name
+    """The line of this unit (see `ResultLine.unit`); lines of other victims are not parsed. Raises as `read_lines`."""
+    model_hash = unit[3].encode()  # older lines may hash their settings with a preset's former name
     for number, text in enumerate(_whole(path), start=1):
         if model_hash in text and (line := _line(f"{path}:{number}", text)).unit == unit:
             return line
@@ -40,10 +40,10 @@ def find_line(path: Path, unit: tuple[str, str, int, str, str, str]) -> ResultLi
 
 
 def append_line(path: Path, line: ResultLine, checked: int = 0) -> bool:
-    """Add `line` and wait for the disk; False, and nothing done, if its unit is there. A torn last line goes.
+    """Append `line` and flush it to disk, or return False if the file has its unit; drops an unfinished last line.
 
-    checked: bytes of whole lines at the start of the file, see `length`, that are known to be without this unit; only
-    what was added since is read. Raises what `read_lines` raises, StorageError if nothing can be written.
+    checked: length of the start of the file (see `length`) that is known to lack this unit; only later lines are read.
+    Raises as `read_lines`, and StorageError if the file cannot be written.
     """
     make_folder(path.parent)
     try:
@@ -51,11 +51,11 @@ def append_line(path: Path, line: ResultLine, checked: int = 0) -> bool:
             start, added = _from(path, checked)
             after = f"{path}:" if start == 0 else f"{path}, after byte {start}: line "
             lines = [_line(f"{after}{number}", text) for number, text in enumerate(added.splitlines(), start=1)]
-            if any(line.unit == known.unit for known in lines):
+            if any(line.unit == present.unit for present in lines):
                 return False
             _write(path, start + len(added), f"{line.model_dump_json()}\n".encode())
     except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({error.strerror}); make room, or name another file") from error
+        raise StorageError(f"{path}: cannot be written ({error.strerror}); free space, or name another file") from error
     return True
 
 
@@ -64,7 +64,7 @@ def _whole(path: Path) -> list[bytes]:
 
 
 def _from(path: Path, start: int) -> tuple[int, bytes]:
-    """The whole lines from byte `start` on, and that byte; all, from 0, where the file has become shorter than that."""
+    """That byte and the complete lines after it; all lines from 0 where the file has become shorter than `start`."""
     try:
         with open_outside(path, RESULTS_BYTES) as file:
             size = os.fstat(file.fileno()).st_size  # what others add meanwhile is read the next time
@@ -82,7 +82,7 @@ def _line(where: str, text: bytes) -> ResultLine:
     try:
         return ResultLine.model_validate_json(text)
     except ValidationError as error:
-        raise DataError(f"{where}: no line of `simkit study scan`: {complaint(error)}; name another file") from None
+        raise DataError(f"{where}: is no result line: {complaint(error)}; name another file") from None
 
 
 def _check_length(where: str, text: bytes) -> None:
@@ -99,22 +99,22 @@ def _write(path: Path, end: int, text: bytes) -> None:
 
 
 _MAY_DIFFER = {"seconds", "environment", "decision_queries"}
-"""Of two lines about one scan: where and how fast it was made again, and what an older one does not say."""
+"""Fields in which two lines of one scan may differ: where and how fast it ran, and what older lines lack."""
 
 
 @dataclass(frozen=True)
 class _Placed:
-    """A line and where it stands, for a message."""
+    """A line and its place, for messages."""
 
     line: ResultLine
     place: str
 
 
 def checked_lines(files: Sequence[Path]) -> list[ResultLine]:
-    """The lines of all files, in order, each scan once: of equal lines the last counts.
+    """The lines of all files in order, each of another scan; of equal lines the last counts.
 
-    Raises DataError, naming file and line: for a file that cannot be read, a line that is torn or is none of results,
-    two lines that say different things of one scan, and two that disagree about what a victim is.
+    Raises DataError, which names file and line, for an unreadable file, an incomplete line or no result line, and for
+    two lines that disagree about a scan or about a victim.
     """
     by_unit: dict[tuple[str, ...], _Placed] = {}
     victims: dict[tuple[str, ...], _Placed] = {}
@@ -144,14 +144,15 @@ def _parsed(line: bytes, place: str) -> ResultLine:
         return ResultLine.model_validate_json(line)
     except ValidationError as error:
         if not line.endswith(b"\n"):
-            raise DataError(f"{place}: torn; the same `simkit study scan` mends it, or take it away") from error
-        raise DataError(f"{place}: no line of `simkit study scan`: {complaint(error)}") from error
+            repair = "run the same command again to repair it, or remove the line"
+            raise DataError(f"{place}: is incomplete; {repair}") from error
+        raise DataError(f"{place}: is no result line: {complaint(error)}") from error
 
 
 def _check_again(placed: _Placed, before: _Placed) -> None:
     if placed.line.model_dump(exclude=_MAY_DIFFER) != before.line.model_dump(exclude=_MAY_DIFFER):
         raise DataError(
-            f"{placed.place}: says otherwise of the same scan than {before.place}; take one of the two lines away"
+            f"{placed.place}: differs from {before.place}, which is of the same scan; remove one of the two lines"
         )
 
 
@@ -160,8 +161,8 @@ def _check_victim(placed: _Placed, victims: dict[tuple[str, ...], _Placed]) -> N
     before = victims.setdefault((line.zoo, line.split, str(line.index)), placed)
     if _victim(before.line) != _victim(line):
         raise DataError(
-            f"{placed.place}: victim {line.index} of zoo {line.zoo} is another than in {before.place}, though of the"
-            " same name; read the lines of the two zoos by themselves"
+            f"{placed.place}: victim {line.index} of zoo {line.zoo} differs from that in {before.place}, so these are"
+            " two zoos of one name; read their lines separately"
         )
 
 

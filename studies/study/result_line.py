@@ -1,11 +1,11 @@
-"""One finished scan as a line of `results/*.jsonl`: what was tried on which victim, what it said, and what it cost."""
+"""One finished scan as a line of `results/*.jsonl`: its victim, its detector and settings, its verdict and its cost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simkit.detectors.registry import current_name, current_settings
 from simkit.verdict import Kind, Stopped
@@ -14,66 +14,62 @@ from studies.scan.canonical import digest
 
 
 class ClassLine(BaseModel):
-    """What was found for one class; see `simkit.verdict.ClassResult`. trials: None in lines from before this field."""
+    """The result for one class; see `simkit.verdict.ClassResult`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    target_class: int
-    mask_size: float
-    success_rate: float | None
-    censored: bool
-    trials: int | None = None
+    target_class: int = Field(description="The class.")
+    mask_size: float = Field(description="Mask size of its trigger in pixels.")
+    success_rate: float | None = Field(description="Success rate of its trigger on unseen images, None if not tried.")
+    censored: bool = Field(description="Whether no trigger reached the required success rate.")
+    trials: int | None = Field(default=None, description="Number of unseen images tried; None in older lines.")
 
 
 class ResultLine(BaseModel):
-    """One detector on one victim.
-
-    zoo, split, index, model_hash: the victim. detector: a name of `simkit study scan --detector`. config: its settings
-    written out, with budget and oracle; config_hash: SHA-256 of those. data_hash: of the images it was given.
-    environment: versions, machine, threads. truth, stratum, attack (a kind of attack, None for clean), architecture,
-    target_classes, clean_accuracy, implant_success: of the manifest. score: higher is more suspicious, None where it
-    said nothing. queries: paid for; decision_queries: those of them when the verdict stood, before findings were
-    refined, None in lines from before this field; image_queries: those that went into making images. white_box: whether
-    it got the weights. forward_passes, backward_passes: images through the model, None for a black box, and for a white
-    box that does not count. seconds: of the scan.
-    """
+    """One detector on one victim."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    zoo: str
-    split: ZooSplit
-    index: int
-    model_hash: str
-    detector: str
-    config_hash: str
-    config: dict[str, Any]
-    data_hash: str
-    environment: dict[str, Any]
-    truth: Literal["clean", "backdoored"]
-    stratum: str
-    attack: str | None
-    architecture: str
-    target_classes: tuple[int, ...]
-    clean_accuracy: float
-    implant_success: float | None
-    verdict: Kind
-    stopped: Stopped
-    flagged: tuple[int, ...]
-    score: float | None
-    queries: int
-    decision_queries: int | None = None
-    image_queries: int = 0
-    white_box: bool = False
-    forward_passes: int | None = None
-    backward_passes: int | None = None
-    seconds: float
-    classes: tuple[ClassLine, ...] = ()
-    notes: str = ""
+    zoo: str = Field(description="Name of the zoo.")
+    split: ZooSplit = Field(description="Split of the zoo.")
+    index: int = Field(description="Index of the victim in the zoo.")
+    model_hash: str = Field(description="SHA-256 of the victim's weights.")
+    detector: str = Field(description="Name of the detector, as in `simkit detectors`.")
+    config_hash: str = Field(description="SHA-256 of `config`.")
+    config: dict[str, Any] = Field(description="All settings of the scan, with budget and oracle.")
+    data_hash: str = Field(description="SHA-256 of the images of the scan.")
+    environment: dict[str, Any] = Field(description="Versions, machine and thread count of the scan.")
+    truth: Literal["clean", "backdoored"] = Field(description="The truth about the victim.")
+    stratum: str = Field(description="Trigger size or attack by which the zoo groups its victims.")
+    attack: str | None = Field(description="Kind of the attack, None for a clean victim.")
+    architecture: str = Field(description="Architecture of the victim.")
+    target_classes: tuple[int, ...] = Field(description="Target classes of the attack, empty for a clean victim.")
+    clean_accuracy: float = Field(description="The victim's accuracy on held-out clean images.")
+    implant_success: float | None = Field(description="Attack success rate (ASR), None for a clean victim.")
+    verdict: Kind = Field(description="The verdict.")
+    stopped: Stopped = Field(description="Why the scan stopped.")
+    flagged: tuple[int, ...] = Field(description="The flagged classes.")
+    score: float | None = Field(description="Score of the verdict, higher is more suspicious; None if there is none.")
+    queries: int = Field(description="Number of charged queries.")
+    decision_queries: int | None = Field(
+        default=None, description="Queries up to the verdict, before a trigger was refined; None in older lines."
+    )
+    image_queries: int = Field(default=0, description="Number of the queries that made images.")
+    white_box: bool = Field(default=False, description="Whether the detector had access to the weights.")
+    forward_passes: int | None = Field(
+        default=None, description="Images passed forward through the model; None if not counted."
+    )
+    backward_passes: int | None = Field(
+        default=None, description="Images passed backward through the model; None if not counted."
+    )
+    seconds: float = Field(description="Wall time of the scan.")
+    classes: tuple[ClassLine, ...] = Field(default=(), description="The results of all classes.")
+    notes: str = Field(default="", description="Remarks on the scan.")
 
     @model_validator(mode="before")
     @classmethod
     def _by_current_names(cls, values: Any) -> Any:
-        """Lines from before a preset was renamed, as if they were written today: a line's hash is of its settings."""
+        """Give older lines the current names of presets, and the hash of their settings with these names."""
         if not isinstance(values, Mapping) or not isinstance(values.get("config"), Mapping):
             return values
         config, detector = current_settings(values["config"]), values.get("detector")
@@ -86,25 +82,25 @@ class ResultLine(BaseModel):
 
     @property
     def unit(self) -> tuple[str, str, int, str, str, str]:
-        """What a line is known by: the same unit is not scanned twice."""
+        """The identity of a line's scan; no unit is scanned twice."""
         return self.zoo, self.split, self.index, self.model_hash, self.detector, self.config_hash
 
     @property
     def asks(self) -> bool:
-        """Whether it had queries alone to go by; a line from before `white_box` tells by its passes."""
+        """Whether the detector had query access only; for older lines without `white_box`, by their passes."""
         return not self.white_box and self.forward_passes is None
 
     @property
     def decided_after(self) -> int:
-        """Queries when the verdict stood, as far as the line tells."""
+        """The queries up to the verdict, as far as the line records them."""
         return self.queries if self.decision_queries is None else self.decision_queries
 
     @property
     def staged(self) -> bool:
-        """Whether the scan goes on with another search where one ended without a finding."""
+        """Whether the scan has several stages."""
         return bool(self.config.get("stages"))
 
     @property
     def right(self) -> bool:
-        """Whether the verdict is the truth; `undecided` and `invalid` never are."""
+        """Whether the verdict is correct; `undecided` and `invalid` never are."""
         return self.verdict == self.truth

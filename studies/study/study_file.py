@@ -1,4 +1,4 @@
-"""A study file that was read, with all that it names found: `StudyFile.load`."""
+"""Loads a study file with everything that it names: `StudyFile.load`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CHANGES_NO_SCAN = {"budgets", "workers", "report", "results", "ledgers"}
 
 @dataclass(frozen=True, eq=False)
 class StudyFile:
-    """A study file, as it was read, its settings, and the zoos that it names, in its order."""
+    """A study file as it was read, its settings, and its zoos in the order of the file."""
 
     path: Path
     source: OutsideFile
@@ -32,11 +32,11 @@ class StudyFile:
 
     @classmethod
     def load(cls, path: str | Path) -> StudyFile:
-        """Read and check everything but the images; nothing is asked, and nothing written.
+        """Read and check everything except the images; sends no query and writes nothing.
 
         Raises ConfigError in one line that names the file, the key and what to change: for a file that is no TOML,
-        unknown keys, impossible values, a zoo that is not there or of another split, and settings that a detector has
-        not.
+        unknown keys, impossible values, a zoo that is missing or of another split, and settings that a detector does
+        not have.
         """
         path = Path(path).absolute()
         try:
@@ -47,18 +47,18 @@ class StudyFile:
         except (ConfigError, InvalidSpec) as error:
             raise ConfigError(f"{path.name}: {error}") from error
         except (OSError, ValueError, RecursionError) as error:
-            said = error.strerror if isinstance(error, OSError) else f"no TOML: {error}"
-            raise ConfigError(f"{path.name}: cannot be read: {said}; see simkit study new") from error
+            reason = error.strerror if isinstance(error, OSError) else f"no TOML: {error}"
+            raise ConfigError(f"{path.name}: cannot be read: {reason}; see simkit study new") from error
         return file
 
     @property
     def results(self) -> Path:
-        """The file of lines, one a scan."""
+        """The file of result lines, one per scan."""
         return self.path.parent / self.config.results
 
     @property
     def ledgers(self) -> Path:
-        """The folder of ledgers, one a scan."""
+        """The folder of ledgers, one per scan."""
         return self.path.parent / self.config.ledgers
 
     @property
@@ -68,19 +68,18 @@ class StudyFile:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of all in the file that says what is scanned and how: not of workers, reports and places."""
-        told = self.config.model_dump(mode="json", exclude=_CHANGES_NO_SCAN)
-        return digest(told)
+        """SHA-256 of the settings that determine the scans, without workers, reports and paths."""
+        return digest(self.config.model_dump(mode="json", exclude=_CHANGES_NO_SCAN))
 
     def cells(self) -> tuple[Cell, ...]:
-        """Each detector behind each service on each zoo with each seed. Raises ConfigError on wrong settings."""
+        """Each detector with each service, zoo and seed. Raises ConfigError for wrong settings."""
         return cells_of(self.config, self.zoos, Places(self.results, self.ledgers))
 
     def plan(self) -> StudyPlan:
-        """What is left of the study, and the lines of what is done. Reads the images; raises ConfigError, DataError."""
+        """The remaining scans, and the lines of finished ones. Reads the images; raises ConfigError, DataError."""
         cells = self.cells()
-        shown = {cell.study.zoo for cell in cells if cell.method.access is not QueryAccess}
-        for zoo in (zoo for zoo in self.zoos if zoo.folder in shown):
+        with_images = {cell.study.zoo for cell in cells if cell.method.access is not QueryAccess}
+        for zoo in (zoo for zoo in self.zoos if zoo.folder in with_images):
             try:
                 zoo.check_images()
             except ConfigError as error:

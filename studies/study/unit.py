@@ -1,4 +1,4 @@
-"""One detector on one victim: from its ledger to its line of results."""
+"""Scans one victim with one detector, in a ledger of its own, and appends the result line."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ State: TypeAlias = Literal["scanned", "there", "busy", "failed"]
 
 @dataclass(frozen=True)
 class Study:
-    """One zoo, the places of its scans, and the settings that they share: fields of `ScanConfig`."""
+    """One zoo, the places of its scans, and the settings that they share, which are fields of `ScanConfig`."""
 
     zoo: Path
     name: str
@@ -53,7 +53,7 @@ class Study:
     settings: Mapping[str, Any]
 
     def absolute(self) -> Study:
-        """With places that are the same from every folder."""
+        """The study with absolute paths."""
         settings = {**self.settings, "data": absolute(str(self.settings.get("data", "")), Path.cwd())}
         zoo, out, ledgers = self.zoo.absolute(), self.out.absolute(), self.ledgers.absolute()
         return replace(self, zoo=zoo, out=out, ledgers=ledgers, settings=settings)
@@ -61,7 +61,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Unit:
-    """One detector, by its name, on one victim. Plain data: it is sent to worker processes."""
+    """One detector, by name, on one victim; plain data that is sent to worker processes."""
 
     study: Study
     victim: Victim
@@ -71,33 +71,36 @@ class Unit:
 
     @property
     def key(self) -> UnitKey:
-        """What its line is known by."""
+        """The identity of the unit and of its result line."""
         victim = self.victim
-        known = self.study.name, self.study.split, victim.index, str(victim.sha256)
-        return *known, self.detector, self.config_hash
+        of_victim = self.study.name, self.study.split, victim.index, str(victim.sha256)
+        return *of_victim, self.detector, self.config_hash
 
     @property
     def stem(self) -> str:
-        """What its ledger is called: another one for other images, versions, or numbers of threads."""
+        """The name of its ledger, which differs for other images, versions, or numbers of threads."""
         ours = environment()
         here = [ours[name] for name in ("threads", "simkit", "torch", "numpy")]
-        known = digest([*self.key, self.data_hash, *here])
+        identity = digest([*self.key, self.data_hash, *here])
         detector = re.sub(r"[^A-Za-z0-9-]+", "_", self.detector)
-        return f"{self.study.name}-{self.victim.index:04d}-{detector}-{known[:12]}"
+        return f"{self.study.name}-{self.victim.index:04d}-{detector}-{identity[:12]}"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a unit. state: `there` and `busy`, somebody else has done it, or is at it. said: error, warnings."""
+    """The outcome of a unit.
+
+    state: `there` if it was done already, `busy` if another process is scanning it. messages: the error or warnings.
+    """
 
     unit: Unit
     state: State
     line: ResultLine | None = None
-    said: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
 
 
 def scan_unit(unit: Unit) -> Outcome:
-    """Scan, or go on, and append the line; an error is told, not raised: it concerns this unit alone."""
+    """Scan or resume, and append the line; an error becomes a message, since it concerns only this unit."""
     with warnings.catch_warnings(record=True) as warned:
         try:
             line = _scanned(unit)
@@ -105,12 +108,12 @@ def scan_unit(unit: Unit) -> Outcome:
         except StorageBusy:
             return Outcome(unit, "busy")
         except Exception as error:
-            return Outcome(unit, "failed", said=(error_in_one_line(error),))
+            return Outcome(unit, "failed", messages=(error_in_one_line(error),))
     return Outcome(unit, state, line, tuple(dict.fromkeys(" ".join(str(w.message).split()) for w in warned)))
 
 
 def _scanned(unit: Unit) -> ResultLine | None:
-    """The line, appended to the file; None if another process was faster."""
+    """The line that was appended to the file; None if another process was faster."""
     chosen, study = method(unit.detector), unit.study
     with claimed(study.ledgers, unit.stem, goes_on=chosen.preset is not None) as claim:
         checked = length(study.out)
@@ -137,27 +140,27 @@ def _result(unit: Unit, chosen: Method, model: OutsideFile, ledger: Ledger) -> S
 
 
 def _check_images(unit: Unit, images: ScanImages) -> None:
-    """Raise DataError where they are not those of the plan: a worker elsewhere has other data by the same name."""
+    """Raise DataError where the images differ from the plan, as on a worker with other data of the same name."""
     if images.sha256 != unit.data_hash:
         data = unit.study.settings.get("data")
-        raise DataError(f"{data}: not the images that the study was planned with; give this worker the same data")
+        raise DataError(f"{data}: holds other images than the study was planned with; give this worker the same data")
 
 
 _OF_THE_MANIFEST = frozenset({"clean_accuracy"})
-"""What a line says of the victim itself, where a verdict says what its scan saw."""
+"""Fields that a line takes from the victim's manifest, although the verdict has a field of the same name."""
 
 _OF_THE_VERDICT = {field.name for field in fields(VerdictRow)} & ResultLine.model_fields.keys() - _OF_THE_MANIFEST
-"""What a line takes over from the ledger's record of the verdict, under the same name."""
+"""Fields that a line takes from the stored verdict, under the same name."""
 
 
 def line_of(unit: Unit, result: ScanResult, broken: str) -> ResultLine:
-    """What the ledger has of the run, beside the truth of the manifest. broken: said first in its notes."""
+    """The result line of a run, from its ledger and the victim's manifest. broken: put first in its notes."""
     assert result.db is not None
     victim, run = unit.victim, StoredRun.read(result.db, result.run)
     white_box = method(unit.detector).white_box
     cost = cost_of(run) if white_box else {}
-    told = {name: getattr(result, name) for name in _OF_THE_VERDICT}
-    told["notes"] = "; ".join(filter(None, (broken, result.notes)))
+    stored = {name: getattr(result, name) for name in _OF_THE_VERDICT}
+    stored["notes"] = "; ".join(filter(None, (broken, result.notes)))
     return ResultLine(
         zoo=unit.study.name,
         split=unit.study.split,
@@ -175,7 +178,7 @@ def line_of(unit: Unit, result: ScanResult, broken: str) -> ResultLine:
         target_classes=victim.target_classes,
         clean_accuracy=victim.clean_accuracy,
         implant_success=victim.success_rate,
-        **told,
+        **stored,
         queries=result.spent,
         decision_queries=None if white_box else decision_queries(run, result.spent),
         image_queries=result.image_queries,
@@ -187,7 +190,7 @@ def line_of(unit: Unit, result: ScanResult, broken: str) -> ResultLine:
 
 
 def decision_queries(run: StoredRun, spent: int) -> int:
-    """Of the queries that a finished run spent, those before it began to refine what it had found."""
+    """The queries of a finished run before it began to refine the trigger that it had found."""
     refining = [step.id for step in run.steps.values() if is_refinement(step.state)]
     before = run.spent_before(refining) if refining else None
     return spent if before is None else before

@@ -1,4 +1,4 @@
-"""Units given to workers: each is done once, also where workers die, and none of them outlives the command."""
+"""Runs units in workers: each unit is done once, even if workers die, and no worker outlives the command."""
 
 from __future__ import annotations
 
@@ -16,26 +16,25 @@ from studies.study.executors import GONE, Pool, Workers, worker_pool
 from studies.study.unit import Outcome, Unit, UnitKey, scan_unit
 
 TRIES = 5
-"""Processes that may die at one unit, before it is told as failed."""
+"""Number of processes that may die at one unit before it counts as failed."""
 
 _PATIENCE = 5.0
-"""Seconds until a dead worker's ledger is free at the latest; the system closes its files one by one."""
+"""Seconds within which a dead worker's ledger becomes free, as the system closes its files."""
 
 _DIED = (
-    f"{TRIES} processes died at it, for example for want of memory; the same command tries it again, with fewer "
-    "--workers if need be"
+    f"{TRIES} processes died at it, perhaps out of memory; run the same command again, with fewer --workers if needed"
 )
 
 _LOOK_SECONDS = 5.0
-"""How often at least it is asked whether anybody works."""
+"""Maximum seconds between two checks that there are workers."""
 
 
 def work_through(units: Sequence[Unit], workers: Workers) -> Generator[Outcome, None, None]:
-    """The outcome of every unit, as they come; a dead worker's unit goes on in another one, from where its ledger ends.
+    """Yield the outcome of every unit as it ends; the unit of a dead worker is resumed in another one.
 
-    One process is this one. Otherwise an interrupt, or an end before the last outcome, ends the processes where they
-    are: their ledgers keep what was asked. Raises ConfigError as `worker_pool` does, and where a cluster, or all of
-    its workers, go away.
+    A single process is this process. Otherwise an interrupt, or closing the generator early, ends the processes at
+    once; their ledgers hold all queries so far. Raises ConfigError as `worker_pool` does, and where a cluster or all of
+    its workers go away.
     """
     if workers.here:
         torch.set_num_threads(workers.threads)
@@ -46,7 +45,7 @@ def work_through(units: Sequence[Unit], workers: Workers) -> Generator[Outcome, 
 
 
 def scan_in_worker(unit: Unit, threads: int, patience: float) -> Outcome:
-    """`scan_unit` with as many torch threads. patience: seconds to wait for a ledger that another process has."""
+    """`scan_unit` with that many torch threads. patience: seconds to wait for a ledger that another process has."""
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
     end = time.monotonic() + patience
@@ -60,7 +59,7 @@ def _gathered(at_work: Pool, units: Sequence[Unit], workers: Workers) -> Generat
     deaths: Counter[UnitKey] = Counter()
 
     def submit(unit: Unit) -> None:
-        after_death = workers.elsewhere or unit.key in deaths  # a cluster does not say of whom it has a unit back
+        after_death = workers.elsewhere or unit.key in deaths  # a cluster does not report dead workers
         future = at_work.executor.submit(scan_in_worker, unit, workers.threads, _PATIENCE if after_death else 0.0)
         future.add_done_callback(lambda done: finished.put((unit, done)))
 
@@ -80,17 +79,17 @@ def _gathered(at_work: Pool, units: Sequence[Unit], workers: Workers) -> Generat
                 submit(unit)
                 continue
         left -= 1
-        yield outcome or Outcome(unit, "failed", said=(_DIED,))
+        yield outcome or Outcome(unit, "failed", messages=(_DIED,))
 
 
 def _outcome(future: Future[Outcome], unit: Unit) -> Outcome | None:
-    """None where the process died."""
+    """The outcome of a unit; None where its process died."""
     try:
         return future.result()
     except BrokenProcessPool:
         return None
     except CancelledError:
         raise ConfigError(GONE) from None
-    except Exception as error:  # of a cluster: too many workers died at it, or they have other code
-        said = " ".join(str(error).split()) or "its result was lost"
-        return Outcome(unit, "failed", said=(f"{type(error).__name__}: {said}",))
+    except Exception as error:  # on a cluster, too many workers died at the unit, or they have other code
+        message = " ".join(str(error).split()) or "its result was lost"
+        return Outcome(unit, "failed", messages=(f"{type(error).__name__}: {message}",))

@@ -1,4 +1,4 @@
-"""The zoos that a study file names: found, of the right split, with the victims that are wanted."""
+"""Loads the zoos that a study file names, and checks their splits, victims and images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from studies.study.plan import chosen
 
 @dataclass(frozen=True, eq=False)
 class Zoo:
-    """A zoo of the study: its folder, its images as of `simkit.data.load`, its manifest, the victims to be scanned.
+    """A zoo of the study: its folder, its images (see `simkit.data.load`), its manifest, and the victims to scan.
 
     manifest_sha256: hash of the manifest's file.
     """
@@ -29,14 +29,13 @@ class Zoo:
 
     @classmethod
     def of(cls, base: Path, entry: ZooEntry, split: ZooSplit) -> Zoo:
-        """base: what its paths are relative to. Raises ConfigError where it is not there, or of another split."""
+        """Load a zoo. base: folder that paths are relative to. Raises ConfigError if missing or of another split."""
         folder = base / entry.folder
         try:
             manifest, sha256 = _manifest(folder)
             if manifest.spec.split != split:
                 raise ConfigError(
-                    f"is of split {manifest.spec.split!r}, and the study of {split!r}; name zoos of one split, the "
-                    "others in a file of their own"
+                    f"is of split {manifest.spec.split!r}, but the study of {split!r}; use a study file per split"
                 )
             victims = chosen(manifest, entry.indices, entry.limit)
         except (ConfigError, DataError) as error:
@@ -45,9 +44,9 @@ class Zoo:
         return cls(folder, data, manifest, tuple(victims), sha256)
 
     def check_images(self) -> None:
-        """Raise ConfigError where its images cannot be read, or are not of its shape, or of other classes than it has.
+        """Raise ConfigError where the images cannot be read, or have another shape or number of classes than the zoo.
 
-        Loose images name no classes, and may be of any.
+        Images without class names are accepted.
         """
         manifest, spec = self.manifest, self.manifest.spec
         where = f"zoos[{self.folder.name}]"
@@ -60,7 +59,7 @@ class Zoo:
             theirs = f"images {images.image_shape} of {images.n_classes} classes"
             wanted = f"{manifest.image_shape} of {classes}"
             raise ConfigError(
-                f"{where}: {self.data} has {theirs}, the zoo's are {wanted}; name the data it was made from"
+                f"{where}: {self.data} has {theirs}, but the zoo {wanted}; name the data that it was made from"
             )
 
     def settings(self) -> dict[str, Any]:
@@ -71,6 +70,6 @@ class Zoo:
 
 def _manifest(folder: Path) -> tuple[Manifest, str]:
     if not (folder / MANIFEST).is_file():
-        raise ConfigError(f"there is no zoo in {folder}, for want of a {MANIFEST}; make it, or correct the folder")
+        raise ConfigError(f"there is no zoo in {folder}, since it has no {MANIFEST}; make it, or correct the folder")
     file = manifest_file(folder)
     return Manifest.read(file), file.sha256

@@ -78,4 +78,4 @@ def test_a_folder_that_may_not_be_written(db: Path, tmp_path: Path, capsys: pyte
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o500)
     assert main(["report", str(db), "--out", str(folder / "a.html")]) == 5
-    assert "may not be written" in capsys.readouterr().err
+    assert "is not writable" in capsys.readouterr().err

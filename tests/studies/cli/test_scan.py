@@ -299,7 +299,7 @@ def test_a_scan_from_elsewhere_is_told_in_one_line(run: Program, monkeypatch: py
     told = run(f"{run.zoo}:0", *digits(100, "--db", "scan.db"), code=3)
     assert told["run"] == 2
     assert run.err.startswith("simkit: warning: ")
-    assert "now 2.0.0: this one begins anew" in run.err
+    assert "now 2.0.0; this starts a new run" in run.err
     assert run.err.count("\n") == 1
 
 

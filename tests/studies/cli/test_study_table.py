@@ -55,7 +55,7 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     refused: list[tuple[list[str], int, str]] = [
         ([str(tmp_path / "missing.jsonl")], 4, "cannot be read"),
-        ([str(torn)], 4, "torn.jsonl, line 10: torn"),
+        ([str(torn)], 4, "torn.jsonl, line 10: is incomplete"),
         ([str(results), "--split", "calibrate"], 2, "try --split report, --split tune"),
         ([str(results), "--zoo", "none"], 2, "choose from small"),
         ([str(results), "--by", "colour"], 2, "--by"),

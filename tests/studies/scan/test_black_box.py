@@ -141,7 +141,7 @@ def test_a_service_stands_before_the_model() -> None:
 def test_a_detector_that_was_broken_off_does_not_go_on(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         detected(Asks(breaks=True), db=tmp_path / "broken.db")
-    with pytest.raises(StorageError, match="broken off and cannot go on"):
+    with pytest.raises(StorageError, match="interrupted and cannot resume"):
         detected(Asks(breaks=True), db=tmp_path / "broken.db")
 
 

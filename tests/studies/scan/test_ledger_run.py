@@ -137,7 +137,7 @@ def test_the_same_scan_elsewhere_is_told_apart_by_name(tmp_path: Path, monkeypat
     db = tmp_path / "scan.db"
     scanned(TemplateNet(), budget=100, db=db)
     monkeypatch.setattr(np, "__version__", "1.0")
-    with pytest.warns(UserWarning, match=r"run 1 is the same scan made with numpy .*, now 1\.0: this one begins anew"):
+    with pytest.warns(UserWarning, match=r"run 1 is the same scan made with numpy .*, now 1\.0; this starts a new run"):
         scanned(TemplateNet(), budget=100, db=db)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

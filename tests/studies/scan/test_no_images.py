@@ -152,13 +152,13 @@ def test_a_scan_with_images_is_known_by_what_it_was_before() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"image_shape": None}, r"does not say what images it takes; set image_shape, for example"),
+        ({"image_shape": None}, r"does not state the shape of its images; set image_shape, for example"),
         ({"data": "digits"}, "makes its own images; leave out data"),
         ({"images": IMAGES}, "makes its own images; leave out data"),
         ({"image_size": 8}, "makes its own images; leave out data"),
         ({"image_shape": (1, 12)}, "image_shape"),
         ({"image_shape": (1, 0, 12)}, "image_shape"),
-        ({"preset": "b3d"}, "image_shape is for presets that make images"),
+        ({"preset": "b3d"}, "image_shape applies to presets that make images"),
         ({"preset": "b3d", "image_shape": None}, "or choose preset b3d-ss"),
         ({"preset": "b3d", "synthesis": {"draws": 3}}, "makes no images; leave out synthesis"),
         ({"preset": "b3d-ss", "synthesis": {"drawn": 3}}, "synthesis has no setting 'drawn'"),

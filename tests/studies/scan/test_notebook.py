@@ -48,7 +48,7 @@ def test_the_page_tells_what_was_found(result: ScanResult) -> None:
     assert "run 3 of &lt;here&gt;.db" in html
     assert "&lt;b&gt;note&lt;/b&gt;" in html
     pictures = [attributes["alt"] for tag, attributes in page.found if tag == "img"]
-    assert pictures[0] == "The trigger found for class 1 on grey"
+    assert pictures[0] == "The reversed trigger of class 1 on grey"
     assert len([tag for tag, _ in page.found if tag == "tr"]) == 1 + len(result.classes)
 
 

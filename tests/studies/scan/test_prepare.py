@@ -41,7 +41,7 @@ def test_the_images_are_disjoint_and_drawn_by_the_seed() -> None:
 
 
 def test_too_few_images_and_no_images() -> None:
-    with pytest.raises(DataError, match=r"112 images.* is 200; --set search_images=85 --set verify_images=26 fits"):
+    with pytest.raises(DataError, match=r"112 images.* is 200; use --set search_images=85 --set verify_images=26"):
         scanned(TemplateNet(), search_images=152)
     with pytest.raises(DataError, match=r"and with fewer no class can be flagged: that needs .*; give more"):
         scan(TemplateNet(), images=IMAGES.take(np.arange(12)), **SETTINGS)
@@ -80,7 +80,7 @@ def test_what_a_message_advises_is_a_scan_that_can_flag(there: int, preset: str)
     images = IMAGES.take(np.arange(there))
     with pytest.raises(DataError) as refused:
         prepare(TemplateNet(), ScanConfig.of({"preset": preset}), images)
-    advised = re.search(r"search_images=(\d+) --set verify_images=(\d+) fits", str(refused.value))
+    advised = re.search(r"use --set search_images=(\d+) --set verify_images=(\d+)", str(refused.value))
     if advised is None:
         assert "give more images" in str(refused.value)
         return

@@ -86,7 +86,7 @@ def test_a_smaller_budget_is_read_off_and_another_rule_is_not(tmp_path: Path) ->
     result = scanned_in_stages(db)
     early, late = replayed(db, 1, at=[60, 6_000], given=given)
     assert (early.verdict, late.verdict, late.spent) == ("undecided", "backdoored", result.spent)
-    with pytest.raises(ConfigError, match="rule for every stage"):
+    with pytest.raises(ConfigError, match="one rule per stage"):
         replayed(db, 1, rules=[RULES["small_patch"]], given=given)
 
 
@@ -129,5 +129,5 @@ def test_no_budget_is_overspent(budget: int, tmp_path: Path) -> None:
 
 
 def test_a_rule_is_set_for_scans_of_one_stage_alone() -> None:
-    with pytest.raises(ConfigError, match="rule for every stage"):
+    with pytest.raises(ConfigError, match="one rule per stage"):
         scan(Stopping(), images=IMAGES, name="victim", preset="auto", rule={"threshold": 0.1})

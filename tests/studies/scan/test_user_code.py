@@ -35,7 +35,7 @@ def test_a_search_of_ones_own_finds_what_it_looks_for() -> None:
 def test_settings_go_over_a_preset_of_ones_own() -> None:
     result = corner_scan(search={"side": 1})
     assert {c.mask_size for c in result.classes} == {1.0}
-    with pytest.raises(ConfigError, match="it has side, rounds"):
+    with pytest.raises(ConfigError, match="did you mean 'side'"):
         corner_scan(search={"size": 1})
 
 
@@ -158,7 +158,7 @@ def test_a_rule_under_a_known_name_is_refused() -> None:
 def test_code_in_no_file_is_warned_of() -> None:
     space: dict[str, Any] = {"__name__": "nowhere"}
     exec("from dataclasses import dataclass\n@dataclass(frozen=True)\nclass S:\n    def wrap(self): ...\n", space)
-    with pytest.warns(UserWarning, match="written in no file"):
+    with pytest.warns(UserWarning, match="has no source file"):
         assert "code" not in described(space["S"](), "wrap")
 
 

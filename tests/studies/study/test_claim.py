@@ -30,10 +30,10 @@ def test_a_run_that_can_go_on_keeps_its_ledger(tmp_path: Path) -> None:
 
 def test_a_run_that_cannot_begins_anew_and_says_so(tmp_path: Path) -> None:
     assert used(tmp_path, goes_on=False, finish=False) == ("scan.db", "")
-    broken = "begun anew: scan.db was broken off after 0 queries"
+    broken = "started anew: scan.db was interrupted after 0 queries"
     assert used(tmp_path, goes_on=False, finish=False) == ("scan-2.db", broken)
     name, said = used(tmp_path, goes_on=False, finish=True)
-    assert (name, said.count("begun anew")) == ("scan-3.db", 2)
+    assert (name, said.count("started anew")) == ("scan-3.db", 2)
     with claimed(tmp_path, "scan", goes_on=False) as claim:
         assert claim.ledger.path.name == "scan-3.db"
 

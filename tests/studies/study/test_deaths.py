@@ -27,7 +27,7 @@ def test_a_unit_that_kills_every_process_is_told_and_stops_no_other(demo_victims
     both = (*units(study, f"{HERE}:DIES")[:1], *units(study, f"{HERE}:ASKS"))
     outcomes = list(work_through(both, Workers(2)))
     assert told(outcomes) == [("ASKS", "scanned"), ("ASKS", "scanned"), ("DIES", "failed")]
-    said = next(outcome.said for outcome in outcomes if outcome.state == "failed")
+    said = next(outcome.messages for outcome in outcomes if outcome.state == "failed")
     assert f"{TRIES} processes died at it" in said[0]
     assert len(list(study.ledgers.glob("*-tests_studies_study_detectors_DIES-*.db"))) == TRIES
     assert len(read_lines(study.out)) == 2
@@ -41,13 +41,13 @@ def test_one_that_dies_once_is_scanned_after_all(
     study = study_of(demo_victims / "zoo", tmp_path)
     (outcome,) = work_through(units(study, f"{HERE}:DIES_ONCE")[:1], Workers(2))
     assert outcome.line is not None
-    assert outcome.line.notes.endswith("was broken off after 64 queries")
+    assert outcome.line.notes.endswith("was interrupted after 64 queries")
 
 
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("executor", "said"),
-    [("elsewhere", "no executor 'elsewhere'; write processes"), ("dask://localhost:1", "no scheduler answers there")],
+    [("elsewhere", "no executor 'elsewhere'; write processes"), ("dask://localhost:1", "no scheduler answers")],
 )
 def test_workers_that_are_not_there_are_told(
     executor: str, said: str, demo_victims: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -18,7 +18,7 @@ def test_access_is_what_the_signature_says() -> None:
     assert access_of(ASKS) is QueryDataAccess
     assert access_of(Imagines()) is QueryAccess
     assert access_of(LOOKS) is WeightAccess
-    with pytest.raises(ConfigError, match=r"Untyped\.detect does not say what it takes"):
+    with pytest.raises(ConfigError, match=r"Untyped\.detect does not state its access"):
         access_of(Untyped())
 
 

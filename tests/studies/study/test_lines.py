@@ -31,7 +31,7 @@ def test_another_configuration_is_another_scan(tmp_path: Path) -> None:
 @pytest.mark.parametrize("changes", [{"verdict": "backdoored"}, {"queries": 7}, {"data_hash": "others"}])
 def test_two_tellings_of_one_scan_are_refused(tmp_path: Path, changes: dict[str, object]) -> None:
     file = write(tmp_path / "a.jsonl", [line(0), line(1), line(0).model_copy(update=changes)])
-    with pytest.raises(DataError, match=r"a\.jsonl, line 3: says otherwise .* than .*a\.jsonl, line 1"):
+    with pytest.raises(DataError, match=r"a\.jsonl, line 3: differs from .*a\.jsonl, line 1"):
         checked_lines([file])
 
 
@@ -40,7 +40,7 @@ def test_two_tellings_of_one_scan_are_refused(tmp_path: Path, changes: dict[str,
 )
 def test_a_victim_is_one_in_all_lines(tmp_path: Path, changes: dict[str, Any]) -> None:
     file = write(tmp_path / "a.jsonl", [line(1), line(1, detector="nc", **changes)])
-    with pytest.raises(DataError, match=r"line 2: victim 1 of zoo small is another than in .*line 1"):
+    with pytest.raises(DataError, match=r"line 2: victim 1 of zoo small differs from that in .*line 1"):
         checked_lines([file])
 
 
@@ -52,7 +52,7 @@ def test_the_same_index_of_another_split_is_another_victim(tmp_path: Path) -> No
 def test_a_torn_line_is_told(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", lines("cb"))
     file.write_bytes(file.read_bytes()[:-30])
-    with pytest.raises(DataError, match=r"a\.jsonl, line 2: torn"):
+    with pytest.raises(DataError, match=r"a\.jsonl, line 2: is incomplete"):
         checked_lines([file])
 
 
@@ -65,7 +65,7 @@ def test_a_whole_last_line_without_an_end_is_no_harm(tmp_path: Path) -> None:
 def test_foreign_lines_and_files_are_told(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", lines("cb"))
     file.write_text(file.read_text() + '{"attack": "blended"}\n')
-    with pytest.raises(DataError, match=r"a\.jsonl, line 3: no line of `simkit study scan`: zoo: Field required"):
+    with pytest.raises(DataError, match=r"a\.jsonl, line 3: is no result line: zoo: Field required"):
         checked_lines([file])
     with pytest.raises(DataError, match=r"missing\.jsonl: cannot be read"):
         checked_lines([tmp_path / "missing.jsonl"])

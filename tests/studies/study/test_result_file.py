@@ -106,7 +106,7 @@ def test_a_foreign_line_that_came_since_is_named(tmp_path: Path) -> None:
     append_line(out, result_line(0))
     checked = length(out)
     out.write_bytes(out.read_bytes() + b"no JSON\n")
-    with pytest.raises(DataError, match=rf"after byte {checked}: line 1: no line of"):
+    with pytest.raises(DataError, match=rf"after byte {checked}: line 1: is no result line"):
         append_line(out, result_line(1), checked)
 
 
@@ -132,7 +132,7 @@ def test_a_foreign_line_is_named_and_kept(foreign: bytes, tmp_path: Path) -> Non
     append_line(out, result_line(0))
     before = out.read_bytes() + foreign
     out.write_bytes(before)
-    with pytest.raises(DataError, match=r"a\.jsonl:2: no line of `simkit study scan`"):
+    with pytest.raises(DataError, match=r"a\.jsonl:2: is no result line"):
         append_line(out, result_line(1))
     assert out.read_bytes() == before
 

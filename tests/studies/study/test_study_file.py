@@ -166,7 +166,7 @@ def test_splits_are_not_mixed(zoo: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     manifest.model_copy(update={"spec": manifest.spec.model_copy(update={"split": "tune"})}).save(tmp_path / "other")
     path = written(tmp_path, zoo, ASKS, more='[[zoos]]\nfolder = "other"\n')
-    with pytest.raises(ConfigError, match=r"study\.toml: zoos\[other\]: is of split 'tune', and the study of 'report'"):
+    with pytest.raises(ConfigError, match=r"study\.toml: zoos\[other\]: is of split 'tune', but the study of 'report'"):
         StudyFile.load(path)
 
 

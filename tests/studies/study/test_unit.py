@@ -26,7 +26,7 @@ def zoo(demo_victims: Path) -> Path:
 
 
 def lines_of(outcomes: list[Outcome]) -> list[ResultLine]:
-    assert [(o.state, o.said) for o in outcomes if o.state != "scanned"] == []
+    assert [(o.state, o.messages) for o in outcomes if o.state != "scanned"] == []
     return [outcome.line for outcome in outcomes if outcome.line is not None]
 
 
@@ -94,12 +94,12 @@ def test_a_detector_that_broke_off_begins_anew_and_says_what_it_cost(
     unit = units(study, f"{HERE}:FAILS")[0]
     Path("fail").touch()
     outcome = scan_unit(unit)
-    assert (outcome.state, outcome.line, outcome.said) == ("failed", None, ("this detector fails",))
+    assert (outcome.state, outcome.line, outcome.messages) == ("failed", None, ("this detector fails",))
     assert read_lines(study.out) == []
     Path("fail").unlink()
     (line,) = lines_of([scan_unit(unit)])
     assert line.queries == 64
-    assert line.notes == f"begun anew: {unit.stem}.db was broken off after 64 queries"
+    assert line.notes == f"started anew: {unit.stem}.db was interrupted after 64 queries"
 
 
 def test_a_white_box_asks_nothing_and_tells_its_passes(zoo: Path, tmp_path: Path) -> None:
@@ -128,8 +128,8 @@ def test_other_weights_than_the_manifests_are_not_scanned(zoo: Path, tmp_path: P
     study = study_of(tmp_path / "zoo", tmp_path)
     told = [scan_unit(unit) for unit in units(study, "random-patch")]
     assert [outcome.state for outcome in told] == ["failed", "failed"]
-    assert "other weights than those in the manifest" in told[0].said[0]
-    assert "cannot be read" in told[1].said[0]
+    assert "other weights than those in the manifest" in told[0].messages[0]
+    assert "cannot be read" in told[1].messages[0]
     assert not list(study.ledgers.glob("*.db"))
 
 
@@ -149,8 +149,8 @@ def test_an_unforeseen_error_is_told_with_its_kind(zoo: Path, tmp_path: Path, mo
     monkeypatch.setattr("studies.study.unit.run_scan", broken)
     outcome = scan_unit(units(study_of(zoo, tmp_path), "random-patch")[0])
     assert outcome.state == "failed"
-    assert outcome.said[0].startswith("unexpected KeyError: ")
-    assert "\n" not in outcome.said[0]
+    assert outcome.messages[0].startswith("unexpected KeyError: ")
+    assert "\n" not in outcome.messages[0]
 
 
 @pytest.mark.parametrize("detector", ["random-patch", f"{HERE}:ASKS", "neural-cleanse-quick"])
@@ -158,6 +158,6 @@ def test_a_worker_with_other_images_asks_nothing(detector: str, zoo: Path, tmp_p
     study = study_of(zoo, tmp_path)
     unit = replace(units(study, detector)[0], data_hash="of other images")
     outcome = scan_unit(unit)
-    assert (outcome.state, "give this worker the same data" in outcome.said[0]) == ("failed", True)
+    assert (outcome.state, "give this worker the same data" in outcome.messages[0]) == ("failed", True)
     assert rows(study.ledgers, "SELECT * FROM runs") == []
     assert not study.out.exists()

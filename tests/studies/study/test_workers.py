@@ -62,7 +62,7 @@ def test_one_that_fails_and_one_that_dies_are_told_and_stop_no_other(
     ]
     assert len(read_lines(study.out)) == 2
     (dead,) = work_through(units(study, f"{HERE}:DIES")[:1], TWO)
-    assert (dead.state, "processes died at it" in dead.said[0]) == ("failed", True)
+    assert (dead.state, "processes died at it" in dead.messages[0]) == ("failed", True)
     assert units(study, f"{HERE}:DIES")
 
 
@@ -86,7 +86,7 @@ def test_one_victim_is_scanned_by_one_process(demo_victims: Path, tmp_path: Path
     unit = units(study, f"{HERE}:ASKS")[0]
     with claimed(study.ledgers, unit.stem, goes_on=False):
         (outcome,) = work_through((unit,), ALONE)
-        assert (outcome.state, outcome.said) == ("busy", ())
+        assert (outcome.state, outcome.messages) == ("busy", ())
     assert scan_unit(unit).state == "scanned"
 
 
