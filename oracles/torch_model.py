@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,8 @@ SUM_TOLERANCE = {"float32": 1e-3, "bfloat16": 1e-2}
 _WRONG_SHAPE = re.compile(
     r"channels|cannot be multiplied|must match|normalized_shape|too small|Kernel size can't", re.I
 )
+
+_FIXED = "or set chunk, if it takes a fixed number of images at a time"
 
 
 class TorchOracle:
@@ -111,12 +114,25 @@ class TorchOracle:
         return _pool_of_single(threads)
 
     def _forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The rows of a chunk. TorchScript may have a batch size baked in: its last chunk is filled up with black."""
+        missing = self._options.chunk - len(images)
+        try:
+            return self._rows(images)
+        except ModelError:
+            if self._model.eager or missing <= 0:
+                raise
+            filled = torch.cat([images, images.new_zeros(missing, *images.shape[1:])])
+            with contextlib.suppress(ModelError):
+                return self._rows(filled)[: len(images)]
+            raise
+
+    def _rows(self, images: torch.Tensor) -> torch.Tensor:
         try:
             rows = self._model(self._placed(images))
         except Exception as error:
             shape = tuple(images.shape)
             raise ModelError(
-                f"the model failed on images {shape}: {one_line(error)}; run it on one batch by hand"
+                f"the model failed on images {shape}: {one_line(error)}; run it on one batch by hand, {_FIXED}"
             ) from error
         return _checked_rows(rows, len(images), self._n_classes)
 
@@ -130,7 +146,7 @@ class TorchOracle:
     def _find_classes(self, model: nn.Module, given: int | None) -> int:
         self._n_classes = -1  # accept any number of columns while it is unknown
         try:
-            answered: int | None = self._forward(torch.empty(0, *self._image_shape)).shape[1]
+            answered: int | None = self._rows_of_nothing().shape[1]
         except ModelError as error:
             if error.__cause__ is None:
                 raise
@@ -138,7 +154,7 @@ class TorchOracle:
                 wanted = ", ".join(map(str, self._image_shape))
                 raise ModelError(
                     f"the model does not take images (N, {wanted}), the size of the data: {one_line(error.__cause__)}; "
-                    "give other data, or set image_size for another height and width"
+                    f"give other data, set image_size for another height and width, {_FIXED}"
                 ) from error
             answered = given if given is not None else _rows_of_last_weight(model)
         if answered is None or answered < 2:
@@ -146,6 +162,17 @@ class TorchOracle:
         if given is not None and given != answered:
             raise ModelError(f"n_classes is {given}, but the model answers {answered} scores per image")
         return answered
+
+    def _rows_of_nothing(self) -> torch.Tensor:
+        """The answer to an empty batch, or to a black chunk where a local model takes only as many images as that."""
+        try:
+            return self._rows(torch.empty(0, *self._image_shape))
+        except ModelError as error:
+            refused = error.__cause__ is None or _WRONG_SHAPE.search(str(error.__cause__))
+            if refused and _is_local(self._original):  # a local model may be asked; another cause decides nothing
+                with contextlib.suppress(ModelError):
+                    return self._rows(torch.zeros(self._options.chunk, *self._image_shape))
+            raise
 
     def _probabilities(self, rows: torch.Tensor) -> torch.Tensor:
         tolerance = SUM_TOLERANCE[self._options.precision]
@@ -235,12 +262,21 @@ def _checked_rows(rows: object, images: int, n_classes: int) -> torch.Tensor:
             f"the model answers a {type(rows).__name__}; wrap it so that it returns one tensor (N, classes)"
         )
     if rows.ndim != 2 or len(rows) != images:
-        raise ModelError(f"the model answers {tuple(rows.shape)} for {images} images; it must be ({images}, classes)")
+        raise ModelError(_wrong_rows(rows.shape, images))
     if n_classes not in (-1, rows.shape[1]):
         raise ModelError(
             f"the model answers {rows.shape[1]} scores per image, not {n_classes}; give the right n_classes"
         )
     return rows.to(device="cpu", dtype=torch.float32)
+
+
+def _wrong_rows(shape: torch.Size, images: int) -> str:
+    if images:
+        return f"the model answers {tuple(shape)} for {images} images; it must be ({images}, classes), {_FIXED}"
+    if len(shape) == 2:
+        return f"the model always answers {shape[0]} rows; set chunk to the number of images that it takes at a time"
+    sizes = ", ".join(["N", *map(str, shape[1:])])
+    return f"the model answers ({sizes}) for N images; wrap it so that it answers (N, classes)"
 
 
 def _ends_in_softmax(model: nn.Module) -> bool:

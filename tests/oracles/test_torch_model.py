@@ -265,8 +265,8 @@ def test_told_probabilities_are_checked() -> None:
         ((torch.zeros(0, 4),), "answers a tuple"),
         ({"logits": torch.zeros(0, 4)}, "answers a dict"),
         (None, "answers a NoneType"),
-        (torch.zeros(8), r"answers \(0,\) for 0 images"),
-        (torch.zeros(8, 4, 1), r"answers \(0, 4, 1\) for 0 images"),
+        (torch.zeros(8), r"answers \(N\) for N images"),
+        (torch.zeros(8, 4, 1), r"answers \(N, 4, 1\) for N images"),
         (torch.zeros(8, 1), "has 1 classes"),
     ],
 )
@@ -352,3 +352,46 @@ def test_no_public_attribute_leads_to_the_weights() -> None:
     oracle = TorchOracle(seeded(conv_net()), SHAPE)
     public = [getattr(oracle, name) for name in dir(oracle) if not name.startswith("_") and name != "query"]
     assert {type(value) for value in public} <= {int, str, tuple, TorchOptions}
+
+
+class Baked(nn.Module):
+    """Takes `size` images at a time, by a number in its code; early: before its weights are used."""
+
+    def __init__(self, size: int, early: bool) -> None:
+        super().__init__()
+        self.size, self.early, self.head = size, early, nn.Linear(3 * 8 * 8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows: torch.Tensor = self.head(x.reshape(self.size, -1) if self.early else x.flatten(1))
+        return rows if self.early else rows.reshape(self.size, -1)
+
+
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize("size", [1, 2, 8])
+@pytest.mark.parametrize("given", [None, 5])
+def test_a_batch_size_baked_into_torchscript_works_by_chunks(size: int, early: bool, given: int | None) -> None:
+    """The last chunk is filled up, and what fills it is in no answer."""
+    model, images = Baked(size, early).eval(), random_images(19, (3, 8, 8))
+    traced = torch.jit.trace(model, torch.rand(size, 3, 8, 8))  # type: ignore[no-untyped-call]
+    oracle = TorchOracle(traced, (3, 8, 8), TorchOptions(chunk=size), given)
+    assert oracle.n_classes == 5
+    by_hand = torch.softmax(model.head(images.flatten(1)), 1).detach()
+    np.testing.assert_allclose(values(oracle, images), by_hand, atol=1e-5)
+
+
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize("scripted", [True, False])
+def test_another_chunk_than_the_baked_batch_is_named(early: bool, scripted: bool) -> None:
+    model: nn.Module = Baked(8, early).eval()
+    if scripted:
+        model = torch.jit.trace(model, torch.rand(8, 3, 8, 8))  # type: ignore[no-untyped-call]
+    with pytest.raises(ModelError, match="set chunk") as caught:
+        TorchOracle(model, (3, 8, 8), TorchOptions(chunk=3), 5).query(random_images(7, (3, 8, 8)))
+    assert "0 images" not in str(caught.value)
+
+
+def test_a_module_that_reshapes_to_one_row_takes_one_image_at_a_time() -> None:
+    model, images = Baked(1, False).eval(), random_images(3, (3, 8, 8))
+    oracle = TorchOracle(model, (3, 8, 8), TorchOptions(chunk=1))
+    by_hand = torch.softmax(model.head(images.flatten(1)), 1).detach()
+    np.testing.assert_allclose(values(oracle, images), by_hand, atol=1e-5)
