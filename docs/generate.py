@@ -27,6 +27,7 @@ from simkit.search.refine import RefineConfig
 from simkit.search.sparsity import SparsityConfig
 from simkit.search.synthesis import SynthesisConfig
 from simkit.verdict import RULES, Rule
+from studies.render.formats import source_words
 from studies.scan.config import ScanConfig
 from studies.study.config import DetectorEntry, ReportEntry, StudyConfig, WorkersEntry, ZooEntry
 from studies.study.schema import descriptions
@@ -118,7 +119,7 @@ def presets() -> str:
         (f"`{name}`", DETECTORS[name].about, f"`{type(p.search).__name__}`", _rule(p.rule))
         for name, p in PRESETS.items()
     ]
-    rules = [(f"`{rule.name}`", f"{rule.threshold:g}", rule.source) for rule in RULES.values()]
+    rules = [(f"`{rule.name}`", f"{rule.threshold:g}", source_words(rule.source)) for rule in RULES.values()]
     return f"{table(('preset', 'what it does', 'search', 'rule'), rows)}\n{table(('rule', 'threshold', 'from'), rules)}"
 
 

@@ -30,17 +30,6 @@ WORDS: Mapping[str, str] = MappingProxyType(
 _SHOWN = 10
 """Classes in the table, at most."""
 
-_SOURCES: Mapping[str, str] = MappingProxyType(
-    {
-        "all four unofficial implementations of B3D": "the value in four public implementations of B3D; its slides "
-        "state none",
-        "the default: 4x4 pixels, the largest patch of the prototype race": "the default: 4x4 pixels",
-        "the default: 4x4 of 32x32 pixels, as the prototype race": "the default: 4x4 of 32x32 pixels",
-        "of the race, under a stricter test": "the default for large patches, which must pass a stricter test",
-    }
-)
-"""The sources of thresholds, as ledgers keep them, in words that need no knowledge of this project's history."""
-
 
 def show(result: ScanResult, prepared: Prepared, stored: int = 0) -> None:
     """Print the verdict in words, the classes with the smallest masks, the cost, and the ledger.
@@ -145,6 +134,8 @@ def _show_classes(result: ScanResult) -> None:
 
 def _score_words(result: ScanResult) -> str:
     """The score with what it is compared with, the masks that the rule flags and the smallest, and the threshold."""
+    from studies.render.formats import source_words
+
     score = "score -" if result.score is None else f"score {result.score:.3g}"
     if result.score_threshold is not None:
         score += f" (a class is flagged above {result.score_threshold:.3g})"
@@ -153,8 +144,8 @@ def _score_words(result: ScanResult) -> str:
     flags = f"rule {result.rule}"
     if (limit := _limit_words(result)) is not None:
         flags += f" flags working masks {limit}; {_smallest(result)}"
-    source = _SOURCES.get(result.threshold_source, result.threshold_source)
-    threshold = "" if result.threshold is None else f"; threshold {result.threshold:g}: {source}"
+    threshold = "" if result.threshold is None else f"; threshold {result.threshold:g}: "
+    threshold += source_words(result.threshold_source) if threshold else ""
     return f"{score}; {flags}{threshold}"
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -73,6 +74,23 @@ def size_words(rule: str, limit: float) -> str:
     if limit <= 0.0:  # by the anomaly index, where the sizes of all classes differ widely
         return "of no size at all"
     return f"{'of at most' if rule == 'small_patch' else 'under'} {number(limit)} pixels"
+
+
+_SOURCES: Mapping[str, str] = MappingProxyType(
+    {
+        "all four unofficial implementations of B3D": "the value in four public implementations of B3D; its slides "
+        "state none",
+        "the default: 4x4 pixels, the largest patch of the prototype race": "the default: 4x4 pixels",
+        "the default: 4x4 of 32x32 pixels, as the prototype race": "the default: 4x4 of 32x32 pixels",
+        "of the race, under a stricter test": "the default for large patches, which must pass a stricter test",
+    }
+)
+"""The sources of thresholds, as ledgers keep them, in words that need no knowledge of this project's history."""
+
+
+def source_words(source: str) -> str:
+    """The source of a threshold in plain words; one that is set for a run, or of the user's own, unchanged."""
+    return _SOURCES.get(source, source)
 
 
 NONE = "-"

@@ -30,6 +30,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "flagged": wording.flagged_words,
         "reason": wording.reason,
         "stopped": wording.stopped_words,
+        "source": formats.source_words,
         "rule": wording.rule_words,
         "limit": wording.limit_words,
         "chosen": wording.chosen_words,
