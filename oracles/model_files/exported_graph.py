@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from oracles.errors import ModelError
-from oracles.model_files.operators import CONSTANT, allowed, argument_allowed
+from oracles.model_files.operators import SCALES, allowed, argument_allowed
 
 DTYPES = {
     1: torch.uint8,
@@ -97,7 +97,7 @@ def step_of(node: Mapping[str, Any]) -> Step:
     names, several = _names(node["outputs"])
     values = [(entry["name"], _argument(entry["arg"])) for entry in node["inputs"]]
     for name, value in values:
-        if name in CONSTANT and value is not torch.strided and not argument_allowed(name, value):
+        if name in SCALES and not argument_allowed(name, value):
             raise ModelError(f"{node['target'][:80]} is given another {name[:20]} than a model file may")
     if node["target"] in _ON_SIZES:
         return Step(_ON_SIZES[node["target"]], [value for _, value in values], {}, names, several)

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from oracles.errors import ModelError, one_line
-from oracles.model_files.torchscript_graphs import check_graphs
+from oracles.model_files.torchscript_graphs import check_arguments, check_graphs
 from oracles.model_files.torchscript_pickle import checked_pickle
 from oracles.model_files.torchscript_source import checked_source
 from oracles.model_files.training import check_script
@@ -56,6 +56,8 @@ def read_torchscript(path: Path, data: bytes) -> nn.Module:
         raise ModelError(f"{path} is a TorchScript archive that cannot be loaded: {one_line(error)}") from error
     try:
         check_graphs(unit)
+        if hasattr(module, "forward"):
+            check_arguments(module.inlined_graph)
         check_script(module)
     except ModelError as error:
         raise ModelError(f"{path} is refused: {error}") from error

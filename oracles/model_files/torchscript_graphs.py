@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import torch
 
 from oracles.errors import ModelError
-from oracles.model_files.operators import CONSTANT, allowed, argument_allowed
+from oracles.model_files.operators import DECIDED, allowed, argument_allowed
 
-_OVERLOAD = re.compile(r"(\w+)::(\w+)(?:\.(\w+))?\(")
+_OVERLOAD = re.compile(r"\w+::\w+(?:\.(\w+))?\(")
 _PLAIN = frozenset({"Tensor", "int", "float", "bool", "str", "number", "Device", "complex"})
 
 
@@ -45,9 +46,8 @@ def _nodes(graph: Any) -> Iterator[Any]:
 def _check_node(node: Any) -> None:
     kind = node.kind()
     namespace, _, name = kind.partition("::")
-    match = _OVERLOAD.match(node.schema()) if namespace != "prim" else None
-    overload = (match[3] or "") if match else ""
-    if not allowed(namespace, name, overload) or (namespace != "prim" and match is None):
+    overload = "" if namespace == "prim" else _overload(node)
+    if not allowed(namespace, name, overload):
         shown = f"{kind}.{overload}" if overload else kind
         raise ModelError(f"calls {shown[:80]}, which is not among the operators that a model file may call")
     if kind == "prim::CallFunction" and _callee(node).kind() != "prim::Constant":
@@ -58,8 +58,13 @@ def _check_node(node: Any) -> None:
         raise ModelError(f"casts to {str(node.output().type())[:80]} without a check")
     if kind == "prim::Constant" and node.output().type().kind() == "DeviceObjType":
         _check_device(node)
-    if match is not None:
-        _check_constants(node, overload)
+
+
+def _overload(node: Any) -> str:
+    match = _OVERLOAD.match(node.schema())
+    if match is None:
+        raise ModelError(f"calls {node.kind()[:80]}, which this torch does not know")
+    return match[1] or ""
 
 
 def _callee(node: Any) -> Any:
@@ -81,11 +86,31 @@ def _check_device(node: Any) -> None:
         raise ModelError(f"asks for the device {device[:40]}")
 
 
-def _check_constants(node: Any, overload: str) -> None:
-    schemas = torch._C._jit_get_schemas_for_operator(node.kind())
-    names = next([argument.name for argument in it.arguments] for it in schemas if it.overload_name == overload)
-    for name, value in zip(names, node.inputs(), strict=False):
-        if name in CONSTANT and not (
-            value.node().kind() == "prim::Constant" and argument_allowed(name, value.toIValue())
-        ):
-            raise ModelError(f"gives {node.kind()} another {name} than a model file may")
+def check_arguments(graph: Any) -> None:
+    """Check what operators take without a check, in the graph of `forward` with all calls inlined. Raises ModelError."""
+    for node in _nodes(graph):
+        if not node.kind().startswith("prim::"):
+            for name, value in zip(_argument_names(node.kind(), _overload(node)), node.inputs(), strict=False):
+                if name in DECIDED and not all(_allowed_sources(name, value)):
+                    raise ModelError(f"forward gives {node.kind()} another {name} than a model file may")
+
+
+@functools.cache
+def _argument_names(kind: str, overload: str) -> list[str]:
+    schemas = torch._C._jit_get_schemas_for_operator(kind)
+    return next([argument.name for argument in it.arguments] for it in schemas if it.overload_name == overload)
+
+
+def _allowed_sources(name: str, value: Any) -> Iterator[bool]:
+    """For each place that the value may come from, whether it is allowed: constants, and the types of other tensors."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        node = value.node()
+        if node.kind() == "prim::If":
+            waiting += [list(block.outputs())[value.offset()] for block in node.blocks()]
+        elif node.kind() == "prim::unchecked_cast":
+            waiting += node.inputs()
+        else:
+            constant = node.kind() == "prim::Constant" and argument_allowed(name, value.toIValue())
+            yield constant or (name == "dtype" and node.kind() == "prim::dtype")

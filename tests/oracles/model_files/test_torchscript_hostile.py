@@ -103,9 +103,19 @@ def test_a_cast_without_a_check_is_refused(plain: bytes, canary: Path, old: str,
 
 def test_sparse_tensors_and_scales_beside_a_size_are_refused(plain: bytes, canary: Path) -> None:
     sparse = code_replaced(plain, FLATTEN, "torch.flatten(torch.zeros([2, 192], dtype=6, layout=1), 1)")
-    assert "gives aten::zeros another layout" in refused(sparse, canary)
+    assert "forward gives aten::zeros another layout" in refused(sparse, canary)
     scaled = "torch.flatten(torch.upsample_nearest2d(x, [8, 8], 1e-30, 1e-30), 1)"
     assert "gives aten::upsample_nearest2d another scales_h" in refused(code_replaced(plain, FLATTEN, scaled), canary)
+
+
+TYPES = ["99", "torch.size(x)[0]", "ops.prim.min(6, torch.size(x)[0])", "-1", "9", "12"]
+
+
+@pytest.mark.parametrize("number", TYPES)
+def test_a_type_by_a_number_that_torch_does_not_check_is_refused(plain: bytes, canary: Path, number: str) -> None:
+    """torch ends the process where a file gives 99."""
+    data = code_replaced(plain, FLATTEN, f"torch.to(torch.flatten(x, 1), {number}, False, False, None)")
+    assert "forward gives aten::to another dtype" in refused(data, canary)
 
 
 def renamed(old: str, new: str) -> Callable[[str, bytes], list[tuple[str, bytes]]]:
