@@ -108,7 +108,7 @@ def argument_allowed(name: str, value: object) -> bool:
 
 
 _NUMBERED = {"layout": {0}, "memory_format": {0, 1, 2, 3}, "dtype": {0, 1, 2, 3, 4, 5, 6, 7, 11, 15}}
-"""torch's numbers for the dense layout, memory formats, and types: none complex, quantised or floating-point of 8 bits."""
+"""torch's numbers for the dense layout, memory formats, and plain types: none complex, quantised or of 8-bit floats."""
 
 SCALES = frozenset({"scales", "scales_h", "scales_w", "scales_d"})
 DECIDED = SCALES | _NUMBERED.keys()

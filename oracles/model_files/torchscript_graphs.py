@@ -87,7 +87,7 @@ def _check_device(node: Any) -> None:
 
 
 def check_arguments(graph: Any) -> None:
-    """Check what operators take without a check, in the graph of `forward` with all calls inlined. Raises ModelError."""
+    """Check what operators take on trust, in the graph of `forward` with all calls inlined. Raises ModelError."""
     for node in _nodes(graph):
         if not node.kind().startswith("prim::"):
             for name, value in zip(_argument_names(node.kind(), _overload(node)), node.inputs(), strict=False):
