@@ -113,7 +113,8 @@ def write_traced(module: nn.Module, images: torch.Tensor, path: Path) -> None:
 
 
 def write_scripted(module: nn.Module, images: torch.Tensor, path: Path) -> None:
-    torch.jit.script(module).save(str(path))
+    script: Callable[..., Any] = torch.jit.script
+    script(module).save(str(path))
 
 
 WRITERS: dict[str, tuple[str, Writer]] = {
