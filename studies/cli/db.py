@@ -34,6 +34,8 @@ COLUMNS = (
     "seconds",
     "api_seconds",
     "cost",
+    "threads",
+    "versions",
 )
 
 
@@ -42,6 +44,11 @@ SHOWN = ("run", "model", "preset", "oracle", "verdict", "flagged", "spent")
 
 SHOWN_IF_KNOWN = ("api_seconds", "cost")
 """Further columns, shown where a service of the ledger states times or a price."""
+
+SHOWN_IF_DIFFERENT = ("data", "seed", "budget", "threads", "versions")
+"""Further columns, shown where they tell apart runs that look alike."""
+
+_VERSIONS = ("simkit", "torch", "numpy", "onnxruntime", "torchvision", "timm")
 
 MERGED = ("source", "run", "model", "key", "outcome", "into")
 
@@ -87,14 +94,15 @@ def upgrade_ledger(file: LedgerFile) -> None:
 def list_runs(file: LedgerFile, as_json: AsJson = False) -> None:
     """List the runs in FILE: verdict, queries spent, and time and cost where the service states them.
 
-    --json adds data, seed, budget, score, seconds, and why each scan stopped.
+    Data, seed, budget, threads and library versions are shown where they tell runs apart.
+    --json adds them all, score, seconds, and why each scan stopped.
     """
     rows = run_rows(file)
     if as_json:
         print_json(rows)
     else:
         known = [name for name in SHOWN_IF_KNOWN if any(row[name] is not None for row in rows)]
-        print_table([_short(row) for row in rows], (*SHOWN, *known))
+        print_table([_short(row) for row in rows], (*SHOWN, *_telling_apart(rows), *known))
 
 
 @app.command("export")
@@ -143,8 +151,21 @@ def run_rows(file: Path) -> list[dict[str, Any]]:
     rows = [row | {"preset": searched_by(json.loads(row["config"]))} for row in reads.listed(file)]
     for row in rows:
         row["oracle"] = service_in_words(json.loads(row["oracle"]))
+        environment = json.loads(row["environment"])
+        row["threads"] = environment.get("threads")
+        row["versions"] = ", ".join(f"{name} {environment[name]}" for name in _VERSIONS if name in environment)
         row["flagged"] = json.loads(row["flagged"]) if row["flagged"] else None
     return [{name: row[name] for name in COLUMNS} for row in rows]
+
+
+def _telling_apart(rows: list[dict[str, Any]]) -> list[str]:
+    """The further columns in which runs of the same model, preset and service differ."""
+    alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        alike.setdefault((row["model"], row["preset"], row["oracle"]), []).append(row)
+    return [
+        name for name in SHOWN_IF_DIFFERENT if any(len({row[name] for row in group}) > 1 for group in alike.values())
+    ]
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:

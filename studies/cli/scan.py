@@ -78,6 +78,14 @@ Architecture = Annotated[
 LedgerFile = Annotated[
     Path | None, typer.Option("--db", metavar="FILE", help="The ledger; by default one per scan in SIMKIT_HOME/scans.")
 ]
+NewRun = Annotated[
+    bool,
+    typer.Option(
+        "--new-run",
+        help="Begin anew, and pay again, where the ledger holds this scan with another number of threads or other "
+        "library versions.",
+    ),
+]
 OutFolder = Annotated[
     Path | None,
     typer.Option("--out", metavar="DIR", help="Folder for the triggers; by default `triggers` beside the ledger."),
@@ -111,6 +119,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     threads: Threads = None,
     architecture: Architecture = None,
     db: LedgerFile = None,
+    new_run: NewRun = False,
     out: OutFolder = None,
     settings: Settings = None,
     as_json: AsJson = False,
@@ -119,7 +128,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
 
     After a crash the same command resumes the scan.
     Once there is a verdict, it prints the stored result without a query.
-    A different budget, thread count or library version starts a new run; the command warns about the last two.
+    A different budget starts a new run; a different thread count or library version does with --new-run.
     Exit codes: 0 done, 3 undecided (the budget ran out, the service refused, or unseen images did not decide),
     4 bad model or data.
     """
@@ -144,7 +153,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
         with progress_bar(f"scan {Path(model).name}", quiet=as_json) as progress:
             ledger = db or default_db(prepared)
             stored = _stored(ledger)
-            result = run_scan(prepared, ledger, out, progress)
+            result = run_scan(prepared, ledger, out, progress, new_run=new_run)
     code = EXIT_CODES.get(result.verdict, 0)
     if as_json:
         print_json(result.to_json() | {"notes": _notes(result), "error": _error(result), "exit_code": code})

@@ -9,28 +9,49 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from db import reads
 from db.check import check
 from db.errors import StorageError
 from db.ledger import Ledger
 from db.records import KeptRun, RunInfo
 from db.run import Run
 from oracles.meter import CallRecord
+from simkit.errors import ConfigError
 
 _DIFFER = ("threads", "torch", "numpy", "simkit", "onnxruntime", "torchvision", "timm")
 """The parts of the environment that belong to the run key, where present."""
 
 
-def warn_of_others(path: Path, info: RunInfo, kept: Sequence[KeptRun]) -> None:
-    """Warn that the scan starts anew where the ledger holds it from another environment, and name the differences."""
+def elsewhere(path: Path, info: RunInfo, kept: Sequence[KeptRun]) -> str:
+    """What the ledger has of the same scan from another environment, and what differs; empty if nothing."""
     here = json.loads(info.environment)
-    for run in kept[-1:]:
+    for run in reversed(kept):
         then = run.environment
         differ = [
             f"{name} {then.get(name)}, now {here.get(name)}" for name in _DIFFER if then.get(name) != here.get(name)
         ]
         if differ:
-            message = f"{path}: run {run.id} is the same scan made with {'; '.join(differ)}; this starts a new run"
-            warnings.warn(message, stacklevel=2)
+            return f"{path}: run {run.id} is the same scan made with {'; '.join(differ)}"
+    return ""
+
+
+def warn_of_others(path: Path, info: RunInfo, kept: Sequence[KeptRun]) -> None:
+    """Warn that the scan starts anew where the ledger holds it from another environment, and name the differences."""
+    if said := elsewhere(path, info, kept):
+        warnings.warn(f"{said}; this starts a new run", stacklevel=2)
+
+
+def refuse_to_pay_again(path: Path, info: RunInfo) -> None:
+    """Raise ConfigError where the ledger holds paid answers to the same scan from another environment, and not this."""
+    kept = reads.same_scans(path, info)
+    if any(run.key == info.key for run in kept):
+        return
+    paid = {row["run"]: row["spent"] for row in reads.listed(path) if row["spent"]} if kept else {}
+    if said := elsewhere(path, info, [run for run in kept if run.id in paid]):
+        raise ConfigError(
+            f"{said}: a new run would pay again for what the ledger holds; scan as then, or set --new-run (in Python, "
+            "new_run=True)"
+        )
 
 
 class DeferredRun:

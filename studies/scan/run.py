@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from db import reads
+from db.errors import StorageError
 from db.ledger import Ledger
-from db.records import VerdictRow
+from db.records import RunInfo, VerdictRow
 from db.run import Run
 from oracles.budget import Budget
 from oracles.guard import ServiceClock
@@ -27,7 +28,7 @@ from simkit.search.evaluator import Evaluator
 from simkit.search.relay import Relay
 from studies.scan.config import ScanConfig
 from studies.scan.images import Images
-from studies.scan.ledger_run import DeferredRun, opened, warn_of_others
+from studies.scan.ledger_run import DeferredRun, opened, refuse_to_pay_again, warn_of_others
 from studies.scan.models import Model
 from studies.scan.prepare import Prepared, prepare
 from studies.scan.result import Bill, ScanResult, result_of, trigger_rows, verdict_row
@@ -45,6 +46,7 @@ def scan(
     db: str | Path | Ledger | None = None,
     out: str | Path | None = None,
     progress: OnProgress | None = None,
+    new_run: bool = False,
     **settings: Any,
 ) -> ScanResult:
     """Decide by queries whether `model` carries a backdoor; settings are the fields of `ScanConfig`.
@@ -57,11 +59,12 @@ def scan(
     first, are used as labels. db: the ledger, in which the same call resumes after a crash, and returns the stored
     result without a query once finished; None stores nothing, and an open Ledger may hold many scans. out: folder for
     the triggers, by default beside the ledger. progress: told the queries so far, including those of earlier
-    processes, and the budget. Raises ConfigError, InvalidSpec, DataError and ModelError before the ledger is touched,
-    ModelError by the first query with the ledger unchanged, and StorageError. Warns where the ledger holds the same
-    scan from another environment.
+    processes, and the budget. new_run: start a new run, and pay again, where the ledger holds the same scan with
+    another number of threads or other library versions; without it, that is a ConfigError. Raises ConfigError,
+    InvalidSpec, DataError and ModelError before the ledger is touched, ModelError by the first query with the ledger
+    unchanged, and StorageError.
     """
-    return run_scan(prepare(model, ScanConfig.of(settings), images), db, out, progress)
+    return run_scan(prepare(model, ScanConfig.of(settings), images), db, out, progress, new_run=new_run)
 
 
 def run_scan(
@@ -69,24 +72,40 @@ def run_scan(
     db: str | Path | Ledger | None = None,
     out: str | Path | None = None,
     progress: OnProgress | None = None,
+    *,
+    new_run: bool = False,
 ) -> ScanResult:
     """Start a scan, resume it, or return its stored result; see `scan`."""
     if db is None:
         with tempfile.TemporaryDirectory(prefix="simkit-") as folder:
-            kept = _in_ledger(prepared, Path(folder) / "scan.db", None if out is None else Path(out), progress)
+            kept = _in_ledger(prepared, Path(folder) / "scan.db", None if out is None else Path(out), progress, True)
             return replace(kept, run=None, db=None)
     if not prepared.model.sha256:
         raise ConfigError(
             "an oracle or a function has no weights that identify it; give name=..., a different one for each model"
         )
     ledger = db if isinstance(db, Ledger) else Path(db)
-    return _in_ledger(prepared, ledger, _trigger_folder(ledger, out), progress)
+    return _in_ledger(prepared, ledger, _trigger_folder(ledger, out), progress, new_run)
 
 
 def default_db(prepared: Prepared) -> Path:
-    """The default ledger of a scan; the same scan has the same file."""
+    """The default ledger of a scan; the same scan has the same file.
+
+    If it has none, the file of the same scan from another environment, which was paid for already.
+    """
     info = prepared.info
-    return home() / "scans" / f"{file_stem(prepared.model.name, info.key)}.db"
+    own = home() / "scans" / f"{file_stem(prepared.model.name, info.key)}.db"
+    if own.exists():
+        return own
+    others = sorted(own.parent.glob(f"{file_stem(prepared.model.name, '')}*.db"))
+    return next((other for other in others if _same_in(other, info)), own)
+
+
+def _same_in(ledger: Path, info: RunInfo) -> bool:
+    try:
+        return bool(reads.same_scans(ledger, info))
+    except StorageError:  # damaged, or of another schema: no place for a new run
+        return False
 
 
 def _trigger_folder(db: Path | Ledger, out: str | Path | None) -> Path:
@@ -94,11 +113,15 @@ def _trigger_folder(db: Path | Ledger, out: str | Path | None) -> Path:
     return beside.parent / "triggers" if out is None else Path(out)
 
 
-def _in_ledger(prepared: Prepared, db: Path | Ledger, out: Path | None, progress: OnProgress | None) -> ScanResult:
+def _in_ledger(
+    prepared: Prepared, db: Path | Ledger, out: Path | None, progress: OnProgress | None, new_run: bool
+) -> ScanResult:
     info = prepared.info
     if out is not None:
         check_folder(out)
     with opened(db) as ledger:
+        if not new_run:
+            refuse_to_pay_again(ledger.path, info)
         run = _finished(prepared, ledger, progress)
         result, triggers = result_of(run, ledger, info), reads.triggers(ledger.path, run.id)
     if out is None:

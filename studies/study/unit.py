@@ -129,7 +129,7 @@ def _result(unit: Unit, chosen: Method, model: OutsideFile, ledger: Ledger) -> S
     if chosen.preset is not None:
         prepared = prepare(model, config)
         _check_images(unit, prepared.images)
-        return run_scan(prepared, ledger)
+        return run_scan(prepared, ledger, new_run=True)  # a study's lines say which environment each is of
     if chosen.white_box:
         images = choose_images(config, None)
         _check_images(unit, images)

@@ -121,6 +121,8 @@ def test_runs_as_json(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "seconds": 0.25,
         "api_seconds": 1.5,
         "cost": 0.003,
+        "threads": None,
+        "versions": "",
     }
     assert (second["state"], second["spent"], second["budget"]) == ("open", 6, None)
     assert second["verdict"] is second["flagged"] is second["score"] is None
@@ -132,6 +134,19 @@ def test_runs_as_a_table(ledger: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert head.split() == ["run", "model", "preset", "oracle", "verdict", "flagged", "spent", "api_seconds", "cost"]
     assert first.split() == ["1", "[first]", "-", "scores", "backdoored", "2", "5", "3", "1.5", "0.003"]
     assert second.split() == ["2", "second", "-", "scores", "open", "-", "6", "-", "-"]
+
+
+def test_runs_that_look_alike_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, first = tmp_path / "ledger.db", run_info("model.pt", 50)
+    with Ledger.open(path) as opened:
+        for number, environment in enumerate(({"threads": 1, "torch": "2.0"}, {"threads": 8, "torch": "2.1"})):
+            opened.begin(replace(first, key=str(number) * 64, environment=json.dumps(environment)))
+    assert main(["db", "runs", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert shown.split()[7:9] == ["threads", "versions"]
+    for word in ("torch 2.0", "torch 2.1", "1", "8"):
+        assert word in shown
+    assert "budget" not in shown
 
 
 def test_runs_fit_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 from studies.cli.main import main
 from studies.cli.scan_words import show
 from studies.render.formats import number
+from studies.scan import run_key
 from studies.scan.config import ScanConfig
 from studies.scan.prepare import prepare
 from studies.scan.result import JSON_KEYS
@@ -293,10 +295,14 @@ def test_a_path_below_a_file_ends_with_5_before_any_query(run: Program, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_scan_from_elsewhere_is_told_in_one_line(run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scan_from_elsewhere_is_refused_and_begun_anew_in_one_line(
+    run: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(f"{run.zoo}:0", *digits(100, "--db", "scan.db"), code=3)
-    monkeypatch.setattr(np, "__version__", "2.0.0")
-    told = run(f"{run.zoo}:0", *digits(100, "--db", "scan.db"), code=3)
+    monkeypatch.setitem(run_key.__dict__, "np", SimpleNamespace(__version__="2.0.0"))
+    refused = run(f"{run.zoo}:0", *digits(100, "--db", "scan.db"), code=2)
+    assert "now 2.0.0: a new run would pay again" in refused["error"]
+    told = run(f"{run.zoo}:0", *digits(100, "--db", "scan.db"), "--new-run", code=3)
     assert told["run"] == 2
     assert run.err.startswith("simkit: warning: ")
     assert "now 2.0.0; this starts a new run" in run.err

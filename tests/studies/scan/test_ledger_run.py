@@ -6,8 +6,8 @@ import json
 import sqlite3
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -20,8 +20,13 @@ from db.run import Run
 from oracles.answers import Answer
 from oracles.errors import ModelError
 from oracles.oracle import Tag
+from simkit.errors import ConfigError
+from studies.scan import run_key
+from studies.scan.config import ScanConfig
+from studies.scan.prepare import Prepared, prepare
+from studies.scan.run import default_db, run_scan
 from tests.fakes import PlantedOracle, corner_plant
-from tests.studies.scans import CHECKED, TemplateNet, arrays, scanned, told
+from tests.studies.scans import CHECKED, IMAGES, SETTINGS, TemplateNet, arrays, scanned, told
 
 
 class Stopping(PlantedOracle):
@@ -136,9 +141,12 @@ def test_what_a_model_answers_is_decided_once(tmp_path: Path) -> None:
 def test_the_same_scan_elsewhere_is_told_apart_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     db = tmp_path / "scan.db"
     scanned(TemplateNet(), budget=100, db=db)
-    monkeypatch.setattr(np, "__version__", "1.0")
-    with pytest.warns(UserWarning, match=r"run 1 is the same scan made with numpy .*, now 1\.0; this starts a new run"):
+    monkeypatch.setitem(run_key.__dict__, "np", SimpleNamespace(__version__="1.0"))
+    with pytest.raises(ConfigError, match=r"run 1 is the same scan made with numpy .*, now 1\.0: .* --new-run"):
         scanned(TemplateNet(), budget=100, db=db)
+    assert len(reads.runs(db)) == 1
+    with pytest.warns(UserWarning, match=r"run 1 is the same scan made with numpy .*, now 1\.0; this starts a new run"):
+        scanned(TemplateNet(), budget=100, db=db, new_run=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         scanned(TemplateNet(), budget=100, db=db)
@@ -170,3 +178,38 @@ def test_no_scan_is_made_in_a_ledger_that_the_check_refuses(sql: str, words: str
             scanned(victim, budget=300, seed=seed, db=db, name="victim")
     assert victim.images_seen == 0
     assert db.read_bytes() == before
+
+
+def test_another_number_of_threads_is_refused_before_a_query_and_goes_on_with_the_same(tmp_path: Path) -> None:
+    db, net, threads = tmp_path / "scan.db", TemplateNet(), torch.get_num_threads()
+    first = scanned(TemplateNet(), budget=100, db=db)
+    try:
+        torch.set_num_threads(threads + 1)
+        with pytest.raises(ConfigError, match=f"threads {threads}, now {threads + 1}: a new run would pay again"):
+            scanned(net, budget=100, db=db)
+    finally:
+        torch.set_num_threads(threads)
+    assert net.seen.images == 0
+    assert scanned(net, budget=100, db=db).to_json() == first.to_json()
+
+
+def test_new_run_is_no_part_of_the_run_key(tmp_path: Path) -> None:
+    db = tmp_path / "scan.db"
+    scanned(TemplateNet(), budget=100, db=db)
+    scanned(TemplateNet(), budget=100, db=db, new_run=True)
+    assert len(reads.runs(db)) == 1
+
+
+def test_the_default_ledger_is_the_one_that_was_paid_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIMKIT_HOME", str(tmp_path))
+
+    def prepared() -> Prepared:
+        return prepare(TemplateNet(), ScanConfig.of(SETTINGS | {"budget": 100}), IMAGES)
+
+    first = default_db(prepared())
+    first.parent.mkdir(parents=True)
+    run_scan(prepared(), first)
+    monkeypatch.setitem(run_key.__dict__, "np", SimpleNamespace(__version__="1.0"))
+    assert default_db(prepared()) == first
+    with pytest.raises(ConfigError, match="--new-run"):
+        run_scan(prepared(), first)
