@@ -63,7 +63,7 @@ def test_values_of_its_own_outside_the_space_are_none() -> None:
         ("search.no_such", Span(low=1, high=2), "search.no_such = 1: search has no setting 'no_such'"),
         ("search.samples", Span(low=10, high=101), "search.samples = 101: antithetic noise needs an even number"),
         ("search.sparsity.weight", Span(low=0.01, high=0.5), "search.sparsity.weight = 0.5: sparsity weight 0.5"),
-        ("budget.deep", Span(low=1, high=2), "budget is a single value, it has no deep"),
+        ("budget.deep", Span(low=1, high=2), "budget is a single value and has no deep"),
         ("search.baseline", Choices(choices=("none", "other")), "search.baseline = 'other'"),
     ],
 )
