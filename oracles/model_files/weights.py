@@ -15,6 +15,7 @@ from safetensors.torch import load
 from oracles.errors import ModelError, one_line
 from oracles.model_files.checkpoints import Weights, weights_in
 from oracles.model_files.description import SAVE_INSTEAD
+from oracles.model_files.pickles import check_pickles
 from oracles.outside import OutsideFile
 
 _HEADER_BYTES = 100_000_000
@@ -59,6 +60,7 @@ def read_state_dict(path: Path, data: bytes) -> Weights:
     """
     try:
         with warnings.catch_warnings():
+            check_pickles(data)
             warnings.simplefilter("ignore")  # about pickle protocols; a failure is reported below, in one line
             stored: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -8,12 +8,13 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from oracles.errors import ModelError, one_line
 from oracles.model_files.archives import members_of
+from oracles.model_files.pickles import SteadyUnpickler
 from oracles.outside import MODEL_BYTES, read_outside
 
 _DTYPES = {
@@ -28,6 +29,10 @@ _DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
+
+
+_ALLOWANCE = 2**24
+"""Bytes that tensors may take beyond twice the file, for those that share a storage."""
 
 
 class Inert:
@@ -69,18 +74,22 @@ def read_inert(path: Path) -> Any:
         raise ModelError(f"{path} is damaged or no file of torch.save: {one_line(error)}") from error
 
 
-class _Reader(pickle.Unpickler):
+class _Reader(SteadyUnpickler):
     """An unpickler that knows tensors and ordered dicts only; its `find_class` never imports anything."""
+
+    keys: ClassVar[tuple[type, ...]] = (*SteadyUnpickler.keys, Inert)
 
     def __init__(self, stream: Any, archive: zipfile.ZipFile, root: str) -> None:
         super().__init__(stream)
         self._archive, self._root = archive, root
+        self._room = 2 * sum(info.file_size for info in archive.infolist()) + _ALLOWANCE
+        self._storages: dict[tuple[str, torch.dtype], torch.Tensor] = {}
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         if (module_name, global_name) == ("collections", "OrderedDict"):
             return OrderedDict
         if module_name == "torch._utils":
-            return {"_rebuild_tensor_v2": _tensor, "_rebuild_parameter": _parameter}.get(global_name, Inert)
+            return {"_rebuild_tensor_v2": self._tensor, "_rebuild_parameter": _parameter}.get(global_name, Inert)
         if module_name == "torch" and global_name in _DTYPES:
             return _DTYPES[global_name]
         return Inert
@@ -90,16 +99,19 @@ class _Reader(pickle.Unpickler):
         kind, dtype, key, _, count = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype):
             raise pickle.UnpicklingError("a storage of no known type")
-        data = bytearray(self._archive.read(f"{self._root}data/{key}"))
-        return torch.frombuffer(data, dtype=dtype, count=count) if count else torch.zeros(0, dtype=dtype)
+        if (key, dtype) not in self._storages:
+            data = bytearray(self._archive.read(f"{self._root}data/{key}"))
+            flat = torch.frombuffer(data, dtype=dtype, count=count) if count else torch.zeros(0, dtype=dtype)
+            self._storages[key, dtype] = flat
+        return self._storages[key, dtype]
 
-
-def _tensor(
-    flat: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
-) -> torch.Tensor:
-    if math.prod(size) > len(flat):
-        raise pickle.UnpicklingError("a tensor of more values than the file holds")
-    return torch.as_strided(flat, size, stride, offset).clone()
+    def _tensor(
+        self, flat: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
+    ) -> torch.Tensor:
+        self._room -= math.prod(size) * flat.element_size()
+        if math.prod(size) > len(flat) or self._room < 0:
+            raise pickle.UnpicklingError("tensors of more values than the file holds")
+        return torch.as_strided(flat, size, stride, offset).clone()
 
 
 def _parameter(data: torch.Tensor, *_: object) -> torch.Tensor:

@@ -15,7 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from tests.oracles.model_files.pickle_bombs import BOMBS as PICKLES
+from tests.oracles.model_files.pickle_bombs import in_archive, in_old_file
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 
@@ -168,18 +172,39 @@ def many_rows(folder: Path) -> Path:
     return folder
 
 
+def pickled(folder: Path, data: bytes) -> Path:
+    path = folder / "a.pt"
+    path.write_bytes(data)
+    return path
+
+
+def many_tensors(folder: Path) -> Path:
+    """A small archive whose one storage of 2 MB stands behind 1,000 tensors."""
+    one = torch.zeros(500_000)
+    torch.save({f"features.{number}": one.view(500, 1000) for number in range(1000)}, folder / "a.pth")
+    return folder / "a.pth"
+
+
 _NPZ = (zeros, promising, without_bytes, of_long_text, negative)
+_MEMO = b"\x80\x02Nr\xff\xff\xff\x0f."
+"""LONG_BINPUT: the unpickler that is written in C makes a table as long as the number says."""
+
 BOMBS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     **{f"{make.__name__} as {reader}": (reader, make) for make in _NPZ for reader in ("data", "recording")},
     **{f"{name} in a folder": ("data", partial(in_folder, name=name)) for name in IMAGES},
     **{f"{name} in parquet": ("data", partial(parquet, images=[data] * 8)) for name, data in IMAGES.items()},
     "zeros in parquet": ("data", zeros_in_parquet),
+    **{f"{name} in an archive": ("model", partial(pickled, data=in_archive(data))) for name, data in PICKLES.items()},
+    **{f"{name} in an old file": ("model", partial(pickled, data=in_old_file(data))) for name, data in PICKLES.items()},
+    **{f"{name} as import": ("import", partial(pickled, data=in_archive(data))) for name, data in PICKLES.items()},
+    "a place in the memo": ("import", partial(pickled, data=in_archive(_MEMO))),
+    "many tensors": ("import", many_tensors),
     "one value": ("data", one_value),
     "many rows": ("data", many_rows),
 }
 
 _SAID = {
-    **dict.fromkeys(BOMBS, "would unpack from"),
+    **{name: "would unpack from" if reader in ("data", "recording") else "" for name, (reader, _) in BOMBS.items()},
     **{name: "promises more than 67,108,864 pixels" for name in BOMBS if name.startswith(tuple(IMAGES))},
     **{f"negative as {reader}": "negative size" for reader in ("data", "recording")},
     "many rows": "promises 4,000,000 rows in",
