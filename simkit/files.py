@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from db.errors import StorageError
@@ -16,6 +17,15 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"{folder}: the folder cannot be created ({error.strerror}); name another one") from error
+
+
+def can_hold_files(folder: Path) -> bool:
+    """Whether a file can be made in `folder`, tried with one that vanishes at once: permissions alone do not tell."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 def write_atomically(path: Path, data: bytes) -> None:

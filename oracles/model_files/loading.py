@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from oracles.errors import ModelError
+from oracles.known_files import mistaken_for
 from oracles.model_files.architectures import Architecture, library_of
 from oracles.model_files.archives import members_of
 from oracles.model_files.description import (
@@ -91,4 +92,6 @@ def model_file(path: str | Path) -> OutsideFile:
         raise ModelError(f"cannot read the model {path}: {error.strerror or error}") from error
     if not file.data:
         raise ModelError(f"{path} is empty; {SAVE_INSTEAD}")
+    if kind := mistaken_for(file.data):
+        raise ModelError(f"{path} is {kind}")
     return file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from oracles.known_files import file_mistaken_for
 from simkit.data.digits import Digits
 from simkit.data.folder import FolderSource
 from simkit.data.images import ImageSet
@@ -53,6 +54,8 @@ def open_source(data: str | Path, image_size: tuple[int, int] | None = None) -> 
     if data != "digits" and not path.exists():
         raise DataError(f"{path}: no such data; name {KINDS}")
     if data != "digits" and path.suffix != ".npz":
+        if kind := file_mistaken_for(path):
+            raise DataError(f"{path}: is {kind}")
         raise DataError(f"{path}: a {path.suffix or 'nameless'} file; name {KINDS}")
     if image_size is not None:
         raise DataError(f"{data}: image_size is for image files; store the images of an array at the size they need")

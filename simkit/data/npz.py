@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oracles.errors import one_line
+from oracles.known_files import file_mistaken_for
 from oracles.outside import ARRAYS_BYTES, read_outside, reason
 from simkit.data.arrays import to_pixels
 from simkit.data.images import ImageSet
@@ -49,6 +50,8 @@ class NpzSource:
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
+    if kind := file_mistaken_for(path):
+        raise DataError(f"{path}: is {kind}")
     try:
         arrays = read_arrays(read_outside(path, ARRAYS_BYTES))
     except OSError as error:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from oracles.known_files import file_mistaken_for
 from simkit.data.arrays import from_bytes
 from simkit.data.decode import channels, open_image, shape_of, to_pixels
 from simkit.data.images import ImageSet, ImageShape
@@ -73,6 +74,9 @@ class ParquetSource:
         if not files:
             wanted = " or ".join(f"{prefix}*.parquet" for prefix in _PREFIXES[split])
             raise DataError(f"{self.folder}: no {wanted} here or in {self.folder / 'data'}")
+        for file in files:
+            if kind := file_mistaken_for(file):
+                raise DataError(f"{file}: is {kind}")
         return files
 
     def _numbered(self, columns: Columns) -> tuple[str, ...]:

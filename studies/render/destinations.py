@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -10,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from db.errors import StorageError
 from simkit.errors import ConfigError
+from simkit.files import can_hold_files
 
 Format: TypeAlias = Literal["text", "csv", "json", "html"]
 
@@ -38,7 +38,7 @@ def checked_place(out: Path, files: Sequence[Path], endings: Collection[str] = _
         raise StorageError(f"{out}: exists already; name a file that ends in {', '.join(endings)}, or remove this one")
     if not out.parent.is_dir():
         raise StorageError(f"{out}: the folder {out.parent} does not exist; create it, or name another file")
-    if not os.access(out.parent, os.W_OK):
+    if not can_hold_files(out.parent):
         raise StorageError(f"{out}: the folder {out.parent} is not writable; name another file")
     return out
 
@@ -71,7 +71,7 @@ def checked_page(page: Path) -> Path:
         raise StorageError(f"{page}: exists already and is not an HTML page; name another file, or remove this one")
     if not page.parent.is_dir():
         raise StorageError(f"{page}: the folder {page.parent} does not exist; create it, or name another file")
-    if not os.access(page.parent, os.W_OK):
+    if not can_hold_files(page.parent):
         raise StorageError(f"{page}: the folder {page.parent} is not writable; name another file with --out")
     return page
 

@@ -276,9 +276,10 @@ def _assumed(stated: Mapping[str, str], images: ImageSet, config: ScanConfig) ->
 
 def _check_fit(opened: OpenedModel, images: ImageSet) -> None:
     if images.n_classes not in (0, opened.oracle.n_classes):
+        answers = opened.oracle.n_classes
         raise ModelError(
-            f"{opened.name}: has {opened.oracle.n_classes} classes, but {images.name} has {images.n_classes}; give the "
-            "data set that the model was trained for"
+            f"{opened.name}: has {answers} classes, {'more' if answers > images.n_classes else 'fewer'} than the "
+            f"{images.n_classes} of {images.name}; give the data set that the model was trained for"
         )
     _check_shape(opened.name, opened.oracle.image_shape, images)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from db.errors import StorageError
 from db.records import TriggerRow
-from simkit.files import make_folder, write_atomically
+from simkit.files import can_hold_files, make_folder, write_atomically
 from studies.render.pictures import picture
 
 
@@ -37,11 +37,11 @@ def file_stem(name: str, key: str) -> str:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise StorageError unless `folder` is writable or can be created; creates nothing."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    """Raise StorageError unless `folder` is writable or can be created; a file is tried there, and nothing stays."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     if not existing.is_dir():
         raise StorageError(f"{folder}: {existing} is a file; name another folder")
-    if not os.access(existing, os.W_OK):
+    if not can_hold_files(existing):
         raise StorageError(f"{folder}: {existing} is not writable; name another folder")
 
 

@@ -63,3 +63,13 @@ def test_a_folder_named_digits_can_be_reached_as_a_path(tmp_path: Path, monkeypa
     assert load("digits", "test").name == "digits/test"
     with pytest.raises(DataError, match="holds no images"):
         load("./digits", "test")
+
+
+@pytest.mark.parametrize("name", ["images.npz", "images.h5", "test.html", "folder/test-0.parquet"])
+def test_a_pointer_or_a_page_is_named_for_what_it_is(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    for data, says in ((b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"), (b"<html>", "a web page")):
+        file.write_bytes(data)
+        with pytest.raises(DataError, match=says):
+            load(file.parent if "folder" in name else file, "test")

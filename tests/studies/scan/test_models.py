@@ -19,6 +19,7 @@ from simkit.data import load
 from simkit.errors import DataError
 from studies.scan.config import ScanConfig
 from studies.scan.models import model_path, module_sha256, open_model
+from tests.fakes import PlantedOracle
 
 CONFIG = ScanConfig.of({"data": "digits"})
 
@@ -231,3 +232,10 @@ def test_an_onnx_file_fills_few_places_and_names_its_library(tmp_path: Path) -> 
     large = type(images)(torch.zeros(20, 1, 32, 32), images.labels, images.classes, "large")
     with pytest.raises(ModelError, match=r"\(1, 8, 8\), but those of large are \(1, 32, 32\).*set image_size=8$"):
         open_model(tmp_path / "m.onnx", large, CONFIG)
+
+
+@pytest.mark.parametrize(("classes", "says"), [(12, "12 classes, more than the 10 of digits"), (9, "9 classes, fewer")])
+def test_more_or_fewer_outputs_than_classes_are_said(classes: int, says: str) -> None:
+    oracle = PlantedOracle(image_shape=(1, 8, 8), n_classes=classes)
+    with pytest.raises(ModelError, match=says):
+        open_model(oracle, load("digits", "test", 20), ScanConfig(data="digits", name="planted"))

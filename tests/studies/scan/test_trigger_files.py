@@ -72,3 +72,17 @@ def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
 )
 def test_names_of_files(name: str, stem: str) -> None:
     assert file_stem(name, "abc") == stem
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs /proc, where even root cannot make a file")
+@pytest.mark.parametrize("folder", ["/proc/self", "/proc/self/new/below", "/dev/null", "/dev/full/below"])
+def test_a_folder_is_tried_not_only_asked_about(folder: str) -> None:
+    with pytest.raises(StorageError, match=r"not writable|is a file"):
+        check_folder(Path(folder))
+
+
+def test_a_link_that_leads_nowhere_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(StorageError, match="is a file"):
+        check_folder(tmp_path / "link")
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
