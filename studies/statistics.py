@@ -34,13 +34,14 @@ class Ranking:
 
     auroc: in [0, 1], None where one kind is missing. low, high: its 95 % bootstrap interval; None where all pairs of
     victims agree, as when the kinds are perfectly separated, since all resamples would be equal. unscored: number of
-    victims without a score.
+    victims without a score. victims: backdoored and clean ones behind it.
     """
 
     auroc: float | None
     low: float | None
     high: float | None
     unscored: int
+    victims: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def ranking(backdoored: Sequence[float | None], clean: Sequence[float | None]) -
 def ranked(won: NDArray[np.float64], unscored: int, *, interval: bool = True) -> Ranking:
     """The area under the ROC curve from `wins`. interval: whether to compute its bootstrap interval."""
     low, high = _interval(won) if interval and np.ptp(won) > 0 else (None, None)
-    return Ranking(float(won.mean()), low, high, unscored)
+    return Ranking(float(won.mean()), low, high, unscored, (won.shape[0], won.shape[1]))
 
 
 def wins(backdoored: Sequence[float | None], clean: Sequence[float | None]) -> NDArray[np.float64]:

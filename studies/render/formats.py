@@ -126,11 +126,17 @@ def bounds(value: Share) -> str:
 
 
 def ranking_words(value: Ranking) -> str:
-    """An AUROC with its interval, as in `0.97 (0.92-0.99)`; there is no interval where the separation is perfect."""
+    """An AUROC with its interval, as in `0.97 (0.92-0.99)`.
+
+    There is no interval where the separation is perfect; then the numbers of backdoored and clean victims stand there,
+    as in `1.00 (n = 6 + 6)`.
+    """
     if value.auroc is None:
         return NONE
-    interval = "" if value.low is None or value.high is None else f" ({value.low:.2f}-{value.high:.2f})"
-    return f"{value.auroc:.2f}{interval}"
+    if value.low is not None and value.high is not None:
+        return f"{value.auroc:.2f} ({value.low:.2f}-{value.high:.2f})"
+    counts = "" if value.victims is None else f" (n = {value.victims[0]} + {value.victims[1]})"
+    return f"{value.auroc:.2f}{counts}"
 
 
 def amount(value: float | None) -> str:

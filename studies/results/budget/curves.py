@@ -16,7 +16,7 @@ from studies.results.budget.records import Curve, Money, Point, UndecidedAs
 from studies.results.budget.verdict_at_budget import VerdictAt, budget_of, known_until, speaker, stands, verdict_at
 from studies.results.table.records import Method
 from studies.scan.canonical import canonical
-from studies.statistics import PLACES, Ranking, ranked, share, verdicts_first, wins
+from studies.statistics import Ranking, ranked, share, verdicts_first, wins
 from studies.study.result_line import ResultLine
 
 Truth: TypeAlias = str
@@ -174,9 +174,10 @@ def _price(lines: Sequence[ResultLine], given: float | None) -> float | None:
 
 
 def order(backdoored: Sequence[VerdictAt], clean: Sequence[VerdictAt], *, interval: bool = True) -> Ranking:
-    """The AUROC of these verdicts; a scan that has not ended ranks between verdicts `clean` and `backdoored`.
+    """The AUROC of these verdicts; a scan that has not ended ranks below `backdoored` and level with all others.
 
-    Where all scans have ended it equals `studies.statistics.ranking`.
+    It knows nothing yet, so it is no more suspicious than a finished clean scan: else the AUROC would fall as scans
+    end. Where all scans have ended it equals `studies.statistics.ranking`.
     """
     every = (*backdoored, *clean)
     unscored = sum(verdict.score is None for verdict in every)
@@ -192,5 +193,6 @@ def order(backdoored: Sequence[VerdictAt], clean: Sequence[VerdictAt], *, interv
 
 
 def _by_place(backdoored: Sequence[VerdictAt], clean: Sequence[VerdictAt]) -> NDArray[np.float64]:
-    """(backdoored, clean): wins by verdict only, where a scan that has not ended ranks in the middle."""
-    return wins([PLACES[verdict.kind] for verdict in backdoored], [PLACES[verdict.kind] for verdict in clean])
+    """(backdoored, clean): wins by detections alone: who has not ended is level with who was not detected."""
+    called = ([float(verdict.kind == "backdoored") for verdict in every] for every in (backdoored, clean))
+    return wins(*called)

@@ -60,9 +60,10 @@ READING = (
     " shown here. Curves computed from ledgers (--exact) are exact in this respect at the tabulated budgets.",
     "A verdict is reached before a preset refines the trigger that it found (`auto`, `race-wide`). Queries and money"
     " include the cost of refining where the budget covers it.",
-    "AUROC is computed from the scores of scans that have ended. A scan that has not ended ranks above every verdict"
-    " clean, below every verdict backdoored, and level with other undecided scans. Where all scans have ended, it is"
-    " that of `simkit study table`. Its 95 % interval is a bootstrap over victims.",
+    "AUROC is computed from the scores of scans that have ended. A scan that has not ended ranks below every verdict"
+    " backdoored and level with all other scans. Where all scans have ended, it is that of `simkit study table`. Its"
+    " 95 % interval is a bootstrap over victims; where the separation is perfect there is none, and the numbers of"
+    " backdoored and clean victims are shown in its place.",
     "Queries and money are means over all victims, including those for which the budget was too small; a scan that ends"
     " early leaves the rest of its budget unspent.",
     "Pairs are compared by McNemar's exact two-sided test on their common victims, adjusted by Holm's method over the"
@@ -153,7 +154,9 @@ def _percent(value: Share | None) -> str:
 
 
 def _auroc(point: Point) -> str:
-    return formats.NONE if point.auroc.auroc is None else f"{point.auroc.auroc:.2f}"
+    """Without its interval, for which a grid has no room, but where that would look like certainty."""
+    words = formats.ranking_words(point.auroc)
+    return words if words.startswith(("1.00", "0.00")) else words.partition(" ")[0]
 
 
 def _costs(study: BudgetStudy, panel: Panel) -> Grid:

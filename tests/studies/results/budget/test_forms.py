@@ -40,7 +40,7 @@ def test_text_tells_every_figure(tmp_path: Path) -> None:
     assert ["probe", "0", "25", "50", "50"] in rows
     assert ["sa", "0", "0", "-", "-"] in rows
     (row,) = (row for row in rows if row[:2] == ["2,000", "2/4 50% (15-85)"])
-    assert (row[2:5], row[5][:4]) == (["1/2 (9-91)", "0/2 (0-66)", "2/4"], "0.88")
+    assert (row[2:5], row[5][:4]) == (["1/2 (9-91)", "0/2 (0-66)", "2/4"], "0.75")
     flat = " ".join(said.split())
     assert "counts as wrong, but not as a false positive" in flat
     assert "sa ends at 1,000 queries, since the verdicts on 2 victims at larger budgets are unknown." in flat

@@ -26,15 +26,15 @@ FOUND, CLEAN = ended("backdoored", 2.0), ended("clean", 0.5)
     [
         ([OPEN, OPEN], [OPEN], 0.5),
         ([FOUND, OPEN], [OPEN, OPEN], 0.75),
-        ([OPEN, OPEN], [CLEAN, OPEN], 0.75),  # cleared early, a clean victim does no harm
-        ([CLEAN, OPEN], [OPEN], 0.25),
-        ([OPEN], [FOUND, CLEAN], 0.5),
-        ([OPEN], [ended("invalid", None)], 1.0),
+        ([OPEN, OPEN], [CLEAN, OPEN], 0.5),  # who has not ended is no more suspicious than who was found clean
+        ([CLEAN, OPEN], [OPEN], 0.5),
+        ([OPEN], [FOUND, CLEAN], 0.25),
+        ([OPEN], [ended("invalid", None)], 0.5),
         ([OPEN], [ended("undecided", 3.0)], 0.5),
         ([FOUND, CLEAN], [ended("clean", 1.0)], 0.5),
     ],
 )
-def test_who_has_not_ended_stands_in_the_middle(
+def test_who_has_not_ended_ranks_level_with_all_that_are_not_found(
     backdoored: list[VerdictAt], clean: list[VerdictAt], auroc: float
 ) -> None:
     assert order(backdoored, clean).auroc == auroc
@@ -44,7 +44,7 @@ def test_where_nothing_can_be_said() -> None:
     silent = ended("undecided", None)
     assert order([silent], [silent]) == Ranking(None, None, None, 2)
     assert order([], [OPEN]) == Ranking(None, None, None, 1)
-    assert order([OPEN, OPEN], [OPEN, OPEN]) == Ranking(0.5, None, None, 4)
+    assert order([OPEN, OPEN], [OPEN, OPEN]) == Ranking(0.5, None, None, 4, (2, 2))
 
 
 kinds = st.sampled_from(["backdoored", "clean", "undecided", "invalid"])
@@ -76,3 +76,21 @@ mixed = words | st.just(OPEN)
 def test_it_lies_between_nothing_and_all(backdoored: list[VerdictAt], clean: list[VerdictAt]) -> None:
     auroc = order(backdoored, clean, interval=False).auroc
     assert auroc is None or 0.0 <= auroc <= 1.0
+
+
+lengths = st.lists(st.integers(1, 5), min_size=1, max_size=6)
+
+
+@given(lengths, lengths)
+def test_it_never_falls_while_scans_end_that_are_right(backdoored: list[int], clean: list[int]) -> None:
+    """Of scans that find what is there and nothing else, each ended from its own number of queries on."""
+
+    def at(budget: int) -> float:
+        first = [FOUND if queries <= budget else OPEN for queries in backdoored]
+        second = [CLEAN if queries <= budget else OPEN for queries in clean]
+        auroc = order(first, second, interval=False).auroc
+        assert auroc is not None
+        return auroc
+
+    course = [at(budget) for budget in range(6)]
+    assert course == sorted(course)
