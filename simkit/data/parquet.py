@@ -112,6 +112,8 @@ class _Cell:
     def class_id(self, classes: tuple[str, ...] | None) -> int:
         if self.label is None or not 0 <= self.label < (_MOST_CLASSES if classes is None else len(classes)):
             allowed = "" if classes is None else f"; the {len(classes)} classes are counted from 0"
+            if self.label == -1:
+                allowed = ", which means that its class is unknown; name another split, or leave such rows out"
             raise self._error(self.columns.label, f"is {self.label}{allowed}")
         return self.label
 
@@ -222,7 +224,10 @@ def _whole_numbers(file: Path, column: str, labels: Any) -> list[int | None]:
     try:
         numbers: list[int | None] = labels.cast(pa.int64()).to_pylist()
     except pa.ArrowException as error:
-        raise DataError(f"{file}: column {column!r}: {error}") from error
+        raise DataError(
+            f"{file}: column {column!r} holds {labels.type}, not class numbers from 0 ({error}); name the column of "
+            "the class numbers 'label'"
+        ) from error
     return numbers
 
 

@@ -213,3 +213,20 @@ def test_the_real_sets_are_read(real_data: Path, name: str, n_classes: int, shap
     assert (len(images), images.image_shape, images.n_classes) == (100, shape, n_classes)
     assert len(np.unique(images.labels)) > 5
     assert 0.2 < float(images.pixels.mean()) < 0.7
+
+
+@pytest.mark.parametrize(
+    ("label", "says"),
+    [
+        ("cat", "holds string, not class numbers"),
+        ([1, 2], "not class numbers"),
+        (0.5, "holds double, not class numbers"),
+        (-1, "is -1, which means that its class is unknown"),
+    ],
+)
+def test_labels_that_are_no_class_numbers_are_said_as_that(tmp_path: Path, label: Any, says: str) -> None:
+    for split in ("train", "test"):
+        write(tmp_path / f"{split}.parquet", [png(PIXELS[0])] * 2, [label] * 2)
+    with pytest.raises(DataError, match=says) as raised:
+        load(tmp_path, "test")
+    assert "'label'" in str(raised.value)
