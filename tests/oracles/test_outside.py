@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import hashlib
 import io
@@ -149,3 +150,32 @@ def test_a_file_of_the_kernel_that_has_no_size_is_empty() -> None:
     if not Path("/proc/self/status").exists():
         pytest.skip("there is no /proc")
     assert read_outside("/proc/self/status", 9).data == b""
+
+
+OWN = {
+    "oracles/outside.py": "the door",
+    "simkit/data/digits.py": "a file of scikit-learn",
+    "studies/cli/bench_memory.py": "a file of the kernel",
+    "studies/cli/streams.py": "os.devnull, which is written",
+    "studies/render/destinations.py": "a page that is to be replaced, and is a regular file",
+    "studies/scan/user_code.py": "code that the caller imported",
+    "studies/study/result_file.py": "result lines that are added, after a look through the door",
+    "studies/study/schema.py": "an example of the package",
+}
+"""Modules that open files by themselves, and which."""
+
+
+def _opens(call: ast.Call) -> bool:
+    if isinstance(call.func, ast.Name):
+        return call.func.id == "open"
+    if not isinstance(call.func, ast.Attribute):
+        return False
+    path = call.func.attr == "open" and bool(call.args) and isinstance(call.args[0], ast.Constant)
+    return path or call.func.attr in ("read_bytes", "read_text") or ast.unparse(call.func) == "gzip.open"
+
+
+def test_there_is_no_other_door() -> None:
+    root = Path(outside.__file__).resolve().parents[1]
+    modules = [file for floor in ("oracles", "simkit", "studies") for file in (root / floor).rglob("*.py")]
+    calls = {file: [c for c in ast.walk(ast.parse(file.read_text())) if isinstance(c, ast.Call)] for file in modules}
+    assert {str(file.relative_to(root)) for file in modules if any(map(_opens, calls[file]))} == set(OWN)
