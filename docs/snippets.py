@@ -98,7 +98,7 @@ def enter(namespace: dict[str, Any]) -> None:
     for name in KEPT:
         shutil.copy(after_quickstart() / name, folder)
     _change_to(folder, namespace)
-    namespace["model"] = load_model("model.pt2", {}).module
+    namespace["model"] = load_model("model.pt2", {}, trusted=True).module
 
 
 def enter_readme(namespace: dict[str, Any]) -> None:

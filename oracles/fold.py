@@ -22,12 +22,16 @@ Forward = Callable[[torch.Tensor], torch.Tensor]
 _LAYOUT_BOUND = ("aten::view", "aten::as_strided", "aten::stride", "aten::is_contiguous")
 
 
+def _nothing() -> None:
+    """Nothing runs anywhere else."""
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """A private copy of a model in eval mode.
 
     layout: the memory format that images should have. eager: the model runs as Python, not as TorchScript. parallel:
-    several threads may call it at once. dtype: of the images.
+    several threads may call it at once. dtype: of the images. stop: ends what a call that was given up left running.
     """
 
     module: nn.Module
@@ -35,6 +39,7 @@ class Prepared:
     eager: bool
     parallel: bool
     dtype: torch.dtype = torch.float32
+    stop: Callable[[], object] = _nothing
 
     def __call__(self, images: torch.Tensor) -> object:
         """What the model returns, computed without gradients."""
@@ -42,11 +47,31 @@ class Prepared:
             return self.module(images)
 
 
+class RunsElsewhere(nn.Module):
+    """Stands for a model in another process, where `prepare` and `as_it_is` are called for it."""
+
+    rows_of_last_weight: int | None = None
+
+    def form(self, device: torch.device, dtype: torch.dtype | None) -> Prepared:
+        """See `prepare`; without a dtype, `as_it_is`."""
+        raise NotImplementedError
+
+
+def rows_of_last_weight(model: nn.Module) -> int | None:
+    """The number of outputs of the layer that is defined last. A wrong guess shows at the first answer."""
+    if isinstance(model, RunsElsewhere):
+        return model.rows_of_last_weight
+    weights = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    return len(weights[-1]) if weights else None
+
+
 def prepare(model: nn.Module, device: torch.device, dtype: torch.dtype) -> Prepared:
     """A copy of `model` with batch norms folded, on `device` in `dtype`, channels-last where that is safe.
 
     The model is not traced and no image is sent through it. Raises ModelError if it cannot be copied or moved.
     """
+    if isinstance(model, RunsElsewhere):
+        return model.form(device, dtype)
     try:
         private = copy.deepcopy(model).eval()
         if isinstance(private, torch.jit.ScriptModule):
@@ -65,6 +90,8 @@ def as_it_is(model: nn.Module, device: torch.device) -> Prepared:
 
     Raises ModelError if it cannot be copied or moved.
     """
+    if isinstance(model, RunsElsewhere):
+        return model.form(device, None)
     try:
         private = copy.deepcopy(model).eval().to(device=device)
     except Exception as error:

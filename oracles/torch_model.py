@@ -15,7 +15,7 @@ from torch import nn
 from oracles.agreement import check_images, faithful, unsteady
 from oracles.answers import Answer, Scores
 from oracles.errors import InvalidSpec, ModelError, one_line
-from oracles.fold import Prepared, as_it_is, prepare
+from oracles.fold import Prepared, as_it_is, prepare, rows_of_last_weight
 from oracles.oracle import ImageShape, Tag, check_shape
 from oracles.rows import Evidence, as_probabilities, evidence
 from oracles.torch_options import PLAIN, Output, TorchOptions
@@ -102,7 +102,11 @@ class TorchOracle:
         """
         check_shape(images, self._image_shape)
         chunks = torch.split(images, self._options.chunk)
-        rows = torch.cat(list(self._pool.map(self._forward, chunks) if self._pool else map(self._forward, chunks)))
+        try:
+            rows = torch.cat(list(self._pool.map(self._forward, chunks) if self._pool else map(self._forward, chunks)))
+        except KeyboardInterrupt:
+            self._model.stop()  # else the threads would wait for a model that may never return
+            raise
         return Scores(self._probabilities(rows).numpy())
 
     def _threads(self) -> ThreadPoolExecutor | None:
@@ -129,6 +133,8 @@ class TorchOracle:
     def _rows(self, images: torch.Tensor) -> torch.Tensor:
         try:
             rows = self._model(self._placed(images))
+        except ModelError:
+            raise
         except Exception as error:
             shape = tuple(images.shape)
             raise ModelError(
@@ -156,7 +162,7 @@ class TorchOracle:
                     f"the model does not take images (N, {wanted}), the size of the data: {one_line(error.__cause__)}; "
                     f"give other data, set image_size for another height and width, {_FIXED}"
                 ) from error
-            answered = given if given is not None else _rows_of_last_weight(model)
+            answered = given if given is not None else rows_of_last_weight(model)
         if answered is None or answered < 2:
             raise ModelError(f"the model has {answered or 'an unknown number of'} classes; give n_classes, 2 or more")
         if given is not None and given != answered:
@@ -283,12 +289,6 @@ def _ends_in_softmax(model: nn.Module) -> bool:
     while type(model) is nn.Sequential and len(model):
         model = model[-1]
     return type(model) is nn.Softmax and model.dim in (None, 1, -1)
-
-
-def _rows_of_last_weight(model: nn.Module) -> int | None:
-    """The number of outputs of the layer that is defined last. A wrong guess shows at the first answer."""
-    weights = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
-    return len(weights[-1]) if weights else None
 
 
 def _checked_shape(shape: ImageShape) -> ImageShape:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from oracles.model_files import loading
+from oracles.model_files.kinds import READERS, Graph, Kind
+from oracles.outside import OutsideFile
 from tests.processes import no_process
 
 MAY_START_PROCESSES = ("process", "browser")
@@ -44,3 +47,13 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data sets: set SIMKIT_DATA to their folder")
     return folder
+
+
+@pytest.fixture
+def read_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Model files with a program in them are read and run in this process, where a test is not about the other one."""
+
+    def read(file: OutsideFile, kind: Kind) -> Graph:
+        return READERS[kind](file.path, file.data)
+
+    monkeypatch.setattr(loading, "open_sandboxed", read)

@@ -41,7 +41,8 @@ class LoadedModel:
 
     sha256: hash of the file's bytes, hexadecimal. name: the file's name without its suffix. batch: the number of images
     per forward pass, where the file fixes it; smaller batches are filled up. libraries: names and versions of the
-    libraries besides torch that may change an answer.
+    libraries besides torch that may change an answer. notes: what protected this process less from the file than it
+    should; empty if nothing did.
     """
 
     module: nn.Module
@@ -53,6 +54,7 @@ class LoadedModel:
     name: str
     batch: int | None = None
     libraries: Mapping[str, str] = field(default_factory=dict)
+    notes: str = ""
 
 
 def described(path: Path, metadata: Mapping[str, str]) -> Description:

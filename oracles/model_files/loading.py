@@ -21,16 +21,20 @@ from oracles.model_files.description import (
     described,
     merged,
 )
-from oracles.model_files.exported import is_exported, read_exported
+from oracles.model_files.exported import is_exported
 from oracles.model_files.fitting import assembled
-from oracles.model_files.onnx_files import read_onnx
-from oracles.model_files.torchscript import read_torchscript
+from oracles.model_files.kinds import READERS, Kind
 from oracles.model_files.weights import read_safetensors, read_state_dict
 from oracles.outside import MODEL_BYTES, OutsideFile, read_outside
+from oracles.sandbox.model import SandboxedModel, open_sandboxed
 
 
 def load_model(
-    file: str | Path | OutsideFile, own: Mapping[str, Architecture], given: Description = NOTHING_GIVEN
+    file: str | Path | OutsideFile,
+    own: Mapping[str, Architecture],
+    given: Description = NOTHING_GIVEN,
+    *,
+    trusted: bool = False,
 ) -> LoadedModel:
     """Read weights (`.safetensors`, or a state_dict saved by `torch.save`), TorchScript, `torch.export` or ONNX.
 
@@ -39,9 +43,12 @@ def load_model(
     image_shape and n_classes. A safetensors file may state these in its metadata, each as text: architecture,
     n_classes, image_shape as JSON, output. Raises ModelError on a file that cannot be read safely or does not fit, and
     where such metadata and `given` disagree. The sizes that a graph fixes take precedence over `given`.
+
+    TorchScript, torch.export and ONNX files are programs. They are opened and run in a process that can open nothing,
+    see `oracles.sandbox`; trusted: in this one.
     """
     file = file if isinstance(file, OutsideFile) else model_file(file)
-    read = _read(file.path, file.data, own, given)
+    read = _read(file, own, given, trusted)
     description = read.description
     return LoadedModel(
         read.module.eval(),
@@ -53,6 +60,7 @@ def load_model(
         file.path.stem,
         read.batch,
         read.libraries,
+        read.notes,
     )
 
 
@@ -62,26 +70,37 @@ class _Read:
     description: Description
     batch: int | None = None
     libraries: Mapping[str, str] = field(default_factory=dict)
+    notes: str = ""
 
 
-def _read(path: Path, data: bytes, own: Mapping[str, Architecture], given: Description) -> _Read:
-    if path.suffix.lower() == ".onnx":
-        onnx = read_onnx(path, data)
-        stated = Description(image_shape=onnx.image_shape, n_classes=onnx.n_classes)
-        return _Read(onnx.module, completed(stated, given), onnx.batch, onnx.libraries)
-    if path.suffix.lower() == ".safetensors":
+def _read(file: OutsideFile, own: Mapping[str, Architecture], given: Description, trusted: bool) -> _Read:
+    path, data, suffix = file.path, file.data, file.path.suffix.lower()
+    if suffix == ".safetensors":
         weights, metadata = read_safetensors(path, data)
         full = merged(path, described(path, metadata), given)
         return _Read(assembled(path, weights, own, full), full, libraries=library_of(full.architecture))
-    members = members_of(path, data)
+    kind = "onnx" if suffix == ".onnx" else _kind_of_archive(members_of(path, data))
+    if kind is None:
+        module = assembled(path, read_state_dict(path, data), own, given)
+        return _Read(module, given, libraries=library_of(given.architecture))
+    graph = READERS[kind](path, data) if trusted else open_sandboxed(file, kind)
+    stated = Description(image_shape=graph.image_shape, n_classes=graph.n_classes)
+    return _Read(graph.module, completed(stated, given), graph.batch, graph.libraries, _notes(graph.module))
+
+
+def _kind_of_archive(members: list[str]) -> Kind | None:
     if is_exported(members):
-        exported = read_exported(path, data)
-        stated = Description(image_shape=exported.image_shape, n_classes=exported.n_classes)
-        return _Read(exported.module, completed(stated, given), exported.batch)
-    if any(name.endswith("/constants.pkl") for name in members):
-        return _Read(read_torchscript(path, data), given)
-    module = assembled(path, read_state_dict(path, data), own, given)
-    return _Read(module, given, libraries=library_of(given.architecture))
+        return "exported"
+    return "torchscript" if any(name.endswith("/constants.pkl") for name in members) else None
+
+
+def _notes(module: nn.Module) -> str:
+    """What a result says of how the program in a file was run."""
+    if not isinstance(module, SandboxedModel):
+        return "the model file was trusted, and its program ran in simkit's own process"
+    if module.missing:
+        return f"the model file ran in a process of its own, without {' and '.join(module.missing)}: not available here"
+    return ""
 
 
 def model_file(path: str | Path) -> OutsideFile:

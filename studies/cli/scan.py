@@ -100,6 +100,14 @@ Settings = Annotated[
         "sigma is search.sigma and k is search.samples.",
     ),
 ]
+TrustModel = Annotated[
+    bool,
+    typer.Option(
+        "--trust-model",
+        help="Run a TorchScript, torch.export or ONNX file in this process, with all that you may do, instead of in a"
+        " process that can open nothing.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, however the scan ends.")]
 
 
@@ -122,6 +130,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     new_run: NewRun = False,
     out: OutFolder = None,
     settings: Settings = None,
+    trust_model: TrustModel = False,
     as_json: AsJson = False,
 ) -> None:
     """Decide whether MODEL carries a backdoor, using at most N queries.
@@ -146,6 +155,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
         "preset": referred(preset) if is_reference(preset) else preset,
         "restriction": None if restriction is None else referred(restriction),
         **{"mean": mean, "std": std, "precision": precision, "chunk": chunk, "architecture": architecture},
+        "trust_model": trust_model or None,
     }
     given = {name: value for name, value in options.items() if value is not None}
     with warnings_in_a_line():

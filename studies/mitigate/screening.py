@@ -224,7 +224,8 @@ def _oracle(screening: _Screening, late: DeferredRun, clock: ServiceClock, *, kn
 def _finish(run: Run, screening: _Screening, verdict: VerdictRow) -> None:
     """Finish the run with the verdict and the triggers of the scan, since a mitigation has no verdict of its own."""
     notes = f"inputs screened with the triggers of run {screening.stored.id} of {screening.stored.path.name}"
-    run.finish(replace(verdict, notes=f"{notes}, whose verdict this is"), screening.triggers)
+    said = "; ".join(filter(None, (f"{notes}, whose verdict this is", screening.model.notes)))
+    run.finish(replace(verdict, notes=said), screening.triggers)
 
 
 def _result(screening: _Screening, clean: Screened, triggered: Screened | None, kept: Where) -> MitigationResult:

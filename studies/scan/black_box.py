@@ -117,7 +117,7 @@ class Trial:
         except Refused as error:
             stopped: Stopped = "budget" if error.reason == "budget" else "refused"
             verdict = Verdict("undecided", stopped, (), None, (), None, str(error))
-        return _checked(with_notes(verdict, self.model.oracle), oracle.n_classes)
+        return _checked(with_notes(verdict, self.model, self.model.oracle), oracle.n_classes)
 
     def _access(self, oracle: Oracle, late: DeferredRun) -> QueryAccess | QueryDataAccess:
         if takes_no_images(self.detector):

@@ -112,6 +112,12 @@ class ScanConfig(BaseModel):
         description="Architecture for a file that holds only weights: `resnet8`, `torchvision:resnet18`,"
         " `timm:resnet18`.",
     )
+    trust_model: bool = Field(
+        default=False,
+        exclude=True,  # it changes no answer, so it is in no run's key
+        description="Run a TorchScript, torch.export or ONNX file in this process, instead of in one that can open"
+        " nothing; needed for a GPU and for white-box detectors of such files.",
+    )
     name: str | None = Field(
         default=None,
         description="Name of the model in the ledger; required for an oracle or a function, and to distinguish modules"

@@ -46,13 +46,14 @@ class OpenedModel:
     """A model that can be queried.
 
     name: in the ledger. sha256: hash of the file or the weights, empty if unknown. libraries: names and versions of
-    libraries besides torch that may change an answer.
+    libraries besides torch that may change an answer. notes: see `LoadedModel`.
     """
 
     oracle: Oracle
     name: str
     sha256: str
     libraries: Mapping[str, str] = field(default_factory=dict)
+    notes: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +67,17 @@ class ReadFile:
 Model: TypeAlias = nn.Module | Oracle | Answering | Path | str | OutsideFile | ReadFile
 
 
-def read_graph(model: Model) -> Model:
-    """The file, read into memory; graph files are also loaded, since they state their image shape only then."""
+def read_graph(model: Model, trusted: bool) -> Model:
+    """The file, read into memory; graph files are also loaded, since they state their image shape only then.
+
+    trusted: see `load_model`.
+    """
     if not isinstance(model, str | Path | OutsideFile) or str(model).startswith(PREFIX):
         return model
     file = _read(model)
-    return ReadFile(file.path, load_model(file, NETWORKS)) if file.path.suffix.lower() in _SHAPED else file
+    if file.path.suffix.lower() not in _SHAPED:
+        return file
+    return ReadFile(file.path, load_model(file, NETWORKS, trusted=trusted))
 
 
 def _read(model: str | Path | OutsideFile) -> OutsideFile:
@@ -104,7 +110,8 @@ def open_file(
         loaded = _completed(model.loaded, _assumed({}, images, config))
     else:
         model = _read(model)
-        loaded = load_model(model, NETWORKS, _assumed(safetensors_metadata(model), images, config))
+        assumed = _assumed(safetensors_metadata(model), images, config)
+        loaded = load_model(model, NETWORKS, assumed, trusted=config.trust_model)
     return _fitting(_file_oracle(model.path, loaded, images, config), images, config), loaded.module
 
 
@@ -117,14 +124,15 @@ def _fitting(opened: OpenedModel, images: ImageSet, config: ScanConfig) -> Opene
     return opened
 
 
-def stated_shape(model: Model) -> ImageShape | None:
+def stated_shape(model: Model, trusted: bool = False) -> ImageShape | None:
     """The shape (C, H, W) of a model's images, if the model states it; None otherwise.
 
-    An oracle states it, and an ONNX, torch.export or safetensors file may. Raises ModelError, DataError.
+    trusted: see `load_model`. An oracle states it, and an ONNX, torch.export or safetensors file may. Raises
+    ModelError, DataError.
     """
     if isinstance(model, str) and model.startswith(PREFIX):
         model = import_model(model)
-    model = read_graph(model)
+    model = read_graph(model, trusted)
     if isinstance(model, ReadFile):
         return model.loaded.image_shape
     if isinstance(model, OutsideFile):
@@ -251,7 +259,7 @@ def _file_oracle(path: Path, loaded: LoadedModel, images: ImageSet, config: Scan
         _check_shape(str(path), loaded.image_shape, images)
     options = _in_batches(config.torch_options(loaded.output), loaded.batch)
     oracle = TorchOracle(loaded.module, images.image_shape, options, loaded.n_classes)
-    return OpenedModel(oracle, config.name or str(path), loaded.sha256, loaded.libraries)
+    return OpenedModel(oracle, config.name or str(path), loaded.sha256, loaded.libraries, loaded.notes)
 
 
 def _completed(loaded: LoadedModel, assumed: Description) -> LoadedModel:

@@ -202,7 +202,7 @@ class OpenScan:
         for checkpoint in self._relay.run(Evaluator(oracle, self._late)):
             verdict, seconds = checkpoint.verdict, seconds + time.perf_counter() - began
             if verdict is not None:
-                verdict = with_notes(verdict, self._oracle)
+                verdict = with_notes(verdict, self._prepared.model, self._oracle)
                 bill = Bill.of(config.oracle, self.run.spent, self.run.refused, seconds, clock.seconds)
                 self.run.finish(verdict_row(verdict, self._relay.rule, bill), trigger_rows(verdict))
                 self.verdict = self.run.result()

@@ -51,7 +51,7 @@ def run_info(
         config=canonical(settings),
         seed=config.seed,
         budget=config.budget,
-        environment=canonical(environment() | dict(model.libraries)),
+        environment=canonical(environment() | dict(model.libraries) | _of_the_file(model)),
     )
 
 
@@ -74,10 +74,14 @@ def with_output(info: RunInfo, oracle: Oracle) -> RunInfo:
     return replace(info, environment=canonical(json.loads(info.environment) | decided))
 
 
-def with_notes(verdict: Verdict, oracle: Oracle) -> Verdict:
+def with_notes(verdict: Verdict, model: OpenedModel, oracle: Oracle) -> Verdict:
     """With what a reader must know about the answers of a model that is run here."""
     said = oracle.notes if isinstance(oracle, TorchOracle) else ()
-    return replace(verdict, notes="; ".join(filter(None, (verdict.notes, *said))))
+    return replace(verdict, notes="; ".join(filter(None, (verdict.notes, *said, model.notes))))
+
+
+def _of_the_file(model: OpenedModel) -> dict[str, str]:
+    return {"model_file": model.notes} if model.notes else {}
 
 
 def environment() -> dict[str, Any]:

@@ -12,7 +12,9 @@ from db import reads
 from db.ledger import Ledger
 from db.records import RunInfo
 from db.stored import StoredRun
+from oracles.errors import ModelError
 from oracles.outside import OutsideFile
+from oracles.sandbox.model import SandboxedModel
 from simkit.detectors.access import Detector, WeightAccess
 from simkit.detectors.whitebox.inspection import Inspection
 from simkit.search.images import ScanImages
@@ -20,9 +22,9 @@ from simkit.verdict import Verdict
 from studies.scan.black_box import joined, own_verdict_row
 from studies.scan.canonical import canonical
 from studies.scan.config import ScanConfig
-from studies.scan.models import open_file
+from studies.scan.models import OpenedModel, open_file
 from studies.scan.result import Bill, ScanResult, result_of, trigger_rows
-from studies.scan.run_key import run_info
+from studies.scan.run_key import run_info, with_notes
 from studies.scan.user_code import described
 
 
@@ -35,9 +37,14 @@ def inspect_model(
     stored result. Raises ConfigError, DataError and ModelError, which leave no run; StorageError.
     """
     opened, module = open_file(model, images.search, config)
+    if isinstance(module, SandboxedModel):
+        raise ModelError(
+            f"{opened.name}: a white-box detector needs the weights in simkit's own process, and a file that is a "
+            "program runs in another; give weights alone (.safetensors, a state_dict), or trust_model=true"
+        )
     info = run_info(opened, images, config, described(detector, "detect"))
     if not any(kept.key == info.key for kept in reads.same_scans(ledger.path, info)):
-        _inspect(detector, WeightAccess(module, joined(images)), ledger, info)
+        _inspect(detector, opened, WeightAccess(module, joined(images)), ledger, info)
     return result_of(ledger.begin(info), ledger, info)
 
 
@@ -46,10 +53,13 @@ def cost_of(run: StoredRun) -> Mapping[str, Any]:
     return json.loads(run.steps[0].state) if 0 in run.steps else {}
 
 
-def _inspect(detector: Detector[WeightAccess], access: WeightAccess, ledger: Ledger, info: RunInfo) -> None:
+def _inspect(
+    detector: Detector[WeightAccess], opened: OpenedModel, access: WeightAccess, ledger: Ledger, info: RunInfo
+) -> None:
     started = time.perf_counter()
     verdict, cost = _inspection(detector, access)
     seconds = time.perf_counter() - started
+    verdict = with_notes(verdict, opened, opened.oracle)
     row = own_verdict_row(detector, verdict, Bill(0, 0, seconds, None, None))
     run = ledger.begin(info)
     run.open_step(0, "search", canonical(cost))

@@ -22,6 +22,7 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"{folder}:0"
 
 
+@pytest.mark.process
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_every_format_gives_the_same_verdict(

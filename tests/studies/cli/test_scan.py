@@ -243,6 +243,7 @@ def other_channels(folder: Path, zoo: Path) -> str:
         (lambda folder, zoo: "nowhere:7", "nowhere"),
     ],
 )
+@pytest.mark.usefixtures("read_here")
 def test_bad_models_end_with_4_and_touch_no_ledger(
     make: Callable[[Path, Path], str], named: str, run: Program, tmp_path: Path
 ) -> None:

@@ -213,6 +213,7 @@ def test_what_is_no_model_is_named(model: Any) -> None:
         open_model(model, load("digits", "test", 20), CONFIG)
 
 
+@pytest.mark.usefixtures("read_here")
 def test_an_onnx_file_fills_few_places_and_names_its_library(tmp_path: Path) -> None:
     images = load("digits", "test", 20)
     weights = numpy_helper.from_array(np.zeros((64, 10), np.float32), "w")

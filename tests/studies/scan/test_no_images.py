@@ -188,6 +188,7 @@ def test_a_function_needs_shape_and_classes() -> None:
     assert data_free(answering, n_classes=4).flagged == (1,)
 
 
+@pytest.mark.usefixtures("read_here")
 def test_what_states_its_shape(tmp_path: Path, demo_victims: Path) -> None:
     weights = numpy_helper.from_array(np.zeros((64, 10), np.float32), "w")
     nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]

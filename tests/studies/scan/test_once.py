@@ -84,6 +84,7 @@ def test_the_rows_of_a_module_are_taken_for_what_an_earlier_process_found(tmp_pa
     assert scanned(TemplateNet(1), budget=60, db=tmp_path / "a.db").to_json() == first.to_json()
 
 
+@pytest.mark.usefixtures("read_here")
 def test_a_graph_that_states_its_shape_is_read_once_for_a_scan_that_makes_its_images(
     calls: Counter[str], tmp_path: Path
 ) -> None:

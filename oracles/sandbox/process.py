@@ -1,0 +1,126 @@
+"""The parent's side of a child process that runs one model: starting it, asking it, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from oracles.errors import ModelError
+from oracles.sandbox.confine import RESTRICTIONS
+from oracles.sandbox.wire import Ended, receive, send
+
+_MOST_OF_AN_ANSWER = 2**28
+CODE = "import json, sys; paths, args = json.loads(sys.argv[1]); sys.path[:] = paths; "
+CODE += "from oracles.sandbox.child import main; main(*args)"
+
+
+class Child:
+    """A process that holds one model and does nothing but answer images; it ends with this object or this process.
+
+    name: of the model, for messages. kind: of its file. memory: bytes of data that it may hold. As many threads may ask
+    at once as torch has threads now; more of them wait for each other. missing: of RESTRICTIONS, those that it has to
+    do without. Raises ModelError if it does not start.
+    """
+
+    def __init__(self, name: str, kind: str, memory: int) -> None:
+        self._name = name
+        ours, theirs = zip(*(socket.socketpair() for _ in range(torch.get_num_threads() + 1)), strict=True)
+        fds = [line.fileno() for line in theirs]
+        start = json.dumps([sys.path, [fds[1:], fds[0], kind, memory]])
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", CODE, start],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=fds,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"},  # no thread before `confine`
+            start_new_session=True,  # Ctrl-C in a terminal is this process's affair
+        )
+        for line in theirs:
+            line.close()
+        self._free: queue.LifoQueue[socket.socket] = queue.LifoQueue()
+        for line in reversed(ours[1:]):
+            self._free.put(line)
+        self.missing: tuple[str, ...] = ()
+        self._end = ""
+        self.stop = weakref.finalize(self, _end, self._process, ours, os.getpid())
+        weakref.finalize(self, _close, ours)
+        self.missing = self._begun()  # asked before it has read anything that could make it lie
+
+    def ask(self, header: Mapping[str, Any], payload: bytes | memoryview = b"") -> tuple[dict[str, Any], bytearray]:
+        """One request and its answer. Raises ModelError if the process is gone, or breaks the format.
+
+        An exception while waiting, such as Ctrl-C, ends the process.
+        """
+        line = self._free.get()
+        try:
+            send(line.fileno(), header, payload)
+            return receive(line.fileno(), _MOST_OF_AN_ANSWER)
+        except Ended as error:
+            raise self._ended(error) from None
+        except BaseException:
+            self.stop()
+            raise
+        finally:
+            self._free.put(line)
+
+    def _begun(self) -> tuple[str, ...]:
+        told, _ = self.ask({"do": "begin"})
+        missing = told.get("missing")
+        if not isinstance(missing, list) or not set(missing) <= set(RESTRICTIONS):
+            raise ModelError(f"{self._name}: the process for the model did not begin as it should")
+        return tuple(missing)
+
+    def _ended(self, error: Ended) -> ModelError:
+        """How it ended, in one line; a process that lives and has broken the format is ended."""
+        if not self._end:
+            self._end = self._how(error)
+            self.stop()
+        return ModelError(f"{self._name}: {self._end}")
+
+    def _how(self, error: Ended) -> str:
+        if not self.stop.alive:
+            return "the process that ran the model was stopped; open the model again"
+        try:
+            return f"the model ended its process ({_words(self._process.wait(timeout=1))}); nothing was charged for it"
+        except subprocess.TimeoutExpired:
+            return f"the process of the model does not answer as it should: {error}"
+
+
+def _words(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    return f"{name}, as when memory runs out" if name == "SIGKILL" else name
+
+
+def _end(process: subprocess.Popen[bytes], lines: tuple[socket.socket, ...], owner: int) -> None:
+    if os.getpid() != owner:  # in a fork, whose parent still uses it
+        return
+    process.kill()
+    process.wait()
+    for line in lines:
+        with contextlib.suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
+
+
+def _close(lines: tuple[socket.socket, ...]) -> None:
+    """Once no thread can use them any more."""
+    for line in lines:
+        line.close()
+
+
+def memory_cap() -> int:
+    """Three quarters of the machine's memory, in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4
