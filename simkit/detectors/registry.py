@@ -82,7 +82,12 @@ _ENTRIES = (
         made=_TABOR,
         schedule="quick",
     ),
-    Entry("auto", "Race, then B3D", "runs race, race-wide and b3d one after the other, until one finds", staged=True),
+    Entry(
+        "auto",
+        "Race, then B3D",
+        "runs race, race-wide and b3d one after the other, until one detects a backdoor",
+        staged=True,
+    ),
     Entry("race", "Race of patches", "races collages of small patches for all classes at once"),
     Entry("race-wide", "Race of large patches", "races patches of up to a sixteenth of the image"),
     Entry("b3d", "B3D", "estimates gradients of mask and pattern from queries", former_names=("efficient",)),

@@ -69,8 +69,7 @@ class Preset:
 
 
 # Chosen on tune victims: large steps of the pattern and of Adam, and a high sparsity weight from the start. With 100
-# and
-# with 50 samples per step all eight backdoors tried there were detected, the latter with half the queries.
+# and with 50 samples per step all eight backdoors tried there were detected, the latter with half the queries.
 B3D = B3DConfig(
     samples=50,
     images=1,
@@ -96,8 +95,7 @@ B3D = B3DConfig(
 )
 
 # With label-only answers the loss lies in [0, 1], a tenth of a typical cross-entropy; with a sparse initial mask it
-# would
-# be 1 everywhere. As few samples as above were not tried with labels.
+# would be 1 everywhere. As few samples as above were not tried with labels.
 _B3D_LABELS = replace(
     B3D,
     samples=100,
@@ -133,8 +131,7 @@ _LOOKS = DriverConfig(check_images=32, verify_images=0, first_look=1, look_every
 _RACE = Preset(RaceConfig(), "small_share", _LOOKS, labels=RaceConfig(clean_value=0.21, queries=4700))
 
 # Large patches can turn images of clean models as well, so their test is stricter. Chosen on tune victims with patches
-# of
-# 5x5 to 8x8 (detected in 11 of 12 scans) and on clean victims of cifar10-clean-calibrate (0 of 12 flagged).
+# of 5x5 to 8x8 (detected in 11 of 12 scans) and on clean victims of cifar10-clean-calibrate (0 of 12 flagged).
 _STRICT = SequentialTest(works=0.95, fails=0.8)
 _WIDE = Preset(
     RaceConfig(

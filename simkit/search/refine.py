@@ -48,8 +48,7 @@ class RefineConfig:
     """How a detected trigger is refined."""
 
     # Chosen on 22 triggers that a race detected on tune victims, among seven settings: with this one (and one other)
-    # all
-    # refined triggers reached a success rate of 95 % or more on unseen images; before refinement five did.
+    # all refined triggers reached a success rate of 95 % or more on unseen images; before refinement five did.
     b3d: B3DConfig = field(default=_B3D)
     """The settings of the B3D steps; `steps`, `grid` and `mask_init` are not used."""
     grow: int = 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,15 +28,6 @@ class Panel:
     title: str
     upper: FloatArray | None = None
     lower: FloatArray | None = None
-
-
-def compare_triggers(path: Path, triggers: Mapping[str, Trigger], image: FloatArray) -> None:
-    """Write a PNG with one column per trigger, which shows the trigger alone and stamped on `image`.
-
-    triggers: by title. image: float32 (C, H, W) in [0, 1]. The trigger alone is drawn on blue. Raises StorageError
-    where the file cannot be written.
-    """
-    draw_panels(path, [[trigger_panel(title, trigger, image) for title, trigger in triggers.items()]])
 
 
 def trigger_panel(title: str, trigger: Trigger, image: FloatArray) -> Panel:

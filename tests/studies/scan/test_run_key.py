@@ -53,7 +53,7 @@ BEFORE = Path(__file__).parent / "ledgers_before" / "wings.db"
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every pinned key and the ledger were made in this environment."""
-    with closing(sqlite3.connect(BEFORE)) as ledger:
+    with closing(sqlite3.connect(f"file:{BEFORE}?immutable=1", uri=True)) as ledger:
         stored = json.loads(ledger.execute("SELECT environment FROM runs").fetchone()[0])
     monkeypatch.setattr(run_key, "version", lambda _: stored["simkit"])
     monkeypatch.setattr(torch, "__version__", stored["torch"])
@@ -87,8 +87,9 @@ def test_a_scan_finished_before_the_move_is_answered_without_a_query(tmp_path: P
     assert (model.seen.images, result.spent) == (0, 396 if preset == "race" else 16)
 
 
-def test_runs_of_renamed_presets_are_read_by_todays_names() -> None:
-    infos = [StoredRun.read(BEFORE, run).info for run in (1, 2, 3, 4)]
+def test_runs_of_renamed_presets_are_read_by_todays_names(tmp_path: Path) -> None:
+    shutil.copy(BEFORE, tmp_path / "before.db")
+    infos = [StoredRun.read(tmp_path / "before.db", run).info for run in (1, 2, 3, 4)]
     configs = [stored_config(info) for info in infos]
     assert [config.preset_name for config in configs] == ["race", "b3d", "b3d-slides", "auto"]
     stored = [current_settings(json.loads(info.config)) for info in infos]
