@@ -36,6 +36,7 @@ _LISTS = {"as_ints": int, "as_bools": bool}
 _ATEN = re.compile(r"torch\.ops\.aten\.([a-z_]\w*)\.([a-zA-Z]\w*)")
 _ON_SIZES = {f"_operator.{name}": getattr(operator, name) for name in ["add", "sub", "mul", "floordiv", "mod", "neg"]}
 _ON_SIZES |= {f"_operator.{name}": getattr(operator, name) for name in ["truediv", "eq", "ne", "lt", "le", "gt", "ge"]}
+_LARGEST = 2**62
 _VIEWS = {"torch.ops.aten.view.default", "torch.ops.aten._unsafe_view.default"}
 """Run as `reshape`, which gives the same values and also works on channels-last images, unlike `view`."""
 
@@ -100,11 +101,22 @@ def step_of(node: Mapping[str, Any]) -> Step:
         if name in SCALES and not argument_allowed(name, value):
             raise ModelError(f"{node['target'][:80]} is given another {name[:20]} than a model file may")
     if node["target"] in _ON_SIZES:
-        return Step(_ON_SIZES[node["target"]], [value for _, value in values], {}, names, several)
+        return Step(_on_numbers(_ON_SIZES[node["target"]]), [value for _, value in values], {}, names, several)
     if node["target"] in _VIEWS:
         values = [({"size": "shape"}.get(name, name), value) for name, value in values]
         return Step(torch.ops.aten.reshape.default, (), dict(values), names, several)
     return Step(_operator(node["target"]), (), dict(values), names, several)
+
+
+def _on_numbers(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Arithmetic of Python on sizes alone, since repeated text and products of products would take all memory."""
+
+    def checked(*values: object) -> Any:
+        if not all(isinstance(value, int | float) and abs(value) < _LARGEST for value in values):
+            raise ModelError(f"{call.__name__} is given something else than sizes")
+        return call(*values)
+
+    return checked
 
 
 def _operator(target: str) -> Callable[..., Any]:

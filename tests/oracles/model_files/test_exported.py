@@ -18,6 +18,7 @@ from torch.testing import assert_close
 from oracles.answers import Scores
 from oracles.errors import ModelError
 from oracles.model_files.exported import ExportedFile, read_exported
+from oracles.model_files.exported_graph import step_of
 from oracles.oracle import Oracle
 from oracles.torch_model import TorchOracle
 from oracles.torch_options import TorchOptions
@@ -179,6 +180,14 @@ def test_sizes_are_never_evaluated(archive: Path, tmp_path: Path) -> None:
         "torch.ops.aten.from_file.default",
         "torch.ops.aten._reshape_alias.default",
         "torch.ops.aten._sparse_coo_tensor_unsafe.default",
+        "torch.ops.aten.segment_reduce.default",
+        "torch.ops.aten._convert_indices_from_csr_to_coo.default",
+        "torch.ops.aten.sparse_csr_tensor.crow_col_value_size",
+        "torch.ops.aten._reshape_alias_copy.default",
+        "torch.ops.aten.set_.source_Tensor",
+        "torch.ops.aten.view.dtype",
+        "torch.ops.inductor._alloc_from_pool.default",
+        "torch.ops.quantized.linear.default",
         "torch.ops.aten.__class__.mro",
         "torch.ops.higher_order.cond",
         "torch.ops.mine.evil.default",
@@ -193,6 +202,31 @@ def test_only_tensor_operators_are_called(archive: Path, tmp_path: Path, target:
 
     message = refusal(graph_changed(archive, tmp_path / "a.pt2", change))
     assert target in message
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"as_string": "a" * 99}, {"as_int": 2**61}),
+        ({"as_int": 2**62}, {"as_int": 2}),
+        ({"as_ints": [1]}, {"as_int": 9}),
+    ],
+)
+def test_arithmetic_is_done_on_sizes_alone(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Repeated text, and products of products, would take all memory."""
+    inputs = [{"name": "", "arg": first}, {"name": "", "arg": second}]
+    outputs = [{"as_sym_int": {"as_name": "product"}}]
+    step = step_of({"target": "_operator.mul", "inputs": inputs, "outputs": outputs})
+    with pytest.raises(ModelError, match="mul is given something else than sizes"):
+        step.call(*step.args)
+
+
+def test_a_scale_beside_a_size_must_be_one_to_compute_indices_with() -> None:
+    target = "torch.ops.aten.upsample_nearest2d.default"
+    for scale in ({"as_float": 1e-30}, {"as_float": "NaN"}, {"as_sym_float": {"as_name": "scale"}}):
+        node = {"target": target, "inputs": [{"name": "scales_h", "arg": scale}], "outputs": []}
+        with pytest.raises(ModelError, match="another scales_h than a model file may"):
+            step_of(node)
 
 
 def test_an_operator_that_this_torch_lacks_is_named(archive: Path, tmp_path: Path) -> None:
