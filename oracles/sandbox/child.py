@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import importlib
 import os
@@ -42,6 +43,7 @@ def main(lines: list[int], life: int, kind: Kind, memory: int) -> None:
 
 def _rehearse(kind: Kind) -> None:
     """Have read now what is read at the first use: libraries, and what torch asks about the processor."""
+    codecs.lookup("cp437")  # of names in zip archives
     if kind == "onnx":
         for library in ("onnx", "onnxruntime"):
             with contextlib.suppress(ImportError):  # reading the file reports it

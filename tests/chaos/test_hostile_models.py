@@ -45,14 +45,24 @@ def read_changed(folder: Path, most: int) -> None:
     read(folder, (changed(made, draw) for _ in range(most)))
 
 
-def read(folder: Path, files: Iterator[Hostile]) -> None:
-    """Open and ask each file, in a process of its own: a reader may crash. Leaves `counts.json`."""
+def read_walled(folder: Path, most: int) -> None:
+    """Some of both, read as users read them: in a process that can open nothing."""
+    made, draw = parents(folder), stream(0, "walled archives")
+    every = list(operators(made))
+    read(folder, iter([*every[:: len(every) // most], *(changed(made, draw) for _ in range(most))]), trusted=False)
+
+
+def read(folder: Path, files: Iterator[Hostile], trusted: bool = True) -> None:
+    """Open and ask each file, in a process of its own: a reader may crash. Leaves `counts.json`.
+
+    trusted: the reader is on its own, without the sandbox around it.
+    """
     warnings.simplefilter("ignore")
     count = refused = 0
     for count, file in enumerate(files, start=1):
         path = folder / FILES / f"{count}{file.suffix}"
         path.write_bytes(file.data)
-        said = refusal(path)
+        said = refusal(path, trusted)
         assert "\n" not in said
         assert file.names is None or file.names in said, f"{file.names}: {said or 'not refused'}"
         refused += said != ""
@@ -60,10 +70,10 @@ def read(folder: Path, files: Iterator[Hostile]) -> None:
     (folder / "counts.json").write_text(json.dumps([count, refused]))
 
 
-def refusal(path: Path) -> str:
+def refusal(path: Path, trusted: bool) -> str:
     """What is said against a file when it is loaded or asked; nothing where it is a model."""
     try:
-        module = load_model(path, {}, TOLD).module
+        module = load_model(path, {}, TOLD, trusted=trusted).module
         TorchOracle(module, SHAPE, n_classes=4).query(torch.rand(2, *SHAPE))
     except ModelError as error:
         return str(error)
@@ -82,7 +92,10 @@ def in_child(folder: Path, act: Callable[..., None], *args: Any) -> tuple[int | 
     return process.exitcode, events
 
 
-@pytest.mark.parametrize(("act", "small", "full"), [(read_operators, 300, 10**6), (read_changed, 200, 3000)])
+MOST = [(read_operators, 300, 10**6), (read_changed, 200, 3000), (read_walled, 2, 50)]
+
+
+@pytest.mark.parametrize(("act", "small", "full"), MOST)
 def test_no_file_acts_or_ends_the_process(act: Callable[..., None], small: int, full: int, lab: Lab) -> None:
     code, events = in_child(lab.folder, act, lab.sized(small, full))
     assert code == 0
