@@ -62,6 +62,10 @@ class AnnealingConfig:
         if not 0 < self.last_temperature <= self.first_temperature:
             raise ConfigError("temperatures must be above 0, and last_temperature at most first_temperature")
 
+    def full_length(self, n_classes: int) -> int:
+        """See `Bounded`."""
+        return n_classes * self.chains * self.length * self.images
+
     def search(self, task: Task, seed: int) -> Search:
         """See `SearchConfig`."""
         return Annealing(self, task, seed)

@@ -81,6 +81,11 @@ class B3DConfig:
         if self.baseline == "leave_one_out" and self.samples < 4:
             raise ConfigError(f"a leave-one-out baseline needs 4 samples or more, not {self.samples}")
 
+    def full_length(self, n_classes: int) -> int:
+        """See `Bounded`."""
+        samples, checks = self.samples * (1 if self.joint else 2), self.steps // self.check_every
+        return n_classes * (self.steps * samples * self.images + checks * self.check_images)
+
     def search(self, task: Task, seed: int) -> Search:
         """See `SearchConfig`. Raises ConfigError if all search images are of one class."""
         return B3D(self, task, seed)

@@ -112,6 +112,15 @@ class Cautious(Protocol):
 
 
 @runtime_checkable
+class Bounded(Protocol):
+    """Settings of a search whose length is known before it begins."""
+
+    def full_length(self, n_classes: int) -> int:
+        """The queries of the search where it runs to its end without detecting anything."""
+        ...
+
+
+@runtime_checkable
 class Limited(Protocol):
     """Settings of a search for only one kind of trigger, which a clean verdict must state."""
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simkit.search.contract import BoolArray, Evidence, Task
+from simkit.search.pair_trial import Pair
 from simkit.triggers import FloatArray, IntArray, Trigger
 from simkit.verdict import ClassResult
 
@@ -155,3 +156,12 @@ def patch_colours(rng: np.random.Generator, channels: int, height: int, width: i
     light = rng.integers(0, 2, (1, height, width)).astype(np.float32)
     colours: FloatArray = first if kind == 0 else light if kind == 2 else light * first + (1 - light) * second
     return colours
+
+
+def ranked(values: NDArray[np.float64]) -> list[Pair]:
+    """The pairs with answers, best first, each candidate once. values: (candidates, classes), -inf without answers."""
+    answered = np.isfinite(values)
+    best_first = np.argsort(-values, axis=None, kind="stable")[: answered.sum()]
+    rows, targets = np.unravel_index(best_first, values.shape)
+    _, first = np.unique(rows, return_index=True)
+    return [(int(rows[i]), int(targets[i])) for i in np.sort(first)]

@@ -23,7 +23,7 @@ from simkit.search.collages import Breeder, Breeding, Collage
 from simkit.search.contract import AskTell, BoolArray, Evidence, Proposal, Search, Task
 from simkit.search.needs import Lacking, Retests, all_lack, others, short_of
 from simkit.search.pair_trial import Pair, PairTrial, ranking_and_testing
-from simkit.search.patches import Baselines, PatchPool, margins, small_patch_warnings, untried
+from simkit.search.patches import Baselines, PatchPool, margins, ranked, small_patch_warnings, untried
 from simkit.seeding import stream
 from simkit.triggers import IntArray, Trigger, Triggers
 from simkit.verdict import ClassResult, SequentialTest
@@ -116,6 +116,10 @@ class RaceConfig:
             raise ConfigError("required_success and test_share of a race must lie in (0, 1), part in [0, 1]")
         if min(self.size_penalty, self.prior_weight, self.tint_noise, self.pixel_noise) < 0 or self.shrinkage <= 0:
             raise ConfigError("size_penalty, prior_weight and noises of a race must be 0 or more, shrinkage above 0")
+
+    def full_length(self, n_classes: int) -> int:
+        """See `Bounded`."""
+        return self.queries
 
     def search(self, task: Task, seed: int) -> Search:
         """See `SearchConfig`. Raises ConfigError with fewer than two search images."""
@@ -271,14 +275,6 @@ class Race:
         excess = np.maximum(areas / self._largest_area - 1.0, 0.0)[:, None]
         return np.asarray(pool.values(self._config.shrinkage) - self._config.size_penalty * excess - REFUTED * settled)
 
-    def _ranked(self, values: NDArray[np.float64]) -> list[Pair]:
-        """The pairs with answers, best first, each collage once."""
-        answered = np.isfinite(values)
-        best_first = np.argsort(-values, axis=None, kind="stable")[: answered.sum()]
-        rows, targets = np.unravel_index(best_first, values.shape)
-        _, first = np.unique(rows, return_index=True)
-        return [(int(rows[i]), int(targets[i])) for i in np.sort(first)]
-
     def _best(self) -> Pair:
         values = self._values(self._pool, self._settled)
         row, target = divmod(int(values.argmax()), values.shape[1])
@@ -289,7 +285,7 @@ class Race:
 
     def _children(self, rng: np.random.Generator) -> list[Collage]:
         """Children of the best pairs in turn, which may copy colours of other parents of the same class."""
-        pairs = self._ranked(self._values(self._pool, self._settled))[: self._config.parents]
+        pairs = ranked(self._values(self._pool, self._settled))[: self._config.parents]
         if not pairs:
             return []
         children = []
@@ -303,7 +299,7 @@ class Race:
         """Collage and image (N, 2) for the best pairs with fewer than `most_trials` answers, each collage once."""
         ranked_out = self._pool.trials >= self._config.most_trials
         asked: list[Pair] = []
-        for row, target in self._ranked(np.where(ranked_out, -np.inf, self._values(self._pool, self._settled))):
+        for row, target in ranked(np.where(ranked_out, -np.inf, self._values(self._pool, self._settled))):
             left = self._config.retests - len(asked)
             if left < 1:
                 break

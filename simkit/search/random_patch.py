@@ -54,6 +54,10 @@ class RandomPatchConfig:
         if not 0 < self.required_success < 1:
             raise ConfigError(f"required_success {self.required_success}; must lie in (0, 1)")
 
+    def full_length(self, n_classes: int) -> int:
+        """See `Bounded`."""
+        return self.rounds * self.fresh + (self.rounds - 1) * self.retests
+
     def search(self, task: Task, seed: int) -> Search:
         """See `SearchConfig`."""
         return RandomPatch(self, task, seed)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from simkit.search.contract import Search, Task
-from simkit.search.costs import full_length, search_length
+from simkit.search.contract import Bounded, Search, Task
+from simkit.search.costs import full_length
 from simkit.search.presets import PRESETS, Preset, stage_names
 from simkit.search.race import RaceConfig
 from simkit.search.random_patch import RandomPatchConfig
@@ -33,7 +33,9 @@ def test_the_length_of_presets_for_ten_classes(name: str, labels_only: bool, que
 
 
 def test_the_slides_ask_mask_and_pattern_apart() -> None:
-    assert search_length(PRESETS["b3d-slides"].search, 1) == 1000 * 2 * 50 * 128 + 100 * 20
+    search = PRESETS["b3d-slides"].search
+    assert isinstance(search, Bounded)
+    assert search.full_length(1) == 1000 * 2 * 50 * 128 + 100 * 20
 
 
 @dataclass(frozen=True)
