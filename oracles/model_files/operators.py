@@ -38,7 +38,7 @@ _SHAPES = """
     expand_as flatten flip fliplr flipud hsplit hstack im2col is_contiguous is_floating_point lift_fresh
     lift_fresh_copy matrix_H meshgrid moveaxis movedim mT narrow native_channel_shuffle numel numpy_T permute
     pixel_shuffle pixel_unshuffle ravel repeat reshape reshape_as roll rot90 select size slice split split_with_sizes
-    squeeze stack storage_offset stride swapaxes swapdims sym_numel sym_size t tensor_split tile to transpose tril
+    squeeze stack storage_offset stride swapaxes swapdims sym_numel sym_size t tensor_split tile transpose tril
     triu type_as unbind unflatten unfold unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze view_as vsplit
     vstack
 """
@@ -62,10 +62,14 @@ _UPSAMPLING = """
 """
 _ONLY = {
     **dict.fromkeys(_UPSAMPLING.split(), frozenset({"", "vec"})),
+    "to": frozenset({"device", "dtype", "dtype_layout", "other"}),
     "view": frozenset({""}),
     "_unsafe_view": frozenset({""}),
 }
-"""Operators of which some overloads alone are harmless; `view` may not read the bytes of a tensor as another type."""
+"""Operators of which some overloads alone are harmless.
+
+`view` may not read the bytes of a tensor as another type; a `to` of the others calls itself without end.
+"""
 
 _ANY_OVERLOAD = frozenset(" ".join((_REDUCTIONS, _LAYERS, _SHAPES, _INDICES, _CREATED, _NUMBERS)).split())
 _ALSO_IN_PLACE = frozenset(
@@ -94,7 +98,7 @@ def allowed(namespace: str, name: str, overload: str = "") -> bool:
         return False
     if name in _ONLY:
         return overload in _ONLY[name]
-    return name in _ANY_OVERLOAD or name.removesuffix("_") in _ALSO_IN_PLACE
+    return name in _ANY_OVERLOAD or not {name, name.removesuffix("_")}.isdisjoint(_ALSO_IN_PLACE)
 
 
 def argument_allowed(name: str, value: object) -> bool:

@@ -9,6 +9,7 @@ from oracles.model_files.operators import allowed, argument_allowed, known
 def test_operators_are_allowed_by_name_and_where_needed_by_overload() -> None:
     assert allowed("aten", "conv2d")
     assert allowed("aten", "add_", "Tensor")
+    assert allowed("aten", "__and__", "bool")
     assert allowed("aten", "view")
     assert not allowed("aten", "view", "dtype")
     assert allowed("aten", "div", "out")
