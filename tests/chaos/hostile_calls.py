@@ -17,7 +17,7 @@ from oracles.model_files.operators import DECIDED, allowed, argument_allowed
 
 _SHAPES: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (3,), (4, 4), (2, 0, 3), (1, 1, 1), (3, 4, 5), (1, 3, 8, 8))
 _SHAPES += ((2, 3, 5, 5), (6, 3, 1, 1), (16, 16, 3, 3), (1, 2, 3, 4, 5))
-_TYPES = (torch.float32,) * 6 + (torch.int64,) * 3
+_TYPES: tuple[torch.dtype, ...] = (torch.float32,) * 6 + (torch.int64,) * 3
 _TYPES += (torch.bool, torch.uint8, torch.float64, torch.int32, torch.float16, torch.bfloat16, torch.complex64)
 _SMALL = (0, 1, 2, 3, -1, -2, 4, 5, 8)
 _LARGE = (-100, 1000, 2**31 - 1, 2**31, -(2**31), 2**62, 2**63 - 1, -(2**63))
