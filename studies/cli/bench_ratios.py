@@ -100,12 +100,14 @@ def bench(config: Bench, data: str | None) -> Iterator[Measured]:
     yield _memory(config)
 
 
-def _faster(name: str, one: Callable[[], None], other: Callable[[], None], asked: tuple[Bench, float]) -> Measured:
-    """The speed of `one` divided by that of `other` on the same images, as the median over interleaved pairs."""
+def _faster(
+    name: str, tested: Callable[[], None], reference: Callable[[], None], asked: tuple[Bench, float]
+) -> Measured:
+    """The speed of `tested` divided by that of `reference` on the same images, as the median over interleaved pairs."""
     config, bar = asked
-    for warm_up in (one, other):
+    for warm_up in (tested, reference):
         warm_up()
-    pairs = [(_seconds(one), _seconds(other)) for _ in range(config.pairs)]
+    pairs = [(_seconds(tested), _seconds(reference)) for _ in range(config.pairs)]
     rates = [config.images / statistics.median(seconds) for seconds in zip(*pairs, strict=True)]
     detail = f"{rates[0]:,.0f} and {rates[1]:,.0f} images/s"
     return Measured(name, statistics.median(b / a for a, b in pairs), bar, True, detail)

@@ -101,8 +101,8 @@ def list_runs(file: LedgerFile, as_json: AsJson = False) -> None:
     if as_json:
         print_json(rows)
     else:
-        known = [name for name in SHOWN_IF_KNOWN if any(row[name] is not None for row in rows)]
-        print_table([_short(row) for row in rows], (*SHOWN, *_telling_apart(rows), *known))
+        filled = [name for name in SHOWN_IF_KNOWN if any(row[name] is not None for row in rows)]
+        print_table([_short(row) for row in rows], (*SHOWN, *_telling_apart(rows), *filled))
 
 
 @app.command("export")

@@ -91,8 +91,8 @@ def _on_target(line: ResultLine) -> bool:
 
 def _complaints(outcomes: Sequence[Outcome], naming: Naming) -> Iterator[str]:
     for outcome in outcomes:
-        for said in outcome.messages if outcome.state != "failed" else ():
-            yield f"simkit: warning: {said}"
+        for message in outcome.messages if outcome.state != "failed" else ():
+            yield f"simkit: warning: {message}"
     for outcome in outcomes:
-        for said in outcome.messages if outcome.state == "failed" else ():
-            yield f"simkit: error: {name_of(outcome, naming)}: {said}"
+        for message in outcome.messages if outcome.state == "failed" else ():
+            yield f"simkit: error: {name_of(outcome, naming)}: {message}"

@@ -80,7 +80,7 @@ def scan_zoo(  # noqa: PLR0913 (the options are the command's interface)
     manifest = Manifest.load(zoo)
     _check_complete(manifest, only_complete)
     spec, methods = manifest.spec, [method(name) for name in dict.fromkeys(detector)]
-    if oracle != "scores" and all(found.white_box for found in methods):
+    if oracle != "scores" and all(method.white_box for method in methods):
         raise ConfigError(f"{detector[0]} is white-box and queries no service; leave --oracle out")
     of_images = {"data": data or spec.data, "image_size": spec.image_size, "image_shape": manifest.image_shape}
     shared = with_settings(of_images | {"budget": budget, "oracle": oracle}, settings or [])

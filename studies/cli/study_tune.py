@@ -136,7 +136,7 @@ def _tune(task: Task, *, quiet: bool) -> None:
     from studies.tune.run import tune
 
     with progress_bar("tuning", quiet=quiet) as progress:
-        make = ScanObjective if task.config.workers > 1 else partial(ScanObjective, told=progress)
+        make = ScanObjective if task.config.workers > 1 else partial(ScanObjective, progress=progress)
         for trial in tune(task, make):
             if not quiet:
                 say(_words(tried(trial)))

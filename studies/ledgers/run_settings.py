@@ -60,9 +60,9 @@ def _of_a_scan(info: RunInfo) -> dict[str, Any]:
     return current_settings(stored)
 
 
-def _differing(one: Mapping[str, Any], other: Mapping[str, Any], where: str = "") -> Iterator[str]:
-    for name in one.keys() | other.keys():
-        first, second = one.get(name, _ABSENT), other.get(name, _ABSENT)
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    for name in before.keys() | after.keys():
+        first, second = before.get(name, _ABSENT), after.get(name, _ABSENT)
         if isinstance(first, Mapping) and isinstance(second, Mapping):
             yield from _differing(first, second, f"{where}{name}.")
         elif first != second:

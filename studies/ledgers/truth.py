@@ -44,13 +44,13 @@ class Truths:
         return None
 
 
-def overlap(one: Trigger, other: Trigger) -> float | None:
+def overlap(first: Trigger, second: Trigger) -> float | None:
     """Intersection over union of both masks, thresholded at 0.5; None for unequal shapes or where both are empty."""
-    if one.mask.shape != other.mask.shape:
+    if first.mask.shape != second.mask.shape:
         return None
-    first, second = one.mask > 0.5, other.mask > 0.5
-    union = int(np.count_nonzero(first | second))
-    return np.count_nonzero(first & second) / union if union else None
+    in_first, in_second = first.mask > 0.5, second.mask > 0.5
+    union = int(np.count_nonzero(in_first | in_second))
+    return np.count_nonzero(in_first & in_second) / union if union else None
 
 
 def _manifest(folder: Path) -> Manifest | None:

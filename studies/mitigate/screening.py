@@ -80,8 +80,8 @@ def mitigate(
     """
     path = Path(scan_db)
     stored = StoredRun.read(path, run)
-    verdict, found = _reversed(stored)
-    screening = _prepared(stored, found, asked, config)
+    verdict, triggers = _reversed(stored)
+    screening = _prepared(stored, triggers, asked, config)
     ledger_path = path.with_suffix(SCREENING) if db is None else Path(db)
     if ledger_path.resolve() == path.resolve():
         raise ConfigError(f"{path}: is the ledger of the scan, which is only read; name another file")
@@ -197,8 +197,8 @@ def _conducted(screening: _Screening, ledger: Ledger, verdict: VerdictRow) -> Mi
     """Send the queries that the ledger does not hold yet, and evaluate the answers."""
     started, info, clock = time.perf_counter(), screening.info, ServiceClock(screening.service.oracle.real_time)
     late = DeferredRun(lambda: ledger.begin(with_output(info, screening.model.oracle)))
-    known = any(run.key == info.key for run in reads.same_scans(ledger.path, info))
-    oracle = _oracle(screening, late, clock, known=known)
+    continued = any(run.key == info.key for run in reads.same_scans(ledger.path, info))
+    oracle = _oracle(screening, late, clock, continued=continued)
     screener = Screener(oracle, Triggers.of([Trigger(row.mask, row.pattern) for row in screening.triggers]), late)
     clean = screener.screen(screening.clean.pixels)
     triggered = None if screening.triggered is None else screener.screen(screening.triggered.pixels)
@@ -210,12 +210,12 @@ def _conducted(screening: _Screening, ledger: Ledger, verdict: VerdictRow) -> Mi
     return _result(screening, clean, triggered, Where(late.run.spent, ledger.path, late.run.id))
 
 
-def _oracle(screening: _Screening, late: DeferredRun, clock: ServiceClock, *, known: bool) -> Oracle:
+def _oracle(screening: _Screening, late: DeferredRun, clock: ServiceClock, *, continued: bool) -> Oracle:
     """The service, which replays the stored answers first; only these where the run is finished."""
     model, service = screening.model.oracle, screening.service
-    if known and late.run.result() is not None:
+    if continued and late.run.result() is not None:
         return ReplayOracle(late.run.stored_calls(), model.n_classes, model.image_shape)
-    past = Past(late.run.spent, late.run.stored_calls(), late.run.stored_refusals()) if known else None
+    past = Past(late.run.spent, late.run.stored_calls(), late.run.stored_refusals()) if continued else None
     spent = 0 if past is None else past.queries
     budget = Budget(service.budget, spent=spent)
     return build(service.oracle, service.restricted(model, spent), budget, late, past=past, clock=clock)

@@ -270,26 +270,26 @@ def compared(codec: str, stored: bytes, answer: Answer, rows: NDArray[np.intp]) 
     return Compared(len(rows), int(differ.sum()), int(labels.sum()), _largest(before, answer, rows))
 
 
-def _differ(one: tuple[str, bytes], other: tuple[str, bytes], queries: int) -> BoolArray:
-    if one[0] != other[0] or len(one[1]) != len(other[1]):
+def _differ(before: tuple[str, bytes], after: tuple[str, bytes], queries: int) -> BoolArray:
+    if before[0] != after[0] or len(before[1]) != len(after[1]):
         return np.ones(queries, dtype=np.bool_)
-    first, second = (np.frombuffer(data, np.uint8).reshape(queries, -1) for _, data in (one, other))
+    first, second = (np.frombuffer(data, np.uint8).reshape(queries, -1) for _, data in (before, after))
     differ: BoolArray = (first != second).any(axis=1)
     return differ
 
 
-def _largest(one: Answer, other: Answer, rows: NDArray[np.intp]) -> float | None:
-    if isinstance(one, Scores) and isinstance(other, Scores):
-        return _span(one.values[rows], other.values[rows])
-    if isinstance(one, TopK) and isinstance(other, TopK) and one.classes.shape == other.classes.shape:
-        same = one.classes[rows] == other.classes[rows]  # compare scores of the same class at the same rank
-        return _span(one.values[rows][same], other.values[rows][same])
+def _largest(before: Answer, after: Answer, rows: NDArray[np.intp]) -> float | None:
+    if isinstance(before, Scores) and isinstance(after, Scores):
+        return _span(before.values[rows], after.values[rows])
+    if isinstance(before, TopK) and isinstance(after, TopK) and before.classes.shape == after.classes.shape:
+        same = before.classes[rows] == after.classes[rows]  # compare scores of the same class at the same rank
+        return _span(before.values[rows][same], after.values[rows][same])
     return None
 
 
-def _span(one: FloatArray, other: FloatArray) -> float | None:
-    if one.shape != other.shape:
+def _span(before: FloatArray, after: FloatArray) -> float | None:
+    if before.shape != after.shape:
         return None
-    spans = np.abs(one.astype(np.float64) - other)
+    spans = np.abs(before.astype(np.float64) - after)
     finite = spans[np.isfinite(spans)]  # NaN differs from a number, but by no finite amount
     return float(finite.max()) if finite.size else None

@@ -58,9 +58,9 @@ def gather(db: Path, runs: Sequence[int] = (), zoos: Sequence[Path] = ()) -> Rep
 
 def _command(db: Path, runs: Sequence[int], zoos: Sequence[Path]) -> str:
     """The command that writes the page again, with the files as they were given."""
-    chosen = [word for run in runs for word in ("--run", str(run))]
-    known = [word for zoo in zoos for word in ("--zoo", str(zoo))]
-    return shlex.join(["simkit", "report", str(db), *chosen, *known])
+    run_options = [word for run in runs for word in ("--run", str(run))]
+    zoo_options = [word for zoo in zoos for word in ("--zoo", str(zoo))]
+    return shlex.join(["simkit", "report", str(db), *run_options, *zoo_options])
 
 
 def detections(runs: Sequence[RunReport]) -> tuple[Detection, ...]:

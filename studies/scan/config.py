@@ -273,8 +273,8 @@ def with_fields(config: T, settings: Mapping[str, Any], where: str) -> T:
     for name, value in settings.items():
         here = f"{where}.{name}"
         if name not in {f.name for f in fields(config)}:
-            known = likely(name, [f.name for f in fields(config)], "it has")
-            raise ConfigError(f"{where} has no setting {name!r}{known}")
+            hint = likely(name, [f.name for f in fields(config)], "it has")
+            raise ConfigError(f"{where} has no setting {name!r}{hint}")
         old = getattr(config, name)
         if is_dataclass(old) and isinstance(value, Mapping):
             changed[name] = with_fields(old, value, here)

@@ -75,7 +75,7 @@ def _lack(images: ImageSet, config: ScanConfig, search: int, verify: int) -> str
     split = ScanImages(images.take(np.arange(search)), images.take(np.arange(search, search + verify)))
     course, n_classes = config.course(), images.n_classes or config.n_classes or 2
     stages = (course.lacking(stage, split, n_classes) for stage in range(len(course.stages)))
-    return next((said for lack in stages if (said := told(lack, n_classes))), "")
+    return next((sentence for lack in stages if (sentence := told(lack, n_classes))), "")
 
 
 def _check_labels(images: ImageSet, searched: ImageSet) -> None:

@@ -37,8 +37,8 @@ def elsewhere(path: Path, info: RunInfo, kept: Sequence[KeptRun]) -> str:
 
 def warn_of_others(path: Path, info: RunInfo, kept: Sequence[KeptRun]) -> None:
     """Warn that the scan starts anew where the ledger holds it from another environment, and name the differences."""
-    if said := elsewhere(path, info, kept):
-        warnings.warn(f"{said}; this starts a new run", stacklevel=2)
+    if difference := elsewhere(path, info, kept):
+        warnings.warn(f"{difference}; this starts a new run", stacklevel=2)
 
 
 def refuse_to_pay_again(path: Path, info: RunInfo) -> None:
@@ -47,9 +47,9 @@ def refuse_to_pay_again(path: Path, info: RunInfo) -> None:
     if any(run.key == info.key for run in kept):
         return
     paid = {row["run"]: row["spent"] for row in reads.listed(path) if row["spent"]} if kept else {}
-    if said := elsewhere(path, info, [run for run in kept if run.id in paid]):
+    if difference := elsewhere(path, info, [run for run in kept if run.id in paid]):
         raise ConfigError(
-            f"{said}: a new run would pay again for what the ledger holds; scan as then, or set --new-run (in Python, "
+            f"{difference}: a new run would pay again for what the ledger holds; scan as then, or set --new-run (in Python, "
             "new_run=True)"
         )
 

@@ -76,8 +76,8 @@ def with_output(info: RunInfo, oracle: Oracle) -> RunInfo:
 
 def with_notes(verdict: Verdict, model: OpenedModel, oracle: Oracle) -> Verdict:
     """With what a reader must know about the answers of a model that is run here."""
-    said = oracle.notes if isinstance(oracle, TorchOracle) else ()
-    return replace(verdict, notes="; ".join(filter(None, (verdict.notes, *said, model.notes))))
+    notes = oracle.notes if isinstance(oracle, TorchOracle) else ()
+    return replace(verdict, notes="; ".join(filter(None, (verdict.notes, *notes, model.notes))))
 
 
 def _of_the_file(model: OpenedModel) -> dict[str, str]:

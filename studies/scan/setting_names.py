@@ -40,7 +40,7 @@ def _advice(name: str, own: tuple[str, ...]) -> str:
         return f"; {name} of the slides is search.{meant}{_where(meant.partition('.')[0], own)}"
     if _presets_with(name):
         return f" in this preset{_where(name, own)}"
-    everywhere = dict.fromkeys((*own, *(known for preset in PRESETS.values() for known in _names(preset.search))))
+    everywhere = dict.fromkeys((*own, *(field for preset in PRESETS.values() for field in _names(preset.search))))
     close = difflib.get_close_matches(name, own, n=1) or difflib.get_close_matches(name, everywhere, n=1)
     if close:
         return f"; did you mean {close[0]!r}{_where(close[0], own) or '?'}"

@@ -52,9 +52,9 @@ def _errors(error: ValidationError) -> list[Any]:
 def _unknown(loc: Sequence[Any], model: type[BaseModel], given: Mapping[str, Any]) -> str:
     *table, name = loc
     holder = _at(model, table)
-    known = list(holder.model_fields) if holder is not None else []
+    keys = list(holder.model_fields) if holder is not None else []
     where = _where(table, given)
-    return f"there is no key {name!r}{f' in {where}' if where else ''}{likely(str(name), known) if known else ''}"
+    return f"there is no key {name!r}{f' in {where}' if where else ''}{likely(str(name), keys) if keys else ''}"
 
 
 def _keys(loc: Sequence[Any], given: Any) -> list[Any]:

@@ -70,7 +70,7 @@ def _from(path: Path, start: int) -> tuple[int, bytes]:
             size = os.fstat(file.fileno()).st_size  # what others add meanwhile is read the next time
             start = file.seek(start if start <= size else 0)
             data = file.read(size - start)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return 0, b""
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror}); name another file") from error

@@ -35,8 +35,8 @@ class ScanObjective:
     an interrupted trial.
     """
 
-    def __init__(self, task: Task, told: OnProgress = unheard) -> None:
-        self._task, self._told, self._lineup = task, told, PreparedVictims()
+    def __init__(self, task: Task, progress: OnProgress = unheard) -> None:
+        self._task, self._progress, self._lineup = task, progress, PreparedVictims()
 
     def __call__(self, trial: Trial, /) -> Sequence[float]:
         task, stem = self._task, self._task.stem(trial.number)
@@ -47,9 +47,9 @@ class ScanObjective:
             if not pruned:
                 self._reach(trial, scans, None)
             area, lines = auroc(scans.scored), scans.lines()
-            told = summary(lines, [victim for victim, _ in scans.scored])
+            rates = summary(lines, [victim for victim, _ in scans.scored])
         write_lines(task.folder / f"{stem}.jsonl", lines)
-        self._sign(trial, {"auroc": area, **told, "ledger": f"{stem}.db"})
+        self._sign(trial, {"auroc": area, **rates, "ledger": f"{stem}.db"})
         if pruned:
             raise TrialPruned
         return (area,) if task.mode == "at" else (area, sum(line.queries for line in lines) / len(lines))
@@ -65,14 +65,14 @@ class ScanObjective:
     def _reach(self, trial: Trial, scans: TrialScans, queries: int | None) -> None:
         where = "to the end" if queries is None else f"to {queries:,} queries"
         for done in scans.reach(queries):
-            self._told(done, len(scans), f"trial {trial.number} {where}")
+            self._progress(done, len(scans), f"trial {trial.number} {where}")
 
-    def _sign(self, trial: Trial, told: Mapping[str, Any]) -> None:
-        for name, value in told.items():
+    def _sign(self, trial: Trial, attributes: Mapping[str, Any]) -> None:
+        for name, value in attributes.items():
             trial.set_user_attr(name, value)
         allowed = self._task.config.allowed_false_alarms
-        if allowed is not None and told["fpr"] is not None and FALSE_ALARMS not in trial.constraints:
-            trial.set_constraint(FALSE_ALARMS, told["fpr"] - allowed)
+        if allowed is not None and attributes["fpr"] is not None and FALSE_ALARMS not in trial.constraints:
+            trial.set_constraint(FALSE_ALARMS, attributes["fpr"] - allowed)
 
 
 def _reported(trial: Trial) -> Sequence[int]:

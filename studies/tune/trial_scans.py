@@ -124,20 +124,20 @@ class PreparedVictims:
             weights = checked_weights(unit.study.zoo, unit.victim)
             config, _ = shaped(config, weights)
         images = self._chosen(config)
-        known = path, canonical(config.model_dump(mode="json", exclude=_OF_A_TRIAL))
-        if known not in self._models:
+        key = path, canonical(config.model_dump(mode="json", exclude=_OF_A_TRIAL))
+        if key not in self._models:
             weights = weights or checked_weights(unit.study.zoo, unit.victim)
-            self._models[known] = open_model(weights, images.search, config)
-        prepared = Prepared(self._models[known], images, config)
+            self._models[key] = open_model(weights, images.search, config)
+        prepared = Prepared(self._models[key], images, config)
         for stage in config.resolved().stages:
             prepared.search(images.search, stage)
         return prepared
 
     def _chosen(self, config: ScanConfig) -> ScanImages:
         made: Any = config.resolved().synthesis
-        known = canonical([config.model_dump(mode="json", exclude=_OF_A_TRIAL), None if made is None else repr(made)])
-        if known not in self._images:
+        key = canonical([config.model_dump(mode="json", exclude=_OF_A_TRIAL), None if made is None else repr(made)])
+        if key not in self._images:
             if len(self._images) >= _KEPT:
                 self._images.clear()
-            self._images[known] = choose_images(config, None)
-        return self._images[known]
+            self._images[key] = choose_images(config, None)
+        return self._images[key]

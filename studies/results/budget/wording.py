@@ -257,9 +257,9 @@ def _notes(panel: Panel) -> Iterator[str]:
             )
         if curve.staged and not curve.exact:
             yield (
-                f"{curve.label} scans in several stages: at a smaller budget an early stage may have said clean"
-                " already, so its accuracy is a lower bound where undecided counts as wrong; --exact staged computes"
-                " it exactly."
+                f"{curve.label} scans in several stages: at a smaller budget an early stage may already have ended the"
+                " scan as clean, so its accuracy is a lower bound where undecided counts as wrong; --exact staged"
+                " computes it exactly."
             )
         if not curve.stands:
             unlimited = "; a run without a limit has no point" if None in curve.budgets else ""
