@@ -82,8 +82,8 @@ NewRun = Annotated[
     bool,
     typer.Option(
         "--new-run",
-        help="Begin anew, and pay again, where the ledger holds this scan with another number of threads or other "
-        "library versions.",
+        help="Start a new run, and pay again, where the ledger holds this scan with another number of threads or "
+        "other library versions.",
     ),
 ]
 OutFolder = Annotated[
@@ -137,7 +137,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
 
     After a crash the same command resumes the scan.
     Once there is a verdict, it prints the stored result without a query.
-    A different budget starts a new run; a different thread count or library version does with --new-run.
+    A different budget starts a new run; a different thread count or library version does so only with --new-run.
     Exit codes: 0 done, 3 undecided (the budget ran out, the service refused, or unseen images did not decide),
     4 bad model or data.
     """

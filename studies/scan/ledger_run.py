@@ -49,8 +49,8 @@ def refuse_to_pay_again(path: Path, info: RunInfo) -> None:
     paid = {row["run"]: row["spent"] for row in reads.listed(path) if row["spent"]} if kept else {}
     if difference := elsewhere(path, info, [run for run in kept if run.id in paid]):
         raise ConfigError(
-            f"{difference}: a new run would pay again for what the ledger holds; scan as then, or set --new-run (in Python, "
-            "new_run=True)"
+            f"{difference}: a new run would pay again for what the ledger holds; scan in that environment, or "
+            "set --new-run (in Python, new_run=True)"
         )
 
 
