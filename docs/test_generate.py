@@ -95,6 +95,7 @@ def test_a_docstring_is_shown_as_it_is_written() -> None:
     )
 
 
+@pytest.mark.process
 def test_commands_and_tables_are_those_there_are() -> None:
     assert "## `simkit scan`" in commands()
     assert "### `calls`" in tables()
