@@ -37,6 +37,11 @@ class SandboxedModel(RunsElsewhere):
         """The restrictions that the process has to do without, in words."""
         return self._child.missing
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._child.pid
+
     def __deepcopy__(self, memo: object) -> SandboxedModel:
         return self
 
