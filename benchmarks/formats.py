@@ -27,6 +27,7 @@ from oracles.oracle import ImageShape, Oracle
 from simkit.data import ImageSet
 from simkit.files import make_folder
 from simkit.zoo.networks import NETWORKS
+from studies.cli.model_writers import NEEDED, WRITERS
 from studies.cli.output import print_table
 from studies.cli.scripts import run
 from studies.scan.config import ScanConfig
@@ -64,34 +65,6 @@ def main(
             stream.write(json.dumps(settings | {"formats": table, "environment": environment()}) + "\n")
     if not same:
         raise typer.Exit(1)
-
-
-def write_torchscript(module: nn.Module, images: torch.Tensor, path: Path) -> None:
-    trace: Callable[..., Any] = torch.jit.trace
-    trace(module, images).save(str(path))
-
-
-def write_exported(module: nn.Module, images: torch.Tensor, path: Path) -> None:
-    torch.export.save(torch.export.export(module, (images,), dynamic_shapes=open_batch()), path)
-
-
-def write_onnx(module: nn.Module, images: torch.Tensor, path: Path) -> None:
-    shapes = open_batch()
-    torch.onnx.export(module, (images,), path, dynamo=True, dynamic_shapes=shapes, external_data=False, verbose=False)
-
-
-def open_batch() -> Any:
-    """Any number of images, at least one."""
-    return ({0: torch.export.Dim("batch", min=1)},)
-
-
-WRITERS: dict[str, tuple[str, Callable[[nn.Module, torch.Tensor, Path], None]]] = {
-    "TorchScript": (".pt", write_torchscript),
-    "torch.export": (".pt2", write_exported),
-    "ONNX": (".onnx", write_onnx),
-}
-NEEDED = {"ONNX": ("onnx", "onnxruntime", "onnxscript")}
-"""The libraries besides torch that a format needs."""
 
 
 def formats(weights: Path, image_shape: ImageShape, folder: Path) -> dict[str, Model]:

@@ -22,11 +22,11 @@ import torch
 import typer
 from torch import nn
 
-from benchmarks.formats import write_exported, write_onnx
 from oracles.errors import ModelError, one_line
 from oracles.model_files import Description, load_model
 from oracles.model_files.architectures import find_architecture
 from oracles.oracle import ImageShape
+from studies.cli.model_writers import write_exported, write_onnx
 from studies.cli.output import print_table
 from studies.cli.scripts import run
 from studies.scan.run_key import environment
@@ -93,7 +93,10 @@ def opened(module: nn.Module, shape: ImageShape, write: Writer, path: Path) -> d
         except Exception as error:  # exporters raise errors of any type
             return {"not_written": one_line(error)[:200]}
     try:
-        read = load_model(path, {}, Description(image_shape=shape, n_classes=CLASSES)).module
+        description = Description(image_shape=shape, n_classes=CLASSES)
+        read = load_model(
+            path, {}, description, trusted=True
+        ).module  # the checks are the same, the process is this one
         with torch.inference_mode():
             own, other = first(module(images)), first(read(images))
     except (ModelError, RuntimeError) as error:

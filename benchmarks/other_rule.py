@@ -67,7 +67,7 @@ def under(line: ResultLine, rule: Rule) -> ResultLine:
 
 def _result(line: ClassLine) -> ClassResult:
     """The stored result of a class, with an empty trigger, which these rules do not use."""
-    nothing = Trigger(np.zeros((1, 1, 1), np.float32), np.zeros((1, 1, 1), np.float32))
+    nothing = Trigger(np.zeros((1, 64, 64), np.float32), np.zeros((1, 64, 64), np.float32))
     return ClassResult(line.target_class, nothing, line.mask_size, line.success_rate, line.censored, line.trials or 0)
 
 

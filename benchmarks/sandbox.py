@@ -26,13 +26,13 @@ import torch
 import typer
 from torch import nn
 
-from benchmarks import formats
 from oracles.model_files import Description, load_model
 from oracles.model_files.description import LoadedModel
 from oracles.sandbox.model import SandboxedModel
 from oracles.torch_model import TorchOracle
 from simkit.files import make_folder
 from simkit.zoo.networks import NETWORKS
+from studies.cli import model_writers
 from studies.cli.output import print_table
 from studies.cli.scripts import run
 from studies.scan.run_key import environment
@@ -95,7 +95,7 @@ def write_onnx(module: nn.Module, images: torch.Tensor, path: Path) -> None:
     torch.onnx.export(module, (images,), path, dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "batch"}})
 
 
-WRITERS = formats.WRITERS | {"ONNX": (".onnx", write_onnx)}
+WRITERS = model_writers.WRITERS | {"ONNX": (".onnx", write_onnx)}
 
 
 def written(module: nn.Module, size: int, folder: Path) -> dict[str, Path]:

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import formats
 from simkit.zoo.spec import ZooSpec
 from simkit.zoo.zoo import make
+from studies.cli.model_writers import WRITERS
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +29,7 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_every_format_gives_the_same_verdict(
     victim: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(formats.WRITERS, "ONNX")  # its exporter takes seconds; tests of onnx_files read one
+    monkeypatch.delitem(WRITERS, "ONNX")  # its exporter takes seconds; tests of onnx_files read one
     out = tmp_path / "results" / "formats.jsonl"
     formats.main(victim, data="digits", budget=2_000, rounds=1, out=out)
     (line,) = map(json.loads, out.read_text().splitlines())

@@ -13,6 +13,7 @@ from benchmarks import model_zoo_formats as formats
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.process,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]

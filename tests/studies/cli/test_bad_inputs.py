@@ -19,7 +19,7 @@ from studies.cli.main import BAD_INPUT, STORAGE, USAGE, app, main
 from studies.scan import scan
 from tests.studies.scans import IMAGES, TemplateNet
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 FILES: Mapping[str, Callable[[Path], object]] = {
     "missing": lambda path: None,

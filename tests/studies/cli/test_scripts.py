@@ -21,7 +21,7 @@ def called(*args: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.process
 def test_help_says_what_it_is_for_and_what_cannot_be_read_is_one_line() -> None:
     told = called("--help")
-    assert (told.returncode, "What a minute of training buys" in told.stdout) == (0, True)
+    assert (told.returncode, "Training time against accuracy" in told.stdout) == (0, True)
     refused = called("--data", "no/such")
     assert (refused.returncode, refused.stderr.count("\n"), refused.stdout) == (4, 1, "")
     assert refused.stderr.startswith("error: no/such: no such data")

@@ -125,4 +125,4 @@ def test_an_unforeseen_error_concerns_its_victim_alone(
     monkeypatch.setattr(OpenedVictim, "of", fails_once)
     told = list(recorded_by(zoo, victims[:2], Workers()))
     assert [o.state for o in told] == ["failed", "recorded"]
-    assert told[0].message.startswith("unexpected RuntimeError: a line and another (a bug")
+    assert told[0].message.startswith("unexpected RuntimeError: a line and another (this is a bug")

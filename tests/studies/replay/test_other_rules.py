@@ -21,7 +21,7 @@ from tests.studies.scan.test_ledger_run import Stopping
 from tests.studies.scans import scanned
 
 AT = (17, 200, 900, 1_300, 2_000)
-OTHERS = [replace(RULES["small_patch"], threshold=3.0), RULES["below_median"]]
+OTHERS = [replace(RULES["small_patch"], threshold=5.0), RULES["below_median"]]
 
 
 def said(reading: Reading) -> tuple[object, ...]:
@@ -78,7 +78,7 @@ def test_a_rule_that_would_ask_more_is_undecided(tmp_path: Path) -> None:
     assert reading.notes == "the ledger ends before this rule would decide"
     # never flags, so that next to nothing was asked about unseen images
     driver = {"check_images": 16, "first_look": 20, "verify_images": 2}
-    scan_into(db, rule={"threshold": 0.5}, budget=2_999, driver=driver)
+    scan_into(db, rule={"threshold": 1.0}, budget=2_999, driver=driver)
     readings = replayed(db, 2, [RULES["small_patch"]], (2_999, 2_000), GIVEN)
     assert [r.notes for r in readings] == ["the ledger does not hold the queries that this rule would send"] * 2
     assert 3 in readings[0].candidates

@@ -105,7 +105,7 @@ def test_a_limit_in_words(tmp_path: Path) -> None:
 def test_runs_are_counted(tmp_path: Path) -> None:
     runs = gather(write(tmp_path / "a.db", Kept(), Kept(), Kept(verdict=None))).runs
     assert summary(runs) == "3 runs: 2 backdoored, 1 open"
-    assert summary(runs[:1]) == "1 run: 1 open"
+    assert summary(runs[-1:]) == "1 run: 1 open"
 
 
 def test_a_command_has_an_option_a_line_and_stays_the_same_command() -> None:
@@ -119,7 +119,7 @@ def test_a_command_has_an_option_a_line_and_stays_the_same_command() -> None:
 def test_the_truth_says_where_the_verdict_missed_it(tmp_path: Path) -> None:
     db = write(tmp_path / "a.db", Kept(), Kept(verdict="clean"), Kept(verdict="undecided"), Kept(verdict=None))
     told = [truth_words(run) for run in gather(db, zoos=[zoo(tmp_path / "zoo")]).runs]
-    assert told == ["target class 2", "target class 2 (no verdict)", "target class 2 (verdict wrong)", "target class 2"]
+    assert told == ["target class 2", "target class 2 (verdict wrong)", "target class 2 (no verdict)", "target class 2"]
 
 
 def test_a_class_whose_name_is_its_number_is_shown_once(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_two_commands_at_once_write_one_line(zoo: Path, tmp_path: Path) -> None:
 
 
 def test_an_unforeseen_error_is_told_with_its_kind(zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise KeyError("no such\nthing")
 
     monkeypatch.setattr("studies.study.unit.run_scan", broken)

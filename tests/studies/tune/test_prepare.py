@@ -93,7 +93,7 @@ def test_what_cannot_be_tuned(
 def test_a_report_zoo_is_not_tuned_on(demo_victims: Path, zoo: Path, tmp_path: Path) -> None:
     file = written(tmp_path)
     file.write_text(file.read_text().replace('folder = "zoo"', f'folder = "{demo_victims / "zoo"}"'))
-    with pytest.raises(ConfigError, match="is of split 'report', and the study of 'tune'"):
+    with pytest.raises(ConfigError, match="is of split 'report', but the study of 'tune'"):
         prepared(file)
 
 
