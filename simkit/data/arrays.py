@@ -47,6 +47,15 @@ def from_bytes(pixels: NDArray[np.uint8]) -> FloatArray:
     return floats
 
 
+def check_bytes(images: NDArray[Any], name: str) -> None:
+    """Raises DataError for uint8 images, all of them, that hold only 0 and 1, which would be read as nearly black."""
+    if images.dtype == np.uint8 and images.size and images.max() == 1:
+        raise DataError(
+            f"{name}: the uint8 images hold only 0 and 1, and uint8 pixels are read as 0..255; store black and "
+            "white as 0 and 255, or as the floats 0.0 and 1.0"
+        )
+
+
 def unlabelled(images: torch.Tensor | NDArray[Any]) -> ImageSet:
     """Images of unknown classes: a tensor (N, C, H, W), or an array in any layout of a `.npz` file.
 
@@ -57,6 +66,9 @@ def unlabelled(images: torch.Tensor | NDArray[Any]) -> ImageSet:
     if isinstance(images, torch.Tensor):
         given = images.detach().cpu()
         if given.dtype == torch.uint8:
+            check_bytes(given.numpy(), "tensor")
             given = given.float().div_(255.0)
         return ImageSet.unlabelled(given.float().contiguous() if given.is_floating_point() else given, "tensor")
-    return ImageSet.unlabelled(to_pixels(np.asarray(images), "array"), "array")
+    array = np.asarray(images)
+    check_bytes(array, "array")
+    return ImageSet.unlabelled(to_pixels(array, "array"), "array")

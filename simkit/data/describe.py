@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from simkit.data.folder import FolderSource
 from simkit.data.images import ImageSet, ImageShape
 from simkit.data.layout import CLASSES_FILE
-from simkit.data.load import load, open_source
-from simkit.data.parquet import holds_parquet
-from simkit.data.source import Split
+from simkit.data.load import open_source
+from simkit.data.parquet import ParquetSource
+from simkit.data.source import Source, Split
 from simkit.errors import DataError
 
 
@@ -50,33 +51,42 @@ def describe(
 
     Arguments as for `load`. Raises DataError only if there is no such source.
     """
-    kind = open_source(data, image_size).kind
-    (train, remarks), (test, problems) = (_size(data, split, image_size) for split in ("train", "test"))
+    source = open_source(data, image_size)
+    (train, remarks), (test, problems) = (_size(source, split) for split in ("train", "test"))
     images: ImageSet | None = None
     if test is not None:
         try:
-            images = load(data, "test", limit, seed, image_size)
+            images = source.read("test", limit, seed)
         except DataError as error:
             problems = (str(error),)
     return Description(
-        str(data), kind, train, test, **_of(images), order=_order(data, images), problems=problems, remarks=remarks
+        str(data),
+        source.kind,
+        train,
+        test,
+        **_of(images),
+        order=_order(source, images),
+        problems=problems,
+        remarks=remarks,
     )
 
 
-def _size(data: str | Path, split: Split, image_size: tuple[int, int] | None) -> tuple[int | None, tuple[str, ...]]:
+def _size(source: Source, split: Split) -> tuple[int | None, tuple[str, ...]]:
     try:
-        return open_source(data, image_size).size(split), ()
+        return source.size(split), ()
     except DataError as error:
         return None, (str(error),)
 
 
-def _order(data: str | Path, images: ImageSet | None) -> str:
+def _order(source: Source, images: ImageSet | None) -> str:
     """Where the numbers of the classes come from; empty if they have no names."""
     if images is None or not images.classes:
         return ""
-    if not Path(data).is_dir() or holds_parquet(Path(data)):
+    if isinstance(source, ParquetSource):
+        return source.order("test")
+    if not isinstance(source, FolderSource):
         return "as the source numbers them"
-    if (Path(data) / CLASSES_FILE).exists():
+    if (source.folder / CLASSES_FILE).exists():
         return f"as {CLASSES_FILE} lists them"
     if not all(name.isdecimal() for name in images.classes):
         return f"sorted as text; {CLASSES_FILE} sets another order"

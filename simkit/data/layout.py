@@ -63,7 +63,7 @@ def find_files(folder: Path, split: Split) -> ImageFiles:
     if top.folders and not top.images and set(top.folders) <= _SPLIT_NAMES:
         part = _stored_part(folder, top, split)
     else:
-        whole = _files(folder, top, _named_classes(folder, top) or _ordered(top.folders))
+        whole = _files(folder, top, _named_classes(folder, top) or ordered(top.folders))
         part = whole if whole.unlabelled else _part(whole, split, folder)
     if part.unlabelled and split == "train":
         raise DataError(f"{folder}: training needs labels, which these images lack; give one folder per class")
@@ -77,7 +77,7 @@ def _stored_part(folder: Path, top: _Listing, split: Split) -> ImageFiles:
     if name is None:
         raise DataError(f"{folder}: holds {', '.join(splits)}; add a folder {' or '.join(_SPLITS[split])}")
     listings = {sub: _listing(folder / sub) for sub in splits}
-    classes = _named_classes(folder, top) or _ordered({c for listing in listings.values() for c in listing.folders})
+    classes = _named_classes(folder, top) or ordered({c for listing in listings.values() for c in listing.folders})
     return _files(folder / name, listings[name], classes)
 
 
@@ -119,7 +119,7 @@ def _some(files: tuple[Path, ...], folder: Path) -> tuple[Path, ...]:
     return files
 
 
-def _ordered(names: Iterable[str]) -> tuple[str, ...]:
+def ordered(names: Iterable[str]) -> tuple[str, ...]:
     """Sorted by number if all names are numbers, otherwise by name."""
     by_name = sorted(names)
     return tuple(sorted(by_name, key=int)) if all(name.isdecimal() for name in by_name) else tuple(by_name)

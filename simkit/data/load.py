@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from oracles.known_files import file_mistaken_for
@@ -11,6 +12,7 @@ from simkit.data.images import ImageSet
 from simkit.data.layout import SUFFIXES, holds_images
 from simkit.data.npz import NpzSource
 from simkit.data.parquet import ParquetSource, holds_parquet
+from simkit.data.parquet_labels import LABEL
 from simkit.data.source import Source, Split
 from simkit.data.vision import PREFIX, open_torchvision
 from simkit.errors import DataError
@@ -28,10 +30,10 @@ def load(
     """The images of one split.
 
     data: `digits`, `torchvision:cifar10`, `torchvision:gtsrb` or `torchvision:imagenette`, a `.npz` file, a folder of
-    images (with one folder per class, or without labels), or a folder of Parquet files. limit: number of images, chosen
-    at random by `seed`; the others are not decoded. image_size: (height, width) to which image files are stretched;
-    None keeps their size, which must be the same for all. Raises DataError with one line that names the file, the
-    column and the row.
+    images (with one folder per class, or without labels), or a folder of Parquet files, after which `:label=COLUMN`
+    names the column of the labels. limit: number of images, chosen at random by `seed`; the others are not decoded.
+    image_size: (height, width) to which image files are stretched; None keeps their size, which must be the same for
+    all. Raises DataError with one line that names the file, the column and the row.
     """
     if split not in ("train", "test"):
         raise DataError(f"no split {split!r}; choose train or test")
@@ -46,6 +48,9 @@ def absolute(data: str, folder: Path) -> str:
 
 def open_source(data: str | Path, image_size: tuple[int, int] | None = None) -> Source:
     """The source behind a name or path. Raises DataError if there is none."""
+    named, found, column = str(data).rpartition(LABEL)
+    if found and not Path(data).exists():
+        return _with_label(open_source(named, image_size), named, column)
     if isinstance(data, str) and data.startswith(PREFIX):
         return open_torchvision(data, image_size)
     path = Path(data)
@@ -60,6 +65,12 @@ def open_source(data: str | Path, image_size: tuple[int, int] | None = None) -> 
     if image_size is not None:
         raise DataError(f"{data}: image_size is for image files; store the images of an array at the size they need")
     return Digits() if data == "digits" else NpzSource(path)
+
+
+def _with_label(source: Source, named: str, column: str) -> Source:
+    if not isinstance(source, ParquetSource):
+        raise DataError(f"{named}: is {source.kind}, whose labels have no column; leave out {LABEL}{column}")
+    return replace(source, label=column)
 
 
 def _open_folder(folder: Path, image_size: tuple[int, int] | None) -> Source:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from oracles.errors import one_line
 from oracles.known_files import file_mistaken_for
 from oracles.outside import ARRAYS_BYTES, read_outside, reason
-from simkit.data.arrays import to_pixels
+from simkit.data.arrays import check_bytes, to_pixels
 from simkit.data.images import ImageSet
 from simkit.data.source import IndexArray, Split, choose, quarter_split
 from simkit.errors import DataError
@@ -44,6 +44,7 @@ class NpzSource:
         arrays = _read(self.path)
         images, labels, rows = _part(arrays, split, self.path)
         chosen = rows[choose(len(rows), limit, seed, split)]
+        check_bytes(images, str(self.path))
         _check_floats(images, rows, self.path)
         pixels = to_pixels(images[chosen], str(self.path))
         return ImageSet(pixels, labels[chosen], _classes(arrays, self.path), f"{self.path.stem}/{split}")
@@ -88,7 +89,9 @@ def _labels(arrays: dict[str, NDArray[Any]], name: str, path: Path) -> IntArray:
         raise DataError(f"{path}: {name} is {labels.dtype} {labels.shape}; need integers (N,)")
     wrong = np.flatnonzero((labels < 0) | (labels > np.iinfo(np.int16).max))
     if len(wrong):
-        raise DataError(f"{path}: {name} is {labels[wrong[0]]} in row {wrong[0]}; classes are counted from 0")
+        label = int(labels[wrong[0]])
+        unknown = ", and -1 means that a class is unknown: leave such rows out" if label == -1 else ""
+        raise DataError(f"{path}: {name} is {label} in row {wrong[0]}; classes are counted from 0{unknown}")
     return labels.astype(np.int32)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,32 +17,25 @@ from simkit.data.arrays import from_bytes
 from simkit.data.decode import channels, open_image, shape_of, to_pixels
 from simkit.data.images import ImageSet, ImageShape
 from simkit.data.parquet_files import batches, chosen, opened
+from simkit.data.parquet_labels import MOST_CLASSES, Columns, check_columns, common_columns, numbered
 from simkit.data.source import IndexArray, Split, choose, empty_pixels
 from simkit.errors import DataError
 
 _PREFIXES: dict[Split, tuple[str, ...]] = {"train": ("train",), "test": ("test", "validation", "val")}
-_MOST_CLASSES = 2**15
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The names of the image and label columns, and the class names if the schema has them."""
-
-    image: str
-    label: str
-    classes: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
 class ParquetSource:
     """`train*.parquet` and `test*.parquet` (or `validation*`) in `folder` or in its subfolder `data`.
 
-    Columns: an image, a struct of `bytes` and `path`, and an integer label. Without an `image_size` (height, width) all
-    images must have the same size; grey images among colour images get three channels. See `simkit.data.decode`.
+    Columns: an image, a struct of `bytes` and `path`, and a label, an integer or text, in the column that `label` names
+    if it does. Without an `image_size` (height, width) all images must have the same size; grey images among colour
+    images get three channels. See `simkit.data.decode`.
     """
 
     folder: Path
     image_size: tuple[int, int] | None = None
+    label: str | None = None
 
     @property
     def kind(self) -> str:
@@ -57,7 +49,7 @@ class ParquetSource:
     def read(self, split: Split, limit: int | None, seed: int) -> ImageSet:
         """See `Source.read`."""
         files = self._files(split)
-        columns = _columns(files[0])
+        columns = self._columns(files)
         rows = choose(_count(files), limit, seed, split)
         first = _first_shape(files[0], columns)
         colours = first[0] if first[0] == 3 else _most_channels(files, columns, rows)
@@ -65,7 +57,7 @@ class ParquetSource:
         pixels, labels = empty_pixels(len(rows), shape, str(self.folder)), np.empty(len(rows), np.int32)
         for place, cell in _cells(files, columns, rows):
             pixels[place], labels[place] = cell.decode(shape, self.image_size is None), cell.class_id(columns.classes)
-        classes = columns.classes or self._numbered(columns)
+        classes = columns.classes or numbered(self._every(), columns.label)
         images = from_bytes(pixels)
         return ImageSet(images, labels, classes, f"{self.folder.name}/{split}")
 
@@ -79,11 +71,15 @@ class ParquetSource:
                 raise DataError(f"{file}: is {kind}")
         return files
 
-    def _numbered(self, columns: Columns) -> tuple[str, ...]:
-        """Class names for a schema that has none: the numbers up to the largest label of any split."""
-        every = [file for split in _PREFIXES for file in _find(self.folder, split)]
-        largest = max(_largest_label(file, columns.label) for file in every)
-        return tuple(str(label) for label in range(largest + 1))
+    def order(self, split: Split) -> str:
+        """Where the numbers of the classes come from, in words. Raises DataError."""
+        return self._columns(self._files(split)).order
+
+    def _columns(self, files: list[Path]) -> Columns:
+        return common_columns(files, self._every(), self.label)
+
+    def _every(self) -> list[Path]:
+        return [file for split in _PREFIXES for file in _find(self.folder, split)]
 
 
 @dataclass(frozen=True)
@@ -110,7 +106,7 @@ class _Cell:
         return open_image(io.BytesIO(self.data), self._where(self.columns.image))
 
     def class_id(self, classes: tuple[str, ...] | None) -> int:
-        if self.label is None or not 0 <= self.label < (_MOST_CLASSES if classes is None else len(classes)):
+        if self.label is None or not 0 <= self.label < (MOST_CLASSES if classes is None else len(classes)):
             allowed = "" if classes is None else f"; the {len(classes)} classes are counted from 0"
             if self.label == -1:
                 allowed = ", which means that its class is unknown; name another split, or leave such rows out"
@@ -146,37 +142,6 @@ def _count(files: Sequence[Path]) -> int:
     return rows
 
 
-def _columns(file: Path) -> Columns:
-    """The columns `image` and `label`, or the only ones with the types Image and ClassLabel in the schema."""
-    with opened(file) as parquet:
-        schema = parquet.schema_arrow
-    features = _features(schema.metadata or {})
-    image = _pick(file, schema.names, features, "image", "Image")
-    label = _pick(file, schema.names, features, "label", "ClassLabel")
-    kind = schema.field(image).type
-    if not any(child.name == "bytes" for child in (kind.field(i) for i in range(kind.num_fields))):
-        raise DataError(f"{file}: column {image!r} is {kind}; need a struct with the encoded image in `bytes`")
-    names = features.get(label, {}).get("names")
-    return Columns(image, label, tuple(str(name) for name in names) if names else None)
-
-
-def _features(metadata: dict[bytes, bytes]) -> dict[str, dict[str, Any]]:
-    try:
-        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
-        return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return {}  # written by other software, so the columns must have the usual names
-
-
-def _pick(file: Path, names: Sequence[str], features: dict[str, dict[str, Any]], usual: str, kind: str) -> str:
-    if usual in names:
-        return usual
-    typed = [name for name in names if features.get(name, {}).get("_type") == kind]
-    if len(typed) != 1:
-        raise DataError(f"{file}: has the columns {', '.join(names)}; name one of them {usual!r}")
-    return typed[0]
-
-
 def _first_shape(file: Path, columns: Columns) -> ImageShape:
     for _, cell in _cells([file], columns, np.zeros(1, np.int64)):
         return shape_of(cell.open(), f"{file}: column {columns.image!r}, row 0")
@@ -209,44 +174,10 @@ def _group_cells(
     file: Path, parquet: Any, group: int, columns: Columns, rows: IndexArray
 ) -> Iterator[tuple[int, bytes | None, int | None]]:
     """(position in `rows`, the encoded image, its label) of the sorted rows of one group."""
-    _check_columns(file, parquet, columns.image, columns.label)
+    check_columns(file, parquet, columns.image, columns.label)
     for start, batch in batches(file, parquet, group, [f"{columns.image}.bytes", columns.label]):
         low, high, part = chosen(batch, start, rows)
-        images, labels = part.column(columns.image), _whole_numbers(file, columns.label, part.column(columns.label))
+        images, labels = part.column(columns.image), columns.numbers(file, part.column(columns.label))
         for k in range(high - low):
             cell = images[k].as_py()
             yield low + k, None if cell is None else cell["bytes"], labels[k]
-
-
-def _whole_numbers(file: Path, column: str, labels: Any) -> list[int | None]:
-    import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
-
-    try:
-        numbers: list[int | None] = labels.cast(pa.int64()).to_pylist()
-    except pa.ArrowException as error:
-        raise DataError(
-            f"{file}: column {column!r} holds {labels.type}, not class numbers from 0 ({error}); name the column of "
-            "the class numbers 'label'"
-        ) from error
-    return numbers
-
-
-def _check_columns(file: Path, parquet: Any, *columns: str) -> None:
-    for column in columns:
-        if column not in parquet.schema_arrow.names:
-            raise DataError(f"{file}: has no column {column!r}, unlike the first file; store all of them alike")
-
-
-def _largest_label(file: Path, column: str) -> int:
-    largest = 0
-    with opened(file) as parquet:
-        _check_columns(file, parquet, column)
-        for group in range(parquet.num_row_groups):
-            for _, batch in batches(file, parquet, group, [column]):
-                labels = batch.column(column).drop_null().to_numpy(zero_copy_only=False)
-                if not np.issubdtype(labels.dtype, np.integer):
-                    raise DataError(f"{file}: column {column!r} is {labels.dtype}; need integers")
-                largest = max(largest, int(labels.max(initial=0)))
-    if largest >= _MOST_CLASSES:
-        raise DataError(f"{file}: column {column!r} holds {largest}; classes are counted from 0")
-    return largest

@@ -62,6 +62,8 @@ class Workshop:
         """Read the images. Raises DataError, and ConfigError if a trigger of the spec does not fit them."""
         images = load(spec.data, "train", spec.train.train_images, spec.first_seed, spec.image_size)
         held_out = load(spec.data, "test", spec.held_out, spec.first_seed, spec.image_size)
+        if images.classes != held_out.classes:
+            raise DataError(f"{spec.data}: its train and test split name their classes differently; name them alike")
         for name, draw in spec.draws().items():
             try:
                 check_fits(draw.draw(images.image_shape, images.n_classes, 0, spec.first_seed), images.n_classes)

@@ -31,7 +31,7 @@ Data = Annotated[
         "--data",
         metavar="DATA",
         help="Test images: digits, torchvision:cifar10, torchvision:gtsrb, torchvision:imagenette, a .npz file, or a "
-        "folder of images or Parquet files; not needed for b3d-ss.",
+        "folder of images or Parquet files (DIR:label=COLUMN names the labels' column); not needed for b3d-ss.",
         show_default=False,
     ),
 ]

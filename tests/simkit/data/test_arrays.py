@@ -60,3 +60,15 @@ def test_sizes_are_told_in_several_ways(told: object, size: tuple[int, int]) -> 
 def test_other_sizes_are_refused(told: object) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(ImageSize).validate_python(told)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 4), (3, 1, 4, 4), (3, 4, 4, 3)])
+def test_bytes_of_only_0_and_1_are_refused_with_what_to_do(shape: tuple[int, ...]) -> None:
+    ones = np.random.default_rng(0).integers(0, 2, shape).astype(np.uint8)
+    tensor = torch.from_numpy(ones.reshape(3, -1, 4, 4)[:, :1])
+    for images in (ones, tensor):
+        with pytest.raises(DataError, match=r"hold only 0 and 1, .* store black and white as 0 and 255"):
+            unlabelled(images)
+    assert set(np.unique(unlabelled(ones.astype(np.float32)).array)) == {0.0, 1.0}
+    assert unlabelled(255 * ones).array.max() == 1.0
+    assert unlabelled(np.zeros(shape, np.uint8)).array.max() == 0.0, "black says nothing"

@@ -144,3 +144,21 @@ def test_a_wrong_image_is_found_even_if_it_is_not_drawn(tmp_path: Path) -> None:
     for seed in range(8):
         with pytest.raises(DataError, match=f"row {len(images) - 1} holds NaN"):
             load(path, "test", 1, seed)
+
+
+def test_binary_images_in_bytes_are_refused_whatever_is_chosen_of_them(tmp_path: Path) -> None:
+    binary, labels = np.zeros((8, 4, 4), np.uint8), np.arange(8) % 2
+    binary[7, 0, 0] = 1
+    np.savez(tmp_path / "binary.npz", x_test=binary, y_test=labels)
+    for limit in (None, 1, 3):
+        with pytest.raises(DataError, match=r"binary\.npz: the uint8 images hold only 0 and 1"):
+            load(tmp_path / "binary.npz", "test", limit)
+    binary[0, 0, 0] = 255
+    np.savez(tmp_path / "dark.npz", x_test=binary, y_test=labels)
+    assert len(load(tmp_path / "dark.npz", "test", 3)) == 3
+
+
+def test_unknown_classes_are_said_as_that(tmp_path: Path) -> None:
+    np.savez(tmp_path / "some.npz", x_test=np.zeros((2, 4, 4), np.uint8), y_test=np.array([0, -1]))
+    with pytest.raises(DataError, match=r"-1 in row 1; .* a class is unknown: leave such rows out"):
+        load(tmp_path / "some.npz", "test")

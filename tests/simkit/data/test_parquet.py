@@ -168,7 +168,7 @@ def test_columns_that_nobody_could_mean_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": [1], "label": [0]}), tmp_path / "b" / "train.parquet")
     with pytest.raises(DataError, match="column 'image' is int64; need a struct"):
         load(tmp_path / "b", "train")
-    write(tmp_path / "c" / "train.parquet", [png(PIXELS[0])], ["ant"])
+    write(tmp_path / "c" / "train.parquet", [png(PIXELS[0])], [["ant"]])
     with pytest.raises(DataError, match="label"):
         load(tmp_path / "c", "train")
 
@@ -218,7 +218,7 @@ def test_the_real_sets_are_read(real_data: Path, name: str, n_classes: int, shap
 @pytest.mark.parametrize(
     ("label", "says"),
     [
-        ("cat", "holds string, not class numbers"),
+        (b"cat", "holds binary, not class numbers"),
         ([1, 2], "not class numbers"),
         (0.5, "holds double, not class numbers"),
         (-1, "is -1, which means that its class is unknown"),

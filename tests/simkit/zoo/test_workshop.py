@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from simkit.attacks.badnets import BadNets
 from simkit.attacks.registry import attack_to_json, target_classes
 from simkit.data import ImageShape
+from simkit.errors import DataError
 from simkit.zoo.networks import NETWORKS
 from simkit.zoo.spec import ZooSpec
-from simkit.zoo.workshop import Plan, plan
+from simkit.zoo.workshop import Plan, Workshop, plan
+from tests.simkit.data.test_parquet import NAMES, PIXELS, png, write
 
 SHAPE: ImageShape = (3, 32, 32)
 
@@ -54,3 +58,10 @@ def test_targets_are_spread_evenly_over_classes_and_sizes() -> None:
         assert set(counted.values()) == {4}
     one_after_the_other = [target_classes(p.attack)[0] for p in plans if p.attack is not None]
     assert one_after_the_other != sorted(one_after_the_other)
+
+
+def test_splits_that_name_their_classes_differently_are_refused(tmp_path: Path) -> None:
+    for split, names in (("train", NAMES), ("test", NAMES[::-1])):
+        write(tmp_path / "set" / f"{split}.parquet", [png(PIXELS[0])] * 3, [0, 1, 2], names)
+    with pytest.raises(DataError, match="train and test split name their classes differently"):
+        Workshop.open(spec(data=str(tmp_path / "set")), tmp_path / "zoo")
