@@ -58,6 +58,11 @@ class StoredCall:
     answers: bytes
     first: int
 
+    def followed_by(self, rest: StoredCall) -> StoredCall:
+        """This call and the one after it, which has the same step and codec, as one."""
+        rows = np.concatenate([self.rows, rest.rows])
+        return StoredCall(self.step, rows, self.codec, self.answers + rest.answers, self.first)
+
 
 @dataclass(frozen=True)
 class StoredRefusal:

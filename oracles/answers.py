@@ -5,6 +5,7 @@ A service answers scores, the top k classes, or one label. Nothing else reaches 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -86,6 +87,22 @@ def top_score(answer: Answer) -> FloatArray | None:
         return None
     values: FloatArray = answer.values[:, 0] if isinstance(answer, TopK) else answer.values.max(axis=1)
     return values
+
+
+def joined(parts: Sequence[Answer]) -> Answer:
+    """The answers to the parts of one call, at least one part, as one answer. Raises ValueError if they differ in
+    kind, classes or floor."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    codec, data = encode(first)
+    encoded = [data]
+    for part in parts[1:]:
+        other, data = encode(part)
+        if other != codec:
+            raise ValueError(f"the parts of one call are answered as {codec} and as {other}")
+        encoded.append(data)
+    return decode(codec, b"".join(encoded))
 
 
 def is_finite(answer: Answer) -> bool:

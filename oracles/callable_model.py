@@ -29,8 +29,8 @@ def callable_oracle(
     in one call.
 
     A query of 200 images with a batch limit of 50 becomes four calls. If the third fails or answers a wrong shape, the
-    query raises ModelError and none of the 200 images is charged or recorded, although 100 were answered. A function
-    that may fail for a moment should therefore retry by itself. Raises InvalidSpec on a batch limit below 1.
+    query raises ModelError; the 100 images that were answered are charged and recorded, and the same query, repeated or
+    resumed, asks for the other 100 only (see `oracles.partial`). Raises InvalidSpec on a batch limit below 1.
     """
     if batch_limit is not None and batch_limit < 1:
         raise InvalidSpec(f"batch_limit is {batch_limit}; give 1 image or more")

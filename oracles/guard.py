@@ -161,6 +161,9 @@ class NearDuplicateBlock(Wrapper):
         self._seen = np.concatenate([self._seen, self._now])[-self._window :]
         return answer
 
+    def partly(self, answer: Answer, tag: Tag | None) -> Answer:
+        return answer  # the whole call comes again, and must not resemble itself
+
 
 def near_duplicates(now: NDArray[np.float64], seen: NDArray[np.float64], distance: float, window: int) -> int:
     """The number of rows of `now` (N, D) within `distance` of one of the `window` rows before it in `seen` and
@@ -209,3 +212,6 @@ class Patient(Wrapper):
     def after(self, answer: Answer, tag: Tag | None) -> Answer:
         self._clock.advance(self._seconds[0] + self._seconds[1] * len(answer))
         return answer
+
+    def partly(self, answer: Answer, tag: Tag | None) -> Answer:
+        return answer  # its time passes when the whole call has been answered

@@ -10,6 +10,7 @@ import numpy as np
 from oracles.answers import Answer, FloatArray, IntArray, encode, top_label, top_score
 from oracles.errors import InvalidImages, Refused
 from oracles.oracle import Oracle, Tag, Wrapper, check_range, check_shape
+from oracles.partial import carried
 
 if TYPE_CHECKING:
     import torch
@@ -66,6 +67,13 @@ class CallRecord:
     codec: str
     answers: bytes
 
+    def after(self, queries: int) -> CallRecord:
+        """The same call without its first `queries`, fewer than it has."""
+        length = len(self.answers) // len(self.rows)
+        scores = None if self.scores is None else self.scores[queries:]
+        rest = self.answers[queries * length :]
+        return CallRecord(self.step, self.rows[queries:], self.labels[queries:], scores, self.codec, rest)
+
 
 def unknown_rows(queries: int) -> IntArray:
     """Rows for queries without a tag: image and candidate are -1."""
@@ -98,7 +106,10 @@ class MemoryRecorder:
 
 
 class Metered(Wrapper):
-    """Checks the images and charges them before the model or any other wrapper inside it runs."""
+    """Checks the images and charges them before the model or any other wrapper inside it runs.
+
+    Where a call fails, its queries are given back, except for those that were answered before.
+    """
 
     def __init__(self, inner: Oracle, allowance: Allowance) -> None:
         super().__init__(inner)
@@ -111,11 +122,14 @@ class Metered(Wrapper):
         return images
 
     def failed(self, images: torch.Tensor, tag: Tag | None, error: BaseException) -> None:
-        self._allowance.release(len(images))
+        answered = carried(error, self)
+        self._allowance.release(len(images) - (0 if answered is None else len(answered)))
 
 
 class Recorded(Wrapper):
     """Records every answer as the caller sees it, and every refusal. A query without a tag has purpose `external`.
+
+    Of a call whose rest failed, what was answered is recorded as a call of its own.
 
     A call that could not be recorded fails before it is charged: InvalidImages on rows that are not int32 (N, 2), and
     whatever the recorder's `check_step` raises.
@@ -133,7 +147,13 @@ class Recorded(Wrapper):
         return images
 
     def after(self, answer: Answer, tag: Tag | None) -> Answer:
-        step, rows = (None, unknown_rows(len(answer))) if tag is None else (tag.step, tag.rows)
+        return self._kept(answer, tag)
+
+    def partly(self, answer: Answer, tag: Tag | None) -> Answer:
+        return self._kept(answer, tag)
+
+    def _kept(self, answer: Answer, tag: Tag | None) -> Answer:
+        step, rows = (None, unknown_rows(len(answer))) if tag is None else (tag.step, tag.rows[: len(answer)])
         codec, data = encode(answer)
         self._recorder.record(CallRecord(step, rows, top_label(answer), top_score(answer), codec, data))
         return answer

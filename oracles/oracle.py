@@ -9,6 +9,7 @@ import numpy as np
 
 from oracles.answers import MISSING, Answer, FloatArray, IntArray, Labels, Scores, TopK
 from oracles.errors import InvalidImages, ModelError
+from oracles.partial import carried, carrying
 
 if TYPE_CHECKING:
     import torch
@@ -42,13 +43,14 @@ class Oracle(Protocol):
     def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
         """Answer a batch: images float32 (N, C, H, W) in [0, 1], N >= 1.
 
-        Raises InvalidImages, Refused, ModelError; in each case nothing was spent.
+        Raises InvalidImages, Refused, ModelError. Nothing was spent, unless the error carries a `PartialAnswer` to the
+        first images; that is charged, and an oracle made by `oracles.spec.build` asks only for the rest next time.
         """
         ...
 
 
 class Wrapper:
-    """An oracle around an oracle. Subclasses override `before`, `after` or `failed`, and not `query`.
+    """An oracle around an oracle. Subclasses override `before`, `after`, `partly` or `failed`, and not `query`.
 
     The exceptions are `Replayed`, which may answer without its inner oracle, and `Patient`, which may repeat a call. No
     attribute of the inner oracle is forwarded implicitly. `answered` counts the images answered since the run began,
@@ -78,6 +80,7 @@ class Wrapper:
             answer = self._inner.query(sent, tag)
             check_answer(answer, len(sent), self.n_classes)
         except BaseException as error:
+            self._carry_on(error, len(sent), tag)
             self.failed(images, tag, error)
             raise
         answer = self.after(answer, tag)
@@ -92,8 +95,29 @@ class Wrapper:
         """The answer that the caller gets instead."""
         return answer
 
+    def partly(self, answer: Answer, tag: Tag | None) -> Answer:
+        """The answer that the caller gets to the first images of a call whose rest failed.
+
+        Inside `Replayed` the next call brings the rest only, so that these images are done with; outside of it, the
+        whole call comes again, and a wrapper there does nothing.
+        """
+        answer = self.after(answer, tag)
+        self._answered += len(answer)
+        return answer
+
     def failed(self, images: torch.Tensor, tag: Tag | None, error: BaseException) -> None:
-        """Undo what `before` did; the error is raised to the caller afterwards."""
+        """Undo what `before` did; the error is raised to the caller afterwards. It may carry a `PartialAnswer`."""
+
+    def _carry_on(self, error: BaseException, sent: int, tag: Tag | None) -> None:
+        """Let the error carry what the inner oracle answered before it, as this wrapper's caller may see it."""
+        part = carried(error, self._inner)
+        if part is None or not 0 < len(part) < sent:
+            return
+        try:
+            check_answer(part, len(part), self.n_classes)
+        except ModelError:
+            return  # the call has failed already; its part is then worth nothing
+        carrying(error, self.partly(part, tag), self)
 
 
 class Restriction(Protocol):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from oracles.answers import Answer, FloatArray, IntArray, decode
+from oracles.answers import Answer, FloatArray, IntArray, decode, joined
 from oracles.errors import BudgetExhausted, ModelError, NotStored, Refused, ReplayMismatch
 from oracles.oracle import ImageShape, Oracle, Tag, Wrapper, check_answer, check_shape
+from oracles.partial import carried, carrying
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +41,9 @@ NOTHING_REFUSED: Refusals = MappingProxyType({})
 class Replayed(Wrapper):
     """Answers from `stored` until it ends, then asks `inner`. Replayed queries are not charged again.
 
+    Where a call failed after its first images were answered, these are told from what is stored, or, if the same call
+    comes again in this process, from memory; `inner` is asked for the rest.
+
     Guards stand around it, so that they see replayed images as they saw the live ones, and `oracles.resume.Remembered`
     keeps replayed calls from being recorded twice. refused: the reason of a refusal by the id of the step; these steps
     are refused again. Raises ReplayMismatch when a stored call has another step, image or candidate than the present
@@ -51,7 +56,9 @@ class Replayed(Wrapper):
         self._next: StoredCall | None = None
         self._ended = False
         self._refused = refused
-        self.replayed, self.from_store = 0, False
+        self._begun: _Begun | None = None
+        self.replayed, self.known = 0, 0
+        """`replayed`: queries answered from `stored`. `known`: how many of the present call were answered before."""
 
     @property
     def replaying(self) -> bool:
@@ -64,19 +71,58 @@ class Replayed(Wrapper):
     def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
         """The stored answer if one is left; otherwise see `Oracle.query`."""
         check_shape(images, self.image_shape)
+        begun, self._begun = self._begun, None
+        parts = [begun.answer] if begun is not None and begun.is_start_of(images, tag) else []
+        self.known = sum(map(len, parts))
+        while self.known < len(images) and (call := self._stored_for(images, tag)) is not None:
+            parts.append(decode(call.codec, call.answers))
+            self.known += len(call.rows)
+        if self.known < len(images):
+            parts.append(self._live(images, tag, parts))
+        return joined(parts)
+
+    def _stored_for(self, images: torch.Tensor, tag: Tag | None) -> StoredCall | None:
+        """The next stored call, which must be about the images after the known ones; None if none is left."""
         call = self._next if self.replaying else None
         _refuse_again(self._refused, call, tag, len(images))
-        self.from_store = call is not None
         if call is None:
-            return super().query(images, tag)
-        if not _is_about(call, tag):
+            return None
+        if not _is_about(call, tag, self.known):
             raise ReplayMismatch(
                 f"the stored call after query {self.replayed} is about other images or candidates than this scan; "
                 "the ledger was written with other code or data: scan into a fresh --db"
             )
         self._next = None
-        self.replayed += len(images)
-        return decode(call.codec, call.answers)
+        self.replayed += len(call.rows)
+        return call
+
+    def _live(self, images: torch.Tensor, tag: Tag | None, parts: Sequence[Answer]) -> Answer:
+        """The live answer to the images after the known ones. Where that fails, all that is answered is kept."""
+        rest = tag if tag is None or not self.known else Tag(tag.step, tag.rows[self.known :])
+        try:
+            return super().query(images[self.known :], rest)
+        except BaseException as error:
+            part = carried(error, self)
+            if answered := [*parts, *([] if part is None else [part])]:
+                answer = joined(answered)
+                self._begun = _Begun(images[: len(answer)].clone(), tag, answer)
+                carrying(error, answer, self)
+            raise
+
+
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """The answer to the first images of a call that failed, until the next call."""
+
+    images: torch.Tensor
+    tag: Tag | None
+    answer: Answer
+
+    def is_start_of(self, images: torch.Tensor, tag: Tag | None) -> bool:
+        same = len(images) > len(self.images) and bool((images[: len(self.images)] == self.images).all())
+        if tag is None or self.tag is None:
+            return same and tag is self.tag
+        return same and tag.step == self.tag.step and np.array_equal(tag.rows, self.tag.rows)
 
 
 Stored = TypeVar("Stored", bound=StoredCall)
@@ -121,18 +167,26 @@ class ReplayOracle(Generic[Stored]):
         store which images those were.
         """
         check_shape(images, self._image_shape, "float32" if isinstance(images, np.ndarray) else "torch.float32")
-        call = self._next
+        known, parts = 0, []
+        while known < len(images):
+            parts.append(self._part(images, tag, known))
+            known += len(parts[-1])
+        return joined(parts)
+
+    def _part(self, images: torch.Tensor | FloatArray, tag: Tag | None, known: int) -> Answer:
+        """The next stored answer: to all images after the known ones, or to the first of them if the rest failed."""
+        call, rest = self._next, images[known:]
         _refuse_again(self._refused, call, tag, len(images))
         if call is None:
-            raise NotStored(f"the ledger holds {self.replayed} queries of this run, but {len(images)} more were sent")
-        external = call.step is None and tag is None
-        if len(call.rows) != len(images) or not (external or _is_about(call, tag)):
+            raise NotStored(f"the ledger holds {self.replayed} queries of this run, but {len(rest)} more were sent")
+        external = call.step is None and tag is None and len(call.rows) <= len(rest)
+        if not (external or _is_about(call, tag, known)):
             raise ReplayMismatch(f"the stored call after query {self.replayed} is about other images or candidates")
         answer = self._answer(call)
         if self._watch is not None:
-            self._watch(images, call)
+            self._watch(images if len(answer) == len(images) else rest[: len(answer)], call)
         self._next = next(self._stored, None)
-        self.replayed += len(images)
+        self.replayed += len(answer)
         return answer
 
     def _answer(self, call: StoredCall) -> Answer:
@@ -152,5 +206,8 @@ def _refuse_again(refused: Refusals, call: StoredCall | None, tag: Tag | None, q
     raise BudgetExhausted("scan", queries, 0) if reason == "budget" else Refused(queries, reason)
 
 
-def _is_about(call: StoredCall, tag: Tag | None) -> bool:
-    return tag is not None and call.step == tag.step and np.array_equal(call.rows, tag.rows)
+def _is_about(call: StoredCall, tag: Tag | None, known: int) -> bool:
+    """Whether the call is about the images after the known ones, or about the first of them."""
+    if tag is None or call.step != tag.step:
+        return False
+    return np.array_equal(call.rows, tag.rows[known : known + len(call.rows)])

@@ -40,7 +40,7 @@ class Past:
 
 
 class Remembered:
-    """A recorder for a resumed run: it passes on only calls and refusals that are not stored yet.
+    """A recorder for a run that goes on: it passes on only calls, parts of calls and refusals that are not stored yet.
 
     Raises ReplayMismatch when a stored refusal does not occur again in the same way.
     """
@@ -61,8 +61,8 @@ class Remembered:
 
     def record(self, call: CallRecord) -> None:
         """See `Recorder.record`."""
-        if not self._replayed.from_store:
-            self._recorder.record(call)
+        if self._replayed.known < len(call.rows):
+            self._recorder.record(call.after(self._replayed.known))
 
     def refuse(self, step: int | None, queries: int, reason: str) -> None:
         """See `Recorder.refuse`."""

@@ -203,14 +203,12 @@ def build(
     clock: the simulated time of the service. Raises InvalidSpec if the model has fewer classes than `top_k`.
     """
     clock = ServiceClock(spec.real_time) if clock is None else clock
-    oracle: Oracle = Metered(service(spec, model, 0 if past is None else past.queries), allowance)
-    if past is not None:
-        oracle = replayed = Replayed(oracle, past.calls, past.refused)
-        clock.skip(lambda: replayed.replaying)
-        recorder = None if recorder is None else Remembered(recorder, replayed, past.refusals)
-    oracle = _guarded(spec, oracle, clock)
+    past = Past(0, ()) if past is None else past  # also a new run may go on in the middle of a call
+    replayed = Replayed(Metered(service(spec, model, past.queries), allowance), past.calls, past.refused)
+    clock.skip(lambda: replayed.replaying)
+    oracle = _guarded(spec, replayed, clock)
     if recorder is not None:
-        oracle = Recorded(oracle, recorder)
+        oracle = Recorded(oracle, Remembered(recorder, replayed, past.refusals))
     return Patient(oracle, clock, spec.seconds_per_call or 0.0, spec.seconds_per_query or 0.0) if spec.timed else oracle
 
 

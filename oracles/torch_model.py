@@ -17,6 +17,7 @@ from oracles.answers import Answer, Scores
 from oracles.errors import InvalidSpec, ModelError, one_line
 from oracles.fold import Prepared, as_it_is, prepare, rows_of_last_weight
 from oracles.oracle import ImageShape, Tag, check_shape
+from oracles.partial import carrying
 from oracles.rows import Evidence, as_probabilities, evidence
 from oracles.torch_options import PLAIN, Output, TorchOptions
 
@@ -98,16 +99,31 @@ class TorchOracle:
         """See `Oracle.query`. The range of the pixels is checked by `Metered`, not here.
 
         Raises ModelError if the model fails, answers another shape than (N, n_classes), or if its first rows should be
-        probabilities and are not; later ones are brought to a sum of 1, see `notes`. NaN is a valid answer.
+        probabilities and are not; later ones are brought to a sum of 1, see `notes`. NaN is a valid answer. Whatever
+        is raised carries the answer to the chunks before, see `oracles.partial`.
         """
         check_shape(images, self._image_shape)
-        chunks = torch.split(images, self._options.chunk)
+        chunks, answered = torch.split(images, self._options.chunk), list[torch.Tensor]()
         try:
-            rows = torch.cat(list(self._pool.map(self._forward, chunks) if self._pool else map(self._forward, chunks)))
-        except KeyboardInterrupt:
-            self._model.stop()  # else the threads would wait for a model that may never return
-            raise
-        return Scores(self._probabilities(rows).numpy())
+            answered.extend(self._pool.map(self._forward, chunks) if self._pool else map(self._forward, chunks))
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                self._model.stop()  # else the threads would wait for a model that may never return
+            raise self._with_answered(error, answered) from error.__cause__
+        return self._scores(answered)
+
+    def _scores(self, rows: list[torch.Tensor]) -> Scores:
+        return Scores(self._probabilities(torch.cat(rows)).numpy())
+
+    def _with_answered(self, error: BaseException, rows: list[torch.Tensor]) -> BaseException:
+        """The error that ended a call, with the answer to the chunks before, if there are any and they are valid."""
+        if rows:
+            with contextlib.suppress(ModelError):
+                scores = self._scores(rows)
+                if isinstance(error, ModelError):
+                    error = ModelError(f"{error}; the {len(scores)} images before these were answered")
+                return carrying(error, scores, self)
+        return error
 
     def _threads(self) -> ThreadPoolExecutor | None:
         """One torch thread per chunk: faster than all threads on one small chunk, and bitwise independent of their

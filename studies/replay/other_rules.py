@@ -125,7 +125,9 @@ class _Answers:
         assert call.step is not None
         step = self.steps[call.step]
         if step.purpose != "verify":
-            (self.refined if is_refinement(step.state) else self.ordered).append(call)
+            kept = self.refined if is_refinement(step.state) else self.ordered
+            goes_on = bool(kept) and kept[-1].step == call.step  # the rest of a call that failed in the middle
+            kept.append(kept.pop().followed_by(call) if goes_on else call)
             return
         size = len(call.answers) // len(call.rows)
         for row, key in enumerate(_keys(images)):

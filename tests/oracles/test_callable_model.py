@@ -63,23 +63,27 @@ def test_making_an_oracle_asks_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "says"),
+    ("service", "says", "answered"),
     [
-        (Service(failing=3), "the model failed on images .*ConnectionError: 503"),
-        (Service(rows=lambda images: shares(images)[1:]), r"answers \(49, 3\) for 50 images"),
-        (Service(rows=lambda images: shares(images)[:, 1:]), "answers 2 scores per image, not 3"),
-        (Service(rows=lambda images: {"scores": []}), "answers a dict"),
-        (Service(rows=lambda images: [["a"] * 3] * len(images)), "ValueError"),
+        (
+            Service(failing=3),
+            "failed on images .*ConnectionError: 503.*; the 100 images before these were answered",
+            100,
+        ),
+        (Service(failing=1), "the model failed on images .*ConnectionError: 503", 0),
+        (Service(rows=lambda images: shares(images)[1:]), r"answers \(49, 3\) for 50 images", 0),
+        (Service(rows=lambda images: shares(images)[:, 1:]), "answers 2 scores per image, not 3", 0),
+        (Service(rows=lambda images: {"scores": []}), "answers a dict", 0),
+        (Service(rows=lambda images: [["a"] * 3] * len(images)), "ValueError", 0),
     ],
 )
-def test_a_call_that_fails_releases_the_whole_query(service: Service, says: str) -> None:
+def test_a_call_that_fails_releases_what_was_not_answered(service: Service, says: str, answered: int) -> None:
     budget, recorder = Budget(1000), MemoryRecorder()
     oracle = build(OracleSpec(), callable_oracle(service, SHAPE, 3, batch_limit=50), budget, recorder)
     with pytest.raises(ModelError, match=says) as caught:
         oracle.query(random_images(200, SHAPE))
     assert "\n" not in str(caught.value)
-    assert budget.spent == 0
-    assert recorder.calls == []
+    assert budget.spent == sum(len(call.rows) for call in recorder.calls) == answered
 
 
 def test_it_is_asked_in_the_callers_thread_with_normalised_images() -> None:

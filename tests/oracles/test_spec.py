@@ -178,7 +178,8 @@ def test_the_one_order(spec: OracleSpec, last: str) -> None:
     full = EVERYTHING.model_copy(update={"top_k": spec.top_k, "label_only": spec.label_only})
     stack = build(full, LinearOracle(), Budget(9), MemoryRecorder())
     assert layers(stack) == [
-        "Recorded", "Metered", last, "Thresholded", "Rounded", "ScoreNoise", "Quantized", "InputNoise", "LinearOracle",
+        "Recorded", "Replayed", "Metered", last,
+        "Thresholded", "Rounded", "ScoreNoise", "Quantized", "InputNoise", "LinearOracle",
     ]  # fmt: skip
 
 
@@ -189,7 +190,7 @@ def test_guards_stand_between_the_records_and_the_meter() -> None:
     recorder = MemoryRecorder()
     stack = build(GUARDED, LinearOracle(), Budget(9), recorder)
     assert layers(stack) == [
-        "Patient", "Recorded", "RateLimited", "NearDuplicateBlock", "Metered", "LinearOracle",
+        "Patient", "Recorded", "RateLimited", "NearDuplicateBlock", "Replayed", "Metered", "LinearOracle",
     ]  # fmt: skip
     resumed = build(GUARDED, LinearOracle(), Budget(9), recorder, past=Past(0, ()))
     assert layers(resumed) == [
@@ -207,8 +208,8 @@ def test_a_schema_is_told() -> None:
     assert set(fields) == set(OracleSpec.model_fields)
 
 
-def test_a_plain_spec_adds_nothing_but_the_meter() -> None:
-    assert layers(build(OracleSpec(), LinearOracle(), Budget(9))) == ["Metered", "LinearOracle"]
+def test_a_plain_spec_adds_nothing_but_the_meter_and_what_goes_on_in_a_call() -> None:
+    assert layers(build(OracleSpec(), LinearOracle(), Budget(9))) == ["Replayed", "Metered", "LinearOracle"]
 
 
 def test_no_public_attribute_leads_to_the_model() -> None:
