@@ -12,7 +12,7 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from oracles.answers import FloatArray
 from oracles.errors import InvalidImages, one_line
@@ -91,7 +91,7 @@ def _decoded(data: bytes, mode: str, size: tuple[int, int]) -> NDArray[np.uint8]
     except Problem:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds
-        said = "" if isinstance(error, Image.UnidentifiedImageError) else f" ({one_line(error)})"
+        said = "" if isinstance(error, UnidentifiedImageError) else f" ({one_line(error)})"
         raise Problem("invalid_images", f"the picture cannot be read{said}; send a whole PNG or JPEG file") from None
 
 
