@@ -152,8 +152,11 @@ class Relay:
         ended = verdict.verdict in ("clean", "undecided") and self._drivers[-1].stopped == "converged"
         if not ended or self._stage + 1 >= len(self._course.stages) or self._course.limit is None:
             return ""
-        count, needed = len(self._course.stages), evaluator.queries + self._needed(evaluator)
-        return f"stages {self._stage + 2} to {count} of {count} were not started: the next needs a budget of {needed:,}"
+        first, count = self._stage + 2, len(self._course.stages)
+        needed = evaluator.queries + self._needed(evaluator)
+        if first == count:
+            return f"stage {count} of {count} was not started: it needs a budget of {needed:,}"
+        return f"stages {first} to {count} of {count} were not started: the next needs a budget of {needed:,}"
 
     def _driven(self, images: ScanImages, after: Driver | None) -> Driver:
         preset = self._course.stages[self._stage]

@@ -26,7 +26,7 @@ ModelName = Annotated[
     ),
 ]
 Data = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--data",
         metavar="DATA",
@@ -35,28 +35,32 @@ Data = Annotated[
         show_default=False,
     ),
 ]
-BudgetOption = Annotated[int, typer.Option("--budget", metavar="N", help="Maximum number of queries.")]
+BudgetOption = Annotated[
+    int | None,
+    typer.Option(
+        "--budget",
+        metavar="N",
+        help="Maximum number of queries; may be left out only where --settings has it.",
+        show_default=False,
+    ),
+]
 OracleOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--oracle",
         metavar="SPEC",
         help="The service's answers: scores, top3, label, noisy, or a file or JSON of a spec.",
+        show_default="scores",
     ),
 ]
-PresetOption = Annotated[
-    str,
-    typer.Option(
-        "--preset",
-        metavar="NAME",
-        help=preset_help(),
-    ),
-]
+PresetOption = Annotated[str | None, typer.Option("--preset", metavar="NAME", help=preset_help(), show_default="auto")]
 RestrictionOption = Annotated[
     str | None,
     typer.Option("--restriction", metavar="MODULE:NAME", help="A restriction of your own, directly around the model."),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of the choice of images and of the search.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", help="Seed of the choice of images and of the search.", show_default="0")
+]
 OutputOption = Annotated[
     str | None, typer.Option("--output", help="What the model outputs: auto, logits or probabilities.")
 ]
@@ -100,6 +104,15 @@ Settings = Annotated[
         "sigma is search.sigma and k is search.samples.",
     ),
 ]
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--settings",
+        metavar="FILE.toml",
+        help="Settings from a file, such as simkit study tune --best writes; options given here replace them.",
+        show_default=False,
+    ),
+]
 TrustModel = Annotated[
     bool,
     typer.Option(
@@ -113,12 +126,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, how
 
 def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanConfig holds them)
     model: ModelName,
-    budget: BudgetOption,
-    data: Data = "",
-    oracle: OracleOption = "scores",
-    preset: PresetOption = "auto",
+    budget: BudgetOption = None,
+    data: Data = None,
+    oracle: OracleOption = None,
+    preset: PresetOption = None,
     restriction: RestrictionOption = None,
-    seed: Seed = 0,
+    seed: Seed = None,
     output: OutputOption = None,
     mean: Mean = None,
     std: Std = None,
@@ -130,6 +143,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     new_run: NewRun = False,
     out: OutFolder = None,
     settings: Settings = None,
+    settings_file: SettingsFile = None,
     trust_model: TrustModel = False,
     as_json: AsJson = False,
 ) -> None:
@@ -144,22 +158,27 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     with lasting_imports():
         import torch
 
+        from simkit.errors import ConfigError
         from studies.scan.config import ScanConfig
         from studies.scan.prepare import prepare
         from studies.scan.run import default_db, run_scan
+        from studies.scan.settings_file import settings_from
         from studies.scan.user_code import is_reference, referred
 
     torch.set_num_threads(threads or torch.get_num_threads())
     options = {
         **{"data": data, "budget": budget, "oracle": oracle, "seed": seed, "output": output},
-        "preset": referred(preset) if is_reference(preset) else preset,
+        "preset": referred(preset) if preset is not None and is_reference(preset) else preset,
         "restriction": None if restriction is None else referred(restriction),
         **{"mean": mean, "std": std, "precision": precision, "chunk": chunk, "architecture": architecture},
         "trust_model": trust_model or None,
     }
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {} if settings_file is None else settings_from(settings_file)
+    given = with_settings(given | {name: value for name, value in options.items() if value is not None}, settings or [])
+    if "budget" not in given:
+        raise ConfigError("there is no --budget; give the maximum number of queries")
     with warnings_in_a_line():
-        prepared = prepare(model, ScanConfig.of(with_settings(given, settings or [])))
+        prepared = prepare(model, ScanConfig.of(given))
         with progress_bar(f"scan {Path(model).name}", quiet=as_json) as progress:
             ledger = db or default_db(prepared)
             stored = _stored(ledger)

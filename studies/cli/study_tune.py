@@ -64,7 +64,10 @@ Show = Annotated[bool, typer.Option("--show", help="Show the trials so far witho
 Best = Annotated[
     Path | None,
     typer.Option(
-        "--best", metavar="OUT.toml", help="Write the best settings here without running trials.", show_default=False
+        "--best",
+        metavar="OUT.toml",
+        help="Write the best settings here, for simkit scan --settings, without running trials.",
+        show_default=False,
     ),
 ]
 TrialOption = Annotated[
@@ -185,12 +188,12 @@ def _row(trial: Tried) -> Mapping[str, object]:
 
 def _write_best(task: Task, out: Path, number: int | None, file: Path) -> None:
     from studies.render.destinations import checked_place
-    from studies.tune.best import all_tried, best, snippet
+    from studies.tune.best import all_tried, best, settings_file
     from studies.tune.storage import read
 
     place, study = checked_place(out, [file], (".toml",)), read(task)
     trial = _numbered(all_tried(study), number) if number is not None else best(study)[-1]
-    write_out(place, snippet(task, trial).encode(), aside=True)
+    write_out(place, settings_file(task, trial).encode(), aside=True)
 
 
 def _draw(study: StudyFile, folder: Path, storage: str | None) -> None:

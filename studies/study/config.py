@@ -59,6 +59,12 @@ class DetectorEntry(BaseModel):
         default={},
         description="Settings as with `--set`, which replace those of the file, such as `{search = {samples = 50}}`.",
     )
+    settings_file: Path | None = Field(
+        default=None,
+        exclude=True,  # what it holds is in the settings and the budget of the loaded entry
+        description="A file of `simkit study tune --best`, relative to the study file, whose settings and budget apply"
+        " where this entry sets no other; its preset must be `name`, and its service is not used.",
+    )
     budget: Queries | None = Field(
         default=None, description="Query budget per scan; by default the budget of the file."
     )

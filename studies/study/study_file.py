@@ -13,9 +13,10 @@ from oracles.outside import TEXT_BYTES, OutsideFile, read_outside
 from simkit.detectors.access import QueryAccess
 from simkit.errors import ConfigError
 from studies.scan.canonical import digest
-from studies.study.config import StudyConfig
+from studies.scan.settings_file import settings_in
+from studies.study.config import DetectorEntry, StudyConfig
 from studies.study.config_errors import complaint
-from studies.study.grid import Cell, Places, StudyPlan, cells_of, plan_of
+from studies.study.grid import Cell, Places, StudyPlan, cells_of, over, plan_of
 from studies.study.zoos import Zoo
 
 _CHANGES_NO_SCAN = {"budgets", "workers", "report", "results", "ledgers"}
@@ -41,7 +42,7 @@ class StudyFile:
         path = Path(path).absolute()
         try:
             source = read_outside(path, TEXT_BYTES)
-            config = _config(source.text)
+            config = _config(source.text, path.parent)
             file = cls(path, source, config, tuple(Zoo.of(path.parent, entry, config.split) for entry in config.zoos))
             file.cells()
         except (ConfigError, InvalidSpec) as error:
@@ -87,9 +88,25 @@ class StudyFile:
         return plan_of(cells, self.results)
 
 
-def _config(text: str) -> StudyConfig:
+def _config(text: str, folder: Path) -> StudyConfig:
     given = tomllib.loads(text)
     try:
-        return StudyConfig.model_validate(given)
+        config = StudyConfig.model_validate(given)
+        entries = tuple(_with_file(entry, folder) for entry in config.detectors)
+        set_here = {name: getattr(config, name) for name in config.model_fields_set}
+        return StudyConfig.model_validate(set_here | ({"detectors": entries} if entries else {}))
     except ValidationError as error:
         raise ConfigError(complaint(error, StudyConfig, given)) from None
+
+
+def _with_file(entry: DetectorEntry, folder: Path) -> DetectorEntry:
+    """The entry with what its settings file holds, as far as it does not set that itself. Raises ConfigError."""
+    if entry.settings_file is None:
+        return entry
+    settings = settings_in(folder / entry.settings_file)
+    preset, budget = settings.pop("preset", entry.name), settings.pop("budget", None)
+    settings.pop("oracle", None)  # a study's services say who answers
+    if preset != entry.name:
+        raise ConfigError(f"detectors[{entry.name}]: {entry.settings_file} has settings of {preset}; set name to that")
+    own = {"settings": over(settings, entry.settings), "budget": entry.budget or budget}
+    return DetectorEntry.model_validate(dict(entry) | own)

@@ -1,4 +1,4 @@
-"""The best trial or the Pareto front of an Optuna study, also as a part of a study file."""
+"""The best trial or the Pareto front of an Optuna study, also as a file of settings."""
 
 from __future__ import annotations
 
@@ -95,26 +95,30 @@ def front(ended: Sequence[Tried]) -> list[Tried]:
     return optimal[::-1]
 
 
-def snippet(task: Task, trial: Tried) -> str:
-    """A `[[detectors]]` entry that scans like the trial, with a comment on its origin.
+def settings_file(task: Task, trial: Tried) -> str:
+    """All settings that the trial ran with, for `simkit scan --settings` and `settings_file` of a study.
 
-    It holds all settings that differ from the detector's own, and the service by its name in the tuned study file.
+    Each line is a KEY=VALUE of `--set`; the seed is left out, since a scan's seed is its own.
     """
     count = sum(len(victims) for _, victims in task.zoos)
     area = "unknown" if trial.auroc is None else f"{trial.auroc:.3f}"
     study, _ = task.zoos[0]  # all share the file's settings and those of its [tune] table
     fixed = {name: value for name, value in study.settings.items() if name not in SET_ELSEWHERE}
+    service = study.settings["oracle"].model_dump(exclude_defaults=True)
+    detector = json.dumps(task.config.detector, ensure_ascii=False)
+    settings = {"oracle": service} if service else {}
+    settings |= with_values(fixed, trial.values)
     return "\n".join(
         (
             f"# Trial {trial.number} of {task.study_name}: AUROC {area} at {task.budget:,} queries, over {count} scans",
             "# of split tune. Do not quote this figure; scan report victims with these settings.",
-            "[[detectors]]",
-            f"name = {json.dumps(task.config.detector)}",
+            "#",
+            "# One model:  simkit scan MODEL --data DATA --settings FILE, with this file as FILE.",
+            f"# In a study: a [[detectors]] entry with name = {detector} and settings_file = FILE; its services are the"
+            " study's.",
+            f"preset = {detector}",
             f"budget = {task.budget}",
-            f"services = {json.dumps([task.service])}",
-            "",
-            "[detectors.settings]",
-            *(f"{name} = {json.dumps(value)}" for name, value in leaves(with_values(fixed, trial.values))),
+            *(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in leaves(settings)),
             "",
         )
     )

@@ -54,8 +54,8 @@ class Curve:
     """A detector with its settings and one service, over budgets.
 
     label: unique in its panel. name: the label without the service. service: the oracle's answers, in words. price: per
-    thousand queries, None where no price is stated. changed: settings, by dotted name, that differ from those of other
-    methods with the same detector. victims: number of victims. budgets: those that scans were run with, None for no
+    thousand queries, None where no price is stated. changed: settings by dotted name, see
+    `studies.results.table.changed`. victims: number of victims. budgets: those that scans were run with, None for no
     limit. stands: whether a verdict also holds at larger budgets; otherwise the curve consists of points at the budgets
     run. end: the largest budget at which all verdicts are known, None for no limit. silent: number of victims whose
     verdict is unknown beyond it. staged: whether accuracy is a lower bound, see `verdict_at_budget`. refined: number of

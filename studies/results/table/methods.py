@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from studies.ledgers.run_words import service_in_words
 from studies.render.formats import number
+from studies.results.table.changed import changed
 from studies.results.table.records import Key, Method
-from studies.scan.overrides import leaves
 from studies.study.result_line import ResultLine
 
 _HASH_SHOWN = 8
 """Number of characters of a hash in a label."""
-
-_OWN_FIELDS = ("budget", "oracle")
-"""Entries of a config that a method has as fields of its own."""
 
 
 def key_of(line: ResultLine) -> Key:
@@ -38,9 +33,9 @@ def methods(lines: Sequence[ResultLine], titles: Mapping[str, str]) -> dict[Key,
     ranks = {name: rank for rank, name in enumerate(titles)}
     firsts = dict(sorted(firsts.items(), key=lambda item: ranks.get(item[1].detector, len(ranks))))
     forms = {key: _forms(line, titles.get(line.detector, line.detector)) for key, line in firsts.items()}
-    changed = _changed(firsts)
+    listed = changed(firsts)
     return {
-        key: Method(_label(key, forms, zoos.values()), *key, _service(line), _budget(line), changed[key])
+        key: Method(_label(key, forms, zoos.values()), *key, _service(line), _budget(line), listed[key])
         for key, line in firsts.items()
     }
 
@@ -71,18 +66,3 @@ def _service(line: ResultLine) -> str:
 def _budget(line: ResultLine) -> int | None:
     budget = line.config.get("budget")
     return budget if line.asks and isinstance(budget, int) else None
-
-
-def _changed(firsts: Mapping[Key, ResultLine]) -> dict[Key, tuple[tuple[str, str], ...]]:
-    """For each method, the settings in which the methods with the same detector differ."""
-    settings = {key: _settings(line.config) for key, line in firsts.items()}
-    changed = {}
-    for key, own in settings.items():
-        others = [settings[other] for other in settings if other[0] == key[0]]
-        changed[key] = tuple((name, value) for name, value in own.items() if any(o.get(name) != value for o in others))
-    return changed
-
-
-def _settings(config: Mapping[str, Any]) -> dict[str, str]:
-    rest = {name: value for name, value in config.items() if name not in _OWN_FIELDS}
-    return {name: json.dumps(value) for name, value in leaves(rest)}

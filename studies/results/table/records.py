@@ -20,7 +20,7 @@ class Method:
 
     label: unique on every zoo; a detector keeps its label over all zoos, even where its settings or its budget differ.
     service: the oracle's answers, in words; empty for a white-box detector. budget: query budget per victim, None for
-    no limit. changed: settings, by dotted name, that differ from those of other methods with the same detector.
+    no limit. changed: settings by dotted name, see `studies.results.table.changed`.
     """
 
     label: str

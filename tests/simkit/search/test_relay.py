@@ -79,9 +79,7 @@ def test_a_stage_that_the_budget_does_not_carry_is_not_begun(cap: int | None, st
     spent_alone = 16 + 5 + 7 + 7
     assert (scan.victim.images_seen == spent_alone) == (stages == 1)
     notes = verdict_of(checkpoints).notes
-    assert (f"stages 2 to 2 of 2 were not started: the next needs a budget of {spent_alone + 400}" in notes) == (
-        stages == 1
-    )
+    assert (f"stage 2 of 2 was not started: it needs a budget of {spent_alone + 400}" in notes) == (stages == 1)
 
 
 def test_a_stage_that_comes_to_no_end_leaves_the_word_to_the_one_before() -> None:

@@ -48,6 +48,7 @@ READS: tuple[tuple[str, ...], ...] = (
     ("scan", "nothing.pt", "--data", "FILE.npz", "--budget", "99"),
     ("scan", "nothing.pt", "--data", "digits", "--budget", "99", "--oracle", "FILE.toml"),
     ("scan", "nothing.pt", "--data", "digits", "--budget", "99", "--oracle", "FILE.json"),
+    ("scan", "nothing.pt", "--data", "digits", "--budget", "99", "--settings", "FILE"),
     ("report", "FILE"),
     ("replay", "FILE"),
     ("mitigate", "FILE"),

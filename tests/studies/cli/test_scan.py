@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from db.stored import StoredRun
 from studies.cli.main import main
 from studies.cli.scan_words import show
 from studies.render.formats import number
@@ -56,6 +57,21 @@ def run(
 
 def digits(budget: int, *args: str) -> list[str]:
     return ["--data", "digits", "--budget", str(budget), *FAST, *args]
+
+
+def test_settings_from_a_file_are_replaced_by_options(run: Program, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('preset = "random-patch"\nbudget = 5000\nsearch.rounds = 3\noracle.top_k = 3\n')
+    args = ("--data", "digits", "--settings", "mine.toml", *FAST)
+    told = run(f"{run.zoo}:0", *args, "--budget", "40", "--oracle", "label", "--set", "search.rounds=1", code=3)
+    assert told["queries"]["budget"] == 40
+    config = json.loads(StoredRun.read(Path(told["db"]), told["run"]).info.config)
+    assert (config["preset"], config["search"]["rounds"]) == ("random-patch", 1)
+    assert (config["oracle"]["label_only"], config["oracle"]["top_k"]) == (True, None)
+
+
+def test_a_scan_without_a_budget_is_refused(run: Program) -> None:
+    told = run(f"{run.zoo}:0", "--data", "digits", *FAST, code=2)
+    assert told["error"] == "there is no --budget; give the maximum number of queries"
 
 
 def test_a_backdoor_by_its_entry_in_the_zoo(run: Program, tmp_path: Path) -> None:

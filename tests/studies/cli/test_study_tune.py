@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from db.stored import StoredRun
 from studies.cli.main import main
 from studies.study.study_file import StudyFile
 from tests.studies.tune.files import HEAD, TUNE, tune_zoo, written
@@ -42,7 +43,7 @@ def test_the_same_command_goes_on_and_tells_the_best(file: str, capsys: pytest.C
     assert told["folder"].endswith("/tune/small-at-450-seed-0")
 
 
-def test_the_best_setting_is_part_of_a_study_file(
+def test_the_best_settings_feed_a_scan_and_a_study(
     file: str, tmp_path: Path, demo_victims: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert tune(file, "--best", "out.toml") == 5
@@ -51,7 +52,7 @@ def test_the_best_setting_is_part_of_a_study_file(
     assert tune(file, "--best", "out.toml", "--show") == 0
     assert "small-at-450-seed-0: 1 complete" in capsys.readouterr().out
     report = f'name = "after"\nsplit = "report"\n[[zoos]]\nfolder = "{demo_victims / "zoo"}"\n'
-    (tmp_path / "after.toml").write_text(report + Path("out.toml").read_text())
+    (tmp_path / "after.toml").write_text(f'{report}[[detectors]]\nname = "random-patch"\nsettings_file = "out.toml"\n')
     (cell,) = StudyFile.load("after.toml").cells()
     assert cell.method.name == "random-patch"
     assert cell.study.settings["budget"] == 450
@@ -59,6 +60,25 @@ def test_the_best_setting_is_part_of_a_study_file(
     assert tune(file, "--best", "out.toml", "--trial", "0") == 0
     assert tune(file, "--best", "out.toml", "--trial", "7") == 2
     assert "--trial 7: there are trials 0 to 0" in capsys.readouterr().err
+
+
+def test_a_scan_with_the_best_settings_repeats_the_scan_of_the_trial(
+    file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tune(file, "--trials", "1") == 0
+    assert tune(file, "--best", "best.toml") == 0
+    line = json.loads(Path("tune/small-at-450-seed-0/trial-0000.jsonl").read_text().splitlines()[0])
+    capsys.readouterr()
+    model = f"zoo:{line['index']}"
+    code = main(["scan", model, "--data", "digits", "--settings", "best.toml", "--db", "own.db", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert code == told["exit_code"]
+    assert json.loads(StoredRun.read(Path("own.db"), told["run"]).info.config) == line["config"]
+    assert (told["verdict"], told["queries"]["spent"], told["score"]) == (
+        line["verdict"],
+        line["queries"],
+        line["score"],
+    )
 
 
 def test_figures_of_all_that_was_tuned(file: str, capsys: pytest.CaptureFixture[str]) -> None:

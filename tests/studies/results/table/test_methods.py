@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from oracles.spec import OracleSpec
+from simkit.detectors.registry import DETECTORS
 from studies.results.table.methods import methods
+from studies.study.detectors import method
 from studies.study.result_line import ResultLine
 from tests.studies.results.table.made import config, line
 
@@ -51,3 +54,69 @@ def test_a_white_box_asks_nothing(told: dict[str, Any]) -> None:
     assert (white.service, white.budget) == ("", None)
     two = [line(0, forward_passes=5, backward_passes=5, config=config(steps=n)) for n in (1, 2)]
     assert labels(*two) == [f"probe, #{one.config_hash[:8]}" for one in two]
+
+
+def stored(detector: str, oracle: dict[str, Any] | None = None, **given: Any) -> ResultLine:
+    """A line with the config that a scan with these settings stores."""
+    chosen = method(detector)
+    spec = OracleSpec(**(oracle or {}))
+    settings = given if chosen.white_box else {"oracle": spec, "budget": 500} | given
+    return line(0, detector=detector, config=chosen.identity(chosen.config(settings)))
+
+
+def shown(*told: ResultLine) -> list[dict[str, str]]:
+    return [dict(one.changed) for one in methods(told, {}).values()]
+
+
+@pytest.mark.parametrize("detector", [name for name, entry in DETECTORS.items() if entry.preset])
+def test_what_was_set_is_listed_for_every_preset_also_where_no_other_method_stands_beside_it(detector: str) -> None:
+    assert shown(stored(detector)) == shown(stored(detector, {"label_only": True})) == [{}]
+    tuned = stored(detector, chunk=7, search_images=64, driver={"check_images": 16})
+    assert shown(tuned) == [{"chunk": "7", "driver.check_images": "16", "search_images": "64"}]
+
+
+def test_the_settings_of_a_tuned_search_are_listed() -> None:
+    tuned = stored("b3d", search={"samples": 10, "sigma": 0.5, "sparsity": {"weight": 0.004}}, seed=3)
+    expected = {"search.samples": "10", "search.sigma": "0.5", "search.sparsity.weight": "0.004", "seed": "3"}
+    assert shown(tuned) == [expected]
+    ours, theirs = shown(stored("b3d"), tuned)
+    assert theirs == expected
+    assert ours.keys() == expected.keys()
+
+
+def test_what_a_preset_chooses_for_a_kind_of_answer_is_not_listed() -> None:
+    assert shown(stored("b3d"), stored("b3d", {"label_only": True}), stored("b3d", {"top_k": 3})) == [{}, {}, {}]
+
+
+def test_a_former_name_of_a_preset_has_the_defaults_of_the_current_one() -> None:
+    tuned = stored("b3d", search={"samples": 10})
+    assert shown(line(0, detector="efficient", config=tuned.config | {"preset": "efficient"})) == [
+        {"search.samples": "10"}
+    ]
+
+
+@pytest.mark.parametrize("detector", [name for name, entry in DETECTORS.items() if not entry.preset])
+def test_a_field_of_another_detector_is_listed_where_it_is_not_the_default(detector: str) -> None:
+    own = stored(detector)
+    assert shown(own) == [{}]
+    fields = dict(own.config["detector"])
+    name = next(name for name, value in fields.items() if isinstance(value, int | float))
+    other = line(0, detector=detector, config=own.config | {"detector": fields | {name: 12345}})
+    assert shown(other) == [{f"detector.{name}": "12345"}]
+
+
+def test_a_users_own_preset_is_compared_with_the_class_of_its_search() -> None:
+    own = stored("b3d-slides").config | {"preset": "their.module:PRESET"}
+    classes = methods([line(0, detector="their.module:PRESET", config=own)], {}).values()
+    (told,) = (dict(one.changed) for one in classes)
+    assert all(name.startswith(("search.", "driver.")) for name in told)
+    (more,) = shown(line(0, detector="their.module:PRESET", config=own | {"search": own["search"] | {"sigma": 0.123}}))
+    assert more == told | {"search.sigma": "0.123"}
+
+
+def test_settings_in_a_list_of_stages_have_names_of_their_own() -> None:
+    first = stored("auto").config
+    stages = [*first["stages"][:-1], first["stages"][-1] | {"least_queries": 77}]
+    assert shown(line(0, detector="auto", config=first | {"stages": stages})) == [
+        {f"stages.{len(stages)}.least_queries": "77"}
+    ]
