@@ -12,6 +12,7 @@ from db.engine import reading
 from db.errors import StorageError
 from db.records import TRIGGER_COLUMNS, checksum, unpack_trigger
 from db.seal import SEALED, broken, selection
+from db.service_records import image_sha256, unpack_picture
 from db.tables import SCHEMA, VERSION_TABLE
 
 _PAGE_CALLS = 32
@@ -51,6 +52,23 @@ _COUNTS = (
     # a scan flags classes by their triggers; another detector may flag a class without a trigger
     " WHERE json_type(r.config, '$.detector') IS NULL"
     " AND NOT EXISTS (SELECT 1 FROM triggers AS t WHERE t.run_id = v.run_id AND t.target_class = f.value)",
+    "SELECT 'run ' || a.run_id || ', call ' || c.number || ': ' || json_array_length(a.hashes) || ' images asked, but '"
+    " || c.queries || ' queries' FROM asked AS a JOIN calls AS c ON c.run_id = a.run_id AND c.number = a.call_number"
+    " WHERE json_array_length(a.hashes) <> c.queries",
+    "SELECT 'run ' || f.run_id || ', call ' || c.number || ': ' || length(f.data) || ' bytes of fingerprints for '"
+    " || c.queries || ' queries' FROM fingerprints AS f"
+    " JOIN calls AS c ON c.run_id = f.run_id AND c.number = f.call_number WHERE length(f.data) % (4 * c.queries) <> 0",
+    "SELECT 'run ' || run_id || ': attempt ' || attempt || ' of ' || idempotency || ' is ' || outcome || ', never sent'"
+    " FROM attempts AS a WHERE outcome <> 'sent' AND NOT EXISTS (SELECT 1 FROM attempts AS s WHERE s.run_id = a.run_id"
+    " AND s.idempotency = a.idempotency AND s.attempt = a.attempt AND s.outcome = 'sent')",
+    "SELECT 'run ' || run_id || ': ' || count(*) || ' attempts of ' || idempotency || ' numbered up to '"
+    " || max(attempt) FROM attempts WHERE outcome = 'sent' GROUP BY run_id, idempotency"
+    " HAVING max(attempt) <> count(*)",
+    "SELECT 'run ' || run_id || ': the attempts of ' || idempotency || ' are about different queries' FROM attempts"
+    " GROUP BY run_id, idempotency HAVING count(DISTINCT first) > 1 OR count(DISTINCT queries) > 1",
+    "SELECT 'run ' || a.run_id || ': an alarm about query ' || (a.first + a.queries - 1) || ' of ' || coalesce(c.n, 0)"
+    " FROM alarms AS a LEFT JOIN (SELECT run_id, sum(queries) AS n FROM calls GROUP BY run_id) AS c"
+    " ON c.run_id = a.run_id WHERE a.first + a.queries > coalesce(c.n, 0)",
 )
 
 
@@ -80,6 +98,7 @@ def _mismatches(connection: Connection) -> Iterator[str]:
         for (mismatch,) in connection.exec_driver_sql(sql):
             yield str(mismatch)
     yield from _triggers(connection)
+    yield from _pictures(connection)
 
 
 def _file(connection: Connection) -> Iterator[str]:
@@ -131,3 +150,16 @@ def _triggers(connection: Connection) -> Iterator[str]:
         size = float(trigger.mask.sum(dtype=np.float64))
         if not np.isclose(trigger.mask_size, size, rtol=1e-5, atol=1e-6):  # it may have been summed in float32
             yield f"run {run}, class {trigger.target_class}: mask size {trigger.mask_size:g}, the mask sums to {size:g}"
+
+
+def _pictures(connection: Connection) -> Iterator[str]:
+    """Kept images whose pixels are not those of their address."""
+    rows = connection.execution_options(yield_per=_PAGE_CALLS)
+    for sha256, codec, data in rows.exec_driver_sql("SELECT sha256, codec, data FROM pictures ORDER BY rowid"):
+        try:
+            found = image_sha256(unpack_picture(codec, data))
+        except StorageError as error:
+            yield f"picture {sha256[:12]}: {error}"
+        else:
+            if found != sha256:
+                yield f"picture {sha256[:12]}: the pixels differ from their hash"

@@ -28,7 +28,10 @@ QUERY_SCHEMA = pa.schema(
 missing."""
 
 _ARROW = {"INTEGER": pa.int64(), "REAL": pa.float64(), "TEXT": pa.string(), "BLOB": pa.list_(pa.float32())}
-"""Arrow types by the SQL type of a column. The only BLOBs outside the calls are masks and patterns, in float32."""
+"""Arrow types by the SQL type of a column. Outside the calls, BLOBs are masks, patterns and fingerprints in float32."""
+
+_COMPRESSED = {("pictures", "data"): pa.binary()}
+"""The type of the BLOBs that are not float32."""
 
 _PACKED = {"image": pa.int32(), "candidate": pa.int32(), "label": pa.int32(), "score": pa.float32()}
 
@@ -90,13 +93,15 @@ def _lists(values: Any, rows: int, of: pa.DataType) -> pa.Array:
 def record_table(connection: Connection, name: str, run: int | None) -> pa.Table:
     """The rows of table `name`, of one run or of all; `run` is a run's id, `step` the number of a step in its run."""
     present = columns_of(connection, name)
-    typed = {c.name: _ARROW[str(c.type)] for c in metadata.tables[name].columns if c.name in present}
-    own = "id" if name == "runs" else "run_id"
+    typed = {
+        c.name: _COMPRESSED.get((name, c.name), _ARROW[str(c.type)])
+        for c in metadata.tables[name].columns
+        if c.name in present or not present  # a file of an older schema lacks the newest tables: no rows
+    }
     selected = {column: _selected(name, column) for column in typed if column != "id" or name == "runs"}
     chosen = ", ".join(f"{column} AS {alias}" for column, alias in selected.values())
-    rows = connection.exec_driver_sql(
-        f"SELECT {chosen} FROM {name} AS t WHERE t.{own} = :run OR :run IS NULL ORDER BY t.rowid", {"run": run}
-    ).fetchall()
+    statement = f"SELECT {chosen} FROM {name} AS t WHERE {_of_run(name)} OR :run IS NULL ORDER BY t.rowid"
+    rows = connection.exec_driver_sql(statement, {"run": run}).fetchall() if present else []
     values = zip(*rows, strict=True) if rows else ((),) * len(selected)
     arrays = {
         alias: _array(column, typed[name]) for (name, (_, alias)), column in zip(selected.items(), values, strict=True)
@@ -104,11 +109,20 @@ def record_table(connection: Connection, name: str, run: int | None) -> pa.Table
     return pa.table(arrays)
 
 
+def _of_run(table: str) -> str:
+    """The SQL condition for the rows of run `:run`."""
+    if table == "pictures":  # images have no run, since several may have asked about the same one
+        asked = "SELECT h.value FROM asked AS a, json_each(a.hashes) AS h WHERE a.run_id = :run"
+        return f"t.sha256 IN ({asked})"
+    return f"t.{'id' if table == 'runs' else 'run_id'} = :run"
+
+
 def _selected(table: str, column: str) -> tuple[str, str]:
     """The SQL expression of a column and its name in the export."""
     if column == "step_id":
         return "(SELECT number FROM steps WHERE id = t.step_id)", "step"
-    renamed = {("runs", "id"): "run", ("steps", "number"): "step"}
+    renamed = {("runs", "id"): "run", ("steps", "number"): "step", ("deliveries", "call_number"): "call"}
+    renamed |= {("fingerprints", "call_number"): "call", ("asked", "call_number"): "call"}
     return f't."{column}"', "run" if column == "run_id" else renamed.get((table, column), column)
 
 

@@ -67,6 +67,10 @@ class Ledger:
                 self._runs[run.key] = Run(self._writer, run_id, self.new_step_id)
             return self._runs[run.key]
 
+    def kept_bytes(self) -> int:
+        """The bytes that the kept images take, compressed."""
+        return int(self._writer.read("SELECT coalesce(sum(length(data)), 0) FROM pictures")[0][0])
+
     def discard_if_empty(self) -> None:
         """Delete the file if it holds no run. It stays open, so that its lock keeps other processes out."""
         if not self._writer.read("SELECT 1 FROM runs LIMIT 1"):

@@ -20,7 +20,7 @@ from db.migrations import upgrade
 from db.seal import SEALED, seal
 from db.tables import SCHEMA, metadata
 
-PARTS = tuple(table for table in metadata.sorted_tables if table.name not in ("meta", "runs"))
+PARTS = tuple(table for table in metadata.sorted_tables if "run_id" in table.columns)
 """The tables whose rows belong to a run, parents first. A new table with a `run_id` is included automatically."""
 
 _PAGE_ROWS = 32
@@ -176,7 +176,22 @@ def _copy_run(into: _Target, reader: Connection, row: dict[str, Any]) -> int:
                 steps |= {part["id"]: last + 1 + n for n, part in enumerate(page)}
             parts = [_renamed(part, own, steps, table.name) for part in page]
             into.run(_insert(table.name, parts[0]), parts)
+    _copy_pictures(into, reader, run)
     return own
+
+
+def _copy_pictures(into: _Target, reader: Connection, run: int) -> None:
+    """Copy the kept images of a run that the target lacks; two runs may have asked about the same image."""
+    options = reader.execution_options(yield_per=_PAGE_ROWS)
+    rows = options.exec_driver_sql(
+        "SELECT * FROM pictures WHERE sha256 IN"
+        " (SELECT h.value FROM asked AS a, json_each(a.hashes) AS h WHERE a.run_id = ?)",
+        (run,),
+    ).mappings()
+    while page := [dict(row) for row in islice(rows, _PAGE_ROWS)]:
+        for row in page:
+            _check_seal("pictures", row, f"picture {row['sha256'][:12]}")
+        into.run(_insert("pictures", page[0]) + " ON CONFLICT (sha256) DO NOTHING", page)
 
 
 def _pages(reader: Connection, table: str, run: int) -> Iterator[list[dict[str, Any]]]:

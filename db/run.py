@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from db import service_rows
 from db.errors import StorageError
 from db.records import (
     PURPOSES,
     VERDICT_COLUMNS,
     CallLike,
+    FloatArray,
     StoredCall,
     StoredRefusal,
     TriggerRow,
@@ -25,10 +27,14 @@ from db.records import (
     unpack_verdict,
 )
 from db.seal import SEALED, broken, insertion, seal, selection
+from db.service_records import Alarm, Attempt, AttemptLike, Beside, StoredDelivery
 from db.writer import Writer
 
 _PAGE_CALLS = 32
 """Number of calls read at a time when a run is replayed: about 400 kB for 200 queries and 10 classes."""
+
+_READ_LATER = {"calls", "deliveries", "fingerprints", "asked", "pictures"}
+"""Tables whose rows are checked when they are read, since there may be one for every call."""
 
 
 class Run:
@@ -42,6 +48,7 @@ class Run:
 
     def __init__(self, writer: Writer, run_id: int, new_step_id: Callable[[], int]) -> None:
         self.id = run_id
+        self.kept = 0  # bytes of the images stored by this object
         self._writer, self._new_step_id = writer, new_step_id
         self._check_rows()
         totals = "SELECT count(*), coalesce(sum(queries), 0), coalesce(sum(charged), 0) FROM calls WHERE run_id = ?"
@@ -54,6 +61,11 @@ class Run:
         self._last_step = int(writer.read("SELECT coalesce(max(number), -1) FROM steps WHERE run_id = ?", run_id)[0][0])
         self._steps: set[int] = set()
         self._done = writer.read("SELECT state FROM runs WHERE id = ?", run_id)[0][0] == "done"
+
+    @property
+    def queries(self) -> int:
+        """Number of queries answered, including those not committed yet: the ordinal of the next one."""
+        return int(self._queries)
 
     @property
     def spent(self) -> int:
@@ -94,8 +106,8 @@ class Run:
                 )
 
     def _check_rows(self) -> None:
-        """Raise StorageError if a row of this run is damaged; calls are checked when they are replayed."""
-        for table in SEALED.keys() - {"calls"}:
+        """Raise StorageError if a row of this run is damaged."""
+        for table in SEALED.keys() - _READ_LATER:
             own = "id" if table == "runs" else "run_id"
             for row in broken(self._writer.read(selection(table, f"WHERE {own} = ?"), self.id)):
                 raise self._error(f"row {row} of {table} is damaged; restore the file from a copy")
@@ -140,25 +152,30 @@ class Run:
             self._check_open()
             self._checked_step(step)
 
-    def record(self, call: CallLike) -> None:
-        """Commit one answered call, which charges its queries. Raises StorageError on a call of inconsistent lengths.
+    def record(self, call: CallLike, beside: Beside | None = None) -> None:
+        """Commit one answered call, which charges its queries.
 
-        After StorageFull or StorageBusy the call is kept in memory and counted, so it must not be recorded again.
+        beside: what is committed together with it. Raises StorageError on a call of inconsistent lengths. After
+        StorageFull or StorageBusy the call is kept in memory and counted, so it must not be recorded again.
         """
         check_call(call)
+        if beside is not None:
+            service_rows.check_beside(beside, len(call.rows))
         rows = pack_rows(call)
         payload = (call.codec, rows, call.answers, checksum(call.codec, rows, call.answers), time.time())
         queries = len(call.rows)
         with self._writer.lock:
             self._check_open()
             step = self._checked_step(call.step)
+            if beside is not None:
+                self.kept += service_rows.queue_beside(self._writer, self.id, self._calls, beside)
             ordinals = (self._calls, self._queries, queries, queries)
             self._writer.add("calls", (self.id, step, *ordinals, *payload), queries)
             self._calls, self._queries, self._spent = self._calls + 1, self._queries + queries, self._spent + queries
             self._writer.commit()
 
-    def refuse(self, step: int | None, queries: int, reason: str) -> None:
-        """Commit a refused call, which is free, and sync the file. queries: 1 or more. reason: one line."""
+    def refuse(self, step: int | None, queries: int, reason: str, sync: bool = True) -> None:
+        """Commit a refused call, which is free. queries: 1 or more. reason: one line. sync: wait for the disk."""
         if queries < 1 or not reason or not reason.isprintable():
             raise self._error(f"a refusal of {queries} queries for reason {reason!r}; give 1 or more, and one line")
         with self._writer.lock:
@@ -166,7 +183,38 @@ class Run:
             step = self._checked_step(step)
             self._writer.add("refusals", (self.id, step, int(queries), reason, time.time()))
             self._refused += int(queries)
-            self._writer.flush()
+            if sync:
+                self._writer.flush()
+            else:
+                self._writer.commit()
+
+    def delivery(self, idempotency: str) -> StoredDelivery | None:
+        """The call of this run that was answered under this idempotency key, None if there is none."""
+        return service_rows.delivery(self._writer, self.id, idempotency)
+
+    def fingerprints(self, width: int, last: int) -> FloatArray:
+        """The fingerprints stored beside the last calls, float32 (N, width), at most `last`, in order."""
+        return service_rows.fingerprints(self._writer, self.id, width, last)
+
+    def recent(self, since: float) -> list[tuple[float, int]]:
+        """See `service_rows.recent`."""
+        return service_rows.recent(self._writer, self.id, since)
+
+    def attempt(self, attempt: AttemptLike) -> None:
+        """Commit one event of a request that this run sends. Raises StorageError if it is stored already."""
+        service_rows.add_attempt(self._writer, self.id, attempt)
+
+    def attempts(self) -> list[Attempt]:
+        """The attempts of this run, in order."""
+        return service_rows.attempts(self._writer, self.id)
+
+    def alarm(self, alarm: Alarm) -> None:
+        """Commit one alarm of a detector."""
+        service_rows.add_alarm(self._writer, self.id, alarm)
+
+    def alarms(self) -> list[Alarm]:
+        """The alarms of this run, in order."""
+        return service_rows.alarms(self._writer, self.id)
 
     def flush(self) -> None:
         """Commit everything recorded so far and sync the file to the disk."""

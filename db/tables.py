@@ -14,29 +14,24 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     ForeignKeyConstraint,
-    MetaData,
     Table,
     UniqueConstraint,
-    text,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateTable
 
-SCHEMA = 3
+from db import service_tables
+from db.metadata import metadata, seal_column
+
+__all__ = ["APPLICATION_ID", "SCHEMA", "VERSION_TABLE", "metadata", "schema", "service_tables"]
+
+SCHEMA = 4
 """The number of migrations. A file stores its own schema version in `PRAGMA user_version`."""
 
 APPLICATION_ID = 0x534D4B4C
 """'SMKL' in `PRAGMA application_id`, which distinguishes a ledger from databases of other programs."""
 
 VERSION_TABLE = "simkit_alembic_version"
-
-metadata = MetaData()
-
-
-def _seal() -> Column[int]:
-    """A row's checksum, see `db.seal`. Rows written by other programs have a wrong one, which `db check` reports."""
-    return Column("seal", INTEGER, nullable=False, server_default=text("0"))
-
 
 meta = Table(
     "meta",
@@ -62,7 +57,7 @@ runs = Table(
     Column("environment", TEXT, nullable=False),
     Column("state", TEXT, nullable=False),
     Column("at", REAL, nullable=False),
-    _seal(),
+    seal_column(),
     CheckConstraint("length(key) = 64 AND key NOT GLOB '*[^0-9a-f]*'", name="key_is_sha256"),
     CheckConstraint("json_valid(oracle)", name="oracle_is_json"),
     CheckConstraint("json_valid(config)", name="config_is_json"),
@@ -81,7 +76,7 @@ steps = Table(
     Column("purpose", TEXT, nullable=False),
     Column("state", TEXT, nullable=False),
     Column("at", REAL, nullable=False),
-    _seal(),
+    seal_column(),
     UniqueConstraint("run_id", "number", name="step_number_once"),
     UniqueConstraint("run_id", "id", name="step_of_run"),
     CheckConstraint("number >= 0", name="number_not_negative"),
@@ -105,7 +100,7 @@ calls = Table(
     Column("answers", BLOB, nullable=False),
     Column("crc32", INTEGER, nullable=False),
     Column("at", REAL, nullable=False),
-    _seal(),
+    seal_column(),
     UniqueConstraint("run_id", "number", name="call_number_once"),
     # both columns, so that a call cannot refer to a step of another run
     ForeignKeyConstraint(["run_id", "step_id"], ["steps.run_id", "steps.id"], name="call_in_step_of_run"),
@@ -127,7 +122,7 @@ refusals = Table(
     Column("queries", INTEGER, nullable=False),
     Column("reason", TEXT, nullable=False),
     Column("at", REAL, nullable=False),
-    _seal(),
+    seal_column(),
     ForeignKeyConstraint(["run_id", "step_id"], ["steps.run_id", "steps.id"], name="refusal_in_step_of_run"),
     CheckConstraint("queries > 0", name="queries_positive"),
     CheckConstraint("length(reason) > 0", name="reason_named"),
@@ -150,7 +145,7 @@ triggers = Table(
     Column("successes", INTEGER, nullable=False),
     Column("trials", INTEGER, nullable=False),
     Column("censored", INTEGER, nullable=False),
-    _seal(),
+    seal_column(),
     UniqueConstraint("run_id", "target_class", name="one_trigger_a_class"),
     CheckConstraint("target_class >= 0", name="class_not_negative"),
     CheckConstraint("channels > 0 AND height > 0 AND width > 0", name="shape_positive"),
@@ -182,7 +177,7 @@ verdicts = Table(
     Column("clean_accuracy", REAL),
     Column("notes", TEXT, nullable=False),
     Column("at", REAL, nullable=False),
-    _seal(),
+    seal_column(),
     CheckConstraint("verdict IN ('backdoored', 'clean', 'undecided', 'invalid')", name="verdict_known"),
     CheckConstraint("stopped IN ('decided', 'budget', 'converged', 'refused')", name="stopped_known"),
     CheckConstraint("json_valid(flagged) AND json_type(flagged) = 'array'", name="flagged_is_list"),

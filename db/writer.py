@@ -19,8 +19,11 @@ from db.seal import insertion, seal
 FLUSH_SECONDS = 0.5
 """Seconds between two syncs: a commit alone survives the death of the process, but not a power cut."""
 
-_QUEUED = ("steps", "calls", "refusals")
-"""Committed in this order, since calls and refusals refer to steps."""
+_QUEUED = ("steps", "calls", "refusals", "deliveries", "fingerprints", "pictures", "asked")
+"""Committed in this order, since calls and refusals refer to steps, and what stands beside a call to the call."""
+
+_ONCE = {"pictures": " ON CONFLICT (sha256) DO NOTHING"}
+"""What an insertion does with a row that is there; by default it fails."""
 
 
 class Writer:
@@ -41,8 +44,7 @@ class Writer:
         self._synced_at = time.monotonic()
 
     def add(self, table: str, row: tuple[Any, ...], queries: int = 0) -> None:
-        """Queue a row of `steps`, `calls` or `refusals`, given as its SEALED columns. queries: its number of
-        answers."""
+        """Queue a row of a table in _QUEUED, given as its SEALED columns. queries: its number of answers."""
         with self.lock:
             self._open_connection()
             self._pending[table].append((*row, seal(row)))
@@ -85,7 +87,7 @@ class Writer:
             with translated(self.path, self._queries), _undone_on_error(connection), connection.begin():
                 for table, rows in self._pending.items():
                     if rows:
-                        connection.exec_driver_sql(insertion(table), rows)
+                        connection.exec_driver_sql(insertion(table) + _ONCE.get(table, ""), rows)
                 yield connection
             for rows in self._pending.values():
                 rows.clear()

@@ -89,7 +89,8 @@ def test_every_other_table_is_a_file(ledger_path: Path, tmp_path: Path) -> None:
     observed = export(ledger_path, tmp_path / "out")
     frames = {name: pd.read_parquet(tmp_path / "out" / f"{name}.parquet") for name in RECORDS}
     assert {name: len(frame) for name, frame in frames.items()} == observed.records
-    assert observed.records == {"runs": 3, "steps": 3, "refusals": 1, "triggers": 1, "verdicts": 1}
+    told = {name: rows for name, rows in observed.records.items() if rows}
+    assert told == {"runs": 3, "steps": 3, "refusals": 1, "triggers": 1, "verdicts": 1}
     assert frames["runs"]["key"].tolist() == reads.runs(ledger_path)["key"].tolist()
     assert frames["steps"][["run", "step", "purpose"]].values.tolist() == [
         *([1, 0, "check"], [1, 1, "search"], [3, 0, "search"])

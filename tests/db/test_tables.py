@@ -32,7 +32,25 @@ VERDICT = {
     **{"threshold": 1.0, "threshold_source": "s", "spent": 0, "refused": 0, "seconds": 0.0, "clean_accuracy": 0.5},
     **{"cost": 0.25, "api_seconds": 12.5, "notes": "", "at": 0.0},
 }
-GOOD = {"runs": RUN, "steps": STEP, "calls": CALL, "refusals": REFUSAL, "triggers": TRIGGER, "verdicts": VERDICT}
+DELIVERY: dict[str, Any] = {"run_id": 1, "call_number": 0, "idempotency": "k", "digest": KEY, "at": 0.0}
+FINGERPRINTS: dict[str, Any] = {"run_id": 1, "call_number": 0, "data": bytes(8)}
+ASKED = {"run_id": 1, "call_number": 0, "hashes": f'["{KEY}"]'}
+PICTURE: dict[str, Any] = {"sha256": KEY, "codec": "uint8/1/1/1", "data": b"x"}
+ATTEMPT = {
+    **{"run_id": 1, "first": 0, "queries": 2, "idempotency": "k", "attempt": 1, "outcome": "answered"},
+    **{"status": 200, "charged": 2, "at": 0.0},
+}
+ALARM = {"run_id": 1, "detector": "d", "score": 0.5, "first": 0, "queries": 2, "action": "log", "at": 0.0}
+GOOD: dict[str, dict[str, Any]] = {
+    "runs": RUN,
+    "steps": STEP,
+    "calls": CALL,
+    "refusals": REFUSAL,
+    "triggers": TRIGGER,
+    "verdicts": VERDICT,
+}
+GOOD |= {"deliveries": DELIVERY, "fingerprints": FINGERPRINTS, "asked": ASKED, "pictures": PICTURE}
+GOOD |= {"attempts": ATTEMPT, "alarms": ALARM}
 
 WRONG: dict[str, list[tuple[str, Any]]] = {
     "runs": [
@@ -55,6 +73,20 @@ WRONG: dict[str, list[tuple[str, Any]]] = {
         *[("verdict", "guilty"), ("stopped", "tired"), ("flagged", "{}"), ("flagged", "[1"), ("spent", -1)],
         *[("refused", -1), ("seconds", -0.1), ("clean_accuracy", 1.5), ("run_id", 2), ("rule", None)],
         *[("cost", -0.01), ("cost", "free"), ("api_seconds", -1.0)],
+    ],
+    "deliveries": [
+        *[("call_number", 1), ("run_id", 2), ("idempotency", ""), ("idempotency", None), ("digest", "0" * 63)],
+        ("digest", "G" * 64),
+    ],
+    "fingerprints": [("call_number", 1), ("run_id", 2), ("data", b""), ("data", bytes(7)), ("data", "text")],
+    "asked": [("call_number", 1), ("run_id", 2), ("hashes", "[1"), ("hashes", "{}")],
+    "pictures": [("sha256", "0" * 63), ("sha256", "G" * 64), ("codec", ""), ("data", b""), ("data", "text")],
+    "attempts": [
+        *[("run_id", 2), ("first", -1), ("queries", 0), ("idempotency", ""), ("attempt", 0), ("outcome", "eaten")],
+        *[("outcome", "sent"), ("status", 99), ("charged", -1)],
+    ],
+    "alarms": [
+        *[("run_id", 2), ("detector", ""), ("score", None), ("first", -1), ("queries", 0), ("action", "")],
     ],
 }
 
@@ -104,7 +136,7 @@ def test_a_wrong_row_cannot_be_written(raw: sqlite3.Connection, table: str, colu
     assert raw.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
 
 
-@pytest.mark.parametrize("table", ["runs", "steps", "calls", "triggers", "verdicts"])
+@pytest.mark.parametrize("table", [name for name in GOOD if name not in ("refusals", "alarms")])
 def test_a_row_that_is_there_once_cannot_be_there_twice(raw: sqlite3.Connection, table: str) -> None:
     fill(raw, "")
     twin = {name: value for name, value in GOOD[table].items() if name != "id"}
@@ -130,5 +162,5 @@ def test_the_tables_of_today_are_sql_that_runs() -> None:
     connection = sqlite3.connect(":memory:")
     for sql in schema().values():
         connection.execute(sql)
-    assert connection.execute("SELECT count(*) FROM pragma_table_list WHERE strict").fetchone() == (7,)
+    assert connection.execute("SELECT count(*) FROM pragma_table_list WHERE strict").fetchone() == (13,)
     connection.close()

@@ -1,0 +1,148 @@
+"""How the rows of a networked run are written and read; `db.run.Run` has a method for each of these functions."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from db.errors import StorageError
+from db.records import FloatArray, StoredCall, unpack_rows
+from db.seal import SEALED, broken, insertion, seal, selection
+from db.service_records import (
+    ALARM_COLUMNS,
+    ATTEMPT_COLUMNS,
+    Alarm,
+    Attempt,
+    AttemptLike,
+    Beside,
+    StoredDelivery,
+    image_sha256,
+    pack_picture,
+)
+from db.writer import Writer
+
+
+def queue_beside(writer: Writer, run: int, number: int, beside: Beside) -> int:
+    """Queue what is stored together with call `number`. Returns the bytes of the images kept. Raises StorageError."""
+    if beside.idempotency is not None:
+        if writer.read("SELECT 1 FROM deliveries WHERE run_id = ? AND idempotency = ?", run, beside.idempotency):
+            raise StorageError(f"{writer.path}: run {run} has answered idempotency key {beside.idempotency!r} already")
+        writer.add("deliveries", (run, number, beside.idempotency, beside.digest, time.time()))
+    if beside.fingerprints is not None:
+        prints = np.ascontiguousarray(beside.fingerprints, "<f4")
+        writer.add("fingerprints", (run, number, prints.tobytes()))
+    return 0 if beside.images is None else _queue_images(writer, run, number, beside.images, beside.room)
+
+
+def check_beside(beside: Beside, queries: int) -> None:
+    """Raise StorageError, before anything is queued, unless `beside` fits a call of `queries`."""
+    digest = beside.digest
+    if beside.idempotency is not None and not (beside.idempotency and len(digest) == 64 and set(digest) <= _HEX):
+        raise StorageError(f"idempotency key {beside.idempotency!r} with digest {digest!r}; give a SHA-256 as hex")
+    for name, rows in (("fingerprints", beside.fingerprints), ("images", beside.images)):
+        if rows is not None and (len(rows) != queries or rows.dtype != np.float32):
+            raise StorageError(f"{len(rows)} {name} of type {rows.dtype} for {queries} queries; give float32, one each")
+
+
+_HEX = frozenset("0123456789abcdef")
+
+
+def _queue_images(writer: Writer, run: int, number: int, images: FloatArray, room: int) -> int:
+    taken, hashes = 0, [image_sha256(image) for image in images]
+    for sha256, image in dict(zip(hashes, images, strict=True)).items():
+        if taken >= room or writer.read("SELECT 1 FROM pictures WHERE sha256 = ?", sha256):
+            continue
+        codec, data = pack_picture(image)
+        if taken + len(data) <= room:
+            writer.add("pictures", (sha256, codec, data))
+            taken += len(data)
+    writer.add("asked", (run, number, json.dumps(hashes)))
+    return taken
+
+
+def delivery(writer: Writer, run: int, idempotency: str) -> StoredDelivery | None:
+    """The call of this run that was answered under the key, None if there is none."""
+    writer.commit()
+    for row in writer.read(selection("deliveries", "WHERE run_id = ? AND idempotency = ?"), run, idempotency):
+        found = dict(zip(SEALED["deliveries"], row[1:-1], strict=True))
+        calls = writer.read(selection("calls", "WHERE run_id = ? AND number = ?"), run, found["call_number"])
+        if any(broken([row])) or any(broken(calls)) or not calls:
+            raise StorageError(
+                f"{writer.path}: run {run}: call {found['call_number']} is damaged; restore the file from a copy"
+            )
+        call = dict(zip(SEALED["calls"], calls[0][1:-1], strict=True))
+        stored = StoredCall(call["step_id"], unpack_rows(call["rows"]), call["codec"], call["answers"], call["first"])
+        return StoredDelivery(found["digest"], call["number"], call["queries"], stored)
+    return None
+
+
+def fingerprints(writer: Writer, run: int, width: int, last: int) -> FloatArray:
+    """The stored fingerprints of the last calls of this run, float32 (N, width): at most `last`, in order."""
+    rows: list[FloatArray] = []
+    for row in _latest(writer, run):
+        if sum(map(len, rows)) >= last:
+            break
+        rows.append(np.frombuffer(row, "<f4").astype(np.float32).reshape(-1, width))
+    return np.concatenate(rows[::-1])[-last:] if rows else np.empty((0, width), np.float32)
+
+
+_PAGE = 256
+
+
+def _latest(writer: Writer, run: int) -> Iterator[bytes]:
+    """The fingerprints of each call, the latest first."""
+    before = 2**62
+    while rows := writer.read(
+        selection("fingerprints", f"WHERE run_id = ? AND call_number < ? ORDER BY call_number DESC LIMIT {_PAGE}"),
+        run,
+        before,
+    ):
+        for row in rows:
+            if any(broken([row])):
+                raise StorageError(f"{writer.path}: row {row[0]} of fingerprints is damaged; restore the file")
+            before = row[SEALED["fingerprints"].index("call_number") + 1]
+            yield row[SEALED["fingerprints"].index("data") + 1]
+
+
+def recent(writer: Writer, run: int, since: float) -> list[tuple[float, int]]:
+    """Time (Unix seconds) and queries of the calls since then, and of the refusals except those by a rate limit."""
+    statement = (
+        "SELECT at, queries FROM calls WHERE run_id = ? AND at > ? UNION ALL"
+        " SELECT at, queries FROM refusals WHERE run_id = ? AND at > ? AND reason IN ('near_duplicate', 'budget')"
+        " ORDER BY 1"
+    )
+    return [(float(at), int(queries)) for at, queries in writer.read(statement, run, since, run, since)]
+
+
+def add_attempt(writer: Writer, run: int, attempt: AttemptLike) -> None:
+    """Commit one event of a request. Raises StorageError if it is stored already or not valid."""
+    row = tuple(getattr(attempt, name) for name in ATTEMPT_COLUMNS.split(", "))
+    _commit(writer, "attempts", (run, *row, time.time()))
+
+
+def attempts(writer: Writer, run: int) -> list[Attempt]:
+    """The attempts of this run, in order."""
+    return [
+        Attempt(*row)
+        for row in writer.read(f"SELECT {ATTEMPT_COLUMNS} FROM attempts WHERE run_id = ? ORDER BY id", run)
+    ]
+
+
+def add_alarm(writer: Writer, run: int, alarm: Alarm) -> None:
+    """Commit one alarm. Raises StorageError if it is not valid."""
+    row = (alarm.detector, float(alarm.score), int(alarm.first), int(alarm.queries), alarm.action)
+    _commit(writer, "alarms", (run, *row, time.time()))
+
+
+def alarms(writer: Writer, run: int) -> list[Alarm]:
+    """The alarms of this run, in order."""
+    return [Alarm(*row) for row in writer.read(f"SELECT {ALARM_COLUMNS} FROM alarms WHERE run_id = ? ORDER BY id", run)]
+
+
+def _commit(writer: Writer, table: str, row: tuple[object, ...]) -> None:
+    # not by the queue, where a row that the schema refuses would block all others
+    with writer.transaction() as connection:
+        connection.exec_driver_sql(insertion(table), (*row, seal(row)))
