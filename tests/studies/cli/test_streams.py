@@ -83,7 +83,56 @@ def test_an_interrupt_while_importing_is_one_line(after: float) -> None:
         _, said = process.communicate(timeout=60)
     assert process.returncode in (INTERRUPTED, BAD_INPUT, -signal.SIGINT), said
     assert "bug" not in said
-    assert not after or "Traceback" not in said
+    assert not after or ("Traceback" not in said and said.count("\n") <= 1)
+
+
+INTERRUPTED_MODULE = """
+import os, signal
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except BaseException:
+    pass
+raise AttributeError("half a module")
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("module", ["typer", "numpy", "torch", "pydantic", "sqlalchemy"])
+def test_an_interrupt_is_not_lost_in_a_module_that_swallows_it(module: str, tmp_path: Path) -> None:
+    (tmp_path / f"{module}.py").write_text(INTERRUPTED_MODULE)
+    command = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from studies.cli.entry import main; sys.exit(main())"
+    arguments = ["scan", "missing.pt", "--data", "digits", "--budget", "9"]
+    done = subprocess.run(
+        [sys.executable, "-c", command, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=_default_interrupt,
+    )
+    assert (done.returncode, done.stderr) == (INTERRUPTED, "simkit: error: interrupted\n")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("heeds", "code"), [(signal.SIG_DFL, -signal.SIGINT), (signal.SIG_IGN, 0)])
+def test_an_interrupt_after_the_command_has_no_traceback(heeds: signal.Handlers, code: int) -> None:
+    lines = (
+        "import atexit, os, signal, sys",
+        "from studies.cli.entry import main",
+        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))",
+        "sys.argv.append('--version')",
+        "sys.exit(main())",
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, heeds),
+    )
+    assert (done.returncode, done.stderr) == (code, "")
+    assert done.stdout.startswith("simkit ")
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "y" * 5000, "a/" * 2000])
