@@ -32,7 +32,7 @@ from studies.cli import (
     zoo,
 )
 from studies.cli.output import echo
-from studies.cli.streams import abandon_streams, prepare_streams
+from studies.cli.streams import abandon, prepare_streams, settle_streams
 
 DONE, BUG, USAGE, UNDECIDED, BAD_INPUT, STORAGE, INTERRUPTED, READER_GONE = 0, 1, 2, 3, 4, 5, 130, 141
 """Exit codes; 3 means no verdict before the budget ran out or the service refused, 4 bad model or data, 5 storage."""
@@ -81,15 +81,21 @@ def main(args: Sequence[str] | None = None) -> int:
 
     args: the arguments; None takes those of the command line.
     """
-    given = sys.argv[1:] if args is None else list(args)
     prepare_streams()
+    try:
+        return _run(sys.argv[1:] if args is None else list(args))
+    finally:
+        settle_streams()
+
+
+def _run(given: list[str]) -> int:
     try:
         result = app(given, prog_name="simkit", standalone_mode=False)
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit) as error:
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
             raise
-        abandon_streams()  # whoever reads the output has seen enough, as in `simkit db runs | head`
+        abandon(sys.stdout)  # whoever reads the output has seen enough, as in `simkit db runs | head`
         return READER_GONE
     except Exception as error:  # the outermost frame of a program: every error is reported here
         code = _rendered(error)
@@ -131,7 +137,8 @@ def message_of(error: Exception) -> str:
 def _answer_in_json(args: Sequence[str], message: str, code: int) -> None:
     """Print the JSON object of a failed `scan --json`, which prints one even if its arguments could not be parsed."""
     if args[:1] == ["scan"] and "--json" in args:
-        scan.print_failure(message, code)
+        with contextlib.suppress(OSError):  # as in `_say`
+            scan.print_failure(message, code)
 
 
 def _rendered(error: Exception) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import warnings
@@ -89,4 +90,5 @@ def warnings_in_a_line() -> Iterator[None]:
 
 
 def _say_warning(message: Warning | str, *_where: object) -> None:
-    echo(f"simkit: warning: {' '.join(str(message).split())}", err=True)
+    with contextlib.suppress(OSError):  # a full stderr ends no scan that is paid for
+        echo(f"simkit: warning: {' '.join(str(message).split())}", err=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from io import TextIOWrapper
+from typing import TextIO
 
 
 def prepare_streams() -> None:
@@ -17,8 +19,18 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def abandon_streams() -> None:
-    """Send what is still to be printed on stdout to nowhere, so that the interpreter does not fail at it in the end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+def settle_streams() -> None:
+    """Print what is left to print, or drop it where that fails: the interpreter would end with exit code 120 instead."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # full, gone, or closed by the command
+            abandon(stream)
+
+
+def abandon(stream: TextIO) -> None:
+    """Send what is still to be printed on the stream to nowhere."""
+    with contextlib.suppress(OSError, ValueError):  # a stream without a file, as in a test, keeps it
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -26,7 +27,10 @@ def _default_interrupt() -> None:
 def shell(command: str) -> subprocess.CompletedProcess[str]:
     quoted = f'"{sys.executable}" -m studies.cli.entry'
     script = f'simkit() {{ {quoted} "$@"; }}; {command}'
-    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(
+        ["bash", "-c", script], env=buffered, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 @pytest.mark.process
@@ -40,6 +44,10 @@ def shell(command: str) -> subprocess.CompletedProcess[str]:
         ("simkit nonsense 2> /dev/full", USAGE),
         ("simkit detectors > /dev/full 2> /dev/full", STORAGE),
         ("simkit detectors >&- 2>&-", 0),
+        ("simkit --version > /dev/full", STORAGE),
+        ("simkit detectors --json > /dev/full", STORAGE),
+        ("simkit scan missing.pt --data digits --budget 9 --json > /dev/full", BAD_INPUT),
+        ("simkit scan missing.pt --data digits --budget 9 2> /dev/full", BAD_INPUT),
     ],
 )
 def test_streams_that_are_full_or_closed(command: str, code: int) -> None:
