@@ -33,8 +33,8 @@ def main() -> int:
 def _interrupt(_signal: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt; end the process where a module is being imported.
 
-    Modules that come in part make up errors of their own: numpy lacks an attribute, torch was loaded twice. An end at any
-    moment loses nothing that is stored.
+    Modules that come in part make up errors of their own: numpy lacks an attribute, torch was loaded twice. An end at
+    any moment loses nothing that is stored.
     """
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):

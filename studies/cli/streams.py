@@ -20,7 +20,7 @@ def prepare_streams() -> None:
 
 
 def settle_streams() -> None:
-    """Print what is left to print, or drop it where that fails: the interpreter would end with exit code 120 instead."""
+    """Print what is left to print, or drop it where that fails, since the interpreter would end with exit code 120."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
