@@ -42,8 +42,12 @@ class KeepTopK(Wrapper):
         self._k = k
 
     def after(self, answer: Answer, tag: Tag | None) -> Answer:
-        scores = _scores(answer, self)
-        classes = np.argsort(-scores.values, axis=1, kind="stable")[:, : self._k].astype(np.int32)
+        return self.apply(_scores(answer, self), self._k)
+
+    @staticmethod
+    def apply(scores: Scores, k: int) -> TopK:
+        """The top `k` classes of `scores`, 1 <= k <= n_classes."""
+        classes = np.argsort(-scores.values, axis=1, kind="stable")[:, :k].astype(np.int32)
         values = np.take_along_axis(scores.values, classes, axis=1)
         if scores.floor > 0.0:
             classes[values == 0.0] = MISSING
@@ -70,9 +74,13 @@ class Thresholded(Wrapper):
         self._minimum = minimum
 
     def after(self, answer: Answer, tag: Tag | None) -> Answer:
-        scores = _scores(answer, self)
-        values = np.where(scores.values < np.float32(self._minimum), np.float32(0.0), scores.values)
-        return Scores(values, scores.floor + self._minimum)
+        return self.apply(_scores(answer, self), self._minimum)
+
+    @staticmethod
+    def apply(scores: Scores, minimum: float) -> Scores:
+        """`scores` with those below `minimum` set to 0."""
+        values = np.where(scores.values < np.float32(minimum), np.float32(0.0), scores.values)
+        return Scores(values, scores.floor + minimum)
 
 
 class Rounded(Wrapper):
