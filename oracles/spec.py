@@ -122,6 +122,14 @@ class OracleSpec(BaseModel):
         """Whether any field takes simulated time."""
         return any(v is not None for v in (self.rate_limit, self.seconds_per_call, self.seconds_per_query))
 
+    def without_scores(self) -> OracleSpec:
+        """The same service, label-only since its model has no scores. Raises InvalidSpec if the spec is about them."""
+        plain = OracleSpec()
+        for name in ("top_k", "threshold", "decimals", "score_noise"):
+            if getattr(self, name) != getattr(plain, name):
+                raise InvalidSpec(f"oracle spec: {name} is about scores, and the function answers labels; leave it out")
+        return self.model_copy(update={"label_only": True})
+
     @classmethod
     def from_json(cls, text: str) -> OracleSpec:
         """Read one JSON object. Raises InvalidSpec."""

@@ -48,11 +48,15 @@ class TorchOracle:
         options: TorchOptions = PLAIN,
         n_classes: int | None = None,
     ) -> None:
+        if options.output == "labels":
+            raise InvalidSpec(
+                "output='labels' is for a function; let this model answer scores, or wrap it in a function"
+            )
         self._options, self._image_shape = options, _checked_shape(image_shape)
         self._device, self._original = _device(options.device), model
         self._model = prepare(model, self._device, DTYPES[options.precision])  # first: it reports a missing device
-        self._shift = _per_channel(options.mean, image_shape[0], self._device)
-        self._scale = _per_channel(options.std, image_shape[0], self._device)
+        self._shift = per_channel(options.mean, image_shape[0], self._device)
+        self._scale = per_channel(options.std, image_shape[0], self._device)
         self._pool = self._threads()
         self._output: Output = options.output
         self._evidence, self._odd, self._settled = "", 0, False
@@ -286,15 +290,18 @@ def _checked_rows(rows: object, images: int, n_classes: int) -> torch.Tensor:
     if rows.ndim != 2 or len(rows) != images:
         raise ModelError(_wrong_rows(rows.shape, images))
     if n_classes not in (-1, rows.shape[1]):
+        numbers = ", or output='labels' if these are class numbers" if bool((rows == rows.round()).all()) else ""
         raise ModelError(
-            f"the model answers {rows.shape[1]} scores per image, not {n_classes}; give the right n_classes"
+            f"the model answers {rows.shape[1]} scores per image, not {n_classes}; give the right n_classes{numbers}"
         )
     return rows.to(device="cpu", dtype=torch.float32)
 
 
 def _wrong_rows(shape: torch.Size, images: int) -> str:
     if images:
-        return f"the model answers {tuple(shape)} for {images} images; it must be ({images}, classes), {_FIXED}"
+        numbers = "; if these are class numbers of a function, set output='labels'" if len(shape) == 1 else ""
+        wanted = f"it must be ({images}, classes), {_FIXED}{numbers}"
+        return f"the model answers {tuple(shape)} for {images} images; {wanted}"
     if len(shape) == 2:
         return f"the model always answers {shape[0]} rows; set chunk to the number of images that it takes at a time"
     sizes = ", ".join(["N", *map(str, shape[1:])])
@@ -320,7 +327,8 @@ def _device(name: str) -> torch.device:
         raise InvalidSpec(f"device is {name!r}; give cpu, cuda, or cuda:0") from error
 
 
-def _per_channel(values: tuple[float, ...] | None, channels: int, device: torch.device) -> torch.Tensor | None:
+def per_channel(values: tuple[float, ...] | None, channels: int, device: torch.device) -> torch.Tensor | None:
+    """`mean` or `std`, as what pixels (N, C, H, W) are combined with. Raises InvalidSpec."""
     if values is None:
         return None
     if len(values) != channels:

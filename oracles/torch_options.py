@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, get_args
 
 from oracles.errors import InvalidSpec
 
-Output: TypeAlias = Literal["auto", "logits", "probabilities"]
+Output: TypeAlias = Literal["auto", "logits", "probabilities", "labels"]
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 
@@ -17,7 +17,8 @@ class TorchOptions:
     """How a torch model is run. Every option is part of a run's identity. Raises InvalidSpec."""
 
     output: Output = "auto"
-    """What the model answers: `logits` or `probabilities`; `auto` decides by the first answer."""
+    """What the model answers: `logits` or `probabilities`; `auto` decides by the first answer. A function may
+    also answer `labels`, class numbers without scores."""
     mean: tuple[float, ...] | None = None
     """Per-channel mean, subtracted from pixels in [0, 1]."""
     std: tuple[float, ...] | None = None

@@ -37,6 +37,8 @@ class Entry:
     """Whether it returns triggers."""
     whole_test: bool = False
     """Whether it runs its complete test or none, so that its verdict holds for every larger budget."""
+    labels: bool = True
+    """Whether labels suffice; if not, it is `undecided` behind a label-only service."""
     former_names: tuple[str, ...] = ()
     """Its names in ledgers and lines of results of earlier versions."""
 
@@ -122,6 +124,7 @@ _ENTRIES = (
         "looks for classes that clean images are drawn to, as K-Arm's pre-screening does",
         made="simkit.detectors.blackbox.k_arm:KArm",
         triggers=False,
+        labels=False,
         whole_test=True,
     ),
 )
@@ -133,6 +136,12 @@ TITLES: Mapping[str, str] = MappingProxyType({entry.name: entry.title for entry 
 """Titles by name; a detector that is not listed here is shown by its name."""
 
 _CURRENT = {former: entry.name for entry in _ENTRIES for former in entry.former_names}
+
+
+def needs_more_than_labels(detector: object) -> Entry | None:
+    """The entry of this detector, an instance of its class, if labels do not suffice for it."""
+    made = f"{type(detector).__module__}:{type(detector).__qualname__}"
+    return next((entry for entry in _ENTRIES if entry.made == made and not entry.labels), None)
 
 
 def current_name(name: str) -> str:

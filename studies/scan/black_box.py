@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,7 @@ from oracles.spec import build
 from oracles.torch_model import TorchOracle, check_answers
 from simkit.data import ImageSet
 from simkit.detectors.access import Detector, QueryAccess, QueryDataAccess
+from simkit.detectors.registry import needs_more_than_labels
 from simkit.errors import ConfigError, ContractError
 from simkit.search.images import ScanImages
 from simkit.verdict import Decision, Rule, Stopped, Verdict
@@ -81,6 +83,11 @@ def prepare_trial(
         chosen = no_images(config, given=images is not None)
     else:
         chosen = choose_images(config, images)
+    if config.oracle.label_only and (entry := needs_more_than_labels(detector)) is not None:
+        warnings.warn(
+            f"{entry.name} cannot decide behind a label-only service; use scores or top-k, or another detector",
+            stacklevel=2,
+        )
     return Trial(detector, open_model(model, chosen.search, config), chosen, config)
 
 

@@ -90,7 +90,7 @@ class ScanConfig(BaseModel):
     output: Output | None = Field(
         default=None,
         description="What the model outputs: `logits`, `probabilities` or `auto`; None means what its file states, else"
-        " `auto`.",
+        " `auto`. A function may also output `labels`, class numbers without scores, which is a label-only service.",
     )
     mean: tuple[float, ...] | None = Field(
         default=None, description="Per-channel mean, subtracted from pixels in [0, 1]."
@@ -164,6 +164,8 @@ class ScanConfig(BaseModel):
             values["oracle"] = oracle_specs.load(oracle)
         elif isinstance(oracle, Mapping):
             values["oracle"] = OracleSpec(**oracle)
+        if values.get("output") == "labels" and isinstance(spec := values.get("oracle", OracleSpec()), OracleSpec):
+            values["oracle"] = spec.without_scores()
         check_not_of_a_search(values, cls.model_fields)
         try:
             config = cls.model_validate(values)

@@ -105,7 +105,7 @@ def open_file(
     model: str | Path | OutsideFile | ReadFile, images: ImageSet, config: ScanConfig
 ) -> tuple[OpenedModel, nn.Module]:
     """The model of a file or of an entry of a zoo, and the torch module that was read. Raises as `open_model`."""
-    _check_no_batch_limit(config)
+    _check_no_function(config)
     if isinstance(model, ReadFile):
         loaded = _completed(model.loaded, _assumed({}, images, config))
     else:
@@ -143,11 +143,11 @@ def stated_shape(model: Model, trusted: bool = False) -> ImageShape | None:
 def _open_object(model: nn.Module | Oracle | Answering, images: ImageSet, config: ScanConfig) -> OpenedModel:
     name = config.name or str(getattr(model, "__name__", type(model).__name__))
     if isinstance(model, nn.Module):
-        _check_no_batch_limit(config)
+        _check_no_function(config)
         oracle: Oracle = TorchOracle(model, images.image_shape, config.torch_options(None), _classes(images, config))
         return OpenedModel(oracle, name, module_sha256(model, config.name))
     if _is_oracle(model):
-        _check_no_batch_limit(config)
+        _check_no_function(config)
         return OpenedModel(model, name, _named_sha256(model, config.name))
     if callable(model) and not isinstance(model, type):
         n_classes, options = _classes(images, config), config.torch_options(None)
@@ -179,9 +179,11 @@ def _classes(images: ImageSet, config: ScanConfig) -> int | None:
     return images.n_classes or config.n_classes
 
 
-def _check_no_batch_limit(config: ScanConfig) -> None:
+def _check_no_function(config: ScanConfig) -> None:
     if config.batch_limit is not None:
         raise InvalidSpec("batch_limit applies to a function; set chunk, the number of images per forward pass")
+    if config.output == "labels":
+        raise InvalidSpec("output='labels' is for a function; leave it out, or wrap the model in a function")
 
 
 def model_path(model: str | Path) -> Path:

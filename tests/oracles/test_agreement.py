@@ -131,6 +131,7 @@ def test_a_function_and_a_module_without_weights_are_not_asked() -> None:
         return torch.zeros(len(images), 4)  # type: ignore[arg-type]
 
     oracle = callable_oracle(service, SHAPE, 4)
+    assert isinstance(oracle, TorchOracle)
     check_answers(oracle, IMAGES)
     assert (asked, oracle.form) == ([], "")
 
