@@ -118,20 +118,29 @@ def _top_k_dtype(n_classes: int, k: int) -> np.dtype[np.void]:
     return np.dtype([("classes", _class_dtype(n_classes), (k,)), ("values", "<f4", (k,))])
 
 
+def codec_of(answer: Answer) -> str:
+    """The codec under which `encode` stores an answer: its kind, sizes and floor."""
+    if isinstance(answer, Labels):
+        return f"labels/{answer.n_classes}"
+    if isinstance(answer, TopK):
+        return f"topk/{answer.n_classes}/{answer.classes.shape[1]}/{float(answer.floor)!r}"
+    return f"scores/{answer.n_classes}/{float(answer.floor)!r}"
+
+
 def encode(answer: Answer) -> tuple[str, bytes]:
     """The answer as (codec, bytes), without loss: little-endian, one record of fixed length per image.
 
     Codecs: `scores/C/floor` (C float32), `topk/C/k/floor` (k class ids, k float32), `labels/C` (one class id). Class
     ids are int16, or int32 if C is larger than 32,768.
     """
+    codec = codec_of(answer)
     if isinstance(answer, Labels):
-        return f"labels/{answer.n_classes}", answer.labels.astype(_class_dtype(answer.n_classes)).tobytes()
+        return codec, answer.labels.astype(_class_dtype(answer.n_classes)).tobytes()
     if isinstance(answer, TopK):
-        k = answer.classes.shape[1]
-        records = np.empty(len(answer), dtype=_top_k_dtype(answer.n_classes, k))
+        records = np.empty(len(answer), dtype=_top_k_dtype(answer.n_classes, answer.classes.shape[1]))
         records["classes"], records["values"] = answer.classes, answer.values
-        return f"topk/{answer.n_classes}/{k}/{float(answer.floor)!r}", records.tobytes()
-    return f"scores/{answer.n_classes}/{float(answer.floor)!r}", answer.values.astype("<f4").tobytes()
+        return codec, records.tobytes()
+    return codec, answer.values.astype("<f4").tobytes()
 
 
 def decode(codec: str, data: bytes) -> Answer:
