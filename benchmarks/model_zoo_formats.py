@@ -3,8 +3,9 @@
 python benchmarks/model_zoo_formats.py --out results/model_formats.jsonl
 
 One line per network, written when it is done; networks that the file already has are left out, so an interrupted run
-goes on. TorchScript is traced, and scripted where torch can script the network. `gap` is the largest difference of a
-score from the module's own, as a share of its largest score. Weights are random, and nothing is downloaded.
+goes on. The reader is on its own, without the sandbox around it. TorchScript is traced, and scripted where torch can
+script the network. `gap` is the largest difference of a score from the module's own, as a share of its largest score.
+Weights are random, and nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -93,10 +94,7 @@ def opened(module: nn.Module, shape: ImageShape, write: Writer, path: Path) -> d
         except Exception as error:  # exporters raise errors of any type
             return {"not_written": one_line(error)[:200]}
     try:
-        description = Description(image_shape=shape, n_classes=CLASSES)
-        read = load_model(
-            path, {}, description, trusted=True
-        ).module  # the checks are the same, the process is this one
+        read = load_model(path, {}, Description(image_shape=shape, n_classes=CLASSES), trusted=True).module
         with torch.inference_mode():
             own, other = first(module(images)), first(read(images))
     except (ModelError, RuntimeError) as error:

@@ -38,9 +38,8 @@ _SHAPES = """
     expand_as flatten flip fliplr flipud hsplit hstack im2col is_contiguous is_floating_point lift_fresh
     lift_fresh_copy matrix_H meshgrid moveaxis movedim mT narrow native_channel_shuffle numel numpy_T permute
     pixel_shuffle pixel_unshuffle ravel repeat reshape reshape_as roll rot90 select size slice split split_with_sizes
-    squeeze stack storage_offset stride swapaxes swapdims sym_numel sym_size t tensor_split tile transpose tril
-    triu type_as unbind unflatten unfold unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze view_as vsplit
-    vstack
+    squeeze stack storage_offset stride swapaxes swapdims sym_numel sym_size t tensor_split tile transpose tril triu
+    type_as unbind unflatten unfold unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze view_as vsplit vstack
 """
 _INDICES = "gather index index_select scatter take_along_dim one_hot index_put"
 _CREATED = """
@@ -81,10 +80,10 @@ _OUT = frozenset({("div", "out")})
 """Overloads that give another tensor's memory the result's size: the one in torch.nn.functional.normalize."""
 
 _WORDS = """
-    abs CallFunction CallMethod Constant CreateObject data device DictConstruct dtype Enter Exit GetAttr If is_cuda
-    is_meta is_mkldnn is_mps is_nested is_quantized is_sparse is_xpu isinstance layout ListConstruct ListUnpack Loop
-    max min NumToTensor RaiseException rangelist requires_grad Return SetAttr shape TupleConstruct TupleIndex
-    TupleSlice TupleUnpack type unchecked_cast unchecked_unwrap_optional Uninitialized
+    abs CallFunction CallMethod Constant CreateObject data device DictConstruct dtype Enter EnumName EnumValue Exit
+    GetAttr If is_cuda is_meta is_mkldnn is_mps is_nested is_quantized is_sparse is_xpu isinstance layout
+    ListConstruct ListUnpack Loop max min NumToTensor RaiseException rangelist requires_grad Return SetAttr shape
+    TupleConstruct TupleIndex TupleSlice TupleUnpack type unchecked_cast unchecked_unwrap_optional Uninitialized
 """
 _STATEMENTS = frozenset(_WORDS.split())
 """What plain control flow, lists, tuples and modules compile to."""

@@ -81,7 +81,7 @@ def checked_archive(data: bytes) -> bytes:
         if f"{name}.pkl" not in members:
             raise ModelError(f"it has no {name}.pkl")
         sizes = {key.partition("/")[2]: len(held) for key, held in members.items() if key.startswith(f"{name}/")}
-        loaded += checked_pickle(members[f"{name}.pkl"], sizes, source.fields)
+        loaded += checked_pickle(members[f"{name}.pkl"], sizes, source)
     if loaded > 2 * len(data) + _ALLOWANCE:
         raise ModelError(f"its tensors would take {loaded:,} bytes, which its {len(data):,} do not hold")
     return _written(members | {name: text.encode() for name, text in source.texts.items()})

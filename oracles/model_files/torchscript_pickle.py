@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oracles.errors import ModelError
+from oracles.model_files.torchscript_source import Source
 
 _STORAGES = {"Double": 8, "Float": 4, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1}
 _STORAGES |= {"Bool": 1, "ComplexFloat": 8, "ComplexDouble": 16}
@@ -28,7 +29,8 @@ _WORDS = {"int": int, "float": float, "bool": bool, "str": str, "NoneType": type
 class Held:
     """What torch would build.
 
-    kind: list, dict, tuple, object, pending, global, storage, tensor, hooks, device or mark. items: its parts.
+    kind: list, dict, tuple, object, pending, global, storage, tensor, hooks, device,
+    enum or mark. items: its parts.
     closed: whether it has its parts already, so that no cycle and no chain deeper than `_DEPTH` can come about.
     """
 
@@ -54,14 +56,14 @@ def _need(holds: bool, otherwise: str) -> None:
         raise ModelError(f"its pickle holds {otherwise}, which torch.jit.save does not write")
 
 
-def checked_pickle(data: bytes, sizes: Mapping[str, int], fields: Mapping[str, Mapping[str, ast.expr]]) -> int:
+def checked_pickle(data: bytes, sizes: Mapping[str, int], source: Source) -> int:
     """The bytes of all storages that torch would load for this pickle.
 
-    sizes: bytes of each tensor member, by its key. fields: of each class of the code, by full name, with their types.
+    sizes: bytes of each tensor member, by its key. source: the code, which states the types of its classes' fields.
     Raises ModelError on any opcode, name or value that torch.jit.save does not write, and on values of another type
     than the code states.
     """
-    reader = _Reader(sizes, fields)
+    reader = _Reader(sizes, source)
     try:
         for opcode, argument, _ in pickletools.genops(data):
             reader.step(opcode.name, argument)
@@ -73,9 +75,9 @@ def checked_pickle(data: bytes, sizes: Mapping[str, int], fields: Mapping[str, M
 
 
 class _Reader:
-    def __init__(self, sizes: Mapping[str, int], fields: Mapping[str, Mapping[str, ast.expr]]) -> None:
+    def __init__(self, sizes: Mapping[str, int], source: Source) -> None:
         self.loaded = 0
-        self._sizes, self._fields = sizes, fields
+        self._sizes, self._fields, self._enums = sizes, source.fields, source.enums
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         self._steps: dict[str, Callable[[Any], None]] = {
@@ -151,7 +153,8 @@ class _Reader:
         found, arguments = self._last(2)
         module, _, name = (found.name if _is(found, "global") else "").partition(" ")
         _need(_is(arguments, "tuple") and not arguments.items, "an object with arguments")
-        _need(f"{module}.{name}" in self._fields, f"an object of {module[:60]}.{name[:60]}")
+        known = f"{module}.{name}" in self._fields and f"{module}.{name}" not in self._enums
+        _need(known, f"an object of {module[:60]}.{name[:60]}")
         self._stack.append(Held("pending", f"{module}.{name}"))
 
     def _build(self, _: Any) -> None:
@@ -174,7 +177,12 @@ class _Reader:
 
     def _reduce(self, _: Any) -> None:
         found, arguments = self._last(2)
-        _need(_is(found, "global") and _is(arguments, "tuple"), "a call of a value")
+        _need(_is(found, "global"), "a call of a value")
+        if (enum := found.name.replace(" ", ".")) in self._enums:
+            _need(isinstance(arguments, int | float | str), "an enum of something else")
+            self._stack.append(Held("enum", enum))
+            return
+        _need(_is(arguments, "tuple"), "a call of a value")
         items = arguments.items
         module, _, name = found.name.partition(" ")
         if found.name == "torch._utils _rebuild_tensor_v2":
@@ -241,7 +249,7 @@ def _fits(stated: ast.expr, value: Any) -> bool:
         return _is(value, "tensor") if stated.id == "Tensor" else stated.id == "Device" and _is(value, "device")
     if isinstance(stated, ast.Attribute):
         name = ast.unparse(stated)
-        return _NAME.fullmatch(name) is not None and _is(value, "object") and value.name == name
+        return _NAME.fullmatch(name) is not None and _is(value, "object", "enum") and value.name == name
     if not isinstance(stated, ast.Subscript) or not isinstance(stated.value, ast.Name):
         return False
     inner = list(stated.slice.elts) if isinstance(stated.slice, ast.Tuple) else [stated.slice]

@@ -37,10 +37,12 @@ class Source:
     """The code of an archive, checked.
 
     texts: by the name of the member, printed anew. fields: of each class by its full name, the type of each field.
+    enums: full names of those that list values instead.
     """
 
     texts: Mapping[str, str]
     fields: Mapping[str, Mapping[str, ast.expr]]
+    enums: frozenset[str]
 
 
 def checked_source(members: Mapping[str, bytes]) -> Source:
@@ -48,11 +50,14 @@ def checked_source(members: Mapping[str, bytes]) -> Source:
     trees = {name: _parsed(name, data) for name, data in members.items()}
     own = {node.name for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     fields: dict[str, Mapping[str, ast.expr]] = {}
+    enums = set[str]()
     for name, tree in trees.items():
         module = name.removeprefix("code/").removesuffix(".py").replace("/", ".")
         for statement in tree.body:
             fields |= _Checked(module, own).top(statement)
-    return Source({name: ast.unparse(tree) + "\n" for name, tree in trees.items()}, fields)
+            if isinstance(statement, ast.ClassDef) and [ast.unparse(base) for base in statement.bases] == ["Enum"]:
+                enums.add(f"{module}.{statement.name}")
+    return Source({name: ast.unparse(tree) + "\n" for name, tree in trees.items()}, fields, frozenset(enums))
 
 
 def _parsed(name: str, data: bytes) -> ast.Module:
@@ -97,7 +102,7 @@ class _Checked:
     def _class(self, node: ast.ClassDef) -> Mapping[str, ast.expr]:
         inner, fields = _Checked(f"{self._where}.{node.name}", self._own), {}
         bases = [ast.unparse(base) for base in node.bases]
-        if bases not in ([], ["Module"], ["NamedTuple"]) or node.keywords or node.decorator_list:
+        if bases not in ([], ["Module"], ["NamedTuple"], ["Enum"]) or node.keywords or node.decorator_list:
             raise self._refusal(f"a class of the kind {', '.join(bases)[:80]}")
         for statement in node.body:
             if isinstance(statement, ast.FunctionDef):
@@ -109,6 +114,8 @@ class _Checked:
                 inner._type(statement.annotation)
                 if not constant:
                     fields[ast.unparse(statement.target)] = statement.annotation
+            elif bases == ["Enum"] and isinstance(statement, ast.Assign) and _literal(statement.value):
+                continue
             elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
                 fields |= inner._listed(statement.targets[0], statement.value)
             elif not isinstance(statement, ast.Pass):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +62,12 @@ SPEECH = [
     ("Final[int] = 4", f"Final[Tensor] = {OPENS}", "linear.Linear holds a default value"),
     ("  training : bool\n", f"  training : bool = bool({OPENS}[0])\n", "holds a default value"),
     ("class Linear(Module)", "class Linear(ModuleInterface)", "holds a class of the kind ModuleInterface"),
-    ("class Linear(Module)", "class Linear(Enum)", "holds a class of the kind Enum"),
+    ("class Linear(Module)", "class Linear(Capsule)", "holds a class of the kind Capsule"),
+    (
+        "class Linear(Module)",
+        f"class E(Enum):\n  A : Tensor = {OPENS}\nclass Linear(Module)",
+        "E holds a default value",
+    ),
     ("weight : Tensor", "weight : __torch__.torch.classes.quantized.LinearPackedParamsBase", "torch.classes"),
     ("    fc = self.fc\n", "    fc = self.fc\n    act = torch.from_file\n", "holds torch.from_file"),
     ("    fc = self.fc\n", "    fc = self.fc\n    act = x.from_file\n    act('canary')\n", "holds act()"),
@@ -243,3 +249,26 @@ def test_forks_and_hooks_are_refused(canary: Path) -> None:
     model = nn.Sequential(Hooked())
     model[0].register_forward_hook(saving)
     assert "Hooked.saving calls aten::save" in refused(script(model), canary)
+
+
+class Order(enum.Enum):
+    FIRST = "first"
+    LAST = "last"
+
+
+class Ordered(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.order = Order.LAST
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1) if self.order == Order.LAST else x
+
+
+def test_an_enum_of_plain_values_is_a_model(canary: Path) -> None:
+    data = script(Ordered())
+    checked_archive(data)
+    names = rewritten(
+        data, pickled(swapped(b"test_torchscript_hostile\nOrder\n", b"test_torchscript_hostile\nOrdered\n"))
+    )
+    assert "a call of" in refused(names, canary)
