@@ -86,7 +86,8 @@ class ExportedGraph(nn.Module):
         for step in self._steps:
             args = [_filled(arg, values, images) for arg in step.args]
             result = step.call(*args, **{name: _filled(arg, values, images) for name, arg in step.kwargs.items()})
-            values.update(zip(step.names, result if step.several else (result,), strict=True))
+            if step.names:  # checks of sizes return nothing
+                values.update(zip(step.names, result if step.several else (result,), strict=True))
             for name in step.last_uses:
                 del values[name]
         rows: torch.Tensor = values[self._rows]

@@ -266,6 +266,19 @@ def test_a_model_exported_in_training_mode_is_refused(tmp_path: Path) -> None:
     assert "model.eval() before torch.export" in refusal(tmp_path / "b.pt2")
 
 
+def test_a_check_of_sizes_returns_nothing(tmp_path: Path) -> None:
+    class Checked(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            torch.ops.aten._assert_tensor_metadata(x, dtype=torch.float32)
+            return x.mean(dim=(2, 3))
+
+    save_exported(tmp_path / "a.pt2", Checked())
+    with zipfile.ZipFile(tmp_path / "a.pt2") as archive:
+        assert "_assert_tensor_metadata" in archive.read("a/models/model.json").decode()
+    images = random_images(3, SHAPE)
+    assert_close(read_file(tmp_path / "a.pt2").module(images), images.mean(dim=(2, 3)))
+
+
 def test_two_outputs_are_refused(tmp_path: Path) -> None:
     class Two(nn.Module):
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
