@@ -153,8 +153,7 @@ class _Reader:
         found, arguments = self._last(2)
         module, _, name = (found.name if _is(found, "global") else "").partition(" ")
         _need(_is(arguments, "tuple") and not arguments.items, "an object with arguments")
-        known = f"{module}.{name}" in self._fields and f"{module}.{name}" not in self._enums
-        _need(known, f"an object of {module[:60]}.{name[:60]}")
+        _need(f"{module}.{name}" in self._fields, f"an object of {module[:60]}.{name[:60]}")
         self._stack.append(Held("pending", f"{module}.{name}"))
 
     def _build(self, _: Any) -> None:
@@ -178,13 +177,14 @@ class _Reader:
     def _reduce(self, _: Any) -> None:
         found, arguments = self._last(2)
         _need(_is(found, "global"), "a call of a value")
-        if (enum := found.name.replace(" ", ".")) in self._enums:
-            _need(isinstance(arguments, int | float | str), "an enum of something else")
+        module, _, name = found.name.partition(" ")
+        if (enum := f"{module}.{name}") in self._enums:
+            values = self._enums[enum]
+            _need(type(arguments) is type(values[0]) and arguments in values, f"no value of the enum {enum[:80]}")
             self._stack.append(Held("enum", enum))
             return
         _need(_is(arguments, "tuple"), "a call of a value")
         items = arguments.items
-        module, _, name = found.name.partition(" ")
         if found.name == "torch._utils _rebuild_tensor_v2":
             self._stack.append(_tensor(items))
         elif found.name == "collections OrderedDict":

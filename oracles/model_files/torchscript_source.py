@@ -9,6 +9,7 @@ checked tree, never the file's own. So it does not matter where the two parsers 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -31,18 +32,21 @@ _WORDS = "annotate unchecked_cast uninitialized getattr int float bool str len r
 _BUILT_IN = frozenset(_WORDS.split())
 _LISTED = frozenset({"__parameters__", "__buffers__", "__annotations__", "__forward_hooks__", "__forward_pre_hooks__"})
 
+_PLAIN_TEXT = re.compile(r"[\w .,:;/+*()-]*", re.ASCII)
+"""Text that Python and torch read alike: without quotes, backslashes and control characters."""
+
 
 @dataclass(frozen=True)
 class Source:
     """The code of an archive, checked.
 
     texts: by the name of the member, printed anew. fields: of each class by its full name, the type of each field.
-    enums: full names of those that list values instead.
+    enums: of each enum by its full name, its values: all of one type, each once.
     """
 
     texts: Mapping[str, str]
     fields: Mapping[str, Mapping[str, ast.expr]]
-    enums: frozenset[str]
+    enums: Mapping[str, tuple[int | float | str, ...]]
 
 
 def checked_source(members: Mapping[str, bytes]) -> Source:
@@ -50,14 +54,18 @@ def checked_source(members: Mapping[str, bytes]) -> Source:
     trees = {name: _parsed(name, data) for name, data in members.items()}
     own = {node.name for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     fields: dict[str, Mapping[str, ast.expr]] = {}
-    enums = set[str]()
+    enums: dict[str, tuple[int | float | str, ...]] = {}
     for name, tree in trees.items():
         module = name.removeprefix("code/").removesuffix(".py").replace("/", ".")
+        checked, classes = _Checked(module, own), [node for node in tree.body if isinstance(node, ast.ClassDef)]
+        if len({node.name for node in classes}) != len(classes):
+            raise ModelError(f"{name[:80]} holds a class twice")
         for statement in tree.body:
-            fields |= _Checked(module, own).top(statement)
-            if isinstance(statement, ast.ClassDef) and [ast.unparse(base) for base in statement.bases] == ["Enum"]:
-                enums.add(f"{module}.{statement.name}")
-    return Source({name: ast.unparse(tree) + "\n" for name, tree in trees.items()}, fields, frozenset(enums))
+            if isinstance(statement, ast.ClassDef) and _bases(statement) == ["Enum"]:
+                enums[f"{module}.{statement.name}"] = checked.enum(statement)
+            else:
+                fields |= checked.top(statement)
+    return Source({name: ast.unparse(tree) + "\n" for name, tree in trees.items()}, fields, enums)
 
 
 def _parsed(name: str, data: bytes) -> ast.Module:
@@ -101,8 +109,8 @@ class _Checked:
 
     def _class(self, node: ast.ClassDef) -> Mapping[str, ast.expr]:
         inner, fields = _Checked(f"{self._where}.{node.name}", self._own), {}
-        bases = [ast.unparse(base) for base in node.bases]
-        if bases not in ([], ["Module"], ["NamedTuple"], ["Enum"]) or node.keywords or node.decorator_list:
+        bases = _bases(node)
+        if bases not in ([], ["Module"], ["NamedTuple"]) or node.keywords or node.decorator_list:
             raise self._refusal(f"a class of the kind {', '.join(bases)[:80]}")
         for statement in node.body:
             if isinstance(statement, ast.FunctionDef):
@@ -114,13 +122,29 @@ class _Checked:
                 inner._type(statement.annotation)
                 if not constant:
                     fields[ast.unparse(statement.target)] = statement.annotation
-            elif bases == ["Enum"] and isinstance(statement, ast.Assign) and _literal(statement.value):
-                continue
             elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
                 fields |= inner._listed(statement.targets[0], statement.value)
             elif not isinstance(statement, ast.Pass):
                 raise inner._refusal("a statement outside of any function")
         return fields
+
+    def enum(self, node: ast.ClassDef) -> tuple[int | float | str, ...]:
+        """The values of an enum. torch's reader drops a value that is none of them, and what follows shifts by one."""
+        inner = _Checked(f"{self._where}.{node.name}", self._own)
+        if node.keywords or node.decorator_list:
+            raise inner._refusal("more than values")
+        members = dict(map(inner._member, node.body))
+        values = [*members.values()]
+        if len(members) != len(node.body) or len({*values}) != len(values) or len({*map(type, values)}) != 1:
+            raise inner._refusal("a name or value twice, or values of several types")
+        return tuple(values)
+
+    def _member(self, statement: ast.stmt) -> tuple[str, int | float | str]:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value)):
+                if type(value) in (int, float) or (isinstance(value, str) and _PLAIN_TEXT.fullmatch(value)):
+                    return name, value
+        raise self._refusal(f"{ast.unparse(statement).splitlines()[0][:80]} in an enum")
 
     def _listed(self, target: ast.expr, value: ast.expr) -> dict[str, ast.expr]:
         """A list of names (`__parameters__ = [..]`), or the type of a field whose name is no identifier."""
@@ -203,6 +227,10 @@ class _Checked:
 
     def _refusal(self, what: str) -> ModelError:
         return ModelError(f"{self._where} holds {what}, which the code of a classifier does not need")
+
+
+def _bases(node: ast.ClassDef) -> list[str]:
+    return [ast.unparse(base) for base in node.bases]
 
 
 def _is_library(part: ast.Attribute) -> bool:
