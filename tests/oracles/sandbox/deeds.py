@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import io
 import os
-import signal
 import socket
 import subprocess
 import warnings
@@ -52,9 +51,9 @@ def deeds(folder: Path, parent: int) -> dict[str, Callable[[], object]]:
         "fork": os.fork,
         "start": lambda: subprocess.Popen(["/bin/true"]),
         "exec": lambda: os.execv("/bin/true", ["true"]),
-        "kill the parent": lambda: os.kill(parent, signal.SIGKILL),
-        "stop the parent": lambda: os.kill(parent, signal.SIGSTOP),
-        "kill all": lambda: os.kill(-1, signal.SIGKILL),
+        "signal the parent": lambda: os.kill(parent, 0),
+        "signal its group": lambda: os.killpg(os.getpgid(parent), 0),
+        "signal all": lambda: os.kill(-1, 0),
         "memory as a file": lambda: os.memfd_create("x"),
         "raise a limit": lambda: __import__("resource").setrlimit(1, (10**9, 10**9)),
         "trace the parent": lambda: _system_call(101, 16, parent, 0, 0),
