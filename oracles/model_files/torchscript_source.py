@@ -141,9 +141,12 @@ class _Checked:
 
     def _member(self, statement: ast.stmt) -> tuple[str, int | float | str]:
         match statement:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value)):
-                if type(value) in (int, float) or (isinstance(value, str) and _PLAIN_TEXT.fullmatch(value)):
-                    return name, value
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str() as text)):
+                if _PLAIN_TEXT.fullmatch(text):
+                    return name, text
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=int() | float() as number)):
+                if type(number) is not bool:
+                    return name, number
         raise self._refusal(f"{ast.unparse(statement).splitlines()[0][:80]} in an enum")
 
     def _listed(self, target: ast.expr, value: ast.expr) -> dict[str, ast.expr]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from oracles.errors import ModelError
+from oracles.errors import ModelError, one_line
 from oracles.sandbox.confine import RESTRICTIONS
 from oracles.sandbox.wire import Ended, receive, send
 
@@ -42,20 +42,10 @@ class Child:
 
     def __init__(self, name: str, kind: str, memory: int) -> None:
         self._name = name
-        ours, theirs = zip(*(socket.socketpair() for _ in range(torch.get_num_threads() + 1)), strict=True)
-        fds = [line.fileno() for line in theirs]
-        start = json.dumps([sys.path, [fds[1:], fds[0], kind, memory]])
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", CODE, start],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=fds,
-            env=_SETTINGS | os.environ | _ONE_THREAD,
-            start_new_session=True,  # Ctrl-C in a terminal is this process's affair
-        )
-        for line in theirs:
-            line.close()
+        try:
+            self._process, ours = _started(kind, memory, torch.get_num_threads())
+        except OSError as error:
+            raise ModelError(f"{name}: no process can be started to run the model in: {one_line(error)}") from error
         self._free: queue.LifoQueue[socket.socket] = queue.LifoQueue()
         for line in reversed(ours[1:]):
             self._free.put(line)
@@ -110,6 +100,27 @@ class Child:
             return f"the process of the model does not answer as it should: {error}"
 
 
+def _started(kind: str, memory: int, threads: int) -> tuple[subprocess.Popen[bytes], list[socket.socket]]:
+    """The process, and our ends of its sockets: the one that it ends with, and one for each thread."""
+    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as failed:
+        ours, fds = [], []
+        for _ in range(threads + 1):
+            here, there = socket.socketpair()
+            ours.append(failed.enter_context(here))
+            fds.append(theirs.enter_context(there).fileno())
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", CODE, json.dumps([sys.path, [fds[1:], fds[0], kind, memory]])],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=fds,
+            env=_SETTINGS | os.environ | _ONE_THREAD,
+            start_new_session=True,  # Ctrl-C in a terminal is this process's affair
+        )
+        failed.pop_all()
+        return process, ours
+
+
 def _words(code: int) -> str:
     if code >= 0:
         return f"exit code {code}"
@@ -117,7 +128,7 @@ def _words(code: int) -> str:
     return f"{name}, as when memory runs out" if name == "SIGKILL" else name
 
 
-def _end(process: subprocess.Popen[bytes], lines: tuple[socket.socket, ...], owner: int) -> None:
+def _end(process: subprocess.Popen[bytes], lines: list[socket.socket], owner: int) -> None:
     if os.getpid() != owner:  # in a fork, whose parent still uses it
         return
     process.kill()
@@ -127,7 +138,7 @@ def _end(process: subprocess.Popen[bytes], lines: tuple[socket.socket, ...], own
             line.shutdown(socket.SHUT_RDWR)
 
 
-def _close(lines: tuple[socket.socket, ...]) -> None:
+def _close(lines: list[socket.socket]) -> None:
     """Once no thread can use them any more."""
     for line in lines:
         line.close()

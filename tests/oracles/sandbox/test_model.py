@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -196,3 +197,10 @@ def test_models_of_different_files_are_told_apart(tmp_path: Path) -> None:
     other = saved(tmp_path / "c.pt", Fails())
     keys = [module_sha256(load_model(path, ARCHITECTURES, TOLD).module) for path in (first, same, other)]
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_machine_that_starts_no_process_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path / "a.pt", Net())
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+    with pytest.raises(ModelError, match="no process can be started to run the model in: FileNotFoundError"):
+        load_model(path, ARCHITECTURES, TOLD)

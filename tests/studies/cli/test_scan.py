@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import db
 from db.stored import StoredRun
 from studies.cli.main import main
 from studies.cli.scan_words import show
@@ -267,6 +268,19 @@ def test_bad_models_end_with_4_and_touch_no_ledger(
     assert all(word in told["error"] for word in named.split(".*"))
     assert run.err.count("\n") == 1
     assert not (tmp_path / "scan.db").exists()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("trust", [("--trust-model",), ("--set", "trust_model=true")])
+def test_a_trusted_file_is_said_in_the_result_and_in_no_setting(
+    trust: tuple[str, ...], run: Program, tmp_path: Path
+) -> None:
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    torch.jit.save(torch.jit.script(net), tmp_path / "net.pt")
+    told = run("net.pt", *digits(600, "--db", "scan.db", *trust), code=4)
+    assert told["notes"].endswith("the model file was trusted, and its program ran in simkit's own process")
+    (config,) = db.open(tmp_path / "scan.db").sql("SELECT config FROM runs").config
+    assert "trust" not in config
 
 
 def bad_npz(folder: Path, **arrays: Any) -> str:
