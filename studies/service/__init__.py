@@ -1,0 +1,1 @@
+"""Models behind an HTTP API with keys, budgets and rates: what a provider runs."""
