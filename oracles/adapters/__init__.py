@@ -1,0 +1,1 @@
+"""Attacks of other libraries on any oracle, in process or remote: metered, with their best picture kept."""
