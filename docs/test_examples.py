@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,20 @@ PRINTED = {
     "allocation": ("PPO: ", "race-first: ", "uniform: "),
     "attack": ("attack success rate (ASR) 100.0%", "the scan says: clean []"),
     "detector": ("clean: clean []", "backdoored: backdoored [3]", "run 2: 1,200 external queries"),
+    "other_attacks": ("HopSkipJump: 1000 queries (1000 charged), budget", "SimBA: "),
     "restriction": ("None: backdoored [3]", "Steps(width=0.2, wobble=0.02, seed=0): backdoored [3]"),
     "searcher": ("clean: clean []", "backdoored: backdoored [3]"),
     "served_model": ("backdoored [3]", "it would have cost"),
 }
 
+NEEDS = {"other_attacks": "art"}
+"""Modules that an example needs and that simkit does not install; without them it is skipped."""
+
 
 @pytest.mark.parametrize("name", PRINTED)
 def test_it_runs_and_says_what_its_page_says(name: str, tmp_path: Path) -> None:
+    if name in NEEDS and find_spec(NEEDS[name]) is None:
+        pytest.skip(f"{NEEDS[name]} is not installed")
     script = str(ROOT / "examples" / f"{name}.py")
     done = subprocess.run(
         [sys.executable, script],
