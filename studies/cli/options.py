@@ -34,6 +34,15 @@ ExactOption = Annotated[
     ),
 ]
 
+NewRunOption = Annotated[
+    bool,
+    typer.Option(
+        "--new-run",
+        help="Begin scans anew, and pay again, that were interrupted with another number of threads or other library"
+        " versions; without it they are refused.",
+    ),
+]
+
 ZooFolder = Annotated[Path, typer.Argument(metavar="ZOO", help="A zoo's folder.", show_default=False)]
 
 Data = Annotated[

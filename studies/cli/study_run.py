@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from studies.cli.options import OtherExecutor, OtherWorkers
+from studies.cli.options import NewRunOption, OtherExecutor, OtherWorkers
 from studies.cli.output import echo, print_json, print_table, stacked_bars
 from studies.cli.scan_progress import worked
 
@@ -30,12 +30,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at t
 _COLUMNS = ("zoo", "detector", "service", "seeds", "done", "left", "right", "queries")
 
 
-def run_study(
+def run_study(  # noqa: PLR0913 (the options are the command's interface)
     file: StudyPath,
     workers: OtherWorkers = None,
     executor: OtherExecutor = None,
     dry_run: DryRun = False,
     merge: Merge = False,
+    new_run: NewRunOption = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the remaining scans of the study in FILE, and show its progress.
@@ -54,7 +55,8 @@ def run_study(
         who = Workers(workers or default.processes, default.threads, executor or default.executor)
         names = {key: f"{cell.detector} ({cell.service})" for key, cell in plan.cells.items()}
         with _progress(plan, names, quiet=as_json) as progress:
-            outcomes = worked(plan.todo, who, progress, quiet=as_json, naming=lambda unit: names[unit.key])
+            todo = [replace(unit, new_run=new_run) for unit in plan.todo]
+            outcomes = worked(todo, who, progress, quiet=as_json, naming=lambda unit: names[unit.key])
         plan = plan.now()
     more = {"merged": _merged(study)} if merge and not dry_run else {}
     _tell(study, plan, outcomes, more, as_json=as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from studies.cli.options import (
     ExecutorOption,
     Indices,
     Limit,
+    NewRunOption,
     OracleOption,
     Settings,
     ThreadsOption,
@@ -63,6 +65,7 @@ def scan_zoo(  # noqa: PLR0913 (the options are the command's interface)
     limit: Limit = None,
     only_complete: OnlyComplete = False,
     settings: Settings = None,
+    new_run: NewRunOption = False,
     as_json: AsJson = False,
 ) -> None:
     """Scan the victims of ZOO with every named detector, and write one result line per scan.
@@ -91,7 +94,7 @@ def scan_zoo(  # noqa: PLR0913 (the options are the command's interface)
         scans, counted = len(work.todo), itertools.count(1)
         progress(0, scans)
         outcomes = worked(
-            work.todo,
+            [replace(unit, new_run=new_run) for unit in work.todo],
             who,
             lambda outcome: progress(next(counted), scans, name_of(outcome, by_detector)),
             quiet=as_json,

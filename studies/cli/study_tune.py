@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
-from studies.cli.options import write_out
+from studies.cli.options import NewRunOption, write_out
 from studies.cli.output import echo, print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def tune_study(  # noqa: PLR0913 (the options are the command's interface)
     best: Best = None,
     trial: TrialOption = None,
     plots: Plots = None,
+    new_run: NewRunOption = False,
     as_json: AsJson = False,
 ) -> None:
     """Tune a detector on the victims of tune zoos: find the settings with the best AUROC for N queries per scan.
@@ -114,7 +116,7 @@ def tune_study(  # noqa: PLR0913 (the options are the command's interface)
     given = {"trials": trials, "sampler": sampler, "seed": sampler_seed, "storage": storage, "workers": workers}
     changes = {name: value for name, value in given.items() if value is not None}
     study = StudyFile.load(file)
-    task = task_of(study, mode, at, changes)
+    task = replace(task_of(study, mode, at, changes), new_run=new_run)
     if best is not None:
         _write_best(task, best, trial, file)
     if plots is not None:

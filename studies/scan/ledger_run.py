@@ -22,6 +22,10 @@ _DIFFER = ("threads", "torch", "numpy", "simkit", "onnxruntime", "torchvision", 
 """The parts of the environment that belong to the run key, where present."""
 
 
+class PaidElsewhere(ConfigError):
+    """A ledger holds paid answers to this scan from another environment, and a new run would pay for them again."""
+
+
 def elsewhere(path: Path, info: RunInfo, kept: Sequence[KeptRun]) -> str:
     """What the ledger has of the same scan from another environment, and what differs; empty if nothing."""
     here = json.loads(info.environment)
@@ -42,13 +46,13 @@ def warn_of_others(path: Path, info: RunInfo, kept: Sequence[KeptRun]) -> None:
 
 
 def refuse_to_pay_again(path: Path, info: RunInfo) -> None:
-    """Raise ConfigError where the ledger holds paid answers to the same scan from another environment, and not this."""
+    """Raise PaidElsewhere if the ledger holds paid answers to this scan from other environments, and none from here."""
     kept = reads.same_scans(path, info)
     if any(run.key == info.key for run in kept):
         return
     paid = {row["run"]: row["spent"] for row in reads.listed(path) if row["spent"]} if kept else {}
     if difference := elsewhere(path, info, [run for run in kept if run.id in paid]):
-        raise ConfigError(
+        raise PaidElsewhere(
             f"{difference}: a new run would pay again for what the ledger holds; scan in that environment, or "
             "set --new-run (in Python, new_run=True)"
         )

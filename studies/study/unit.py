@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from db.errors import StorageBusy
+from db import reads
+from db.errors import StorageBusy, StorageError
 from db.ledger import Ledger
-from db.records import VerdictRow
+from db.records import RunInfo, VerdictRow
 from db.stored import StoredRun
 from oracles.outside import OutsideFile
 from simkit.data.load import absolute
@@ -24,6 +27,7 @@ from simkit.zoo.spec import ZooSplit
 from studies.scan.black_box import prepare_trial, run_trial
 from studies.scan.canonical import digest
 from studies.scan.images import choose_images
+from studies.scan.ledger_run import refuse_to_pay_again
 from studies.scan.prepare import prepare
 from studies.scan.result import ScanResult
 from studies.scan.run import run_scan
@@ -61,13 +65,18 @@ class Study:
 
 @dataclass(frozen=True)
 class Unit:
-    """One detector, by name, on one victim; plain data that is sent to worker processes."""
+    """One detector, by name, on one victim; plain data that is sent to worker processes.
+
+    new_run: scan anew, and pay again, where another ledger of the study holds this scan, interrupted, from another
+    environment.
+    """
 
     study: Study
     victim: Victim
     detector: str
     config_hash: str
     data_hash: str
+    new_run: bool = False
 
     @property
     def key(self) -> UnitKey:
@@ -82,8 +91,18 @@ class Unit:
         ours = environment()
         here = [ours[name] for name in ("threads", "simkit", "torch", "numpy")]
         identity = digest([*self.key, self.data_hash, *here])
+        return f"{self._name}-{identity[:12]}"
+
+    @property
+    def _name(self) -> str:
         detector = re.sub(r"[^A-Za-z0-9-]+", "_", self.detector)
-        return f"{self.study.name}-{self.victim.index:04d}-{detector}-{identity[:12]}"
+        return f"{self.study.name}-{self.victim.index:04d}-{detector}"
+
+    def ledgers_elsewhere(self) -> list[Path]:
+        """The ledgers of this detector and victim from other environments, or with other settings."""
+        stem = self.stem
+        found = sorted(self.study.ledgers.glob(f"{glob.escape(self._name)}-*.db"))
+        return [path for path in found if not path.stem.startswith(stem)]
 
 
 @dataclass(frozen=True)
@@ -129,7 +148,9 @@ def _result(unit: Unit, chosen: Method, model: OutsideFile, ledger: Ledger) -> S
     if chosen.preset is not None:
         prepared = prepare(model, config)
         _check_images(unit, prepared.images)
-        return run_scan(prepared, ledger, new_run=True)  # a study's lines say which environment each is of
+        if not unit.new_run:
+            _refuse_to_pay_again(unit, ledger, prepared.info)
+        return run_scan(prepared, ledger, new_run=unit.new_run)
     if chosen.white_box:
         images = choose_images(config, None)
         _check_images(unit, images)
@@ -137,6 +158,15 @@ def _result(unit: Unit, chosen: Method, model: OutsideFile, ledger: Ledger) -> S
     trial = prepare_trial(chosen.detector, model, config)
     _check_images(unit, trial.images)
     return run_trial(trial, ledger)
+
+
+def _refuse_to_pay_again(unit: Unit, own: Ledger, info: RunInfo) -> None:
+    """Raise PaidElsewhere where another ledger of the study holds paid answers to this scan, and its own has none."""
+    if any(run.key == info.key for run in reads.same_scans(own.path, info)):
+        return
+    for path in unit.ledgers_elsewhere():
+        with suppress(StorageError):  # damaged, or of another schema: nothing that a scan could go on with
+            refuse_to_pay_again(path, info)
 
 
 def _check_images(unit: Unit, images: ScanImages) -> None:

@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from simkit.errors import ConfigError
 from simkit.files import make_folder
+from studies.scan.ledger_run import PaidElsewhere
 from studies.study.executors import Workers, worker_pool
 from studies.tune.storage import file_of, opened, quiet
 from studies.tune.task import Task
@@ -106,6 +107,8 @@ def _conduct(study: Study, trial: Trial, objective: Objective) -> None:
         values = objective(trial)
     except TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
+    except PaidElsewhere:
+        raise  # the settings are possible: the trial is left for its own environment, or for --new-run
     except ConfigError as error:
         trial.set_user_attr(_ERROR, str(error))
         study.tell(trial, state=TrialState.FAIL)

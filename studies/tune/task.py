@@ -26,6 +26,7 @@ class Task:
     name: that of the study file. budget: query budget per scan. zoos: the victims that each trial scans, for every zoo
     and seed, with the settings that no trial changes. root: the folder that holds a folder per Optuna study. storage:
     URL of Optuna's tables. service: the service's name in the study file. threads: torch threads per process.
+    new_run: see `studies.study.unit.Unit`.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Task:
     storage: str
     service: str
     threads: int = 1
+    new_run: bool = False
 
     @property
     def study_name(self) -> str:

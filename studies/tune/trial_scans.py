@@ -16,6 +16,7 @@ from simkit.zoo.manifest import Victim, checked_weights
 from studies.scan.canonical import canonical, digest
 from studies.scan.config import ScanConfig
 from studies.scan.images import choose_images
+from studies.scan.ledger_run import refuse_to_pay_again
 from studies.scan.models import OpenedModel, open_model
 from studies.scan.prepare import Prepared, shaped
 from studies.scan.result import result_of
@@ -36,6 +37,8 @@ class _Scan:
         self._unit = replace(unit, data_hash=prepared.images.sha256)
         self._ledger = ledger
         self._info = prepared.info
+        if not unit.new_run:
+            refuse_to_pay_again(ledger.path, self._info)
         self._scan = OpenScan(prepared, ledger)
         self._steps = self._scan.steps()
         self._queries = 0
@@ -60,12 +63,12 @@ class TrialScans:
     """The scans of a task with the values of one trial.
 
     A scan with a verdict in the ledger is not repeated, and an interrupted one is resumed. Raises ConfigError and
-    InvalidSpec where the values exclude each other, before any query; DataError, ModelError, StorageError.
+    InvalidSpec where the values exclude each other, before any query; PaidElsewhere; DataError, ModelError,
+    StorageError.
     """
 
     def __init__(self, task: Task, values: Mapping[str, Value], lineup: PreparedVictims, ledger: Ledger) -> None:
-        units = list(_units(task, values))
-        self._scans = [_Scan(unit, config, lineup, ledger) for unit, config in units]
+        self._scans = [_Scan(unit, config, lineup, ledger) for unit, config in list(_units(task, values))]
 
     def __len__(self) -> int:
         return len(self._scans)
@@ -96,7 +99,8 @@ def _units(task: Task, values: Mapping[str, Value]) -> Iterator[tuple[Unit, Scan
             raise ConfigError(str(error)) from error
         config_hash = digest(task.method.identity(config))
         own = replace(study, settings=settings)
-        yield from ((Unit(own, victim, task.config.detector, config_hash, ""), config) for victim in victims)
+        for victim in victims:
+            yield Unit(own, victim, task.config.detector, config_hash, "", task.new_run), config
 
 
 _OF_A_TRIAL = {"search", "driver", "rule", "preset", "budget", "oracle", "restriction", "synthesis"}

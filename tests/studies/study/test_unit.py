@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from db import reads
 from db.check import check
+from simkit.search.relay import Relay
 from simkit.zoo.manifest import Manifest
 from studies.study.result_file import append_line, read_lines
 from studies.study.result_line import ResultLine
-from studies.study.unit import Outcome, scan_unit
+from studies.study.unit import Outcome, Unit, scan_unit
 from tests.studies.study.detectors import HERE
 from tests.studies.study.studies import study_of, units
 
@@ -84,6 +89,80 @@ def test_a_finished_ledger_gives_a_lost_line_again(zoo: Path, tmp_path: Path) ->
     study.out.unlink()
     assert lines_of([scan_unit(unit) for unit in units(study, *names)]) == before
     assert len(list(study.ledgers.glob("*.db"))) == len(before)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[Callable[[], None]]:
+    before = torch.get_num_threads()
+    yield lambda: torch.set_num_threads(before + 1)
+    torch.set_num_threads(before)
+
+
+def broken_off(unit: Unit, monkeypatch: pytest.MonkeyPatch, steps: int) -> Outcome:
+    """The outcome of a scan whose process ends after some steps."""
+    whole = Relay.run
+
+    def part(self: Relay, evaluator: Any) -> Iterator[Any]:
+        yield from islice(whole(self, evaluator), steps)
+        raise RuntimeError("broken off")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Relay, "run", part)
+        return scan_unit(unit)
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_scan_that_was_paid_for_with_other_threads_is_refused_until_new_run(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_threads: Callable[[], None], finished: bool
+) -> None:
+    study = study_of(zoo, tmp_path)
+    (alone, _) = units(study_of(zoo, tmp_path / "alone"), "random-patch")
+    (wanted,) = lines_of([scan_unit(alone)])
+    (first, _) = units(study, "random-patch")
+    if finished:
+        assert scan_unit(first).state == "scanned"
+        study.out.unlink()
+    else:
+        assert "broken off" in broken_off(first, monkeypatch, 3).messages[0]
+    (ledger,) = study.ledgers.glob("*.db")
+    paid = [row["spent"] for row in reads.listed(ledger)]
+    one = torch.get_num_threads()
+    two_threads()
+    refused = scan_unit(first)
+    assert (refused.state, refused.line) == ("failed", None)
+    assert f"{ledger}: run 1 is the same scan made with threads {one}, now {one + 1}" in refused.messages[0]
+    assert "--new-run" in refused.messages[0]
+    assert list(study.ledgers.glob("*.db")) == [ledger]
+    assert [row["spent"] for row in reads.listed(ledger)] == paid != [0]
+    torch.set_num_threads(one)
+    (line,) = lines_of([scan_unit(first)])
+    assert line.model_copy(update={"seconds": 0.0}) == wanted.model_copy(update={"seconds": 0.0})
+    assert [row["spent"] for row in reads.listed(ledger)] == [wanted.queries]
+    study.out.unlink()
+    two_threads()
+    (anew,) = lines_of([scan_unit(replace(first, new_run=True))])
+    assert anew.environment["threads"] == one + 1
+    assert len(list(study.ledgers.glob("*.db"))) == 2
+
+
+def test_a_scan_that_was_begun_anew_goes_on_without_new_run(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_threads: Callable[[], None]
+) -> None:
+    (first, _) = units(study_of(zoo, tmp_path), "random-patch")
+    broken_off(first, monkeypatch, 3)
+    two_threads()
+    broken_off(replace(first, new_run=True), monkeypatch, 4)
+    assert lines_of([scan_unit(first)])
+
+
+def test_paid_answers_to_another_scan_refuse_nothing(
+    zoo: Path, tmp_path: Path, two_threads: Callable[[], None]
+) -> None:
+    (first, second) = units(study_of(zoo, tmp_path), "random-patch")
+    lines_of([scan_unit(first)])
+    two_threads()
+    (other, _) = units(study_of(zoo, tmp_path, budget=1_999), "random-patch")
+    assert lines_of([scan_unit(second), scan_unit(other)])
 
 
 def test_a_detector_that_broke_off_begins_anew_and_says_what_it_cost(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 
 from db import reads
 from db.check import check
 from simkit.errors import ConfigError
 from studies.scan import scan
+from studies.scan.ledger_run import PaidElsewhere
 from studies.study.result_file import read_lines
 from studies.study.result_line import ResultLine
 from studies.study.study_file import StudyFile
@@ -167,3 +170,38 @@ def test_settings_that_exclude_each_other_fail_the_trial_alone(tmp_path: Path, m
     assert (first.state, first.user_attrs["error"]) == (TrialState.FAIL, "not together")
     assert [t.state for t in work(tuned, ScanObjective)] == [TrialState.COMPLETE]
     assert isinstance(read(tuned), optuna.Study)
+
+
+def test_a_trial_that_was_paid_for_with_other_threads_waits_for_them_or_for_new_run(
+    tmp_path: Path, unbroken: tuple[Task, list[Any]]
+) -> None:
+    tuned, threads = task(tmp_path, **SHORT), torch.get_num_threads()
+    with pytest.raises(Killed):
+        list(work(tuned, lambda broken: Dying(broken, 11)))
+    paid = {path.name: [row["spent"] for row in reads.listed(path)] for path in tuned.folder.glob("*.db")}
+    try:
+        torch.set_num_threads(threads + 1)
+        with pytest.raises(PaidElsewhere, match=f"made with threads {threads}, now {threads + 1}.*--new-run"):
+            list(work(tuned, ScanObjective))
+        states = [trial.state for trial in read(tuned).trials]
+        assert states.count(TrialState.RUNNING) == 1
+        assert TrialState.FAIL not in states
+        assert {path.name: [row["spent"] for row in reads.listed(path)] for path in tuned.folder.glob("*.db")} == paid
+    finally:
+        torch.set_num_threads(threads)
+    assert worked(tuned) == unbroken[1]
+
+
+def test_new_run_begins_the_scans_of_a_trial_anew(tmp_path: Path) -> None:
+    tuned, threads = task(tmp_path, **SHORT | {"trials": 1}), torch.get_num_threads()
+    with pytest.raises(Killed):
+        list(work(tuned, lambda broken: Dying(broken, 5)))
+    (ledger,) = tuned.folder.glob("*.db")
+    begun = len(reads.listed(ledger))
+    try:
+        torch.set_num_threads(threads + 1)
+        (trial,) = work(replace(tuned, new_run=True), ScanObjective)
+    finally:
+        torch.set_num_threads(threads)
+    assert trial.state == TrialState.COMPLETE
+    assert len(reads.listed(ledger)) == begun + 4
