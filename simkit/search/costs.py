@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from simkit.search.contract import Bounded
+from simkit.search.driver import DriverConfig
+from simkit.search.images import ScanImages
 from simkit.search.presets import Preset
 
 
@@ -18,3 +20,11 @@ def full_length(preset: Preset, n_classes: int) -> int | None:
             return None
         total += stage.search.full_length(n_classes) + n_classes * stage.driver.verify_images
     return total
+
+
+def check_price(images: ScanImages, driver: DriverConfig) -> int:
+    """Queries of the first check: a few labelled images, or all images where the model labels or makes them."""
+    searched = len(images.search)
+    if images.synthesis is not None:
+        return images.synthesis.config.most_queries(searched + len(images.verify))
+    return min(driver.check_images, searched) if images.search.labelled else searched + len(images.verify)

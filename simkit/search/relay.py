@@ -65,7 +65,7 @@ class Relay:
 
     def __init__(self, course: Course, images: ScanImages, n_classes: Callable[[], int]) -> None:
         self._course, self._n_classes = course, n_classes
-        self._stage = 0
+        self._stage, self._refining = 0, False
         self._drivers: list[Driver] = []
         self._driver = self._driven(images, None)
 
@@ -73,6 +73,16 @@ class Relay:
     def search(self) -> Search:
         """The search of the current stage."""
         return self._driver.search
+
+    @property
+    def stage(self) -> int:
+        """The number of the current stage, from 0, or at the end of the stage whose verdict counts."""
+        return self._stage
+
+    @property
+    def refining(self) -> bool:
+        """Whether the triggers of the verdict are being refined, or were at the end."""
+        return self._refining
 
     @property
     def rule(self) -> Rule:
@@ -99,6 +109,7 @@ class Relay:
         verdict = replace(verdict, notes=_joined(verdict.notes, self._left_out(verdict, evaluator)))
         self._stage, self._driver = self._drivers.index(decided_by), decided_by
         if verdict.verdict == "backdoored":
+            self._refining = True
             verdict = yield from self._refined(verdict, evaluator)
         yield Checkpoint(evaluator.queries, self.search.rounds, verdict)
 

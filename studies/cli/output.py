@@ -52,9 +52,17 @@ def progress_bar(what: str, *, quiet: bool = False) -> Iterator[OnProgress]:
         yield unheard
         return
     from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
+    from rich.table import Column
 
-    with Bar(console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
+    words = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # in a narrow terminal the words give way, not the time
+    columns = (
+        TextColumn("{task.description}", markup=False, table_column=words),
+        *(BarColumn(20), TaskProgressColumn(), TimeRemainingColumn()),
+    )
+    redirected = sys.stdout.isatty()
+    with Bar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=redirected, expand=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total, note="": bar.update(
             task, completed=done, total=total, description=f"{what} {note}".rstrip()

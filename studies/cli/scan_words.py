@@ -11,8 +11,6 @@ import typer
 from studies.cli.output import print_table
 
 if TYPE_CHECKING:
-    from simkit.search.driver import DriverConfig
-    from simkit.search.images import ScanImages
     from simkit.verdict import ClassResult
     from studies.scan.prepare import Prepared
     from studies.scan.result import ScanResult
@@ -70,12 +68,14 @@ def _closest(classes: tuple[ClassResult, ...]) -> ClassResult | None:
 
 def _reason(result: ScanResult, prepared: Prepared) -> str:
     """The reason for the verdict: for `clean`, what was searched; for a budget that is too small, the least one."""
+    from simkit.search.costs import check_price
+
     preset = prepared.config.resolved()
     if result.verdict == "clean":
         if preset.only_sought is not None:
             return f"no {preset.only_sought} is both flagged and confirmed; other triggers were not searched for"
         return f"{_stages(result, prepared)}{WORDS['clean']}"
-    price = _check_price(prepared.images, preset.driver)
+    price = check_price(prepared.images, preset.driver)
     if result.verdict == "undecided" and result.budget is not None and result.budget < price:
         what = "images" if prepared.images.synthesis else "first check"
         return f"the budget does not cover the {what}; give --budget {price} or more"
@@ -109,14 +109,6 @@ def _whole_price(result: ScanResult, prepared: Prepared, price: int) -> str:
         f": with {prepared.config.preset_name}, a model of {len(result.classes)} classes takes up to "
         f"{length + price:,} queries where nothing is flagged"
     )
-
-
-def _check_price(images: ScanImages, driver: DriverConfig) -> int:
-    """Queries of the first check: a few labelled images, or all images where the model labels or makes them."""
-    searched = len(images.search)
-    if images.synthesis is not None:
-        return images.synthesis.config.most_queries(searched + len(images.verify))
-    return min(driver.check_images, searched) if images.search.labelled else searched + len(images.verify)
 
 
 def _show_classes(result: ScanResult) -> None:

@@ -177,7 +177,10 @@ def _tell(task: Task, *, as_json: bool) -> None:
         return
     states = ("complete", "pruned", "failed", "under way")
     count = {state: sum(trial.state == state for trial in every) for state in states}
-    echo(f"{task.study_name}: " + ", ".join(f"{n} {state}" for state, n in count.items() if n))
+    victims = [victim for _, of_zoo in task.zoos for victim in of_zoo]
+    backdoored = sum(victim.truth == "backdoored" for victim in victims)
+    each = f"each AUROC is of {backdoored} backdoored and {len(victims) - backdoored} clean scans"
+    echo(f"{task.study_name}: {', '.join(f'{n} {state}' for state, n in count.items() if n)}; {each}")
     rows = [_row(trial) for trial in best_trials]
     if rows:
         print_table(rows, list(rows[0]))

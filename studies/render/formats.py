@@ -126,7 +126,7 @@ def bounds(value: Share) -> str:
 
 
 def ranking_words(value: Ranking) -> str:
-    """An AUROC with its interval, as in `0.97 (0.92-0.99)`.
+    """An AUROC with its interval, as in `0.97 (0.92-0.99)`, with more digits where two would show no width.
 
     There is no interval where the separation is perfect; then the numbers of backdoored and clean victims stand there,
     as in `1.00 (n = 6 + 6)`.
@@ -134,7 +134,9 @@ def ranking_words(value: Ranking) -> str:
     if value.auroc is None:
         return NONE
     if value.low is not None and value.high is not None:
-        return f"{value.auroc:.2f} ({value.low:.2f}-{value.high:.2f})"
+        low, high = value.low, value.high
+        digits = next((d for d in (2, 3) if f"{low:.{d}f}" != f"{high:.{d}f}"), 4)
+        return f"{value.auroc:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
     counts = "" if value.victims is None else f" (n = {value.victims[0]} + {value.victims[1]})"
     return f"{value.auroc:.2f}{counts}"
 

@@ -22,7 +22,6 @@ from oracles.torch_model import TorchOracle, check_answers
 from simkit.errors import ConfigError
 from simkit.home import home
 from simkit.progress import OnProgress
-from simkit.search.contract import Search
 from simkit.search.driver import Checkpoint
 from simkit.search.evaluator import Evaluator
 from simkit.search.relay import Relay
@@ -31,6 +30,7 @@ from studies.scan.images import Images
 from studies.scan.ledger_run import DeferredRun, opened, refuse_to_pay_again, warn_of_others
 from studies.scan.models import Model
 from studies.scan.prepare import Prepared, prepare
+from studies.scan.progress import StageProgress
 from studies.scan.result import Bill, ScanResult, result_of, trigger_rows, verdict_row
 from studies.scan.run_key import with_notes, with_output
 from studies.scan.trigger_files import check_folder, file_stem, save_triggers
@@ -59,10 +59,10 @@ def scan(
     first, are used as labels. db: the ledger, in which the same call resumes after a crash, and returns the stored
     result without a query once finished; None stores nothing, and an open Ledger may hold many scans. out: folder for
     the triggers, by default beside the ledger. progress: told the queries so far, including those of earlier
-    processes, and the budget. new_run: start a new run, and pay again, where the ledger holds the same scan with
-    another number of threads or other library versions; without it, that is a ConfigError. Raises ConfigError,
-    InvalidSpec, DataError and ModelError before the ledger is touched, ModelError by the first query with the ledger
-    unchanged, and StorageError.
+    processes, those at which the current stage ends at most, and a note with its name. new_run: start a new run, and
+    pay again, where the ledger holds the same scan with another number of threads or other library versions; without
+    it, that is a ConfigError. Raises ConfigError, InvalidSpec, DataError and ModelError before the ledger is touched,
+    ModelError by the first query with the ledger unchanged, and StorageError.
     """
     return run_scan(prepare(model, ScanConfig.of(settings), images), db, out, progress, new_run=new_run)
 
@@ -136,15 +136,8 @@ def _finished(prepared: Prepared, ledger: Ledger, progress: OnProgress | None) -
     for checkpoint in () if scan.verdict is not None else scan.steps():
         if progress is not None and time.perf_counter() - last_told >= _TELL_SECONDS:
             last_told = time.perf_counter()
-            note = f"round {checkpoint.rounds}, smallest mask {_smallest(scan.search)}"
-            progress(checkpoint.queries, prepared.config.budget, note)
+            progress(*scan.told(checkpoint))
     return scan.run
-
-
-def _smallest(search: Search) -> str:
-    """The size of the smallest working mask, in words."""
-    smallest = min((c.mask_size for c in search.results() if not c.censored), default=None)
-    return "none yet" if smallest is None else f"{smallest:.0f} px"
 
 
 class OpenScan:
@@ -161,6 +154,7 @@ class OpenScan:
         self._oracle = prepared.oracle(own.environment.get("output", "auto") if own else "auto")
         self._late = DeferredRun(lambda: ledger.begin(with_output(info, self._oracle)))
         self._relay = Relay(prepared.config.course(), prepared.images, lambda: prepared.model.oracle.n_classes)
+        self._progress = StageProgress(prepared, self._relay)
         if own is None:
             prepared.config.course().check(prepared.images, prepared.model.oracle.n_classes)
             warn_of_others(ledger.path, info, kept)
@@ -172,10 +166,9 @@ class OpenScan:
         """The run, which starts with the first answer."""
         return self._late.run
 
-    @property
-    def search(self) -> Search:
-        """The search of the current stage."""
-        return self._relay.search
+    def told(self, checkpoint: Checkpoint) -> tuple[int, int | None, str]:
+        """What a progress callback is called with, see `StageProgress.told`."""
+        return self._progress.told(checkpoint)
 
     @property
     def score(self) -> float | None:

@@ -33,7 +33,7 @@ def test_the_same_command_goes_on_and_tells_the_best(file: str, capsys: pytest.C
     first = capsys.readouterr().out
     own = r"search\.largest_side=4 search\.required_success=0\.65"
     assert re.search(rf"^   0  AUROC [\d.]+, \d+ queries per scan, {own}$", first, re.MULTILINE)
-    assert "small-at-450-seed-0: 1 complete" in first
+    assert "small-at-450-seed-0: 1 complete; each AUROC is of 1 backdoored and 1 clean scans\n" in first
     assert tune(file) == 0
     assert re.match(r"   1  AUROC [\d.]+( when pruned)?, ", capsys.readouterr().out)
     assert tune(file, "--json") == 0
