@@ -59,7 +59,7 @@ def progress_bar(what: str, *, quiet: bool = False) -> Iterator[OnProgress]:
     words = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # in a narrow terminal the words give way, not the time
     columns = (
         TextColumn("{task.description}", markup=False, table_column=words),
-        *(BarColumn(20), TaskProgressColumn(), TimeRemainingColumn()),
+        *(BarColumn(12), TaskProgressColumn(), TimeRemainingColumn()),
     )
     redirected = sys.stdout.isatty()
     with Bar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=redirected, expand=True) as bar:
