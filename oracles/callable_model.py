@@ -14,6 +14,7 @@ from oracles.errors import InvalidSpec, ModelError, one_line
 from oracles.foreign import Answering, ForeignModel
 from oracles.oracle import ImageShape, Oracle, Tag, check_shape
 from oracles.partial import carrying
+from oracles.taken import as_taken
 from oracles.torch_model import TorchOracle, per_channel
 from oracles.torch_options import TorchOptions
 
@@ -30,9 +31,10 @@ def callable_oracle(
     """An oracle that calls `function` in the caller's thread, one batch after another.
 
     function: takes its own float32 numpy array (N, C, H, W) with 1 <= N <= batch_limit and pixels in [0, 1] (normalised
-    if the options set `mean` and `std`), and returns scores (N, n_classes) as an array, a tensor or nested lists; with
-    the option `output="labels"` class numbers instead, see `LabelFunction`. It is never called with an empty batch.
-    batch_limit: the most images per call that a service allows; None sends each query in one call.
+    if the options set `mean` and `std`; see them for other inputs), and returns scores (N, n_classes) as an array, a
+    tensor or nested lists, or several such in a dict or a tuple, of which the option `output_item` names the scores;
+    with the option `output="labels"` class numbers instead, see `LabelFunction`. It is never called with an empty
+    batch. batch_limit: the most images per call that a service allows; None sends each query in one call.
 
     A query of 200 images with a batch limit of 50 becomes four calls. If the third fails or answers a wrong shape, the
     query raises ModelError; the 100 images that were answered are charged and recorded, and the same query, repeated or
@@ -43,7 +45,9 @@ def callable_oracle(
     options = replace(options, chunk=batch_limit or sys.maxsize)
     if options.output == "labels":
         return LabelFunction(function, image_shape, n_classes, options)
-    return TorchOracle(ForeignModel(function, n_classes, thread_safe=False), image_shape, options, n_classes)
+    item = options.output_item
+    model = ForeignModel(function, n_classes if item is None else {item: n_classes}, thread_safe=False)
+    return TorchOracle(model, image_shape, options, n_classes)
 
 
 class LabelFunction:
@@ -55,7 +59,7 @@ class LabelFunction:
 
     def __init__(self, function: Answering, image_shape: ImageShape, n_classes: int, options: TorchOptions) -> None:
         self._function, self._image_shape, self._n_classes = function, image_shape, n_classes
-        self._chunk = options.chunk
+        self._options = options
         self._shift, self._scale = (
             per_channel(v, image_shape[0], torch.device("cpu")) for v in (options.mean, options.std)
         )
@@ -76,7 +80,7 @@ class LabelFunction:
         check_shape(images, self._image_shape)
         answered = list[IntArray]()
         try:
-            answered.extend(map(self._labels, torch.split(images, self._chunk)))
+            answered.extend(map(self._labels, torch.split(images, self._options.chunk)))
         except BaseException as error:
             if not answered:
                 raise
@@ -87,7 +91,7 @@ class LabelFunction:
         if self._shift is not None and self._scale is not None:
             images = (images - self._shift) / self._scale
         try:
-            rows = self._function(np.array(images.numpy(), order="C"))
+            rows = self._function(np.array(as_taken(images, self._options).numpy(), order="C"))
         except Exception as error:
             raise ModelError(f"the function failed on images {tuple(images.shape)}: {one_line(error)}") from error
         return first_labels(rows, len(images), self._n_classes)

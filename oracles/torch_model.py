@@ -18,7 +18,9 @@ from oracles.errors import InvalidSpec, ModelError, one_line
 from oracles.fold import Prepared, as_it_is, prepare, rows_of_last_weight
 from oracles.oracle import ImageShape, Tag, check_shape
 from oracles.partial import carrying
+from oracles.returned import classes_of_width, rows_of, too_many_or_few
 from oracles.rows import Evidence, as_probabilities, evidence
+from oracles.taken import as_taken
 from oracles.torch_options import PLAIN, Output, TorchOptions
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -30,15 +32,19 @@ _WRONG_SHAPE = re.compile(
     r"channels|cannot be multiplied|must match|normalized_shape|too small|Kernel size can't", re.I
 )
 
+_BYTE = re.compile(r"\b(Byte|uint8)", re.ASCII)
+_BYTES = "input_dtype=uint8 (--input-dtype uint8) if it takes pixels of 0..255"
+_CHANNELS_LAST = "input_layout=nhwc (--input-layout nhwc) if it takes (N, height, width, channels)"
 _FIXED = "or set chunk, if it takes a fixed number of images at a time"
 
 
 class TorchOracle:
     """Answers all scores of a torch model, from a private copy in eval mode; the caller's module is never changed.
 
-    model: nn.Module or ScriptModule, from float32 (N, *image_shape) to (N, n_classes). image_shape: (C, H, W).
-    n_classes: checked if given, otherwise determined by an empty batch or from the last weight. Raises ModelError when
-    the model cannot take such images, InvalidSpec on options that do not fit.
+    model: nn.Module or ScriptModule, from float32 (N, *image_shape) to (N, n_classes); `options` says what it takes and
+    returns otherwise. image_shape: (C, H, W). n_classes: checked if given, otherwise determined by an empty batch or
+    from the last weight. Raises ModelError when the model cannot take such images, InvalidSpec on options that do not
+    fit.
     """
 
     def __init__(
@@ -157,37 +163,46 @@ class TorchOracle:
             raise
         except Exception as error:
             shape = tuple(images.shape)
-            raise ModelError(
-                f"the model failed on images {shape}: {one_line(error)}; run it on one batch by hand, {_FIXED}"
-            ) from error
-        return _checked_rows(rows, len(images), self._n_classes)
+            advice = f"{self._bytes(error)}run it on one batch by hand, {_FIXED}"
+            raise ModelError(f"the model failed on images {shape}: {one_line(error)}; {advice}") from error
+        return rows_of(rows, len(images), self._options, self._n_classes)
 
     def _placed(self, images: torch.Tensor) -> torch.Tensor:
         """A normalised copy, in the layout and type of the model, which the model may overwrite."""
         images = images.to(device=self._device, memory_format=self._model.layout, copy=True)
         if self._shift is not None and self._scale is not None:
             images = images.sub_(self._shift).div_(self._scale)
-        return images.to(self._model.dtype)
+        return as_taken(images.to(self._model.dtype), self._options, self._model.layout)
 
     def _find_classes(self, model: nn.Module, given: int | None) -> int:
         self._n_classes = -1  # accept any number of columns while it is unknown
         try:
             answered: int | None = self._rows_of_nothing().shape[1]
         except ModelError as error:
-            if error.__cause__ is None:
+            if error.__cause__ is None or self._bytes(error.__cause__):
                 raise
             if _WRONG_SHAPE.search(str(error.__cause__)):
                 wanted = ", ".join(map(str, self._image_shape))
                 raise ModelError(
                     f"the model does not take images (N, {wanted}), the size of the data: {one_line(error.__cause__)}; "
-                    f"give other data, set image_size for another height and width, {_FIXED}"
+                    f"give other data, set image_size for another height and width{self._other_layout()}, {_FIXED}"
                 ) from error
-            answered = given if given is not None else rows_of_last_weight(model)
+            answered = given
+            if given is None and (width := rows_of_last_weight(model)) is not None:
+                answered = classes_of_width(width, self._options.output)
         if answered is None or answered < 2:
             raise ModelError(f"the model has {answered or 'an unknown number of'} classes; give n_classes, 2 or more")
         if given is not None and given != answered:
-            raise ModelError(f"n_classes is {given}, but the model answers {answered} scores per image")
+            raise ModelError(too_many_or_few(answered, given))
         return answered
+
+    def _bytes(self, error: BaseException) -> str:
+        """The advice to give the model bytes, if this error may mean that it takes them."""
+        asks = self._options.input_dtype != "uint8" and _BYTE.search(str(error))
+        return f"set {_BYTES}, " if asks else ""
+
+    def _other_layout(self) -> str:
+        return "" if self._options.input_layout == "nhwc" else f", set {_CHANNELS_LAST}"
 
     def _rows_of_nothing(self) -> torch.Tensor:
         """The answer to an empty batch, or to a black chunk where a local model takes only as many images as that."""
@@ -216,7 +231,7 @@ class TorchOracle:
             return
         if self._output == "probabilities" and not shown.probabilities:
             raise ModelError(
-                f"the model answers rows that are not probabilities summing to 1: {shown}; set output='logits'"
+                f"the model's rows are no probabilities in [0, 1] with a sum of 1: {shown}; set output='logits'"
             )
         if self._output == "auto":
             self._output, self._evidence = "probabilities" if shown.probabilities else "logits", str(shown)
@@ -280,32 +295,6 @@ def _pool_of_single(threads: int) -> ThreadPoolExecutor:
 def _use_one_thread() -> None:
     torch.get_num_threads()  # the first call in a thread takes over the process's number, so it must come first
     torch.set_num_threads(1)
-
-
-def _checked_rows(rows: object, images: int, n_classes: int) -> torch.Tensor:
-    if not isinstance(rows, torch.Tensor):
-        raise ModelError(
-            f"the model answers a {type(rows).__name__}; wrap it so that it returns one tensor (N, classes)"
-        )
-    if rows.ndim != 2 or len(rows) != images:
-        raise ModelError(_wrong_rows(rows.shape, images))
-    if n_classes not in (-1, rows.shape[1]):
-        numbers = ", or output='labels' if these are class numbers" if bool((rows == rows.round()).all()) else ""
-        raise ModelError(
-            f"the model answers {rows.shape[1]} scores per image, not {n_classes}; give the right n_classes{numbers}"
-        )
-    return rows.to(device="cpu", dtype=torch.float32)
-
-
-def _wrong_rows(shape: torch.Size, images: int) -> str:
-    if images:
-        numbers = "; if these are class numbers of a function, set output='labels'" if len(shape) == 1 else ""
-        wanted = f"it must be ({images}, classes), {_FIXED}{numbers}"
-        return f"the model answers {tuple(shape)} for {images} images; {wanted}"
-    if len(shape) == 2:
-        return f"the model always answers {shape[0]} rows; set chunk to the number of images that it takes at a time"
-    sizes = ", ".join(["N", *map(str, shape[1:])])
-    return f"the model answers ({sizes}) for N images; wrap it so that it answers (N, classes)"
 
 
 def _ends_in_softmax(model: nn.Module) -> bool:

@@ -42,7 +42,7 @@ class LoadedModel:
     sha256: hash of the file's bytes, hexadecimal. name: the file's name without its suffix. batch: the number of images
     per forward pass, where the file fixes it; smaller batches are filled up. libraries: names and versions of the
     libraries besides torch that may change an answer. notes: what protected this process less from the file than it
-    should; empty if nothing did.
+    should; empty if nothing did. takes_bytes: its graph states that it takes uint8.
     """
 
     module: nn.Module
@@ -55,6 +55,7 @@ class LoadedModel:
     batch: int | None = None
     libraries: Mapping[str, str] = field(default_factory=dict)
     notes: str = ""
+    takes_bytes: bool = False
 
 
 def described(path: Path, metadata: Mapping[str, str]) -> Description:

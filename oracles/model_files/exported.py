@@ -23,6 +23,7 @@ from oracles.errors import ModelError, one_line
 from oracles.foreign import FixedBatch
 from oracles.model_files.exported_graph import DTYPES, ExportedGraph, Step, step_of
 from oracles.oracle import ImageShape
+from oracles.returned import classes_in
 
 _MODEL, _OLD = "/models/model.json", "serialized_exported_program.json"
 _SCHEMA = 8
@@ -37,6 +38,7 @@ class ExportedFile:
     image_shape: ImageShape | None
     n_classes: int | None
     batch: int | None
+    takes_bytes: bool
 
 
 def is_exported(members: list[str]) -> bool:
@@ -45,7 +47,7 @@ def is_exported(members: list[str]) -> bool:
 
 
 def read_exported(path: Path, data: bytes) -> ExportedFile:
-    """The program in `data`, the bytes of the file `path`: it takes one batch of images and returns one of scores.
+    """The program in `data`, the bytes of the file `path`: it takes one batch of images, float32 or uint8.
 
     Raises ModelError on a damaged archive, on one that holds anything but tensor operators and raw weights, and on a
     model that was exported in training mode.
@@ -85,21 +87,19 @@ def _file_of(archive: _Archive) -> ExportedFile:
         )
     graph, signature = program["graph_module"]["graph"], program["graph_module"]["signature"]
     image, tensors = _inputs(archive, signature["input_specs"])
-    rows = _output(signature["output_specs"])
+    outputs = _outputs(signature["output_specs"])
     steps = [_checked_step(node) for node in graph["nodes"]]
     batch, *image_sizes = _sizes(graph["tensor_values"][image])
-    n_classes = _sizes(graph["tensor_values"][rows])[-1]
-    if graph["tensor_values"][image]["dtype"] != _FLOAT or len(image_sizes) != 3:
-        raise ModelError("its input is not a float32 batch of images (N, channels, height, width)")
-    module: nn.Module = ExportedGraph(image, rows, steps, tensors)
+    n_classes = classes_in(_sizes(graph["tensor_values"][outputs[0]])) if len(outputs) == 1 else None
+    dtype = DTYPES.get(graph["tensor_values"][image]["dtype"])
+    if dtype not in (torch.float32, torch.uint8) or len(image_sizes) != 3:
+        raise ModelError("its input is not a float32 or uint8 batch of images (N, channels, height, width)")
+    module: nn.Module = ExportedGraph(image, outputs, steps, tensors)
     if batch is not None:
         module = FixedBatch(module, batch)
     channels, height, width = image_sizes
     shape = None if channels is None or height is None or width is None else (channels, height, width)
-    return ExportedFile(module, shape, n_classes, batch)
-
-
-_FLOAT = next(number for number, dtype in DTYPES.items() if dtype is torch.float32)
+    return ExportedFile(module, shape, n_classes, batch, dtype is torch.uint8)
 
 
 def _inputs(archive: _Archive, specs: list[dict[str, Any]]) -> tuple[str, dict[str, torch.Tensor]]:
@@ -156,12 +156,11 @@ def _sizes(meta: Mapping[str, Any]) -> list[Any]:
     return [size.get("as_int") for size in meta["sizes"]]
 
 
-def _output(specs: list[dict[str, Any]]) -> str:
+def _outputs(specs: list[dict[str, Any]]) -> list[str]:
     kinds = [kind for spec in specs for kind in spec]
-    if kinds != ["user_output"]:
-        raise ModelError(f"it returns {', '.join(kinds)[:200]}; export a model in eval mode with one output")
-    name: str = specs[0]["user_output"]["arg"]["as_tensor"]["name"]
-    return name
+    if not kinds or set(kinds) != {"user_output"}:
+        raise ModelError(f"it returns {', '.join(kinds)[:200]}; export a model in eval mode that returns scores")
+    return [spec["user_output"]["arg"]["as_tensor"]["name"] for spec in specs]
 
 
 def _checked_step(node: dict[str, Any]) -> Step:

@@ -67,20 +67,21 @@ class Step:
 class ExportedGraph(nn.Module):
     """Runs the steps in order, on any number of images.
 
-    image, rows: names of the input and of the output. tensors: the weights and constants, by name.
+    image, outputs: names of the input and of the outputs, of which a single one is returned as it is and several as a
+    tuple. tensors: the weights and constants, by name.
     """
 
     thread_safe = True
 
-    def __init__(self, image: str, rows: str, steps: list[Step], tensors: Mapping[str, torch.Tensor]) -> None:
+    def __init__(self, image: str, outputs: list[str], steps: list[Step], tensors: Mapping[str, torch.Tensor]) -> None:
         super().__init__()
-        self._image, self._rows, self._steps, self._names = image, rows, steps, list(tensors)
+        self._image, self._outputs, self._steps, self._names = image, outputs, steps, list(tensors)
         for number, tensor in enumerate(tensors.values()):
             layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
             self.register_buffer(f"tensor{number}", tensor.contiguous(memory_format=layout))
-        _find_last_uses(steps, {*self._names, rows})
+        _find_last_uses(steps, {*self._names, *outputs})
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         values: dict[str, Any] = {name: getattr(self, f"tensor{n}") for n, name in enumerate(self._names)}
         values[self._image] = images
         for step in self._steps:
@@ -90,8 +91,8 @@ class ExportedGraph(nn.Module):
                 values.update(zip(step.names, result if step.several else (result,), strict=True))
             for name in step.last_uses:
                 del values[name]
-        rows: torch.Tensor = values[self._rows]
-        return rows
+        returned: tuple[torch.Tensor, ...] = tuple(values[name] for name in self._outputs)
+        return returned[0] if len(returned) == 1 else returned
 
 
 def step_of(node: Mapping[str, Any]) -> Step:

@@ -21,7 +21,8 @@ Kind: TypeAlias = Literal["torchscript", "exported", "onnx"]
 class Graph:
     """A program ready to run. image_shape, n_classes, batch: None where it does not fix them.
 
-    libraries: names and versions of those besides torch that may change an answer.
+    image_shape: in the order in which the program takes it. libraries: names and versions of those besides torch that
+    may change an answer. takes_bytes: its images are uint8.
     """
 
     module: nn.Module
@@ -29,6 +30,7 @@ class Graph:
     n_classes: int | None = None
     batch: int | None = None
     libraries: Mapping[str, str] = field(default_factory=dict)
+    takes_bytes: bool = False
 
 
 def _onnx(path: Path, data: bytes) -> Graph:

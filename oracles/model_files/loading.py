@@ -35,6 +35,7 @@ def load_model(
     given: Description = NOTHING_GIVEN,
     *,
     trusted: bool = False,
+    nhwc: bool = False,
 ) -> LoadedModel:
     """Read weights (`.safetensors`, or a state_dict saved by `torch.save`), TorchScript, `torch.export` or ONNX.
 
@@ -45,10 +46,10 @@ def load_model(
     where such metadata and `given` disagree. The sizes that a graph fixes take precedence over `given`.
 
     TorchScript, torch.export and ONNX files are programs. They are opened and run in a process that can open nothing,
-    see `oracles.sandbox`; trusted: in this one.
+    see `oracles.sandbox`; trusted: in this one. nhwc: they take images (N, H, W, C).
     """
     file = file if isinstance(file, OutsideFile) else model_file(file)
-    read = _read(file, own, given, trusted)
+    read = _read(file, own, given, trusted, nhwc)
     description = read.description
     return LoadedModel(
         read.module.eval(),
@@ -61,6 +62,7 @@ def load_model(
         read.batch,
         read.libraries,
         read.notes,
+        read.takes_bytes,
     )
 
 
@@ -71,9 +73,10 @@ class _Read:
     batch: int | None = None
     libraries: Mapping[str, str] = field(default_factory=dict)
     notes: str = ""
+    takes_bytes: bool = False
 
 
-def _read(file: OutsideFile, own: Mapping[str, Architecture], given: Description, trusted: bool) -> _Read:
+def _read(file: OutsideFile, own: Mapping[str, Architecture], given: Description, trusted: bool, nhwc: bool) -> _Read:
     path, data, suffix = file.path, file.data, file.path.suffix.lower()
     if suffix == ".safetensors":
         weights, metadata = read_safetensors(path, data)
@@ -84,8 +87,11 @@ def _read(file: OutsideFile, own: Mapping[str, Architecture], given: Description
         module = assembled(path, read_state_dict(path, data), own, given)
         return _Read(module, given, libraries=library_of(given.architecture))
     graph = READERS[kind](path, data) if trusted else open_sandboxed(file, kind)
-    stated = Description(image_shape=graph.image_shape, n_classes=graph.n_classes)
-    return _Read(graph.module, completed(stated, given), graph.batch, graph.libraries, _notes(graph.module))
+    shape = graph.image_shape
+    if nhwc and shape is not None:
+        shape = (shape[2], shape[0], shape[1])
+    full = completed(Description(image_shape=shape, n_classes=graph.n_classes), given)
+    return _Read(graph.module, full, graph.batch, graph.libraries, _notes(graph.module), graph.takes_bytes)
 
 
 def _kind_of_archive(members: list[str]) -> Kind | None:

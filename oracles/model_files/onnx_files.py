@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,10 +20,16 @@ from oracles.errors import ModelError, one_line
 from oracles.foreign import FixedBatch, ForeignModel
 from oracles.model_files.training import check_onnx
 from oracles.oracle import ImageShape
+from oracles.returned import classes_in
 
 INSTALL = "pip install 'b3d-simkit[onnx]'"
 
-_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
+_TYPES: Mapping[str, Any] = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
+}
 _OWN_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 """Domains of the operators that onnxruntime contains; all others come from libraries, which are never loaded."""
 
@@ -36,10 +43,11 @@ class OnnxFile:
     n_classes: int | None
     batch: int | None
     libraries: Mapping[str, str]
+    takes_bytes: bool
 
 
 def read_onnx(path: Path, data: bytes) -> OnnxFile:
-    """The graph in `data`, the bytes of the file `path`, from images (N, C, H, W) to one output (N, classes).
+    """The graph in `data`, the bytes of the file `path`, from images (N, C, H, W) to scores (N, classes).
 
     Raises ModelError on a damaged file, on weights stored in other files (anywhere in the graph), on operators from
     other libraries, and if onnxruntime or onnx is not installed.
@@ -55,23 +63,26 @@ def read_onnx(path: Path, data: bytes) -> OnnxFile:
     except ModelError as error:
         raise ModelError(f"{path} is refused: {error}") from error
     session = _session(path, data, onnxruntime)
-    image, rows = _single(path, "input", session.get_inputs()), _single(path, "output", session.get_outputs())
+    image, outputs = _image(path, session.get_inputs()), _outputs(path, session.get_outputs())
     batch, image_shape = _image_sizes(path, image)
-    n_classes = rows.shape[1] if len(rows.shape or ()) == 2 and isinstance(rows.shape[1], int) else None
-    module: nn.Module = ForeignModel(_Asking(session, image.name, rows.name, image.type), n_classes, thread_safe=True)
+    n_classes = classes_in(outputs[0].shape or ()) if len(outputs) == 1 else None
+    asking = _Asking(session, image.name, [output.name for output in outputs], image.type)
+    module: nn.Module = ForeignModel(asking, _widths(outputs), thread_safe=True)
     if batch is not None:
         module = FixedBatch(module, batch)
-    return OnnxFile(module, image_shape, n_classes, batch, {"onnxruntime": onnxruntime.__version__})
+    libraries = {"onnxruntime": onnxruntime.__version__}
+    return OnnxFile(module, image_shape, n_classes, batch, libraries, _TYPES[image.type] is np.uint8)
 
 
 class _Asking:
     """Runs a session on one batch; onnxruntime allows several threads at once."""
 
-    def __init__(self, session: Any, image: str, rows: str, kind: str) -> None:
-        self._session, self._image, self._rows, self._type = session, image, rows, _TYPES[kind]
+    def __init__(self, session: Any, image: str, outputs: list[str], kind: str) -> None:
+        self._session, self._image, self._outputs, self._type = session, image, outputs, _TYPES[kind]
 
     def __call__(self, images: FloatArray) -> Any:
-        return self._session.run([self._rows], {self._image: images.astype(self._type, copy=False)})[0]
+        answers = self._session.run(self._outputs, {self._image: images.astype(self._type, copy=False)})
+        return answers[0] if len(answers) == 1 else dict(zip(self._outputs, answers, strict=True))
 
 
 def _imported(library: str) -> Any:
@@ -129,13 +140,32 @@ def _session(path: Path, data: bytes, onnxruntime: Any) -> Any:
         raise ModelError(f"{path} is an ONNX file that onnxruntime cannot run: {one_line(error)}") from error
 
 
-def _single(path: Path, what: str, values: list[Any]) -> Any:
-    if len(values) != 1:
-        names = ", ".join(value.name[:40] for value in values[:4])
-        raise ModelError(f"{path} has {len(values)} {what}s ({names}); export a graph with one, from images to scores")
-    if values[0].type not in _TYPES:
-        raise ModelError(f"{path}: its {what} is {values[0].type}; it must be one of {', '.join(_TYPES)}")
-    return values[0]
+def _image(path: Path, inputs: list[Any]) -> Any:
+    if len(inputs) != 1:
+        names = ", ".join(value.name[:40] for value in inputs[:4])
+        raise ModelError(f"{path} has {len(inputs)} inputs ({names}); export a graph with one, which takes images")
+    if inputs[0].type not in _TYPES:
+        raise ModelError(f"{path}: its input is {inputs[0].type}; it must be one of {', '.join(_TYPES)}")
+    return inputs[0]
+
+
+def _outputs(path: Path, outputs: list[Any]) -> list[Any]:
+    """Those that are tensors. Raises ModelError where none of them can be scores."""
+    if not any(value.type in _TYPES for value in outputs):
+        kinds = ", ".join(value.type for value in outputs[:4])
+        raise ModelError(f"{path}: its output is {kinds}; scores must be one of {', '.join(_TYPES)}")
+    return [value for value in outputs if value.type.startswith("tensor(")]
+
+
+def _widths(outputs: list[Any]) -> int | dict[str, int] | None:
+    """How wide the answers are, by name where there are several; None where the graph does not fix all of them."""
+    widths = {}
+    for output in outputs:
+        sizes = (output.shape or ())[1:]
+        if not all(isinstance(size, int) for size in sizes):
+            return None
+        widths[output.name] = math.prod(sizes)
+    return widths if len(outputs) > 1 else next(iter(widths.values()))
 
 
 def _image_sizes(path: Path, image: Any) -> tuple[int | None, ImageShape | None]:

@@ -17,8 +17,9 @@ import torch
 from oracles.errors import ModelError
 from oracles.fold import Prepared, as_it_is, prepare, rows_of_last_weight
 from oracles.model_files.kinds import READERS, Graph, Kind
+from oracles.returned import tensors_in
 from oracles.sandbox.confine import confine, end_with
-from oracles.sandbox.wire import DTYPES, Ended, packed, receive, send, unpacked
+from oracles.sandbox.wire import DTYPES, Ended, packed, packed_all, receive, send, unpacked
 
 _CPU = torch.device("cpu")
 _LONGEST = 4_000
@@ -114,5 +115,8 @@ class _Served:
 
     def _run(self, header: Mapping[str, Any], payload: bytearray) -> tuple[dict[str, Any], memoryview]:
         form = self._forms[header["form"]]
-        rows = form(unpacked(header, payload).to(memory_format=form.layout, copy=True))
-        return packed(rows) if isinstance(rows, torch.Tensor) else ({"type": type(rows).__name__}, memoryview(b""))
+        returned = form(unpacked(header, payload).to(memory_format=form.layout, copy=True))
+        if isinstance(returned, torch.Tensor):
+            return packed(returned)
+        tensors = tensors_in(returned)
+        return packed_all(tensors) if tensors else ({"type": type(returned).__name__}, memoryview(b""))

@@ -13,7 +13,7 @@ from oracles.fold import Prepared, RunsElsewhere
 from oracles.model_files.kinds import Graph, Kind
 from oracles.outside import OutsideFile
 from oracles.sandbox.process import Child, memory_cap
-from oracles.sandbox.wire import Ended, packed, unpacked
+from oracles.sandbox.wire import Ended, packed, unpacked, unpacked_all
 
 _FAILED = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
 _ERRORS = {kind.__name__: kind for kind in _FAILED}
@@ -69,7 +69,7 @@ class _Answering(nn.Module):
         super().__init__()
         self._child, self._form = child, form
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
         header, values = packed(images)
         told, answer = _asked(self._child, {"do": "run", "form": self._form} | header, values)
         if "type" in told:
@@ -77,6 +77,8 @@ class _Answering(nn.Module):
                 f"the model answers a {_text(told['type'])}; wrap it so that it returns one tensor (N, classes)"
             )
         try:
+            if "tensors" in told:
+                return {_text(name): tensor for name, tensor in unpacked_all(told, answer).items()}
             return unpacked(told, answer)
         except Ended as error:
             raise ModelError(f"the process of the model does not answer as it should: {error}") from None
@@ -99,7 +101,8 @@ def open_sandboxed(file: OutsideFile, kind: Kind) -> Graph:
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise ModelError(f"{path}: the process of the model does not answer as it should") from error
     n_classes, batch, rows = numbers
-    return Graph(SandboxedModel(child, file.sha256, rows), image_shape, n_classes, batch, libraries)
+    module, takes_bytes = SandboxedModel(child, file.sha256, rows), told.get("takes_bytes") is True
+    return Graph(module, image_shape, n_classes, batch, libraries, takes_bytes)
 
 
 def _asked(

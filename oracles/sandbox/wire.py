@@ -60,14 +60,45 @@ def packed(tensor: torch.Tensor) -> tuple[dict[str, Any], memoryview]:
     return {"dtype": str(tensor.dtype).removeprefix("torch."), "shape": list(tensor.shape)}, values
 
 
+def packed_all(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, Any], memoryview]:
+    """Several tensors by name, one after another, as `packed`."""
+    parts = {name: packed(tensor) for name, tensor in tensors.items()}
+    values = b"".join(values for _, values in parts.values())
+    return {"tensors": [[name, header] for name, (header, _) in parts.items()]}, memoryview(values)
+
+
+def unpacked_all(header: Mapping[str, Any], payload: bytearray) -> dict[str, torch.Tensor]:
+    """The tensors that were packed by name. Raises Ended as `unpacked`."""
+    tensors, start = {}, 0
+    for entry in header["tensors"] if isinstance(header["tensors"], list) else ():
+        if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[1], dict):
+            raise Ended("a message is not in the format")
+        size = _size(entry[1])
+        tensors[str(entry[0])] = unpacked(entry[1], payload[start : start + size])
+        start += size
+    if not tensors or start != len(payload):
+        raise Ended("a message is not in the format")
+    return tensors
+
+
 def unpacked(header: Mapping[str, Any], payload: bytearray) -> torch.Tensor:
     """The tensor that was packed; it shares the memory of `payload`. Raises Ended where the two do not agree."""
+    dtype, shape = _said(header)
+    if _size(header) != len(payload):
+        raise Ended(f"{len(payload):,} bytes are no {header['dtype']} of shape {tuple(shape[:8])}")
+    return torch.frombuffer(payload, dtype=dtype).reshape(shape) if payload else torch.empty(shape, dtype=dtype)
+
+
+def _said(header: Mapping[str, Any]) -> tuple[torch.dtype, list[int]]:
     dtype, shape = DTYPES.get(str(header.get("dtype"))), header.get("shape")
     if dtype is None or not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
         raise Ended("a message is not in the format")
-    if math.prod(shape) * dtype.itemsize != len(payload):
-        raise Ended(f"{len(payload):,} bytes are no {header['dtype']} of shape {tuple(shape[:8])}")
-    return torch.frombuffer(payload, dtype=dtype).reshape(shape) if payload else torch.empty(shape, dtype=dtype)
+    return dtype, shape
+
+
+def _size(header: Mapping[str, Any]) -> int:
+    dtype, shape = _said(header)
+    return math.prod(shape) * dtype.itemsize
 
 
 def _write(fd: int, rest: memoryview) -> None:

@@ -23,6 +23,7 @@ from simkit.search.contract import Search, Task
 from simkit.search.evaluator import Evaluator
 from simkit.search.images import ScanImages, class_of_all
 from simkit.search.race import Race
+from simkit.search.recognition import AT_CHANCE
 from simkit.verdict import ClassResult, is_chance
 
 Row: TypeAlias = NDArray[np.float64]
@@ -96,7 +97,7 @@ class Bench:
         first = np.arange(min(self.config.check_images, len(images)), dtype=np.int32)
         correct = int(evaluator.clean(images, first, "check").hit[first, images.labels[first]].sum())
         if is_chance(correct, len(first), self.n_classes):
-            raise DataError(f"{images.name}: clean accuracy is at chance; check the input range, mean and std")
+            raise DataError(f"{images.name}: {AT_CHANCE}")
         return evaluator.queries, correct / len(first)
 
 

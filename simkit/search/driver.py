@@ -15,7 +15,7 @@ from simkit.search.confirm import Confirmer, unconfirmed
 from simkit.search.contract import Search
 from simkit.search.evaluator import Evaluator, NotFinite
 from simkit.search.images import ScanImages, ask_labels, class_of_all, crowding, how_made, make_images
-from simkit.search.recognition import doubts
+from simkit.search.recognition import AT_CHANCE, doubts
 from simkit.verdict import ClassResult, Decision, Kind, Rule, SequentialTest, Stopped, Verdict, is_chance
 
 
@@ -117,7 +117,7 @@ class Driver:
                 yield from self._ask_images(evaluator)
                 confirmer = self._confirmer(evaluator)
             elif self._sees_nothing(evaluator, self._images.search):
-                return self._invalid("clean accuracy is at chance; check the input range, --mean and --std")
+                return self._invalid(AT_CHANCE)
             self._checked = True
             stopped = yield from self._search_on(evaluator, self._images, confirmer)
         except Refused as error:

@@ -12,6 +12,7 @@ import numpy as np
 from simkit.data import ImageSet, ImageShape
 from simkit.errors import DataError
 from simkit.search.evaluator import Evaluator
+from simkit.search.recognition import PREPROCESSING
 from simkit.search.synthesis import Synthesis
 from simkit.triggers import IntArray
 
@@ -106,4 +107,4 @@ def crowding(images: ScanImages) -> str:
     left_out = ", so that this class was not searched" if class_of_all(images.search) == largest else ""
     if images.synthesis is not None:
         return f"{finding}{left_out}; raise synthesis.draws, give images, or check --mean and --std"
-    return f"{finding}{left_out}; give images of more classes, or check the input range, --mean and --std"
+    return f"{finding}{left_out}; give images of more classes, or check {PREPROCESSING}"

@@ -12,7 +12,12 @@ LOW = 0.5
 _FEW = 3
 """Images of a class from which its answers say anything (ours)."""
 
-_ADVICE = "check the order of the classes (simkit data show), --mean and --std, and the layout of the images"
+PREPROCESSING = "the input range: --mean and --std, --input-dtype, --input-layout"
+"""What to check where a model sees the images otherwise than it should."""
+
+AT_CHANCE = f"clean accuracy is at chance; check {PREPROCESSING}"
+
+_ADVICE = f"check the order of the classes (simkit data show), and {PREPROCESSING}"
 
 
 def low_accuracy(accuracy: float) -> str:

@@ -62,8 +62,25 @@ Seed = Annotated[
     int | None, typer.Option("--seed", help="Seed of the choice of images and of the search.", show_default="0")
 ]
 OutputOption = Annotated[
-    str | None, typer.Option("--output", help="What the model outputs: auto, logits or probabilities.")
+    str | None,
+    typer.Option(
+        "--output",
+        help="What the model outputs: auto, logits or probabilities; one number per image is that of class 1 of two.",
+    ),
 ]
+OutputItem = Annotated[
+    str | None,
+    typer.Option(
+        "--output-item",
+        metavar="NAME",
+        help="Which output has the scores, where the model returns several: its position (0, 1 ...) or its name.",
+    ),
+]
+InputLayout = Annotated[
+    str | None,
+    typer.Option("--input-layout", help="nhwc for a model that takes images (N, height, width, channels)."),
+]
+InputDtype = Annotated[str | None, typer.Option("--input-dtype", help="uint8 for a model that takes pixels of 0..255.")]
 Mean = Annotated[
     str | None, typer.Option("--mean", metavar="A,B,C", help="Per-channel mean, subtracted from pixels in [0, 1].")
 ]
@@ -133,6 +150,9 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     restriction: RestrictionOption = None,
     seed: Seed = None,
     output: OutputOption = None,
+    output_item: OutputItem = None,
+    input_layout: InputLayout = None,
+    input_dtype: InputDtype = None,
     mean: Mean = None,
     std: Std = None,
     precision: Precision = None,
@@ -171,6 +191,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
         "preset": referred(preset) if preset is not None and is_reference(preset) else preset,
         "restriction": None if restriction is None else referred(restriction),
         **{"mean": mean, "std": std, "precision": precision, "chunk": chunk, "architecture": architecture},
+        **{"output_item": output_item, "input_layout": input_layout, "input_dtype": input_dtype},
         "trust_model": trust_model or None,
     }
     given = {} if settings_file is None else settings_from(settings_file)

@@ -18,7 +18,7 @@ from studies.ledgers.run_settings import stored_config
 from studies.scan.config import ScanConfig
 from studies.scan.overrides import leaves
 
-_OPTIONS = ("output", "mean", "std", "precision", "chunk", "architecture")
+_OPTIONS = ("output", "output_item", "input_layout", "input_dtype", "mean", "std", "precision", "chunk", "architecture")
 _OPTIONS_OF_EVERY_RUN = frozenset({"data", "preset", "oracle", "budget", "seed", "name", "restriction"})
 """Fields of a config that every command sets, or that the command of a stored run cannot set."""
 
@@ -41,7 +41,7 @@ def command_of(info: RunInfo) -> tuple[str | None, str]:
     changed = _changed(config)
     for name in _OPTIONS:
         if changed.get(name) is not None:
-            words += [f"--{name}", _text(changed.pop(name))]
+            words += [f"--{name.replace('_', '-')}", _text(changed.pop(name))]
     changed |= {"budget": None} if info.budget is None else {}
     for name, value in changed.items():
         words += ["--set", f"{name}={'none' if value is None else json.dumps(value)}"]

@@ -27,7 +27,7 @@ from oracles.budget import whole_number
 from oracles.errors import likely
 from oracles.oracle import Oracle, Restriction
 from oracles.spec import OracleSpec
-from oracles.torch_options import Output, Precision, TorchOptions
+from oracles.torch_options import InputDtype, InputLayout, Output, Precision, TorchOptions
 from simkit.data.size import ImageSize
 from simkit.errors import ConfigError, complaint
 from simkit.search.presets import Preset, preset, rule
@@ -90,7 +90,19 @@ class ScanConfig(BaseModel):
     output: Output | None = Field(
         default=None,
         description="What the model outputs: `logits`, `probabilities` or `auto`; None means what its file states, else"
-        " `auto`. A function may also output `labels`, class numbers without scores, which is a label-only service.",
+        " `auto`. One number per image is that of class 1 of two. A function may also output `labels`, class numbers"
+        " without scores, which is a label-only service.",
+    )
+    output_item: Annotated[str, Field(coerce_numbers_to_str=True)] | None = Field(
+        default=None,
+        description="Which output has the scores, where the model returns several: its position or its name.",
+    )
+    input_layout: InputLayout | None = Field(
+        default=None, description="`nhwc` for a model that takes images (N, height, width, channels)."
+    )
+    input_dtype: InputDtype | None = Field(
+        default=None,
+        description="`uint8` for a model that takes pixels of 0..255; None means what its file states, else `float32`.",
     )
     mean: tuple[float, ...] | None = Field(
         default=None, description="Per-channel mean, subtracted from pixels in [0, 1]."
@@ -221,10 +233,19 @@ class ScanConfig(BaseModel):
         """The preset without the settings."""
         return preset(self.preset) if isinstance(self.preset, str) else self.preset
 
-    def torch_options(self, output: Output | None) -> TorchOptions:
-        """How the model is run. output: as stated by its file, unless a setting replaces it."""
-        chosen = self.output or output or "auto"
-        return TorchOptions(chosen, self.mean, self.std, self.precision, self.chunk, self.device)
+    def torch_options(self, output: Output | None, takes_bytes: bool = False) -> TorchOptions:
+        """How the model is run. output: as its file states, unless a setting replaces it; takes_bytes: as it states."""
+        return TorchOptions(
+            self.output or output or "auto",
+            self.mean,
+            self.std,
+            self.precision,
+            self.chunk,
+            self.device,
+            self.input_layout or "nchw",
+            "uint8" if takes_bytes else self.input_dtype or "float32",
+            self.output_item,
+        )
 
     def identity(self) -> dict[str, Any]:
         """The part of this config that identifies a run, with the preset's settings written out, as plain values."""
@@ -249,9 +270,13 @@ class ScanConfig(BaseModel):
     def service(self) -> dict[str, Any]:
         """The identity without the search and its rule: the service, the model's options, the budget and the images."""
         left_out = {"data", "name", "search", "driver", "rule", "synthesis", "preset", "restriction"}
-        # image_shape is part of the run key only where it is set
-        own = self.model_dump(mode="json", exclude=left_out | (set() if self.image_shape else {"image_shape"}))
+        left_out |= {name for name in _WHERE_SET if getattr(self, name) is None}
+        own = self.model_dump(mode="json", exclude=left_out)
         return own | {"restriction": None if self.restriction is None else described(self.restriction, "wrap")}
+
+
+_WHERE_SET = ("image_shape", "output_item", "input_layout", "input_dtype")
+"""Settings that are part of the run key only where they are set, since older runs do not have them."""
 
 
 def _stage(preset: Preset) -> dict[str, Any]:

@@ -67,17 +67,17 @@ class ReadFile:
 Model: TypeAlias = nn.Module | Oracle | Answering | Path | str | OutsideFile | ReadFile
 
 
-def read_graph(model: Model, trusted: bool) -> Model:
+def read_graph(model: Model, trusted: bool, nhwc: bool = False) -> Model:
     """The file, read into memory; graph files are also loaded, since they state their image shape only then.
 
-    trusted: see `load_model`.
+    trusted, nhwc: see `load_model`.
     """
     if not isinstance(model, str | Path | OutsideFile) or str(model).startswith(PREFIX):
         return model
     file = _read(model)
     if file.path.suffix.lower() not in _SHAPED:
         return file
-    return ReadFile(file.path, load_model(file, NETWORKS, trusted=trusted))
+    return ReadFile(file.path, load_model(file, NETWORKS, trusted=trusted, nhwc=nhwc))
 
 
 def _read(model: str | Path | OutsideFile) -> OutsideFile:
@@ -111,7 +111,8 @@ def open_file(
     else:
         model = _read(model)
         assumed = _assumed(safetensors_metadata(model), images, config)
-        loaded = load_model(model, NETWORKS, assumed, trusted=config.trust_model)
+        nhwc = config.input_layout == "nhwc"
+        loaded = load_model(model, NETWORKS, assumed, trusted=config.trust_model, nhwc=nhwc)
     return _fitting(_file_oracle(model.path, loaded, images, config), images, config), loaded.module
 
 
@@ -259,7 +260,7 @@ def _named_sha256(model: object, name: str | None) -> str:
 def _file_oracle(path: Path, loaded: LoadedModel, images: ImageSet, config: ScanConfig) -> OpenedModel:
     if loaded.image_shape is not None:
         _check_shape(str(path), loaded.image_shape, images)
-    options = _in_batches(config.torch_options(loaded.output), loaded.batch)
+    options = _in_batches(config.torch_options(loaded.output, loaded.takes_bytes), loaded.batch)
     oracle = TorchOracle(loaded.module, images.image_shape, options, loaded.n_classes)
     return OpenedModel(oracle, config.name or str(path), loaded.sha256, loaded.libraries, loaded.notes)
 
@@ -299,6 +300,8 @@ def _check_shape(name: str, taken: ImageShape, images: ImageSet) -> None:
         return
     resizable = taken[0] == images.image_shape[0] and taken[1] == taken[2]
     resize = f", or set image_size={taken[1]}" if resizable else ""
+    if (taken[2], *taken[:2]) == images.image_shape:
+        resize = ", or set input_layout=nhwc (--input-layout nhwc) if it takes (height, width, channels)"
     raise ModelError(
         f"{name}: takes images {taken}, but those of {images.name} are {images.image_shape}; give the data set that "
         f"the model was trained for{resize}"

@@ -72,7 +72,7 @@ def shaped(config: ScanConfig, model: Model) -> tuple[ScanConfig, Model]:
     The model is returned so that its file is not read twice. Raises ConfigError where the model states another shape
     than the config.
     """
-    model = read_graph(model, config.trust_model)
+    model = read_graph(model, config.trust_model, nhwc=config.input_layout == "nhwc")
     stated = stated_shape(model)
     if None not in (stated, config.image_shape) and stated != config.image_shape:
         raise ConfigError(f"image_shape is {config.image_shape}, but the model takes images {stated}; leave it out")

@@ -17,6 +17,7 @@ from oracles.outside import OutsideFile
 from oracles.sandbox.model import SandboxedModel
 from simkit.detectors.access import Detector, WeightAccess
 from simkit.detectors.whitebox.inspection import Inspection
+from simkit.errors import ConfigError
 from simkit.search.images import ScanImages
 from simkit.verdict import Verdict
 from studies.scan.black_box import joined, own_verdict_row
@@ -27,6 +28,9 @@ from studies.scan.result import Bill, ScanResult, result_of, trigger_rows
 from studies.scan.run_key import run_info, with_notes
 from studies.scan.user_code import described
 
+_ORACLE_ONLY = ("mean", "std", "input_layout", "input_dtype", "output_item")
+"""Settings of how a model is queried, which a detector with gradients does not apply."""
+
 
 def inspect_model(
     detector: Detector[WeightAccess], model: Path | OutsideFile, config: ScanConfig, ledger: Ledger, images: ScanImages
@@ -36,6 +40,8 @@ def inspect_model(
     The run in the ledger has no query and one step, whose state is the cost; see `cost_of`. A finished run gives its
     stored result. Raises ConfigError, DataError and ModelError, which leave no run; StorageError.
     """
+    if given := [name for name in _ORACLE_ONLY if getattr(config, name) is not None]:
+        raise ConfigError(f"a white-box detector runs the model as it is, without {given[0]}; leave that out")
     opened, module = open_file(model, images.search, config)
     if isinstance(module, SandboxedModel):
         raise ModelError(

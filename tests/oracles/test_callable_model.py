@@ -72,8 +72,8 @@ def test_making_an_oracle_asks_nothing() -> None:
         ),
         (Service(failing=1), "the model failed on images .*ConnectionError: 503", 0),
         (Service(rows=lambda images: shares(images)[1:]), r"answers \(49, 3\) for 50 images", 0),
-        (Service(rows=lambda images: shares(images)[:, 1:]), "answers 2 scores per image, not 3", 0),
-        (Service(rows=lambda images: {"scores": []}), "answers a dict", 0),
+        (Service(rows=lambda images: shares(images)[:, 1:]), "answers 2 scores per image, fewer than the 3", 0),
+        (Service(rows=lambda images: {"scores": None}), "answers a dict", 0),
         (Service(rows=lambda images: [["a"] * 3] * len(images)), "ValueError", 0),
     ],
 )

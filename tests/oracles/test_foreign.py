@@ -80,3 +80,26 @@ def test_every_pass_of_a_fixed_batch_is_full(count: int) -> None:
     assert torch.equal(FixedBatch(Counting(), 3)(images), images.flatten(1))
     assert set(sizes) == {3}
     assert len(sizes) == max(1, -(-count // 3))
+
+
+@pytest.mark.parametrize("give", [tuple, lambda parts: {"0": parts[0], "1": parts[1]}])
+def test_several_answers_keep_their_names(give: Any) -> None:
+    parts = (np.array([1, 0]), np.array(ROWS))
+    returned: Any = ForeignModel(lambda images: give(parts), {"0": 1, "1": 2}, thread_safe=False)
+    assert {name: rows.tolist() for name, rows in returned(torch.zeros(2, 1, 3, 3)).items()} == {"0": [1, 0], "1": ROWS}
+    assert {name: tuple(rows.shape) for name, rows in returned(torch.zeros(0, 1, 3, 3)).items()} == {
+        "0": (0, 1),
+        "1": (0, 2),
+    }
+
+
+def test_a_fixed_batch_is_filled_up_for_every_answer() -> None:
+    class Two(nn.Module):
+        def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+            assert len(images) == 3
+            return {"sum": images.sum(dim=(1, 2, 3)), "rows": images.flatten(1)}
+
+    images = torch.rand(7, 1, 2, 2)
+    answer: Any = FixedBatch(Two(), 3)(images)
+    assert torch.equal(answer["rows"], images.flatten(1))
+    assert answer["sum"].shape == (7,)

@@ -101,8 +101,11 @@ def test_anything_else_is_one_line_that_names_the_option(function: Any, says: st
 @pytest.mark.parametrize(
     ("function", "says"),
     [
-        (lambda images: order(images)[:, 0], r"answers \(4,\) for 4 images.* class numbers of a function, set output="),
-        (lambda images: order(images)[:, :2], "answers 2 scores per image, not 3.* or output='labels'"),
+        (
+            lambda images: order(images)[:, 0],
+            r"answers one number per image.* class numbers of a function, set output=",
+        ),
+        (lambda images: order(images)[:, :2], "answers 2 scores per image, fewer than the 3.* or output='labels'"),
     ],
 )
 def test_labels_without_the_option_are_told_of_it(function: Any, says: str) -> None:
@@ -166,3 +169,17 @@ def test_a_spec_about_scores_does_not_fit(fields: dict[str, Any]) -> None:
 def test_a_spec_becomes_label_only_and_keeps_the_rest() -> None:
     spec = OracleSpec(quantized=True, rate_limit="5/second")
     assert spec.without_scores() == OracleSpec(quantized=True, rate_limit="5/second", label_only=True)
+
+
+def test_a_function_of_labels_is_given_what_it_takes() -> None:
+    seen: list[Any] = []
+
+    def answer(images: Any) -> Any:
+        seen.append(images)
+        return np.zeros(len(images), np.int64)
+
+    options = TorchOptions(output="labels", input_layout="nhwc", input_dtype="uint8")
+    callable_oracle(answer, (3, 4, 5), 4, options=options).query(torch.ones(2, 3, 4, 5))
+    assert (seen[0].dtype, seen[0].shape, seen[0].min()) == (np.uint8, (2, 4, 5, 3), 255)
+    with pytest.raises(InvalidSpec, match="leave out output_item"):
+        TorchOptions(output="labels", output_item="0")

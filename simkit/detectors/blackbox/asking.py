@@ -18,7 +18,7 @@ from simkit.data import ImageSet
 from simkit.detectors.access import QueryDataAccess
 from simkit.errors import DataError
 from simkit.search.evaluator import NotFinite
-from simkit.search.recognition import low_accuracy
+from simkit.search.recognition import AT_CHANCE, low_accuracy
 from simkit.triggers import IntArray
 from simkit.verdict import Stopped, Verdict, is_chance
 
@@ -139,8 +139,7 @@ def concluded(access: QueryDataAccess, per_class: int, judge: Judge) -> Verdict:
 
 def at_chance(accuracy: float | None) -> Verdict:
     """The verdict on a model that does not recognise the images."""
-    why = "clean accuracy is at chance; check the input range and the normalisation"
-    return Verdict("invalid", "decided", (), None, (), accuracy, why)
+    return Verdict("invalid", "decided", (), None, (), accuracy, AT_CHANCE)
 
 
 def broken_off(error: NotFinite | Refused, accuracy: float | None) -> Verdict:

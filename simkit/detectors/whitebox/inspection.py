@@ -16,6 +16,7 @@ from simkit.errors import DataError
 from simkit.search.evaluator import NotFinite
 from simkit.search.images import class_of_all, halves
 from simkit.search.needs import least_trials, never_flags
+from simkit.search.recognition import AT_CHANCE
 from simkit.triggers import stamp
 from simkit.verdict import ClassResult, Kind, Rule, SequentialTest, Verdict, is_chance
 
@@ -80,8 +81,7 @@ def _verdict(model: WhiteModel, images: ImageSet, search: Invert, rule: Rule) ->
         correct = int((answers == images.labels).sum())
         accuracy, chance = correct / len(images), is_chance(correct, len(images), n_classes)
     if chance:
-        why = "clean accuracy is at chance; check the input range and the normalisation"
-        return Verdict("invalid", "decided", (), None, (), accuracy, why)
+        return Verdict("invalid", "decided", (), None, (), accuracy, AT_CHANCE)
     split = halves(images if images.labelled else images.with_labels(answers, n_classes))
     if class_of_all(split.search) is not None:
         raise DataError(f"{images.name}: all search images are of one class; give images of two classes or more")

@@ -17,7 +17,7 @@ from torch.testing import assert_close
 
 from oracles.answers import Scores
 from oracles.errors import ModelError
-from oracles.model_files.exported import ExportedFile, read_exported
+from oracles.model_files.exported import ExportedFile, _outputs, read_exported
 from oracles.model_files.exported_graph import step_of
 from oracles.oracle import Oracle
 from oracles.torch_model import TorchOracle
@@ -279,11 +279,34 @@ def test_a_check_of_sizes_returns_nothing(tmp_path: Path) -> None:
     assert_close(read_file(tmp_path / "a.pt2").module(images), images.mean(dim=(2, 3)))
 
 
-def test_two_outputs_are_refused(tmp_path: Path) -> None:
+def test_two_outputs_are_returned_in_their_order(tmp_path: Path) -> None:
     class Two(nn.Module):
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return x.mean(dim=(2, 3)), x.sum(dim=(2, 3))
 
     save_exported(tmp_path / "a.pt2", Two())
-    with pytest.raises(ModelError, match="user_output, user_output"):
-        read_file(tmp_path / "a.pt2")
+    read, images = read_file(tmp_path / "a.pt2"), random_images(3, SHAPE)
+    assert read.n_classes is None
+    means, sums = read.module(images)
+    assert torch.equal(means, images.mean(dim=(2, 3)))
+    assert torch.equal(sums, images.sum(dim=(2, 3)))
+
+
+def test_an_output_that_is_no_result_of_the_model_is_refused() -> None:
+    several: list[list[dict[str, Any]]] = [[], [{"user_output": {}}, {"buffer_mutation": {}}]]
+    for specs in several:
+        with pytest.raises(ModelError, match="eval mode that returns scores"):
+            _outputs(specs)
+
+
+def test_a_graph_of_bytes_says_so_and_runs(tmp_path: Path) -> None:
+    class Bytes(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.float().mean(dim=(2, 3)) / 255.0
+
+    any_batch = ({0: torch.export.Dim("batch")},)
+    images = torch.randint(0, 256, (3, *SHAPE), dtype=torch.uint8)
+    torch.export.save(torch.export.export(Bytes(), (images,), dynamic_shapes=any_batch), tmp_path / "a.pt2")
+    read = read_file(tmp_path / "a.pt2")
+    assert (read.takes_bytes, read.n_classes) == (True, 3)
+    assert torch.equal(read.module(images), Bytes()(images))

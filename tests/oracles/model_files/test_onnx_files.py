@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from oracles.answers import Scores
 from oracles.errors import ModelError
+from oracles.foreign import FixedBatch
 from oracles.model_files.onnx_files import OnnxFile, read_onnx
 from oracles.oracle import Oracle
 from oracles.torch_model import TorchOracle
@@ -55,7 +56,7 @@ def test_sizes_that_the_graph_leaves_open_are_not_known(tmp_path: Path) -> None:
     read = read_file(saved(tmp_path / "a.onnx", onnx_model(sizes=(3, "H", "W"))))
     assert (read.image_shape, read.n_classes, read.batch) == (None, 4, None)
     assert len(TorchOracle(read.module, SHAPE).query(random_images(3, SHAPE))) == 3
-    with pytest.raises(ModelError, match="n_classes is 5, but the model answers 4"):
+    with pytest.raises(ModelError, match="answers 4 scores per image, fewer than the 5"):
         TorchOracle(read.module, SHAPE, n_classes=5)
 
 
@@ -166,3 +167,56 @@ def test_nothing_is_printed_about_a_name_that_is_no_text(tmp_path: Path, capfd: 
     (tmp_path / "a.onnx").write_bytes(data.replace(b"images", b"im\x92ges", 1))
     refusal(tmp_path / "a.onnx")
     assert "".join(capfd.readouterr()) == ""
+
+
+def several() -> Any:
+    """The flat victim with the class beside its scores."""
+    model = onnx_model()
+    model.graph.node.append(helper.make_node("ArgMax", ["scores"], ["label"], axis=1, keepdims=0))
+    model.graph.output.insert(0, helper.make_tensor_value_info("label", TensorProto.INT64, ["N"]))
+    return model
+
+
+@pytest.mark.parametrize("item", ["scores", "1"])
+@pytest.mark.parametrize("batch", [None, 4])
+def test_one_of_several_outputs_has_the_scores(tmp_path: Path, item: str, batch: int | None) -> None:
+    read = read_file(saved(tmp_path / "a.onnx", several()))
+    assert read.n_classes is None
+    module, images = read.module if batch is None else FixedBatch(read.module, batch), random_images(9, SHAPE)
+    oracle = TorchOracle(module, SHAPE, TorchOptions(output_item=item, output="logits"))
+    answer = oracle.query(images)
+    assert isinstance(answer, Scores)
+    np.testing.assert_allclose(answer.values, reference(victim(), images), atol=1e-6)
+    with pytest.raises(ModelError, match=r"2 tensors: label \(N(, 1)?\), scores \(N, 4\); .* set output_item"):
+        TorchOracle(module, SHAPE)
+
+
+def test_outputs_of_which_none_can_be_scores_are_refused(tmp_path: Path) -> None:
+    model = several()
+    del model.graph.output[1]
+    assert "its output is tensor(int64); scores must be" in refusal(saved(tmp_path / "a.onnx", model))
+
+
+def test_one_column_states_no_classes(tmp_path: Path) -> None:
+    model = onnx_model()
+    model.graph.node.append(helper.make_node("ReduceMax", ["scores"], ["one"], axes=[1], keepdims=1))
+    del model.graph.output[0]
+    model.graph.output.append(helper.make_tensor_value_info("one", TensorProto.FLOAT, ["N", 1]))
+    read = read_file(saved(tmp_path / "a.onnx", model))
+    assert read.n_classes is None
+    assert TorchOracle(read.module, SHAPE, TorchOptions(output="logits")).n_classes == 2
+    with pytest.raises(ModelError, match="one number per image"):
+        TorchOracle(read.module, SHAPE, n_classes=4)
+
+
+def test_a_graph_of_bytes_says_so(tmp_path: Path) -> None:
+    model = onnx_model()
+    cast = helper.make_node("Cast", ["bytes"], ["images"], to=TensorProto.FLOAT)
+    model.graph.node.insert(0, cast)
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("bytes", TensorProto.UINT8, ["N", *SHAPE]))
+    read = read_file(saved(tmp_path / "a.onnx", model))
+    assert (read.takes_bytes, read_file(saved(tmp_path / "b.onnx", onnx_model())).takes_bytes) == (True, False)
+    images = (random_images(5, SHAPE) * 255).round() / 255
+    answer = TorchOracle(read.module, SHAPE, TorchOptions(input_dtype="uint8", output="logits")).query(images)
+    assert isinstance(answer, Scores)
+    np.testing.assert_allclose(answer.values, reference(victim(), images * 255), atol=1e-4)

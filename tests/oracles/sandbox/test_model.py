@@ -204,3 +204,41 @@ def test_a_machine_that_starts_no_process_is_one_line(tmp_path: Path, monkeypatc
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
     with pytest.raises(ModelError, match="no process can be started to run the model in: FileNotFoundError"):
         load_model(path, ARCHITECTURES, TOLD)
+
+
+class Several(nn.Module):
+    """Takes bytes (N, H, W, C), and answers the class beside the scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Net()
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = self.net(images.float().div(255.0).permute(0, 3, 1, 2))
+        return rows.argmax(1), rows
+
+
+class Named(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Net()
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        rows = self.net(images)
+        return {"label": rows.argmax(1), "scores": rows}
+
+
+def test_another_input_and_output_are_the_same_in_both(threads: int, tmp_path: Path) -> None:
+    path = saved(tmp_path / "model.pt", Several())
+    there, here = both(path, TorchOptions(input_layout="nhwc", input_dtype="uint8", output_item="1", chunk=16))
+    images = random_images(75, SHAPE)
+    assert (there.query(images).values == here.query(images).values).all()  # type: ignore[union-attr]
+
+
+def test_names_of_outputs_are_kept(tmp_path: Path) -> None:
+    path = saved(tmp_path / "model.pt", Named())
+    there, here = both(path, TorchOptions(output_item="scores"))
+    images = random_images(9, SHAPE)
+    assert (there.query(images).values == here.query(images).values).all()  # type: ignore[union-attr]
+    with pytest.raises(ModelError, match=r"2 tensors: label \(N\), scores \(N, 4\)"):
+        both(path, TorchOptions())

@@ -41,6 +41,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"oracle": "noisy", "budget": None, "precision": "bfloat16", "chunk": 32},
     {"oracle": {"decimals": 2, "score_noise": 0.05, "seed": 3}, "preset": "b3d-slides"},
     {"mean": (0.5, 0.25, 0.125), "std": (0.1, 1e-9, 0.3), "output": "logits", "architecture": "conv4"},
+    {"output_item": "scores", "input_layout": "nhwc", "input_dtype": "uint8"},
     {"search_images": 64, "verify_images": 32, "search": {"grid": None}, "driver": {"confirmation": {"works": 0.9}}},
     {"preset": "random-patch", "rule": {"name": "anomaly_index", "threshold": 2.5}, "driver": {"look_every": 3}},
 ]

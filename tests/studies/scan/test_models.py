@@ -18,7 +18,7 @@ from oracles.torch_model import TorchOracle
 from simkit.data import load
 from simkit.errors import DataError
 from studies.scan.config import ScanConfig
-from studies.scan.models import model_path, module_sha256, open_model
+from studies.scan.models import model_path, module_sha256, open_model, read_graph, stated_shape
 from tests.fakes import PlantedOracle
 
 CONFIG = ScanConfig.of({"data": "digits"})
@@ -240,3 +240,23 @@ def test_more_or_fewer_outputs_than_classes_are_said(classes: int, says: str) ->
     oracle = PlantedOracle(image_shape=(1, 8, 8), n_classes=classes)
     with pytest.raises(ModelError, match=says):
         open_model(oracle, load("digits", "test", 20), ScanConfig(data="digits", name="planted"))
+
+
+def test_a_graph_of_another_layout_is_told_with_the_option(tmp_path: Path) -> None:
+    images = load("digits", "test", 4)
+    weights = [numpy_helper.from_array(w.detach().numpy(), n) for n, w in net().named_parameters()]
+    nodes = [
+        helper.make_node("Flatten", ["images"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "1.weight", "1.bias"], ["scores"], transB=1),
+    ]
+    taken = helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, ["N", 8, 8, 1])
+    given = helper.make_tensor_value_info("scores", onnx.TensorProto.FLOAT, ["N", 10])
+    graph = helper.make_graph(nodes, "flat", [taken], [given], weights)
+    file = tmp_path / "a.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), file)
+    trusted = ScanConfig.of({"data": "digits", "trust_model": True})
+    with pytest.raises(ModelError, match=r"takes images \(8, 8, 1\).*set input_layout=nhwc"):
+        open_model(file, images, trusted)
+    nhwc = trusted.model_copy(update={"input_layout": "nhwc"})
+    assert open_model(file, images, nhwc).oracle.image_shape == (1, 8, 8)
+    assert stated_shape(read_graph(file, trusted=True, nhwc=True)) == (1, 8, 8)

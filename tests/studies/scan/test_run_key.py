@@ -74,6 +74,18 @@ def test_the_key_of_a_preset_stays_what_it_was(preset: str, oracle: str) -> None
     assert key_of(preset, oracle) == PINNED[preset, oracle]
 
 
+NEW_SETTINGS = {"output_item": 1, "input_layout": "nhwc", "input_dtype": "uint8"}
+
+
+@pytest.mark.parametrize("name", NEW_SETTINGS)
+def test_a_later_setting_is_in_the_key_only_where_it_is_set(name: str) -> None:
+    plain = ScanConfig.of({"budget": 1000})
+    assert name not in canonical(settings_of(plain))
+    assert settings_of(ScanConfig.of({"budget": 1000, name: None})) == settings_of(plain)
+    given = ScanConfig.of({"budget": 1000, name: NEW_SETTINGS[name]})
+    assert json.loads(canonical(settings_of(given)))[name] == str(NEW_SETTINGS[name])
+
+
 def test_every_preset_is_pinned() -> None:
     assert {preset for preset, _ in PINNED} == set(PRESETS)
 
