@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import uuid
+from functools import lru_cache
 
 from oracles.answers import Answer, FloatArray
 from oracles.wire.bodies import json_reply, retry_header
@@ -99,6 +100,7 @@ class CustomVision:
         return stated_problem(reply)
 
 
+@lru_cache(maxsize=4096)  # a reply needs one per class, and an id takes longer than all else
 def _id(*names: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(("simkit", *names))))
 
