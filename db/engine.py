@@ -41,10 +41,11 @@ def identify(path: Path) -> int | None:
     """The schema version of the ledger at `path`, or None if the file does not exist or is empty.
 
     Reads the first 100 bytes only, so that a file of any kind stays unchanged and no file appears beside it. Raises
-    NotALedger for other files, NewerLedger for a newer schema, and StorageError for a truncated file, a folder, or a
-    log without its database.
+    NotALedger for other files, NewerLedger for a newer schema, and StorageError for a truncated file, a folder, a
+    log without its database, or a pipe or folder by the name of a log, which SQLite would wait for.
     """
     with translated(path):
+        _refuse_odd_files(path)
         if path.exists() and not path.is_file():
             raise StorageError(f"{path}: a folder or a device; name a file")
         if not path.exists() or path.stat().st_size == 0:
@@ -86,6 +87,15 @@ def _is_short(path: Path, header: bytes) -> bool:
         return False
     page = int.from_bytes(header[16:18], "big")
     return path.stat().st_size < int.from_bytes(header[28:32], "big") * (65536 if page == 1 else page)
+
+
+def _refuse_odd_files(path: Path) -> None:
+    file = Path(os.path.realpath(path))
+    if file.is_symlink():
+        raise StorageError(f"{path}: is a link that leads to itself; name another file")
+    for beside in (file.with_name(file.name + suffix) for suffix in ("-wal", "-shm", "-journal")):
+        if beside.exists() and not beside.is_file():
+            raise StorageError(f"{beside}: is no file, and SQLite takes this name for its own; move it away")
 
 
 def _refuse_orphan_log(path: Path) -> None:

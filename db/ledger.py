@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -38,7 +39,9 @@ class Ledger:
         open, and StorageError for a truncated file or a path that cannot be written.
         """
         with translated(path):
-            path = path.resolve()  # two names of one file must share one lock
+            path = Path(
+                os.path.realpath(path)
+            )  # two names of one file share one lock; `resolve` fails at a loop of links
         identify(path)  # before a lock file appears beside a file of another program
         with translated(path):
             path.parent.mkdir(parents=True, exist_ok=True)

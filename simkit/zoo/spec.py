@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -134,6 +135,11 @@ class ZooSpec(BaseModel):
         """The stratum of model `index`: the quotas in shuffled order, shuffled again after every `models` indices."""
         block, place = divmod(index, self.models)
         return self._order(block)[place]
+
+    def strata(self) -> Iterator[str]:
+        """The strata of all models in order of their indices, which asking `stratum` for each would shuffle anew."""
+        for block in range(SEEDS_A_SPLIT // self.models + 1):
+            yield from self._order(block)
 
     def target_class(self, index: int, n_classes: int) -> int:
         """The target of model `index`: the models of a stratum cycle through the classes, each time in a new order.

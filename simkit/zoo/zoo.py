@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -55,10 +56,9 @@ def missing(spec: ZooSpec, failed: Mapping[int, bool]) -> tuple[int, ...]:
     quotas, needed = spec.quotas(), []
     done: Counter[str] = Counter()
     failures: Counter[str] = Counter()
-    for index in range(SEEDS_A_SPLIT):
+    for index, stratum in enumerate(islice(spec.strata(), SEEDS_A_SPLIT)):
         if done.total() == spec.models:
             break
-        stratum = spec.stratum(index)
         if done[stratum] == quotas[stratum]:
             continue
         if index not in failed:

@@ -27,10 +27,13 @@ def worked(
 ) -> list[Outcome]:
     """Scan all units, and print a line per scan as it ends, then warnings and errors."""
     from studies.scan.trigger_files import check_folder
+    from studies.study.result_file import check_place
     from studies.study.workers import work_through
 
     for place in {folder for unit in units for folder in (unit.study.out.parent, unit.study.ledgers)}:
         check_folder(place)  # before any query
+    for file in {unit.study.out for unit in units}:
+        check_place(file)
     outcomes: list[Outcome] = []
     for outcome in work_through(units, workers):
         outcomes.append(outcome)

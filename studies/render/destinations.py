@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -30,7 +31,7 @@ def checked_place(out: Path, files: Sequence[Path], endings: Collection[str] = _
 
     Raises ConfigError where `out` is one of the input `files`, else StorageError.
     """
-    if out.resolve() in [file.resolve() for file in files]:
+    if _real(out) in map(_real, files):
         raise ConfigError(f"--out {out}: is an input file; name another file")
     if out.is_dir():
         raise StorageError(f"{out}: is a folder; name a file in it")
@@ -41,6 +42,11 @@ def checked_place(out: Path, files: Sequence[Path], endings: Collection[str] = _
     if not can_hold_files(out.parent):
         raise StorageError(f"{out}: the folder {out.parent} is not writable; name another file")
     return out
+
+
+def _real(path: Path) -> str:
+    """The path without links; `Path.resolve` fails where a link leads to itself."""
+    return os.path.realpath(path)
 
 
 _BESIDE = ("", "-wal", "-shm", "-journal", ".lock")
@@ -55,7 +61,7 @@ def checked_report_place(db: Path, out: Path | None) -> Path:
     Raises ConfigError for the ledger itself, else StorageError.
     """
     page = db.with_name(f"{db.name}.html") if out is None else out
-    if page.resolve() in [db.resolve().with_name(db.resolve().name + suffix) for suffix in _BESIDE]:
+    if _real(page) in [_real(db) + suffix for suffix in _BESIDE]:
         raise ConfigError(f"--out {page}: is the ledger; name another file")
     return checked_page(page)
 

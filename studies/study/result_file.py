@@ -59,6 +59,23 @@ def append_line(path: Path, line: ResultLine, checked: int = 0) -> bool:
     return True
 
 
+def check_place(path: Path) -> None:
+    """Raise StorageError unless lines may be appended to `path`; it is tried, and no new file stays.
+
+    Without its folder, whose place is checked elsewhere, there is nothing to try.
+    """
+    if not path.parent.is_dir():
+        return
+    try:
+        with FileLock(path.with_name(f"{path.name}.lock")):
+            there = os.path.lexists(path)
+            path.open("ab").close()
+            if not there:
+                path.unlink()
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror}); name another file with --out") from error
+
+
 def _whole(path: Path) -> list[bytes]:
     return _from(path, 0)[1].splitlines()
 

@@ -252,3 +252,11 @@ def test_only_what_is_needed_for_certain_is_missing(models: int, seed: int) -> N
         anyhow[index] = index in fails
     assert anyhow == one_by_one
     assert Counter(zoo.stratum(i) for i, failed in anyhow.items() if not failed) == +Counter(zoo.quotas())
+
+
+def test_what_a_huge_zoo_lacks_is_found_in_one_pass() -> None:
+    zoo = spec(models=100_000)
+    assert missing(zoo, {}) == tuple(range(100_000))
+    assert missing(zoo, dict.fromkeys(range(99_990), False)) == tuple(range(99_990, 100_000))
+    small = spec(models=5)
+    assert list(itertools.islice(small.strata(), 23)) == [small.stratum(index) for index in range(23)]
