@@ -81,6 +81,10 @@ class ImageSet:
             raise DataError(f"{self.name}: take needs a list of one or more indices in [0, {len(self)})")
         return ImageSet(self.array[chosen], self.labels[chosen], self.classes, self.name)
 
+    def part(self, start: int, stop: int) -> ImageSet:
+        """The images from `start` to `stop` - 1, not copied. Raises DataError if there are none."""
+        return ImageSet(self.array[start:stop], self.labels[start:stop], self.classes, self.name)
+
     def with_labels(self, labels: IntArray, n_classes: int) -> ImageSet:
         """The same images with these labels; classes without names are named by their numbers."""
         return ImageSet(self.array, labels, self.classes or tuple(map(str, range(n_classes))), self.name)
@@ -88,7 +92,7 @@ class ImageSet:
     def sha256(self) -> str:
         """A hash of the pixels, labels, class names and shape, not of the name: equal content gives equal hashes."""
         digest = hashlib.sha256(repr((self.array.shape, self.classes)).encode())
-        digest.update(self.array.tobytes())
+        digest.update(np.ascontiguousarray(self.array).data)  # not a copy, which may take hundreds of MB
         digest.update(self.labels.tobytes())
         return digest.hexdigest()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,26 +24,26 @@ class NotFinite(SimkitError):
     """The model answered NaN or infinity, from which nothing can be concluded."""
 
 
-def as_tensor(pixels: FloatArray) -> Any:
-    """The images as oracles take them: a tensor of its own, in memory that torch has aligned."""
+def as_tensor(*parts: FloatArray) -> Any:
+    """The images as oracles take them: one tensor of its own, in memory that torch has aligned."""
     import torch  # slow to import; a run is read off its ledger without it
 
-    return torch.from_numpy(pixels).clone()
+    return torch.cat([torch.from_numpy(part) for part in parts])
 
 
-def as_it_is(pixels: FloatArray) -> FloatArray:
+def as_it_is(*parts: FloatArray) -> FloatArray:
     """The images themselves, for an oracle that holds all its answers: nothing is computed with them."""
-    return pixels
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 class Evaluator:
     """The only place where images, triggers and the oracle meet. `queries` counts the answered queries.
 
-    steps: where steps are recorded; None sends queries without a tag. send: turns a float32 array (N, C, H, W) into
+    steps: where steps are recorded; None sends queries without a tag. send: turns float32 arrays (N, C, H, W) into
     what the oracle takes; an oracle that replays stored answers may take the array itself, which needs no torch.
     """
 
-    def __init__(self, oracle: Oracle, steps: Steps | None, send: Callable[[FloatArray], Any] = as_tensor) -> None:
+    def __init__(self, oracle: Oracle, steps: Steps | None, send: Callable[..., Any] = as_tensor) -> None:
         self._oracle, self._opened, self._send = oracle, steps, send
         self._steps = 0
         self.queries = 0
@@ -62,21 +62,24 @@ class Evaluator:
             some = slice(start, start + _BLOCK)
             put_on(stamped[some], masks[candidate[some]], patterns[candidate[some]])
         rows = np.ascontiguousarray(proposal.pairs[:, ::-1])
-        return evidence_of(self._ask(stamped, rows, purpose, state), images.labels[proposal.pairs[:, 1]])
+        return evidence_of(self._ask([stamped], rows, purpose, state), images.labels[proposal.pairs[:, 1]])
 
     def clean(self, images: ImageSet, indices: IntArray, purpose: str) -> Evidence:
         """Evidence for unstamped images; their candidate is -1 in the ledger."""
         rows = np.column_stack([indices, np.full_like(indices, -1)])
-        return evidence_of(self._ask(images.array[indices], rows, purpose, "{}"), images.labels[indices])
+        return evidence_of(self._ask([images.array[indices]], rows, purpose, "{}"), images.labels[indices])
 
-    def unlabelled(self, pixels: FloatArray, rows: IntArray, purpose: str, state: str) -> Evidence:
-        """Evidence for images without a class, (N, T). rows: image and candidate for the ledger."""
-        return evidence_of(self._ask(pixels, rows, purpose, state), np.full(len(rows), -1, dtype=np.int32))
+    def unlabelled(self, *parts: FloatArray, rows: IntArray, purpose: str, state: str = "{}") -> Evidence:
+        """Evidence for images without a class, (N, T), queried in one call. rows: image and candidate for the ledger.
 
-    def _ask(self, pixels: FloatArray, rows: IntArray, purpose: str, state: str) -> Answer:
+        parts: arrays (n, C, H, W), which are joined only once, since images may take most of the memory.
+        """
+        return evidence_of(self._ask(parts, rows, purpose, state), np.full(len(rows), -1, dtype=np.int32))
+
+    def _ask(self, parts: Sequence[FloatArray], rows: IntArray, purpose: str, state: str) -> Answer:
         step = None if self._opened is None else self._opened.open_step(self._steps, purpose, state)
         self._steps += 1  # a refused step keeps its number, which must not be used for another purpose
-        answer = self._oracle.query(self._send(pixels), None if step is None else Tag(step, rows))
+        answer = self._oracle.query(self._send(*parts), None if step is None else Tag(step, rows))
         self.queries += len(rows)
         if not is_finite(answer):
             raise NotFinite(

@@ -57,9 +57,9 @@ def ask_labels(evaluator: Evaluator, images: ScanImages) -> ScanImages:
     class has the label -1. Raises Refused, NotFinite.
     """
     search, verify = images.search, images.verify
-    pixels = np.concatenate([search.array, verify.array])
-    both = ImageSet.unlabelled(pixels, search.name, search.classes)
-    hit = evaluator.clean(both, np.arange(len(both), dtype=np.int32), "check").hit
+    number = np.arange(len(search) + len(verify), dtype=np.int32)
+    rows = np.column_stack([number, np.full_like(number, -1)])
+    hit = evaluator.unlabelled(search.array, verify.array, rows=rows, purpose="check").hit
     labels: IntArray = np.where(hit.any(axis=1), hit.argmax(axis=1), -1).astype(np.int32)
     parts, n_classes = np.split(labels, [len(search)]), hit.shape[1]
     return ScanImages(search.with_labels(parts[0], n_classes), verify.with_labels(parts[1], n_classes))

@@ -202,7 +202,7 @@ def spoken_for(scores: FloatArray, images: int) -> tuple[IntArray, IntArray]:
 
 def _asked(evaluator: Evaluator, pixels: FloatArray, rows: IntArray, state: dict[str, str | int]) -> Evidence:
     recorded = state | {"digest": zlib.crc32(pixels.tobytes())}
-    return evaluator.unlabelled(pixels, rows, "check", json.dumps(recorded))
+    return evaluator.unlabelled(pixels, rows=rows, purpose="check", state=json.dumps(recorded))
 
 
 def _labels(evidence: Evidence) -> IntArray:

@@ -18,7 +18,6 @@ from simkit.progress import OnProgress
 from simkit.search.evaluator import Evaluator, as_tensor
 from simkit.search.images import ScanImages
 from simkit.search.relay import Relay
-from simkit.triggers import FloatArray
 from simkit.verdict import Rule, Verdict
 from studies.ledgers.run_settings import OwnCode, stored_config
 from studies.scan.config import ScanConfig
@@ -104,7 +103,7 @@ class Replay:
         self,
         watch: Watch | None = None,
         progress: OnProgress | None = None,
-        send: Callable[[FloatArray], Any] = as_tensor,
+        send: Callable[..., Any] = as_tensor,
     ) -> Rebuilt:
         """Rebuild the run as far as possible. send: converts the images to the form that `watch` takes.
 

@@ -49,8 +49,7 @@ def choose_images(config: ScanConfig, images: Images | None) -> ScanImages:
         images = images.take(stream(config.seed, "scan", "images").permutation(len(images))[:wanted])
     if len(images) < wanted:
         raise DataError(_too_few(images, config))
-    numbers = np.arange(wanted)
-    chosen = ScanImages(images.take(numbers[: config.search_images]), images.take(numbers[config.search_images :]))
+    chosen = ScanImages(images.part(0, config.search_images), images.part(config.search_images, wanted))
     _check_labels(images, chosen.search)
     return chosen
 

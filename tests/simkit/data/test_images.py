@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -84,6 +86,25 @@ def test_take_copies() -> None:
     images = _three()
     images.take([0, 1, 2]).pixels.fill_(1.0)
     assert torch.equal(images.pixels, _three().pixels)
+
+
+def test_a_part_is_a_view() -> None:
+    images = _three()
+    part = images.part(1, 3)
+    assert np.shares_memory(part.array, images.array)
+    assert (part.labels.tolist(), part.classes, part.name) == ([1, 2], CLASSES, "three")
+    assert part.sha256() == images.take([1, 2]).sha256()
+    with pytest.raises(DataError, match="no images"):
+        images.part(2, 2)
+
+
+def test_the_hash_takes_no_memory_to_speak_of() -> None:
+    images = ImageSet.unlabelled(np.zeros((64, 3, 64, 64), np.float32), "large")
+    tracemalloc.start()
+    images.sha256()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < images.array.nbytes / 100
 
 
 @pytest.mark.parametrize("indices", [[], [3], [-1], [[0]]])

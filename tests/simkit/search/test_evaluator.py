@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
+from oracles.answers import Answer
 from oracles.budget import Budget
 from oracles.errors import BudgetExhausted
 from oracles.meter import MemoryRecorder, Metered, Recorded
+from oracles.oracle import Tag
 from simkit.search.contract import Proposal
-from simkit.search.evaluator import Evaluator, NotFinite
+from simkit.search.evaluator import Evaluator, NotFinite, as_it_is, as_tensor
 from simkit.search.evidence import evidence_of
 from simkit.triggers import FloatArray, Triggers, stamp
 from tests.fakes import NotANumberOracle, PlantedOracle, corner_plant, planted_images
@@ -61,6 +66,28 @@ def test_an_oracle_that_holds_its_answers_may_take_arrays() -> None:
         observed.score, Evaluator(PlantedOracle(), recorder).evaluate(IMAGES, _proposal(), "search").score
     )
     assert [type(batch) for batch in sent] == [np.ndarray]
+
+
+@pytest.mark.parametrize("send", [as_tensor, as_it_is])
+def test_parts_are_asked_about_in_one_call(send: Callable[..., Any]) -> None:
+    class Keeping(PlantedOracle):
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked = list[Any]()
+
+        def query(self, images: Any, tag: Tag | None = None) -> Answer:
+            self.asked.append(images)
+            return super().query(torch.as_tensor(images), tag)
+
+    rows = np.column_stack([np.arange(8), np.full(8, -1)]).astype(np.int32)
+    oracle, recorder = Keeping(), MemoryRecorder()
+    evaluator = Evaluator(oracle, recorder, send)
+    evidence = evaluator.unlabelled(IMAGES.array[:5], IMAGES.array[5:], rows=rows, purpose="check")
+    whole = Evaluator(PlantedOracle(), recorder).unlabelled(IMAGES.array, rows=rows, purpose="check")
+    assert_array_equal(evidence.score, whole.score)
+    assert [len(images) for images in oracle.asked] == [8]
+    assert not np.shares_memory(np.asarray(oracle.asked[0]), IMAGES.array)
+    assert recorder.steps[0] == (0, "check", "{}")
 
 
 def test_clean_images_show_their_class() -> None:

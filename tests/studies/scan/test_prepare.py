@@ -40,6 +40,12 @@ def test_the_images_are_disjoint_and_drawn_by_the_seed() -> None:
     assert drawn(0)[0] == first != drawn(1)[0]
 
 
+def test_the_images_are_copied_once() -> None:
+    chosen = prepare(TemplateNet(), ScanConfig.of(SETTINGS), IMAGES).images
+    assert chosen.search.array.base is chosen.verify.array.base is not None
+    assert not np.shares_memory(chosen.search.array, IMAGES.array)
+
+
 def test_too_few_images_and_no_images() -> None:
     with pytest.raises(DataError, match=r"112 images.* is 200; use --set search_images=85 --set verify_images=26"):
         scanned(TemplateNet(), search_images=152)
