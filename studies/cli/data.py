@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from studies.cli.help import Commands
 from studies.cli.output import echo, print_json, print_table
 from studies.scan.overrides import with_settings
 
 if TYPE_CHECKING:
     from simkit.data.describe import Description
 
-app = typer.Typer(help="Inspect a data set before a scan uses it.", no_args_is_help=True)
+app = typer.Typer(cls=Commands, help="Inspect a data set before a scan uses it.", no_args_is_help=True)
 
 SourceName = Annotated[
     str,

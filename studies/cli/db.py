@@ -8,10 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+from studies.cli.help import Commands
 from studies.cli.output import echo, print_json, print_table
 
 app = typer.Typer(
-    help="Inspect, export and merge ledgers: the files that hold every query and every verdict.", no_args_is_help=True
+    cls=Commands,
+    help="Inspect, export and merge ledgers: the files that hold every query and every verdict.",
+    no_args_is_help=True,
 )
 
 LedgerFile = Annotated[Path, typer.Argument(metavar="FILE", help="The ledger.", show_default=False)]

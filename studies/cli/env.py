@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from studies.cli.help import Commands
 from studies.cli.options import Data, Indices, Limit, OracleOption, Settings, ThreadsOption, ZooFolder
 from studies.cli.output import echo, print_json, progress_bar, say
 from studies.cli.study_scan import AsJson
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from studies.env.record import Recorded
 
 app = typer.Typer(
-    help="Compare policies that allocate queries, on trajectories that are recorded once.", no_args_is_help=True
+    cls=Commands,
+    help="Compare policies that allocate queries, on trajectories that are recorded once.",
+    no_args_is_help=True,
 )
 
 OutFolder = Annotated[

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from studies.cli.help import Commands
 from studies.cli.output import echo
 
 if TYPE_CHECKING:
     from studies.importers.results import Imported
 
-app = typer.Typer(help="Import result files of other tools; nothing pickled in them is run.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Commands, help="Import result files of other tools; nothing pickled in them is run.", no_args_is_help=True
+)
 
 ResultFile = Annotated[Path, typer.Argument(metavar="FILE", help="The result file.", show_default=False)]
 OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the weights and the truth.")]

@@ -31,6 +31,7 @@ from studies.cli import (
     study,
     zoo,
 )
+from studies.cli.help import Commands
 from studies.cli.output import echo
 from studies.cli.streams import abandon, prepare_streams, settle_streams
 
@@ -38,12 +39,14 @@ DONE, BUG, USAGE, UNDECIDED, BAD_INPUT, STORAGE, INTERRUPTED, READER_GONE = 0, 1
 """Exit codes; 3 means no verdict before the budget ran out or the service refused, 4 bad model or data, 5 storage."""
 
 app = typer.Typer(
+    cls=Commands,
     name="simkit",
     help="Detect backdoored classifiers with query access only and a limited budget.",
     epilog="Exit codes: 0 done, 1 some scans of a study failed, 2 usage, 3 undecided, 4 bad model or data, 5 storage, "
     "130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # with it, text in brackets is taken for markup, and flags are shown with a type
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("bench")(bench.measure)
@@ -155,9 +158,11 @@ def _rendered(error: Exception) -> int:
 
 
 def _say_usage(error: typer.TyperException) -> None:
-    context = getattr(error, "ctx", None)
+    context, message = getattr(error, "ctx", None), error.format_message()
     where = f"; see {context.command_path} --help" if context else ""
-    if message := error.format_message():  # none when the help itself was just shown
+    if context is not None and message == context.get_help():  # a group alone
+        echo(message)
+    else:
         _say(message.rstrip(".") + where)
 
 

@@ -16,7 +16,7 @@ from studies.cli.output import echo
 
 def run(main: Callable[..., None], about: str | None) -> None:
     """Run `main` on the command line's arguments. about: the help text."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command(help=about)(main)
     try:
         app()

@@ -14,8 +14,9 @@ from studies.cli import (
     study_table,
     study_tune,
 )
+from studies.cli.help import Commands
 
-app = typer.Typer(help="Scan whole zoos, and compare detectors.", no_args_is_help=True)
+app = typer.Typer(cls=Commands, help="Scan whole zoos, and compare detectors.", no_args_is_help=True)
 app.command("new")(study_new.new_study)
 app.command("run")(study_run.run_study)
 app.command("status")(study_run.show_status)

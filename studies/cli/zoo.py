@@ -13,6 +13,7 @@ import typer
 from simkit.errors import ConfigError
 from simkit.home import home
 from simkit.progress import OnProgress
+from studies.cli.help import Commands
 from studies.cli.output import echo, print_json, print_table, progress_bar
 from studies.scan.overrides import with_settings
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from simkit.zoo.manifest import Manifest, Victim
     from simkit.zoo.spec import ZooSpec
 
-app = typer.Typer(help="Make and list zoos: victims with known ground truth.", no_args_is_help=True)
+app = typer.Typer(cls=Commands, help="Make and list zoos: victims with known ground truth.", no_args_is_help=True)
 
 SpecFile = Annotated[
     Path | None, typer.Argument(metavar="SPEC", help="A zoo spec as a .toml or .json file.", show_default=False)
