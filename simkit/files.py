@@ -32,7 +32,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path` completely or not at all, even after a power cut. Raises StorageError.
 
     The file is written under a random name that nobody else has, so that two processes may write one path at once and
-    the last one wins; a symbolic link at `path` is replaced, never followed. A failure leaves nothing beside `path`.
+    the last one wins; a symbolic link at `path` is replaced, never followed. A failure leaves nothing beside `path`;
+    a kill (SIGKILL) in the middle leaves that file, `.simkit-*.tmp`, which nothing reads.
     """
     temporary = path.with_name(f".simkit-{secrets.token_hex(8)}.tmp")
     try:

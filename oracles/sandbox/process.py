@@ -21,6 +21,9 @@ from oracles.sandbox.confine import RESTRICTIONS
 from oracles.sandbox.wire import Ended, receive, send
 
 _MOST_OF_AN_ANSWER = 2**28
+_SECONDS_TO_END = 5
+"""What a process that has closed the connection may take to be gone, on a busy machine."""
+
 CODE = "import json, sys; paths, args = json.loads(sys.argv[1]); sys.path[:] = paths; "
 CODE += "from oracles.sandbox.child import main; main(*args)"
 
@@ -95,9 +98,10 @@ class Child:
         if not self.stop.alive:
             return "the process that ran the model was stopped; open the model again"
         try:
-            return f"the model ended its process ({_words(self._process.wait(timeout=1))}); nothing was charged for it"
+            code = self._process.wait(timeout=_SECONDS_TO_END)
         except subprocess.TimeoutExpired:
             return f"the process of the model does not answer as it should: {error}"
+        return f"the model ended its process ({_words(code)}); nothing was charged for it"
 
 
 def _started(kind: str, memory: int, threads: int) -> tuple[subprocess.Popen[bytes], list[socket.socket]]:

@@ -24,6 +24,7 @@ AROUND = {
     "the end of a run": "db.ledger:Run.finish",
     "closing": "db.writer:Writer.close",
     "writing a trigger file": "studies.scan.trigger_files:write_atomically",
+    "naming a trigger file": "simkit.files:_write_new",
 }
 POINTS: dict[str, Callable[[int], Fault]] = {
     **{f"{when} {name}": partial(KillAt, AROUND[name], when) for name in AROUND for when in ("before", "after")},

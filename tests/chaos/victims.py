@@ -118,9 +118,13 @@ def content(db: Path) -> str:
 
 
 def result(folder: Path) -> str:
-    """A SHA-256 over verdict and triggers, as rows and as files, of a scan into `folder`."""
+    """A SHA-256 over verdict and triggers, as rows and as files, of a scan into `folder`.
+
+    But for what a kill leaves of a file that it was writing, see `simkit.files.write_atomically`.
+    """
     digest = hashlib.sha256(_of_rows(folder / "scan.db", _ROWS[-2:]).encode())
-    for path in sorted((folder / "triggers").iterdir()):
+    paths = (path for path in (folder / "triggers").iterdir() if not path.match(".simkit-*.tmp"))
+    for path in sorted(paths):
         digest.update(f"{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
