@@ -25,6 +25,8 @@ MOST_MESSAGE = 300
 MOST_WAIT = 86_400.0
 """Seconds: a longer Retry-After is read as this one."""
 
+_SENTENCES = ("error", "message", "Message", "detail", "msg", "status", "details", "description")
+
 _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 _KINDS: dict[int, Kind] = {
@@ -103,12 +105,13 @@ def parsed_object(body: bytes | memoryview, values: int) -> dict[str, Any]:
 def member(value: Mapping[str, Any], name: str, kind: type[Any], otherwise: Any = None) -> Any:
     """The member `name` of an object, of type `kind`; `otherwise` if it is not there or null.
 
-    Raises Problem (`bad_request`) on another type; true and false are no integers.
+    kind: float stands for any number. Raises Problem (`bad_request`) on another type; true and false are no numbers.
     """
     found = value.get(name)
     if found is None:
         return otherwise
-    if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
+    wanted = int | float if kind is float else kind
+    if not isinstance(found, wanted) or (kind in (int, float) and isinstance(found, bool)):
         words = {int: "an integer", str: "a text", bool: "true or false", list: "a list", dict: "an object"}
         raise Problem("bad_request", f"{name!r} must be {words.get(kind, 'a number')}")
     return found
@@ -157,7 +160,7 @@ def said(reply: HttpReply) -> Any:
 
 
 def message_of(reply: HttpReply) -> str:
-    """What a reply says that is no answer, in one line: {"error"}, {"message"}, {"detail"} or its text."""
+    """What a reply says that is no answer, in one line: the text of the first of its members below, or all of it."""
     text = _sentence(said(reply), 3) or reply.body[:MOST_MESSAGE_BYTES].decode("utf-8", "replace")
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MOST_MESSAGE]
     return line or f"the service answered with status {reply.status} and no message"
@@ -170,5 +173,5 @@ def _sentence(value: Any, depth: int) -> str | None:
         return _sentence(value[0], depth - 1)
     if not isinstance(value, dict) or not depth:
         return None
-    found = (_sentence(value.get(name), depth - 1) for name in ("error", "message", "Message", "detail", "msg"))
+    found = (_sentence(value.get(name), depth - 1) for name in _SENTENCES)
     return next((text for text in found if text), None)

@@ -115,8 +115,8 @@ class Route:
     purpose: Literal["classify", "describe", "health"] = "classify"
 
 
-class Wire(Protocol):
-    """A wire format. Instances hold no state; every method is a pure function.
+class CallerSide(Protocol):
+    """The caller's side of a wire format. Instances are immutable; every method is a pure function.
 
     name: as in `simkit scan NAME:URL`. pictures: whether images travel as 8-bit pictures (PNG), so that answers are
     those of an oracle with `quantized = true`. most: images per call that the format can carry, None for no limit.
@@ -131,10 +131,28 @@ class Wire(Protocol):
     @property
     def most(self) -> int | None: ...
 
+    def ask(self, images: FloatArray, interface: Interface, credential: str | None) -> HttpRequest:
+        """The request that asks about `images`, float32 (N, C, H, W) in [0, 1], with N at most `most`."""
+        ...
+
+    def understand(self, reply: HttpReply, images: int, interface: Interface) -> Answer:
+        """The answer in a reply of status 200. Raises Problem of kind `failed` on a body that is not one.
+
+        Classes that the service did not name are MISSING or have a score of 0 with a floor; percentages become
+        fractions; names become ids. An unknown name is an error, since its class cannot be told.
+        """
+        ...
+
+    def problem(self, reply: HttpReply) -> Problem:
+        """What a reply says that is no answer; never raises, whatever the body is."""
+        ...
+
+
+class Wire(CallerSide, Protocol):
+    """A wire format with both sides: a caller's, and that of a service which can be asked in it."""
+
     @property
     def routes(self) -> tuple[Route, ...]: ...
-
-    # The service's side.
 
     def credential(self, request: HttpRequest) -> str | None:
         """The API key that the request carries (of AWS: the key id), or None. Reads headers only."""
@@ -154,22 +172,4 @@ class Wire(Protocol):
 
     def describe(self, request: HttpRequest, interface: Interface) -> HttpReply:
         """The reply to a `describe` or `health` route."""
-        ...
-
-    # The caller's side.
-
-    def ask(self, images: FloatArray, interface: Interface, credential: str | None) -> HttpRequest:
-        """The request that asks about `images`, float32 (N, C, H, W) in [0, 1], with N at most `most`."""
-        ...
-
-    def understand(self, reply: HttpReply, images: int, interface: Interface) -> Answer:
-        """The answer in a reply of status 200. Raises Problem of kind `failed` on a body that is not one.
-
-        Classes that the service did not name are MISSING or have a score of 0 with a floor; percentages become
-        fractions; names become ids. An unknown name is an error, since its class cannot be told.
-        """
-        ...
-
-    def problem(self, reply: HttpReply) -> Problem:
-        """What a reply says that is no answer; never raises, whatever the body is."""
         ...

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Mapping
-from typing import Any, get_args
 
-from oracles.wire.bodies import MOST_WAIT, json_reply, kind_of, message_of, retry_after, retry_header, said
+from oracles.wire.bodies import json_reply, message_of, retry_header
 from oracles.wire.contract import HttpReply, Kind, Problem
+from oracles.wire.replies import stated, stated_problem
 
 STATUSES: dict[Kind, int] = {
     "bad_request": 400,
@@ -28,8 +27,6 @@ STATUSES: dict[Kind, int] = {
     "failed": 500,
 }
 
-KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
-
 
 def credential(headers: Mapping[str, str]) -> str | None:
     """A bearer token, or the password (without one: the name) of basic authentication."""
@@ -47,36 +44,12 @@ def credential(headers: Mapping[str, str]) -> str | None:
 
 def refusal(problem: Problem) -> HttpReply:
     """The reply that says `problem`."""
-    body: dict[str, Any] = {"error": problem.message, "kind": problem.kind}
-    body |= {} if problem.retry_after is None else {"retry_after": problem.retry_after}
-    body |= {} if problem.remaining is None else {"remaining": problem.remaining}
-    headers = retry_header(problem) | ({"www-authenticate": "Bearer"} if STATUSES[problem.kind] == 401 else {})
-    return json_reply(body, STATUSES[problem.kind], headers)
+    status = STATUSES[problem.kind]
+    headers = retry_header(problem) | ({"www-authenticate": "Bearer"} if status == 401 else {})
+    return json_reply({"error": problem.message, **stated(problem)}, status, headers)
 
 
 def problem(reply: HttpReply) -> Problem:
     """What a reply says that is no answer; never raises."""
-    value, message = said(reply), message_of(reply)
-    body: Mapping[str, Any] = value if isinstance(value, dict) else {}
-    return Problem(_kind(reply.status, body, message), message, _wait(reply, body), _remaining(body))
-
-
-def _kind(status: int, body: Mapping[str, Any], message: str) -> Kind:
-    stated = body.get("kind")
-    if isinstance(stated, str) and stated in KINDS:
-        return KINDS[stated]
-    if status in (400, 422) and "batch-size must be" in message:  # Triton, of a batch over its max_batch_size
-        return "too_large"
-    return "bad_request" if status == 422 else kind_of(status)
-
-
-def _wait(reply: HttpReply, body: Mapping[str, Any]) -> float | None:
-    stated = body.get("retry_after")
-    if isinstance(stated, int | float) and 0.0 <= stated < math.inf:
-        return float(min(stated, MOST_WAIT))
-    return retry_after(reply)
-
-
-def _remaining(body: Mapping[str, Any]) -> int | None:
-    stated = body.get("remaining")
-    return stated if isinstance(stated, int) and not isinstance(stated, bool) and stated >= 0 else None
+    too_many = reply.status in (400, 422) and "batch-size must be" in message_of(reply)  # Triton's words
+    return stated_problem(reply, "too_large" if too_many else None)

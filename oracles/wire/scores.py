@@ -34,7 +34,7 @@ def limited(answer: Answer, question: Question) -> Answer:
         return answer
     if question.minimum > 0.0:
         answer = _at_least(answer, question.minimum)
-    if question.top is not None:
+    if question.top is not None and question.top < answer.n_classes:
         answer = _top(answer, question.top)
     return answer
 

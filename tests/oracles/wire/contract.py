@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from oracles.answers import MISSING, Answer, FloatArray, Labels, Scores, TopK, encode
-from oracles.wire.contract import HttpReply, HttpRequest, Interface, Kind, Problem, Route, Wire
+from oracles.answers import MISSING, Answer, FloatArray, Labels, Scores, TopK, encode, top_label
+from oracles.wire.contract import CallerSide, HttpReply, HttpRequest, Interface, Kind, Problem, Route, Wire
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -47,6 +47,9 @@ HOSTILE = (
 )
 """Bodies that are no call, no answer and no refusal of any format."""
 
+LARGE = (b"[" + b"0," * 2_000_000 + b"0]", b'{"a": [' + b"[]," * 1_000_000 + b"[]]}", bytes(4_000_000))
+"""Hostile bodies of megabytes."""
+
 MEMORY = 48 << 20
 """Bytes that a hostile body of a few megabytes may make a format allocate for the interface of these tests."""
 
@@ -56,6 +59,11 @@ HYPOTHESIS = settings(
     # One inherited property runs for each subclass, each with an instance of its own.
     suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow],
 )
+
+
+def shown(body: bytes) -> str:
+    """The beginning of a body, as the id of a test."""
+    return repr(body[:40])
 
 
 def rows(seed: int, images: int, n_classes: int) -> FloatArray:
@@ -98,11 +106,55 @@ def answers(n_classes: int, images: int) -> dict[str, Answer]:
 ANSWERS = tuple(answers(10, 1))
 
 
-class WireContract:
+class CallerContract:
+    """Contract tests of a format's caller's side."""
+
+    wire: CallerSide
+    interface = Interface("net", (3, 8, 8), CLASSES, max_batch=4)
+    nothing: tuple[bytes, ...] = ()
+    """The hostile bodies by which a service of this format names no class."""
+
+    def understood(self, reply: HttpReply, images: int = 1) -> None:
+        """Understanding raises a Problem of kind `failed` or gives an answer for each image."""
+        kind, count = "failed", images
+        try:
+            count = len(self.wire.understand(reply, images, self.interface))
+        except Problem as problem:
+            kind = problem.kind
+        assert (kind, count) == ("failed", images)
+
+    @pytest.mark.parametrize("body", HOSTILE, ids=shown)
+    def test_a_hostile_reply_is_no_answer(self, body: bytes) -> None:
+        if body in self.nothing:
+            assert top_label(self.wire.understand(HttpReply(200, {}, body), 1, self.interface)).tolist() == [MISSING]
+            return
+        with pytest.raises(Problem) as raised:
+            self.wire.understand(HttpReply(200, {"content-type": "application/json"}, body), 1, self.interface)
+        assert raised.value.kind == "failed"
+        for status in (200, 302, 400, 403, 429, 500):
+            assert self.wire.problem(HttpReply(status, {"retry-after": "x"}, body)).message
+
+    @HYPOTHESIS
+    @given(st.binary(max_size=300), st.dictionaries(st.sampled_from(["retry-after", "simkit-answer"]), st.text()))
+    def test_random_replies_raise_problems_only(self, body: bytes, headers: dict[str, str]) -> None:
+        self.understood(HttpReply(200, headers, body))
+        assert self.wire.problem(HttpReply(429, headers, body)).message
+
+    @pytest.mark.parametrize("body", LARGE, ids=len)
+    def test_a_large_hostile_reply_allocates_little(self, body: bytes) -> None:
+        tracemalloc.start()
+        try:
+            self.understood(HttpReply(200, {}, body))
+            assert self.wire.problem(HttpReply(500, {}, body)).message
+            assert tracemalloc.get_traced_memory()[1] < MEMORY
+        finally:
+            tracemalloc.stop()
+
+
+class WireContract(CallerContract):
     """Contract tests of a format with both sides."""
 
     wire: Wire
-    interface = Interface("net", (3, 8, 8), CLASSES, max_batch=4)
     credentials: tuple[str, str] = ("sk-a1-secret", "sk-a1-secret")
     """What the caller has, and what the service reads of it from the headers."""
 
@@ -115,6 +167,10 @@ class WireContract:
 
     def ask(self, count: int = 1) -> HttpRequest:
         return self.wire.ask(self.images(count), self.interface, self.credentials[0])
+
+    def signed(self, request: HttpRequest) -> HttpRequest:
+        """The request as it is sent, for formats whose signature is made later."""
+        return request
 
     def back(self, answer: Answer) -> Answer:
         """The answer after both sides of the format."""
@@ -148,7 +204,7 @@ class WireContract:
         assert all(name == name.lower() for name in request.headers)
 
     def test_the_credential_is_in_the_headers_and_nowhere_else(self) -> None:
-        request = self.ask()
+        request = self.signed(self.ask())
         assert self.wire.credential(request) == self.credentials[1]
         secret = self.credentials[0].rpartition("-")[2].encode()
         assert secret not in request.body
@@ -180,6 +236,8 @@ class WireContract:
             assert encode(self.back(answer)) == encode(self.kept(answer))
 
     def test_an_answer_is_for_as_many_images_as_were_asked(self) -> None:
+        if self.wire.most == 1:
+            pytest.skip("the format carries one image a call")
         question = self.wire.read(self.ask(), self.interface)
         reply = self.wire.answer(question, Scores(rows(1, 1, 10)), self.interface)
         with pytest.raises(Problem) as raised:
@@ -225,33 +283,17 @@ class WireContract:
         assert images.shape[1:] == self.interface.image_shape
         assert 0.0 <= images.min() <= images.max() <= 1.0
 
-    def understood(self, reply: HttpReply, images: int = 1) -> None:
-        """Understanding raises a Problem of kind `failed` or gives an answer for each image."""
-        kind, count = "failed", images
-        try:
-            count = len(self.wire.understand(reply, images, self.interface))
-        except Problem as problem:
-            kind = problem.kind
-        assert (kind, count) == ("failed", images)
-
-    @pytest.mark.parametrize("body", HOSTILE)
+    @pytest.mark.parametrize("body", HOSTILE, ids=shown)
     def test_a_hostile_body_is_refused(self, body: bytes) -> None:
         request = self.ask()
         with pytest.raises(Problem):
             self.wire.read(HttpRequest(request.method, request.target, request.headers, body), self.interface)
-        with pytest.raises(Problem) as raised:
-            self.wire.understand(HttpReply(200, {"content-type": "application/json"}, body), 1, self.interface)
-        assert raised.value.kind == "failed"
-        for status in (200, 302, 400, 403, 429, 500):
-            assert self.wire.problem(HttpReply(status, {"retry-after": "x"}, body)).message
 
     @HYPOTHESIS
-    @given(st.binary(max_size=300), st.dictionaries(st.sampled_from(["content-encoding", "retry-after"]), st.text()))
+    @given(st.binary(max_size=300), st.dictionaries(st.sampled_from(["content-encoding", "content-type"]), st.text()))
     def test_random_bytes_raise_problems_only(self, body: bytes, headers: dict[str, str]) -> None:
         request = self.ask()
         self.survives(HttpRequest(request.method, request.target, {**request.headers, **headers}, body))
-        self.understood(HttpReply(200, headers, body))
-        assert self.wire.problem(HttpReply(429, headers, body)).message
 
     @HYPOTHESIS
     @given(st.data())
@@ -265,18 +307,15 @@ class WireContract:
         refusal = self.wire.refusal(Problem("budget", "no", 1.5, 3))
         assert self.wire.problem(HttpReply(refusal.status, refusal.headers, damaged(data, refusal.body))).message
 
-    def test_large_hostile_bodies_allocate_little(self) -> None:
+    @pytest.mark.parametrize("body", LARGE, ids=len)
+    def test_a_large_hostile_body_allocates_little(self, body: bytes) -> None:
         request = self.ask()
-        bodies = (b"[" + b"0," * 2_000_000 + b"0]", b'{"a": [' + b"[]," * 1_000_000 + b"[]]}", bytes(4_000_000))
-        for body in bodies:
-            tracemalloc.start()
-            try:
-                self.survives(HttpRequest(request.method, request.target, request.headers, body))
-                self.understood(HttpReply(200, {}, body))
-                assert self.wire.problem(HttpReply(500, {}, body)).message
-                assert tracemalloc.get_traced_memory()[1] < MEMORY
-            finally:
-                tracemalloc.stop()
+        tracemalloc.start()
+        try:
+            self.survives(HttpRequest(request.method, request.target, request.headers, body))
+            assert tracemalloc.get_traced_memory()[1] < MEMORY
+        finally:
+            tracemalloc.stop()
 
 
 def damaged(data: st.DataObject, body: bytes) -> bytes:

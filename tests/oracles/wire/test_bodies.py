@@ -26,12 +26,17 @@ from oracles.wire.bodies import (
 from oracles.wire.contract import HttpReply, HttpRequest, Problem
 
 
+def packed(data: bytes) -> bytes:
+    """gzip without the time, so that the ids of tests are the same in every process."""
+    return gzip.compress(data, mtime=0)
+
+
 def sent(body: bytes, encoding: str) -> HttpRequest:
     return HttpRequest("POST", "/", {"content-encoding": encoding, "x-other": "1"}, body)
 
 
 @pytest.mark.parametrize(
-    ("encoding", "body"), [("gzip", gzip.compress(b"abc")), ("deflate", zlib.compress(b"abc")), ("Identity", b"abc")]
+    ("encoding", "body"), [("gzip", packed(b"abc")), ("deflate", zlib.compress(b"abc")), ("Identity", b"abc")]
 )
 def test_a_body_is_unpacked_once(encoding: str, body: bytes) -> None:
     plain = unpacked(sent(body, encoding))
@@ -43,13 +48,13 @@ def test_a_body_is_unpacked_once(encoding: str, body: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "encoding", "kind"),
     [
-        (gzip.compress(b"abc")[:-1], "gzip", "bad_request"),
-        (gzip.compress(b"abc") + b"x", "gzip", "bad_request"),
+        (packed(b"abc")[:-1], "gzip", "bad_request"),
+        (packed(b"abc") + b"x", "gzip", "bad_request"),
         (b"abc", "gzip", "bad_request"),
         (b"", "gzip", "bad_request"),
         (b"abc", "br", "unsupported"),
         (b"abc", "gzip, gzip", "unsupported"),
-        (gzip.compress(bytes(101)), "gzip", "too_large"),
+        (packed(bytes(101)), "gzip", "too_large"),
         (bytes(101), "", "too_large"),
     ],
 )
