@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from oracles.wire.contract import HttpReply, HttpRequest, Kind, Problem
+from oracles.wire.contract import HttpReply, HttpRequest, Interface, Kind, Problem
 
 MOST_BYTES = 1 << 28
 """Bytes of one body, unpacked: 256 MiB, which hold 400 images of 224 x 224 pixels as float32."""
@@ -24,6 +24,8 @@ MOST_MESSAGE = 300
 
 MOST_WAIT = 86_400.0
 """Seconds: a longer Retry-After is read as this one."""
+
+_PICTURE_SPARE = 1 << 16
 
 _SENTENCES = ("error", "message", "Message", "detail", "msg", "status", "details", "description")
 
@@ -72,6 +74,11 @@ def unpacked(request: HttpRequest, most: int = MOST_BYTES) -> HttpRequest:
         raise Problem("bad_request", f"the body is not one whole {encoding} stream; compress it again")
     headers = {name: value for name, value in request.headers.items() if name != "content-encoding"}
     return replace(request, headers=headers, body=body)
+
+
+def picture_bytes(interface: Interface) -> int:
+    """Bytes that a JSON body with as many pictures as a call may have can be expected to need, at most MOST_BYTES."""
+    return min(MOST_BYTES, interface.max_batch * (8 * math.prod(interface.image_shape) + _PICTURE_SPARE))
 
 
 def _check_size(size: int, most: int) -> None:

@@ -15,7 +15,16 @@ import numpy as np
 from pydantic_core import to_json
 
 from oracles.answers import Answer, FloatArray
-from oracles.wire.bodies import json_reply, member, message_of, parsed_object, retry_header, said, unpacked
+from oracles.wire.bodies import (
+    json_reply,
+    member,
+    message_of,
+    parsed_object,
+    picture_bytes,
+    retry_header,
+    said,
+    unpacked,
+)
 from oracles.wire.contract import HttpReply, HttpRequest, Interface, Kind, Problem, Question, Route
 from oracles.wire.pictures import from_base64, to_base64
 from oracles.wire.replies import reply_value, stated, stated_problem
@@ -80,7 +89,7 @@ class Clarifai:
 
     def read(self, request: HttpRequest, interface: Interface) -> Question:
         """See `Wire.read`."""
-        fields = parsed_object(unpacked(request).body, 100 + 20 * interface.max_batch)
+        fields = parsed_object(unpacked(request, picture_bytes(interface)).body, 100 + 20 * interface.max_batch)
         inputs = member(fields, "inputs", list, [])
         if not inputs:
             raise Problem("bad_request", '`inputs` must be a list of {"data": {"image": {"base64": ...}}}')

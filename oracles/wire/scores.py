@@ -115,7 +115,10 @@ def _read(row: Row, ids: dict[str, int]) -> _Read:
 
 def _checked(score: float) -> float:
     if not -_SLACK <= score <= 1.0 + _SLACK:
-        raise Problem("failed", f"the service answered a score of {score:g}, which is no probability")
+        said = (
+            f"of {score:g}" if not abs(score) >= 1e9 else "of a billion or more"
+        )  # a long integer cannot be formatted so
+        raise Problem("failed", f"the service answered a score {said}, which is no probability")
     return min(max(score, 0.0), 1.0)
 
 
@@ -222,5 +225,13 @@ def row_of(entries: object, name: str, score: str, scale: float = 1.0) -> Row:
         label, value = (entry.get(name), entry.get(score)) if isinstance(entry, dict) else (None, None)
         if not isinstance(label, str) or isinstance(value, bool) or not isinstance(value, int | float | None):
             raise Problem("failed", f"the service's answer has a class without a {name!r} and a number as {score!r}")
-        row.append((label, None if value is None else value / scale))
+        row.append((label, None if value is None else scaled(value, scale)))
     return row
+
+
+def scaled(value: float, scale: float) -> float:
+    """`value / scale`; infinity for an integer that no float can hold, which no JSON parser refuses."""
+    try:
+        return value / scale
+    except OverflowError:
+        return math.inf

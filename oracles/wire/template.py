@@ -40,7 +40,7 @@ from oracles.wire.bodies import kind_of, message_of, retry_after
 from oracles.wire.contract import HttpReply, HttpRequest, Interface, Kind, Problem
 from oracles.wire.pictures import to_base64, to_png
 from oracles.wire.replies import reply_value
-from oracles.wire.scores import Row, answer_of
+from oracles.wire.scores import Row, answer_of, scaled
 
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _SINGLE = frozenset({"image_png", "image_png_base64"})
@@ -261,7 +261,4 @@ def _text(name: object) -> str:
 def _probability(score: object, scale: float) -> float:
     if isinstance(score, bool) or not isinstance(score, int | float):
         raise Problem("failed", "the answer has a score that is no number")
-    try:
-        return score / scale
-    except OverflowError:
-        raise Problem("failed", "the answer has a score that is no probability") from None
+    return scaled(score, scale)

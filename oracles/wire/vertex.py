@@ -18,7 +18,16 @@ import numpy as np
 from pydantic_core import to_json
 
 from oracles.answers import Answer, FloatArray
-from oracles.wire.bodies import MOST_WAIT, json_reply, member, parsed_object, retry_header, said, unpacked
+from oracles.wire.bodies import (
+    MOST_WAIT,
+    json_reply,
+    member,
+    parsed_object,
+    picture_bytes,
+    retry_header,
+    said,
+    unpacked,
+)
 from oracles.wire.contract import HttpReply, HttpRequest, Interface, Kind, Problem, Question, Route
 from oracles.wire.pictures import from_base64, to_base64
 from oracles.wire.replies import reply_value, stated, stated_problem
@@ -66,7 +75,7 @@ class Vertex:
 
     def read(self, request: HttpRequest, interface: Interface) -> Question:
         """See `Wire.read`."""
-        fields = parsed_object(unpacked(request).body, 100 + 10 * interface.max_batch)
+        fields = parsed_object(unpacked(request, picture_bytes(interface)).body, 100 + 10 * interface.max_batch)
         instances = member(fields, "instances", list, [])
         if not instances:
             raise Problem("bad_request", '`instances` must be a list of {"content": base64 of a picture}')

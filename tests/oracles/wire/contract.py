@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import re
 import tracemalloc
@@ -46,6 +47,9 @@ HOSTILE = (
     b"\xff\xfe{\x00}\x00",
 )
 """Bodies that are no call, no answer and no refusal of any format."""
+
+BOMB = gzip.compress(b'{"inputs": "' + bytes(100_000_000), 9, mtime=0)
+"""100 MB in 100 kB."""
 
 LARGE = (b"[" + b"0," * 2_000_000 + b"0]", b'{"a": [' + b"[]," * 1_000_000 + b"[]]}", bytes(4_000_000))
 """Hostile bodies of megabytes."""
@@ -307,12 +311,13 @@ class WireContract(CallerContract):
         refusal = self.wire.refusal(Problem("budget", "no", 1.5, 3))
         assert self.wire.problem(HttpReply(refusal.status, refusal.headers, damaged(data, refusal.body))).message
 
-    @pytest.mark.parametrize("body", LARGE, ids=len)
+    @pytest.mark.parametrize("body", [*LARGE, BOMB], ids=len)
     def test_a_large_hostile_body_allocates_little(self, body: bytes) -> None:
         request = self.ask()
+        encoding = {"content-encoding": "gzip"} if body is BOMB else {}
         tracemalloc.start()
         try:
-            self.survives(HttpRequest(request.method, request.target, request.headers, body))
+            self.survives(HttpRequest(request.method, request.target, {**request.headers, **encoding}, body))
             assert tracemalloc.get_traced_memory()[1] < MEMORY
         finally:
             tracemalloc.stop()

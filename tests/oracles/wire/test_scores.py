@@ -181,3 +181,10 @@ def test_labels_and_scores_do_not_mix() -> None:
     with pytest.raises(Problem, match="labels only"):
         merged([label, proven([("ant", 0.5)])])
     assert same(merged([label, proven([])]), Labels(np.array([0, MISSING], np.int32), 4))
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), 1e300, 2, -1])
+def test_numbers_that_are_no_probability_are_a_failure(value: float) -> None:
+    for rows in ([row_of([{"n": "ant", "s": value}], "n", "s", 1.0)], [[("ant", value)]]):
+        with pytest.raises(Problem, match="no probability"):
+            answer_of(rows, HttpReply(200), ABOUT)
