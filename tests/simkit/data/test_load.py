@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from simkit.data import Split, load
-from simkit.data.load import open_source
+from simkit.data.load import absolute, open_source
 from simkit.errors import DataError
 
 
@@ -73,3 +73,18 @@ def test_a_pointer_or_a_page_is_named_for_what_it_is(name: str, tmp_path: Path) 
         file.write_bytes(data)
         with pytest.raises(DataError, match=says):
             load(file.parent if "folder" in name else file, "test")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("set", "/zoos/set"),
+        ("set:label=fine", "/zoos/set:label=fine"),
+        ("/other/set:label=fine", "/other/set:label=fine"),
+        ("digits", "digits"),
+        ("torchvision:cifar10", "torchvision:cifar10"),
+        ("", ""),
+    ],
+)
+def test_a_path_is_made_absolute_and_keeps_its_column(data: str, expected: str) -> None:
+    assert absolute(data, Path("/zoos")) == expected

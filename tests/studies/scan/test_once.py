@@ -12,10 +12,12 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from db import reads
 from db.ledger import Ledger
 from oracles.torch_model import TorchOracle, taken_for
 from simkit.data import ImageSet
 from simkit.detectors.blackbox.label_noise import LabelNoise
+from simkit.errors import ConfigError
 from studies.scan import black_box, models, prepare, scan, white_box
 from studies.scan.config import ScanConfig
 from studies.scan.images import choose_images
@@ -123,3 +125,17 @@ def test_a_unit_of_a_study(detector: str, calls: Counter[str], demo_victims: Pat
     calls.clear()  # of the plan, which knows its images by their hash
     assert scan_unit(unit).state == "scanned"
     assert calls == ONCE
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"mean": 0.5, "std": 0.5}, {"input_layout": "nhwc"}, {"input_dtype": "uint8"}, {"output_item": "1"}],
+)
+def test_a_white_box_refuses_what_it_would_not_apply(given: dict[str, Any], demo_victims: Path, tmp_path: Path) -> None:
+    chosen = method("neural-cleanse-quick")
+    config = chosen.config(FEW | given)
+    images, file = choose_images(config, None), demo_victims / "zoo" / "0000.safetensors"
+    with Ledger.open(tmp_path / "a.db") as ledger:
+        with pytest.raises(ConfigError, match=f"runs the model as it is, without {next(iter(given))}"):
+            white_box.inspect_model(chosen.detector, file, config, ledger, images)
+        assert not reads.listed(ledger.path)
