@@ -24,6 +24,9 @@ from db.service_records import (
 )
 from db.writer import Writer
 
+TOOK_RATE = "('near_duplicate', 'budget', 'failed', 'invalid_images')"
+"""Reasons of refusals that come after a rate limit, as SQL."""
+
 
 def queue_beside(writer: Writer, run: int, number: int, beside: Beside) -> int:
     """Queue what is stored together with call `number`. Returns the bytes of the images kept. Raises StorageError."""
@@ -108,11 +111,10 @@ def _latest(writer: Writer, run: int) -> Iterator[bytes]:
 
 
 def recent(writer: Writer, run: int, since: float) -> list[tuple[float, int]]:
-    """Time (Unix seconds) and queries of the calls since then, and of the refusals except those by a rate limit."""
+    """Time (Unix seconds) and queries of the calls since then, and of the refusals that a rate limit let through."""
     statement = (
         "SELECT at, queries FROM calls WHERE run_id = ? AND at > ? UNION ALL"
-        " SELECT at, queries FROM refusals WHERE run_id = ? AND at > ? AND reason IN ('near_duplicate', 'budget')"
-        " ORDER BY 1"
+        f" SELECT at, queries FROM refusals WHERE run_id = ? AND at > ? AND reason IN {TOOK_RATE} ORDER BY 1"
     )
     return [(float(at), int(queries)) for at, queries in writer.read(statement, run, since, run, since)]
 

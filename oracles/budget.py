@@ -37,7 +37,7 @@ class Budget:
     @property
     def remaining(self) -> int | None:
         """Queries left both here and in every parent; None if nothing limits them."""
-        own = None if self._cap is None else self._cap - self._spent
+        own = None if self._cap is None else max(0, self._cap - self._spent)
         above = None if self._parent is None else self._parent.remaining
         return min((n for n in (own, above) if n is not None), default=None)
 
@@ -51,10 +51,18 @@ class Budget:
             raise ValueError(f"cannot reserve {queries} queries; ask for 1 or more")
         with self._lock:  # a child's lock is always taken before its parent's, so there is no deadlock
             if self._cap is not None and self._spent + queries > self._cap:
-                raise BudgetExhausted(self._name, queries, self._cap - self._spent)
+                raise BudgetExhausted(self._name, queries, max(0, self._cap - self._spent))
             if self._parent is not None:
                 self._parent.reserve(queries)
             self._spent += queries
+
+    def change_cap(self, cap: int | None) -> None:
+        """Set the cap anew, also below what is spent: then nothing is left. Raises as the constructor does."""
+        cap = None if cap is None else whole_number(cap, "a budget")
+        if cap is not None and cap < 0:
+            raise ValueError(f"a budget of {cap} queries; give 0 or more, or None for no limit")
+        with self._lock:
+            self._cap = cap
 
     def release(self, queries: int) -> None:
         """Give back a reservation that was never answered, here and in every parent."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,23 @@ class ServiceClock(AbstractClock):
         self._past = past
 
 
+class WallClock(AbstractClock):
+    """Time as it passes: Unix time when it was made, and monotonic from there. `advance` sleeps."""
+
+    def __init__(self) -> None:
+        self._start = time.time() - time.monotonic()
+
+    def now(self) -> int:
+        """Whole milliseconds."""
+        return int((self._start + time.monotonic()) * 1000)
+
+    def advance(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+Clock: TypeAlias = ServiceClock | WallClock
+
+
 @dataclass(frozen=True)
 class RateLimit:
     """At most `limit` images (or calls) in `seconds`, and at most `burst` of them at once."""
@@ -87,42 +105,96 @@ class RateLimit:
         return cls(limit, _INTERVALS[match[3]], limit if burst is None else burst, match[2] == "calls")
 
 
-class RateLimited(Wrapper):
-    """Limits the rate of images (or calls) by the generic cell rate algorithm: at most rate * t + burst in a time t.
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """What earlier processes of a provider did for one caller, which its guards must not forget.
 
-    A call is not split: one that is larger than the burst waits until its last image may pass. refuse: raise
-    RateExceeded where a call would have to wait before its first image, instead of waiting. Raises InvalidSpec on a
-    limit that is not positive.
+    queries: number of queries answered, after which the noise continues. seen: their fingerprints, float32 (N,
+    FINGERPRINT), in order, as many as the near-duplicate block remembers. taken: the time in ms of the clock and the
+    number of images of each call that passed the rate limit.
     """
 
-    def __init__(self, inner: Oracle, limit: RateLimit, clock: ServiceClock, refuse: bool = False) -> None:
+    queries: int = 0
+    seen: NDArray[np.float32] | None = None
+    taken: Sequence[tuple[int, int]] = ()
+
+
+class Limiter:
+    """Counts against a rate limit by the generic cell rate algorithm: at most rate * t + burst in a time t.
+
+    taken: the time in ms and the images of earlier calls. Raises InvalidSpec on a limit that is not positive.
+    """
+
+    def __init__(self, limit: RateLimit, clock: Clock, taken: Sequence[tuple[int, int]] = ()) -> None:
         if min(limit.limit, limit.seconds, limit.burst) < 1:
             raise InvalidSpec(f"{limit}; give 1 or more of each")
-        super().__init__(inner)
-        self._limit, self._clock, self._refuse = limit, clock, refuse
+        self.limit, self._clock = limit, clock
         rate = Rate(limit.limit, limit.seconds * 1000, burst=limit.burst)
         self._bucket = StateBucket([rate], GCRA(), clock=clock)
+        for at, images in taken:
+            self._owe(min(at, clock.now()), images)
+
+    def units(self, images: int) -> int:
+        """What a call of so many images counts."""
+        return 1 if self.limit.calls else images
+
+    @property
+    def left(self) -> int:
+        """What may come now."""
+        owed = self._bucket.count()
+        assert isinstance(owed, int)  # an awaitable only for asynchronous buckets
+        return max(0, self.limit.burst - owed)
+
+    def wait(self, units: int) -> float:
+        """Take `units`, at most the burst, and return 0, or take none and return the seconds until they are there."""
+        return self._wait(units, self._clock.now()) / 1000
+
+    def _wait(self, units: int, now: int) -> int:
+        item = RateItem("", now, units)
+        if self._bucket.put(item):
+            return 0
+        wait = self._bucket.waiting(item)
+        assert isinstance(wait, int)
+        return wait
+
+    def _owe(self, at: int, images: int) -> None:
+        left = self.units(images)
+        while left:
+            some = min(left, self.limit.burst)
+            while wait := self._wait(some, at):  # its row is later than the call passed, so it never counts for less
+                at += wait
+            left -= some
+
+
+class RateLimited(Wrapper):
+    """Limits the rate of images (or calls), see `Limiter`.
+
+    A call is not split: one that is larger than the burst waits until its last image may pass. refuse: raise
+    RateExceeded where a call would have to wait before its first image, instead of waiting. taken: see `Earlier`.
+    """
+
+    def __init__(
+        self,
+        inner: Oracle,
+        limit: RateLimit,
+        clock: Clock,
+        refuse: bool = False,
+        taken: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        super().__init__(inner)
+        self.limiter, self._clock, self._refuse = Limiter(limit, clock, taken), clock, refuse
 
     def before(self, images: torch.Tensor, tag: Tag | None) -> torch.Tensor:
         check_shape(images, self.image_shape)
-        left, refuse = 1 if self._limit.calls else len(images), self._refuse
+        left, refuse = self.limiter.units(len(images)), self._refuse
         while left:
-            some = min(left, self._limit.burst)
-            while wait := self._wait(some):
+            some = min(left, self.limiter.limit.burst)
+            while wait := self.limiter.wait(some):
                 if refuse:
                     raise RateExceeded(len(images), wait)
                 self._clock.advance(wait)
             left, refuse = left - some, False
         return images
-
-    def _wait(self, units: int) -> float:
-        """Take `units` and return 0, or take none and return the seconds until they are available."""
-        item = RateItem("", self._clock.now(), units)
-        if self._bucket.put(item):
-            return 0.0
-        wait = self._bucket.waiting(item)
-        assert isinstance(wait, int)  # an awaitable only for asynchronous buckets
-        return wait / 1000
 
 
 class NearDuplicateBlock(Wrapper):
@@ -134,10 +206,17 @@ class NearDuplicateBlock(Wrapper):
 
     distance: two images closer than this are near-duplicates. share: the share of a call, in [0, 1), above which it is
     refused. window: number of remembered images, including earlier ones of the same call; refused images are not
-    remembered. Raises InvalidSpec.
+    remembered. seen: see `Earlier`. Raises InvalidSpec.
     """
 
-    def __init__(self, inner: Oracle, distance: float, share: float = SHARE, window: int = WINDOW) -> None:
+    def __init__(
+        self,
+        inner: Oracle,
+        distance: float,
+        share: float = SHARE,
+        window: int = WINDOW,
+        seen: NDArray[np.float32] | None = None,
+    ) -> None:
         if not (0.0 < distance < math.inf and 0.0 <= share < 1.0 and window >= 1):
             raise InvalidSpec(
                 f"near_duplicate is {distance}, its share {share}, its window {window}; give a distance above 0, a "
@@ -145,13 +224,14 @@ class NearDuplicateBlock(Wrapper):
             )
         super().__init__(inner)
         self._distance, self._share, self._window = distance, share, window
-        self._projection = _projection(math.prod(inner.image_shape))
         self._seen: NDArray[np.float64] = np.empty((0, FINGERPRINT))
+        if seen is not None:
+            self._seen = seen[-window:].astype(np.float64)
         self._now = self._seen
 
     def before(self, images: torch.Tensor, tag: Tag | None) -> torch.Tensor:
         check_shape(images, self.image_shape)
-        self._now = (images.detach().cpu().flatten(1) @ self._projection).numpy().astype(np.float64)
+        self._now = fingerprints(images).astype(np.float64)
         near = near_duplicates(self._now, self._seen, self._distance, self._window)
         if near > self._share * len(images):
             raise Refused(len(images), "near_duplicate")
@@ -180,6 +260,14 @@ def near_duplicates(now: NDArray[np.float64], seen: NDArray[np.float64], distanc
     return near
 
 
+def fingerprints(images: torch.Tensor) -> NDArray[np.float32]:
+    """The fingerprints of images (N, C, H, W), float32 (N, FINGERPRINT)."""
+    flat = images.detach().cpu().flatten(1)
+    prints: NDArray[np.float32] = (flat @ _projection(flat.shape[1])).numpy()
+    return prints
+
+
+@lru_cache(maxsize=8)
 def _projection(pixels: int) -> torch.Tensor:
     """A fixed Gaussian float32 matrix (pixels, FINGERPRINT), scaled so that lengths are root mean squares."""
     import torch  # slow to import; a caller has it by now

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from oracles.errors import InvalidSpec, likely
-from oracles.guard import SHARE, WINDOW, NearDuplicateBlock, Patient, RateLimit, RateLimited, ServiceClock
+from oracles.guard import (
+    SHARE,
+    WINDOW,
+    Clock,
+    Earlier,
+    NearDuplicateBlock,
+    Patient,
+    RateLimit,
+    RateLimited,
+    ServiceClock,
+)
 from oracles.meter import Allowance, Metered, Recorded, Recorder
 from oracles.oracle import Oracle
 from oracles.outside import TEXT_BYTES, read_outside, reason
@@ -30,6 +40,8 @@ from oracles.resume import Past, Remembered
 
 Noise = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0.0, le=1e9)]
+
+_NOTHING = Earlier()
 
 _NEEDED = {
     **{"rate_burst": "rate_limit", "rate_policy": "rate_limit"},
@@ -220,6 +232,14 @@ def build(
     return Patient(oracle, clock, spec.seconds_per_call or 0.0, spec.seconds_per_query or 0.0) if spec.timed else oracle
 
 
+def provided(spec: OracleSpec, model: Oracle, allowance: Allowance, clock: Clock, earlier: Earlier) -> Oracle:
+    """What a provider runs for one caller: the stack of `build` without the records, the replay and the caller's side.
+
+    Raises InvalidSpec if the model has fewer classes than `top_k`.
+    """
+    return _guarded(spec, Metered(service(spec, model, earlier.queries), allowance), clock, earlier)
+
+
 def service(spec: OracleSpec, model: Oracle, first: int = 0) -> Oracle:
     """The model with the restrictions and noise of `spec`, without guards, budget and records.
 
@@ -228,13 +248,15 @@ def service(spec: OracleSpec, model: Oracle, first: int = 0) -> Oracle:
     return _restricted(spec, _noisy(spec, model, first))
 
 
-def _guarded(spec: OracleSpec, oracle: Oracle, clock: ServiceClock) -> Oracle:
+def _guarded(spec: OracleSpec, oracle: Oracle, clock: Clock, earlier: Earlier = _NOTHING) -> Oracle:
     if spec.near_duplicate is not None:
         share = SHARE if spec.near_duplicate_share is None else spec.near_duplicate_share
-        oracle = NearDuplicateBlock(oracle, spec.near_duplicate, share, spec.near_duplicate_window or WINDOW)
+        oracle = NearDuplicateBlock(
+            oracle, spec.near_duplicate, share, spec.near_duplicate_window or WINDOW, earlier.seen
+        )
     if spec.rate_limit is not None:
         limit = RateLimit.parse(spec.rate_limit, spec.rate_burst)
-        oracle = RateLimited(oracle, limit, clock, refuse=spec.rate_policy == "refuse")
+        oracle = RateLimited(oracle, limit, clock, spec.rate_policy == "refuse", earlier.taken)
     return oracle
 
 

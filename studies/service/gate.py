@@ -2,70 +2,72 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
+from threading import Lock
 
-from oracles.answers import Answer
-from oracles.wire.contract import Question
+from db.ledger import Ledger
+from db.service_reads import Caller, callers
+from db.service_records import Alarm
+from oracles.guard import WallClock
+from oracles.wire.contract import Problem, Question
+from studies.service.caller import Delivery, KeyCalls, Outcome, RateState
 from studies.service.keys import Key
+from studies.service.session import Room, ServedModel, Watch, Whole, check_servable
 
+__all__ = ["Delivery", "Gate", "Outcome", "RateState"]
 
-@dataclass(frozen=True)
-class Delivery:
-    """How a question arrived.
-
-    digest: SHA-256 of method, path and unpacked body. idempotency: the key under which a retry gets the stored answer.
-    first: the ordinal of its first query among those of the API key on the model; None for the order of arrival.
-    """
-
-    digest: bytes
-    idempotency: str | None = None
-    first: int | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """An answer. charged: queries that this delivery was charged, 0 for a replay. replayed: whether the answer was
-    given before, under the same idempotency key. remaining: queries left in the key's budget, None without one. codec,
-    data: the answer as it is stored, see `oracles.answers.encode`."""
-
-    answer: Answer
-    charged: int
-    replayed: bool
-    remaining: int | None
-    codec: str
-    data: bytes
-
-
-@dataclass(frozen=True)
-class RateState:
-    """A rate limit at this moment, for the headers `RateLimit` and `RateLimit-Policy`.
-
-    name: `key`, of all calls of the API key, or the name of a model. quota: images (or calls) that may come at once.
-    window: seconds in which an empty quota fills up. left: what may come now. reset: seconds until the quota is full.
-    """
-
-    name: str
-    quota: int
-    window: float
-    left: int
-    reset: float
-    calls: bool = False
+_NOBODY = Caller((), 0, None)
 
 
 class Gate:
-    """The one way to the models of a service. Safe to share among threads."""
+    """The one way to the models of a service. Safe to share among threads.
+
+    models: by name. ledger: the provider's, open for as long as the gate is used; what it holds of earlier processes
+    goes on. watch: detectors of probing. keep: bytes that the images asked may take in the ledger, 0 to keep none.
+    Raises InvalidSpec on a spec that cannot be served.
+    """
+
+    def __init__(
+        self, models: Mapping[str, ServedModel], ledger: Ledger, watch: Watch | None = None, keep: int = 0
+    ) -> None:
+        for served in models.values():
+            check_servable(served.spec)
+        self._models = {name: replace(served, oracle=Whole(served.oracle)) for name, served in models.items()}
+        self._ledger, self._watch, self._clock = ledger, watch, WallClock()
+        self._earlier, self._room = callers(ledger.path), Room(keep, ledger.kept_bytes())
+        self._calls: dict[str, KeyCalls] = {}
+        self._lock = Lock()
 
     def call(self, key: Key, model: str, question: Question, delivery: Delivery) -> Outcome:
         """Answer a question and charge the key. Blocks while earlier calls of the key run; keys run side by side.
 
         Raises Problem, for which nothing was charged, and which is recorded with its reason.
         """
-        raise NotImplementedError
+        served = self._served(key, model)
+        return self._of(key).call(key, served, question, delivery)
 
     def rates(self, key: Key, model: str) -> tuple[RateState, ...]:
         """The rate limits of the key on the model, the tightest first; empty without any."""
-        raise NotImplementedError
+        return self._of(key).rates(key, self._served(key, model))
 
     def remaining(self, key: Key) -> int | None:
         """Queries left in the key's budget, None without one."""
-        raise NotImplementedError
+        return self._of(key).remaining(key)
+
+    def ban(self, key: Key, model: str, alarm: Alarm) -> None:
+        """Record the alarm and turn the key away from now on, also after a restart, until `simkit keys pardon`."""
+        self._of(key).ban(key, self._served(key, model), alarm)
+
+    def _served(self, key: Key, model: str) -> ServedModel:
+        served = self._models.get(model)
+        if served is None or (key.models is not None and model not in key.models):
+            raise Problem("unknown_model", f"there is no model {model[:100]!r} for this key; list the models")
+        return served
+
+    def _of(self, key: Key) -> KeyCalls:
+        with self._lock:
+            if key.id not in self._calls:
+                known = self._earlier.get(key.id, _NOBODY)
+                self._calls[key.id] = KeyCalls(self._ledger, known, self._clock, self._watch, self._room)
+            return self._calls[key.id]

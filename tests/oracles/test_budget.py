@@ -130,3 +130,18 @@ def test_narrow_integers_do_not_wrap_around() -> None:
         budget.reserve(np.int8(100))  # type: ignore[arg-type]
     budget.reserve(np.uint8(27))  # type: ignore[arg-type]
     assert (budget.spent, type(budget.spent)) == (127, int)
+
+
+def test_a_cap_that_changes_counts_from_the_next_reservation() -> None:
+    budget = Budget(5, spent=4)
+    budget.change_cap(6)
+    budget.reserve(2)
+    budget.change_cap(3)
+    assert (budget.remaining, budget.spent) == (0, 6)
+    with pytest.raises(BudgetExhausted, match="has 0 queries left"):
+        budget.reserve(1)
+    budget.change_cap(None)
+    budget.reserve(100)
+    for wrong in (-1, 1.5):
+        with pytest.raises((ValueError, TypeError)):
+            budget.change_cap(wrong)  # type: ignore[arg-type]

@@ -15,11 +15,14 @@ from oracles.budget import Budget
 from oracles.errors import BudgetExhausted, InvalidSpec, RateExceeded, Refused
 from oracles.guard import (
     FINGERPRINT,
+    Limiter,
     NearDuplicateBlock,
     Patient,
     RateLimit,
     RateLimited,
     ServiceClock,
+    WallClock,
+    fingerprints,
     near_duplicates,
 )
 from oracles.meter import MemoryRecorder
@@ -167,8 +170,7 @@ def test_an_interrupted_wait_asks_and_records_nothing(monkeypatch: pytest.Monkey
 
 def test_fingerprints_are_as_far_apart_as_the_images() -> None:
     images = random_images(200, (3, 32, 32))
-    block = NearDuplicateBlock(LinearOracle(image_shape=(3, 32, 32)), 0.1)
-    marks = (images.flatten(1) @ block._projection).numpy().astype(np.float64)
+    marks = fingerprints(images).astype(np.float64)
     actual = np.linalg.norm(marks[:100] - marks[100:], axis=1)
     true = (images[:100] - images[100:]).square().mean(dim=(1, 2, 3)).sqrt().numpy()
     assert abs(np.mean(actual / true) - 1.0) < 0.03
@@ -262,3 +264,25 @@ def test_what_cannot_be_built(wrong: object) -> None:
     assert callable(wrong)
     with pytest.raises(InvalidSpec, match="give"):
         wrong()
+
+
+@pytest.mark.parametrize("limit", [TEN, RateLimit(10, 1, 3), RateLimit(2, 1, 2, calls=True)])
+def test_a_limiter_that_goes_on_after_a_restart_is_never_fuller(limit: RateLimit) -> None:
+    clock = ServiceClock()
+    steady = Limiter(limit, clock)
+    taken: list[tuple[int, int]] = []
+    for images in (2, 1, 3, 2, 2):
+        clock.advance(0.13)
+        if not steady.wait(steady.units(images)):
+            taken.append((clock.now() + 20, images))  # the row of a call is later than the call passed
+        clock.advance(0.02)
+        assert Limiter(limit, clock, taken).left <= steady.left
+    clock.advance(10.0)
+    assert Limiter(limit, clock, taken).left == steady.left == limit.burst
+
+
+def test_a_wall_clock_moves_on_its_own_and_sleeps() -> None:
+    clock = WallClock()
+    before = clock.now()
+    clock.advance(0.02)
+    assert 20 <= clock.now() - before < 2000

@@ -1,0 +1,50 @@
+"""What a provider's ledger holds of each of its callers, for a service that goes on after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from db.engine import reading
+from db.service_rows import TOOK_RATE
+
+
+@dataclass(frozen=True)
+class Caller:
+    """All runs of one API key. runs: their keys. spent: queries charged. banned: Unix time of its last ban, or None."""
+
+    runs: tuple[str, ...]
+    spent: int
+    banned: float | None
+
+
+_STATEMENT = """
+    SELECT json_extract(r.config, '$.service.key') AS caller, r.key,
+        (SELECT coalesce(sum(charged), 0) FROM calls WHERE run_id = r.id),
+        (SELECT max(at) FROM alarms WHERE run_id = r.id AND action = 'ban')
+    FROM runs AS r WHERE caller IS NOT NULL ORDER BY r.id
+"""
+
+
+def callers(path: Path) -> Mapping[str, Caller]:
+    """The callers in a ledger of this schema by the id of their API key."""
+    found: dict[str, Caller] = {}
+    with reading(path, older=False) as connection:
+        for caller, run, spent, banned in connection.exec_driver_sql(_STATEMENT):
+            known = found.get(caller, Caller((), 0, None))
+            times = [at for at in (known.banned, banned) if at is not None]
+            found[caller] = Caller((*known.runs, run), known.spent + spent, max(times, default=None))
+    return found
+
+
+def recent(path: Path, caller: str, since: float) -> list[tuple[float, int]]:
+    """As `db.run.Run.recent`, over all runs of one API key."""
+    statement = (
+        "WITH own AS (SELECT id FROM runs WHERE json_extract(config, '$.service.key') = ?)"
+        " SELECT at, queries FROM calls WHERE run_id IN own AND at > ? UNION ALL"
+        f" SELECT at, queries FROM refusals WHERE run_id IN own AND at > ? AND reason IN {TOOK_RATE} ORDER BY 1"
+    )
+    with reading(path, older=False) as connection:
+        rows = connection.exec_driver_sql(statement, (caller, since, since))
+        return [(float(at), int(queries)) for at, queries in rows]

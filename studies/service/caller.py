@@ -1,0 +1,263 @@
+"""All calls of one API key: its lane, its budget, its rate, and what its retries get."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+import torch
+
+from db.errors import StorageError
+from db.ledger import Ledger
+from db.run import Run
+from db.service_reads import Caller, recent
+from db.service_records import Alarm, StoredDelivery
+from oracles.answers import Answer, decode
+from oracles.budget import Budget
+from oracles.errors import BudgetExhausted, InvalidImages, InvalidSpec, RateExceeded, Refused
+from oracles.guard import Limiter, RateLimit, WallClock
+from oracles.meter import CallRecord
+from oracles.spec import OracleSpec
+from oracles.wire.contract import Kind, Problem, Question
+from studies.service.keys import Key
+from studies.service.lanes import PATIENCE, Lane, Running
+from studies.service.session import Request, Room, ServedModel, Session, Watch, in_ms, restricted, window
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How a question arrived.
+
+    digest: SHA-256 of method, path and unpacked body. idempotency: the key under which a retry gets the stored answer.
+    first: the ordinal of its first query among those of the API key on the model; None for the order of arrival.
+    """
+
+    digest: bytes
+    idempotency: str | None = None
+    first: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """An answer. charged: queries that this delivery was charged, 0 for a replay. replayed: whether the answer was
+    given before, under the same idempotency key. remaining: queries left in the key's budget, None without one. codec,
+    data: the answer as it is stored, see `oracles.answers.encode`."""
+
+    answer: Answer
+    charged: int
+    replayed: bool
+    remaining: int | None
+    codec: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class RateState:
+    """A rate limit at this moment, for the headers `RateLimit` and `RateLimit-Policy`.
+
+    name: `key`, of all calls of the API key, or the name of a model. quota: images (or calls) that may come at once.
+    window: seconds in which an empty quota fills up. left: what may come now. reset: seconds until the quota is full.
+    """
+
+    name: str
+    quota: int
+    window: float
+    left: int
+    reset: float
+    calls: bool = False
+
+
+class KeyCalls:
+    """The calls of one key. Safe to share among threads.
+
+    A call is answered in its turn only. Rate, budget and state of the key are read anew at each call, so that changes
+    of the file of keys count from the next call on.
+    """
+
+    def __init__(self, ledger: Ledger, earlier: Caller, clock: WallClock, watch: Watch | None, room: Room) -> None:
+        self._ledger, self._clock, self._watch, self._room = ledger, clock, watch, room
+        self._budget = Budget(None, spent=earlier.spent, name="key")
+        self._banned = earlier.banned
+        self._sessions: dict[str, tuple[OracleSpec, Session]] = {}
+        self._limiter: tuple[str, Limiter] | None = None
+        self._running: dict[tuple[str, str], Running] = {}
+        self._lane, self._lock = Lane(), Lock()
+
+    def call(self, key: Key, served: ServedModel, question: Question, delivery: Delivery) -> Outcome:
+        """See `Gate.call`."""
+        session, queries = self._session(key, served), len(question.images)
+        try:
+            self._check_key(key)
+            self._check_size(key, session, queries)
+            with self._twins_joined(session.run, served.name, delivery):
+                if replay := self._replay(key, session.run, delivery):
+                    return replay
+                return self._answered(key, session, question, delivery)
+        except _Told as told:  # recorded by the stack
+            raise told.problem from told.__cause__
+        except Problem as problem:
+            self._note(session.run, queries, problem.kind)
+            raise
+
+    def remaining(self, key: Key) -> int | None:
+        """Queries left in the key's budget, None without one."""
+        self._budget.change_cap(key.cap)
+        return self._budget.remaining
+
+    def rates(self, key: Key, served: ServedModel) -> tuple[RateState, ...]:
+        """See `Gate.rates`."""
+        session = self._session(key, served)
+        limiters = [(served.name, session.limiter.limiter)] if session.limiter else []
+        if limiter := self._key_limiter(key):
+            limiters.append(("key", limiter))
+        return tuple(sorted((_state(*named) for named in limiters), key=lambda state: state.left / state.quota))
+
+    def ban(self, key: Key, served: ServedModel, alarm: Alarm) -> None:
+        """See `Gate.ban`."""
+        self._session(key, served).run.alarm(alarm)
+        self._banned = time.time()
+
+    def _session(self, key: Key, served: ServedModel) -> Session:
+        """The stack under the present restrictions; others begin another run, on the same budget."""
+        try:
+            with self._lock:
+                further, session = self._sessions.get(served.name, (None, None))
+                if session is None or further != key.oracle:
+                    spec = restricted(served.spec, key.oracle)
+                    session = Session(self._ledger, key.id, served, spec, self._budget)
+                    session.build(self._clock, self._watch, self._room)
+                    self._sessions[served.name] = key.oracle, session
+                return session
+        except (InvalidSpec, StorageError) as error:
+            raise Problem("unavailable", "the service cannot answer for now; ask again", 5.0) from error
+
+    def _check_key(self, key: Key) -> None:
+        if key.revoked or (key.expires is not None and key.expires.timestamp() <= time.time()):
+            raise Problem("expired", "this key has ended; ask the provider for another one")
+        pardoned = key.pardoned.timestamp() if key.pardoned else 0.0
+        if self._banned is not None and self._banned > pardoned:
+            raise Problem("banned", "the provider has blocked this key; ask the provider")
+
+    def _check_size(self, key: Key, session: Session, queries: int) -> None:
+        """A call that no rate lets through at once would wait for ever."""
+        limiters = [session.limiter.limiter if session.limiter else None, self._key_limiter(key)]
+        for limiter in limiters:
+            if limiter is not None and limiter.units(queries) > limiter.limit.burst:
+                most = limiter.limit.burst
+                raise Problem("too_large", f"{queries} images exceed the rate limit's burst; send {most} or fewer")
+
+    def _key_limiter(self, key: Key) -> Limiter | None:
+        with self._lock:
+            if key.rate is None:
+                self._limiter = None
+            elif self._limiter is None or self._limiter[0] != key.rate:
+                limit = RateLimit.parse(key.rate)
+                rows = recent(self._ledger.path, key.id, time.time() - window(limit))
+                self._limiter = key.rate, Limiter(limit, self._clock, in_ms(rows))
+            return None if self._limiter is None else self._limiter[1]
+
+    @contextmanager
+    def _twins_joined(self, run: Run, model: str, delivery: Delivery) -> Iterator[None]:
+        """Wait while a call with the same idempotency key runs, and let others wait for this one."""
+        if delivery.idempotency is None:
+            yield
+            return
+        place, until = (model, delivery.idempotency), time.monotonic() + PATIENCE
+        while True:
+            with self._lock:
+                twin = self._running.get(place)
+                if twin is None:
+                    mine = self._running[place] = Running(delivery.digest)
+                    break
+            if twin.digest != delivery.digest:
+                raise _reused()
+            if not twin.ended.wait(until - time.monotonic()):
+                raise Problem("in_progress", "the first call with this idempotency key still runs; ask again", 1.0)
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._running[place]
+            mine.ended.set()
+
+    def _replay(self, key: Key, run: Run, delivery: Delivery) -> Outcome | None:
+        stored = _stored(run, delivery)
+        if stored is None:
+            return None
+        if stored.digest != delivery.digest.hex():
+            raise _reused()
+        answer = decode(stored.call.codec, stored.call.answers)
+        return Outcome(answer, 0, True, self.remaining(key), stored.call.codec, stored.call.answers)
+
+    def _answered(self, key: Key, session: Session, question: Question, delivery: Delivery) -> Outcome:
+        first, run, queries = delivery.first, session.run, len(question.images)
+        with self._lane.turn(lambda: first is None or first <= run.queries):
+            if first is not None and first < run.queries:
+                raise Problem("bad_request", f"query {first} was answered before; the next one is {run.queries}")
+            self._check_key(key)  # a call before it may have led to a ban
+            limiter = self._key_limiter(key)
+            if limiter is not None and (wait := limiter.wait(limiter.units(queries))):
+                raise Problem("rate", f"too many queries for now; ask again in {wait:g} s", wait)
+            self._budget.change_cap(key.cap)
+            images = np.require(question.images, np.float32, ("C", "W"))  # torch warns of arrays that are read-only
+            request = Request(torch.from_numpy(images), delivery.idempotency, delivery.digest)
+            answer, record = self._asked(session, request)
+            return Outcome(answer, queries, False, self._budget.remaining, record.codec, record.answers)
+
+    def _asked(self, session: Session, request: Request) -> tuple[Answer, CallRecord]:
+        try:
+            return session.answer(request)
+        except Refused as error:
+            raise _Told(_of_refusal(error)) from error
+        except InvalidImages as error:
+            raise Problem("invalid_images", str(error)) from error
+        except StorageError as error:
+            raise Problem("unavailable", "the answer could not be stored; ask again", 1.0) from error
+        except Problem:
+            raise
+        except Exception as error:  # a model is code of others and may raise anything
+            raise Problem("failed", "the model failed; nothing was charged") from error
+
+    def _note(self, run: Run, queries: int, reason: Kind) -> None:
+        with suppress(StorageError):  # the caller gets the same reply; a full disk is told at the next answer
+            run.refuse(None, queries, reason, sync=False)
+
+
+class _Told(Exception):
+    """A refusal by the stack, which has recorded it."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def _stored(run: Run, delivery: Delivery) -> StoredDelivery | None:
+    if delivery.idempotency is None:
+        return None
+    try:
+        return run.delivery(delivery.idempotency)
+    except StorageError as error:
+        raise Problem("unavailable", "the service cannot answer for now; ask again", 1.0) from error
+
+
+def _reused() -> Problem:
+    return Problem("key_reused", "this idempotency key came with another request before; use a new one for each")
+
+
+def _of_refusal(error: Refused) -> Problem:
+    if isinstance(error, RateExceeded):
+        return Problem("rate", str(error), error.retry_after)
+    if isinstance(error, BudgetExhausted):
+        return Problem("budget", str(error), remaining=error.remaining)
+    kinds: dict[str, Kind] = {"near_duplicate": "near_duplicate", "banned": "banned"}
+    return Problem(kinds.get(error.reason, "unavailable"), str(error))
+
+
+def _state(name: str, limiter: Limiter) -> RateState:
+    limit, left = limiter.limit, limiter.left
+    one = limit.seconds / limit.limit
+    return RateState(name, limit.burst, limit.burst * one, left, (limit.burst - left) * one, limit.calls)
