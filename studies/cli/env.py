@@ -63,8 +63,8 @@ def record_zoo(  # noqa: PLR0913 (the options are the command's interface)
     arms = shared.pop("arms", {})
     work = Zoo(zoo, spec.name, spec.split, out, shared, arms)
     work.check()
-    make_folder(out)
     victims, outcomes = chosen(manifest, indices, limit), []
+    make_folder(out)
     with progress_bar("victims", quiet=as_json) as progress:
         progress(0, len(victims))
         for outcome in recorded_by(work, victims, Workers(workers, threads)):

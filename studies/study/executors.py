@@ -27,11 +27,16 @@ class Workers:
 
     processes: number on this machine; a Dask cluster has its own. threads: torch threads per process, which are part of
     the run key. executor: `processes`, or `dask://HOST:PORT` for the scheduler of a Dask cluster.
+    Raises ConfigError for another executor.
     """
 
     processes: int = 1
     threads: int = 1
     executor: str = PROCESSES
+
+    def __post_init__(self) -> None:
+        if self.executor != PROCESSES and not self.executor.startswith(DASK):
+            raise ConfigError(f"no executor {self.executor!r}; write {PROCESSES}, or {DASK}HOST:PORT")
 
     @property
     def here(self) -> bool:
@@ -57,18 +62,16 @@ def worker_pool(workers: Workers, preload: str) -> Iterator[Pool]:
     """A pool of workers; an exception in the body cancels their work where possible.
 
     preload: the module of the functions that they will run, which the fork server imports once. A future raises
-    BrokenProcessPool if its process died. Raises ConfigError for an unknown executor, or one that does not answer.
+    BrokenProcessPool if its process died. Raises ConfigError where a cluster does not answer.
     """
     if workers.executor.startswith(DASK):
         with cluster(workers.executor.removeprefix(DASK)) as (pool, check):
             yield Pool(pool, check)
-    elif workers.executor == PROCESSES:
+    else:
         context = multiprocessing.get_context("forkserver")  # forking this process would copy torch's threads
         context.set_forkserver_preload([preload])  # imports torch once instead of once per worker
         with children(workers.processes, context, workers.threads) as pool:
             yield Pool(pool, lambda: None)  # a process that dies is replaced
-    else:
-        raise ConfigError(f"no executor {workers.executor!r}; write {PROCESSES}, or {DASK}HOST:PORT")
 
 
 _PATIENCE = 30.0
