@@ -29,6 +29,7 @@ nb_execution_timeout = 300
 
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True  # a function as a default is shown by its name, not by its address
 nitpicky = False
 
 html_theme = "furo"

@@ -80,7 +80,8 @@ class WorkersEntry(BaseModel):
     )
     threads: Annotated[int, Field(strict=True, ge=1, le=1024)] = Field(
         default=1,
-        description="Threads of torch per process. The number is part of the run key, so another one starts new runs.",
+        description="Threads of torch per process. An interrupted scan goes on only with the number that it began with;"
+        " with another it is refused until `--new-run`.",
     )
     executor: Annotated[str, Field(pattern=r"^(processes|dask://.+:\d+)$")] = Field(
         default=PROCESSES,
