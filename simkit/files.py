@@ -28,7 +28,7 @@ def can_hold_files(folder: Path) -> bool:
         return False
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Write `data` to `path` completely or not at all, even after a power cut. Raises StorageError.
 
     The file is written under a random name that nobody else has, so that two processes may write one path at once and
@@ -37,7 +37,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(f".simkit-{secrets.token_hex(8)}.tmp")
     try:
-        _write_new(temporary, data)
+        _write_new(temporary, data, mode)
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -51,9 +51,9 @@ def write_atomically(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)  # still there after a failure or an interrupt alone
 
 
-def _write_new(path: Path, data: bytes) -> None:
+def _write_new(path: Path, data: bytes, mode: int) -> None:
     """Write a file that is not there yet, and wait for the disk."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with os.fdopen(handle, "wb") as file:
         file.write(data)
         file.flush()

@@ -24,6 +24,7 @@ from studies.cli import (
     detectors,
     env,
     import_results,
+    keys,
     mitigate,
     replay,
     report,
@@ -61,6 +62,7 @@ app.add_typer(study.app, name="study")
 app.add_typer(env.app, name="env")
 app.add_typer(data.app, name="data")
 app.add_typer(db.app, name="db")
+app.add_typer(keys.app, name="keys")
 app.add_typer(import_results.app, name="import")
 
 
