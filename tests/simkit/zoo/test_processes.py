@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def fails_at_0_while_1_is_at_work(spec: ZooSpec, out: Path, index: int) -> Victi
         awaited(out / "begun")
         raise DataError("no such image")
     (out / "begun").write_text("1")
-    time.sleep(0.5)
+    awaited(out / "failure seen")
     return finished(index)
 
 
@@ -81,6 +82,12 @@ def workshop(out: Path) -> Workshop:
 
 
 def test_a_failure_loses_no_victim_that_another_process_is_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait_for_all(running: Any, **options: Any) -> Any:
+        if not options:  # the wait for the others, after the failure
+            (tmp_path / "failure seen").touch()
+        return wait(running, **options)
+
+    monkeypatch.setattr(processes, "wait", wait_for_all)
     monkeypatch.setattr(processes, "_make", fails_at_0_while_1_is_at_work)
     made: list[Victim] = []
     with pytest.raises(DataError, match="no such image"):
