@@ -11,6 +11,7 @@ from PIL import Image
 
 from simkit.errors import ConfigError
 from simkit.zoo.manifest import Manifest
+from studies.study.detectors import method
 from studies.study.study_file import StudyFile
 from studies.study.unit import scan_unit
 from tests.studies.study.files import ASKS, HEAD, LOOKS, written
@@ -46,6 +47,16 @@ def test_settings_of_a_detector_go_over_those_of_the_study(zoo: Path, tmp_path: 
     assert (plain.detector, changed.detector) == ("random-patch", "random-patch search.rounds=7")
     assert plain.study.settings["search"] == {"rounds": 5, "largest_side": 2}
     assert changed.study.settings["search"] == {"rounds": 7, "largest_side": 2}
+
+
+def test_a_study_may_trust_its_models_and_asks_nothing_anew_for_it(zoo: Path, tmp_path: Path) -> None:
+    trusting = HEAD.replace("settings = {", "settings = {trust_model = true, ")
+    first, second = (
+        StudyFile.load(written(tmp_path, zoo, ASKS, LOOKS, head=head)).plan().todo for head in (HEAD, trusting)
+    )
+    assert [unit.key for unit in first] == [unit.key for unit in second]
+    for units, trusted in ((first, False), (second, True)):
+        assert all(method(unit.detector).config(unit.study.settings).trust_model is trusted for unit in units)
 
 
 def test_paths_are_relative_to_the_file(zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
