@@ -59,7 +59,7 @@ SPEECH = [
     (FLATTEN, "fork(__torch__.torch.nn.functional.relu, x, False)", "holds fork()"),
     (FLATTEN, "awaitable(__torch__.torch.nn.functional.relu, x, False)", "holds awaitable()"),
     ("inplace: bool=False", f"inplace: Tensor={OPENS}", "torch.nn.functional.relu holds a default value"),
-    ("Final[int] = 4", f"Final[Tensor] = {OPENS}", "linear.Linear holds a default value"),
+    ("Final[int] = 4", f"Final[Tensor] = {OPENS}", "hostile.Linear holds a default value"),
     ("  training : bool\n", f"  training : bool = bool({OPENS}[0])\n", "holds a default value"),
     ("class Linear(Module)", "class Linear(ModuleInterface)", "holds a class of the kind ModuleInterface"),
     ("class Linear(Module)", "class Linear(Capsule)", "holds a class of the kind Capsule"),
@@ -96,7 +96,7 @@ def test_a_default_value_runs_where_torch_loads_the_file(plain: bytes, canary: P
 
 
 CAST = [
-    ("fc = self.fc", "fc = unchecked_cast(__torch__.torch.nn.modules.linear.Linear, self)"),
+    ("fc = self.fc", "fc = unchecked_cast(__torch__.tests.oracles.model_files.hostile.Linear, self)"),
     ("fc = self.fc", "fc = self.fc\n    x, y = unchecked_cast(Tuple[Tensor, Tensor], x)"),
     ("fc = self.fc", "fc = self.fc\n    x = unchecked_cast(List[Tuple[int, Tensor]], x)[0][1]"),
 ]
@@ -187,7 +187,7 @@ PICKLES = [
     (lambda held: held[: len(held) // 2], "damaged"),
     (swapped(b"M\x00\x03t", b"M\xff\x03t"), "a storage larger than its bytes"),
     (swapped(b"(K\x04K\xc0t", b"(K\x05K\xc0t"), "a tensor larger than its storage"),
-    (swapped(b"linear\nLinear", b"linear\nLinea"), "an object of"),
+    (swapped(b"hostile\nLinear", b"hostile\nLinea"), "an object of"),
     (swapped(b"\x88", b"K\x01"), "another type than bool in training"),
     (swapped(b"torch._utils\n_rebuild_tensor_v2", b"torch._utils\n_rebuild_sparse_tensor"), "_rebuild_sparse_tensor"),
     (swapped(b"FloatStorage", b"QInt8Storage"), "a storage of QInt8"),
