@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from oracles.answers import Answer, Scores, encode
 from oracles.budget import Budget
@@ -22,6 +23,8 @@ from oracles.replay import Replayed, ReplayOracle
 from oracles.restrict import LabelOnly
 from oracles.resume import Past
 from oracles.spec import OracleSpec, build
+from oracles.torch_model import TorchOracle
+from oracles.torch_options import TorchOptions
 from tests.oracles.fakes import LinearOracle, random_images
 
 SHAPE = (3, 4, 4)
@@ -262,3 +265,28 @@ def test_a_stored_part_with_another_rest_is_a_mismatch() -> None:
     for replaying in (Replayed(LinearOracle(), kept.calls), ReplayOracle(kept.calls, 5, SHAPE)):
         with pytest.raises(ReplayMismatch, match="other images or candidates"):
             replaying.query(*QUESTIONS[0])
+
+
+class FailsOnBlack(nn.Module):
+    """A local model that cannot take black images."""
+
+    thread_safe = True
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if bool((images == 0.0).all()):
+            raise RuntimeError("black")
+        return images.flatten(1)[:, :5] * 9.0
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_module_keeps_the_chunks_before_the_first_that_fails(threads: int) -> None:
+    images = torch.cat([QUESTIONS[0][0][:5], torch.zeros(2, *SHAPE), QUESTIONS[0][0][5:]])
+    before, budget = torch.get_num_threads(), Budget(None)
+    try:
+        torch.set_num_threads(threads)
+        oracle = build(OracleSpec(), TorchOracle(FailsOnBlack(), SHAPE, TorchOptions(chunk=1), 5), budget)
+        with pytest.raises(ModelError, match=r"black.*; the 5 images before these were answered"):
+            oracle.query(images)
+    finally:
+        torch.set_num_threads(before)
+    assert budget.spent == 5
