@@ -129,3 +129,13 @@ def test_every_path_that_the_architecture_names_is_there() -> None:
     assert len(named) > 150
     missing = [name for name in named if not any(f"/{name}" in f"/{known}" for known in names)]
     assert set(missing) == past
+
+
+def test_every_test_that_a_promise_names_is_there() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    names = re.findall(r"`((?:tests/)?[\w/]*test_\w+\.py|tests/[\w/]+)`", page)
+    paths = [ROOT / ("" if "/" in name else "tests/chaos") / name for name in names]
+    assert len(paths) > 20
+    assert [path for path in paths if not path.exists()] == []
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ") and "promise" not in line]
+    assert [row[0] for row in rows if "`test" not in row[2]] == []
