@@ -15,7 +15,10 @@ import torch
 
 from db import reads
 from db.check import check
-from db.service_records import Alarm
+from db.errors import StorageError, StorageFull
+from db.records import CallLike
+from db.run import Run
+from db.service_records import Alarm, Beside
 from oracles.answers import Answer, encode
 from oracles.budget import Budget
 from oracles.errors import InvalidSpec, RateExceeded, Refused
@@ -26,7 +29,7 @@ from studies.service.gate import Gate, Outcome
 from studies.service.keys import Key
 from studies.service.session import restricted
 from tests.oracles.fakes import LinearOracle
-from tests.studies.service.conftest import Blocking, OpenGate, asked, images_of, key_of, sent
+from tests.studies.service.conftest import Blocking, OpenGate, asked, images_of, key_of, open_gate, sent
 
 NOISY = OracleSpec(score_noise=0.05, input_noise=0.02, decimals=3, seed=4)
 
@@ -355,3 +358,51 @@ def test_a_key_can_only_be_restricted_further(
 def test_a_simulated_service_cannot_be_served(opened: OpenGate, fields: dict[str, object]) -> None:
     with pytest.raises(InvalidSpec, match="simulated services"):
         opened(OracleSpec(**fields))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_an_answer_that_cannot_be_stored_is_not_told_and_charged_at_most_once(
+    opened: OpenGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    """kept: the disk is full, so that the call waits in memory; otherwise it was refused before it was queued."""
+    gate, key, record = opened(), key_of(budget=4), Run.record
+
+    def failing(run: Run, call: CallLike, beside: Beside | None = None) -> None:
+        if kept:
+            record(run, call, beside)
+        raise StorageFull("no space", 2) if kept else StorageError("refused")
+
+    monkeypatch.setattr(Run, "record", failing)
+    assert refusal(gate, key, idempotency="k").kind == "unavailable"
+    assert gate.remaining(key) == (2 if kept else 4)
+    monkeypatch.undo()
+    assert ask(gate, key, idempotency="k").replayed == kept
+    assert gate.remaining(key) == 2
+    assert charged(tmp_path / "provider.db") == 2
+
+
+@pytest.mark.slow
+def test_50_repeats_of_64_threads_with_8_keys_overspend_nothing(tmp_path: Path) -> None:
+    for repeat in range(50):
+        path = tmp_path / f"{repeat}.db"
+        gate, ledger = open_gate(path, NOISY)
+        keys = [key_of(f"lab0000{n}", budget=11 + n) for n in range(8)]
+        start = threading.Barrier(64)
+
+        def client(number: int, gate: Gate = gate, keys: list[Key] = keys, at: threading.Barrier = start) -> int:
+            at.wait()
+            try:
+                return ask(gate, keys[number % 8], 1 + number // 8, seed=number).charged
+            except Problem as problem:
+                return 0 if problem.kind == "budget" else 1_000
+
+        with ThreadPoolExecutor(64) as pool:
+            told = list(pool.map(client, range(64)))
+        for number, key in enumerate(keys):
+            assert gate.remaining(key) == 11 + number - sum(told[number::8]) >= 0
+        ledger.close()
+        spent = reads.sql(path, "SELECT charged FROM spend")["charged"].tolist()
+        assert sum(spent) == sum(told)
+        assert all(total <= 18 for total in spent)
+        if repeat % 10 == 0:
+            assert check(path) == []

@@ -1,0 +1,95 @@
+"""The order of turns, and what is told to a call whose turn does not come."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from oracles.wire.contract import Problem
+from studies.service.lanes import Lane
+
+
+def test_turns_come_one_at_a_time_in_the_order_of_arrival() -> None:
+    lane, order, inside = Lane(), list[int](), list[int]()
+
+    def work(number: int) -> None:
+        with lane.turn():
+            inside.append(number)
+            assert len(inside) == 1
+            order.append(number)
+            time.sleep(0.002)
+            inside.remove(number)
+
+    threads = []
+    with lane.turn():
+        for number in range(20):
+            threads.append(threading.Thread(target=work, args=(number,)))
+            threads[-1].start()
+            time.sleep(0.005)
+    for thread in threads:
+        thread.join(10)
+    assert order == list(range(20))
+
+
+def test_a_turn_that_is_not_ready_lets_others_pass() -> None:
+    lane, order, done = Lane(), list[str](), threading.Event()
+
+    def wait() -> None:
+        with lane.turn(lambda: "b" in order):
+            order.append("a")
+        done.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    time.sleep(0.05)
+    with lane.turn():
+        order.append("b")
+    assert done.wait(10)
+    thread.join()
+    assert order == ["b", "a"]
+
+
+def test_a_turn_that_does_not_come_is_told_with_its_reason() -> None:
+    lane = Lane(patience=0.05)
+    with pytest.raises(Problem, match="queries before this call have not arrived") as caught, lane.turn(lambda: False):
+        pass
+    assert (caught.value.kind, caught.value.retry_after) == ("in_progress", 1.0)
+    with lane.turn(), pytest.raises(Problem, match="still running") as caught, lane.turn():
+        pass
+    assert (caught.value.kind, caught.value.retry_after) == ("unavailable", 1.0)
+    with lane.turn():
+        pass
+
+
+def test_too_many_waiting_calls_are_turned_away_at_once() -> None:
+    lane = Lane(patience=0.3, most=3)
+    kinds: list[str] = []
+
+    def wait() -> None:
+        try:
+            with lane.turn(lambda: False):
+                pass
+        except Problem as problem:
+            kinds.append(problem.kind)
+
+    threads = [threading.Thread(target=wait) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    before = time.monotonic()
+    with pytest.raises(Problem, match="3 calls of this key are waiting"), lane.turn():
+        pass
+    assert time.monotonic() - before < 0.1
+    for thread in threads:
+        thread.join()
+    assert kinds == ["in_progress"] * 3
+
+
+def test_an_error_inside_gives_the_turn_back() -> None:
+    lane = Lane(patience=1.0)
+    with pytest.raises(ZeroDivisionError), lane.turn():
+        raise ZeroDivisionError
+    with lane.turn():
+        pass
