@@ -29,8 +29,12 @@ def watched(folder: Path) -> Iterator[list[str]]:
 
 
 def _names(data: bytes) -> Iterator[str]:
-    """struct inotify_event: four numbers of 32 bits, the last the length of the name that follows."""
+    """struct inotify_event: four numbers of 32 bits, of which the second tells what happened, and the last the length
+    of the name that follows. Looking through the folder itself is left out: any program that lists all files does so.
+    """
     while data:
-        length = int.from_bytes(data[12:16], "little")
-        yield os.fsdecode(data[16 : 16 + length].rstrip(b"\0"))
+        length, mask = int.from_bytes(data[12:16], "little"), int.from_bytes(data[4:8], "little")
+        name = os.fsdecode(data[16 : 16 + length].rstrip(b"\0"))
+        if name or mask & _CHANGED:
+            yield name
         data = data[16 + length :]
