@@ -29,6 +29,8 @@ from simkit.search.synthesis import SynthesisConfig
 from simkit.verdict import RULES, Rule
 from studies.render.formats import source_words
 from studies.scan.config import ScanConfig
+from studies.service.config import ModelEntry, ServiceConfig, WatchEntry
+from studies.service.keys import Key
 from studies.study.config import DetectorEntry, ReportEntry, StudyConfig, WorkersEntry, ZooEntry
 from studies.study.schema import descriptions
 from studies.study.tune_config import TuneConfig
@@ -62,6 +64,10 @@ def write(folder: Path) -> None:
         "oracle_spec.md": settings(OracleSpec),
         "study_file.md": settings(StudyConfig),
         **{f"study_file_{name}.md": settings(entry) for name, entry in STUDY_TABLES.items()},
+        "service_file.md": settings(ServiceConfig),
+        "service_model.md": settings(ModelEntry),
+        "service_watch.md": settings(WatchEntry),
+        "api_key.md": settings(Key),
         "presets.md": presets(),
         "search_settings.md": search_settings(),
         "schema.md": tables(),
