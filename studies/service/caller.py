@@ -45,7 +45,9 @@ class Delivery:
 class Outcome:
     """An answer. charged: queries that this delivery was charged, 0 for a replay. replayed: whether the answer was
     given before, under the same idempotency key. remaining: queries left in the key's budget, None without one. codec,
-    data: the answer as it is stored, see `oracles.answers.encode`."""
+    data: the answer as it is stored, see `oracles.answers.encode`. first: its place, the number of queries of the key
+    on the model before it; a caller that sends several calls at once learns from it where its own queries begin.
+    """
 
     answer: Answer
     charged: int
@@ -53,6 +55,7 @@ class Outcome:
     remaining: int | None
     codec: str
     data: bytes
+    first: int
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,7 @@ class KeyCalls:
         if stored.digest != delivery.digest.hex():
             raise _reused()
         answer = decode(stored.call.codec, stored.call.answers)
-        return Outcome(answer, 0, True, self.remaining(key), stored.call.codec, stored.call.answers)
+        return Outcome(answer, 0, True, self.remaining(key), stored.call.codec, stored.call.answers, stored.call.first)
 
     def _answered(self, key: Key, session: Session, question: Question, delivery: Delivery) -> Outcome:
         first, run, queries = delivery.first, session.run, len(question.images)
@@ -206,7 +209,8 @@ class KeyCalls:
             images = np.require(question.images, np.float32, ("C", "W"))  # torch warns of arrays that are read-only
             request = Request(torch.from_numpy(images), delivery.idempotency, delivery.digest)
             answer, record = self._asked(session, request)
-            return Outcome(answer, queries, False, self._budget.remaining, record.codec, record.answers)
+            place = run.queries - queries
+            return Outcome(answer, queries, False, self._budget.remaining, record.codec, record.answers, place)
 
     def _asked(self, session: Session, request: Request) -> tuple[Answer, CallRecord]:
         try:

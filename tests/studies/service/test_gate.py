@@ -265,6 +265,14 @@ def test_answers_noise_and_guards_are_those_of_the_sequential_run_over_restarts(
     assert ("near_duplicate", b"") in wanted
 
 
+def test_a_caller_learns_where_its_queries_begin_also_from_a_replay(opened: OpenGate) -> None:
+    gate, key = opened(), key_of()
+    ask(gate, key, 5)
+    assert ask(gate, key, 2, seed=1, idempotency="k").first == 5
+    assert ask(gate, key, 3, seed=2).first == 7
+    assert ask(opened(), key, 2, seed=1, idempotency="k").first == 5
+
+
 def test_ordinals_put_calls_at_their_places(opened: OpenGate, tmp_path: Path) -> None:
     gate, key, seeds = opened(NOISY), key_of(), list(range(8))
     with ThreadPoolExecutor(8) as pool:
