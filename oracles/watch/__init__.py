@@ -1,0 +1,1 @@
+"""Detectors of probing: queries in, scores out; and what a service does after an alarm."""
