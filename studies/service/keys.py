@@ -119,12 +119,13 @@ class NewKey:
 class KeyFile:
     """The file of keys, read again whenever it changes. Safe to share among threads and with `simkit keys`.
 
-    Every method raises ConfigError for a file that cannot be read, has a mistake, or may be read by other users.
+    Every method raises ConfigError for a file that cannot be read, has a mistake, or may be read by other users. Once
+    the file was read, such a change of it is not taken over, and `problem` says why; empty if there is none.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.Lock()
+        self._lock, self.problem = threading.Lock(), ""
         self._seen: tuple[int, int, int] | None = None
         self._secret, self._keys = b"", dict[str, Key]()
 
@@ -151,16 +152,23 @@ class KeyFile:
     def _read(self) -> dict[str, Key]:
         with self._lock:
             try:
-                about = os.stat(self.path)
-                seen = (about.st_mtime_ns, about.st_size, about.st_ino)
-                if seen != self._seen:
-                    self._secret, self._keys = _parsed(self.path)
-                    self._seen = seen
-            except OSError as error:
-                raise ConfigError(
-                    f"{self.path}: the keys cannot be read: {reason(error)}; see `simkit keys new`"
-                ) from None
+                self._reread()
+                self.problem = ""
+            except ConfigError as error:
+                if self._seen is None:
+                    raise
+                self.problem = str(error)
             return self._keys
+
+    def _reread(self) -> None:
+        try:
+            about = os.stat(self.path)
+            seen = (about.st_mtime_ns, about.st_size, about.st_ino)
+            if seen != self._seen:
+                self._secret, self._keys = _parsed(self.path)
+                self._seen = seen
+        except OSError as error:
+            raise ConfigError(f"{self.path}: the keys cannot be read: {reason(error)}; see `simkit keys new`") from None
 
 
 def new_key(path: Path, fields: dict[str, Any]) -> NewKey:

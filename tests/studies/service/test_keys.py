@@ -88,6 +88,22 @@ def test_a_file_that_changes_is_read_again(file: Path) -> None:
     assert keys.authenticate(later.text) == later.key
 
 
+@pytest.mark.parametrize("broken", ["secret = 1", "[[key", ""])
+def test_a_mistake_in_the_file_ends_no_running_service(file: Path, broken: str) -> None:
+    made, good = new_key(file, {"name": "a"}), file.read_text(encoding="utf-8")
+    keys = KeyFile(file)
+    assert keys.authenticate(made.text) == made.key
+    file.write_text(broken, encoding="utf-8")
+    assert keys.authenticate(made.text) == made.key
+    assert str(file) in keys.problem
+    file.write_text(good + "revoked = true\n", encoding="utf-8")
+    assert keys.authenticate(made.text).revoked
+    assert keys.problem == ""
+    file.unlink()
+    assert keys.authenticate(made.text).revoked
+    assert "cannot be read" in keys.problem
+
+
 def test_a_running_gate_takes_changes_over(file: Path, opened: OpenGate) -> None:
     made, gate, keys = new_key(file, {"name": "a", "budget": 2}), opened(), KeyFile(file)
 
