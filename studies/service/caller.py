@@ -106,6 +106,10 @@ class KeyCalls:
             self._note(session.run, queries, problem.kind)
             raise
 
+    def refused(self, key: Key, served: ServedModel, reason: Kind) -> None:
+        """See `Gate.refused`."""
+        self._note(self._session(key, served).run, 1, reason)
+
     def remaining(self, key: Key) -> int | None:
         """Queries left in the key's budget, None without one."""
         self._budget.change_cap(key.cap)

@@ -10,7 +10,7 @@ from db.ledger import Ledger
 from db.service_reads import Caller, callers
 from db.service_records import Alarm
 from oracles.guard import WallClock
-from oracles.wire.contract import Problem, Question
+from oracles.wire.contract import Kind, Problem, Question
 from studies.service.caller import Delivery, KeyCalls, Outcome, RateState
 from studies.service.keys import Key
 from studies.service.session import Room, ServedModel, Watch, Whole, check_servable
@@ -46,6 +46,10 @@ class Gate:
         """
         served = self._served(key, model)
         return self._of(key).call(key, served, question, delivery)
+
+    def refused(self, key: Key, model: str, reason: Kind) -> None:
+        """Record a call that could not be read, as one query. Raises Problem for a model that the key may not ask."""
+        self._of(key).refused(key, self._served(key, model), reason)
 
     def rates(self, key: Key, model: str) -> tuple[RateState, ...]:
         """The rate limits of the key on the model, the tightest first; empty without any."""

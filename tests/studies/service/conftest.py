@@ -20,6 +20,7 @@ from studies.service.gate import Delivery, Gate
 from studies.service.keys import Key
 from studies.service.session import ServedModel, Watch
 from tests.oracles.fakes import LinearOracle
+from tests.studies.service.served import Provider, provider
 
 SCORES = OracleSpec()
 OpenGate = Callable[..., Gate]
@@ -79,4 +80,11 @@ def opened(tmp_path: Path) -> Iterator[OpenGate]:
         ledger.close()
 
 
-__all__ = ["Blocking", "OpenGate", "Watch", "asked", "images_of", "key_of", "open_gate", "opened", "sent"]
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Provider]:
+    """A service over HTTP, in this process."""
+    with provider(tmp_path) as made:
+        yield made
+
+
+__all__ = ["Blocking", "OpenGate", "Watch", "asked", "images_of", "key_of", "open_gate", "opened", "sent", "service"]

@@ -1,0 +1,149 @@
+"""Runs the application under uvicorn: listening, deadlines of connections, and an end that waits for running calls."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from simkit.errors import ConfigError
+from studies.service.logs import configuration
+
+HEAD_SECONDS = 10.0
+"""For the head of a request, from the start of the connection or the first byte; uvicorn has no such limit."""
+
+BODY_SECONDS = 35.0
+"""For a body from the end of the head. The application is stricter, and says so; this ends the connection."""
+
+MOST_HEAD_BYTES = 1 << 16
+
+ENDING_SECONDS = 30
+"""That running calls get to end when the server is stopped."""
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where a server listens. port: 0 for a free one. certificate, key: files for TLS."""
+
+    host: str
+    port: int
+    certificate: str | None = None
+    key: str | None = None
+    calls: int = 256
+    access_log: bool = False
+
+
+def run(app: ASGIApp, listening: Listening, ready: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM. ready: called with the URL once connections are accepted. Raises ConfigError."""
+    config = uvicorn.Config(
+        app,
+        host=listening.host,
+        port=listening.port,
+        http=_Timed,
+        ws="none",
+        lifespan="off",
+        limit_concurrency=listening.calls,
+        ssl_certfile=listening.certificate,
+        ssl_keyfile=listening.key,
+        access_log=listening.access_log,
+        log_config=configuration("WARNING", listening.access_log),
+        server_header=False,
+        timeout_graceful_shutdown=ENDING_SECONDS,
+    )
+    _load(config)
+    with _bound(listening) as bound, contextlib.suppress(KeyboardInterrupt), _terminable():
+        ready(_url(bound, listening))
+        uvicorn.Server(config).run(sockets=[bound])
+
+
+def _load(config: uvicorn.Config) -> None:
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(f"the certificate or its key cannot be used: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def _bound(listening: Listening) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
+    with socket.socket(family) as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((listening.host, listening.port))
+        except OSError as error:
+            place = f"{listening.host}:{listening.port}"
+            raise ConfigError(f"{place}: cannot be listened on: {error.strerror or error}; choose another") from None
+        bound.listen(2048)
+        yield bound
+
+
+def _url(bound: socket.socket, listening: Listening) -> str:
+    host = f"[{listening.host}]" if ":" in listening.host else listening.host
+    return f"{'https' if listening.certificate else 'http'}://{host}:{bound.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends as Ctrl-C does. uvicorn raises the signal again once it has ended, which would kill the process
+    before its ledger is closed."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Timed(HttpToolsProtocol):
+    """Closes connections whose requests arrive too slowly, or have a head that is too large."""
+
+    _timer: asyncio.TimerHandle | None = None
+    _head_bytes: int | None = 0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._begin(HEAD_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._timer is None and self._head_bytes is not None:
+            self._begin(HEAD_SECONDS)
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes is not None and self._head_bytes > MOST_HEAD_BYTES:  # and it has not ended yet
+            self.transport.abort()
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = None
+        self._begin(BODY_SECONDS)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._head_bytes = 0
+        self._stop()
+        super().on_message_complete()
+
+    def _begin(self, seconds: float) -> None:
+        self._stop()
+        self._timer = self.loop.call_later(seconds, self.transport.abort)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
