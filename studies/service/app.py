@@ -184,7 +184,7 @@ async def _nowhere(request: Request, error: Exception) -> Response:
     name = next((name for start, name in _PLACES if path.startswith(start)), None)
     if path == "/" and "x-amz-target" in request.headers:
         name = "rekognition"
-    headers = dict(error.headers or {})
+    headers: dict[str, str] = {}
     if error.status_code == 405:
         problem = Problem("unsupported", f"{request.method} is not possible at this path")
         headers["allow"] = ", ".join(_methods(request))

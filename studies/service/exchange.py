@@ -13,7 +13,7 @@ from oracles.wire.rekognition import Rekognition
 from studies.service import auth
 from studies.service.auth import Caller
 from studies.service.gate import Gate, Outcome
-from studies.service.headers import cost, delivery_of, limits
+from studies.service.headers import cost, delivery_of, limits, of_answer
 from studies.service.keys import Key, KeyFile
 from studies.service.metrics import Metrics
 
@@ -52,8 +52,8 @@ class Exchange:
         question, outcome = self._outcome(wire, caller.key, plain, interface)
         self.metrics.charged(name, outcome.charged)
         reply = wire.answer(question, outcome.answer, interface)
-        told = cost(outcome.charged, outcome.remaining, outcome.replayed)
-        return replace(reply, headers={**limits(self._gate.rates(caller.key, name)), **told, **reply.headers})
+        told = limits(self._gate.rates(caller.key, name)) | of_answer(outcome)
+        return replace(reply, headers={**told, **reply.headers})
 
     def refusal(self, wire: Wire, problem: Problem, caller: Caller, model: str | None) -> HttpReply:
         """The reply that says `problem` to a caller, with what is left to it."""

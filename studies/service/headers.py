@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from oracles.wire.contract import HttpRequest, Problem
-from studies.service.gate import Delivery, RateState
+from studies.service.gate import Delivery, Outcome, RateState
 
 IDEMPOTENCY = ("idempotency-key", "amz-sdk-invocation-id")
 """Headers that name a call, so that a retry is known; the second is what AWS clients send with all tries of a call."""
@@ -54,8 +54,12 @@ def _name(rate: RateState) -> str:
     return f'"{_UNSAFE.sub("_", rate.name)}"'
 
 
-def cost(charged: int, remaining: int | None, replayed: bool = False) -> dict[str, str]:
+def cost(charged: int, remaining: int | None) -> dict[str, str]:
     """Headers that state what a reply cost and what is left; no `simkit-remaining` for a key without a budget."""
-    found = {"simkit-charged": str(charged)}
-    found |= {} if remaining is None else {"simkit-remaining": str(remaining)}
-    return found | ({"idempotency-replayed": "true"} if replayed else {})
+    return {"simkit-charged": str(charged)} | ({} if remaining is None else {"simkit-remaining": str(remaining)})
+
+
+def of_answer(outcome: Outcome) -> dict[str, str]:
+    """`cost`, the place of the answer among the queries of its key, and whether it was given before."""
+    told = {**cost(outcome.charged, outcome.remaining), FIRST: str(outcome.first)}
+    return told | ({"idempotency-replayed": "true"} if outcome.replayed else {})

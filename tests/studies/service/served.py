@@ -69,10 +69,9 @@ class Provider:
 
     def send(self, request: HttpRequest, **headers: str) -> HttpReply:
         """The reply to a request."""
-        more = {name.replace("_", "-"): value for name, value in headers.items()}
-        reply = self.client.request(
-            request.method, request.target, content=request.body, headers={**request.headers, **more}
-        )
+        given = {**request.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        raw = {name.encode(): value.encode("latin-1") for name, value in given.items()}
+        reply = self.client.request(request.method, request.target, content=request.body, headers=raw)
         lower = {name.lower(): value for name, value in reply.headers.items()}
         return HttpReply(reply.status_code, lower, reply.content)
 

@@ -156,6 +156,7 @@ def test_queries_are_put_where_they_belong(service: Provider) -> None:
     late = service.send(question(OIP, key), simkit_first_query="0")
     assert (late.status, OIP.problem(late).kind) == (400, "bad_request")
     assert service.send(question(OIP, key), simkit_first_query="1").status == 200
+    assert service.send(question(OIP, key)).headers["simkit-first-query"] == "2"
 
 
 @pytest.mark.parametrize(
