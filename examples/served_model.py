@@ -96,15 +96,19 @@ def main() -> None:
         data="digits",
         budget=5_000,
         # With a price and a rate limit the result states what a real scan would cost.
-        oracle={"top_k": 3, "rate_limit": "50/second", "price_per_thousand": 1.5},
+        oracle={
+            "top_k": 3,
+            "rate_limit": "50/second",
+            "price_per_thousand": 1.5,
+            "currency": "USD",
+        },
         preset="random-patch",
         search={"largest_side": 2, "required_success": 0.85},
     )
     server.shutdown()
     print(f"{result.verdict} {list(result.flagged)} after {result.spent:,} queries")
-    print(
-        f"it would have cost {result.cost:.2f} and taken {result.api_seconds:.0f} s there"
-    )
+    cost = f"{result.cost:.2f} {result.currency}"
+    print(f"it would have cost {cost} and taken {result.api_seconds:.0f} s there")
 
 
 if __name__ == "__main__":

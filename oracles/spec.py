@@ -8,7 +8,16 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from oracles.errors import InvalidSpec, likely
 from oracles.guard import (
@@ -41,11 +50,15 @@ from oracles.resume import Past, Remembered
 Noise = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0.0, le=1e9)]
 
+CURRENCY = r"^[A-Za-z$€£¥]{1,10}$"
+"""What a currency may be: a short text that is safe to print."""
+
 _NOTHING = Earlier()
 
 _NEEDED = {
     **{"rate_burst": "rate_limit", "rate_policy": "rate_limit"},
     **{"near_duplicate_share": "near_duplicate", "near_duplicate_window": "near_duplicate"},
+    **{"currency": "price_per_thousand"},
 }
 """Fields that have no effect without another one."""
 
@@ -91,7 +104,10 @@ class OracleSpec(BaseModel):
     near_duplicate_window: int | None = Field(
         default=None, ge=1, description="Number of earlier images that are remembered; 1000 by default."
     )
-    price_per_thousand: Amount | None = Field(default=None, description="Price of 1000 queries, in any currency.")
+    price_per_thousand: Amount | None = Field(
+        default=None, description="Price of 1000 queries; shown as money only with its currency."
+    )
+    currency: str | None = Field(default=None, pattern=CURRENCY, description="Currency of the price, such as `USD`.")
     seconds_per_call: Amount | None = Field(default=None, description="Seconds that each answered call takes.")
     seconds_per_query: Amount | None = Field(default=None, description="Seconds that each answered image takes.")
     real_time: bool = Field(default=False, description="Sleep the simulated seconds as well.")
@@ -128,6 +144,12 @@ class OracleSpec(BaseModel):
         if self.real_time and not self.timed:
             raise ValueError("real_time needs a rate_limit or seconds_per_call or seconds_per_query; set one")
         return self
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a currency that is not set: it was added later, and run keys hold every field."""
+        fields: dict[str, Any] = handler(self)
+        return fields if self.currency is not None else {n: v for n, v in fields.items() if n != "currency"}
 
     @property
     def timed(self) -> bool:

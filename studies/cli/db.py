@@ -37,6 +37,7 @@ COLUMNS = (
     "seconds",
     "api_seconds",
     "cost",
+    "currency",
     "threads",
     "versions",
 )
@@ -46,7 +47,7 @@ SHOWN = ("run", "model", "preset", "oracle", "verdict", "flagged", "spent")
 """The columns that fit a terminal."""
 
 SHOWN_IF_KNOWN = ("api_seconds", "cost")
-"""Further columns, shown where a service of the ledger states times or a price."""
+"""Further columns, shown where a service of the ledger states times, or a price with its currency."""
 
 SHOWN_IF_DIFFERENT = ("data", "seed", "budget", "threads", "versions")
 """Further columns, shown where they tell apart runs that look alike."""
@@ -104,8 +105,9 @@ def list_runs(file: LedgerFile, as_json: AsJson = False) -> None:
     if as_json:
         print_json(rows)
     else:
-        filled = [name for name in SHOWN_IF_KNOWN if any(row[name] is not None for row in rows)]
-        print_table([_short(row) for row in rows], (*SHOWN, *_telling_apart(rows), *filled))
+        shown = [_short(row) for row in rows]
+        filled = [name for name in SHOWN_IF_KNOWN if any(row[name] is not None for row in shown)]
+        print_table(shown, (*SHOWN, *_telling_apart(rows), *filled))
 
 
 @app.command("export")
@@ -150,10 +152,13 @@ def run_rows(file: Path) -> list[dict[str, Any]]:
     from db import reads
     from simkit.detectors.registry import searched_by
     from studies.ledgers.run_words import service_in_words
+    from studies.scan.price import Price
 
     rows = [row | {"preset": searched_by(json.loads(row["config"]))} for row in reads.listed(file)]
     for row in rows:
-        row["oracle"] = service_in_words(json.loads(row["oracle"]))
+        oracle = json.loads(row["oracle"])
+        row["oracle"], price = service_in_words(oracle), Price.stated(oracle)
+        row["currency"] = None if price is None else price.currency
         environment = json.loads(row["environment"])
         row["threads"] = environment.get("threads")
         row["versions"] = ", ".join(f"{name} {environment[name]}" for name in _VERSIONS if name in environment)
@@ -172,7 +177,11 @@ def _telling_apart(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
-    """The row for a terminal: the model without its folder, the state of an open run as its verdict, and numbers
-    with separated thousands."""
+    """The row for a terminal: the model without its folder, the state of an open run as its verdict, numbers with
+    separated thousands, and a cost only with its currency."""
+    from studies.render.formats import money_words
+
     name = row["model"].rstrip("/").rpartition("/")[2] or row["model"]
-    return row | {"model": name, "verdict": row["verdict"] or row["state"], "spent": f"{row['spent']:,}"}
+    unknown = row["cost"] is None or row["currency"] is None
+    cost = None if unknown else money_words(row["cost"], row["currency"])
+    return row | {"model": name, "verdict": row["verdict"] or row["state"], "spent": f"{row['spent']:,}", "cost": cost}

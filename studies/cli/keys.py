@@ -101,21 +101,18 @@ def pardon_key(key_id: KeyId, keys: KeysFile) -> None:
 
 
 def _price(text: str | None) -> dict[str, Any]:
-    import re
-
-    from simkit.errors import ConfigError
+    from studies.scan.price import Price
 
     if text is None:
         return {}
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(\D{0,10})", text)
-    if found is None:
-        raise ConfigError(f"--price {text!r} is no price; give a number and a currency, such as 2.5EUR")
-    return {"price_per_thousand": float(found[1]), "currency": found[2]}
+    price = Price.parse(text)
+    return {"price_per_thousand": price.per_thousand, "currency": price.currency}
 
 
 def _row(key: Any) -> dict[str, object]:
     ended = key.expires is not None and key.expires <= datetime.now(UTC)
-    price = None if key.price_per_thousand is None else f"{key.price_per_thousand:g} {key.currency}".strip()
+    stated = key.price_per_thousand is not None and key.currency
+    price = f"{key.price_per_thousand:g} {key.currency}" if stated else None
     return {
         **{"id": key.id, "name": key.name, "state": "revoked" if key.revoked else "expired" if ended else "valid"},
         **{"budget": key.cap, "rate": key.rate, "price": price, "created": key.created.isoformat()},

@@ -157,6 +157,18 @@ def _smallest(result: ScanResult) -> str:
     return "none works here" if smallest is None else f"the smallest here has {_pixels(smallest)}"
 
 
+def _charged(result: ScanResult) -> Iterator[str]:
+    """The time and the money that the service would have taken, as far as its spec states them."""
+    from studies.render.formats import money_words
+
+    if result.api_seconds is not None:
+        yield f"simulated API time {result.api_seconds:,.1f} s"
+    if result.cost is not None and result.currency is not None:
+        yield f"cost {money_words(result.cost, result.currency)}"
+    elif result.cost is not None:
+        yield "no cost is shown, since the oracle spec states a price without its currency"
+
+
 def _pixels(size: float) -> str:
     from studies.render.formats import pixel_words
 
@@ -173,10 +185,8 @@ def _cost_lines(result: ScanResult, prepared: Prepared, stored: int) -> Iterator
         f"{result.spent:,} queries of {cap}{earlier}, {result.refused:,} refused, {result.seconds:.1f} s; stopped: "
         f"{result.stopped}; accuracy on clean images {accuracy}"
     )
-    if result.api_seconds is not None or result.cost is not None:
-        waited = "-" if result.api_seconds is None else f"{result.api_seconds:,.1f} s"
-        price = "-" if result.cost is None else f"{result.cost:,.2f}"
-        yield f"simulated API time {waited}; cost {price}"
+    if charged := "; ".join(_charged(result)):
+        yield charged
     if result.triggers is not None:
         yield f"triggers: {' '.join(map(str, (result.triggers.npz, *result.triggers.png)))}"
     yield f"ledger: {result.db}, run {result.run}"

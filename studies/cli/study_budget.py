@@ -35,8 +35,10 @@ By = Annotated[
     typer.Option("--by", help="Show a table of services per detector, and one panel per service in the figure."),
 ]
 Price = Annotated[
-    float | None,
-    typer.Option("--price", metavar="USD", help="Price of 1000 queries; by default what the services state."),
+    str | None,
+    typer.Option(
+        "--price", metavar="2.5EUR", help="Price of 1000 queries, and its currency; by default what the services state."
+    ),
 ]
 Ledgers = Annotated[
     list[Path] | None,
@@ -89,6 +91,7 @@ def show_budget(  # noqa: PLR0913 (the options are the command's interface)
     from studies.results.budget.gather import BudgetConfig, gather_budget
     from studies.results.budget.matching_ledgers import Ledgers as Kept
     from studies.scan.overrides import whole_numbers
+    from studies.scan.price import Price as Stated
 
     place = None if out is None else checked_place(out, files)
     form = wanted or format_of(out)
@@ -96,9 +99,10 @@ def show_budget(  # noqa: PLR0913 (the options are the command's interface)
     asked = whole_numbers("--budgets", budgets)
     if exact != "none" and not ledgers:
         raise ConfigError("--exact needs the scans' ledgers; name their folder with --ledgers")
+    charged = None if price is None else Stated.parse(price)
     chosen = BudgetConfig(split, tuple(zoos or ()), tuple(detectors or ()), asked, pool, undecided_as)
     kept = Kept(tuple(ledgers or ()), exact, data, workers)
-    config = replace(chosen, by_service=by is not None, price=price, ledgers=kept)
+    config = replace(chosen, by_service=by is not None, price=charged, ledgers=kept)
     with warnings_in_a_line(), progress_bar("ledgers") as progress:
         study = gather_budget(files, config, progress)
     output = _rendered(study, form, place)

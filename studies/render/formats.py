@@ -12,9 +12,14 @@ if TYPE_CHECKING:
     from studies.statistics import Ranking, Share, Spread
 
 
-def money_words(value: float) -> str:
-    """An amount of money with three significant digits, as in `0.0042`, `1.25`, `340`."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+def money_words(value: float, currency: str) -> str:
+    """An amount of money with its currency, as in `0.0042 USD`, `12.40 USD`, `1,340 EUR`."""
+    return f"{money_amount(value)} {currency}"
+
+
+def money_amount(value: float) -> str:
+    """An amount of money where the currency stands elsewhere, as in `0.0042`, `12.40`, `1,340`."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def short(queries: float) -> str:

@@ -21,6 +21,7 @@ from studies.ledgers.truth import Truth, Truths, overlap
 from studies.render.formats import class_label
 from studies.report.records import ClassRow, Detection, Purpose, ReportData, Reversed, RunReport
 from studies.report.search_curves import MOST_LINES, POINTS, Curves, concluded, curves, plots, smallest_first
+from studies.scan.price import Price
 from studies.statistics import Share, share
 
 
@@ -108,6 +109,7 @@ def _run(run: SurveyedRun, truth: Truth | None, room: _Room) -> RunReport:
         data=info.data,
         preset=detector_of(info),
         oracle=oracle_in_words(info),
+        price=Price.stated(json.loads(info.oracle)),
         seed=info.seed,
         budget=info.budget,
         at=run.at,

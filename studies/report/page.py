@@ -21,6 +21,7 @@ _OPEN_RUNS = 4
 FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "number": formats.number,
+        "money": formats.money_words,
         "pixels": formats.pixel_words,
         "percent": formats.percent,
         "interval": formats.interval,

@@ -11,6 +11,7 @@ from studies.ledgers.run_words import Setting
 from studies.ledgers.truth import Truth
 from studies.render.charts import Plot
 from studies.render.formats import labelled
+from studies.scan.price import Price
 from studies.statistics import Share
 
 
@@ -59,8 +60,8 @@ class RunReport:
 
     limit: mask size in pixels below which its rule flags a class. score_threshold: score above which the rule flags.
     at: start time, in seconds since 1970. refused: number of refused queries by reason. oracle: the service's
-    restrictions, in words. command: the shell command that reproduces the run; None where there is none, for the reason
-    in `no_command`. truth: None where unknown.
+    restrictions, in words. price: None where none is stated with its currency. command: the shell command that
+    reproduces the run; None where there is none, for the reason in `no_command`. truth: None where unknown.
     """
 
     id: int
@@ -70,6 +71,7 @@ class RunReport:
     data: str
     preset: str
     oracle: str
+    price: Price | None
     seed: int
     budget: int | None
     at: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from db.run import Run
 from oracles.spec import OracleSpec
 from simkit.triggers import Trigger
 from simkit.verdict import ClassResult, Rule, Verdict, stored_rule
+from studies.scan.price import Price
 from studies.scan.trigger_files import TriggerFiles
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ _GROUPED = frozenset({"rule", "threshold", "threshold_source", "spent", "refused
 
 _FIRST = (
     *("verdict", "stopped", "flagged", "score", "rule", "queries", "seconds", "run", "db"),
-    *("cost", "api_seconds", "clean_accuracy", "classes", "trigger", "notes", "error", "exit_code"),
+    *("cost", "currency", "api_seconds", "clean_accuracy", "classes", "trigger", "notes", "error", "exit_code"),
 )
 _OF_THE_VERDICT = tuple(field.name for field in fields(VerdictRow) if field.name not in _GROUPED)
 
@@ -39,7 +41,7 @@ class ScanResult(VerdictRow):
 
     budget: query budget, None for no limit. image_queries: number of the spent queries that made images. classes: one
     result per class, in order, with success rates on unseen images. run, db: where it is stored, None for nowhere.
-    triggers: the files of the triggers, None if none were wanted.
+    triggers: the files of the triggers, None if none were wanted. currency: of the cost, None where none is stated.
     """
 
     budget: int | None
@@ -48,6 +50,7 @@ class ScanResult(VerdictRow):
     run: int | None
     db: Path | None
     triggers: TriggerFiles | None
+    currency: str | None
 
     def __repr__(self) -> str:
         shown = ("verdict", "flagged", "score", "spent", "budget", "stopped")
@@ -85,6 +88,7 @@ class ScanResult(VerdictRow):
             },
             "run": self.run,
             "db": None if self.db is None else str(self.db),
+            "currency": self.currency,
             "classes": [_class_json(c) for c in self.classes],
             "trigger": None if self.triggers is None else self.triggers.to_json(),
         }
@@ -189,4 +193,5 @@ def result_of(run: Run, ledger: Ledger, info: RunInfo) -> ScanResult:
         run=run.id,
         db=ledger.path,
         triggers=None,
+        currency=None if (price := Price.stated(json.loads(info.oracle))) is None else price.currency,
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from oracles.errors import InvalidSpec, likely
-from oracles.spec import OracleSpec
+from oracles.spec import CURRENCY, OracleSpec
 from simkit.zoo.spec import ZooSplit
 from studies.study.executors import PROCESSES
 from studies.study.tune_config import TuneConfig
@@ -96,11 +96,20 @@ class ReportEntry(BaseModel):
 
     price_per_thousand: Annotated[float, Field(strict=True, ge=0.0, le=1e9)] | None = Field(
         default=None,
-        description="Price of 1000 queries, in any currency; by default the price that each service states, if any.",
+        description="Price of 1000 queries, shown only with its currency; by default what each service states.",
+    )
+    currency: Annotated[str, Field(strict=True, pattern=CURRENCY)] | None = Field(
+        default=None, description="Currency of `price_per_thousand`, such as `USD`."
     )
     folder: Path = Field(
         default="report", description="The folder that reports are written to, relative to the study file."
     )
+
+    @model_validator(mode="after")
+    def _of_a_price(self) -> ReportEntry:
+        if self.currency is not None and self.price_per_thousand is None:
+            raise ValueError("currency is set without price_per_thousand; set that too, or neither")
+        return self
 
 
 class StudyConfig(BaseModel):

@@ -63,7 +63,8 @@ specs = st.builds(
     near_duplicate=st.floats(1e-9, 1.0),
     near_duplicate_share=st.none() | st.floats(0.0, 0.99),
     near_duplicate_window=st.none() | st.integers(1, 10**6),
-    price_per_thousand=st.none() | st.floats(0.0, 1e9),
+    price_per_thousand=st.floats(0.0, 1e9),
+    currency=st.none() | st.sampled_from(["USD", "EUR", "€", "US$"]),
     seconds_per_call=st.none() | st.floats(0.0, 1e9),
     seconds_per_query=st.none() | st.floats(0.0, 1e9),
     real_time=st.booleans(),
@@ -102,6 +103,11 @@ def test_a_spec_survives_toml_and_json(spec: OracleSpec) -> None:
         ({"near_duplicate": 0.0}, "near_duplicate = 0.0"),
         ({"near_duplicate": 0.1, "near_duplicate_share": 1.0}, "near_duplicate_share = 1.0"),
         ({"price_per_thousand": -1.5}, "price_per_thousand = -1.5"),
+        ({"currency": "USD"}, "currency is set without price_per_thousand; set that too, or neither"),
+        ({"price_per_thousand": 1.5, "currency": ""}, "currency = ''"),
+        ({"price_per_thousand": 1.5, "currency": "US dollars"}, "currency = 'US dollars'"),
+        ({"price_per_thousand": 1.5, "currency": "\x1b[31m"}, "currency = "),
+        ({"price_per_thousand": 1.5, "currency": "dollarsandcents"}, "currency = 'dollarsandcents'"),
         ({"seconds_per_call": float("nan")}, "seconds_per_call = nan"),
         ({"real_time": True}, "real_time needs a rate_limit or seconds_per_call"),
     ],
@@ -110,6 +116,14 @@ def test_a_wrong_field_is_one_typed_line(fields: dict[str, Any], says: str) -> N
     with pytest.raises(InvalidSpec, match=says) as caught:
         OracleSpec(**fields)
     assert "\n" not in str(caught.value)
+
+
+def test_a_currency_stands_only_where_it_is_set() -> None:
+    plain, stated = OracleSpec(price_per_thousand=1.5), OracleSpec(price_per_thousand=1.5, currency="USD")
+    for mode in ("json", "python"):
+        assert "currency" not in plain.model_dump(mode=mode)
+        assert stated.model_dump(mode=mode) == plain.model_dump(mode=mode) | {"currency": "USD"}
+    assert json.loads(plain.to_json()).keys() | {"currency"} == json.loads(stated.to_json()).keys()
 
 
 def test_a_spec_is_frozen_and_can_be_part_of_a_larger_config() -> None:

@@ -22,6 +22,7 @@ from studies.results.budget.records import BudgetStudy
 from studies.results.table.gather import Wanted, tabulated
 from studies.results.table.methods import key_of, methods
 from studies.results.table.records import Key, Method
+from studies.scan.price import Price
 from studies.statistics import spread
 from studies.study.plan import config_hash
 from studies.study.result_file import checked_lines
@@ -56,7 +57,7 @@ def gather_report(file: StudyFile, config: ReportConfig, progress: OnProgress = 
         raise ConfigError(
             f"{file.path.name}: no scan of this study is finished; run `simkit study run {file.path.name}` first"
         )
-    price = file.config.report.price_per_thousand
+    price = Price.stated(file.config.report.model_dump())
     gallery, why = _gallery(file, config.each)
     return StudyReport(
         origin=_origin(file, lines, wanted),
@@ -103,19 +104,19 @@ def _curves(
         return None
     folders = (file.ledgers,) if config.exact != "none" or file.ledgers.is_dir() else ()
     ledgers = Ledgers(folders, config.exact, None, config.workers)
-    price = file.config.report.price_per_thousand
+    price = Price.stated(file.config.report.model_dump())
     budget = BudgetConfig(budgets=file.config.budgets, pool=True, by_service=True, price=price, ledgers=ledgers)
     return curves_of(lines, budget, progress)
 
 
-def _spend(lines: Sequence[ResultLine], price: float | None) -> tuple[Spend, ...]:
+def _spend(lines: Sequence[ResultLine], price: Price | None) -> tuple[Spend, ...]:
     by_key: dict[Key, list[ResultLine]] = defaultdict(list)
     for line in lines:
         by_key[key_of(line)].append(line)
     return tuple(_spent(method, by_key[key], price) for key, method in methods(lines, TITLES).items())
 
 
-def _spent(method: Method, lines: Sequence[ResultLine], price: float | None) -> Spend:
+def _spent(method: Method, lines: Sequence[ResultLine], price: Price | None) -> Spend:
     oracle: Mapping[str, Any] = lines[0].config.get("oracle") or {}
     backdoored, clean = ([line.queries for line in lines if line.truth == truth] for truth in ("backdoored", "clean"))
     return Spend(
@@ -125,7 +126,7 @@ def _spent(method: Method, lines: Sequence[ResultLine], price: float | None) -> 
         backdoored=spread(backdoored),
         clean=spread(clean),
         seconds=spread([line.seconds for line in lines]),
-        price=(oracle.get("price_per_thousand") if price is None else price) if method.service else None,
+        price=(Price.stated(oracle) if price is None else price) if method.service else None,
     )
 
 

@@ -8,6 +8,7 @@ from studies.render.figures import Drawing
 from studies.report.gallery.gather import ShownZoo
 from studies.results.budget.records import BudgetStudy
 from studies.results.table.records import Table
+from studies.scan.price import Price
 from studies.statistics import Spread
 
 
@@ -16,7 +17,7 @@ class Spend:
     """The cost of the scans of one method, over all zoos.
 
     queries, backdoored, clean: queries per scan, of all scans and by the truth about the victim; 0 for a white-box
-    detector. seconds: wall time per scan. price: per thousand queries; None where no price is stated.
+    detector. seconds: wall time per scan. price: None where none is stated with its currency.
     """
 
     label: str
@@ -25,12 +26,12 @@ class Spend:
     backdoored: Spread
     clean: Spread
     seconds: Spread
-    price: float | None
+    price: Price | None
 
     @property
     def money(self) -> float | None:
         """The cost of all scans together, in the currency of the price."""
-        return None if self.price is None else self.price * self.queries.total / 1000
+        return None if self.price is None else self.price.of(self.queries.total)
 
 
 @dataclass(frozen=True)

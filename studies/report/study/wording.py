@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
 from studies.render import formats
 from studies.render.formats import money_words, number
@@ -18,8 +19,8 @@ MADE = (
 """Notes for every report."""
 
 SPENT = (
-    "Cost is queries times the price: in the cost table for the scans as they ran, and in the curves for a scan with"
-    " that budget.",
+    "Cost is queries times the price, where that is stated with its currency: in the cost table for the scans as they"
+    " ran, and in the curves for a scan with that budget.",
     "Seconds are wall time on the machines named above, which may have run other work at the same time; they indicate"
     " an order of magnitude.",
 )
@@ -30,7 +31,6 @@ def tiles(report: StudyReport) -> list[tuple[str, str]]:
     """The study in a few numbers, each with its name."""
     origin, spends = report.origin, report.spend
     scans = number(origin.done) if origin.done == origin.wanted else f"{number(origin.done)}/{number(origin.wanted)}"
-    money = [spend.money for spend in spends if spend.money is not None]
     victims = ("victims", number(sum(zoo.models for zoo in origin.zoos)))
     if not spends:
         return [victims, ("tunings", number(len(report.tunings)))]
@@ -40,7 +40,16 @@ def tiles(report: StudyReport) -> list[tuple[str, str]]:
         ("queries", formats.amount(sum(spend.queries.total for spend in spends))),
         ("hours of scanning", formats.amount(round(sum(spend.seconds.total for spend in spends) / _HOUR, 1))),
     ]
-    return named + ([("cost", money_words(sum(money)))] if money else [])
+    return named + ([("cost", money)] if (money := _total(spends)) else [])
+
+
+def _total(spends: Sequence[Spend]) -> str:
+    """The cost of all scans, as in `12.40 USD`, each currency by itself; empty where no price is stated."""
+    totals: dict[str, float] = {}
+    for spend in spends:
+        if spend.price is not None:
+            totals[spend.price.currency] = totals.get(spend.price.currency, 0.0) + spend.price.of(spend.queries.total)
+    return " + ".join(money_words(value, currency) for currency, value in totals.items())
 
 
 def cost(report: StudyReport) -> Section:
@@ -61,9 +70,10 @@ def _spent(spend: Spend) -> tuple[str, ...]:
 
 
 def _money(spend: Spend) -> tuple[str, str]:
-    if spend.money is None:
+    if spend.money is None or spend.price is None:
         return formats.NONE, formats.NONE
-    return money_words(spend.money / spend.scans), money_words(spend.money)
+    currency = spend.price.currency
+    return money_words(spend.money / spend.scans, currency), money_words(spend.money, currency)
 
 
 def made(origin: Origin) -> Section:

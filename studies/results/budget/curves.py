@@ -16,6 +16,7 @@ from studies.results.budget.records import Curve, Money, Point, UndecidedAs
 from studies.results.budget.verdict_at_budget import VerdictAt, budget_of, known_until, speaker, stands, verdict_at
 from studies.results.table.records import Method
 from studies.scan.canonical import canonical
+from studies.scan.price import Price
 from studies.statistics import Ranking, ranked, share, verdicts_first, wins
 from studies.study.result_line import ResultLine
 
@@ -34,7 +35,7 @@ class CurveSettings:
     budgets: tuple[int, ...]
     span: tuple[int, int]
     undecided_as: UndecidedAs
-    price: float | None = None
+    price: Price | None = None
     exact: Exact = field(default_factory=dict)
 
     def right(self, judged: Judged) -> bool:
@@ -106,7 +107,7 @@ class MethodLines:
 
 
 def point(
-    budget: int, judged: Collection[Judged], scale: CurveSettings, price: float | None, *, interval: bool = True
+    budget: int, judged: Collection[Judged], scale: CurveSettings, price: Price | None, *, interval: bool = True
 ) -> Point:
     """The figures over these victims, at least one. interval: whether to compute the interval of the AUROC."""
     backdoored, clean = ([verdict for truth, verdict in judged if truth == t] for t in ("backdoored", "clean"))
@@ -123,7 +124,7 @@ def point(
         undecided=share(sum(verdict.kind == "undecided" for verdict in verdicts), len(verdicts)),
         auroc=order(backdoored, clean, interval=interval),
         spent=spent,
-        cost=None if price is None else Money(price * spent / 1000, price * budget / 1000),
+        cost=None if price is None else Money(price.of(spent), price.of(budget), price.currency),
         unheld=sum(not verdict.held for verdict in verdicts),
     )
 
@@ -164,13 +165,12 @@ def _changes(course: MethodLines, span: tuple[int, int]) -> list[int]:
     return sorted(budget for budget in changes if budget is not None and span[0] <= budget <= span[1])
 
 
-def _price(lines: Sequence[ResultLine], given: float | None) -> float | None:
-    """The given price, else the price that the service states."""
+def _price(lines: Sequence[ResultLine], given: Price | None) -> Price | None:
+    """The given price, else the price that the service states with its currency."""
     if given is not None:
         return given
     oracle = lines[0].config.get("oracle")
-    stated = oracle.get("price_per_thousand") if isinstance(oracle, Mapping) else None
-    return float(stated) if isinstance(stated, int | float) else None
+    return Price.stated(oracle) if isinstance(oracle, Mapping) else None
 
 
 def order(backdoored: Sequence[VerdictAt], clean: Sequence[VerdictAt], *, interval: bool = True) -> Ranking:

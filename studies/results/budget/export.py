@@ -74,7 +74,12 @@ def _figures(point: Point) -> dict[str, object]:
         row |= {name: share.rate, f"{name}_hits": share.hits, f"{name}_low": share.low, f"{name}_high": share.high}
     ranking, cost = point.auroc, point.cost
     row |= {"auroc": ranking.auroc, "auroc_low": ranking.low, "auroc_high": ranking.high}
-    row |= {"spent": point.spent, "cost_mean": cost and cost.mean, "cost_most": cost and cost.most}
+    row |= {
+        "spent": point.spent,
+        "cost_mean": cost and cost.mean,
+        "cost_most": cost and cost.most,
+        "currency": cost and cost.currency,
+    }
     return row | {"unheld": point.unheld}
 
 
@@ -82,5 +87,5 @@ _COLUMNS = (
     *("split", "zoo", "undecided_as", "curve", "name", "detector", "service"),
     *("budget", "victims", "backdoored", "clean"),
     *(f"{name}{end}" for name in _SHARES for end in ("", "_hits", "_low", "_high")),
-    *("auroc", "auroc_low", "auroc_high", "spent", "cost_mean", "cost_most", "unheld"),
+    *("auroc", "auroc_low", "auroc_high", "spent", "cost_mean", "cost_most", "currency", "unheld"),
 )

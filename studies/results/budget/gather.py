@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from studies.results.budget.panels import panel
 from studies.results.budget.records import BudgetStudy, UndecidedAs
 from studies.results.budget.verdict_at_budget import budget_of, stands
 from studies.results.table.gather import Wanted, chosen
+from studies.scan.price import Price
 from studies.study.result_file import checked_lines
 from studies.study.result_line import ResultLine
 
@@ -29,7 +29,7 @@ class BudgetConfig:
     split: the split to show, see `table.gather.Wanted`. zoos, detectors: names of those to show; empty means all.
     budgets: budgets to tabulate, in queries, each at least 1; empty means round numbers that cover the data. pool:
     whether to treat all zoos as one. undecided_as: what a scan without a verdict counts as. by_service: whether to show
-    a detector's services side by side. price: per thousand queries, at least 0; None means what the services state.
+    a detector's services side by side. price: None means what the services state, as far as with a currency.
     ledgers: see `Ledgers`.
     """
 
@@ -40,14 +40,12 @@ class BudgetConfig:
     pool: bool = False
     undecided_as: UndecidedAs = "wrong"
     by_service: bool = False
-    price: float | None = None
+    price: Price | None = None
     ledgers: Ledgers = field(default_factory=Ledgers)
 
     def __post_init__(self) -> None:
         if any(budget < 1 for budget in self.budgets):
             raise ConfigError(f"a budget of {min(self.budgets)} queries; give 1 or more")
-        if self.price is not None and not 0 <= self.price < math.inf:
-            raise ConfigError(f"a price of {self.price} per thousand queries; give 0 or more")
 
 
 def gather_budget(

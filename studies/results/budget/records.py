@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from simkit.zoo.spec import ZooSplit
 from studies.results.table.records import Victims
+from studies.scan.price import Price
 from studies.statistics import Ranking, Share
 
 UndecidedAs: TypeAlias = Literal["wrong", "clean"]
@@ -19,10 +20,11 @@ Measure: TypeAlias = Literal["accuracy", "tpr", "fpr", "undecided", "auroc"]
 
 @dataclass(frozen=True)
 class Money:
-    """The cost per victim at a budget, in the currency of the price: the mean, and the most if all of it is spent."""
+    """The cost per victim at a budget, in `currency`: the mean, and the most if all of it is spent."""
 
     mean: float
     most: float
+    currency: str
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class Point:
 class Curve:
     """A detector with its settings and one service, over budgets.
 
-    label: unique in its panel. name: the label without the service. service: the oracle's answers, in words. price: per
-    thousand queries, None where no price is stated. changed: settings by dotted name, see
+    label: unique in its panel. name: the label without the service. service: the oracle's answers, in words. price:
+    None where none is stated with its currency. changed: settings by dotted name, see
     `studies.results.table.changed`. victims: number of victims. budgets: those that scans were run with, None for no
     limit. stands: whether a verdict also holds at larger budgets; otherwise the curve consists of points at the budgets
     run. end: the largest budget at which all verdicts are known, None for no limit. silent: number of victims whose
@@ -68,7 +70,7 @@ class Curve:
     name: str
     detector: str
     service: str
-    price: float | None
+    price: Price | None
     changed: tuple[tuple[str, str], ...]
     victims: int
     budgets: tuple[int | None, ...]

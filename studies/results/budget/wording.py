@@ -9,7 +9,7 @@ from itertools import pairwise
 from types import MappingProxyType
 
 from studies.render import formats
-from studies.render.formats import money_words, number, short
+from studies.render.formats import money_amount, money_words, number, short
 from studies.render.grids import Grid, Section, Shown
 from studies.results.budget.records import BudgetStudy, Curve, Measure, Paired, Panel, Point, UndecidedAs
 from studies.results.table import wording
@@ -161,17 +161,25 @@ def _auroc(point: Point) -> str:
 
 def _costs(study: BudgetStudy, panel: Panel) -> Grid:
     """The mean cost per victim, and where all curves have one price, the maximum cost per victim."""
-    grid = _overview(study, panel.curves, "Mean cost per victim", _money)
     prices = {curve.price for curve in panel.curves}
+    currencies = {price.currency for price in prices if price is not None}
+    one = currencies.pop() if len(currencies) == 1 else None
+    title = "Mean cost per victim" + (f" in {one}" if one else "")
+    grid = _overview(study, panel.curves, title, _amount if one else _money)
     price = prices.pop() if len(prices) == 1 else None
     if price is None:
         return grid
-    most = ("at most", *(money_words(price * budget / 1000) for budget in study.budgets))
-    return replace(grid, rows=(*grid.rows, most), note=f"The price is {money_words(price)} per thousand queries.")
+    most = ("at most", *(money_amount(price.of(budget)) for budget in study.budgets))
+    words = money_words(price.per_thousand, price.currency)
+    return replace(grid, rows=(*grid.rows, most), note=f"The price is {words} per thousand queries.")
+
+
+def _amount(point: Point) -> str:
+    return formats.NONE if point.cost is None else money_amount(point.cost.mean)
 
 
 def _money(point: Point) -> str:
-    return formats.NONE if point.cost is None else money_words(point.cost.mean)
+    return formats.NONE if point.cost is None else money_words(point.cost.mean, point.cost.currency)
 
 
 _CELLS: Mapping[str, Callable[[Point], str]] = MappingProxyType(
@@ -232,7 +240,7 @@ def test_words(test: Paired) -> str:
 
 
 def _curves(panel: Panel) -> Grid:
-    columns = ("curve", "service", "victims", "budgets run", "differs in")
+    columns = ("curve", "service", "victims", "budgets run", "changed settings")
     rows = tuple(
         (
             curve.label,

@@ -170,7 +170,7 @@ def _methods(table: Table) -> Section:
         )
         for m in by_key.values()
     )
-    columns = ("method", "detector", "service", "budget", "config", "differs in")
+    columns = ("method", "detector", "service", "budget", "config", "changed settings")
     return Section("Methods", "", (Grid("", columns, rows),))
 
 

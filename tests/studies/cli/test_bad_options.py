@@ -82,7 +82,7 @@ OPTIONS: Mapping[tuple[str, ...], Mapping[str, tuple[str, ...]]] = {
         "--by": ("", "colour"),
         "--budgets": ("", "x", "0", "5,3,x"),
         "--undecided-as": ("", "maybe"),
-        "--price": ("x", "-1", "nan"),
+        "--price": ("x", "-1", "nan", "1", "-1USD", "nanUSD"),
         "--measure": ("", "luck"),
         "--figure": ("x.exe",),
         "--out": ("x.pdf",),

@@ -121,6 +121,7 @@ def test_runs_as_json(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "seconds": 0.25,
         "api_seconds": 1.5,
         "cost": 0.003,
+        "currency": None,
         "threads": None,
         "versions": "",
     }
@@ -131,9 +132,27 @@ def test_runs_as_json(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_runs_as_a_table(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["db", "runs", str(ledger)]) == 0
     head, _, first, second = (line.rstrip() for line in capsys.readouterr().out.splitlines() if line.strip())
-    assert head.split() == ["run", "model", "preset", "oracle", "verdict", "flagged", "spent", "api_seconds", "cost"]
-    assert first.split() == ["1", "[first]", "-", "scores", "backdoored", "2", "5", "3", "1.5", "0.003"]
-    assert second.split() == ["2", "second", "-", "scores", "open", "-", "6", "-", "-"]
+    assert head.split() == ["run", "model", "preset", "oracle", "verdict", "flagged", "spent", "api_seconds"]
+    assert first.split() == ["1", "[first]", "-", "scores", "backdoored", "2", "5", "3", "1.5"]
+    assert second.split() == ["2", "second", "-", "scores", "open", "-", "6", "-"]
+
+
+def test_the_cost_of_runs_is_shown_with_its_currency_or_not_at_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, priced = tmp_path / "ledger.db", {"price_per_thousand": 4.0}
+    row = VerdictRow("clean", "decided", (), 0.5, "anomaly", 2.0, "given", 0, 0, 0.25, None, "", 12.4, None)
+    with Ledger.open(path) as opened:
+        for number, oracle in enumerate((priced, priced | {"currency": "USD"})):
+            info = replace(run_info("m.pt", 50), key=str(number) * 64, oracle=json.dumps(oracle))
+            opened.begin(info).finish(row, [])
+    assert main(["db", "runs", str(path)]) == 0
+    head, _, *shown = (line.rstrip() for line in capsys.readouterr().out.splitlines() if line.strip())
+    assert head.split()[-1] == "cost"
+    assert [("12.40 USD" in line, "12.4" in line) for line in shown] == [(False, False), (True, True)]
+    assert main(["db", "runs", str(path), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["cost"], row["currency"]) for row in rows] == [(12.4, None), (12.4, "USD")]
 
 
 def test_runs_that_look_alike_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,6 +57,8 @@ def test_the_list_says_what_each_key_may(file: str, capsys: pytest.CaptureFixtur
         (["top-up", "abcd2345", "5"], "no key 'abcd2345'"),
         (["revoke", "abcd2345"], "no key 'abcd2345'"),
         (["new", "--name", "x", "--price", "free"], "is no price"),
+        (["new", "--name", "x", "--price", "2.5"], "give a number and a currency, such as 2.5EUR"),
+        (["new", "--name", "x", "--price", "2.5 US dollars"], "is no currency; give a short text such as USD"),
         (["new", "--name", "x", "--rate", "fast"], "not a rate limit"),
         (["new", "--name", "x", "--oracle", "nonsense"], "no oracle spec 'nonsense'"),
     ],

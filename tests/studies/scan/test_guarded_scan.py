@@ -92,6 +92,16 @@ def test_a_price_of_nothing_and_times_of_nothing_are_told() -> None:
     assert (result.api_seconds, result.cost) == (0.0, 0.0)
 
 
+def test_a_cost_has_the_currency_of_its_price(tmp_path: Path) -> None:
+    priced = {"price_per_thousand": 2.0}
+    for currency in (None, "USD"):
+        stated = priced | ({"currency": currency} if currency else {})
+        result = scanned(TemplateNet(), budget=500, oracle=stated, db=tmp_path / f"{currency}.db")
+        assert result.cost == pytest.approx(2.0 * result.spent / 1000)
+        assert (result.currency, result.to_json()["currency"]) == (currency, currency)
+        assert check(tmp_path / f"{currency}.db") == []
+
+
 def test_told_to_come_later_a_scan_comes_later_and_finds_the_same(tmp_path: Path) -> None:
     plain = scanned(TemplateNet(target=2), budget=5_000)
     result = scanned(TemplateNet(target=2), budget=5_000, oracle=REFUSING, db=tmp_path / "scan.db")

@@ -40,7 +40,7 @@ def test_every_stored_field_is_in_the_json_once(tmp_path: Path) -> None:
 def test_the_keys_are_those_that_were_promised() -> None:
     assert (
         *("verdict", "stopped", "flagged", "score", "rule", "queries", "seconds", "run", "db"),
-        *("cost", "api_seconds", "clean_accuracy", "classes", "trigger", "notes", "error", "exit_code"),
+        *("cost", "currency", "api_seconds", "clean_accuracy", "classes", "trigger", "notes", "error", "exit_code"),
     ) == JSON_KEYS
     assert {"verdict", "stopped", "flagged", "score", "seconds", "notes"} == _OF_THE_VERDICT
 

@@ -86,6 +86,13 @@ def test_a_later_setting_is_in_the_key_only_where_it_is_set(name: str) -> None:
     assert json.loads(canonical(settings_of(given)))[name] == str(NEW_SETTINGS[name])
 
 
+def test_a_currency_is_in_the_key_only_where_it_is_set() -> None:
+    priced = {"price_per_thousand": 1.5}
+    plain, stated = (ScanConfig.of({"oracle": priced | more}) for more in ({}, {"currency": "USD"}))
+    assert "currency" not in canonical(settings_of(plain)) + plain.oracle.to_json()
+    assert json.loads(canonical(settings_of(stated)))["oracle"]["currency"] == "USD"
+
+
 def test_every_preset_is_pinned() -> None:
     assert {preset for preset, _ in PINNED} == set(PRESETS)
 

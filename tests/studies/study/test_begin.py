@@ -81,6 +81,8 @@ def test_there_is_no_other_example(tmp_path: Path) -> None:
         ("workers = {processes = '2'}", False),
         ("report = {price_per_thousand = 2}", True),
         ("report = {price_per_thousand = '2'}", False),
+        ("report = {price_per_thousand = 2, currency = 'USD'}", True),
+        ("report = {price_per_thousand = 2, currency = 'US dollars'}", False),
         ("tune = {trials = '2'}", False),
         ("tune = {checkpoints = [0.5, '0.75']}", False),
         ("tune = {space = {search = {sigma = {low = 1, high = 2.5, log = true}}}}", True),

@@ -120,6 +120,7 @@ def test_the_hash_is_of_what_is_scanned(zoo: Path, tmp_path: Path) -> None:
         ("seeds = [1, 1]", "", "seeds: give each value once"),
         ("budgets = [2001]", "", "budgets: 2001 exceeds the largest budget of 2000; raise budget"),
         ("[report]\nprice_per_thousand = -1", "", "report.price_per_thousand = -1: "),
+        ("[report]\ncurrency = 'USD'", "", "currency is set without price_per_thousand"),
         (
             "",
             "[[detectors]]\nname = 'race'\nservices = ['top']",

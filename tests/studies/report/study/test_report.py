@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +20,9 @@ from studies.report.study.figures import drawings
 from studies.report.study.gather import ReportConfig, gather_report
 from studies.report.study.page import page
 from studies.report.study.records import StudyReport
-from studies.report.study.wording import tiles
+from studies.report.study.wording import cost, tiles
 from studies.report.study.write import checked_folder, write_report
+from studies.scan.price import Price
 from studies.study.study_file import StudyFile
 from studies.study.unit import scan_unit
 from studies.tune.run import work
@@ -55,6 +58,7 @@ name = "neural-cleanse-quick"
 
 [report]
 price_per_thousand = 1.5
+currency = "EUR"
 """
 
 
@@ -94,7 +98,7 @@ def test_it_holds_what_the_study_found(report: StudyReport) -> None:
         ("Random patches", "scores"),
     ]
     assert report.curves.budgets == (300, 1000, 2000)
-    assert [curve.price for curve in panel.curves] == [1.5] * 3
+    assert [curve.price for curve in panel.curves] == [Price(1.5, "EUR")] * 3
     assert [(spend.label, spend.scans) for spend in report.spend] == [
         ("Race of patches", 2),
         ("Race of patches, label", 2),
@@ -104,6 +108,17 @@ def test_it_holds_what_the_study_found(report: StudyReport) -> None:
         assert spend.money == pytest.approx(1.5 * spend.queries.total / 1000)
     assert [zoo.name for zoo in report.gallery] == ["demo"]
     assert dict(tiles(report))["finished scans"] == "6/8"
+    assert dict(tiles(report))["cost"].endswith(" EUR")
+
+
+def test_costs_of_two_currencies_are_not_added(report: StudyReport) -> None:
+    first, second, third = report.spend
+    mixed = replace(report, spend=(first, replace(second, price=Price(2.0, "USD")), replace(third, price=None)))
+    assert re.fullmatch(r"[\d.]+ EUR \+ [\d.]+ USD", dict(tiles(mixed))["cost"])
+    assert [str(row[-1]).rpartition(" ")[2] for row in cost(mixed).grids[0].rows] == ["EUR", "USD", "-"]
+    free = replace(report, spend=(replace(first, price=None),))
+    assert "cost" not in dict(tiles(free))
+    assert len(cost(free).grids[0].columns) == 6
 
 
 def test_every_figure_has_three_forms(drawn: list[Drawing]) -> None:

@@ -16,6 +16,7 @@ from studies.results.budget.gather import BudgetConfig, gather_budget
 from studies.results.budget.records import BudgetStudy
 from studies.results.budget.views import page, text
 from studies.results.budget.wording import service_words
+from studies.scan.price import Price
 from studies.statistics import share
 from tests.studies.pages import Elements, opened
 from tests.studies.results.table.made import ORACLE, config, line, lines, write
@@ -86,17 +87,31 @@ def test_a_service_has_a_title(service: str, said: str) -> None:
 
 def test_money_is_told_where_there_is_a_price(tmp_path: Path) -> None:
     given = write(tmp_path / "a.jsonl", lines("cbbc"))
-    found = gather_budget([given], BudgetConfig(price=2.0, budgets=(500, 2500)))
+    found = gather_budget([given], BudgetConfig(price=Price(2.0, "EUR"), budgets=(500, 2500)))
     rows = [re.split(r"\s{2,}", row.strip()) for row in text(found, 100).splitlines()]
-    after = rows.index(["Mean cost per victim, by budget"])
+    after = rows.index(["Mean cost per victim in EUR, by budget"])
     assert rows[after + 3 : after + 6] == [
-        ["probe", "1", "4"],
-        ["at most", "1", "5"],
-        ["The price is 2 per thousand queries."],
+        ["probe", "1.00", "4.00"],
+        ["at most", "1.00", "5.00"],
+        ["The price is 2.00 EUR per thousand queries."],
     ]
     first, second = csv.DictReader(StringIO(to_csv(found)))
     assert (first["cost_mean"], second["cost_mean"], second["cost_most"]) == ("1.0", "4.0", "5.0")
-    assert second["spent"] == "2000.0"
+    assert (second["spent"], second["currency"]) == ("2000.0", "EUR")
+
+
+def test_each_cost_names_its_currency_where_there_are_several(tmp_path: Path) -> None:
+    def priced(currency: str | None) -> dict[str, object]:
+        oracle = {"label_only": currency == "EUR", "price_per_thousand": 2.0}
+        return config() | {"oracle": oracle | ({"currency": currency} if currency else {})}
+
+    apart = [*lines("cb", config=priced("USD")), *lines("cb", config=priced("EUR"), detector="nc")]
+    told = text(gather_budget([write(tmp_path / "a.jsonl", apart)], BudgetConfig(budgets=(500,))), 100)
+    assert ("1.00 USD" in told, "1.00 EUR" in told, "at most" in told) == (True, True, False)
+    bare = write(tmp_path / "b.jsonl", lines("cb", config=priced(None)))
+    found = gather_budget([bare], BudgetConfig(budgets=(500,)))
+    assert "Mean cost" not in text(found, 100)
+    assert [row["cost_mean"] for row in csv.DictReader(StringIO(to_csv(found)))] == [""]
 
 
 def test_pairs_have_a_row_a_budget(tmp_path: Path) -> None:

@@ -155,11 +155,13 @@ def test_a_line_from_before_is_completed(folder: Path) -> None:
 
 def test_the_command_reads_ledgers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["study", "budget", str(folder / "results.jsonl"), "--ledgers", str(folder / "ledgers"), "--format", "json"]
-    assert main([*asked, "--exact", "all", "--budgets", "700", "--by", "service", "--price", "1"]) == 0
+    assert main([*asked, "--exact", "all", "--budgets", "700", "--by", "service", "--price", "1USD"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [curve["exact"] for curve in told["panels"][0]["curves"]] == [2, 2, 0]
     assert told["by_service"] is True
     assert main(["study", "budget", str(folder / "results.jsonl"), "--exact", "staged"]) == 2
     assert "name their folder with --ledgers" in capsys.readouterr().err
-    assert main([*asked, "--price", "-1"]) == 2
+    assert main([*asked, "--price", "-1 USD"]) == 2
     assert "give 0 or more" in capsys.readouterr().err
+    assert main([*asked, "--price", "1"]) == 2
+    assert "give a number and a currency, such as 2.5EUR" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import pytest
 from simkit.errors import ConfigError
 from studies.results.budget.gather import LEAST, BudgetConfig, covering, gather_budget
 from studies.results.budget.records import BudgetStudy, Curve, Money, Paired
+from studies.scan.price import Price
 from studies.statistics import share
 from studies.study.result_line import ResultLine
 from tests.studies.results.table.made import ORACLE, config, line, lines, write
@@ -122,12 +123,12 @@ def test_white_boxes_have_no_place(tmp_path: Path) -> None:
 
 
 def test_the_spend_of_a_budget_is_what_scans_took_of_it(tmp_path: Path) -> None:
-    curve = of(study(tmp_path, four(), budgets=(500, 2500, 9000), price=3.0))["probe"]
+    curve = of(study(tmp_path, four(), budgets=(500, 2500, 9000), price=Price(3.0, "USD")))["probe"]
     assert [p.spent for p in curve.points] == [500, (1000 + 2000 + 2500 + 2500) / 4, 2500]
-    assert [p.cost for p in curve.points] == [Money(1.5, 1.5), Money(6.0, 7.5), Money(7.5, 27.0)]
-    priced = config() | {"oracle": ORACLE | {"price_per_thousand": 2.0}}
+    assert [p.cost for p in curve.points] == [Money(*both, "USD") for both in ((1.5, 1.5), (6.0, 7.5), (7.5, 27.0))]
+    priced = config() | {"oracle": ORACLE | {"price_per_thousand": 2.0, "currency": "EUR"}}
     stated = of(study(tmp_path, lines("cb", config=priced), budgets=(500,)))
-    assert [c.points[0].cost for c in stated.values()] == [Money(1.0, 1.0)]
+    assert [c.points[0].cost for c in stated.values()] == [Money(1.0, 1.0, "EUR")]
     assert curve.points[0].cost is not None
     assert of(study(tmp_path, four()))["probe"].points[0].cost is None
 
@@ -157,7 +158,7 @@ def test_pairs_differ_in_the_service_or_in_the_detector(tmp_path: Path) -> None:
 def test_prices_below_nothing_are_refused() -> None:
     for price in (-1.0, math.inf, math.nan):
         with pytest.raises(ConfigError, match="give 0 or more"):
-            BudgetConfig(price=price)
+            BudgetConfig(price=Price(price, "USD"))
 
 
 def test_zoos_are_pooled_on_demand_alone(tmp_path: Path) -> None:
