@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from sphinx.util import logging
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -53,8 +54,23 @@ def as_plain_text(_app: Any, _what: str, _name: str, thing: Any, _options: Any, 
         lines += generate.field_list(thing).split("\n")
 
 
+def with_factories(
+    _app: Any, _what: str, _name: str, thing: Any, _options: Any, signature: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """Show the defaults that a dataclass makes anew for each object as calls, where Python shows `<factory>`."""
+    return generate.with_factories(signature, thing), returned
+
+
+def without_insides(_app: Any, page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
+    """Warn of what says nothing to a reader; with -W the build fails."""
+    if found := generate.no_words(str(context.get("body", ""))):
+        logging.getLogger(__name__).warning("%s.html shows %s", page, found[0])
+
+
 def setup(app: Any) -> None:
     """Called by sphinx."""
+    app.connect("autodoc-process-signature", with_factories)
+    app.connect("html-page-context", without_insides)
     app.connect("autodoc-process-docstring", as_plain_text)
 
 

@@ -113,6 +113,23 @@ def as_plain_text(docstring: str, names: list[str]) -> str:
     return re.sub(rf"(?<![\w{{\"`])((?:{known})(?:, (?:{known}))*): ", r"\n\n* **\1**: ", text)
 
 
+def with_factories(signature: str | None, thing: object) -> str | None:
+    """A signature with the defaults that a dataclass makes anew for each object as calls: `Test()`, `Test(...)`."""
+    if signature is None or not isinstance(thing, type) or not is_dataclass(thing):
+        return signature
+    made = [field.default_factory for field in fields(thing) if field.init]
+    for factory in (one for one in made if one is not MISSING):
+        plain = isinstance(factory, type)
+        words = f"{factory.__name__}()" if plain else f"{type(factory()).__name__}(...)"
+        signature = signature.replace("<factory>", words, 1)
+    return signature
+
+
+def no_words(page: str) -> list[str]:
+    """What a page shows of Python's insides: addresses of functions and objects, `<factory>` and `<lambda>`."""
+    return re.findall(r"\b0x[0-9a-f]{6,}|(?:<|&lt;)(?:factory|lambda)(?:>|&gt;)", page)
+
+
 def field_list(model: type[BaseModel]) -> str:
     """The fields of a model and their descriptions in reStructuredText."""
     entries = (f"* **{name}**: {as_plain_text(text, [])}" for name, text in descriptions(model).items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ from docs.generate import (
     as_plain_text,
     commands,
     field_list,
+    no_words,
     presets,
     search_settings,
     settings,
     tables,
+    with_factories,
 )
 from oracles.spec import OracleSpec
 from simkit.search.costs import full_length
@@ -93,6 +96,27 @@ def test_a_docstring_is_shown_as_it_is_written() -> None:
     assert as_plain_text("Does *this* to `x`. side: in px.", ["side"]) == (
         "Does \\*this\\* to ``x``. \n\n* **side**: in px."
     )
+
+
+def test_a_default_that_is_made_anew_is_shown_as_a_call() -> None:
+    @dataclass
+    class Two:
+        """A record."""
+
+        number: int = 1
+        spec: OracleSpec = field(default_factory=OracleSpec)
+        few: OracleSpec = field(default_factory=lambda: OracleSpec(top_k=3))
+
+    shown = "(number=1, spec=<factory>, few=<factory>)"
+    assert with_factories(shown, Two) == "(number=1, spec=OracleSpec(), few=OracleSpec(...))"
+    assert with_factories(shown, Two()) == shown
+    assert with_factories(None, Two) is None
+
+
+def test_what_says_nothing_to_a_reader_is_found() -> None:
+    page = "<p>&lt;factory&gt; and <function f at 0x7f3b4cb51080>, &lt;lambda&gt;</p>"
+    assert no_words(page) == ["&lt;factory&gt;", "0x7f3b4cb51080", "&lt;lambda&gt;"]
+    assert no_words("<p>a lambda of 0x10 in the factory</p>") == []
 
 
 @pytest.mark.process

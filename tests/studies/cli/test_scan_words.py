@@ -159,3 +159,21 @@ def test_an_interrupted_scan_tells_how_many_queries_were_stored(
         assert main(scan) == 130
     assert main(scan) == 0
     assert " (134 of them taken from the ledger), 0 refused" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("charged", "words"),
+    [
+        ({"cost": 12.4, "currency": "USD"}, "\ncost 12.40 USD\n"),
+        ({"cost": 12.4, "currency": "USD", "api_seconds": 90.0}, "\nsimulated API time 90.0 s; cost 12.40 USD\n"),
+        ({"cost": 12.4}, "\nno cost is shown, since the oracle spec states a price without its currency\n"),
+        ({"api_seconds": 90.0}, "\nsimulated API time 90.0 s\n"),
+    ],
+)
+def test_money_is_printed_with_its_currency_alone(
+    clean: ScanResult, capsys: pytest.CaptureFixture[str], charged: dict[str, Any], words: str
+) -> None:
+    told = printed(replace(clean, **charged), prepared_with(), capsys)
+    assert words in told
+    assert told.count("12.4") == ("currency" in charged)
+    assert "cost" not in printed(clean, prepared_with(), capsys)

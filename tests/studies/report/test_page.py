@@ -71,6 +71,18 @@ def test_a_rule_without_a_score_is_told_in_words(tmp_path: Path) -> None:
     assert page.count('<td colspan="2">flags masks under 40 pixels</td>') == 2
 
 
+def test_a_cost_is_shown_with_its_currency_or_not_at_all(tmp_path: Path) -> None:
+    prices = ({}, {"price_per_thousand": 4.0}, {"price_per_thousand": 4.0, "currency": "USD"})
+    data = gather(write(tmp_path / "a.db", *(Kept(settings={"oracle": price}) for price in prices)))
+    pages = []
+    for run in data.runs:
+        assert run.verdict is not None
+        spent = replace(run, verdict=replace(run.verdict, cost=12.4))
+        pages.append(render(replace(data, runs=(spent,))))
+    assert ["<dt>Cost</dt>" in page for page in pages] == [False, False, True]
+    assert '<dd>12.40 USD</dd><dd class="quiet">at 4.00 USD per 1,000 queries</dd>' in pages[2]
+
+
 def test_the_limit_is_drawn_on_every_bar_wherever_it_lies(tmp_path: Path) -> None:
     data = gather(write(tmp_path / "a.db", Kept()))
     for limit in (5.5, 28.0, 40.0):
