@@ -119,8 +119,7 @@ def with_factories(signature: str | None, thing: object) -> str | None:
         return signature
     made = [field.default_factory for field in fields(thing) if field.init]
     for factory in (one for one in made if one is not MISSING):
-        plain = isinstance(factory, type)
-        words = f"{factory.__name__}()" if plain else f"{type(factory()).__name__}(...)"
+        words = type(factory()).__name__ + ("()" if isinstance(factory, type) else "(...)")
         signature = signature.replace("<factory>", words, 1)
     return signature
 

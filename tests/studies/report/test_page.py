@@ -72,7 +72,11 @@ def test_a_rule_without_a_score_is_told_in_words(tmp_path: Path) -> None:
 
 
 def test_a_cost_is_shown_with_its_currency_or_not_at_all(tmp_path: Path) -> None:
-    prices = ({}, {"price_per_thousand": 4.0}, {"price_per_thousand": 4.0, "currency": "USD"})
+    prices: tuple[dict[str, object], ...] = (
+        {},
+        {"price_per_thousand": 4.0},
+        {"price_per_thousand": 4.0, "currency": "USD"},
+    )
     data = gather(write(tmp_path / "a.db", *(Kept(settings={"oracle": price}) for price in prices)))
     pages = []
     for run in data.runs:
