@@ -52,6 +52,10 @@ class ModelError(OracleError):
     """A model file that cannot be read safely, or a model whose answer has a wrong form."""
 
 
+class Unanswered(ModelError):
+    """A service over a network that gave no answer for now; the same call may be sent again later."""
+
+
 class ReplayMismatch(OracleError):
     """The stored answers belong to other queries than the ones now sent."""
 

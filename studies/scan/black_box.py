@@ -34,8 +34,10 @@ from simkit.verdict import Decision, Rule, Stopped, Verdict
 from studies.scan.config import ScanConfig
 from studies.scan.images import choose_images, no_images
 from studies.scan.ledger_run import DeferredRun, opened
+from studies.scan.link import Link
 from studies.scan.models import Model, OpenedModel, open_model
 from studies.scan.prepare import shaped
+from studies.scan.remote_models import reached
 from studies.scan.result import Bill, ScanResult, result_of, trigger_rows, verdict_row
 from studies.scan.run_key import run_info, with_notes, with_output
 from studies.scan.user_code import described
@@ -78,6 +80,7 @@ def prepare_trial(
 ) -> Trial:
     """Read and check everything that a detector needs, without a query and without a ledger. Raises as `detect`."""
     described(detector, "detect")
+    model = reached(model, config)
     if takes_no_images(detector):
         config, model = shaped(config, model)
         chosen = no_images(config, given=images is not None)
@@ -117,8 +120,10 @@ class Trial:
         """The detector's verdict, with its queries recorded by `late`; `undecided` if it does not catch Refused."""
         if isinstance(self.model.oracle, TorchOracle):
             check_answers(self.model.oracle, self.images.search.pixels)
+        link = Link.of(self.model.oracle, self.config)
+        link.begin(self.info.key, 0, late)
         budget, model = Budget(self.config.budget), self.config.restricted(self.model.oracle, 0)
-        oracle = build(self.config.oracle, model, budget, late, clock=clock)
+        oracle = link.around(build(self.config.oracle, model, budget, late, clock=clock))
         try:
             verdict = self.detector.detect(self._access(oracle, late))
         except Refused as error:

@@ -26,6 +26,7 @@ from oracles import spec as oracle_specs
 from oracles.budget import whole_number
 from oracles.errors import likely
 from oracles.oracle import Oracle, Restriction
+from oracles.remote.config import RemoteConfig
 from oracles.spec import OracleSpec
 from oracles.torch_options import InputDtype, InputLayout, Output, Precision, TorchOptions
 from simkit.data.size import ImageSize
@@ -130,6 +131,11 @@ class ScanConfig(BaseModel):
         description="Run a TorchScript, torch.export or ONNX file in this process, instead of in one that can open"
         " nothing; needed for a GPU and for white-box detectors of such files.",
     )
+    remote: RemoteConfig = Field(
+        default=RemoteConfig(),
+        exclude=True,  # how a service is asked changes no answer, and its address is part of the model
+        description="How a model behind a network is asked: key_env, key_file, in_flight, pace and others.",
+    )
     name: str | None = Field(
         default=None,
         description="Name of the model in the ledger; required for an oracle or a function, and to distinguish modules"
@@ -178,6 +184,8 @@ class ScanConfig(BaseModel):
             values["oracle"] = OracleSpec(**oracle)
         if values.get("output") == "labels" and isinstance(spec := values.get("oracle", OracleSpec()), OracleSpec):
             values["oracle"] = spec.without_scores()
+        if isinstance(asked := values.get("remote"), Mapping):
+            values["remote"] = RemoteConfig.of(dict(asked))
         check_not_of_a_search(values, cls.model_fields)
         try:
             config = cls.model_validate(values)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 
 from db import reads
 from db.check import check
@@ -16,6 +17,7 @@ from db.ledger import Ledger
 from db.records import KeptRun, RunInfo
 from db.run import Run
 from oracles.meter import CallRecord
+from oracles.remote.exchange import Attempt, StoredAttempt
 from simkit.errors import ConfigError
 
 _DIFFER = ("threads", "torch", "numpy", "simkit", "onnxruntime", "torchvision", "timm")
@@ -66,6 +68,7 @@ class DeferredRun:
         self._run: Run | None = None
         self._waiting: list[tuple[int, str, str]] = []
         self._opened: list[int] = []
+        self._lock = Lock()
 
     @property
     def begun(self) -> bool:
@@ -100,6 +103,16 @@ class DeferredRun:
         """See `Recorder.refuse`."""
         run = self.run
         run.refuse(self._id(step), queries, reason)
+
+    def attempt(self, attempt: Attempt) -> None:
+        """See `oracles.remote.exchange.Attempts`; the run starts with the first call that is sent."""
+        with self._lock:
+            run = self.run
+        run.attempt(attempt)
+
+    def attempts(self) -> Sequence[StoredAttempt]:
+        """See `oracles.remote.exchange.Attempts`."""
+        return self.run.attempts() if self.begun else ()
 
     def _id(self, step: int | None) -> int | None:
         return step if step is None or step >= 0 else self._opened[-step - 1]

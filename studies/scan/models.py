@@ -25,12 +25,15 @@ from oracles.model_files.loading import model_file
 from oracles.model_files.weights import safetensors_metadata
 from oracles.oracle import ImageShape, Oracle
 from oracles.outside import OutsideFile
+from oracles.remote.oracle import RemoteOracle
+from oracles.remote.service import Reached
 from oracles.torch_model import TorchOracle
 from oracles.torch_options import TorchOptions
 from simkit.data import ImageSet
 from simkit.zoo.manifest import Manifest, weights_path
 from simkit.zoo.networks import NETWORKS
 from studies.scan.config import ScanConfig
+from studies.scan.remote_models import check_remote, reached, remote_oracle, remote_sha256
 from studies.scan.user_code import PREFIX, import_model, source_sha256
 
 _ENTRY = re.compile(r"(.+):(\d+)")
@@ -64,7 +67,7 @@ class ReadFile:
     loaded: LoadedModel
 
 
-Model: TypeAlias = nn.Module | Oracle | Answering | Path | str | OutsideFile | ReadFile
+Model: TypeAlias = nn.Module | Oracle | Answering | Path | str | OutsideFile | ReadFile | Reached
 
 
 def read_graph(model: Model, trusted: bool, nhwc: bool = False) -> Model:
@@ -88,11 +91,14 @@ def open_model(model: Model, images: ImageSet, config: ScanConfig) -> OpenedMode
     """Open `model`, and check it against the images without a query.
 
     model: a file, read or not, `DIR:7` for an entry of a zoo, a module, an oracle, a function (see `callable_oracle`),
-    or `python:package.module:name` of one of these three. Raises ModelError, which names both numbers where classes or
-    shapes differ; DataError for a zoo without that entry; InvalidSpec for options that do not fit.
+    `python:package.module:name` of one of these three, or the address of a service (see `oracles.remote.remote`),
+    reached already or not. Raises ModelError, which names both numbers where classes or shapes differ; DataError for a
+    zoo without that entry; InvalidSpec for options that do not fit.
     """
     if isinstance(model, str) and model.startswith(PREFIX):
         opened = _open_python(model, images, config)
+    elif isinstance(model := reached(model, config), Reached):
+        opened = _remote_model(remote_oracle(model, images, config), config)
     elif isinstance(model, str | Path | OutsideFile | ReadFile):
         opened, _ = open_file(model, images, config)
         return opened
@@ -133,6 +139,8 @@ def stated_shape(model: Model, trusted: bool = False) -> ImageShape | None:
     """
     if isinstance(model, str) and model.startswith(PREFIX):
         model = import_model(model)
+    if isinstance(model, Reached):
+        return model.about.image_shape
     model = read_graph(model, trusted)
     if isinstance(model, ReadFile):
         return model.loaded.image_shape
@@ -147,6 +155,9 @@ def _open_object(model: nn.Module | Oracle | Answering, images: ImageSet, config
         _check_no_function(config)
         oracle: Oracle = TorchOracle(model, images.image_shape, config.torch_options(None), _classes(images, config))
         return OpenedModel(oracle, name, module_sha256(model, config.name))
+    if isinstance(model, RemoteOracle):
+        check_remote(config)
+        return _remote_model(model, config)
     if _is_oracle(model):
         _check_no_function(config)
         return OpenedModel(model, name, _named_sha256(model, config.name))
@@ -159,6 +170,10 @@ def _open_object(model: nn.Module | Oracle | Answering, images: ImageSet, config
         oracle = callable_oracle(model, images.image_shape, n_classes, config.batch_limit, options)
         return OpenedModel(oracle, name, _named_sha256(model, config.name))
     raise ModelError(f"a {type(model).__name__} is no model; give a file, a torch module, a function, or an oracle")
+
+
+def _remote_model(oracle: RemoteOracle, config: ScanConfig) -> OpenedModel:
+    return OpenedModel(oracle, config.name or oracle.name, remote_sha256(oracle, config.name))
 
 
 def _is_oracle(model: object) -> TypeGuard[Oracle]:

@@ -20,6 +20,7 @@ from simkit.search.presets import Preset
 from studies.scan.config import ScanConfig
 from studies.scan.images import Images, choose_images
 from studies.scan.models import Model, OpenedModel, open_model, read_graph, stated_shape
+from studies.scan.remote_models import reached
 from studies.scan.run_key import run_info
 
 
@@ -54,6 +55,7 @@ def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> P
 
     Where the preset makes images, the result's config has the model's image shape.
     """
+    model = reached(model, config)  # asked once, before anything else is read
     if config.resolved().synthesis is not None:
         config, model = shaped(config, model)
     chosen = choose_images(config, images)

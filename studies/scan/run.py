@@ -28,6 +28,7 @@ from simkit.search.relay import Relay
 from studies.scan.config import ScanConfig
 from studies.scan.images import Images
 from studies.scan.ledger_run import DeferredRun, opened, refuse_to_pay_again, warn_of_others
+from studies.scan.link import Link
 from studies.scan.models import Model
 from studies.scan.prepare import Prepared, prepare
 from studies.scan.progress import StageProgress
@@ -188,8 +189,10 @@ class OpenScan:
         past = Past(before.spent, before.stored_calls(), before.stored_refusals()) if before else None
         spent = past.queries if past else 0
         budget, clock = Budget(config.budget, spent=spent), ServiceClock(config.oracle.real_time)
-        oracle = build(
-            config.oracle, config.restricted(self._oracle, spent), budget, self._late, past=past, clock=clock
+        link = Link.of(self._oracle, config)
+        link.begin(self._prepared.info.key, spent, self._late)
+        oracle = link.around(
+            build(config.oracle, config.restricted(self._oracle, spent), budget, self._late, past=past, clock=clock)
         )
         verdict = None
         for checkpoint in self._relay.run(Evaluator(oracle, self._late)):

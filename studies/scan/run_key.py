@@ -13,6 +13,7 @@ import torch
 
 from db.records import RunInfo
 from oracles.oracle import Oracle
+from oracles.remote.oracle import RemoteOracle
 from oracles.torch_model import TorchOracle
 from simkit.search.images import ScanImages
 from simkit.verdict import Verdict
@@ -75,8 +76,8 @@ def with_output(info: RunInfo, oracle: Oracle) -> RunInfo:
 
 
 def with_notes(verdict: Verdict, model: OpenedModel, oracle: Oracle) -> Verdict:
-    """With what a reader must know about the answers of a model that is run here."""
-    notes = oracle.notes if isinstance(oracle, TorchOracle) else ()
+    """With what a reader must know about the answers of a model that is run here, or behind a network."""
+    notes = oracle.notes if isinstance(oracle, TorchOracle | RemoteOracle) else ()
     return replace(verdict, notes="; ".join(filter(None, (verdict.notes, *notes, model.notes))))
 
 

@@ -1,0 +1,100 @@
+"""One request and its reply over HTTP. The only module that knows httpx2; imported with the first request."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from urllib.parse import urlsplit
+
+from oracles.errors import InvalidSpec, ModelError, one_line
+from oracles.remote.config import MOST_IN_FLIGHT, RemoteConfig
+from oracles.remote.exchange import Lost, NotSent
+from oracles.wire.contract import HttpReply, HttpRequest
+
+try:
+    import httpx2
+except ImportError:
+    raise InvalidSpec("a remote model needs httpx2: pip install 'b3d-simkit[remote]'") from None
+
+_LIMITS = httpx2.Limits(max_connections=MOST_IN_FLIGHT, max_keepalive_connections=MOST_IN_FLIGHT)
+
+
+class Connection:
+    """Kept connections to one service. Safe to share among threads.
+
+    base: scheme, host and port; a request never goes anywhere else, whatever a reply says. prefix: put before every
+    path. Certificates are verified, redirects are not followed, and proxies of the environment count only where the
+    config says so.
+    """
+
+    def __init__(self, base: str, prefix: str, config: RemoteConfig) -> None:
+        self._base, self._prefix, self._timeout = base, prefix, config.timeout
+        self._host = urlsplit(base).netloc
+        self._client = httpx2.Client(
+            verify=_certificates(config.ca_file), trust_env=config.proxy, limits=_LIMITS, timeout=config.timeout
+        )
+
+    def exchange(self, request: HttpRequest, most: int) -> HttpReply:
+        """The reply to one request. most: bytes of its body.
+
+        Raises NotSent if no byte of the request left, Lost if it may have been answered, and ModelError for what no
+        repetition can mend: a certificate that is not trusted, a redirect, and a reply that is too large or packed.
+        """
+        headers = {"user-agent": "simkit", "accept-encoding": "identity", **request.headers}
+        built = self._client.build_request(
+            request.method, f"{self._base}{self._prefix}{request.target}", headers=headers, content=request.body
+        )
+        until = time.monotonic() + self._timeout
+        try:
+            reply = self._client.send(built, stream=True, follow_redirects=False)
+            try:
+                return self._whole(reply, most, until)
+            finally:
+                reply.close()
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError) as error:
+            if (refused := _certificate_error(error)) is not None:
+                raise ModelError(
+                    f"{self._host}: its certificate is not trusted ({refused}); correct the address, or name the "
+                    "certificates to trust with remote.ca_file"
+                ) from None
+            raise NotSent(f"no connection to {self._host}: {one_line(error)}") from None
+        except httpx2.HTTPError as error:
+            raise Lost(f"{self._host} gave no whole reply: {one_line(error)}") from None
+
+    def close(self) -> None:
+        """End all connections, also those in use."""
+        self._client.close()
+
+    def _whole(self, reply: httpx2.Response, most: int, until: float) -> HttpReply:
+        headers = {name.lower(): value for name, value in reply.headers.items()}
+        if 300 <= reply.status_code < 400:
+            place = headers.get("location", "")[:200]
+            raise ModelError(f"{self._host} redirects to {place!r}; nothing is sent there: give the final address")
+        if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            raise ModelError(f"{self._host} answers packed, though it was asked not to; a proxy may do that: avoid it")
+        body = bytearray()
+        for part in reply.iter_raw():
+            body += part
+            if len(body) > most:
+                raise ModelError(f"{self._host} answers with more than {most:,} bytes; is it a service of this format?")
+            if time.monotonic() > until:
+                raise Lost(f"{self._host} took more than {self._timeout:g} s to answer")
+        return HttpReply(reply.status_code, headers, bytes(body))
+
+
+def _certificates(file: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidSpec(f"remote.ca_file {file!r} cannot be used: {one_line(error)}") from None
+
+
+def _certificate_error(error: BaseException | None) -> str | None:
+    """Why a certificate was refused, if that is the cause of the error."""
+    for _ in range(8):
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        if error is None:
+            return None
+        error = error.__cause__ or error.__context__
+    return None

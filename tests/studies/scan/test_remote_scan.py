@@ -1,0 +1,164 @@
+"""Scans over HTTP equal scans in process: answers, triggers, verdict and spend, with faults and after kills."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from db import reads
+from db.check import check
+from db.ledger import Ledger
+from db.stored import StoredRun
+from oracles.errors import InvalidSpec, ModelError
+from oracles.oracle import Oracle
+from oracles.remote import caller, remote
+from oracles.spec import OracleSpec, service
+from oracles.torch_model import TorchOracle
+from oracles.wire.bodies import json_reply
+from oracles.wire.contract import HttpReply, HttpRequest
+from studies.cli.main import main
+from studies.scan import scan
+from studies.scan.config import ScanConfig
+from tests.fakes import planted_images
+from tests.remote_server import Behaviour, seeded, serving
+from tests.studies.scans import IMAGES, TemplateNet, arrays, scanned, told
+
+pytestmark = pytest.mark.process
+
+CANARY = "sk-canary-3f1c9a77b2"
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caller, "FIRST_WAIT", 0.002)
+
+
+def victim(**spec: Any) -> Oracle:
+    net = TorchOracle(TemplateNet(target=1), IMAGES.image_shape, n_classes=4)
+    return service(OracleSpec(**spec), net)
+
+
+def stored(db: Path) -> np.ndarray[Any, Any]:
+    return reads.queries(db)[["image", "candidate", "label", "score", "charged"]].to_numpy(float)
+
+
+SERVICES: list[dict[str, Any]] = [{}, {"top_k": 2}, {"label_only": True}, {"score_noise": 0.05, "decimals": 2}]
+
+
+@pytest.mark.parametrize("spec", SERVICES, ids=str)
+@pytest.mark.parametrize("in_flight", [1, 8])
+def test_a_scan_over_http_with_faults_is_the_scan_in_process(
+    spec: dict[str, Any], in_flight: int, tmp_path: Path
+) -> None:
+    here, there = tmp_path / "here.db", tmp_path / "there.db"
+    wanted = scanned(TemplateNet(target=1), budget=1500, db=here, oracle=spec)
+    labels = {"oracle": "label"} if "label_only" in spec else {}  # which the searcher must know
+    with serving(victim(**spec), Behaviour(fails=seeded(0.3, 7)), max_batch=16) as served:
+        got = scanned(served.url, budget=1500, db=there, remote={"in_flight": in_flight}, **labels)
+        assert told(got) == told(wanted)
+        assert arrays(got) == arrays(wanted)
+        assert np.array_equal(stored(here), stored(there), equal_nan=True)
+        assert served.spent == got.spent
+        assert check(there) == []
+
+
+def test_its_attempts_are_in_the_ledger_with_what_was_charged(tmp_path: Path) -> None:
+    db = tmp_path / "scan.db"
+    with serving(victim(), Behaviour(fails=seeded(0.3, 2)), max_batch=16) as served:
+        result = scanned(served.url, budget=700, db=db)
+        sent = len(served.requests)
+    with Ledger.open(db) as ledger:
+        events = ledger.begin(StoredRun.read(db, result.run).info).attempts()
+    assert sum(event.outcome == "sent" for event in events) == sent
+    assert {event.outcome for event in events} == {"sent", "answered", "refused", "lost", "failed"}
+    answered = [event for event in events if event.outcome == "answered"]
+    assert sum(event.queries for event in answered) == result.spent
+    assert sum(event.charged or 0 for event in answered) <= result.spent  # an answer that was lost was charged before
+    assert result.notes == ""
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_answered_calls_are_stored_before_the_next_is_awaited(honest: bool, tmp_path: Path) -> None:
+    """A service that knows no idempotency keys is asked nothing twice after an error either."""
+    db, refused = tmp_path / "scan.db", set(range(7, 10))
+    behaviour = Behaviour(idempotent=honest, says=honest, ordered=honest)
+    with serving(victim(), behaviour, max_batch=16) as served:
+        wanted = scanned(served.url, budget=700, db=tmp_path / "whole.db", remote={"in_flight": 1})
+    behaviour = Behaviour(idempotent=honest, says=honest, ordered=honest)
+    with serving(victim(), behaviour, max_batch=16) as served:
+        behaviour.before = lambda request: denied(request) if len(served.requests) in refused else None
+        for _ in refused:
+            with pytest.raises(ModelError, match="closed"):
+                scanned(served.url, budget=700, db=db, remote={"in_flight": 1})
+            assert sum(reads.spend(db)["queries"]) == served.spent
+        got = scanned(served.url, budget=700, db=db, remote={"in_flight": 1})
+        assert (told(got), arrays(got)) == (told(wanted), arrays(wanted))
+        assert served.spent == got.spent == len(reads.queries(db))
+        assert check(db) == []
+
+
+def denied(request: HttpRequest) -> HttpReply | None:
+    return json_reply({"error": "closed", "kind": "expired"}, 401) if request.method == "POST" else None
+
+
+def test_the_budget_of_the_service_ends_the_scan_undecided(tmp_path: Path) -> None:
+    with serving(victim(), Behaviour(budget=300), max_batch=16) as served:
+        result = scanned(served.url, budget=4000, db=tmp_path / "scan.db")
+        assert (result.verdict, result.stopped) == ("undecided", "budget")
+        assert result.spent == served.spent <= 300
+        assert check(tmp_path / "scan.db") == []
+
+
+def test_the_way_to_ask_is_in_no_run_key_and_the_address_is() -> None:
+    plain, set_up = ({"budget": 100}, {"budget": 100, "remote": {"in_flight": 8, "pace": "9/second", "key_env": "K"}})
+    assert ScanConfig.of(plain).identity() == ScanConfig.of(set_up).identity()
+    with serving(victim()) as one, serving(victim()) as other:
+        assert remote(one.url).identity == remote(one.url, in_flight=9).identity
+        assert remote(one.url).identity != remote(other.url).identity
+    with serving(victim(), datatype="UINT8") as bytes_only:
+        assert remote(bytes_only.url).identity != remote(bytes_only.url.replace("127.0.0.1", "localhost")).identity
+
+
+def test_a_remote_oracle_is_scanned_by_itself_and_needs_no_name(tmp_path: Path) -> None:
+    with serving(victim()) as served:
+        by_name = scanned(served.url, budget=400, db=tmp_path / "scan.db")
+        again = scanned(remote(served.url), budget=400, db=tmp_path / "scan.db")
+        assert (again.run, served.spent) == (by_name.run, by_name.spent)
+
+
+def test_a_preset_without_data_gets_the_shape_from_the_service(tmp_path: Path) -> None:
+    with serving(victim()) as served:
+        few = {"draws": 150, "samples": 8, "steps": 1}
+        wants = {"preset": "b3d-ss", "synthesis": few, "search_images": 16, "verify_images": 16, "budget": 1_000}
+        result = scan(served.url, db=tmp_path / "scan.db", **wants)
+        assert result.spent == served.spent > 0
+
+
+@pytest.mark.parametrize("name", ["mean", "batch_limit", "output"])
+def test_settings_of_local_models_are_refused_before_anything_is_sent(name: str) -> None:
+    given = {"mean": 0.5, "batch_limit": 7, "output": "logits"}[name]
+    with serving(victim()) as served, pytest.raises(InvalidSpec, match=name):
+        scanned(served.url, budget=100, **{name: given})
+
+
+def test_no_key_is_stored_printed_or_raised(tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVICE_KEY", CANARY)
+    images = tmp_path / "images.npz"
+    many = planted_images(460)  # a quarter is the test split
+    np.savez(images, images=many.array, labels=many.labels)
+    with serving(victim(), Behaviour(key=CANARY, fails=seeded(0.2, 3)), max_batch=16) as served:
+        line = ["scan", served.url, "--data", str(images), "--budget", "400", "--db", str(tmp_path / "scan.db")]
+        sets = ["--preset", "random-patch", "-s", "search_images=64", "-s", "verify_images=48"]
+        assert main([*line, *sets, "-s", "remote.key_env=SERVICE_KEY"]) in (0, 3)
+        served.behaviour.key = "another"  # whose refusal repeats the key that it got
+        assert main([*line, *sets, "-s", "remote.key_env=SERVICE_KEY", "--seed", "1"]) == 4
+        assert main(["report", str(tmp_path / "scan.db"), "--out", str(tmp_path / "page.html")]) == 0
+    out, err = capfd.readouterr()
+    assert "refuses the API key" in err
+    assert CANARY not in out + err
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) >= 4
+    assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
