@@ -132,7 +132,13 @@ def test_a_remote_oracle_is_scanned_by_itself_and_needs_no_name(tmp_path: Path) 
 def test_a_preset_without_data_gets_the_shape_from_the_service(tmp_path: Path) -> None:
     with serving(victim()) as served:
         few = {"draws": 150, "samples": 8, "steps": 1}
-        wants = {"preset": "b3d-ss", "synthesis": few, "search_images": 16, "verify_images": 16, "budget": 1_000}
+        wants: dict[str, Any] = {
+            "preset": "b3d-ss",
+            "synthesis": few,
+            "search_images": 16,
+            "verify_images": 16,
+            "budget": 1_000,
+        }
         result = scan(served.url, db=tmp_path / "scan.db", **wants)
         assert result.spent == served.spent > 0
 
