@@ -67,7 +67,7 @@ class TestService:
     seen: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._stored: dict[str, tuple[bytes, HttpReply]] = {}
+        self._stored: dict[str, tuple[bytes, HttpReply, str]] = {}
         self._turn, self._next, self._number = threading.Condition(), 0, 0
         self.flying = self.most_flying = 0
 
@@ -118,19 +118,19 @@ class TestService:
                 reply = self.wire.answer(question, answer, self.interface)
                 self.charged[key or f"call {self._number}/{len(self.charged)}"] += images
                 self.seen.append(images)
-                self._next += images
+                place, self._next = str(self._next), self._next + images
                 if key:
-                    self._stored[key] = request.body, reply
+                    self._stored[key] = request.body, reply, place
                 self._turn.notify_all()
-                return self._with(reply, {"simkit-charged": str(images)})
+                return self._with(reply, {"simkit-charged": str(images), "simkit-first-query": place})
             finally:
                 self.flying -= 1
 
     def _replayed(self, key: str, body: bytes) -> HttpReply:
-        before, reply = self._stored[key]
+        before, reply, place = self._stored[key]
         if before != body:
             raise Problem("key_reused", "this idempotency key came with another request")
-        return self._with(reply, {"simkit-charged": "0", "idempotency-replayed": "true"})
+        return self._with(reply, {"simkit-charged": "0", "idempotency-replayed": "true", "simkit-first-query": place})
 
     def _with(self, reply: HttpReply, more: Mapping[str, str]) -> HttpReply:
         return HttpReply(reply.status, {**reply.headers, **(more if self.behaviour.says else {})}, reply.body)

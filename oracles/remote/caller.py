@@ -32,10 +32,10 @@ UNREACHED = 5.0
 _KEYS_OF_A_CALL = 8
 """Idempotency keys that are tried where a service knows the first for another request."""
 
-_REPLY_BYTES, _BYTES_A_CLASS = 1 << 16, 256
+_PASSED = "was answered before"
+"""In the refusal, by simkit's own service, of a call whose place is taken by another caller with the same API key."""
 
-_NEXT = re.compile(r"the next one is (\d{1,18})\b")
-"""In the refusal of a call out of order, by simkit's own service."""
+_REPLY_BYTES, _BYTES_A_CLASS = 1 << 16, 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,8 @@ class Service:
 class Caller:
     """The calls of one run to one service. Safe to share among threads.
 
-    sequential: until the place of this run among the queries of its key is known, calls go one after the other.
+    sequential: until a first answer, which may state the place of this run among the queries of its key, calls go one
+    after the other.
     """
 
     def __init__(self, service: Service, attempts: Attempts) -> None:
@@ -87,7 +88,7 @@ class Caller:
         self._lock, self._random = threading.Lock(), random.Random()
         self._limiter = _limiter(service.config.pace)
         self._reached = self._read = False
-        self._offset: int | None = 0
+        self._offset: int | None = None
         self.sequential = True
         self.unordered = False
         """Whether calls were answered in the order of arrival, since others use the same key."""
@@ -101,13 +102,14 @@ class Caller:
         began, turn, failures = time.monotonic(), 0, 0
         while True:
             self._paced(len(chunk.images), stop)
+            placed = self._offset is not None
             try:
                 return self._tried(chunk, chunk.key(turn))
             except Problem as problem:
                 if problem.kind == "key_reused" and turn < _KEYS_OF_A_CALL:
                     turn += 1
                     continue
-                if self._mended(problem, chunk):
+                if self._mended(problem, placed):
                     continue
                 if problem.kind not in RETRYABLE or (problem.kind == "failed" and self._is_answered_wrongly(problem)):
                     raise self._final(problem, chunk) from None
@@ -187,7 +189,7 @@ class Caller:
             record("failed", reply)
             raise _Misunderstood(str(error), free=_charged(reply) is not None) from None
         record("answered", reply)
-        self._learn(reply)
+        self._learn(chunk, reply)
         return answer
 
     def _request(self, chunk: Chunk, key: str) -> HttpRequest:
@@ -203,21 +205,18 @@ class Caller:
         signed: HttpRequest = sign(request, self._host, credential, datetime.now(UTC))
         return signed
 
-    def _learn(self, reply: HttpReply) -> None:
-        """After an answer: side by side from here on, unless it is a replay by a service that orders its calls."""
+    def _learn(self, chunk: Chunk, reply: HttpReply) -> None:
+        """After an answer: side by side from here on, and at stated places if the service states them."""
         self._read = True
-        ours = "simkit-charged" in reply.headers
-        if not (ours and reply.headers.get("idempotency-replayed", "").lower() == "true"):
-            self.sequential = False
+        place = _number(reply, "simkit-first-query")
+        if self.sequential and place is not None:
+            self._offset = place - chunk.first
+        self.sequential = False
 
-    def _mended(self, problem: Problem, chunk: Chunk) -> bool:
-        """Whether the same call should be sent in another way: as JSON, or at another place in the order."""
-        if problem.kind == "bad_request" and self._offset is not None and (found := _NEXT.search(problem.message)):
-            with self._lock:
-                if self.sequential and int(found[1]) - chunk.first != self._offset:
-                    self._offset = int(found[1]) - chunk.first
-                else:
-                    self._offset, self.unordered = None, True
+    def _mended(self, problem: Problem, placed: bool) -> bool:
+        """Whether the same call should be sent in another way: as JSON, or, if it was `placed`, at any place."""
+        if placed and problem.kind == "bad_request" and _PASSED in problem.message:
+            self._offset, self.unordered = None, True
             return True
         places = self._interface.places
         if self._read or self._wire.name != "oip" or places.get("data") == "json":
@@ -278,5 +277,9 @@ def _limiter(pace: str | None) -> Limiter | None:
 
 
 def _charged(reply: HttpReply) -> int | None:
-    text = reply.headers.get("simkit-charged", "")
+    return _number(reply, "simkit-charged")
+
+
+def _number(reply: HttpReply, header: str) -> int | None:
+    text = reply.headers.get(header, "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
