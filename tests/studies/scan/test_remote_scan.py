@@ -137,7 +137,6 @@ def test_a_preset_without_data_gets_the_shape_from_the_service(tmp_path: Path) -
             "synthesis": few,
             "search_images": 16,
             "verify_images": 16,
-            "budget": 1_000,
         }
         result = scan(served.url, budget=1_000, db=tmp_path / "scan.db", **wants)
         assert result.spent == served.spent > 0
