@@ -41,7 +41,7 @@ def add_key(  # noqa: PLR0913 (the options are the command's interface)
         list[str] | None, typer.Option("--model", metavar="NAME", help="A model it may ask; may be repeated.")
     ] = None,
 ) -> None:
-    """Make a key, add it to the file, and print it once; only its hash is stored."""
+    """Make a key, add it to the file, and print it once. Only its hash is stored."""
     from oracles.spec import load
     from studies.service.keys import new_key
 
@@ -70,7 +70,7 @@ def list_keys(keys: KeysFile, as_json: Annotated[bool, typer.Option("--json", he
 def top_up_key(
     key_id: KeyId, queries: Annotated[int, typer.Argument(min=1, help="Queries to add to its budget.")], keys: KeysFile
 ) -> None:
-    """Add to the budget of a key; a running service takes it over at the key's next call."""
+    """Add to the budget of a key. A running service takes it over at the key's next call."""
     from simkit.errors import ConfigError
     from studies.service.keys import Key, change_key
 

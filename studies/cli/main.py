@@ -29,6 +29,7 @@ from studies.cli import (
     replay,
     report,
     scan,
+    serve,
     study,
     zoo,
 )
@@ -56,6 +57,7 @@ app.command("detectors")(detectors.list_detectors)
 app.command("report")(report.write_report)
 app.command("replay")(replay.replay_run)
 app.command("scan")(scan.scan_model)
+app.command("serve")(serve.serve_models)
 app.command("mitigate")(mitigate.mitigate_run)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(study.app, name="study")

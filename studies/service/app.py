@@ -137,7 +137,7 @@ class _Served:
         return b"".join(parts)
 
     async def _refused(self, call: _Call, problem: Problem) -> HttpReply:
-        if problem.__cause__ is not None:
+        if problem.kind in ("unavailable", "failed") and problem.__cause__ is not None:  # what the provider must mend
             _LOG.warning("%s: %s: %s", call.wire.name, problem.message, problem.__cause__)
         if call.caller is None:
             reply = call.wire.refusal(problem)

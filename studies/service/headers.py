@@ -19,6 +19,7 @@ IDEMPOTENCY = ("idempotency-key", "amz-sdk-invocation-id")
 FIRST = "simkit-first-query"
 
 _NAME = re.compile(r"[!-~]{1,255}")
+_BOUNDARY = re.compile(r"^multipart/[^;]+;.*?boundary=\"?([^\";,]{1,70})", re.IGNORECASE)
 _ORDINAL = re.compile(r"\d{1,15}", re.ASCII)
 _UNSAFE = re.compile(r"[^ !#-\[\]-~]")
 
@@ -27,7 +28,7 @@ def delivery_of(request: HttpRequest) -> Delivery:
     """How a question arrived. request: with its body unpacked. Raises Problem (`bad_request`)."""
     path = request.target.partition("?")[0]
     digest = hashlib.sha256(f"{request.method}\n{path}\n".encode("utf-8", "surrogateescape"))
-    digest.update(request.body)
+    digest.update(_without_boundary(request))
     name = next((request.headers[header] for header in IDEMPOTENCY if header in request.headers), None)
     if name is not None and not _NAME.fullmatch(name):
         raise Problem("bad_request", "an idempotency key is 1 to 255 visible ASCII characters")
@@ -35,6 +36,12 @@ def delivery_of(request: HttpRequest) -> Delivery:
     if first is not None and not _ORDINAL.fullmatch(first):
         raise Problem("bad_request", f"{FIRST} must be the ordinal of the call's first query, counted from 0")
     return Delivery(digest.digest(), name, None if first is None else int(first))
+
+
+def _without_boundary(request: HttpRequest) -> bytes:
+    """The body; of a form without its boundary, which clients draw anew for each try of a call."""
+    found = _BOUNDARY.search(request.headers.get("content-type", ""))
+    return request.body.replace(found[1].encode("latin-1"), b"") if found else request.body
 
 
 def limits(rates: Sequence[RateState]) -> dict[str, str]:

@@ -44,10 +44,16 @@ class Listening:
 
 def run(app: ASGIApp, listening: Listening, ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM. ready: called with the URL once connections are accepted. Raises ConfigError."""
+    config = configured(app, listening)
+    with bound(listening) as place, contextlib.suppress(KeyboardInterrupt), _terminable():
+        ready(url_of(place, listening))
+        uvicorn.Server(config).run(sockets=[place])
+
+
+def configured(app: ASGIApp, listening: Listening) -> uvicorn.Config:
+    """What uvicorn is told. Raises ConfigError where a certificate cannot be used."""
     config = uvicorn.Config(
         app,
-        host=listening.host,
-        port=listening.port,
         http=_Timed,
         ws="none",
         lifespan="off",
@@ -59,36 +65,32 @@ def run(app: ASGIApp, listening: Listening, ready: Callable[[str], None]) -> Non
         server_header=False,
         timeout_graceful_shutdown=ENDING_SECONDS,
     )
-    _load(config)
-    with _bound(listening) as bound, contextlib.suppress(KeyboardInterrupt), _terminable():
-        ready(_url(bound, listening))
-        uvicorn.Server(config).run(sockets=[bound])
-
-
-def _load(config: uvicorn.Config) -> None:
     try:
         config.load()
     except OSError as error:  # ssl.SSLError is one
         raise ConfigError(f"the certificate or its key cannot be used: {error.strerror or error}") from None
+    return config
 
 
 @contextlib.contextmanager
-def _bound(listening: Listening) -> Iterator[socket.socket]:
+def bound(listening: Listening) -> Iterator[socket.socket]:
+    """A socket that listens, so that nobody who knows its address is turned away. Raises ConfigError."""
     family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
-    with socket.socket(family) as bound:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket(family) as place:
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            bound.bind((listening.host, listening.port))
+            place.bind((listening.host, listening.port))
         except OSError as error:
-            place = f"{listening.host}:{listening.port}"
-            raise ConfigError(f"{place}: cannot be listened on: {error.strerror or error}; choose another") from None
-        bound.listen(2048)
-        yield bound
+            address = f"{listening.host}:{listening.port}"
+            raise ConfigError(f"{address}: cannot be listened on: {error.strerror or error}; choose another") from None
+        place.listen(2048)
+        yield place
 
 
-def _url(bound: socket.socket, listening: Listening) -> str:
+def url_of(place: socket.socket, listening: Listening) -> str:
+    """The URL of a listening socket."""
     host = f"[{listening.host}]" if ":" in listening.host else listening.host
-    return f"{'https' if listening.certificate else 'http'}://{host}:{bound.getsockname()[1]}"
+    return f"{'https' if listening.certificate else 'http'}://{host}:{place.getsockname()[1]}"
 
 
 @contextlib.contextmanager

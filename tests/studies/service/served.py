@@ -32,6 +32,9 @@ ABOUT = Interface("m", SHAPE, CLASSES, max_batch=16)
 LOCAL = Limits(hosts=("testserver", "127.0.0.1", "localhost"))
 PLAIN = OracleSpec()
 
+ORACLE = LinearOracle()
+"""For `python:tests.studies.service.served:ORACLE`."""
+
 IMAGE: FloatArray = (np.arange(48).reshape(1, *SHAPE) / np.float32(255.0)).astype(np.float32)
 """One image of 8-bit pixels, which every format carries unchanged."""
 

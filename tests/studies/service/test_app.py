@@ -20,6 +20,7 @@ from oracles.errors import ModelError
 from oracles.spec import OracleSpec
 from oracles.wire import registry
 from oracles.wire.contract import HttpRequest, Wire
+from oracles.wire.pictures import to_png
 from studies.service.keys import change_key
 from tests.oracles.fakes import LinearOracle
 from tests.studies.service.served import ABOUT, IMAGE, Provider, images, provider, question
@@ -148,6 +149,19 @@ def test_gzip_is_unpacked_and_the_same_request(service: Provider) -> None:
     packed = replace(plain, body=gzip.compress(plain.body), headers={**plain.headers, "content-encoding": "gzip"})
     first, again = (service.send(request, idempotency_key="k") for request in (packed, plain))
     assert (first.status, again.headers["idempotency-replayed"], spent(service)) == (200, "true", 1)
+
+
+def test_a_form_is_the_same_under_another_boundary(service: Provider) -> None:
+    """As Azure's client draws one for each try."""
+    wire, key = registry.wire("customvision"), service.key()
+    replies = []
+    for boundary in ("b1a0040fabba", '"91c2e4"'):
+        line = boundary.strip('"').encode()
+        part = b'Content-Disposition: form-data; name="imageData"\r\n\r\n' + to_png(IMAGE[0])
+        request = replace(question(wire, key), body=b"--" + line + b"\r\n" + part + b"\r\n--" + line + b"--\r\n")
+        kind = f"multipart/form-data; boundary={boundary}"
+        replies.append(service.send(request, content_type=kind, idempotency_key="k"))
+    assert [(reply.status, reply.headers["simkit-charged"]) for reply in replies] == [(200, "1"), (200, "0")]
 
 
 def test_queries_are_put_where_they_belong(service: Provider) -> None:

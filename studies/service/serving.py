@@ -1,0 +1,65 @@
+"""Runs a whole service by its configuration: models, keys, ledger, gate and server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from db.ledger import Ledger
+from oracles.wire import registry
+from oracles.wire.contract import Interface
+from simkit.errors import ConfigError
+from studies.service.app import Limits, application
+from studies.service.config import ServiceConfig
+from studies.service.exchange import Exchange
+from studies.service.gate import Gate
+from studies.service.keys import KeyFile
+from studies.service.metrics import Metrics
+from studies.service.models import open_entry
+from studies.service.server import Listening, run
+
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A service that accepts connections. url: its address. keys: that are valid now."""
+
+    url: str
+    interfaces: tuple[Interface, ...]
+    keys: int
+
+
+def serve(config: ServiceConfig, ready: Callable[[Serving], None], access_log: bool = False) -> None:
+    """Serve until SIGINT or SIGTERM; running calls end, and the ledger is closed.
+
+    ready: called once connections are accepted. Raises ConfigError, ModelError, InvalidSpec and StorageError, all
+    before the first connection.
+    """
+    if config.watch:
+        raise ConfigError("[[watch]] is not possible yet; leave it out")
+    keys = KeyFile(Path(config.keys))
+    valid = sum(not key.revoked for key in keys.all())
+    opened = [open_entry(entry) for entry in config.model]
+    interfaces = {one.interface.model: one.interface for one in opened}
+    with Ledger.open(Path(config.db)) as ledger:
+        gate = Gate({one.served.name: one.served for one in opened}, ledger, keep=config.keep_pictures)
+        app = application(Exchange(gate, keys, interfaces, Metrics()), Limits(hosts=_hosts(config)))
+        host, port = config.address
+        listening = Listening(host, port, config.tls_certificate, config.tls_key, access_log=access_log)
+        run(app, listening, lambda url: ready(Serving(url, tuple(interfaces.values()), valid)))
+
+
+def routes() -> list[tuple[str, str]]:
+    """Format and path of each way to ask a model, the shortest path of each format."""
+    found = []
+    for name in registry.NAMES:
+        paths = [route.path for route in registry.wire(name).routes if route.purpose == "classify"]
+        found.append((name, paths[0]))
+    return found
+
+
+def _hosts(config: ServiceConfig) -> tuple[str, ...]:
+    host, _ = config.address
+    return (*config.hosts, host, *_LOOPBACK)
