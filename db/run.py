@@ -28,6 +28,7 @@ from db.records import (
 )
 from db.seal import SEALED, broken, insertion, seal, selection
 from db.service_records import Alarm, Attempt, AttemptLike, Beside, StoredDelivery
+from db.tally import Tally
 from db.writer import Writer
 
 _PAGE_CALLS = 32
@@ -50,6 +51,7 @@ class Run:
         self.id = run_id
         self.kept = 0  # bytes of the images stored by this object
         self._writer, self._new_step_id = writer, new_step_id
+        self._tally = Tally(writer, run_id)
         self._check_rows()
         totals = "SELECT count(*), coalesce(sum(queries), 0), coalesce(sum(charged), 0) FROM calls WHERE run_id = ?"
         self._calls, self._queries, self._spent = writer.read(totals, run_id)[0]
@@ -174,19 +176,23 @@ class Run:
             self._calls, self._queries, self._spent = self._calls + 1, self._queries + queries, self._spent + queries
             self._writer.commit()
 
-    def refuse(self, step: int | None, queries: int, reason: str, sync: bool = True) -> None:
-        """Commit a refused call, which is free. queries: 1 or more. reason: one line. sync: wait for the disk."""
-        if queries < 1 or not reason or not reason.isprintable():
-            raise self._error(f"a refusal of {queries} queries for reason {reason!r}; give 1 or more, and one line")
+    def refuse(self, step: int | None, queries: int, reason: str) -> None:
+        """Commit a refused call, which is free, and wait for the disk. queries: 1 or more. reason: one line."""
+        self._check_refusal(queries, reason)
         with self._writer.lock:
             self._check_open()
             step = self._checked_step(step)
             self._writer.add("refusals", (self.id, step, int(queries), reason, time.time()))
             self._refused += int(queries)
-            if sync:
-                self._writer.flush()
-            else:
-                self._writer.commit()
+            self._writer.flush()
+
+    def tally(self, queries: int, reason: str) -> None:
+        """Commit a refused call outside of steps, together with others of its reason, see `db.tally`."""
+        self._check_refusal(queries, reason)
+        with self._writer.lock:
+            self._check_open()
+            self._refused += int(queries)
+            self._tally.add(int(queries), reason)
 
     def delivery(self, idempotency: str) -> StoredDelivery | None:
         """The call of this run that was answered under this idempotency key, None if there is none."""
@@ -240,6 +246,10 @@ class Run:
                 connection.exec_driver_sql("UPDATE runs SET state = 'done' WHERE id = ?", (self.id,))
             self._done = True
             self._writer.flush()
+
+    def _check_refusal(self, queries: int, reason: str) -> None:
+        if queries < 1 or not reason or not reason.isprintable():
+            raise self._error(f"a refusal of {queries} queries for reason {reason!r}; give 1 or more, and one line")
 
     def _check_open(self) -> None:
         if self._done:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from db.engine import reading
 from db.service_rows import TOOK_RATE
+from db.tally import TALLY_SECONDS
 
 
 @dataclass(frozen=True)
@@ -46,5 +47,5 @@ def recent(path: Path, caller: str, since: float) -> list[tuple[float, int]]:
         f" SELECT at, queries FROM refusals WHERE run_id IN own AND at > ? AND reason IN {TOOK_RATE} ORDER BY 1"
     )
     with reading(path, older=False) as connection:
-        rows = connection.exec_driver_sql(statement, (caller, since, since))
+        rows = connection.exec_driver_sql(statement, (caller, since, since - TALLY_SECONDS))
         return [(float(at), int(queries)) for at, queries in rows]

@@ -22,6 +22,7 @@ from db.service_records import (
     image_sha256,
     pack_picture,
 )
+from db.tally import TALLY_SECONDS
 from db.writer import Writer
 
 TOOK_RATE = "('near_duplicate', 'budget', 'failed', 'invalid_images')"
@@ -116,7 +117,7 @@ def recent(writer: Writer, run: int, since: float) -> list[tuple[float, int]]:
         "SELECT at, queries FROM calls WHERE run_id = ? AND at > ? UNION ALL"
         f" SELECT at, queries FROM refusals WHERE run_id = ? AND at > ? AND reason IN {TOOK_RATE} ORDER BY 1"
     )
-    return [(float(at), int(queries)) for at, queries in writer.read(statement, run, since, run, since)]
+    return [(float(at), int(queries)) for at, queries in writer.read(statement, run, since, run, since - TALLY_SECONDS)]
 
 
 def add_attempt(writer: Writer, run: int, attempt: AttemptLike) -> None:

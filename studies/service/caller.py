@@ -232,7 +232,7 @@ class KeyCalls:
 
     def _note(self, run: Run, queries: int, reason: Kind) -> None:
         with suppress(StorageError):  # the caller gets the same reply; a full disk is told at the next answer
-            run.refuse(None, queries, reason, sync=False)
+            run.tally(queries, reason)
 
 
 class _Told(Exception):

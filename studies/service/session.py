@@ -198,7 +198,7 @@ class _Recorder:
             self._room.left -= self._run.kept - before
 
     def refuse(self, step: int | None, queries: int, reason: str) -> None:
-        self._run.refuse(step, queries, reason, sync=False)
+        self._run.tally(queries, reason)
 
 
 def _info(key: str, served: ServedModel, spec: OracleSpec) -> RunInfo:

@@ -133,12 +133,13 @@ def test_recent_rows_are_calls_and_refusals_that_took_part_of_the_rate(
         run = ledger.begin(make_run())
         run.record(make_call(queries=3))
         for reason in ("rate", "near_duplicate", "budget", "banned"):
-            run.refuse(None, 7, reason, sync=False)
+            run.tally(7, reason)
         times = [at for at, _ in run.recent(0.0)]
         assert [queries for _, queries in run.recent(0.0)] == [3, 7, 7]
         assert times == sorted(times)
         assert len(run.recent(times[0])) == 2
-        assert run.recent(times[-1]) == []
+        assert len(run.recent(times[-1])) == 2, "a row of refusals may have counted others for a minute"
+        assert run.recent(times[-1] + 60.0) == []
 
 
 def test_images_are_kept_once_and_up_to_the_cap(path: Path, make_run: MakeRun, make_call: MakeCall) -> None:
