@@ -10,6 +10,16 @@ import typer
 from simkit.detectors.registry import preset_help
 from studies.cli.imports import lasting_imports
 from studies.cli.output import print_json, progress_bar, warnings_in_a_line
+from studies.cli.remote_options import (
+    ApiKeyEnv,
+    ApiKeyFile,
+    ClassNames,
+    Endpoint,
+    InFlight,
+    NClasses,
+    Pace,
+    with_remote,
+)
 from studies.cli.scan_words import WORDS, closest_words, show
 from studies.scan.overrides import with_settings
 
@@ -22,7 +32,11 @@ EXIT_CODES = {"undecided": 3, "invalid": 4}
 ModelName = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="A model file, DIR:7 for a victim of a zoo, or python:module:name.", show_default=False
+        metavar="MODEL",
+        help="A model file, DIR:7 for a victim of a zoo, python:module:name, or a service: "
+        "https://HOST/v2/models/NAME (Open Inference Protocol), hf:URL, rekognition:ARN, customvision:URL, vertex:URL, "
+        "clarifai:URL or template:FILE.toml.",
+        show_default=False,
     ),
 ]
 Data = Annotated[
@@ -165,6 +179,13 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     settings: Settings = None,
     settings_file: SettingsFile = None,
     trust_model: TrustModel = False,
+    api_key_env: ApiKeyEnv = None,
+    api_key_file: ApiKeyFile = None,
+    in_flight: InFlight = None,
+    pace: Pace = None,
+    endpoint: Endpoint = None,
+    class_names: ClassNames = None,
+    n_classes: NClasses = None,
     as_json: AsJson = False,
 ) -> None:
     """Decide whether MODEL carries a backdoor, using at most N queries.
@@ -192,9 +213,11 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
         "restriction": None if restriction is None else referred(restriction),
         **{"mean": mean, "std": std, "precision": precision, "chunk": chunk, "architecture": architecture},
         **{"output_item": output_item, "input_layout": input_layout, "input_dtype": input_dtype},
-        "trust_model": trust_model or None,
+        **{"n_classes": n_classes, "trust_model": trust_model or None},
     }
-    given = {} if settings_file is None else settings_from(settings_file)
+    asked = {"key_env": api_key_env, "key_file": api_key_file, "in_flight": in_flight, "pace": pace}
+    asked |= {"endpoint": endpoint, "class_names": class_names}
+    given = with_remote({} if settings_file is None else settings_from(settings_file), asked)
     given = with_settings(given | {name: value for name, value in options.items() if value is not None}, settings or [])
     if "budget" not in given:
         raise ConfigError("there is no --budget; give the maximum number of queries")

@@ -18,6 +18,7 @@ from db.stored import StoredRun
 from oracles.budget import Budget
 from oracles.guard import ServiceClock
 from oracles.oracle import Oracle, Restriction
+from oracles.remote.target import is_remote
 from oracles.replay import ReplayOracle
 from oracles.resume import Past
 from oracles.spec import OracleSpec, build
@@ -161,6 +162,11 @@ def _opened(stored: StoredRun, asked: Asked, images: ImageSet, service: ScanConf
     if asked.model is None and info.model.startswith(PREFIX):
         raise ConfigError(
             f"the model of run {stored.id}, {info.model}, is code, which is not run because a ledger names it; give it"
+        )
+    if asked.model is None and is_remote(info.model):
+        raise ConfigError(
+            f"the model of run {stored.id}, {info.model}, is a service, which is not asked because a ledger names it; "
+            "give it"
         )
     opened = open_model(info.model if asked.model is None else asked.model, images, service)
     if opened.sha256 != info.model_hash:

@@ -18,6 +18,7 @@ from db.records import RunInfo, StoredCall
 from oracles.answers import Answer, FloatArray, Scores, TopK, decode, encode, top_label
 from oracles.errors import InvalidSpec, ModelError
 from oracles.oracle import Oracle
+from oracles.remote.target import is_remote
 from oracles.spec import service
 from oracles.torch_model import TorchOracle, taken_for
 from simkit.errors import ConfigError
@@ -183,6 +184,9 @@ def _opened(source: Replay, given: Model | None) -> OpenedModel:
 def _open(source: Replay, given: Model | None, config: ScanConfig) -> OpenedModel:
     if given is None and source.run.info.model.startswith(PREFIX):
         reason = "is code, which is never run because a ledger names it"
+        raise ModelError(f"the model of run {source.run.id}, {source.run.info.model}, {reason}; give the model")
+    if given is None and is_remote(source.run.info.model):
+        reason = "is a service, which is never asked, and perhaps paid, because a ledger names it"
         raise ModelError(f"the model of run {source.run.id}, {source.run.info.model}, {reason}; give the model")
     try:
         return open_model(_named(source.run.info, given), source.images.search, config)

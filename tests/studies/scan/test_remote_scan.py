@@ -157,9 +157,9 @@ def test_no_key_is_stored_printed_or_raised(tmp_path: Path, capfd: Any, monkeypa
     with serving(victim(), Behaviour(key=CANARY, fails=seeded(0.2, 3)), max_batch=16) as served:
         line = ["scan", served.url, "--data", str(images), "--budget", "400", "--db", str(tmp_path / "scan.db")]
         sets = ["--preset", "random-patch", "-s", "search_images=64", "-s", "verify_images=48"]
-        assert main([*line, *sets, "-s", "remote.key_env=SERVICE_KEY"]) in (0, 3)
+        assert main([*line, *sets, "--api-key-env", "SERVICE_KEY"]) in (0, 3)
         served.behaviour.key = "another"  # whose refusal repeats the key that it got
-        assert main([*line, *sets, "-s", "remote.key_env=SERVICE_KEY", "--seed", "1"]) == 4
+        assert main([*line, *sets, "--api-key-env", "SERVICE_KEY", "--seed", "1"]) == 4
         assert main(["report", str(tmp_path / "scan.db"), "--out", str(tmp_path / "page.html")]) == 0
     out, err = capfd.readouterr()
     assert "refuses the API key" in err
