@@ -187,6 +187,13 @@ def selected(connection: Connection, table: str, wanted: str) -> str:
     return ", ".join(name if name in present else f"NULL AS {name}" for name in wanted.split(", "))
 
 
+def alarms_by_run(connection: Connection) -> str:
+    """A SELECT of run_id, alarms (a number of queries) and first_alarm (an ordinal); of no row in an older file."""
+    if not columns_of(connection, "alarms"):
+        return "SELECT NULL AS run_id, NULL AS alarms, NULL AS first_alarm"
+    return "SELECT run_id, sum(queries) AS alarms, min(first) AS first_alarm FROM alarms GROUP BY run_id"
+
+
 def _engine(connect: object, begin: str) -> Engine:
     engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
 

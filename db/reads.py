@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from sqlalchemy import Connection
 
-from db.engine import reading, selected
+from db.engine import alarms_by_run, reading, selected
 from db.errors import StorageError
 from db.pages import pages
 from db.records import (
@@ -91,15 +91,17 @@ def listed(path: Path) -> list[dict[str, Any]]:
     """One mapping per run, by id, of plain values: pandas takes longer to import than everything else together.
 
     run, model, data, oracle, config, seed, budget, state, environment (JSON), spent; of its verdict, None in an open
-    run: verdict, stopped, score, flagged (a JSON list), seconds, api_seconds, cost.
+    run: verdict, stopped, score, flagged (a JSON list), seconds, api_seconds, cost. alarms: queries with an alarm of a
+    detector of probing. first_alarm: the ordinal of the first; both are None without one.
     """
     own = "verdict, stopped, score, flagged, seconds, api_seconds, cost"
     with reading(path) as connection:
         statement = f"""
             SELECT r.id AS run, r.model, r.data, r.oracle, r.config, r.seed, r.budget, r.state, r.environment,
-                (SELECT coalesce(sum(charged), 0) FROM calls WHERE run_id = r.id) AS spent, {own}
+                (SELECT coalesce(sum(charged), 0) FROM calls WHERE run_id = r.id) AS spent, {own}, alarms, first_alarm
             FROM runs AS r LEFT JOIN (SELECT run_id, {selected(connection, "verdicts", own)} FROM verdicts) AS v
                 ON v.run_id = r.id
+            LEFT JOIN ({alarms_by_run(connection)}) AS a ON a.run_id = r.id
             ORDER BY r.id
         """
         return [dict(row._mapping) for row in connection.exec_driver_sql(statement)]

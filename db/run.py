@@ -27,7 +27,7 @@ from db.records import (
     unpack_verdict,
 )
 from db.seal import SEALED, broken, insertion, seal, selection
-from db.service_records import Alarm, Attempt, AttemptLike, Beside, StoredDelivery
+from db.service_records import Alarm, AlarmLike, Attempt, AttemptLike, Beside, StoredDelivery
 from db.tally import Tally
 from db.writer import Writer
 
@@ -214,9 +214,9 @@ class Run:
         """The attempts of this run, in order."""
         return service_rows.attempts(self._writer, self.id)
 
-    def alarm(self, alarm: Alarm) -> None:
-        """Commit one alarm of a detector."""
-        service_rows.add_alarm(self._writer, self.id, alarm)
+    def alarm(self, *alarms: AlarmLike) -> None:
+        """Commit alarms of a detector, together."""
+        service_rows.add_alarms(self._writer, self.id, alarms)
 
     def alarms(self) -> list[Alarm]:
         """The alarms of this run, in order."""

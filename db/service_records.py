@@ -89,10 +89,29 @@ class Attempt:
 ATTEMPT_COLUMNS = "first, queries, idempotency, attempt, outcome, status, charged"
 
 
-@dataclass(frozen=True)
-class Alarm:
+class AlarmLike(Protocol):
     """What a detector of probing found. first, queries: the range of the run's queries. action: what followed, in one
     word, such as `log` or `ban`."""
+
+    @property
+    def detector(self) -> str: ...
+
+    @property
+    def score(self) -> float: ...
+
+    @property
+    def first(self) -> int: ...
+
+    @property
+    def queries(self) -> int: ...
+
+    @property
+    def action(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A stored alarm, see `AlarmLike`."""
 
     detector: str
     score: float

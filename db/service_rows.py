@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from db.service_records import (
     ALARM_COLUMNS,
     ATTEMPT_COLUMNS,
     Alarm,
+    AlarmLike,
     Attempt,
     AttemptLike,
     Beside,
@@ -134,10 +135,12 @@ def attempts(writer: Writer, run: int) -> list[Attempt]:
     ]
 
 
-def add_alarm(writer: Writer, run: int, alarm: Alarm) -> None:
-    """Commit one alarm. Raises StorageError if it is not valid."""
-    row = (alarm.detector, float(alarm.score), int(alarm.first), int(alarm.queries), alarm.action)
-    _commit(writer, "alarms", (run, *row, time.time()))
+def add_alarms(writer: Writer, run: int, alarms: Sequence[AlarmLike]) -> None:
+    """Commit alarms, all or none. Raises StorageError if one is not valid."""
+    if not alarms:
+        return
+    rows = [(a.detector, float(a.score), int(a.first), int(a.queries), a.action) for a in alarms]
+    _commit(writer, "alarms", *((run, *row, time.time()) for row in rows))
 
 
 def alarms(writer: Writer, run: int) -> list[Alarm]:
@@ -145,7 +148,7 @@ def alarms(writer: Writer, run: int) -> list[Alarm]:
     return [Alarm(*row) for row in writer.read(f"SELECT {ALARM_COLUMNS} FROM alarms WHERE run_id = ? ORDER BY id", run)]
 
 
-def _commit(writer: Writer, table: str, row: tuple[object, ...]) -> None:
+def _commit(writer: Writer, table: str, *rows: tuple[object, ...]) -> None:
     # not by the queue, where a row that the schema refuses would block all others
     with writer.transaction() as connection:
-        connection.exec_driver_sql(insertion(table), (*row, seal(row)))
+        connection.exec_driver_sql(insertion(table), [(*row, seal(row)) for row in rows])

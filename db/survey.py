@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from db.engine import reading, selected
+from db.engine import columns_of, reading, selected
 from db.records import (
     TRIGGER_COLUMNS,
     VERDICT_COLUMNS,
@@ -50,7 +50,11 @@ class AskedStep:
 
 @dataclass(frozen=True, eq=False)
 class SurveyedRun:
-    """A run without its calls. at: Unix time. refusals: number of queries by reason. verdict: None while open."""
+    """A run without its calls.
+
+    at: Unix time. refusals: number of queries by reason. verdict: None while open. alarms: of each detector of probing
+    its name, its number of queries with an alarm, and the ordinal of the first.
+    """
 
     id: int
     info: RunInfo
@@ -59,6 +63,7 @@ class SurveyedRun:
     refusals: tuple[tuple[str, int], ...]
     verdict: VerdictRow | None
     triggers: tuple[TriggerRow, ...]
+    alarms: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def spent(self) -> int:
@@ -95,6 +100,10 @@ def _surveyed(connection: Connection, run: int) -> SurveyedRun:
     triggers = connection.exec_driver_sql(
         f"SELECT {TRIGGER_COLUMNS} FROM triggers WHERE run_id = ? ORDER BY target_class", (run,)
     )
+    alarms = (
+        "SELECT detector, sum(queries), min(first) FROM alarms WHERE run_id = ? GROUP BY detector ORDER BY detector"
+    )
+    found = connection.exec_driver_sql(alarms, (run,)) if columns_of(connection, "alarms") else ()
     return SurveyedRun(
         run,
         RunInfo(*info),
@@ -103,4 +112,5 @@ def _surveyed(connection: Connection, run: int) -> SurveyedRun:
         tuple((reason, queries) for reason, queries in refusals),
         None if row is None else unpack_verdict(row),
         tuple(unpack_trigger(trigger) for trigger in triggers),
+        tuple((detector, queries, first) for detector, queries, first in found),
     )

@@ -5,7 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-REASONS = {"near_duplicate": "too many of its images are near-duplicates of earlier ones"}
+REASONS = {
+    "near_duplicate": "too many of its images are near-duplicates of earlier ones",
+    "banned": "an earlier call raised an alarm of its detector of probing",
+}
 """The sentence in a message for each reason of a refusal."""
 
 

@@ -51,6 +51,25 @@ class Recorder(Steps, Protocol):
         """Store a call that was refused and cost nothing."""
         ...
 
+    def alarm(self, *alarms: AlarmRecord) -> None:
+        """Store what a detector of probing found about queries that are recorded."""
+        ...
+
+
+@dataclass(frozen=True)
+class AlarmRecord:
+    """An alarm of a detector of probing.
+
+    score: of the query, above the threshold. first, queries: the range of the run's queries that it is about. action:
+    what the service does about it.
+    """
+
+    detector: str
+    score: float
+    first: int
+    queries: int
+    action: str
+
 
 @dataclass(frozen=True, eq=False)
 class CallRecord:
@@ -88,6 +107,7 @@ class MemoryRecorder:
         self._opened: set[int] = set()
         self.calls: list[CallRecord] = []
         self.refusals: list[tuple[int | None, int, str]] = []
+        self.alarms: list[AlarmRecord] = []
 
     def open_step(self, number: int, purpose: str, state: str) -> int:
         self.steps.append((number, purpose, state))
@@ -103,6 +123,9 @@ class MemoryRecorder:
 
     def refuse(self, step: int | None, queries: int, reason: str) -> None:
         self.refusals.append((step, queries, reason))
+
+    def alarm(self, *alarms: AlarmRecord) -> None:
+        self.alarms += alarms
 
 
 class Metered(Wrapper):
@@ -132,12 +155,14 @@ class Recorded(Wrapper):
     Of a call whose rest failed, what was answered is recorded as a call of its own.
 
     A call that could not be recorded fails before it is charged: InvalidImages on rows that are not int32 (N, 2), and
-    whatever the recorder's `check_step` raises.
+    whatever the recorder's `check_step` raises. alarms: those of the present call, which a wrapper inside adds; they
+    are recorded, and removed, after its answer.
     """
 
-    def __init__(self, inner: Oracle, recorder: Recorder) -> None:
+    def __init__(self, inner: Oracle, recorder: Recorder, alarms: list[AlarmRecord] | None = None) -> None:
         super().__init__(inner)
         self._recorder = recorder
+        self._alarms = [] if alarms is None else alarms
 
     def before(self, images: torch.Tensor, tag: Tag | None) -> torch.Tensor:
         if tag is not None and (tag.rows.shape != (len(images), 2) or tag.rows.dtype != np.int32):
@@ -147,7 +172,11 @@ class Recorded(Wrapper):
         return images
 
     def after(self, answer: Answer, tag: Tag | None) -> Answer:
-        return self._kept(answer, tag)
+        self._kept(answer, tag)
+        if self._alarms:
+            self._recorder.alarm(*self._alarms)
+            self._alarms.clear()
+        return answer
 
     def partly(self, answer: Answer, tag: Tag | None) -> Answer:
         return self._kept(answer, tag)

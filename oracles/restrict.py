@@ -95,9 +95,13 @@ class Rounded(Wrapper):
 
     def after(self, answer: Answer, tag: Tag | None) -> Answer:
         scores = _scores(answer, self)
-        # In float64: numpy rounds by scaling, which in float32 can miss the float32 that is nearest to the decimal.
-        values = np.round(scores.values.astype(np.float64), self._decimals).astype(np.float32)
-        return Scores(values, max(scores.floor, 0.5 * 10.0**-self._decimals))
+        return Scores(rounded(scores.values, self._decimals), max(scores.floor, 0.5 * 10.0**-self._decimals))
+
+
+def rounded(values: FloatArray, decimals: int) -> FloatArray:
+    """The float32 that is nearest to each decimal."""
+    # In float64: numpy rounds by scaling, which in float32 can miss it.
+    return np.round(values.astype(np.float64), decimals).astype(np.float32)
 
 
 class ScoreNoise(Wrapper):

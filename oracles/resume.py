@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from oracles.errors import ReplayMismatch
-from oracles.meter import CallRecord, Recorder
+from oracles.meter import AlarmRecord, CallRecord, Recorder
 from oracles.replay import Refusals, Replayed, StoredCall
 
 
@@ -25,13 +25,25 @@ class StoredRefusal(Protocol):
     def reason(self) -> str: ...
 
 
+class StoredAlarm(Protocol):
+    """One alarm, as it is stored in a ledger; see `AlarmRecord`."""
+
+    @property
+    def detector(self) -> str: ...
+
+    @property
+    def first(self) -> int: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Past:
-    """What earlier processes asked in a run: the number of answered queries, the calls and the refusals in order."""
+    """What earlier processes asked in a run: the number of answered queries, the calls, refusals and alarms in
+    order."""
 
     queries: int
     calls: Iterable[StoredCall]
     refusals: Sequence[StoredRefusal] = ()
+    alarms: Sequence[StoredAlarm] = ()
 
     @property
     def refused(self) -> Refusals:
@@ -40,14 +52,15 @@ class Past:
 
 
 class Remembered:
-    """A recorder for a run that goes on: it passes on only calls, parts of calls and refusals that are not stored yet.
+    """A recorder for a run that goes on: it passes on only what is not stored yet: calls, parts of calls, refusals and
+    alarms.
 
-    Raises ReplayMismatch when a stored refusal does not occur again in the same way.
+    Raises ReplayMismatch when a stored refusal or alarm does not occur again in the same way.
     """
 
-    def __init__(self, recorder: Recorder, replayed: Replayed, refusals: Iterable[StoredRefusal]) -> None:
+    def __init__(self, recorder: Recorder, replayed: Replayed, past: Past) -> None:
         self._recorder, self._replayed = recorder, replayed
-        self._refusals = deque(refusals)
+        self._refusals, self._alarms = deque(past.refusals), deque(past.alarms)
 
     def open_step(self, number: int, purpose: str, state: str) -> int:
         """See `Recorder.open_step`."""
@@ -56,7 +69,7 @@ class Remembered:
     def check_step(self, step: int | None) -> None:
         """See `Recorder.check_step`."""
         if step is not None and self._refusals and self._refusals[0].step < step:
-            raise _other_refusals()
+            raise _others("refusals")
         self._recorder.check_step(step)
 
     def record(self, call: CallRecord) -> None:
@@ -71,10 +84,18 @@ class Remembered:
             return
         stored = self._refusals.popleft()
         if (stored.step, stored.queries, stored.reason) != (step, queries, reason):
-            raise _other_refusals()
+            raise _others("refusals")
+
+    def alarm(self, *alarms: AlarmRecord) -> None:
+        """See `Recorder.alarm`."""
+        known = [self._alarms.popleft() for _ in alarms[: len(self._alarms)]]
+        if any((s.detector, s.first) != (a.detector, a.first) for s, a in zip(known, alarms, strict=False)):
+            raise _others("alarms")
+        if more := alarms[len(known) :]:
+            self._recorder.alarm(*more)
 
 
-def _other_refusals() -> ReplayMismatch:
+def _others(what: str) -> ReplayMismatch:
     return ReplayMismatch(
-        "the ledger holds other refusals; it was written with other code or data: scan into a fresh --db"
+        f"the ledger holds other {what}; it was written with other code or data: scan into a fresh --db"
     )

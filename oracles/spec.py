@@ -46,6 +46,9 @@ from oracles.restrict import (
     Thresholded,
 )
 from oracles.resume import Past, Remembered
+from oracles.spec_words import one_line
+from oracles.watch.settings import WatchSpec
+from oracles.watch.watched import Coarsened, Suspicion, Watched
 
 Noise = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0.0, le=1e9)]
@@ -61,6 +64,9 @@ _NEEDED = {
     **{"currency": "price_per_thousand"},
 }
 """Fields that have no effect without another one."""
+
+_LATER = frozenset({"currency", "watch"})
+"""Fields that the settings of older runs, and so their keys, do not have."""
 
 
 class OracleSpec(BaseModel):
@@ -104,6 +110,9 @@ class OracleSpec(BaseModel):
     near_duplicate_window: int | None = Field(
         default=None, ge=1, description="Number of earlier images that are remembered; 1000 by default."
     )
+    watch: WatchSpec | None = Field(
+        default=None, description="A detector of probing and what follows its alarms; a table of its own."
+    )
     price_per_thousand: Amount | None = Field(
         default=None, description="Price of 1000 queries; shown as money only with its currency."
     )
@@ -118,7 +127,7 @@ class OracleSpec(BaseModel):
             try:
                 super().__init__(**fields)
             except ValidationError as error:
-                raise InvalidSpec(_one_line(error)) from None
+                raise InvalidSpec(one_line(error, OracleSpec.model_fields)) from None
 
     @model_validator(mode="after")
     def _one_restriction(self) -> OracleSpec:
@@ -147,14 +156,15 @@ class OracleSpec(BaseModel):
 
     @model_serializer(mode="wrap")
     def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without a currency that is not set: it was added later, and run keys hold every field."""
+        """Without later fields that are not set: they were added later, and run keys hold every field."""
         fields: dict[str, Any] = handler(self)
-        return fields if self.currency is not None else {n: v for n, v in fields.items() if n != "currency"}
+        return {name: v for name, v in fields.items() if name not in _LATER or getattr(self, name) is not None}
 
     @property
     def timed(self) -> bool:
         """Whether any field takes simulated time."""
-        return any(v is not None for v in (self.rate_limit, self.seconds_per_call, self.seconds_per_query))
+        slow = None if self.watch is None else self.watch.seconds
+        return any(v is not None for v in (self.rate_limit, self.seconds_per_call, self.seconds_per_query, slow))
 
     def without_scores(self) -> OracleSpec:
         """The same service, label-only since its model has no scores. Raises InvalidSpec if the spec is about them."""
@@ -189,9 +199,14 @@ class OracleSpec(BaseModel):
         return json.dumps(self.model_dump(exclude_none=True))
 
     def to_toml(self) -> str:
-        """Every field that is set, one per line. The fields are scalars, which JSON and TOML write alike."""
+        """Every field that is set, one per line, the table `watch` last. JSON and TOML write scalars alike."""
         fields = self.model_dump(exclude_none=True)
-        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in fields.items())
+        watch = fields.pop("watch", None)
+        return _lines(fields) + ("" if watch is None else f"\n[watch]\n{_lines(watch)}")
+
+
+def _lines(fields: dict[str, Any]) -> str:
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in fields.items())
 
 
 BUILT_IN = {
@@ -239,27 +254,40 @@ def build(
 ) -> Oracle:
     """Stack the wrappers of `spec` on `model`, always in the same order.
 
-    Outermost first: Patient > Recorded > RateLimited > NearDuplicateBlock > Replayed > Metered > LabelOnly | KeepTopK >
-    Thresholded > Rounded > ScoreNoise > Quantized > InputNoise > model. recorder: None keeps no record. past: what
-    earlier processes of this run asked; it is replayed before the model is asked, and the noise continues after it.
-    clock: the simulated time of the service. Raises InvalidSpec if the model has fewer classes than `top_k`.
+    Outermost first: Patient > Recorded > RateLimited > NearDuplicateBlock > Watched > Replayed > Coarsened > Metered >
+    LabelOnly | KeepTopK > Thresholded > Rounded > ScoreNoise > Quantized > InputNoise > model. recorder: None keeps no
+    record. past: what earlier processes of this run asked; it is replayed before the model is asked, and the noise
+    continues after it. clock: the simulated time of the service. Raises InvalidSpec if the model has fewer classes than
+    `top_k`.
     """
     clock = ServiceClock(spec.real_time) if clock is None else clock
     past = Past(0, ()) if past is None else past  # also a new run may go on in the middle of a call
-    replayed = Replayed(Metered(service(spec, model, past.queries), allowance), past.calls, past.refused)
+    suspicion = Suspicion()
+    live = _coarsened(spec, Metered(service(spec, model, past.queries), allowance), suspicion)
+    replayed = Replayed(live, past.calls, past.refused)
     clock.skip(lambda: replayed.replaying)
-    oracle = _guarded(spec, replayed, clock)
+    oracle = _guarded(spec, _watched(spec, replayed, clock, suspicion), clock)
     if recorder is not None:
-        oracle = Recorded(oracle, Remembered(recorder, replayed, past.refusals))
+        oracle = Recorded(oracle, Remembered(recorder, replayed, past), suspicion.waiting)
     return Patient(oracle, clock, spec.seconds_per_call or 0.0, spec.seconds_per_query or 0.0) if spec.timed else oracle
 
 
-def provided(spec: OracleSpec, model: Oracle, allowance: Allowance, clock: Clock, earlier: Earlier) -> Oracle:
+def provided(
+    spec: OracleSpec,
+    model: Oracle,
+    allowance: Allowance,
+    clock: Clock,
+    earlier: Earlier,
+    suspicion: Suspicion | None = None,
+) -> Oracle:
     """What a provider runs for one caller: the stack of `build` without the records, the replay and the caller's side.
 
-    Raises InvalidSpec if the model has fewer classes than `top_k`.
+    suspicion: what is held against the caller; whoever records the answers records the alarms that wait in it. Raises
+    InvalidSpec if the model has fewer classes than `top_k`.
     """
-    return _guarded(spec, Metered(service(spec, model, earlier.queries), allowance), clock, earlier)
+    suspicion = Suspicion() if suspicion is None else suspicion
+    live = _coarsened(spec, Metered(service(spec, model, earlier.queries), allowance), suspicion)
+    return _guarded(spec, _watched(spec, live, clock, suspicion, earlier.queries), clock, earlier)
 
 
 def service(spec: OracleSpec, model: Oracle, first: int = 0) -> Oracle:
@@ -282,6 +310,16 @@ def _guarded(spec: OracleSpec, oracle: Oracle, clock: Clock, earlier: Earlier = 
     return oracle
 
 
+def _coarsened(spec: OracleSpec, oracle: Oracle, suspicion: Suspicion) -> Oracle:
+    if spec.watch is None or spec.watch.action != "coarse":
+        return oracle
+    return Coarsened(oracle, spec.watch.decimals, suspicion)
+
+
+def _watched(spec: OracleSpec, oracle: Oracle, clock: Clock, suspicion: Suspicion, first: int = 0) -> Oracle:
+    return oracle if spec.watch is None else Watched(oracle, spec.watch, suspicion, clock, first)
+
+
 def _noisy(spec: OracleSpec, oracle: Oracle, first: int) -> Oracle:
     if spec.input_noise > 0.0:
         oracle = InputNoise(oracle, spec.input_noise, spec.seed, first)
@@ -300,15 +338,3 @@ def _restricted(spec: OracleSpec, oracle: Oracle) -> Oracle:
     if spec.top_k is not None:
         return KeepTopK(oracle, spec.top_k)
     return LabelOnly(oracle) if spec.label_only else oracle
-
-
-def _one_line(error: ValidationError) -> str:
-    first, *more = error.errors(include_url=False)
-    place = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        detail = f"there is no field {place!r}{likely(place, OracleSpec.model_fields, 'the fields are')}"
-    elif place:
-        detail = f"{place} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
-    else:
-        detail = first["msg"].removeprefix("Value error, ")
-    return f"oracle spec: {detail}" + (f" (and {len(more)} more)" if more else "")

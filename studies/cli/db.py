@@ -38,6 +38,8 @@ COLUMNS = (
     "api_seconds",
     "cost",
     "currency",
+    "alarms",
+    "first_alarm",
     "threads",
     "versions",
 )
@@ -46,8 +48,8 @@ COLUMNS = (
 SHOWN = ("run", "model", "preset", "oracle", "verdict", "flagged", "spent")
 """The columns that fit a terminal."""
 
-SHOWN_IF_KNOWN = ("api_seconds", "cost")
-"""Further columns, shown where a service of the ledger states times, or a price with its currency."""
+SHOWN_IF_KNOWN = ("api_seconds", "cost", "alarms", "first_alarm")
+"""Further columns, shown where a service states times, or a price with its currency, or raised an alarm."""
 
 SHOWN_IF_DIFFERENT = ("data", "seed", "budget", "threads", "versions")
 """Further columns, shown where they tell apart runs that look alike."""
@@ -97,6 +99,8 @@ def upgrade_ledger(file: LedgerFile) -> None:
 @app.command("runs")
 def list_runs(file: LedgerFile, as_json: AsJson = False) -> None:
     """List the runs in FILE: verdict, queries spent, and time and cost where the service states them.
+
+    Where a detector of probing raised alarms: the number of queries with one, and the first of them, counted from 0.
 
     Data, seed, budget, threads and library versions are shown where they tell runs apart.
     --json adds them all, score, seconds, and why each scan stopped.

@@ -75,7 +75,13 @@ def service_in_words(oracle: Mapping[str, Any]) -> str:
             return short
     except InvalidSpec:
         pass  # the spec is of another version of simkit
-    return ", ".join(name if value is True else f"{name} {value}" for name, value in spec.items() if value) or "scores"
+    return ", ".join(_in_words(name, value) for name, value in spec.items() if value) or "scores"
+
+
+def _in_words(name: str, value: Any) -> str:
+    if name == "watch" and isinstance(value, dict):
+        return f"watched by {value.get('detector')} ({value.get('action')})"
+    return name if value is True else f"{name} {value}"
 
 
 def _changed(config: ScanConfig) -> dict[str, Any]:

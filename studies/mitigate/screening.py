@@ -20,7 +20,6 @@ from oracles.guard import ServiceClock
 from oracles.oracle import Oracle, Restriction
 from oracles.remote.target import is_remote
 from oracles.replay import ReplayOracle
-from oracles.resume import Past
 from oracles.spec import OracleSpec, build
 from simkit.data import ImageSet, load
 from simkit.errors import ConfigError, DataError
@@ -34,7 +33,7 @@ from studies.ledgers.truth import Truths
 from studies.mitigate.result import Judged, MitigationResult, ScreenConfig, Where, result_of
 from studies.scan.config import ScanConfig
 from studies.scan.images import choose_images
-from studies.scan.ledger_run import DeferredRun, opened
+from studies.scan.ledger_run import DeferredRun, opened, past_of
 from studies.scan.models import Model, OpenedModel, open_model
 from studies.scan.result import Bill
 from studies.scan.run_key import run_info, with_output
@@ -221,7 +220,7 @@ def _oracle(screening: _Screening, late: DeferredRun, clock: ServiceClock, *, co
     model, service = screening.model.oracle, screening.service
     if continued and late.run.result() is not None:
         return ReplayOracle(late.run.stored_calls(), model.n_classes, model.image_shape)
-    past = Past(late.run.spent, late.run.stored_calls(), late.run.stored_refusals()) if continued else None
+    past = past_of(late.run) if continued else None
     spent = 0 if past is None else past.queries
     budget = Budget(service.budget, spent=spent)
     return build(service.oracle, service.restricted(model, spent), budget, late, past=past, clock=clock)

@@ -98,12 +98,25 @@ def replay(
     run. Raises StorageError, ConfigError, DataError and ModelError before any query.
     """
     source = Replay.read(Path(db), run, given)
+    _refuse_changed_answers(Path(db), source)
     wanted = _sampled(source, again)
     with torch_threads(int(json.loads(source.run.info.environment).get("threads", torch.get_num_threads()))):
         opened, oracle = _model(source, again.model)
         asker = _Asker(source.config, oracle, wanted)
         rebuilt = source.rebuild(asker.ask, progress)
     return _result(source, opened, asker, rebuilt)
+
+
+def _refuse_changed_answers(db: Path, source: Replay) -> None:
+    watch = source.config.oracle.watch
+    if watch is None or watch.action not in ("coarse", "cached"):
+        return
+    first = next(row["first_alarm"] for row in reads.listed(db) if row["run"] == source.run.id)
+    if first is not None:
+        raise ConfigError(
+            f"run {source.run.id}: the service changed answers after its alarm at query {first} "
+            f"(action {watch.action}), so the model alone cannot give them again; replay a run without one"
+        )
 
 
 @contextmanager

@@ -119,6 +119,7 @@ def _run(run: SurveyedRun, truth: Truth | None, room: _Room) -> RunReport:
         score_threshold=None if rule is None else rule.score_threshold,
         purposes=_purposes(run.steps),
         refused=run.refusals,
+        alarms=run.alarms,
         classes=classes,
         reversed=_reversed(run.triggers, classes, truth, room.triggers),
         plots=plots(points, names, emphasised, room.points),

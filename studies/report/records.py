@@ -59,9 +59,10 @@ class RunReport:
     """One run.
 
     limit: mask size in pixels below which its rule flags a class. score_threshold: score above which the rule flags.
-    at: start time, in seconds since 1970. refused: number of refused queries by reason. oracle: the service's
-    restrictions, in words. price: None where none is stated with its currency. command: the shell command that
-    reproduces the run; None where there is none, for the reason in `no_command`. truth: None where unknown.
+    at: start time, in seconds since 1970. refused: number of refused queries by reason. alarms: see `SurveyedRun`.
+    oracle: the service's restrictions, in words. price: None where none is stated with its currency. command: the shell
+    command that reproduces the run; None where there is none, for the reason in `no_command`. truth: None where
+    unknown.
     """
 
     id: int
@@ -81,6 +82,7 @@ class RunReport:
     score_threshold: float | None
     purposes: tuple[Purpose, ...]
     refused: tuple[tuple[str, int], ...]
+    alarms: tuple[tuple[str, int, int], ...]
     classes: tuple[ClassRow, ...]
     reversed: tuple[Reversed, ...]
     plots: tuple[Plot, ...]

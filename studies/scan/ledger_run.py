@@ -16,8 +16,9 @@ from db.errors import StorageError
 from db.ledger import Ledger
 from db.records import KeptRun, RunInfo
 from db.run import Run
-from oracles.meter import CallRecord
+from oracles.meter import AlarmRecord, CallRecord
 from oracles.remote.exchange import Attempt, StoredAttempt
+from oracles.resume import Past
 from simkit.errors import ConfigError
 
 _DIFFER = ("threads", "torch", "numpy", "simkit", "onnxruntime", "torchvision", "timm")
@@ -58,6 +59,11 @@ def refuse_to_pay_again(path: Path, info: RunInfo) -> None:
             f"{difference}: a new run would pay again for what the ledger holds; scan in that environment, or "
             "set --new-run (in Python, new_run=True)"
         )
+
+
+def past_of(run: Run) -> Past:
+    """What earlier processes asked in a run."""
+    return Past(run.spent, run.stored_calls(), run.stored_refusals(), run.alarms())
 
 
 class DeferredRun:
@@ -113,6 +119,10 @@ class DeferredRun:
     def attempts(self) -> Sequence[StoredAttempt]:
         """See `oracles.remote.exchange.Attempts`."""
         return self.run.attempts() if self.begun else ()
+
+    def alarm(self, *alarms: AlarmRecord) -> None:
+        """See `Recorder.alarm`."""
+        self.run.alarm(*alarms)
 
     def _id(self, step: int | None) -> int | None:
         return step if step is None or step >= 0 else self._opened[-step - 1]

@@ -16,7 +16,6 @@ from db.records import RunInfo, VerdictRow
 from db.run import Run
 from oracles.budget import Budget
 from oracles.guard import ServiceClock
-from oracles.resume import Past
 from oracles.spec import build
 from oracles.torch_model import TorchOracle, check_answers
 from simkit.errors import ConfigError
@@ -27,7 +26,7 @@ from simkit.search.evaluator import Evaluator
 from simkit.search.relay import Relay
 from studies.scan.config import ScanConfig
 from studies.scan.images import Images
-from studies.scan.ledger_run import DeferredRun, opened, refuse_to_pay_again, warn_of_others
+from studies.scan.ledger_run import DeferredRun, opened, past_of, refuse_to_pay_again, warn_of_others
 from studies.scan.link import Link
 from studies.scan.models import Model
 from studies.scan.prepare import Prepared, prepare
@@ -186,7 +185,7 @@ class OpenScan:
             check_answers(self._oracle, self._prepared.images.search.pixels)
         began, seconds, config = time.perf_counter(), 0.0, self._prepared.config
         before = self.run if self._late.begun else None
-        past = Past(before.spent, before.stored_calls(), before.stored_refusals()) if before else None
+        past = past_of(before) if before else None
         spent = past.queries if past else 0
         budget, clock = Budget(config.budget, spent=spent), ServiceClock(config.oracle.real_time)
         link = Link.of(self._oracle, config)

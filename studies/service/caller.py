@@ -213,6 +213,8 @@ class KeyCalls:
             images = np.require(question.images, np.float32, ("C", "W"))  # torch warns of arrays that are read-only
             request = Request(torch.from_numpy(images), delivery.idempotency, delivery.digest)
             answer, record = self._asked(session, request)
+            if session.take_ban():
+                self._banned = time.time()
             place = run.queries - queries
             return Outcome(answer, queries, False, self._budget.remaining, record.codec, record.answers, place)
 

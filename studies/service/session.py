@@ -19,9 +19,10 @@ from oracles.answers import Answer
 from oracles.budget import Budget
 from oracles.errors import InvalidSpec
 from oracles.guard import FINGERPRINT, WINDOW, Clock, Earlier, RateLimit, RateLimited, fingerprints
-from oracles.meter import CallRecord, Recorded
+from oracles.meter import AlarmRecord, CallRecord, Recorded
 from oracles.oracle import ImageShape, Oracle, Tag
 from oracles.spec import OracleSpec, provided
+from oracles.watch.watched import Suspicion
 from studies.scan.canonical import canonical, digest
 from studies.scan.run_key import environment
 
@@ -123,15 +124,18 @@ class Session:
         self.spec, self.run = spec, ledger.begin(_info(key, served, spec))
         self._key, self._served, self._budget = key, served, budget
         self.limiter: RateLimited | None = None
+        self._suspicion = Suspicion()
 
     def build(self, clock: Clock, watch: Watch | None, room: Room) -> None:
         """Make the stack; its guards and its noise go on where earlier processes ended."""
-        oracle = provided(self.spec, self._served.oracle, self._budget, clock, self._earlier())
+        # a ban is kept by the gate, which also knows of pardons
+        self._suspicion.alarmed = any(alarm.action != "ban" for alarm in self.run.alarms())
+        oracle = provided(self.spec, self._served.oracle, self._budget, clock, self._earlier(), self._suspicion)
         self.limiter = oracle if isinstance(oracle, RateLimited) else None
         if watch is not None:
             oracle = watch(oracle, self.run, self._key)
         self._recorder = _Recorder(self.run, self._budget, room, prints=self.spec.near_duplicate is not None)
-        self._stack = Recorded(oracle, self._recorder)
+        self._stack = Recorded(oracle, self._recorder, self._suspicion.waiting)
 
     def answer(self, request: Request) -> tuple[Answer, CallRecord]:
         """The answer, committed and charged, and its record. Raises as `Oracle.query`, and StorageError."""
@@ -139,6 +143,13 @@ class Session:
         answer = self._stack.query(request.images)
         assert self._recorder.last is not None
         return answer, self._recorder.last
+
+    def take_ban(self) -> bool:
+        """Whether an alarm since the last time bans the caller."""
+        if self.spec.watch is None or self.spec.watch.action != "ban" or not self._suspicion.alarmed:
+            return False
+        self._suspicion.alarmed = False
+        return True
 
     def _earlier(self) -> Earlier:
         spec, taken, seen = self.spec, list[tuple[int, int]](), None
@@ -199,6 +210,9 @@ class _Recorder:
 
     def refuse(self, step: int | None, queries: int, reason: str) -> None:
         self._run.tally(queries, reason)
+
+    def alarm(self, *alarms: AlarmRecord) -> None:
+        self._run.alarm(*alarms)
 
 
 def _info(key: str, served: ServedModel, spec: OracleSpec) -> RunInfo:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from oracles.spec import OracleSpec
+from oracles.watch.settings import WatchSpec
 from simkit.errors import ConfigError
 from simkit.files import make_folder, write_atomically
 from studies.study.config import DetectorEntry, ReportEntry, StudyConfig, WorkersEntry, ZooEntry
@@ -18,7 +19,7 @@ from studies.study.tune_config import TuneConfig
 SCHEMA = "study.schema.json"
 """The name of the schema's file, beside a study file and in the documentation."""
 
-_MODELS = (StudyConfig, ZooEntry, DetectorEntry, WorkersEntry, ReportEntry, OracleSpec, TuneConfig)
+_MODELS = (StudyConfig, ZooEntry, DetectorEntry, WorkersEntry, ReportEntry, OracleSpec, WatchSpec, TuneConfig)
 
 
 def schema() -> str:

@@ -88,6 +88,12 @@ SCENARIOS = (
         "random-patch, near-duplicates",
         '{"near_duplicate": 0.02, "near_duplicate_share": 0.9, "rate_limit": "10/second", "seconds_per_call": 0.1}',
     ),
+    _patches(
+        "random-patch, watched, answered from cache",
+        '{"decimals": 2, "watch": {"detector": "blacklight", "action": "cached", "threshold": 5}}',
+    ),
+    _patches("random-patch, watched, banned", '{"watch": {"detector": "prada", "action": "ban"}}'),
+    _b3d("b3d, watched, coarser", '{"watch": {"detector": "piha", "action": "coarse", "decimals": 2}}'),
     _b3d("b3d", "scores"),
     _b3d("b3d, noisy labels", '{"label_only": true, "input_noise": 0.01}'),
     _b3d("b3d, budget ends", "top3", 3_000),
@@ -104,6 +110,7 @@ _ROWS = (
     "SELECT run, call, step, purpose, image, candidate, label, score, answer, charged, query FROM queries"
     " ORDER BY run, query",
     "SELECT run_id, step_id, queries, reason FROM refusals ORDER BY id",
+    "SELECT run_id, detector, score, first, queries, action FROM alarms ORDER BY id",
     "SELECT run_id, target_class, channels, height, width, mask, pattern, mask_size, success_rate, successes, trials,"
     " censored FROM triggers ORDER BY run_id, target_class",
     "SELECT run_id, verdict, stopped, flagged, score, rule, threshold, threshold_source, spent, refused,"

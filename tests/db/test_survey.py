@@ -9,6 +9,7 @@ import numpy as np
 
 from db.ledger import Ledger
 from db.records import TriggerRow
+from db.service_records import Alarm
 from db.survey import run_ids, survey
 from tests.db.conftest import MakeCall, MakeRun, MakeVerdict
 
@@ -38,6 +39,13 @@ def test_a_run_is_told_whole(path: Path, make_run: MakeRun, make_call: MakeCall,
     assert observed.refusals == (("budget", 9), ("rate", 1))
     assert observed.verdict == make_verdict(18, 10, "clean")
     assert [(t.target_class, t.mask_size) for t in observed.triggers] == [(2, 4.0)]
+
+
+def test_alarms_are_counted_by_detector(path: Path, make_run: MakeRun) -> None:
+    with Ledger.open(path) as ledger:
+        run = ledger.begin(make_run())
+        run.alarm(Alarm("piha", 1.0, 7, 1, "log"), Alarm("prada", 0.2, 3, 2, "log"), Alarm("piha", 1.0, 5, 1, "log"))
+    assert next(survey(path)).alarms == (("piha", 2, 5), ("prada", 2, 3))
 
 
 def test_the_newest_comes_first_and_an_open_one_has_no_verdict(path: Path, make_run: MakeRun) -> None:

@@ -25,6 +25,7 @@ from oracles.resume import Past
 from oracles.spec import OracleSpec, build
 from oracles.torch_model import TorchOracle
 from oracles.torch_options import TorchOptions
+from oracles.watch.settings import WatchSpec
 from tests.oracles.fakes import LinearOracle, random_images
 
 SHAPE = (3, 4, 4)
@@ -34,6 +35,10 @@ SPECS = {
     "label": OracleSpec(label_only=True, input_noise=0.2),
     "top": OracleSpec(top_k=2, decimals=2, threshold=0.05),
     "guarded": OracleSpec(near_duplicate=1e-4, near_duplicate_share=0.0, rate_limit="5/second", score_noise=0.1),
+    "slow": OracleSpec(watch=WatchSpec(detector="prada", action="slow", seconds=2.0, threshold=-1.0)),
+    "rounding": OracleSpec(watch=WatchSpec(detector="piha", action="coarse", decimals=1, threshold=-1.0)),
+    "coarse": OracleSpec(top_k=3, watch=WatchSpec(detector="piha", action="coarse", threshold=-1.0)),
+    "cached": OracleSpec(score_noise=0.1, watch=WatchSpec(detector="piha", action="cached", threshold=0.5)),
     "refusing": OracleSpec(rate_limit="7/second", rate_policy="refuse", seconds_per_call=0.1, near_duplicate=1e-4),
 }
 

@@ -15,6 +15,7 @@ import pytest
 
 from db.ledger import Ledger
 from db.records import RunInfo, TriggerRow, VerdictRow
+from db.service_records import Alarm
 from db.tables import SCHEMA
 from oracles import spec as oracle_specs
 from oracles.meter import CallRecord, unknown_rows
@@ -122,6 +123,8 @@ def test_runs_as_json(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "api_seconds": 1.5,
         "cost": 0.003,
         "currency": None,
+        "alarms": None,
+        "first_alarm": None,
         "threads": None,
         "versions": "",
     }
@@ -217,3 +220,15 @@ def test_upgrade_brings_an_old_ledger_to_today(tmp_path: Path, capsys: pytest.Ca
 def test_upgrade_makes_no_ledger(tmp_path: Path) -> None:
     assert main(["db", "upgrade", str(tmp_path / "gone.db")]) == 5
     assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_with_alarms_show_their_number_and_the_first(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Ledger.open(ledger) as opened:
+        run = opened.begin(run_info("second", None))
+        run.alarm(Alarm("piha", 1.0, 4, 1, "log"), Alarm("piha", 1.0, 2, 1, "log"))
+    assert main(["db", "runs", str(ledger), "--json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["alarms"], first["first_alarm"]) == (None, None)
+    assert (second["alarms"], second["first_alarm"]) == (2, 2)
+    assert main(["db", "runs", str(ledger)]) == 0
+    assert "first_alarm" in capsys.readouterr().out

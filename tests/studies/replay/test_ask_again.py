@@ -290,3 +290,15 @@ def test_pixels_are_what_the_model_was_asked(tmp_path: Path) -> None:
     source.rebuild(lambda images, call: seen.append((images.numpy().copy(), call.first)))
     assert np.array_equal(seen[0][0], source.images.search.pixels[:16].numpy())
     assert [first for _, first in seen] == list(np.cumsum([0, *(len(images) for images, _ in seen[:-1])]))
+
+
+@pytest.mark.parametrize("action", ["coarse", "cached", "log"])
+def test_answers_that_the_service_changed_after_an_alarm_are_not_compared_with_the_model(
+    action: str, tmp_path: Path
+) -> None:
+    scan_into(tmp_path / "scan.db", oracle={"watch": {"detector": "piha", "action": action, "threshold": 0.5}})
+    if action == "log":
+        assert replay(tmp_path / "scan.db", None, again(), GIVEN).holds
+        return
+    with pytest.raises(ConfigError, match=f"after its alarm at query .*{action}"):
+        replay(tmp_path / "scan.db", None, again(), GIVEN)

@@ -12,6 +12,7 @@ import numpy as np
 
 from db.ledger import Ledger
 from db.records import RunInfo, TriggerRow, VerdictRow
+from db.service_records import Alarm
 from oracles.meter import CallRecord
 from simkit.attacks.badnets import BadNets
 from simkit.attacks.patches import patch_trigger
@@ -48,6 +49,7 @@ class Kept:
     steps: int = 6
     refused: int = 5
     reason: str = "budget"
+    alarms: tuple[int, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -86,6 +88,7 @@ def _write(ledger: Ledger, kept: Kept, number: int) -> None:
         run.record(CallRecord(opened, rows, np.zeros(queries, np.int32), None, "labels/4", bytes(2 * queries)))
     if kept.refused:
         run.refuse(None, kept.refused, kept.reason)
+    run.alarm(*(Alarm("piha", 1.0, query, 1, "log") for query in kept.alarms))
     if kept.verdict is not None:
         run.finish(_verdict(kept, run.spent), [_trigger(c, kept) for c in range(len(SIZES))])
 

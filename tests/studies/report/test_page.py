@@ -15,6 +15,7 @@ EVERY = [Kept(), *(Kept(verdict=verdict) for verdict in ("clean", "undecided", "
 
 
 def page_of(tmp_path: Path, *kept: Kept) -> str:
+    tmp_path.mkdir(exist_ok=True)
     return render(gather(write(tmp_path / "a.db", *kept), zoos=[zoo(tmp_path / "zoo")]))
 
 
@@ -116,3 +117,9 @@ def test_the_last_line_names_the_ledger_the_runs_and_the_zoo_that_were_given(tmp
 def test_equal_ledgers_give_equal_pages(tmp_path: Path) -> None:
     data = gather(write(tmp_path / "a.db", *EVERY))
     assert render(data) == render(data) == render(gather(tmp_path / "a.db"))
+
+
+def test_alarms_of_detectors_are_told_with_their_first_query(tmp_path: Path) -> None:
+    quiet, loud = page_of(tmp_path, Kept()), page_of(tmp_path / "b", Kept(alarms=(21, 17, 30)))
+    assert "Detector of probing" not in quiet
+    assert '<th scope="row">piha</th><td class="n">3</td><td class="n">17</td>' in loud

@@ -93,6 +93,14 @@ def test_a_currency_is_in_the_key_only_where_it_is_set() -> None:
     assert json.loads(canonical(settings_of(stated)))["oracle"]["currency"] == "USD"
 
 
+def test_a_detector_of_probing_is_in_the_key_only_where_it_is_set() -> None:
+    watch = {"detector": "piha", "action": "ban"}
+    plain, watched = (ScanConfig.of({"budget": 1000, "oracle": {"top_k": 3, **w}}) for w in ({}, {"watch": watch}))
+    assert "watch" not in canonical(settings_of(plain))
+    stored = json.loads(canonical(settings_of(watched)))["oracle"]["watch"]
+    assert {name: stored[name] for name in watch} == watch
+
+
 def test_every_preset_is_pinned() -> None:
     assert {preset for preset, _ in PINNED} == set(PRESETS)
 

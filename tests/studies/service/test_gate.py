@@ -24,6 +24,7 @@ from oracles.budget import Budget
 from oracles.errors import InvalidSpec, RateExceeded, Refused
 from oracles.meter import MemoryRecorder
 from oracles.spec import OracleSpec, build
+from oracles.watch.settings import WatchSpec
 from oracles.wire.contract import Problem
 from studies.service.gate import Gate, Outcome
 from studies.service.keys import Key
@@ -414,3 +415,29 @@ def test_50_repeats_of_64_threads_with_8_keys_overspend_nothing(tmp_path: Path) 
         assert all(total <= 18 for total in spent)
         if repeat % 10 == 0:
             assert check(path) == []
+
+
+def test_a_detector_bans_a_key_also_after_a_restart_until_it_is_pardoned(opened: OpenGate, tmp_path: Path) -> None:
+    gate, key = opened(OracleSpec(watch=WatchSpec(detector="blacklight", action="ban"))), key_of()
+    ask(gate, key)
+    ask(gate, key)  # the same images
+    assert ask(gate, key_of("lab00001")).charged == 2, "another key"
+    assert refusal(gate, key, seed=5).kind == "banned"
+    gate = opened(OracleSpec(watch=WatchSpec(detector="blacklight", action="ban")))
+    assert refusal(gate, key, seed=5).kind == "banned"
+    pardoned = key_of(pardoned=datetime.now(UTC))
+    assert ask(gate, pardoned, seed=5).charged == 2
+    assert ask(gate, pardoned, seed=6).charged == 2
+    frame = reads.sql(tmp_path / "provider.db", "SELECT first, action FROM alarms ORDER BY id")
+    assert frame.values.tolist()[:2] == [[2, "ban"], [3, "ban"]]
+    assert check(tmp_path / "provider.db") == []
+
+
+def test_coarser_answers_go_on_after_a_restart(opened: OpenGate) -> None:
+    spec = OracleSpec(watch=WatchSpec(detector="blacklight", action="coarse", decimals=1))
+    gate = opened(spec)
+    exact = ask(gate, key_of())
+    ask(gate, key_of())
+    coarse = ask(gate, key_of())
+    assert exact.codec != coarse.codec
+    assert ask(opened(spec), key_of()).data == coarse.data
