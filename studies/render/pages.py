@@ -19,7 +19,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["code"] = _code
+    templates.filters |= {"code": _code, "breakable": breakable}
     templates.tests["shown"] = lambda cell: isinstance(cell, Shown)
     return templates
 
@@ -27,3 +27,8 @@ def environment() -> Environment:
 def _code(note: str) -> Markup:
     """The note as HTML, with text between backticks as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(note))))
+
+
+def breakable(name: str) -> Markup:
+    """A dotted name that may be broken after its dots and underscores, and not within a word."""
+    return Markup(re.sub(r"(?<=[._])(?=.)", "<wbr>", str(escape(name))))

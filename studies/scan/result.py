@@ -37,7 +37,7 @@ JSON_KEYS = (*_FIRST, *(name for name in _OF_THE_VERDICT if name not in _FIRST))
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ScanResult(VerdictRow):
-    """The verdict on one model with its cost: the record of the ledger, and what belongs to it.
+    """The verdict on one model and what it took, as the ledger records both, and what belongs to it.
 
     budget: query budget, None for no limit. image_queries: number of the spent queries that made images. classes: one
     result per class, in order, with success rates on unseen images. run, db: where it is stored, None for nowhere.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-VOID = {"circle", "meta", "link", "img", "rect", "line", "path", "polyline"}
+VOID = {"circle", "meta", "link", "img", "rect", "line", "path", "polyline", "wbr"}
 
 
 class Elements(HTMLParser):
@@ -30,6 +30,23 @@ class Elements(HTMLParser):
             assert self.open.pop() == tag, f"{tag} closed at {self.getpos()}"
 
 
+CUT_OFF = """() => [...document.querySelectorAll('body *')].filter(element => {
+  const style = getComputedStyle(element), place = element.getBoundingClientRect();
+  if (!place.width || style.visibility === 'hidden' || element.closest('svg')) return false;
+  if (element.scrollWidth > element.clientWidth + 1 && element.clientWidth) {
+    if (['hidden', 'clip'].includes(style.overflowX)) return true;
+    const before = getComputedStyle(element, '::before').content;
+    const cue = style.backgroundImage.includes('gradient') || before.includes('scrolls');
+    if (style.overflowX === 'auto') return !(element.tabIndex === 0 && cue);
+  }
+  if (place.right <= document.documentElement.clientWidth + 1) return false;
+  for (let outer = element.parentElement; outer; outer = outer.parentElement)
+    if (getComputedStyle(outer).overflowX === 'auto') return false;
+  return true;
+}).map(element => `${element.tagName} ${element.className}: ${element.textContent.trim().slice(0, 60)}`)"""
+"""What cannot be read: cut off, beyond the page, or in a box that scrolls without a sign or a keyboard."""
+
+
 def opened(browser: Browser, address: str, width: int) -> tuple[Page, list[str], list[str]]:
     """The page with everything unfolded, what its console said, and what it asked for besides itself."""
     page = browser.new_page(viewport={"width": width, "height": 800})
@@ -40,4 +57,5 @@ def opened(browser: Browser, address: str, width: int) -> tuple[Page, list[str],
     page.on("request", lambda request: asked.append(request.url))
     page.goto(address)
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert page.evaluate(CUT_OFF) == []
     return page, said, [url for url in asked if not url.startswith("data:") and url != address]

@@ -38,7 +38,7 @@ def tiles(report: StudyReport) -> list[tuple[str, str]]:
         ("finished scans", scans),
         victims,
         ("queries", formats.amount(sum(spend.queries.total for spend in spends))),
-        ("hours of scanning", formats.amount(round(sum(spend.seconds.total for spend in spends) / _HOUR, 1))),
+        ("hours of scanning", formats.amount(round(sum(spend.seconds.total for spend in spends) / _HOUR, 2))),
     ]
     return named + ([("cost", money)] if (money := _total(spends)) else [])
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from studies.render.pages import breakable
 from studies.report.gather import gather
 from studies.report.page import render
 from tests.studies.pages import Elements
@@ -70,6 +71,20 @@ def test_a_rule_without_a_score_is_told_in_words(tmp_path: Path) -> None:
     assert "<dt>Score</dt>" not in page
     assert page.count("<dt>Rule</dt><dd>below_median</dd>") == 2
     assert page.count('<td colspan="2">flags masks under 40 pixels</td>') == 2
+
+
+def test_a_run_without_queries_claims_none(tmp_path: Path) -> None:
+    data = gather(write(tmp_path / "a.db", Kept()))
+    silent = render(replace(data, runs=tuple(replace(run, spent=0, purposes=()) for run in data.runs)))
+    asked = render(data)
+    for told in ("on the first images queried", "Charged</th>"):
+        assert (told in asked, told in silent) == (True, False)
+    assert "No query was sent." in silent
+
+
+def test_a_name_breaks_at_its_dots_and_is_no_markup() -> None:
+    assert breakable("a.few_words") == "a.<wbr>few_<wbr>words"
+    assert breakable("<b>._") == "&lt;b&gt;.<wbr>_"
 
 
 def test_a_cost_is_shown_with_its_currency_or_not_at_all(tmp_path: Path) -> None:
