@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from oracles.answers import Answer, FloatArray, IntArray, decode, joined
+from oracles.answers import Answer, FloatArray, IntArray, decode
 from oracles.errors import BudgetExhausted, ModelError, NotStored, Refused, ReplayMismatch
 from oracles.oracle import ImageShape, Oracle, Tag, Wrapper, check_answer, check_shape
 from oracles.partial import carried, carrying
+from oracles.wire.scores import one_answer
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +80,7 @@ class Replayed(Wrapper):
             self.known += len(call.rows)
         if self.known < len(images):
             parts.append(self._live(images, tag, parts))
-        return joined(parts)
+        return one_answer(parts)
 
     def _stored_for(self, images: torch.Tensor, tag: Tag | None) -> StoredCall | None:
         """The next stored call, which must be about the images after the known ones; None if none is left."""
@@ -104,7 +105,7 @@ class Replayed(Wrapper):
         except BaseException as error:
             part = carried(error, self)
             if answered := [*parts, *([] if part is None else [part])]:
-                answer = joined(answered)
+                answer = one_answer(answered)
                 self._begun = _Begun(images[: len(answer)].clone(), tag, answer)
                 carrying(error, answer, self)
             raise
@@ -171,7 +172,7 @@ class ReplayOracle(Generic[Stored]):
         while known < len(images):
             parts.append(self._part(images, tag, known))
             known += len(parts[-1])
-        return joined(parts)
+        return one_answer(parts)
 
     def _part(self, images: torch.Tensor | FloatArray, tag: Tag | None, known: int) -> Answer:
         """The next stored answer: to all images after the known ones, or to the first of them if the rest failed."""

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oracles.answers import Answer, FloatArray, joined
+from oracles.answers import Answer, FloatArray
 from oracles.errors import ModelError, OracleError
 from oracles.oracle import ImageShape, Oracle, Tag, Wrapper, check_range, check_shape
 from oracles.partial import carrying
 from oracles.remote.caller import Caller, Chunk, Service, TooLarge
 from oracles.remote.exchange import Attempts, MemoryAttempts, perhaps_billed_twice
-from oracles.wire.contract import Problem
-from oracles.wire.scores import merged
+from oracles.wire.scores import one_answer
 
 if TYPE_CHECKING:
     import torch
@@ -117,13 +116,13 @@ class RemoteOracle:
         answered: list[Answer] = []
         try:
             answered.extend(self._answers(pixels))  # keeps what it took before an error
-            return _one(answered)
+            return one_answer(answered)
         except BaseException as error:
             if not isinstance(error, RestToAsk):
                 self._land(keep_answers=True)
             if answered:
                 with contextlib.suppress(ModelError):
-                    carrying(error, _one(answered), self)
+                    carrying(error, one_answer(answered), self)
             raise
 
     def close(self) -> None:
@@ -206,14 +205,3 @@ def _fly(caller: Caller, flight: _Flight) -> None:
         flight.future.set_result(caller.answer(flight.chunk, flight.stop))
     except BaseException as error:
         flight.future.set_exception(error)
-
-
-def _one(answers: list[Answer]) -> Answer:
-    """The answers to the calls of one query as one; calls may name different numbers of classes."""
-    try:
-        return joined(answers)
-    except ValueError:
-        try:
-            return merged(answers)
-        except Problem as problem:
-            raise ModelError(str(problem)) from None

@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from oracles.answers import MISSING, Answer, FloatArray, IntArray, Labels, Scores, TopK, encode
+from oracles.answers import MISSING, Answer, FloatArray, IntArray, Labels, Scores, TopK, encode, joined
+from oracles.errors import ModelError
 from oracles.restrict import MAX_DECIMALS, KeepTopK, Thresholded
 from oracles.wire.contract import HttpReply, Interface, Problem, Question
 
@@ -191,6 +192,20 @@ def merged(parts: Sequence[Answer]) -> Answer:
         return Scores(np.concatenate([part.values for part in scored]), max(part.floor for part in scored))
     tops = [part if isinstance(part, TopK) else KeepTopK.apply(part, part.n_classes) for part in scored]
     return _widened(tops, max(part.classes.shape[1] for part in tops))
+
+
+def one_answer(parts: Sequence[Answer]) -> Answer:
+    """The answers to the parts of one call as one: as they are where they are of one form, else `merged`.
+
+    In whatever groups the parts are merged, the answer is the same. Raises ModelError where that is impossible.
+    """
+    try:
+        return joined(parts)
+    except ValueError:
+        try:
+            return merged(parts)
+        except Problem as problem:
+            raise ModelError(str(problem)) from None
 
 
 def _labels(part: Answer) -> IntArray:

@@ -23,6 +23,7 @@ from studies.cli.main import main
 from studies.scan import scan
 from studies.scan.config import ScanConfig
 from tests.fakes import planted_images
+from tests.oracles.remote.test_oracle import Plain
 from tests.remote_server import Behaviour, seeded, serving
 from tests.studies.scans import IMAGES, TemplateNet, arrays, scanned, told
 
@@ -97,6 +98,27 @@ def test_answered_calls_are_stored_before_the_next_is_awaited(honest: bool, tmp_
         got = scanned(served.url, budget=700, db=db, remote={"in_flight": 1})
         assert (told(got), arrays(got)) == (told(wanted), arrays(wanted))
         assert served.spent == got.spent == len(reads.queries(db))
+        assert check(db) == []
+
+
+def test_a_service_whose_lists_differ_in_length_is_scanned_and_resumed(tmp_path: Path) -> None:
+    """The answers to the calls of one step have several forms; each is stored as it was given."""
+    db, classes = tmp_path / "scan.db", tuple(f"class {number}" for number in range(4))
+    behaviour = Behaviour(says=False, before=lambda _: None)
+    with serving(victim(threshold=0.02, score_noise=0.03), behaviour, wire=Plain()) as served:
+        target = f"hf:{served.url.partition('/v2')[0]}/models/net"
+        remote = {"in_flight": 1, "class_names": classes}
+        wanted = scanned(target, budget=300, db=tmp_path / "whole.db", remote=remote)
+    with serving(victim(threshold=0.02, score_noise=0.03), behaviour, wire=Plain()) as served:
+        target = f"hf:{served.url.partition('/v2')[0]}/models/net"
+        behaviour.before = lambda request: denied(request) if len(served.requests) in (50, 120) else None
+        for _ in range(2):
+            with pytest.raises(ModelError, match="closed"):
+                scanned(target, budget=300, db=db, remote=remote)
+        got = scanned(target, budget=300, db=db, remote=remote)
+        assert (told(got), arrays(got)) == (told(wanted), arrays(wanted))
+        assert np.array_equal(stored(tmp_path / "whole.db"), stored(db))
+        assert len(set(reads.sql(db, "SELECT codec FROM calls")["codec"])) > 1
         assert check(db) == []
 
 
