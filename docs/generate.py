@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from db.tables import metadata, schema
+from oracles.remote.config import RemoteConfig
 from oracles.spec import OracleSpec
 from simkit.detectors.registry import DETECTORS
 from simkit.field_docs import field_docs
@@ -183,6 +184,8 @@ def _default(field: Any) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
+    if isinstance(value, RemoteConfig):
+        return "see [a scan over HTTP](services.md#a-scan-over-http)"
     return "all scores, exactly" if isinstance(value, OracleSpec) else f"`{value!r}`"
 
 
