@@ -71,32 +71,26 @@ def top_up_key(
     key_id: KeyId, queries: Annotated[int, typer.Argument(min=1, help="Queries to add to its budget.")], keys: KeysFile
 ) -> None:
     """Add to the budget of a key. A running service takes it over at the key's next call."""
-    from simkit.errors import ConfigError
-    from studies.service.keys import Key, change_key
+    from studies.service.changes import top_up
 
-    def more(key: Key) -> dict[str, Any]:
-        if key.budget is None:
-            raise ConfigError(f"key {key_id} has no budget to add to; it is not limited")
-        return {"topped_up": key.topped_up + queries}
-
-    echo(f"{key_id}: a budget of {change_key(keys, key_id, more).cap} queries in all")
+    echo(f"{key_id}: a budget of {top_up(keys, key_id, queries).cap} queries in all")
 
 
 @app.command("revoke")
 def revoke_key(key_id: KeyId, keys: KeysFile) -> None:
-    """End a key; a running service turns it away from its next call on."""
-    from studies.service.keys import change_key
+    """End a key. A running service turns it away from its next call on."""
+    from studies.service.changes import revoke
 
-    change_key(keys, key_id, lambda _: {"revoked": True})
+    revoke(keys, key_id)
     echo(f"{key_id}: revoked")
 
 
 @app.command("pardon")
 def pardon_key(key_id: KeyId, keys: KeysFile) -> None:
     """Lift the ban of a key that a detector of probing has blocked."""
-    from studies.service.keys import change_key, now
+    from studies.service.changes import pardon
 
-    change_key(keys, key_id, lambda _: {"pardoned": now()})
+    pardon(keys, key_id)
     echo(f"{key_id}: its bans up to now no longer count")
 
 

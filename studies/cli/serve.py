@@ -162,4 +162,6 @@ def _announce(serving: Serving) -> None:
     rows = [{"format": name, "route": f"POST {path}"} for name, path in routes()]
     rows.append({"format": "", "route": "GET /openapi.yaml /metrics /health"})
     print_table(rows, ("format", "route"))
+    if serving.console:
+        echo(f"the console, for the admin token: {serving.url}/console")
     sys.stdout.flush()

@@ -123,6 +123,14 @@ class KeyCalls:
             limiters.append(("key", limiter))
         return tuple(sorted((_state(*named) for named in limiters), key=lambda state: state.left / state.quota))
 
+    def seen_rates(self) -> tuple[RateState, ...]:
+        """See `Gate.seen_rates`."""
+        with self._lock:
+            limiters = [("key", self._limiter[1])] if self._limiter else []
+            sessions = [(name, self._sessions[name][1].limiter) for name in sorted(self._sessions)]
+        limiters += [(name, limited.limiter) for name, limited in sessions if limited is not None]
+        return tuple(_state(*named) for named in limiters)
+
     def ban(self, key: Key, served: ServedModel, alarm: Alarm) -> None:
         """See `Gate.ban`."""
         self._session(key, served).run.alarm(alarm)

@@ -18,6 +18,7 @@ from simkit.errors import ConfigError, complaint
 from studies.service.session import check_servable
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+_PATHS = ("db", "keys", "console_token", "tls_certificate", "tls_key")
 _UNITS = {"": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -111,6 +112,9 @@ class ServiceConfig(BaseModel):
     keep_pictures: Annotated[int, Field(ge=0)] = Field(
         default=0, description="Bytes that the images asked may take in the ledger, such as `200 MB`; 0 keeps none."
     )
+    console_token: Text | None = Field(
+        default=None, description="File that holds the admin token of the console, besides `SIMKIT_CONSOLE_TOKEN`."
+    )
     hosts: tuple[Text, ...] = Field(default=(), description="Host names that requests may name, besides the address.")
     tls_certificate: Text | None = Field(default=None, description="For HTTPS, with tls_key.")
     tls_key: Text | None = Field(default=None, description="For HTTPS, with tls_certificate.")
@@ -171,7 +175,7 @@ class ServiceConfig(BaseModel):
             entry if entry.file.startswith("python:") else entry.model_copy(update={"file": str(folder / entry.file)})
             for entry in config.model
         )
-        paths = {name: getattr(config, name) for name in ("db", "keys", "tls_certificate", "tls_key")}
+        paths = {name: getattr(config, name) for name in _PATHS}
         placed = {name: str(folder / path) for name, path in paths.items() if path is not None}
         return config.model_copy(update={"model": models, **placed})
 

@@ -55,6 +55,12 @@ class Gate:
         """The rate limits of the key on the model, the tightest first; empty without any."""
         return self._of(key).rates(key, self._served(key, model))
 
+    def seen_rates(self, key: Key) -> tuple[RateState, ...]:
+        """The rate limits that the key has met since the service started: of all models (`key`), then of each."""
+        with self._lock:
+            calls = self._calls.get(key.id)
+        return () if calls is None else calls.seen_rates()
+
     def remaining(self, key: Key) -> int | None:
         """Queries left in the key's budget, None without one."""
         return self._of(key).remaining(key)

@@ -12,6 +12,8 @@ from oracles.wire.contract import Interface
 from simkit.errors import ConfigError
 from studies.service.app import Limits, application
 from studies.service.config import ServiceConfig
+from studies.service.console.login import admin_token
+from studies.service.console.routes import Console, add_console
 from studies.service.exchange import Exchange
 from studies.service.gate import Gate
 from studies.service.keys import KeyFile
@@ -24,11 +26,12 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 
 @dataclass(frozen=True)
 class Serving:
-    """A service that accepts connections. url: its address. keys: that are valid now."""
+    """A service that accepts connections. url: its address. keys: that are valid now. console: whether it has one."""
 
     url: str
     interfaces: tuple[Interface, ...]
     keys: int
+    console: bool
 
 
 def serve(config: ServiceConfig, ready: Callable[[Serving], None], access_log: bool = False) -> None:
@@ -39,6 +42,7 @@ def serve(config: ServiceConfig, ready: Callable[[Serving], None], access_log: b
     """
     if config.watch:
         raise ConfigError("[[watch]] is not possible yet; leave it out")
+    token = admin_token(None if config.console_token is None else Path(config.console_token))
     keys = KeyFile(Path(config.keys))
     valid = sum(not key.revoked for key in keys.all())
     opened = [open_entry(entry) for entry in config.model]
@@ -46,9 +50,12 @@ def serve(config: ServiceConfig, ready: Callable[[Serving], None], access_log: b
     with Ledger.open(Path(config.db)) as ledger:
         gate = Gate({one.served.name: one.served for one in opened}, ledger, keep=config.keep_pictures)
         app = application(Exchange(gate, keys, interfaces, Metrics()), Limits(hosts=_hosts(config)))
+        if token is not None:
+            secure = config.behind_proxy or config.tls_certificate is not None
+            add_console(app, Console(token, ledger.path, keys, tuple(opened), gate.seen_rates, secure))
         host, port = config.address
         listening = Listening(host, port, config.tls_certificate, config.tls_key, access_log=access_log)
-        run(app, listening, lambda url: ready(Serving(url, tuple(interfaces.values()), valid)))
+        run(app, listening, lambda url: ready(Serving(url, tuple(interfaces.values()), valid, token is not None)))
 
 
 def routes() -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-VOID = {"circle", "meta", "link", "img", "rect", "line", "path", "polyline", "wbr"}
+VOID = {"br", "circle", "img", "input", "line", "link", "meta", "path", "polyline", "rect", "wbr"}
 
 
 class Elements(HTMLParser):

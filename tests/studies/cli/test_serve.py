@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +146,30 @@ def test_it_says_where_it_is_and_ends_cleanly(how: signal.Signals, tmp_path: Pat
     assert (tmp_path / "errors").read_text() == ""
     assert not list(tmp_path.glob("provider.db-*"))
     assert check(tmp_path / "provider.db") == []
+
+
+@pytest.mark.process
+def test_an_admin_token_opens_a_console(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = "a-token-for-the-console-of-a-test"
+    monkeypatch.setenv("SIMKIT_CONSOLE_TOKEN", token)
+    with running(tmp_path) as service:
+        form = urllib.request.Request(f"{service.url}/console/login", f"token={token}".encode())
+        form.add_header("Origin", service.url)
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        page = opener.open(form, timeout=20).read().decode()
+        code, told = service.stop(signal.SIGINT)
+    assert code == 0
+    assert "<h1>Keys and models</h1>" in page
+    assert f"the console, for the admin token: {service.url}/console\n" in told
+    assert token not in page + told + (tmp_path / "errors").read_text()
+    assert check(tmp_path / "provider.db") == []
+
+
+def test_a_token_that_could_be_guessed_ends_it_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIMKIT_CONSOLE_TOKEN", "guess")
+    assert main(["serve", MODEL, "--keys", "k.toml", "--db", "p.db"]) == 2
+    assert capsys.readouterr().err.startswith("simkit: error: SIMKIT_CONSOLE_TOKEN: an admin token has 24")
+    assert list(tmp_path.iterdir()) == []
