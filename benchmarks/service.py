@@ -1,0 +1,202 @@
+"""Images per second of processor time through `simkit serve`, as a share of the metered, recorded oracle in process.
+
+    python benchmarks/service.py --seconds 2 --out results/service.jsonl
+
+Both sides answer the same images of 3 x 32 x 32 on the same model and write their ledger. They take turns, a second each, so
+that other load on the machine meets both. The server is a process of its own; only its processor time counts, not that of its
+callers. Callers send binary tensors over kept connections of http.client.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from torch import nn
+
+from db.ledger import Ledger
+from oracles.oracle import Oracle
+from oracles.spec import OracleSpec
+from oracles.torch_model import TorchOracle
+from oracles.torch_options import TorchOptions
+from oracles.wire.contract import HttpRequest, Interface
+from oracles.wire.registry import wire
+from simkit.files import make_folder
+from studies.cli.output import print_table
+from studies.cli.scripts import run
+from studies.scan.run_key import environment
+from studies.service.keys import new_key
+from studies.service.session import ServedModel
+
+SHAPE = (3, 32, 32)
+CASES = ((1, 8), (16, 8), (128, 8))
+"""Images a call, and connections."""
+
+MODELS = ("conv4", "linear")
+COLUMNS = ("model", "batch", "connections", "in_process", "served", "share")
+
+
+def conv4() -> nn.Module:
+    """A victim of four convolutions, as the zoos have it, with drawn weights."""
+    return _drawn(_blocks(3, 32), _blocks(32, 64), nn.Flatten(), nn.Linear(64 * 8 * 8, 10))
+
+
+def linear() -> nn.Module:
+    """A model that costs next to nothing, so that all else shows."""
+    return _drawn(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
+
+
+def _drawn(*layers: nn.Module) -> nn.Module:
+    return nn.Sequential(*layers).eval()
+
+
+def _blocks(taken: int, given: int) -> nn.Module:
+    first, second = (nn.Conv2d(channels, given, 3, padding=1) for channels in (taken, given))
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.MaxPool2d(2))
+
+
+def made(name: str) -> Oracle:
+    """The oracle of a model; the same weights in each process."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    module = {"conv4": conv4, "linear": linear}[name]()
+    return TorchOracle(module, SHAPE, TorchOptions(), 10)
+
+
+def __getattr__(name: str) -> Oracle:
+    """`python:benchmarks.service:conv4_oracle`, for the server."""
+    if name.endswith("_oracle"):
+        return made(name.removesuffix("_oracle"))
+    raise AttributeError(name)
+
+
+@dataclass(frozen=True)
+class Server:
+    """`simkit serve`. key: of its caller."""
+
+    port: int
+    key: str
+    process: subprocess.Popen[str]
+
+    def seconds(self) -> float:
+        """Processor time so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def server(name: str, folder: Path) -> Iterator[Server]:
+    """A service with the model in a process of its own."""
+    key = new_key(folder / "keys.toml", {"name": "benchmark"}).text
+    command = [sys.executable, "-m", "studies.cli.entry", "serve", f"python:benchmarks.service:{name}_oracle"]
+    command += ["--name", name, "--port", "0", "--keys", "keys.toml", "--db", "served.db"]
+    root = str(Path(__file__).resolve().parent.parent)
+    started = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, cwd=folder, env=started, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        found = re.search(r":(\d+);", process.stdout.readline())
+        assert found, "the service did not start"
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+        yield Server(int(found[1]), key, process)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def served(found: Server, request: HttpRequest, connections: int, seconds: float) -> tuple[int, float]:
+    """Calls answered in so many seconds, and the processor time that the server took for them."""
+    counts, until, before = [0] * connections, time.monotonic() + seconds, found.seconds()
+
+    def call(place: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", found.port)
+        while time.monotonic() < until:
+            connection.request("POST", request.target, request.body, dict(request.headers))
+            reply = connection.getresponse()
+            body = reply.read()
+            assert reply.status == 200, body
+            counts[place] += 1
+        connection.close()
+
+    threads = [threading.Thread(target=call, args=(place,)) for place in range(connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts), found.seconds() - before
+
+
+def asked(oracle: Oracle, images: torch.Tensor, seconds: float) -> tuple[int, float]:
+    """Calls answered in this process in so many seconds, and its processor time."""
+    count, until, before = 0, time.monotonic() + seconds, time.process_time()
+    while time.monotonic() < until:
+        oracle.query(images)
+        count += 1
+    return count, time.process_time() - before
+
+
+def _row(name: str, batch: int, connections: int, turns: int, folder: Path) -> dict[str, Any]:
+    images = np.random.default_rng(0).random((batch, *SHAPE), dtype=np.float32)
+    with server(name, folder) as found, Ledger.open(folder / "here.db") as ledger:
+        oracle = _recorded(name, ledger)
+        about = Interface(name, SHAPE, tuple(map(str, range(10))))
+        request = wire("oip").ask(images, about, found.key)
+        tensor = torch.from_numpy(images)
+        served(found, request, connections, 1.0)
+        asked(oracle, tensor, 0.5)
+        rates = []
+        for _ in range(turns):
+            outside, inside = served(found, request, connections, 1.0), asked(oracle, tensor, 1.0)
+            rates.append(tuple(batch * calls / seconds for calls, seconds in (inside, outside)))
+    here, there = (statistics.median(side) for side in zip(*rates, strict=True))
+    share = statistics.median(outside / inside for inside, outside in rates)
+    row = {"model": name, "batch": batch, "connections": connections, "turns": turns}
+    return {**row, "in_process": round(here), "served": round(there), "share": round(share, 2)}
+
+
+def _recorded(name: str, ledger: Ledger) -> Oracle:
+    """The metered and recorded stack of the scans on a run of the ledger."""
+    from oracles.budget import Budget
+    from oracles.spec import build
+    from studies.service.session import _info
+
+    run = ledger.begin(_info("bench000", ServedModel(name, made(name), "a" * 64, OracleSpec()), OracleSpec()))
+    return build(OracleSpec(), made(name), Budget(None), recorder=run)
+
+
+def main(
+    turns: Annotated[int, typer.Option(min=1, help="Seconds that each side gets for each row, in turns.")] = 5,
+    out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets one line per row.")] = None,
+) -> None:
+    rows = []
+    for name in MODELS:
+        for batch, connections in CASES:
+            with tempfile.TemporaryDirectory() as folder:
+                rows.append(_row(name, batch, connections, turns, Path(folder)))
+    load = round(os.getloadavg()[0], 1)
+    print_table(rows, COLUMNS)
+    if out is not None:
+        make_folder(out.parent)
+        with out.open("a", encoding="utf-8") as stream:
+            lines = ({**row, "cores": os.cpu_count(), "load": load, "environment": environment()} for row in rows)
+            stream.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+if __name__ == "__main__":
+    run(main, __doc__)
