@@ -1,16 +1,17 @@
 """Images per second of processor time through `simkit serve`, as a share of the metered, recorded oracle in process.
 
-    python benchmarks/service.py --seconds 2 --out results/service.jsonl
+    python benchmarks/service.py --turns 5 --out results/service.jsonl
 
-Both sides answer the same images of 3 x 32 x 32 on the same model and write their ledger. They take turns, a second each, so
-that other load on the machine meets both. The server is a process of its own; only its processor time counts, not that of its
-callers. Callers send binary tensors over kept connections of http.client.
+Both sides answer the same images of 3 x 32 x 32 on the same model and write a ledger. They take turns of one second, so
+that other load on the machine meets both. The server is a process of its own; its processor time counts, not that of
+its callers, which send binary tensors over kept connections of http.client.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
+import math
 import os
 import re
 import statistics
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,52 +32,42 @@ import typer
 from torch import nn
 
 from db.ledger import Ledger
-from oracles.oracle import Oracle
-from oracles.spec import OracleSpec
+from db.records import RunInfo
+from oracles.budget import Budget
+from oracles.oracle import ImageShape, Oracle
+from oracles.spec import OracleSpec, build
 from oracles.torch_model import TorchOracle
 from oracles.torch_options import TorchOptions
 from oracles.wire.contract import HttpRequest, Interface
 from oracles.wire.registry import wire
 from simkit.files import make_folder
+from simkit.zoo import networks
 from studies.cli.output import print_table
 from studies.cli.scripts import run
 from studies.scan.run_key import environment
 from studies.service.keys import new_key
-from studies.service.session import ServedModel
 
 SHAPE = (3, 32, 32)
 CASES = ((1, 8), (16, 8), (128, 8))
 """Images a call, and connections."""
 
-MODELS = ("conv4", "linear")
-COLUMNS = ("model", "batch", "connections", "in_process", "served", "share")
 
-
-def conv4() -> nn.Module:
-    """A victim of four convolutions, as the zoos have it, with drawn weights."""
-    return _drawn(_blocks(3, 32), _blocks(32, 64), nn.Flatten(), nn.Linear(64 * 8 * 8, 10))
-
-
-def linear() -> nn.Module:
+def linear(image_shape: ImageShape, n_classes: int) -> nn.Module:
     """A model that costs next to nothing, so that all else shows."""
-    return _drawn(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(image_shape), n_classes))
 
 
-def _drawn(*layers: nn.Module) -> nn.Module:
-    return nn.Sequential(*layers).eval()
+MODELS: dict[str, Callable[[ImageShape, int], nn.Module]] = {"conv4": networks.conv4, "linear": linear}
+"""Their weights are drawn."""
 
-
-def _blocks(taken: int, given: int) -> nn.Module:
-    first, second = (nn.Conv2d(channels, given, 3, padding=1) for channels in (taken, given))
-    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.MaxPool2d(2))
+COLUMNS = ("model", "batch", "connections", "in_process", "served", "share")
 
 
 def made(name: str) -> Oracle:
     """The oracle of a model; the same weights in each process."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    module = {"conv4": conv4, "linear": linear}[name]()
-    return TorchOracle(module, SHAPE, TorchOptions(), 10)
+    return TorchOracle(MODELS[name](SHAPE, 10).eval(), SHAPE, TorchOptions(), 10)
 
 
 def __getattr__(name: str) -> Oracle:
@@ -172,12 +163,9 @@ def _row(name: str, batch: int, connections: int, turns: int, folder: Path) -> d
 
 def _recorded(name: str, ledger: Ledger) -> Oracle:
     """The metered and recorded stack of the scans on a run of the ledger."""
-    from oracles.budget import Budget
-    from oracles.spec import build
-    from studies.service.session import _info
-
-    run = ledger.begin(_info("bench000", ServedModel(name, made(name), "a" * 64, OracleSpec()), OracleSpec()))
-    return build(OracleSpec(), made(name), Budget(None), recorder=run)
+    about = {"key": "a" * 64, "model": name, "model_hash": "", "data": "noise", "data_hash": "", "oracle": "{}"}
+    begun = ledger.begin(RunInfo(**about, config="{}", seed=0, budget=None, environment="{}"))
+    return build(OracleSpec(), made(name), Budget(None), recorder=begun)
 
 
 def main(
