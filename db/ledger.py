@@ -18,6 +18,7 @@ from db.prepare import locked, prepare
 from db.records import CallLike, RunInfo, StoredCall, TriggerRow, VerdictRow
 from db.run import Run
 from db.seal import insertion, seal
+from db.service_reads import Caller, caller_of, recent
 from db.writer import Writer
 
 __all__ = ["CallLike", "Ledger", "Run", "RunInfo", "StoredCall", "TriggerRow", "VerdictRow"]
@@ -69,6 +70,19 @@ class Ledger:
             if run.key not in self._runs:  # one object per run, since two would count separately
                 self._runs[run.key] = Run(self._writer, run_id, self.new_step_id)
             return self._runs[run.key]
+
+    @property
+    def shared(self) -> bool:
+        """False: no other process charges what this one does; see `db.book.Book`."""
+        return False
+
+    def caller(self, key: str) -> Caller:
+        """What is stored of an API key of a service, by its id."""
+        return caller_of(self.path, key)
+
+    def recent(self, caller: str, since: float) -> list[tuple[float, int]]:
+        """See `db.service_reads.recent`."""
+        return recent(self.path, caller, since)
 
     def kept_bytes(self) -> int:
         """The bytes that the kept images take, compressed."""

@@ -28,7 +28,7 @@ from db.records import (
 )
 from db.seal import SEALED, broken, insertion, seal, selection
 from db.service_records import Alarm, AlarmLike, Attempt, AttemptLike, Beside, StoredDelivery
-from db.tally import Tally
+from db.tally import Tally, into_ledger
 from db.writer import Writer
 
 _PAGE_CALLS = 32
@@ -51,7 +51,7 @@ class Run:
         self.id = run_id
         self.kept = 0  # bytes of the images stored by this object
         self._writer, self._new_step_id = writer, new_step_id
-        self._tally = Tally(writer, run_id)
+        self._tally = Tally(into_ledger(writer, run_id))
         self._check_rows()
         totals = "SELECT count(*), coalesce(sum(queries), 0), coalesce(sum(charged), 0) FROM calls WHERE run_id = ?"
         self._calls, self._queries, self._spent = writer.read(totals, run_id)[0]
@@ -63,6 +63,9 @@ class Run:
         self._last_step = int(writer.read("SELECT coalesce(max(number), -1) FROM steps WHERE run_id = ?", run_id)[0][0])
         self._steps: set[int] = set()
         self._done = writer.read("SELECT state FROM runs WHERE id = ?", run_id)[0][0] == "done"
+
+    def look(self) -> None:
+        """See `db.book.BookRun`: no other process records into this run, so that there is nothing to count."""
 
     @property
     def queries(self) -> int:

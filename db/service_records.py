@@ -23,7 +23,8 @@ class Beside:
 
     idempotency: the key of the request, None if it had none. digest: hexadecimal SHA-256 of the request. fingerprints:
     float32 (N, D), one row per query, which a guard remembers. images: float32 (N, C, H, W) to be kept. room: bytes
-    that the compressed images may still take; what exceeds it is not kept, but its hash is.
+    that the compressed images may still take; what exceeds it is not kept, but its hash is. cap: the most that the
+    caller may be charged over all its runs, None for no limit; only a book that several processes charge looks at it.
     """
 
     idempotency: str | None = None
@@ -31,6 +32,7 @@ class Beside:
     fingerprints: FloatArray | None = None
     images: FloatArray | None = None
     room: int = 0
+    cap: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,8 +26,11 @@ from db.service_records import (
 from db.tally import TALLY_SECONDS
 from db.writer import Writer
 
-TOOK_RATE = "('near_duplicate', 'budget', 'failed', 'invalid_images')"
-"""Reasons of refusals that come after a rate limit, as SQL."""
+REASONS_OF_RATE = ("near_duplicate", "budget", "failed", "invalid_images")
+"""Reasons of refusals that come after a rate limit."""
+
+TOOK_RATE = str(REASONS_OF_RATE)
+"""The same as SQL."""
 
 
 def queue_beside(writer: Writer, run: int, number: int, beside: Beside) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from db.errors import StorageError
 from db.seal import insertion, seal
@@ -11,6 +13,10 @@ from db.writer import Writer
 
 TALLY_SECONDS = 60.0
 """How long a row of refusals counts further ones of the same run and reason."""
+
+Store: TypeAlias = Callable[[int | None, int, str, float], int]
+"""Commits a row of refusals: its id (None for a new row), its queries, its reason, the time of its first. Returns the
+id; raises StorageError."""
 
 
 @dataclass
@@ -26,11 +32,11 @@ class _Row:
 class Tally:
     """Counts the refusals of one run outside its steps: a row for each reason and minute. Each is committed at once.
 
-    Not safe to share among threads; the run's lock guards it.
+    Not safe to share among threads; a lock of the run guards it.
     """
 
-    def __init__(self, writer: Writer, run: int) -> None:
-        self._writer, self._run = writer, run
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._rows: dict[str, _Row] = {}
 
     def add(self, queries: int, reason: str) -> None:
@@ -39,15 +45,25 @@ class Tally:
         if row is None or (row.written == row.queries and not 0.0 <= now - row.at < TALLY_SECONDS):
             row = self._rows[reason] = _Row(now)
         row.queries += queries
-        values = (self._run, None, row.queries, reason, row.at)
-        with self._writer.transaction() as connection:
-            if row.id is None:
+        row.id = self._store(row.id, row.queries, reason, row.at)
+        row.written = row.queries
+
+
+def into_ledger(writer: Writer, run: int) -> Store:
+    """Stores the refusals of a run in its ledger."""
+
+    def store(row: int | None, queries: int, reason: str, at: float) -> int:
+        values = (run, None, queries, reason, at)
+        with writer.transaction() as connection:
+            if row is None:
                 stored = int(connection.exec_driver_sql(insertion("refusals"), (*values, seal(values))).lastrowid)
             else:
-                stored = row.id
                 statement = "UPDATE refusals SET queries = ?, seal = ? WHERE id = ? AND run_id = ?"
-                changed = connection.exec_driver_sql(statement, (row.queries, seal(values), stored, self._run))
+                changed = connection.exec_driver_sql(statement, (queries, seal(values), row, run))
+                stored = row
                 if changed.rowcount != 1:
-                    raise StorageError(f"{self._writer.path}: row {stored} of refusals is gone; restore the file")
-        row.id, row.written = stored, row.queries
-        self._writer.commit()
+                    raise StorageError(f"{writer.path}: row {row} of refusals is gone; restore the file from a copy")
+        writer.commit()
+        return stored
+
+    return store

@@ -64,6 +64,15 @@ class Budget:
         with self._lock:
             self._cap = cap
 
+    def change_spent(self, spent: int) -> None:
+        """Set what is spent anew, as a book says that others charge too; no reservation may be out. Raises as the
+        constructor does for what is negative."""
+        spent = whole_number(spent, "what is spent")
+        if spent < 0:
+            raise ValueError(f"{spent} queries are spent; give 0 or more")
+        with self._lock:
+            self._spent = spent
+
     def release(self, queries: int) -> None:
         """Give back a reservation that was never answered, here and in every parent."""
         queries = whole_number(queries, "a number of queries")

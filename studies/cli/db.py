@@ -148,6 +148,21 @@ def merge_ledgers(
         print_table([{**row, "key": str(row["key"])[:12]} for row in rows], MERGED)
 
 
+@app.command("pull")
+def pull_ledger(
+    source: Annotated[str, typer.Argument(metavar="URL", help="postgresql://USER@HOST/DATABASE", show_default=False)],
+    into: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.", show_default=False)],
+) -> None:
+    """Copy what the replicas of a service have recorded in a PostgreSQL database into FILE, a new ledger.
+
+    It is the state of one moment; the service goes on. All commands that read a ledger read FILE.
+    """
+    from db.pull import pull
+
+    got = pull(source, into)
+    echo(f"{into}: {got.runs:,} runs, {got.calls:,} calls, {got.charged:,} queries charged, {got.refusals:,} refusals")
+
+
 def run_rows(file: Path) -> list[dict[str, Any]]:
     """One mapping with COLUMNS per run, in the order of their ids; fields of the verdict are None for an open run.
 

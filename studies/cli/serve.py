@@ -27,7 +27,10 @@ ConfigFile = Annotated[
 Keys = Annotated[
     Path | None, typer.Option("--keys", metavar="KEYS.toml", help="The file of API keys; see simkit keys new.")
 ]
-LedgerFile = Annotated[Path | None, typer.Option("--db", metavar="FILE", help="The provider's ledger.")]
+LedgerPlace = Annotated[
+    str | None,
+    typer.Option("--db", metavar="FILE", help="The provider's ledger, or postgresql://USER@HOST/DATABASE."),
+]
 OracleOption = Annotated[
     str | None, typer.Option("--oracle", metavar="SPEC", help="What every key is answered, as in simkit scan.")
 ]
@@ -63,7 +66,7 @@ def serve_models(  # noqa: PLR0913 (the options are the command's interface; Ser
     model: ModelName = None,
     config: ConfigFile = None,
     keys: Keys = None,
-    db: LedgerFile = None,
+    db: LedgerPlace = None,
     oracle: OracleOption = None,
     name: Name = None,
     classes: Classes = None,
@@ -120,10 +123,8 @@ def _of_options(given: dict[str, Any]) -> ServiceConfig:
     for key, words in {"file": "MODEL, or --config", "keys": "--keys KEYS.toml", "db": "--db FILE"}.items():
         if key not in given:
             raise ConfigError(f"there is no {words}; give it")
-    paths: dict[str, Path] = {
-        key: given.pop(key) for key in ("keys", "db", "tls_certificate", "tls_key") if key in given
-    }
-    fields: dict[str, Any] = {key: str(path) for key, path in paths.items()}
+    paths = ("keys", "db", "tls_certificate", "tls_key")
+    fields: dict[str, Any] = {key: str(given.pop(key)) for key in paths if key in given}
     host, port = given.pop("host", "127.0.0.1"), given.pop("port", 8000)
     fields["listen"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     fields["behind_proxy"] = given.pop("behind_proxy", False)

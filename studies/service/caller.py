@@ -11,10 +11,9 @@ from threading import Lock
 import numpy as np
 import torch
 
+from db.book import Book, BookRun
 from db.errors import StorageError
-from db.ledger import Ledger
-from db.run import Run
-from db.service_reads import Caller, recent
+from db.service_reads import Caller
 from db.service_records import Alarm, StoredDelivery
 from oracles.answers import Answer, decode
 from oracles.budget import Budget
@@ -81,8 +80,8 @@ class KeyCalls:
     of the file of keys count from the next call on.
     """
 
-    def __init__(self, ledger: Ledger, earlier: Caller, clock: WallClock, watch: Watch | None, room: Room) -> None:
-        self._ledger, self._clock, self._watch, self._room = ledger, clock, watch, room
+    def __init__(self, book: Book, earlier: Caller, clock: WallClock, watch: Watch | None, room: Room) -> None:
+        self._book, self._clock, self._watch, self._room = book, clock, watch, room
         self._budget = Budget(None, spent=earlier.spent, name="key")
         self._banned = earlier.banned
         self._sessions: dict[str, tuple[OracleSpec, Session]] = {}
@@ -99,7 +98,7 @@ class KeyCalls:
             with self._twins_joined(session.run, served.name, delivery):
                 if replay := self._replay(key, session.run, delivery):
                     return replay
-                return self._answered(key, session, question, delivery)
+                return self._answered(key, served, session, question, delivery)
         except _Told as told:  # recorded by the stack
             raise told.problem from told.__cause__
         except Problem as problem:
@@ -143,7 +142,7 @@ class KeyCalls:
                 further, session = self._sessions.get(served.name, (None, None))
                 if session is None or further != key.oracle:
                     spec = restricted(served.spec, key.oracle)
-                    session = Session(self._ledger, key.id, served, spec, self._budget)
+                    session = Session(self._book, key.id, served, spec, self._budget)
                     session.build(self._clock, self._watch, self._room)
                     self._sessions[served.name] = key.oracle, session
                 return session
@@ -171,12 +170,12 @@ class KeyCalls:
                 self._limiter = None
             elif self._limiter is None or self._limiter[0] != key.rate:
                 limit = RateLimit.parse(key.rate)
-                rows = recent(self._ledger.path, key.id, time.time() - window(limit))
+                rows = self._book.recent(key.id, time.time() - window(limit))
                 self._limiter = key.rate, Limiter(limit, self._clock, in_ms(rows))
             return None if self._limiter is None else self._limiter[1]
 
     @contextmanager
-    def _twins_joined(self, run: Run, model: str, delivery: Delivery) -> Iterator[None]:
+    def _twins_joined(self, run: BookRun, model: str, delivery: Delivery) -> Iterator[None]:
         """Wait while a call with the same idempotency key runs, and let others wait for this one."""
         if delivery.idempotency is None:
             yield
@@ -199,7 +198,7 @@ class KeyCalls:
                 del self._running[place]
             mine.ended.set()
 
-    def _replay(self, key: Key, run: Run, delivery: Delivery) -> Outcome | None:
+    def _replay(self, key: Key, run: BookRun, delivery: Delivery) -> Outcome | None:
         stored = _stored(run, delivery)
         if stored is None:
             return None
@@ -208,9 +207,13 @@ class KeyCalls:
         answer = decode(stored.call.codec, stored.call.answers)
         return Outcome(answer, 0, True, self.remaining(key), stored.call.codec, stored.call.answers, stored.call.first)
 
-    def _answered(self, key: Key, session: Session, question: Question, delivery: Delivery) -> Outcome:
+    def _answered(
+        self, key: Key, served: ServedModel, session: Session, question: Question, delivery: Delivery
+    ) -> Outcome:
         first, run, queries = delivery.first, session.run, len(question.images)
+        self._look_ahead(run, first)
         with self._lane.turn(lambda: first is None or first <= run.queries):
+            session = self._followed(key, served, session)
             if first is not None and first < run.queries:
                 raise Problem("bad_request", f"query {first} was answered before; the next one is {run.queries}")
             self._check_key(key)  # a call before it may have led to a ban
@@ -226,6 +229,31 @@ class KeyCalls:
             place = run.queries - queries
             return Outcome(answer, queries, False, self._budget.remaining, record.codec, record.answers, place)
 
+    def _followed(self, key: Key, served: ServedModel, session: Session) -> Session:
+        """The session after what other replicas have charged and answered; the turn must be this call's."""
+        if self._book.shared:
+            try:
+                known = self._book.caller(key.id)
+                session.run.look()
+            except StorageError as error:
+                raise _not_now() from error
+            self._budget.change_spent(known.spent)
+            self._banned = known.banned
+        if session.current:
+            return session
+        with self._lock:  # guards and noise go on where the rows end, as after a restart
+            self._sessions.pop(served.name, None)
+            self._limiter = None
+        return self._session(key, served)
+
+    def _look_ahead(self, run: BookRun, first: int | None) -> None:
+        """A caller whose earlier queries another replica has answered must not wait for them here."""
+        if self._book.shared and first is not None and first > run.queries:
+            try:
+                run.look()
+            except StorageError as error:
+                raise _not_now() from error
+
     def _asked(self, session: Session, request: Request) -> tuple[Answer, CallRecord]:
         try:
             return session.answer(request)
@@ -240,7 +268,7 @@ class KeyCalls:
         except Exception as error:  # a model is code of others and may raise anything
             raise Problem("failed", "the model failed; nothing was charged") from error
 
-    def _note(self, run: Run, queries: int, reason: Kind) -> None:
+    def _note(self, run: BookRun, queries: int, reason: Kind) -> None:
         with suppress(StorageError):  # the caller gets the same reply; a full disk is told at the next answer
             run.tally(queries, reason)
 
@@ -253,13 +281,17 @@ class _Told(Exception):
         self.problem = problem
 
 
-def _stored(run: Run, delivery: Delivery) -> StoredDelivery | None:
+def _stored(run: BookRun, delivery: Delivery) -> StoredDelivery | None:
     if delivery.idempotency is None:
         return None
     try:
         return run.delivery(delivery.idempotency)
     except StorageError as error:
-        raise Problem("unavailable", "the service cannot answer for now; ask again", 1.0) from error
+        raise _not_now() from error
+
+
+def _not_now() -> Problem:
+    return Problem("unavailable", "the service cannot answer for now; ask again", 1.0)
 
 
 def _reused() -> Problem:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from db.postgres import is_postgres
 from oracles import spec as oracle_specs
 from oracles.errors import InvalidSpec
 from oracles.outside import TEXT_BYTES, read_outside, reason
@@ -103,7 +104,7 @@ class ServiceConfig(BaseModel):
     model_config = _STRICT
 
     listen: str = Field(default="127.0.0.1:8000", description="Address and port; port 0 takes a free one.")
-    db: Text = Field(description="The provider's ledger.")
+    db: Text = Field(description="The provider's ledger; or, for several replicas, `postgresql://USER@HOST/DATABASE`.")
     keys: Text = Field(description="The file of API keys, made by `simkit keys new`.")
     model: Annotated[tuple[ModelEntry, ...], Field(min_length=1)] = Field(
         description="The models, as [[model]] tables."
@@ -150,6 +151,8 @@ class ServiceConfig(BaseModel):
                 f"listen = {self.listen!r}: keys would travel in the clear; set tls_certificate and tls_key, or"
                 " behind_proxy = true where a proxy adds TLS"
             )
+        if self.console_token is not None and is_postgres(self.db):
+            raise ValueError("the console reads a ledger; leave out console_token, or give a file as db")
         models = {entry.name for entry in self.model}
         for entry in self.watch:
             if unknown := sorted(set(entry.models or ()) - models):
@@ -176,7 +179,7 @@ class ServiceConfig(BaseModel):
             for entry in config.model
         )
         paths = {name: getattr(config, name) for name in _PATHS}
-        placed = {name: str(folder / path) for name, path in paths.items() if path is not None}
+        placed = {name: str(folder / path) for name, path in paths.items() if not (path is None or is_postgres(path))}
         return config.model_copy(update={"model": models, **placed})
 
     @classmethod

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from threading import Lock
 
-from db.ledger import Ledger
-from db.service_reads import Caller, callers
+from db.book import Book
+from db.errors import StorageError
 from db.service_records import Alarm
 from oracles.guard import WallClock
 from oracles.wire.contract import Kind, Problem, Question
@@ -17,25 +17,24 @@ from studies.service.session import Room, ServedModel, Watch, Whole, check_serva
 
 __all__ = ["Delivery", "Gate", "Outcome", "RateState"]
 
-_NOBODY = Caller((), 0, None)
-
 
 class Gate:
     """The one way to the models of a service. Safe to share among threads.
 
-    models: by name. ledger: the provider's, open for as long as the gate is used; what it holds of earlier processes
-    goes on. watch: detectors of probing. keep: bytes that the images asked may take in the ledger, 0 to keep none.
+    models: by name. book: the provider's ledger, or a database that replicas share, open for as long as the gate is
+    used; what it holds of earlier processes goes on. watch: detectors of probing. keep: bytes that the images asked
+    may take in the book, 0 to keep none.
     Raises InvalidSpec on a spec that cannot be served.
     """
 
     def __init__(
-        self, models: Mapping[str, ServedModel], ledger: Ledger, watch: Watch | None = None, keep: int = 0
+        self, models: Mapping[str, ServedModel], book: Book, watch: Watch | None = None, keep: int = 0
     ) -> None:
         for served in models.values():
             check_servable(served.spec)
         self._models = {name: replace(served, oracle=Whole(served.oracle)) for name, served in models.items()}
-        self._ledger, self._watch, self._clock = ledger, watch, WallClock()
-        self._earlier, self._room = callers(ledger.path), Room(keep, ledger.kept_bytes())
+        self._book, self._watch, self._clock = book, watch, WallClock()
+        self._room = Room(keep, book.kept_bytes())
         self._calls: dict[str, KeyCalls] = {}
         self._lock = Lock()
 
@@ -78,6 +77,9 @@ class Gate:
     def _of(self, key: Key) -> KeyCalls:
         with self._lock:
             if key.id not in self._calls:
-                known = self._earlier.get(key.id, _NOBODY)
-                self._calls[key.id] = KeyCalls(self._ledger, known, self._clock, self._watch, self._room)
+                try:
+                    known = self._book.caller(key.id)
+                except StorageError as error:
+                    raise Problem("unavailable", "the service cannot answer for now; ask again", 5.0) from error
+                self._calls[key.id] = KeyCalls(self._book, known, self._clock, self._watch, self._room)
             return self._calls[key.id]

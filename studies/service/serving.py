@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from db.ledger import Ledger
 from oracles.wire import registry
 from oracles.wire.contract import Interface
 from simkit.errors import ConfigError
 from studies.service.app import Limits, application
+from studies.service.books import opened as opened_book
 from studies.service.config import ServiceConfig
 from studies.service.console.login import admin_token
 from studies.service.console.routes import Console, add_console
@@ -47,12 +47,12 @@ def serve(config: ServiceConfig, ready: Callable[[Serving], None], access_log: b
     valid = sum(not key.revoked for key in keys.all())
     opened = [open_entry(entry) for entry in config.model]
     interfaces = {one.interface.model: one.interface for one in opened}
-    with Ledger.open(Path(config.db)) as ledger:
-        gate = Gate({one.served.name: one.served for one in opened}, ledger, keep=config.keep_pictures)
+    with opened_book(config.db) as book:
+        gate = Gate({one.served.name: one.served for one in opened}, book, keep=config.keep_pictures)
         app = application(Exchange(gate, keys, interfaces, Metrics()), Limits(hosts=_hosts(config)))
         if token is not None:
             secure = config.behind_proxy or config.tls_certificate is not None
-            add_console(app, Console(token, ledger.path, keys, tuple(opened), gate.seen_rates, secure))
+            add_console(app, Console(token, Path(config.db), keys, tuple(opened), gate.seen_rates, secure))
         host, port = config.address
         listening = Listening(host, port, config.tls_certificate, config.tls_key, access_log=access_log)
         run(app, listening, lambda url: ready(Serving(url, tuple(interfaces.values()), valid, token is not None)))

@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from db.book import Book, BookRun
 from db.errors import StorageError
-from db.ledger import Ledger
 from db.records import RunInfo
-from db.run import Run
 from db.service_records import Beside
 from oracles.answers import Answer
 from oracles.budget import Budget
@@ -40,7 +39,7 @@ class ServedModel:
     spec: OracleSpec
 
 
-Watch = Callable[[Oracle, Run, str], Oracle]
+Watch = Callable[[Oracle, BookRun, str], Oracle]
 """Wraps the guarded oracle of a key in detectors of probing; the text is the id of the key."""
 
 
@@ -120,8 +119,8 @@ class Request:
 class Session:
     """The stack of a key on a model. Only one thread at a time may call `answer`."""
 
-    def __init__(self, ledger: Ledger, key: str, served: ServedModel, spec: OracleSpec, budget: Budget) -> None:
-        self.spec, self.run = spec, ledger.begin(_info(key, served, spec))
+    def __init__(self, book: Book, key: str, served: ServedModel, spec: OracleSpec, budget: Budget) -> None:
+        self.spec, self.run = spec, book.begin(_info(key, served, spec))
         self._key, self._served, self._budget = key, served, budget
         self.limiter: RateLimited | None = None
         self._suspicion = Suspicion()
@@ -135,12 +134,23 @@ class Session:
         if watch is not None:
             oracle = watch(oracle, self.run, self._key)
         self._recorder = _Recorder(self.run, self._budget, room, prints=self.spec.near_duplicate is not None)
-        self._stack = Recorded(oracle, self._recorder, self._suspicion.waiting)
+        self._stack, self._stands = Recorded(oracle, self._recorder, self._suspicion.waiting), self.run.queries
+
+    @property
+    def current(self) -> bool:
+        """Whether the stack stands where the run does: False after calls of other processes, or one that could not be
+        stored, so that its guards and its noise must be built anew."""
+        return self._stands == self.run.queries
 
     def answer(self, request: Request) -> tuple[Answer, CallRecord]:
         """The answer, committed and charged, and its record. Raises as `Oracle.query`, and StorageError."""
         self._recorder.request = request
-        answer = self._stack.query(request.images)
+        try:
+            answer = self._stack.query(request.images)
+        except StorageError:
+            self._stands = -1
+            raise
+        self._stands = self.run.queries
         assert self._recorder.last is not None
         return answer, self._recorder.last
 
@@ -174,13 +184,13 @@ def in_ms(rows: Sequence[tuple[float, int]]) -> list[tuple[int, int]]:
 class _Recorder:
     """Records each call with what stands beside it, in one transaction."""
 
-    def __init__(self, run: Run, budget: Budget, room: Room, prints: bool) -> None:
+    def __init__(self, run: BookRun, budget: Budget, room: Room, prints: bool) -> None:
         self._run, self._budget, self._room, self._prints = run, budget, room, prints
         self.request: Request | None = None
         self.last: CallRecord | None = None
 
     def open_step(self, number: int, purpose: str, state: str) -> int:
-        return self._run.open_step(number, purpose, state)
+        raise StorageError(f"step {number}: calls of a service belong to no step")
 
     def check_step(self, step: int | None) -> None:
         self._run.check_step(step)
@@ -199,7 +209,7 @@ class _Recorder:
         request = self.request
         assert request is not None
         prints = fingerprints(request.images) if self._prints else None
-        beside = Beside(request.idempotency, request.digest.hex(), prints)
+        beside = Beside(request.idempotency, request.digest.hex(), prints, cap=self._budget.cap)
         if not self._room.keeps:
             self._run.record(call, beside)
             return

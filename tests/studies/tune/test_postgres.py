@@ -17,9 +17,9 @@ from studies.cli.main import main
 from studies.study.result_file import read_lines
 from studies.tune.run import tune
 from studies.tune.storage import placed, read
+from tests.postgres import server
 from tests.studies.tune.fakes import Dying, Parabola, task_of
 from tests.studies.tune.files import HEAD, TUNE, written
-from tests.studies.tune.postgres import server
 
 pytestmark = pytest.mark.process
 

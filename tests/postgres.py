@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 
 _SERVER = "-c listen_addresses='' -c fsync=off -c max_connections=50"
 """No port that another server may have; and nothing that must outlive a power cut."""
@@ -67,3 +68,12 @@ def _run(command: list[str | Path]) -> None:
         done = subprocess.run(command, cwd="/", stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False)
         said.seek(0)
         assert done.returncode == 0, said.read().decode()
+
+
+def emptied(url: str) -> str:
+    """The same URL, once the tables of services are gone from its database."""
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA IF EXISTS simkit CASCADE")
+    engine.dispose()
+    return url
