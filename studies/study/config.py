@@ -38,6 +38,12 @@ class ZooEntry(BaseModel):
         description="The images, as in `simkit scan --data`, with a path relative to the study file; by default those"
         " that the zoo was made from.",
     )
+    served: Annotated[str, Field(pattern=r"\{index\}")] | None = Field(
+        default=None,
+        description="The name of the service that answers for each victim in place of its file, with `{index}` for its"
+        " number, such as `https://HOST/v2/models/demo-{index}`. The settings `{remote = {key_env = 'VAR'}}` say where"
+        " each worker finds the key.",
+    )
     indices: str | None = Field(default=None, description="Scan only these victims, by index, such as `0-19,25`.")
     limit: Annotated[int, Field(strict=True, ge=1)] | None = Field(
         default=None, description="Scan only this many victims, the first ones by index."
@@ -201,6 +207,8 @@ class StudyConfig(BaseModel):
             _check_service(entry.name, entry.services or (), self.services)
         if self.tune is not None:
             _check_service("tune", filter(None, (self.tune.service,)), self.services)
+            if any(zoo.served is not None for zoo in self.zoos):
+                raise ValueError("[tune] runs the victims' files, so no zoo may have the key served; leave it out")
             if self.split != "tune":
                 raise ValueError(f"[tune] needs split = 'tune', not {self.split!r}; use a study file of its own")
         most = max([self.budget, *(entry.budget or 0 for entry in self.detectors)])

@@ -135,7 +135,9 @@ def _cells(config: StudyConfig, zoo: Zoo, places: Places, of: tuple[str, Detecto
         for name in [NO_SERVICE] if chosen.white_box else (entry.services or config.services):
             settings = _settings(config, zoo, entry, name) | {"seed": seed}
             chosen.config(settings)
-            study = Study(zoo.folder, spec.name, spec.split, places.results, places.ledgers, settings)
+            if chosen.white_box and zoo.served is not None:
+                raise ConfigError(f"needs weights, but zoo {spec.name} is served; leave one of them out")
+            study = Study(zoo.folder, spec.name, spec.split, places.results, places.ledgers, settings, zoo.served)
             yield Cell(title, name, seed, chosen, zoo.victims, study)
     except (ConfigError, InvalidSpec) as error:
         raise ConfigError(f"detectors[{entry.name}]: {str(error).removeprefix('scan: ')}") from error

@@ -71,7 +71,10 @@ def config_hash(method: Method, config: ScanConfig) -> str:
 def _task(study: Study, method: Method, images: ImageHashes) -> tuple[str, str, str]:
     """The method's name, the hash of the settings, and the hash of the images."""
     config = method.config(study.settings)
-    return method.name, config_hash(method, config), images.of(method, config)
+    hashed = config_hash(method, config)
+    if study.served is not None:  # the answers of a service are other results than those of the files
+        hashed = digest([hashed, study.served])
+    return method.name, hashed, images.of(method, config)
 
 
 def chosen(manifest: Manifest, indices: str | None = None, limit: int | None = None) -> list[Victim]:

@@ -70,7 +70,9 @@ class StudyFile:
     @property
     def hash(self) -> str:
         """SHA-256 of the settings that determine the scans, without workers, reports and paths."""
-        return digest(self.config.model_dump(mode="json", exclude=_CHANGES_NO_SCAN))
+        settings = self.config.model_dump(mode="json", exclude=_CHANGES_NO_SCAN)
+        zoos = [{name: v for name, v in zoo.items() if (name, v) != ("served", None)} for zoo in settings["zoos"]]
+        return digest(settings | {"zoos": zoos})
 
     def cells(self) -> tuple[Cell, ...]:
         """Each detector with each service, zoo and seed. Raises ConfigError for wrong settings."""

@@ -47,7 +47,10 @@ State: TypeAlias = Literal["scanned", "there", "busy", "failed"]
 
 @dataclass(frozen=True)
 class Study:
-    """One zoo, the places of its scans, and the settings that they share, which are fields of `ScanConfig`."""
+    """One zoo, the places of its scans, and the settings that they share, which are fields of `ScanConfig`.
+
+    served: the name of the service that answers for each victim, with `{index}`; None for the files of the zoo.
+    """
 
     zoo: Path
     name: str
@@ -55,6 +58,13 @@ class Study:
     out: Path
     ledgers: Path
     settings: Mapping[str, Any]
+    served: str | None = None
+
+    def model_of(self, victim: Victim) -> OutsideFile | str:
+        """The victim's weights, or the name of the service that answers for it. Raises DataError."""
+        if self.served is not None:
+            return self.served.replace("{index}", str(victim.index))
+        return checked_weights(self.zoo, victim)
 
     def absolute(self) -> Study:
         """The study with absolute paths."""
@@ -138,12 +148,12 @@ def _scanned(unit: Unit) -> ResultLine | None:
         checked = length(study.out)
         if find_line(study.out, unit.key) is not None:
             return None
-        result = _result(unit, chosen, checked_weights(study.zoo, unit.victim), claim.ledger)
+        result = _result(unit, chosen, study.model_of(unit.victim), claim.ledger)
         line = line_of(unit, result, claim.broken)
         return line if append_line(study.out, line, checked) else None
 
 
-def _result(unit: Unit, chosen: Method, model: OutsideFile, ledger: Ledger) -> ScanResult:
+def _result(unit: Unit, chosen: Method, model: OutsideFile | str, ledger: Ledger) -> ScanResult:
     config = chosen.config(unit.study.settings)
     if chosen.preset is not None:
         prepared = prepare(model, config)
@@ -154,6 +164,7 @@ def _result(unit: Unit, chosen: Method, model: OutsideFile, ledger: Ledger) -> S
     if chosen.white_box:
         images = choose_images(config, None)
         _check_images(unit, images)
+        assert isinstance(model, OutsideFile)  # a study file with a served zoo has no such detector
         return inspect_model(chosen.detector, model, config, ledger, images)
     trial = prepare_trial(chosen.detector, model, config)
     _check_images(unit, trial.images)
@@ -195,7 +206,7 @@ def line_of(unit: Unit, result: ScanResult, broken: str) -> ResultLine:
         zoo=unit.study.name,
         split=unit.study.split,
         index=victim.index,
-        model_hash=run.info.model_hash,
+        model_hash=run.info.model_hash if unit.study.served is None else str(victim.sha256),
         detector=unit.detector,
         config_hash=unit.config_hash,
         config=json.loads(run.info.config),

@@ -18,7 +18,7 @@ from studies.study.plan import chosen
 class Zoo:
     """A zoo of the study: its folder, its images (see `simkit.data.load`), its manifest, and the victims to scan.
 
-    manifest_sha256: hash of the manifest's file.
+    manifest_sha256: hash of the manifest's file. served: see `ZooEntry`.
     """
 
     folder: Path
@@ -26,6 +26,7 @@ class Zoo:
     manifest: Manifest
     victims: tuple[Victim, ...]
     manifest_sha256: str
+    served: str | None = None
 
     @classmethod
     def of(cls, base: Path, entry: ZooEntry, split: ZooSplit) -> Zoo:
@@ -41,7 +42,7 @@ class Zoo:
         except (ConfigError, DataError) as error:
             raise ConfigError(f"zoos[{entry.folder}]: {error}") from error
         data = absolute(manifest.spec.data, Path.cwd()) if entry.data is None else absolute(entry.data, base)
-        return cls(folder, data, manifest, tuple(victims), sha256)
+        return cls(folder, data, manifest, tuple(victims), sha256, entry.served)
 
     def check_images(self) -> None:
         """Raise ConfigError where the images cannot be read, or have another shape or number of classes than the zoo.
