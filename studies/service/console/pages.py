@@ -33,12 +33,12 @@ class Pages:
         """The form for the admin token. problem: why the last one was not taken."""
         return self._page("login.html.j2", None, problem=problem)
 
-    def overview(self, shown: Overview, session: Session, done: str = "") -> str:
-        """Keys, models, refusals and alarms. done: what was just changed."""
-        return self._page("overview.html.j2", session, shown=shown, done=done)
+    def overview(self, shown: Overview, session: Session) -> str:
+        """Keys, models, refusals and alarms."""
+        return self._page("overview.html.j2", session, shown=shown)
 
-    def key(self, shown: KeyPage, session: Session, done: str = "", problem: str = "") -> str:
-        """One key. problem: why the last change was not made."""
+    def key(self, shown: KeyPage, session: Session, done: str, problem: str) -> str:
+        """One key. done: what was just changed. problem: why the last change was not made."""
         return self._page("key.html.j2", session, shown=shown, row=shown.row, done=done, problem=problem)
 
     def failed(self, title: str, problem: str, session: Session | None) -> str:

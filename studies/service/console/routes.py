@@ -100,6 +100,7 @@ class _Shown:
         """All routes."""
         return [
             Route("/console", self._seen(self._overview)),
+            Route("/console/", self._home),
             Route("/console/login", self._login, methods=["GET", "POST"]),
             Route("/console/logout", self._seen(self._logout), methods=["POST"]),
             Route("/console/style.css", self._css),
@@ -128,6 +129,9 @@ class _Shown:
 
     def _session(self, request: Request) -> Session | None:
         return self._sessions.of(request.cookies.get(COOKIE, ""))
+
+    async def _home(self, request: Request) -> Response:
+        return _to("/console")
 
     async def _css(self, request: Request) -> Response:
         return Response(self._style, media_type="text/css", headers=HEADERS)
@@ -167,7 +171,7 @@ class _Shown:
     async def _overview(self, request: Request, session: Session) -> Response:
         about, page = self._console, _number(request, "page") or 1
         shown = await _in_thread(overview, about.db, about.keys, about.models, about.rates, page)
-        return _html(self._pages.overview(shown, session))
+        return _html(await _in_thread(self._pages.overview, shown, session))
 
     async def _key(self, request: Request, session: Session) -> Response:
         key = await _in_thread(self._key_of, request)
@@ -178,7 +182,8 @@ class _Shown:
         self, key: Key, session: Session, before: int | None = None, done: str = "", problem: str = ""
     ) -> Response:
         shown = await _in_thread(key_page, self._console.db, key, self._console.rates, before)
-        return _html(self._pages.key(shown, session, done, problem), 400 if problem else 200)
+        page = await _in_thread(self._pages.key, shown, session, done, problem)
+        return _html(page, 400 if problem else 200)
 
     def _key_of(self, request: Request) -> Key:
         wanted = request.path_params["id"]

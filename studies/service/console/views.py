@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,13 +98,14 @@ class KeyPage:
 def overview(db: Path, keys: KeyFile, models: Sequence[Opened], rates: Rates, page: int) -> Overview:
     """The first page. page: of the keys; one that there is not is the nearest. Raises StorageError, ConfigError."""
     held, every = activity(db, most_alarms=ALARMS), keys.all()
-    last = {use.caller: use.last for use in sorted(held.uses, key=lambda use: use.last)}
-    ordered = sorted(every, key=lambda key: -last.get(key.id, 0.0))  # stable: else in the order of the file
+    used = _by_key(held)
+    ordered = sorted(every, key=lambda key: -used.get(key.id, _UNUSED).last)  # stable: else in the order of the file
     pages = max(1, -(-len(every) // KEYS_A_PAGE))
     page = min(max(page, 1), pages)
-    spent = _summed((use.caller, use.charged) for use in held.uses)
-    rows = [_row(key, held, spent.get(key.id, 0), rates) for key in ordered]
-    charged = _summed((use.model, use.charged) for use in held.uses)
+    rows = [_row(key, used.get(key.id, _UNUSED), held, rates) for key in ordered]
+    charged: dict[str, int] = {}
+    for use in held.uses:
+        charged[use.model] = charged.get(use.model, 0) + use.charged
     return Overview(
         keys=tuple(rows[(page - 1) * KEYS_A_PAGE : page * KEYS_A_PAGE]),
         page=page,
@@ -112,7 +113,7 @@ def overview(db: Path, keys: KeyFile, models: Sequence[Opened], rates: Rates, pa
         valid=sum(row.state == "valid" for row in rows),
         all_keys=len(rows),
         models=tuple(_model(opened, charged) for opened in models),
-        charged=sum(spent.values()),
+        charged=sum(charged.values()),
         refused=held.refused,
         alarms=held.alarms,
         alarm_count=held.alarm_count,
@@ -132,7 +133,7 @@ def key_page(db: Path, key: Key, rates: Rates, before: int | None = None) -> Key
     ]
     older = calls[-1].id if calls and asked_calls(db, key.id, calls[-1].id, 1) else None
     return KeyPage(
-        row=_row(key, held, sum(use.charged for use in held.uses), rates),
+        row=_row(key, _by_key(held).get(key.id, _UNUSED), held, rates),
         restrictions=restrictions(key.oracle),
         by_model=tuple((use.model, use.calls, use.charged) for use in held.uses),
         spending=spending(db, key.id),
@@ -150,24 +151,35 @@ def restrictions(spec: OracleSpec) -> str:
     return ", ".join(f"{name} = {value}" for name, value in spec.model_dump(exclude_unset=True).items()) or "none"
 
 
-def _summed(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
-    sums: dict[str, int] = {}
-    for name, queries in pairs:
-        sums[name] = sums.get(name, 0) + queries
-    return sums
+@dataclass(frozen=True)
+class _Used:
+    """What a key spent, and when it was answered last (Unix time, 0 for never)."""
+
+    spent: int = 0
+    last: float = 0.0
 
 
-def _row(key: Key, held: Activity, spent: int, rates: Rates) -> KeyRow:
-    last = max((use.last for use in held.uses if use.caller == key.id), default=None)
-    left = None if key.cap is None else max(0, key.cap - spent)
+_UNUSED = _Used()
+
+
+def _by_key(held: Activity) -> dict[str, _Used]:
+    used: dict[str, _Used] = {}
+    for use in held.uses:
+        before = used.get(use.caller, _UNUSED)
+        used[use.caller] = _Used(before.spent + use.charged, max(before.last, use.last))
+    return used
+
+
+def _row(key: Key, used: _Used, held: Activity, rates: Rates) -> KeyRow:
+    left = None if key.cap is None else max(0, key.cap - used.spent)
     return KeyRow(
         key=key,
         state=_state(key, held.banned.get(key.id), left),
-        spent=spent,
+        spent=used.spent,
         remaining="no limit" if left is None else number(left),
         rate=_rates(key, rates(key)),
-        last="never" if last is None else moment(last),
-        cost=_cost(key, spent),
+        last=moment(used.last) if used.last else "never",
+        cost=_cost(key, used.spent),
     )
 
 

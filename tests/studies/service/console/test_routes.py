@@ -49,6 +49,7 @@ def test_nothing_is_seen_without_a_login(open_desk: Desk, path: str) -> None:
         reply = open_desk.client.get(path)
         assert (reply.status_code, reply.headers["location"]) == (303, "/console/login")
     assert "Admin token" in open_desk.page("/console/login")
+    assert open_desk.client.get("/console/").headers["location"] == "/console"
 
 
 def test_the_right_token_opens_and_its_cookie_is_for_this_site_alone(open_desk: Desk) -> None:
