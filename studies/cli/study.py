@@ -13,6 +13,7 @@ from studies.cli import (
     study_scan,
     study_table,
     study_tune,
+    study_watch,
 )
 from studies.cli.help import Commands
 
@@ -25,6 +26,7 @@ app.command("scan")(study_scan.scan_zoo)
 app.command("table")(study_table.show_table)
 app.command("budget")(study_budget.show_budget)
 app.command("tune")(study_tune.tune_study)
+app.command("watch")(study_watch.watch_study)
 app.command("gallery")(study_gallery.write_gallery)
 app.command("report")(study_report.report_study)
 

@@ -56,6 +56,13 @@ OPTIONS: Mapping[tuple[str, ...], Mapping[str, tuple[str, ...]]] = {
         "--data": ("nothing",),
     },
     ("study", "new"): {"--example": ("", "nothing")},
+    ("study", "watch", "zoo", "--out", "a.jsonl"): {
+        "--out": (".", "/proc/self/x.jsonl"),
+        "--calibrate": ("", "missing"),
+        "--data": ("", "nothing"),
+        "--figure": (".",),
+        "--set": ("", "=", "nothing=1", "budget=0", "dodges=nothing", "actions=nothing"),
+    },
     ("study", "run", "study.toml"): {"--executor": ("threads",)},
     LINES: {
         "--oracle": ("", "top0"),

@@ -1,0 +1,1 @@
+"""Detectors of probing against searchers, and against clients that do nothing wrong."""

@@ -1,0 +1,156 @@
+"""A whole small study on the demo's two victims: every cell once, resumed for free, and what its rows say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simkit.errors import ConfigError
+from studies.cli.main import main
+from studies.watch.config import WatchLine, WatchStudy, append_line, read_lines
+from studies.watch.run import ZooOf, run_study
+from studies.watch.table import drawing, rows
+
+SMALL: dict[str, Any] = {
+    "probers": ("random-patch",),
+    "dodges": ("plain", "keys"),
+    "detectors": ("blacklight",),
+    "actions": ("log", "ban"),
+    "budget": 600,
+    "honest_queries": 60,
+}
+
+
+@pytest.fixture(scope="module")
+def zoos(demo_victims: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The demo's zoo under the names of the splits report and calibrate."""
+    folders = []
+    for split in ("report", "calibrate"):
+        folder = tmp_path_factory.mktemp("watch") / split
+        shutil.copytree(demo_victims / "zoo", folder)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["spec"]["split"] = split
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        folders.append(folder)
+    return folders[0], folders[1]
+
+
+@pytest.fixture(scope="module")
+def lines(zoos: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> list[WatchLine]:
+    out = tmp_path_factory.mktemp("lines") / "watch.jsonl"
+    made = run_study(ZooOf(zoos[0]), ZooOf(zoos[1]), WatchStudy.of(SMALL), out)
+    assert read_lines(out) == made
+    return made
+
+
+def test_every_cell_is_a_line(lines: list[WatchLine]) -> None:
+    # two victims, two thresholds: 2 clients, and 1 prober x 2 dodges x 2 actions
+    assert len(lines) == len({line.unit for line in lines}) == 2 * 2 * (2 + 4)
+    assert {line.split for line in lines} == {"report"}
+    for line in lines:
+        assert line.queries <= line.budget
+        assert line.honest == (line.verdict is None)
+        assert (line.first_alarm is None) == (line.alarms == 0)
+        assert line.first_alarm is None or 1 <= line.first_alarm <= line.queries
+
+
+def test_a_ban_ends_what_a_log_lets_pass(lines: list[WatchLine]) -> None:
+    plain = [line for line in lines if not line.honest and line.dodge == "plain" and line.threshold_from == "default"]
+    for log in (line for line in plain if line.action == "log"):
+        ban = next(line for line in plain if line.action == "ban" and line.index == log.index)
+        assert log.first_alarm == ban.first_alarm
+        assert ban.queries < log.queries
+        assert (ban.verdict, ban.stopped) == ("undecided", "refused")
+
+
+def test_several_keys_are_seen_later_than_one(lines: list[WatchLine]) -> None:
+    log = [line for line in lines if line.action == "log" and not line.honest and line.threshold_from == "default"]
+    for one in (line for line in log if line.dodge == "plain"):
+        several = next(line for line in log if line.dodge == "keys" and line.index == one.index)
+        assert one.first_alarm is not None
+        assert several.first_alarm is None or several.first_alarm > one.first_alarm
+
+
+def test_a_calibrated_threshold_raises_no_alarm_on_the_traffic_that_it_comes_from(lines: list[WatchLine]) -> None:
+    honest = [line for line in lines if line.honest and line.threshold_from == "calibrated"]
+    assert honest
+    assert all(line.first_alarm is None for line in honest)
+
+
+def test_nothing_is_done_twice(
+    lines: list[WatchLine], zoos: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "watch.jsonl"
+    for line in lines[:-1]:
+        append_line(out, line)
+    with out.open("ab") as file:
+        file.write(b'{"zoo": "half')
+    new: list[int] = []
+    study = WatchStudy.of(SMALL)
+    again = run_study(ZooOf(zoos[0]), ZooOf(zoos[1]), study, out, lambda _, number, of: new.append(number * 100 + of))
+    assert again == lines == read_lines(out)
+    assert new == [2424]
+
+
+def test_rows_count_victims_and_the_figure_draws_them(lines: list[WatchLine]) -> None:
+    table = rows(lines)
+    assert {row.victims for row in table} == {2}
+    assert all((row.right is None) == (row.traffic in ("augmenting", "explaining")) for row in table)
+    drawn = drawing(lines)
+    assert drawn.png.startswith(b"\x89PNG")
+    assert "random-patch,plain,blacklight" in drawn.csv
+
+
+def test_the_command_prints_the_rows(
+    zoos: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ["probers=random-patch", "dodges=plain", "detectors=piha", "actions=log", "thresholds=default"]
+    options = [part for setting in (*settings, "budget=200", "honest_queries=40") for part in ("-s", setting)]
+    out, figure = tmp_path / "lines.jsonl", tmp_path / "watch.png"
+    command = ["study", "watch", str(zoos[0]), "--out", str(out), "--limit", "1", *options]
+    assert main([*command, "--figure", str(figure)]) == 0
+    assert "random-patch" in capsys.readouterr().out
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert main([*command, "--json"]) == 0
+    table = json.loads(capsys.readouterr().out)
+    assert [row["traffic"] for row in table] == ["augmenting", "explaining", "random-patch"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"dodges": ("honst",)}, "did you mean 'honest'"),
+        ({"clients": ("x",)}, "augmenting"),
+        ({"detectors": ("blacklit",)}, "did you mean 'blacklight'"),
+        ({"actions": ("bann",)}, "'log', 'slow', 'coarse', 'cached' or 'ban'"),
+        ({"budget": 0}, "greater than or equal to 1"),
+        ({"thresholds": ("guessed",)}, "'default' or 'calibrated'"),
+        ({"bugdet": 1}, "budget"),
+    ],
+)
+def test_a_wrong_study_is_refused_in_one_line(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as told:
+        WatchStudy.of(fields)
+    assert "\n" not in str(told.value)
+
+
+def test_splits_are_kept_apart(zoos: tuple[Path, Path], tmp_path: Path) -> None:
+    study = WatchStudy.of(SMALL)
+    with pytest.raises(ConfigError, match="name a zoo of 'report'"):
+        run_study(ZooOf(zoos[1]), ZooOf(zoos[1]), study, tmp_path / "a.jsonl")
+    with pytest.raises(ConfigError, match="name a zoo of 'calibrate'"):
+        run_study(ZooOf(zoos[0]), ZooOf(zoos[0]), study, tmp_path / "a.jsonl")
+    with pytest.raises(ConfigError, match="name one, or only default"):
+        run_study(ZooOf(zoos[0]), None, study, tmp_path / "a.jsonl")
+    assert not (tmp_path / "a.jsonl").exists()
+
+
+def test_a_file_of_other_lines_is_refused(zoos: tuple[Path, Path], tmp_path: Path) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"zoo": "a"}\n')
+    with pytest.raises(ConfigError, match="no file of lines of this study"):
+        run_study(ZooOf(zoos[0]), None, WatchStudy.of(SMALL | {"thresholds": ("default",)}), other)
