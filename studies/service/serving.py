@@ -6,12 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from oracles.spec import OracleSpec
+from oracles.watch.settings import WatchSpec
 from oracles.wire import registry
 from oracles.wire.contract import Interface
-from simkit.errors import ConfigError
+from simkit.errors import ConfigError, complaint
 from studies.service.app import Limits, application
 from studies.service.books import opened as opened_book
-from studies.service.config import ServiceConfig
+from studies.service.config import ModelEntry, ServiceConfig
 from studies.service.console.login import admin_token
 from studies.service.console.routes import Console, add_console
 from studies.service.exchange import Exchange
@@ -40,12 +44,10 @@ def serve(config: ServiceConfig, ready: Callable[[Serving], None], access_log: b
     ready: called once connections are accepted. Raises ConfigError, ModelError, InvalidSpec and StorageError, all
     before the first connection.
     """
-    if config.watch:
-        raise ConfigError("[[watch]] is not possible yet; leave it out")
     token = admin_token(None if config.console_token is None else Path(config.console_token))
     keys = KeyFile(Path(config.keys))
     valid = sum(not key.revoked for key in keys.all())
-    opened = [open_entry(entry) for entry in config.model]
+    opened = [open_entry(_watched(entry, config)) for entry in config.model]
     interfaces = {one.interface.model: one.interface for one in opened}
     with opened_book(config.db) as book:
         gate = Gate({one.served.name: one.served for one in opened}, book, keep=config.keep_pictures)
@@ -65,6 +67,21 @@ def routes() -> list[tuple[str, str]]:
         paths = [route.path for route in registry.wire(name).routes if route.purpose == "classify"]
         found.append((name, paths[0]))
     return found
+
+
+def _watched(entry: ModelEntry, config: ServiceConfig) -> ModelEntry:
+    """The entry with the detector that watches its model. Raises ConfigError."""
+    found = [one for one in config.watch if one.models is None or entry.name in one.models]
+    if not found:
+        return entry
+    if len(found) > 1 or entry.oracle.watch is not None:
+        raise ConfigError(f"model {entry.name}: two detectors watch it; keep one")
+    fields = {"detector": found[0].detector, "action": found[0].action, **found[0].settings}
+    try:
+        spec = OracleSpec(**(entry.oracle.model_dump(exclude_unset=True) | {"watch": WatchSpec.model_validate(fields)}))
+    except ValidationError as error:
+        raise ConfigError(f"watch: {complaint(error, WatchSpec.model_fields)}") from None
+    return entry.model_copy(update={"oracle": spec})
 
 
 def _hosts(config: ServiceConfig) -> tuple[str, ...]:
