@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +17,11 @@ import torch
 
 from db.check import check
 from oracles.answers import Scores
+from oracles.wire import registry
 from oracles.wire.pictures import to_png
 from studies.service.keys import NewKey
 from tests.studies.service.running import Running, Way, running, way_to
-from tests.studies.service.served import CLASSES, IMAGE, ORACLE
+from tests.studies.service.served import ABOUT, CLASSES, IMAGE, ORACLE
 
 pytestmark = pytest.mark.process
 
@@ -82,9 +88,7 @@ def test_tritonclient(service: Running, way: Way) -> None:
 
 
 def _other(key: NewKey) -> NewKey:
-    import dataclasses
-
-    return dataclasses.replace(key, text=key.text[:-3] + "xyz", aws_secret="x" * 40)
+    return replace(key, text=key.text[:-3] + "xyz", aws_secret="x" * 40)
 
 
 def test_huggingface_hub(service: Running, way: Way) -> None:
@@ -174,10 +178,43 @@ def test_azure_custom_vision(service: Running, way: Way) -> None:
     assert [service.spent(key) for key in (paid, slow, free)] == [2, 1, 1]
 
 
-def test_another_process_on_the_ledger_is_refused(service: Running, tmp_path: Path) -> None:
-    import subprocess
-    import sys
+def posted(service: Running, key: NewKey, images: int, **headers: str) -> int:
+    """The status of a call about so many images."""
+    request = registry.wire("oip").ask(np.repeat(IMAGE, images, axis=0), ABOUT, key.text)
+    connection = http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=60)
+    given = {**request.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    connection.request("POST", request.target, request.body, given)
+    reply = connection.getresponse()
+    reply.read()
+    connection.close()
+    return reply.status
 
+
+def test_a_budget_is_never_overspent_by_calls_side_by_side(service: Running) -> None:
+    keys = [service.key(budget=20) for _ in range(4)]
+    with ThreadPoolExecutor(16) as threads:
+        statuses = list(threads.map(lambda number: posted(service, keys[number % 4], 3), range(40)))
+    assert [service.spent(key) for key in keys] == [18] * 4
+    assert (statuses.count(200), statuses.count(403)) == (24, 16)
+
+
+def test_calls_that_arrive_in_another_order_are_put_in_theirs(service: Running) -> None:
+    key = service.key()
+    with ThreadPoolExecutor(8) as threads:
+        calls = [threads.submit(posted, service, key, 2, simkit_first_query=str(2 * at)) for at in reversed(range(8))]
+        assert [call.result() for call in calls] == [200] * 8
+    assert service.spent(key) == 16
+
+
+def test_twins_are_answered_once(service: Running) -> None:
+    key = service.key()
+    with ThreadPoolExecutor(8) as threads:
+        calls = [threads.submit(posted, service, key, 2, idempotency_key="twin") for _ in range(8)]
+        assert [call.result() for call in calls] == [200] * 8
+    assert service.spent(key) == 2
+
+
+def test_another_process_on_the_ledger_is_refused(service: Running, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "studies.cli.entry", "db", "upgrade", str(service.folder / "provider.db")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 5
