@@ -54,7 +54,7 @@ class Dodged:
         self._keys = dict(enumerate(keys))
         self._first = keys[0]
         self._places = [len(honest) * number // len(keys) for number in range(len(keys))]
-        self._calls, self._turn = 0, 0
+        self._calls, self._turn, self._reason = 0, 0, ""
         self.searched, self.mixed = 0, 0
         """Images of the search, and honest images, that were answered."""
 
@@ -89,6 +89,8 @@ class Dodged:
         rng: np.random.Generator,
     ) -> NDArray[np.int64]:
         """Deal the waiting images among the keys, and add the answers to `parts`; those of refused keys wait again."""
+        if not self._keys:
+            raise Refused(len(sent), self._reason)
         alive, again = list(self._keys), [np.empty(0, np.int64)]
         for place, key in enumerate(alive):
             own = waiting[(np.arange(len(waiting)) + self._turn) % len(alive) == place]
@@ -98,10 +100,9 @@ class Dodged:
                 parts.append((own, self._asked(key, sent[own], rng)))
             except BudgetExhausted:
                 raise
-            except Refused:
+            except Refused as error:
                 self._keys.pop(key)
-                if not self._keys:
-                    raise
+                self._reason = error.reason
                 again.append(own)
         self._turn += len(waiting)
         return np.sort(np.concatenate(again))

@@ -76,8 +76,9 @@ def test_a_banned_key_is_left_out_until_none_is_left() -> None:
         assert encode(oracle.query(images)) == encode(plain.query(images))
     seen = model.images_seen
     oracle.query(ten[[4]])  # now the other key sees one again
-    with pytest.raises(Refused, match="alarm"):
-        oracle.query(ten[[8]])
+    for _ in range(2):
+        with pytest.raises(Refused, match="alarm"):
+            oracle.query(ten[[8]])
     assert model.images_seen == seen + 1
 
 
