@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 import threading
 import time
 from collections import Counter
@@ -138,16 +139,29 @@ class TestService:
 
 @contextmanager
 def serving(
-    oracle: Oracle, behaviour: Behaviour | None = None, wire: Wire | None = None, **interface: Any
+    oracle: Oracle,
+    behaviour: Behaviour | None = None,
+    wire: Wire | None = None,
+    certificate: tuple[str, str] | None = None,
+    **interface: Any,
 ) -> Iterator[TestService]:
-    """A service while the body runs; `url` is where its model is in the Open Inference Protocol."""
+    """A service while the body runs; `url` is where its model is in the Open Inference Protocol.
+
+    certificate: files of a certificate and its key, for TLS.
+    """
     classes = tuple(f"class {number}" for number in range(oracle.n_classes))
     about = Interface(**{"model": "net", "image_shape": oracle.image_shape, "classes": classes, **interface})
     service = TestService(wire or OpenInference(), oracle, about, behaviour or Behaviour())
     server = _Server(("127.0.0.1", 0), _handler(service))
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
-    service.url = f"http://127.0.0.1:{server.server_port}/v2/models/{about.model}"
+    service.url = (
+        f"{'http' if certificate is None else 'https'}://127.0.0.1:{server.server_port}/v2/models/{about.model}"
+    )
     try:
         yield service
     finally:

@@ -87,7 +87,7 @@ class Caller:
         self._tries = Counter(event.idempotency for event in attempts.attempts() if event.outcome == "sent")
         self._lock, self._random = threading.Lock(), random.Random()
         self._limiter = _limiter(service.config.pace)
-        self._reached = self._read = False
+        self._reached = self._read = self._ours = False
         self._offset: int | None = None
         self.sequential = True
         self.unordered = False
@@ -99,7 +99,7 @@ class Caller:
         Raises Refused and BudgetExhausted (nothing was spent), TooLarge, ModelError, and Unanswered where the service
         gave no answer in time. What the recorder of attempts raises is passed on.
         """
-        began, turn, failures = time.monotonic(), 0, 0
+        began, turn, failures = 0.0, 0, 0
         while True:
             self._paced(len(chunk.images), stop)
             placed = self._offset is not None
@@ -113,6 +113,7 @@ class Caller:
                     continue
                 if problem.kind not in RETRYABLE or (problem.kind == "failed" and self._is_answered_wrongly(problem)):
                     raise self._final(problem, chunk) from None
+                began = began if failures else time.monotonic()  # keeping the pace costs no patience
                 self._wait(problem, failures, began, stop)
                 failures += 1
 
@@ -177,6 +178,7 @@ class Caller:
         return record
 
     def _understood(self, chunk: Chunk, reply: HttpReply, record: Callable[[str, HttpReply | None], None]) -> Answer:
+        self._ours = self._ours or _charged(reply) is not None
         if reply.status != 200:
             problem = self._wire.problem(reply)
             free = problem.kind != "failed" and (reply.status < 500 or reply.status == 503)
@@ -219,7 +221,7 @@ class Caller:
             self._offset, self.unordered = None, True
             return True
         places = self._interface.places
-        if self._read or self._wire.name != "oip" or places.get("data") == "json":
+        if self._read or self._ours or self._wire.name != "oip" or places.get("data") == "json":
             return False
         if problem.kind not in ("bad_request", "invalid_images", "unsupported"):
             return False

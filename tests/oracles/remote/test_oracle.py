@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -310,6 +313,50 @@ def test_a_template_asks_any_other_service(tmp_path: Any) -> None:
         oracle = remote(f"template:{file}", key_file=str(key))
         assert encode(oracle.query(images(20))) == encode(Linear().query(images(20)))
         assert len(service.requests) == 4
+
+
+def test_the_pace_costs_no_patience() -> None:
+    fails = Behaviour(fails=lambda number: "unavailable" if number == 2 else None)
+    with serving(Linear(), fails, max_batch=40) as service:
+        oracle = of(service, pace="100/second", patience=0.25, in_flight=1)
+        assert len(oracle.query(images(120))) == 120
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_trusted(tmp_path: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl to make a certificate with")
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
+    about = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    line = [
+        openssl,
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "1",
+        "-keyout",
+        files[0],
+        "-out",
+        files[1],
+    ]
+    subprocess.run([*line, *about], check=True, capture_output=True)
+    with serving(Linear(), certificate=(certificate, key)) as service:
+        where = service.url.replace("127.0.0.1", "localhost")
+        with pytest.raises(ModelError, match=r"its certificate is not trusted \(self.signed certificate\)"):
+            remote(where)
+        trusted = remote(where, ca_file=certificate)
+        assert encode(trusted.query(images(3))) == encode(Linear().query(images(3)))
+        with pytest.raises(ModelError, match="its certificate is not trusted"):
+            remote(service.url, ca_file=certificate)  # of another name
+
+
+def test_a_host_that_is_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oracles.remote.discover._PAUSE", 0.01)
+    with pytest.raises(Unanswered, match=r"no-such-host.invalid does not answer: no connection to"):
+        remote("https://no-such-host.invalid/v2/models/net")
 
 
 @pytest.fixture
