@@ -170,7 +170,10 @@ class KeyCalls:
                 self._limiter = None
             elif self._limiter is None or self._limiter[0] != key.rate:
                 limit = RateLimit.parse(key.rate)
-                rows = self._book.recent(key.id, time.time() - window(limit))
+                try:
+                    rows = self._book.recent(key.id, time.time() - window(limit))
+                except StorageError as error:
+                    raise _not_now() from error
                 self._limiter = key.rate, Limiter(limit, self._clock, in_ms(rows))
             return None if self._limiter is None else self._limiter[1]
 

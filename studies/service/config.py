@@ -151,8 +151,6 @@ class ServiceConfig(BaseModel):
                 f"listen = {self.listen!r}: keys would travel in the clear; set tls_certificate and tls_key, or"
                 " behind_proxy = true where a proxy adds TLS"
             )
-        if self.console_token is not None and is_postgres(self.db):
-            raise ValueError("the console reads a ledger; leave out console_token, or give a file as db")
         models = {entry.name for entry in self.model}
         for entry in self.watch:
             if unknown := sorted(set(entry.models or ()) - models):

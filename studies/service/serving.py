@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from db.postgres import is_postgres
 from oracles.spec import OracleSpec
 from oracles.watch.settings import WatchSpec
 from oracles.wire import registry
@@ -45,6 +46,8 @@ def serve(config: ServiceConfig, ready: Callable[[Serving], None], access_log: b
     before the first connection.
     """
     token = admin_token(None if config.console_token is None else Path(config.console_token))
+    if token is not None and is_postgres(config.db):
+        raise ConfigError("the console reads a ledger, and db is a database; take away its token, or give a file")
     keys = KeyFile(Path(config.keys))
     valid = sum(not key.revoked for key in keys.all())
     opened = [open_entry(_watched(entry, config)) for entry in config.model]

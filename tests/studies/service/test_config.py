@@ -59,6 +59,13 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
     assert (config.watch[0].action, config.watch[0].models) == ("ban", ("cats",))
 
 
+def test_a_database_stays_as_it_is_and_a_file_is_placed(tmp_path: Path) -> None:
+    path = tmp_path / "service.toml"
+    for db, wanted in (("postgresql://u@h/d", "postgresql://u@h/d"), ("p.db", str(tmp_path / "p.db"))):
+        path.write_text(f'db = "{db}"\nkeys = "K.toml"\n' + MODEL, encoding="utf-8")
+        assert ServiceConfig.load(path).db == wanted
+
+
 MODEL = '[[model]]\nname = "m"\nfile = "m.onnx"\n'
 TOP = 'db = "p.db"\nkeys = "K.toml"\n'
 

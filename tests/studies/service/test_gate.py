@@ -16,6 +16,7 @@ import torch
 from db import reads
 from db.check import check
 from db.errors import StorageError, StorageFull
+from db.ledger import Ledger
 from db.records import CallLike
 from db.run import Run
 from db.service_records import Alarm, Beside
@@ -148,6 +149,38 @@ def test_top_up_lowering_and_revoking_count_from_the_next_call(opened: OpenGate)
     past = datetime.now(UTC) - timedelta(seconds=1)
     assert refusal(gate, key_of(expires=past)).kind == "expired"
     assert ask(gate, key_of(expires=past + timedelta(days=1)), seed=2).charged == 2
+
+
+def test_a_book_that_cannot_be_read_is_told_as_a_service_that_is_away(
+    opened: OpenGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> object:
+        raise StorageError("the connection is lost")
+
+    gate = opened()
+    for method in ("caller", "begin"):
+        monkeypatch.setattr(Ledger, method, lost)
+        assert refusal(gate, key_of()).kind == "unavailable"
+        monkeypatch.undo()
+    monkeypatch.setattr(Ledger, "recent", lost)
+    assert refusal(gate, key_of(rate="4/hour")).kind == "unavailable"
+    monkeypatch.undo()
+    assert ask(gate, key_of(rate="4/hour")).charged == 2
+
+
+def test_noise_goes_on_after_an_answer_that_could_not_be_stored(
+    opened: OpenGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise StorageError("refused")
+
+    gate, key = opened(NOISY), key_of()
+    actual = [one(gate, key, 0)]
+    monkeypatch.setattr(Run, "record", refused)
+    assert one(gate, key, 1) == ("unavailable", b"")
+    monkeypatch.undo()
+    actual += [one(gate, key, 1), one(gate, key, 2)]
+    assert actual == sequential(NOISY, [0, 1, 2])
 
 
 def test_a_key_asks_only_its_models(opened: OpenGate) -> None:
