@@ -23,7 +23,7 @@ from simkit.search.contract import Search, Task
 from simkit.search.evaluator import Evaluator
 from simkit.search.images import ScanImages, class_of_all
 from simkit.search.race import Race
-from simkit.search.recognition import AT_CHANCE
+from simkit.search.recognition import at_chance
 from simkit.verdict import ClassResult, is_chance
 
 Row: TypeAlias = NDArray[np.float64]
@@ -95,9 +95,11 @@ class Bench:
         """Queries and clean accuracy of the first check. Raises DataError if the accuracy is at chance."""
         evaluator, images = self.ask(), self.images.search
         first = np.arange(min(self.config.check_images, len(images)), dtype=np.int32)
-        correct = int(evaluator.clean(images, first, "check").hit[first, images.labels[first]].sum())
+        hit = evaluator.clean(images, first, "check").hit
+        correct = int(hit[first, images.labels[first]].sum())
         if is_chance(correct, len(first), self.n_classes):
-            raise DataError(f"{images.name}: {AT_CHANCE}")
+            answered = np.where(hit.any(axis=1), hit.argmax(axis=1), -1).astype(np.int32)
+            raise DataError(f"{images.name}: {at_chance(images.labels[first], answered)}")
         return evaluator.queries, correct / len(first)
 
 

@@ -15,7 +15,7 @@ from simkit.search.confirm import Confirmer, unconfirmed
 from simkit.search.contract import Search
 from simkit.search.evaluator import Evaluator, NotFinite
 from simkit.search.images import ScanImages, ask_labels, class_of_all, crowding, how_made, make_images
-from simkit.search.recognition import AT_CHANCE, doubts
+from simkit.search.recognition import at_chance, doubts
 from simkit.verdict import ClassResult, Decision, Kind, Rule, SequentialTest, Stopped, Verdict, is_chance
 
 
@@ -116,8 +116,8 @@ class Driver:
             elif not self._images.search.labelled:
                 yield from self._ask_images(evaluator)
                 confirmer = self._confirmer(evaluator)
-            elif self._sees_nothing(evaluator, self._images.search):
-                return self._invalid(AT_CHANCE)
+            elif unseen := self._unseen(evaluator, self._images.search):
+                return self._invalid(unseen)
             self._checked = True
             stopped = yield from self._search_on(evaluator, self._images, confirmer)
         except Refused as error:
@@ -141,16 +141,17 @@ class Driver:
         self._note(crowding(self._images))
         self._search = self._begin(self._images.search)
 
-    def _sees_nothing(self, evaluator: Evaluator, images: ImageSet) -> bool:
+    def _unseen(self, evaluator: Evaluator, images: ImageSet) -> str:
+        """Why the model does not see the images as they are labelled; empty where it does."""
         first = np.arange(min(self._config.check_images, len(images.labels)), dtype=np.int32)
         evidence = evaluator.clean(images, first, "check")
         correct = int(evidence.hit[first, images.labels[first]].sum())
         self._accuracy = correct / len(first)
-        if is_chance(correct, len(first), evidence.hit.shape[1]):
-            return True
         answered = np.where(evidence.hit.any(axis=1), evidence.hit.argmax(axis=1), -1).astype(np.int32)
+        if is_chance(correct, len(first), evidence.hit.shape[1]):
+            return at_chance(images.labels[first], answered)
         self._note(doubts(images.labels[first], answered))
-        return False
+        return ""
 
     def _search_on(
         self, evaluator: Evaluator, images: ScanImages, confirmer: Confirmer

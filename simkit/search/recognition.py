@@ -12,12 +12,18 @@ LOW = 0.5
 _FEW = 3
 """Images of a class from which its answers say anything (ours)."""
 
+_MANY, _MOST, _MOST_OF_MANY = 10, 0.8, 0.7
+"""Share of a class's images that must be taken for another one to count, and that of many images (ours)."""
+
+_EXPLAINED = 0.5
+"""Share of all images that a shift of the classes must explain, to be named (ours)."""
+
 PREPROCESSING = "the input range: --mean and --std, --input-dtype, --input-layout"
 """What to check where a model sees the images otherwise than it should."""
 
-AT_CHANCE = f"clean accuracy is at chance; check {PREPROCESSING}"
-
 _ADVICE = f"check the order of the classes (simkit data show), and {PREPROCESSING}"
+
+AT_CHANCE = f"clean accuracy is at chance; {_ADVICE}"
 
 
 def low_accuracy(accuracy: float) -> str:
@@ -27,20 +33,58 @@ def low_accuracy(accuracy: float) -> str:
     return f"clean accuracy is {accuracy:.0%}, above chance and far below what a trained model reaches: {_ADVICE}"
 
 
+def at_chance(labels: IntArray, answered: IntArray) -> str:
+    """What is said of a model whose accuracy is at chance, with the order of classes that its answers have, if any.
+
+    labels, answered: as in `doubts`.
+    """
+    order = _other_order(labels, answered)
+    return f"clean accuracy is at chance, and {order}: {_ADVICE}" if order else AT_CHANCE
+
+
 def doubts(labels: IntArray, answered: IntArray) -> str:
     """The note about the check of clean images; empty where it raises no doubt.
 
-    labels, answered: classes, int32 (N,), -1 for an answer that names none. Doubtful is a low accuracy, and two classes
-    or more of which every image is taken for one other class: that is how a permuted order of classes looks.
+    labels, answered: classes, int32 (N,), -1 for an answer that names none and for an image without label. Doubtful is
+    a low accuracy, and an order of classes other than that of the labels.
     """
-    moved = {}
+    known = labels >= 0
+    accuracy = float((labels == answered)[known].mean()) if known.any() else 1.0
+    order = _other_order(labels, answered)
+    return f"clean accuracy is {accuracy:.0%}, and {order}: {_ADVICE}" if order else low_accuracy(accuracy)
+
+
+def _other_order(labels: IntArray, answered: IntArray) -> str:
+    """The order of classes that explains the answers better than that of the labels; empty where none does."""
+    named = (labels >= 0) & (answered >= 0)
+    return _shifted(labels[named], answered[named]) or _exchanged(labels[named], answered[named])
+
+
+def _shifted(labels: IntArray, answered: IntArray) -> str:
+    """Whether the answers are the labels plus one number: this shows even where each class has a single image."""
+    if not len(labels):
+        return ""
+    shifts, counts = np.unique(answered - labels, return_counts=True)
+    shift, share = int(shifts[counts.argmax()]), float(counts.max() / len(labels))
+    classes = len(np.unique(labels[answered - labels == shift]))
+    if shift == 0 or share < _EXPLAINED or classes <= _FEW:
+        return ""
+    return f"{share:.0%} of the answers are the label {'plus' if shift > 0 else 'minus'} {abs(shift)}"
+
+
+def _exchanged(labels: IntArray, answered: IntArray) -> str:
+    """Whether two classes or more are each taken for a class of their own, by most of their images."""
+    moved: dict[int, int] = {}
     for label in np.unique(labels):
-        given = answered[labels == label]
-        if len(given) >= _FEW and given[0] not in (-1, label) and (given == given[0]).all():
-            moved[int(label)] = int(given[0])
-    accuracy = float((labels == answered).mean())
+        classes, counts = np.unique(answered[labels == label], return_counts=True)
+        given = int(classes[counts.argmax()])
+        most = _MOST if counts.sum() < _MANY else _MOST_OF_MANY
+        if counts.sum() >= _FEW and counts.max() >= most * counts.sum() and given != label:
+            moved[int(label)] = given
+    taken = list(moved.values())
+    moved = {label: other for label, other in moved.items() if taken.count(other) == 1}  # else no order, but a bias
     if len(moved) < 2:
-        return low_accuracy(accuracy)
+        return ""
     pairs = ", ".join(f"{label} for {other}" for label, other in list(moved.items())[:3])
-    said = f"every image of {len(moved)} classes is taken for another class ({pairs})"
-    return f"clean accuracy is {accuracy:.0%}, and {said}: {_ADVICE}"
+    more = f" and {len(moved) - 3} more" if len(moved) > 3 else ""
+    return f"most images of {len(moved)} classes are taken for another class ({pairs}{more})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -18,7 +18,7 @@ from simkit.data import ImageSet
 from simkit.detectors.access import QueryDataAccess
 from simkit.errors import DataError
 from simkit.search.evaluator import NotFinite
-from simkit.search.recognition import AT_CHANCE, low_accuracy
+from simkit.search.recognition import at_chance, doubts
 from simkit.triggers import IntArray
 from simkit.verdict import Stopped, Verdict, is_chance
 
@@ -66,11 +66,13 @@ class Recognised:
     """Images that the model classifies correctly. indices: these images by class, in the order of the queries.
 
     asked, correct: number of queried and of correctly classified images. Without labels every answer counts as correct.
+    answered: the class of every queried image, int32 (asked,), -1 for none.
     """
 
     indices: tuple[IntArray, ...]
     asked: int
     correct: int
+    answered: IntArray = field(default_factory=lambda: np.empty(0, np.int32))
 
     @property
     def classes(self) -> tuple[int, ...]:
@@ -111,7 +113,7 @@ def sorted_by_class(answers: IntArray, images: ImageSet, n_classes: int) -> Reco
     labels = images.labels[: len(answers)]
     right = (answers >= 0) & ((answers == labels) | (labels < 0))
     indices = tuple(np.flatnonzero(right & (answers == c)).astype(np.int32) for c in range(n_classes))
-    return Recognised(indices, len(answers), int(right.sum()))
+    return Recognised(indices, len(answers), int(right.sum()), answers)
 
 
 def unseen(recognition: Recognised, images: ImageSet, n_classes: int) -> bool:
@@ -129,17 +131,23 @@ def concluded(access: QueryDataAccess, per_class: int, judge: Judge) -> Verdict:
         recognition = recognised(asker, per_class)
         accuracy = recognition.correct / recognition.asked if access.images.labelled else None
         if unseen(recognition, access.images, asker.n_classes):
-            return at_chance(accuracy)
+            return unrecognised(recognition, access.images, accuracy)
         verdict = judge(asker, recognition)
     except (NotFinite, Refused) as error:
         return broken_off(error, accuracy)
-    said = "" if accuracy is None else low_accuracy(accuracy)
+    said = doubted(recognition, access.images)
     return replace(verdict, clean_accuracy=accuracy, notes="; ".join(filter(None, (verdict.notes, said))))
 
 
-def at_chance(accuracy: float | None) -> Verdict:
+def doubted(recognition: Recognised, images: ImageSet) -> str:
+    """What is doubtful about how the model sees the labelled images; empty otherwise."""
+    return doubts(images.labels[: recognition.asked], recognition.answered)
+
+
+def unrecognised(recognition: Recognised, images: ImageSet, accuracy: float | None) -> Verdict:
     """The verdict on a model that does not recognise the images."""
-    return Verdict("invalid", "decided", (), None, (), accuracy, AT_CHANCE)
+    why = at_chance(images.labels[: recognition.asked], recognition.answered)
+    return Verdict("invalid", "decided", (), None, (), accuracy, why)
 
 
 def broken_off(error: NotFinite | Refused, accuracy: float | None) -> Verdict:

@@ -20,18 +20,18 @@ from oracles.errors import Refused
 from simkit.detectors.access import QueryDataAccess
 from simkit.detectors.blackbox.asking import (
     Asker,
-    at_chance,
     broken_off,
     check_labels,
+    doubted,
     sorted_by_class,
     too_dear,
+    unrecognised,
     unseen,
 )
 from simkit.detectors.blackbox.class_shares import among_best, class_shares, pair_shares
 from simkit.errors import ConfigError
 from simkit.search.contract import BoolArray
 from simkit.search.evaluator import NotFinite
-from simkit.search.recognition import low_accuracy
 from simkit.triggers import FloatArray, IntArray
 from simkit.verdict import Verdict
 
@@ -101,11 +101,11 @@ class KArm:
         recognition = sorted_by_class(answered, images, asker.n_classes)
         accuracy = recognition.correct / recognition.asked if images.labelled else None
         if unseen(recognition, images, asker.n_classes):
-            return at_chance(accuracy)
+            return unrecognised(recognition, images, accuracy)
         classes: IntArray = np.where(images.labels >= 0, images.labels, answered)
         shares = class_shares(best, classes)
         flagged = tuple(int(c) for c in np.flatnonzero(shares >= self.theta))
-        score, doubt = float(shares.max()), "" if accuracy is None else low_accuracy(accuracy)
+        score, doubt = float(shares.max()), doubted(recognition, images)
         notes = "; ".join(filter(None, (doubt, self._pairs(best, classes))))
         if flagged:
             return Verdict("backdoored", "decided", flagged, score, (), accuracy, notes)

@@ -16,7 +16,7 @@ from simkit.errors import DataError
 from simkit.search.evaluator import NotFinite
 from simkit.search.images import class_of_all, halves
 from simkit.search.needs import least_trials, never_flags
-from simkit.search.recognition import AT_CHANCE
+from simkit.search.recognition import at_chance, doubts
 from simkit.triggers import stamp
 from simkit.verdict import ClassResult, Kind, Rule, SequentialTest, Verdict, is_chance
 
@@ -81,12 +81,13 @@ def _verdict(model: WhiteModel, images: ImageSet, search: Invert, rule: Rule) ->
         correct = int((answers == images.labels).sum())
         accuracy, chance = correct / len(images), is_chance(correct, len(images), n_classes)
     if chance:
-        return Verdict("invalid", "decided", (), None, (), accuracy, AT_CHANCE)
+        return Verdict("invalid", "decided", (), None, (), accuracy, at_chance(images.labels, answers))
     split = halves(images if images.labelled else images.with_labels(answers, n_classes))
     if class_of_all(split.search) is not None:
         raise DataError(f"{images.name}: all search images are of one class; give images of two classes or more")
     tried = [_tried(model, result, split.verify) for result in search(model, split.search, range(n_classes))]
-    return judged(tried, rule, accuracy)
+    verdict = judged(tried, rule, accuracy)
+    return replace(verdict, notes="; ".join(filter(None, (verdict.notes, doubts(images.labels, answers)))))
 
 
 def judged(tried: Sequence[ClassResult], rule: Rule, accuracy: float | None = None) -> Verdict:

@@ -81,6 +81,18 @@ def test_a_model_that_does_not_see_its_images_is_invalid(oracle: Oracle, images:
     assert notes in verdict.notes
 
 
+def test_another_order_of_classes_is_named() -> None:
+    reversed_ = IMAGES.with_labels(3 - IMAGES.labels, 4)
+    assert (
+        "images of 4 classes are taken for another class (0 for 3, 1 for 2"
+        in verdict_on(PlantedOracle(), reversed_).notes
+    )
+    swapped = IMAGES.with_labels(np.array([1, 0, 2, 3], np.int32)[IMAGES.labels], 4)
+    verdict = verdict_on(PlantedOracle(), swapped)
+    assert verdict.verdict != "invalid"
+    assert "images of 2 classes are taken for another class (0 for 1, 1 for 0)" in verdict.notes
+
+
 def test_a_label_that_is_no_class_costs_nothing() -> None:
     oracle = PlantedOracle(n_classes=3)
     with pytest.raises(DataError, match="label 3, but the model has 3 classes"):
