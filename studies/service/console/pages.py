@@ -73,8 +73,8 @@ def bars(shown: Spending) -> list[dict[str, str]]:
 
 def width_words(seconds: int) -> str:
     """A length of time, as in `5 minutes`, `1 hour`, `7 days`."""
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= length:
-            count = round(seconds / length)
-            return f"{count} {unit}{'' if count == 1 else 's'}"
-    return f"{seconds} seconds"
+    unit, length = next(
+        ((unit, length) for unit, length in (("day", 86400), ("hour", 3600)) if seconds >= length), ("minute", 60)
+    )
+    count = round(seconds / length)
+    return f"{count} {unit}{'' if count == 1 else 's'}"

@@ -148,7 +148,16 @@ def key_page(db: Path, key: Key, rates: Rates, before: int | None = None) -> Key
 
 def restrictions(spec: OracleSpec) -> str:
     """The settings of a spec that are set, in one line."""
-    return ", ".join(f"{name} = {value}" for name, value in spec.model_dump(exclude_unset=True).items()) or "none"
+    return _settings(spec.model_dump(exclude_unset=True), " = ") or "none"
+
+
+def _settings(fields: Mapping[str, object], sign: str) -> str:
+    """The fields as `a = 1, b = 2`; those of a table within, such as a detector's, in brackets."""
+    words = (
+        f"{name}{sign}({_settings(value, ': ')})" if isinstance(value, dict) else f"{name}{sign}{value}"
+        for name, value in fields.items()
+    )
+    return ", ".join(words)
 
 
 @dataclass(frozen=True)

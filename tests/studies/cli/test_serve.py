@@ -173,3 +173,15 @@ def test_a_token_that_could_be_guessed_ends_it_before_anything_is_written(
     assert main(["serve", MODEL, "--keys", "k.toml", "--db", "p.db"]) == 2
     assert capsys.readouterr().err.startswith("simkit: error: SIMKIT_CONSOLE_TOKEN: an admin token has 24")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_console_of_a_shared_database_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIMKIT_CONSOLE_TOKEN", "a-token-for-the-console-of-a-test")
+    assert main(["serve", MODEL, "--keys", "k.toml", "--db", "postgresql://nobody@localhost/none"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("simkit: error: the console reads a ledger")
+    assert told.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
