@@ -279,6 +279,7 @@ def _value(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, OracleSpec):
-        fields = value.model_dump(exclude_none=True, exclude_unset=True)
-        return "{" + ", ".join(f"{name} = {json.dumps(field)}" for name, field in fields.items()) + "}"
+        return _value(value.model_dump(exclude_none=True, exclude_unset=True))
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name} = {_value(field)}" for name, field in value.items()) + "}"
     return json.dumps(value, ensure_ascii=False)

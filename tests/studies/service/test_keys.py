@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import threading
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from oracles.spec import OracleSpec
+from oracles.watch.settings import WatchSpec
 from oracles.wire.contract import Problem
 from simkit.errors import ConfigError
 from studies.service.keys import KeyFile, NewKey, change_key, new_key
@@ -47,6 +49,13 @@ def test_a_key_comes_back_from_the_file_as_it_was_made(file: Path) -> None:
     assert made[0].key.model_dump(include=set(FULL)) == {**FULL, "oracle": FULL["oracle"].model_dump()}
     if os.name == "posix":
         assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_may_have_a_detector_of_probing_of_its_own(file: Path) -> None:
+    watched = OracleSpec(top_k=3, watch=WatchSpec(detector="piha", action="coarse", decimals=1))
+    new_key(file, {"name": "watched", "oracle": watched})
+    assert KeyFile(file).all()[0].oracle == watched
+    assert tomllib.loads(file.read_text())["key"][0]["oracle"]["watch"]["action"] == "coarse"
 
 
 def test_the_text_of_a_key_opens_it_and_nothing_else_does(file: Path) -> None:
