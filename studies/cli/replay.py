@@ -69,6 +69,7 @@ def replay_run(  # noqa: PLR0913 (the options are the command's interface)
     """Rebuild every stored query of RUN, send it again, and compare the answers bit by bit.
 
     These queries are not charged.
+    A run of a service is replayed with the images that it kept; --model is then the service's file or the model.
     With --rule or --at no query is sent: a table shows the verdict of a scan with each rule and budget,
     as far as the stored answers determine it; --json shows more.
     Exit codes: 0 all answers are equal (or another --model was queried), 4 bad model or data,
@@ -83,9 +84,14 @@ def replay_run(  # noqa: PLR0913 (the options are the command's interface)
     with lasting_imports():  # only here: the readings above need no torch
         from oracles.errors import ReplayMismatch
         from studies.replay.ask_again import AskAgain, replay
+        from studies.replay.served import replay_served, served_run
 
+    again, served = AskAgain(model, sample, seed), served_run(db, run)
     with progress_bar(f"replay {db.name}", quiet=as_json) as progress:
-        result = replay(db, run, AskAgain(model, sample, seed), given, progress)
+        if served is None:
+            result = replay(db, run, again, given, progress)
+        else:
+            result = replay_served(served, again, progress)
     if as_json:
         print_json(result.to_json())
     else:

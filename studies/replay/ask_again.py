@@ -19,7 +19,7 @@ from oracles.answers import Answer, FloatArray, Scores, TopK, decode, encode, to
 from oracles.errors import InvalidSpec, ModelError
 from oracles.oracle import Oracle
 from oracles.remote.target import is_remote
-from oracles.spec import service
+from oracles.spec import OracleSpec, service
 from oracles.torch_model import TorchOracle, taken_for
 from simkit.errors import ConfigError
 from simkit.progress import OnProgress
@@ -98,7 +98,7 @@ def replay(
     run. Raises StorageError, ConfigError, DataError and ModelError before any query.
     """
     source = Replay.read(Path(db), run, given)
-    _refuse_changed_answers(Path(db), source)
+    refuse_changed_answers(Path(db), source.run.id, source.config.oracle)
     wanted = _sampled(source, again)
     with torch_threads(int(json.loads(source.run.info.environment).get("threads", torch.get_num_threads()))):
         opened, oracle = _model(source, again.model)
@@ -107,14 +107,15 @@ def replay(
     return _result(source, opened, asker, rebuilt)
 
 
-def _refuse_changed_answers(db: Path, source: Replay) -> None:
-    watch = source.config.oracle.watch
+def refuse_changed_answers(db: Path, run: int, spec: OracleSpec) -> None:
+    """Raise ConfigError for a run whose answers an alarm changed, so that the model alone cannot give them again."""
+    watch = spec.watch
     if watch is None or watch.action not in ("coarse", "cached"):
         return
-    first = next(row["first_alarm"] for row in reads.listed(db) if row["run"] == source.run.id)
+    first = next(row["first_alarm"] for row in reads.listed(db) if row["run"] == run)
     if first is not None:
         raise ConfigError(
-            f"run {source.run.id}: the service changed answers after its alarm at query {first} "
+            f"run {run}: the service changed answers after its alarm at query {first} "
             f"(action {watch.action}), so the model alone cannot give them again; replay a run without one"
         )
 
@@ -232,7 +233,7 @@ def _result(source: Replay, opened: OpenedModel, asker: _Asker, rebuilt: Rebuilt
         not_replayable={reason: queries for reason, queries in lost.items() if queries},
         verdict=_same_verdict(source, rebuilt),
         broken=broken,
-        made_with=tuple(_differences(run.info)),
+        made_with=tuple(differences(run.info)),
     )
 
 
@@ -244,7 +245,8 @@ def _same_verdict(source: Replay, rebuilt: Rebuilt) -> bool | None:
     return then == (now.verdict, now.stopped, now.flagged, now.score)
 
 
-def _differences(info: RunInfo) -> Iterator[str]:
+def differences(info: RunInfo) -> Iterator[str]:
+    """What is different between the environment of a run and this one, in words."""
     here, there = environment(), json.loads(info.environment)
     for name in _MADE_WITH:
         if there.get(name) != here[name]:
