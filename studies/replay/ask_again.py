@@ -178,7 +178,7 @@ def _model(source: Replay, given: Model | None) -> tuple[OpenedModel, Oracle]:
     if opened.sha256 != source.run.info.model_hash:
         return opened, opened.oracle
     output = json.loads(source.run.info.environment).get("output", "auto")
-    if output == "auto" or not isinstance(opened.oracle, TorchOracle) or opened.oracle.output == output:
+    if output == "auto" or not isinstance(opened.oracle, TorchOracle):
         return opened, opened.oracle
     return opened, taken_for(opened.oracle, output)
 

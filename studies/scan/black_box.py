@@ -33,7 +33,7 @@ from simkit.search.images import ScanImages
 from simkit.verdict import Decision, Rule, Stopped, Verdict
 from studies.scan.config import ScanConfig
 from studies.scan.images import choose_images, no_images
-from studies.scan.ledger_run import DeferredRun, opened
+from studies.scan.ledger_run import DeferredRun, opened, refuse_to_pay_again, warn_of_others
 from studies.scan.link import Link
 from studies.scan.models import Model, OpenedModel, open_model
 from studies.scan.prepare import shaped
@@ -51,15 +51,16 @@ def detect(
     *,
     images: ImageSet | None = None,
     db: str | Path | Ledger | None = None,
+    new_run: bool = False,
     **settings: Any,
 ) -> ScanResult:
     """The verdict of `detector` on `model`; every query is charged to the budget and recorded in the ledger.
 
     detector: a frozen dataclass. It gets search_images + verify_images test images and an oracle with the service of
     the settings; one that takes `QueryAccess` gets no images. It may flag a class without a trigger. settings: the
-    fields of `ScanConfig`, except preset, search, driver, rule and synthesis. db: see `scan`; a finished run gives its
-    result without a query. An interrupted run cannot be resumed, since the detector's state is unknown. Raises as
-    `scan` does, StorageError for an interrupted run, and ContractError for a verdict that contradicts itself.
+    fields of `ScanConfig`, except preset, search, driver, rule and synthesis. db, new_run: see `scan`; a finished run
+    gives its result without a query. An interrupted run cannot be resumed, since the detector's state is unknown.
+    Raises as `scan` does, StorageError for an interrupted run, and ContractError for a verdict that contradicts itself.
     """
     if unused := settings.keys() & set(_OF_A_SCAN):
         raise ConfigError(f"{min(unused)} is a setting of a scan; a detector has settings of its own, in its fields")
@@ -69,7 +70,7 @@ def detect(
             return replace(run_trial(trial, Path(folder) / "detect.db"), run=None, db=None)
     if not trial.model.sha256:
         raise ConfigError("an oracle has no weights that identify it; give name=..., a different one for each model")
-    return run_trial(trial, db if isinstance(db, Ledger) else Path(db))
+    return run_trial(trial, db if isinstance(db, Ledger) else Path(db), new_run=new_run)
 
 
 def prepare_trial(
@@ -151,21 +152,25 @@ class _StepsOf:
         return self._opened(number, purpose, state)
 
 
-def run_trial(trial: Trial, db: Path | Ledger) -> ScanResult:
+def run_trial(trial: Trial, db: Path | Ledger, *, new_run: bool = False) -> ScanResult:
     """The detector's verdict, now or from the ledger `db`; see `detect`."""
     with opened(db) as ledger:
+        if not new_run:
+            refuse_to_pay_again(ledger.path, trial.info)
         return result_of(_finished(trial, ledger), ledger, trial.info)
 
 
 def _finished(trial: Trial, ledger: Ledger) -> Run:
     info = trial.info
     late = DeferredRun(lambda: ledger.begin(with_output(info, trial.model.oracle)))
-    if any(run.key == info.key for run in reads.same_scans(ledger.path, info)):
+    kept = reads.same_scans(ledger.path, info)
+    if any(run.key == info.key for run in kept):
         if late.run.result() is None:
             raise StorageError(
                 f"{ledger.path}: run {late.run.id} of this detector was interrupted and cannot resume; use another db"
             )
         return late.run
+    warn_of_others(ledger.path, info, kept)
     started, clock = time.perf_counter(), ServiceClock(trial.config.oracle.real_time)
     verdict = trial.verdict(late, clock)
     seconds = time.perf_counter() - started

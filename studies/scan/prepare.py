@@ -43,9 +43,12 @@ class Prepared:
         return stage.search.search(task, self.config.seed)
 
     def oracle(self, output: Output) -> Oracle:
-        """The model to query. output: logits or probabilities, as an earlier process found; `auto` before any query."""
+        """The model to query. output: logits or probabilities, as an earlier process found or was told; `auto` before.
+
+        An earlier process has judged the first answer: that of this process is a later one, which ends no scan.
+        """
         oracle = self.model.oracle
-        if output == "auto" or not isinstance(oracle, TorchOracle) or oracle.output == output:
+        if output == "auto" or not isinstance(oracle, TorchOracle):
             return oracle
         return taken_for(oracle, output)
 

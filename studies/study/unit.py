@@ -168,7 +168,9 @@ def _result(unit: Unit, chosen: Method, model: OutsideFile | str, ledger: Ledger
         return inspect_model(chosen.detector, model, config, ledger, images)
     trial = prepare_trial(chosen.detector, model, config)
     _check_images(unit, trial.images)
-    return run_trial(trial, ledger)
+    if not unit.new_run:
+        _refuse_to_pay_again(unit, ledger, trial.info)
+    return run_trial(trial, ledger, new_run=unit.new_run)
 
 
 def _refuse_to_pay_again(unit: Unit, own: Ledger, info: RunInfo) -> None:

@@ -6,8 +6,10 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +25,8 @@ from simkit.search.random_patch import RandomPatchConfig
 from simkit.verdict import ClassResult, Verdict
 from studies.cli.main import main
 from studies.ledgers.run_settings import stored_config
-from studies.scan import ScanResult, detect, scan
+from studies.scan import ScanResult, detect, run_key, scan
+from studies.scan.ledger_run import PaidElsewhere
 from tests.fakes import corner_plant
 from tests.simkit.search.scans import DRIVER
 from tests.studies.scans import IMAGES, TemplateNet, arrays
@@ -143,6 +146,32 @@ def test_a_detector_that_was_broken_off_does_not_go_on(tmp_path: Path) -> None:
         detected(Asks(breaks=True), db=tmp_path / "broken.db")
     with pytest.raises(StorageError, match="interrupted and cannot resume"):
         detected(Asks(breaks=True), db=tmp_path / "broken.db")
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_a_run_that_was_paid_for_elsewhere_is_refused_until_new_run(
+    breaks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db, net = tmp_path / "asks.db", TemplateNet()
+    with suppress(KeyboardInterrupt):
+        detected(Asks(breaks=breaks), db=db)
+    monkeypatch.setitem(run_key.__dict__, "np", SimpleNamespace(__version__="1.0"))
+    with pytest.raises(PaidElsewhere, match=r"run 1 .* numpy .*, now 1\.0: a new run would pay again .* --new-run"):
+        detected(Asks(breaks=breaks), net, db=db)
+    assert net.seen.images == 0
+    with pytest.warns(UserWarning, match=r"now 1\.0; this starts a new run"), suppress(KeyboardInterrupt):
+        detected(Asks(breaks=breaks), db=db, new_run=True)
+    assert rows(db, "SELECT sum(charged) FROM calls GROUP BY run_id") == [(224,), (224,)]
+    if not breaks:
+        assert detected(Asks(), net, db=db).run == 2
+    assert net.seen.images == 0
+
+
+def test_a_run_of_another_budget_or_detector_refuses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    db = tmp_path / "asks.db"
+    detected(Asks(), db=db, budget=1_000)
+    monkeypatch.setitem(run_key.__dict__, "np", SimpleNamespace(__version__="1.0"))
+    assert detected(Asks(), db=db, budget=1_001).spent == detected(Asks(calls=2, flagged=(1,)), db=db).spent == 224
 
 
 @pytest.mark.parametrize(

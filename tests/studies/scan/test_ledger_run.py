@@ -7,6 +7,7 @@ import sqlite3
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -136,6 +137,54 @@ def test_what_a_model_answers_is_decided_once(tmp_path: Path) -> None:
     assert environment["output"] == "probabilities"
     assert environment["output_evidence"] == "16 rows, sums 1 to 1 (1 decimal)"
     assert result.notes.endswith("of the model's rows were no probabilities; they were brought to a sum of 1")
+
+
+class Template(nn.Module):
+    """The scores of `TemplateNet` for flat images, in a module without weights, which is not asked before a scan."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        rows: torch.Tensor = TemplateNet()(images.reshape(-1, 1, 12, 12)).detach()
+        return rows
+
+
+class OddLater:
+    """Brings rows to a sum of 2 from its second call on. The call number `stop_at` is interrupted."""
+
+    def __init__(self, stop_at: int) -> None:
+        self.calls, self.stop_at = 0, stop_at
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        if len(rows) == 0:  # asks for the number of classes
+            return rows
+        self.calls += 1
+        if self.calls == self.stop_at:
+            raise KeyboardInterrupt
+        return rows if self.calls == 1 else torch.full_like(rows, 0.5)
+
+
+@pytest.mark.parametrize("kind", ["function", "softmax", "softmax, told"])
+@pytest.mark.parametrize("stop_at", [2, 3, 5])
+def test_an_answer_after_a_resume_is_not_judged_as_the_first_of_the_run(
+    stop_at: int, kind: str, tmp_path: Path
+) -> None:
+    net = TemplateNet()
+    settings: dict[str, Any] = {"budget": 300, "n_classes": 4, "name": "victim"}
+    if kind != "softmax":
+        settings |= {"output": "probabilities"}
+
+    def victim(odd: OddLater) -> Any:
+        if kind == "function":
+            return lambda pixels: odd(net(torch.from_numpy(pixels)).softmax(dim=1).detach())
+        last = nn.Softmax(dim=1)
+        last.register_forward_hook(lambda _module, _images, rows: odd(rows))
+        return nn.Sequential(nn.Flatten(), Template(), last)
+
+    unbroken = scanned(victim(OddLater(-1)), **settings)
+    odd = OddLater(stop_at)
+    with pytest.raises(KeyboardInterrupt):
+        scanned(victim(odd), db=tmp_path / "a.db", **settings)
+    result = scanned(victim(odd), db=tmp_path / "a.db", **settings)
+    assert (result.verdict, result.spent) == (unbroken.verdict, unbroken.spent)
 
 
 def test_the_same_scan_elsewhere_is_told_apart_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

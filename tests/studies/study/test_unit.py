@@ -155,6 +155,21 @@ def test_a_scan_that_was_begun_anew_goes_on_without_new_run(
     assert lines_of([scan_unit(first)])
 
 
+def test_a_detector_that_was_paid_for_with_other_threads_is_refused_until_new_run(
+    zoo: Path, tmp_path: Path, two_threads: Callable[[], None]
+) -> None:
+    study = study_of(zoo, tmp_path)
+    (first, _) = units(study, f"{HERE}:ASKS")
+    lines_of([scan_unit(first)])
+    study.out.unlink()
+    two_threads()
+    refused = scan_unit(first)
+    assert (refused.state, "--new-run" in refused.messages[0]) == ("failed", True)
+    assert len(list(study.ledgers.glob("*.db"))) == 1
+    lines_of([scan_unit(replace(first, new_run=True))])
+    assert len(list(study.ledgers.glob("*.db"))) == 2
+
+
 def test_paid_answers_to_another_scan_refuse_nothing(
     zoo: Path, tmp_path: Path, two_threads: Callable[[], None]
 ) -> None:
