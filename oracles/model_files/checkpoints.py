@@ -30,12 +30,17 @@ _DEEPEST = 4
 _SHOWN = 3
 
 
-def weights_in(path: Path, stored: object) -> Weights:
-    """The state_dict itself, or the one inside a checkpoint. Raises ModelError that lists the keys that are there."""
-    for inner in _levels(stored):
-        tensors = {str(name): value for name, value in inner.items() if isinstance(value, torch.Tensor)}
-        if tensors and len(tensors) == len(inner):
-            return {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] != _COUNTER}
+def weights_in(path: Path, stored: object) -> tuple[Weights, str]:
+    """The state_dict itself, or the one inside a checkpoint, and a note where the checkpoint has several.
+
+    Raises ModelError that lists the keys that are there.
+    """
+    others: list[str] = []
+    for key, inner, beside in _levels(stored):
+        others += [str(name) for name, value in beside.items() if _holds_weights(value)]
+        if _are_weights(inner):
+            found = {str(name): value for name, value in inner.items() if isinstance(value, torch.Tensor)}
+            return found, _chosen(key, others)
     kind = type(stored).__name__
     if not isinstance(stored, Mapping):
         raise ModelError(f"{path} holds a {kind}, not a state_dict of named tensors; {SAVE_INSTEAD}")
@@ -48,8 +53,10 @@ def weights_in(path: Path, stored: object) -> Weights:
 def named_for(weights: Weights, wanted: Mapping[str, torch.Tensor]) -> Weights:
     """The weights without the prefix that all their names share, if only so they are names of `wanted`.
 
-    Batch counters that old checkpoints lack are zero; evaluation does not use them.
+    Batch counters that a checkpoint lacks are zero; evaluation does not use them. An average's counter is left out.
     """
+    if not any(_is_counter(name) for name in wanted):
+        weights = {name: tensor for name, tensor in weights.items() if not _is_counter(name)}
     for prefix in _shared_prefixes(list(weights)):
         named = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
         if named.keys() & wanted.keys():
@@ -58,7 +65,7 @@ def named_for(weights: Weights, wanted: Mapping[str, torch.Tensor]) -> Weights:
                 for name, tensor in wanted.items()
                 if name.rpartition(".")[2] == _BATCHES
             }
-            return named if counters.keys() & named.keys() else named | counters
+            return counters | named
     return weights
 
 
@@ -79,13 +86,43 @@ def shortened(names: Sequence[str]) -> str:
     return (", ".join(names[:_SHOWN]) or "none") + more
 
 
-def _levels(stored: object) -> Iterator[Mapping[object, object]]:
-    """The mapping itself, and those inside it, outermost first."""
+def _levels(stored: object) -> Iterator[tuple[str, Mapping[object, object], Mapping[object, object]]]:
+    """The mapping itself, and those inside it, outermost first: each with its keys and with what lies beside it."""
+    path = ""
+    beside: Mapping[object, object] = {}
     for _ in range(_DEEPEST):
         if not isinstance(stored, Mapping):
             return
-        yield stored
-        stored = next((stored[key] for key in _NESTED if isinstance(stored.get(key), Mapping)), None)
+        yield path, stored, beside
+        key = next((key for key in _NESTED if isinstance(stored.get(key), Mapping)), None)
+        if key is None:
+            return
+        path = f"{path}.{key}" if path else key
+        beside = {name: value for name, value in stored.items() if name != key}
+        stored = stored[key]
+
+
+def _are_weights(stored: object) -> bool:
+    """Whether this is a mapping of nothing but tensors."""
+    return isinstance(stored, Mapping) and bool(stored) and all(isinstance(v, torch.Tensor) for v in stored.values())
+
+
+def _holds_weights(stored: object) -> bool:
+    return any(_are_weights(inner) for _, inner, _ in _levels(stored))
+
+
+def _chosen(key: str, others: list[str]) -> str:
+    """What a result says of a checkpoint with several sets of weights; empty for one with a single set."""
+    if not others:
+        return ""
+    return (
+        f"the checkpoint holds several sets of weights: those under {key} are used, those under {shortened(others)} "
+        "are not; to scan others, save them alone"
+    )
+
+
+def _is_counter(name: str) -> bool:
+    return name.rpartition(".")[2] == _COUNTER
 
 
 def _shared_prefixes(names: list[str]) -> Iterator[str]:

@@ -84,8 +84,9 @@ def _read(file: OutsideFile, own: Mapping[str, Architecture], given: Description
         return _Read(assembled(path, weights, own, full), full, libraries=library_of(full.architecture))
     kind = "onnx" if suffix == ".onnx" else _kind_of_archive(members_of(path, data))
     if kind is None:
-        module = assembled(path, read_state_dict(path, data), own, given)
-        return _Read(module, given, libraries=library_of(given.architecture))
+        weights, chosen = read_state_dict(path, data)
+        module = assembled(path, weights, own, given)
+        return _Read(module, given, libraries=library_of(given.architecture), notes=chosen)
     graph = READERS[kind](path, data) if trusted else open_sandboxed(file, kind)
     shape = graph.image_shape
     if nhwc and shape is not None:

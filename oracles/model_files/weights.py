@@ -53,10 +53,10 @@ def _metadata(data: bytes) -> dict[str, str]:
     return stated
 
 
-def read_state_dict(path: Path, data: bytes) -> Weights:
-    """The state_dict that torch.save wrote, or the one inside a training checkpoint. Raises ModelError.
+def read_state_dict(path: Path, data: bytes) -> tuple[Weights, str]:
+    """The state_dict that torch.save wrote, or the one inside a training checkpoint, and a note where it has several.
 
-    data: the bytes of the file `path`.
+    Raises ModelError. data: the bytes of the file `path`.
     """
     try:
         with warnings.catch_warnings():

@@ -44,6 +44,8 @@ CHECKPOINTS: dict[str, Any] = {
     "Lightning": {"state_dict": renamed("model."), "pytorch-lightning_version": "2.5"},
     "an attribute of one's own": renamed("backbone.net."),
     "averaged": AveragedModel(net()).state_dict() | renamed("module."),
+    "averaged, under a key": {"model": AveragedModel(net()).state_dict() | renamed("module.")},
+    "without some counters": {name: tensor for name, tensor in STATE.items() if name != "1.num_batches_tracked"},
     "before 0.4.1": {name: tensor for name, tensor in STATE.items() if "num_batches" not in name},
 }
 
@@ -58,6 +60,45 @@ def test_every_shape_of_checkpoint_is_loaded(name: str, tmp_path: Path) -> None:
 def test_safetensors_are_named_alike(prefix: str, tmp_path: Path) -> None:
     save_file(renamed(prefix), tmp_path / "a.safetensors")
     assert_close(load_model(tmp_path / "a.safetensors", {"net": net}, TOLD).module.state_dict(), STATE)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "module.module.", ""])
+def test_averaged_safetensors_are_loaded(prefix: str, tmp_path: Path) -> None:
+    save_file(renamed(prefix) | {"n_averaged": torch.tensor(3)}, tmp_path / "a.safetensors")
+    assert_close(load_model(tmp_path / "a.safetensors", {"net": net}, TOLD).module.state_dict(), STATE)
+
+
+def test_a_counter_that_the_architecture_has_too_is_kept() -> None:
+    wanted = {"n_averaged": torch.zeros(1), "w": torch.zeros(1)}
+    assert named_for(dict(wanted), wanted).keys() == wanted.keys()
+    assert named_for(dict(wanted), {"w": torch.zeros(1)}).keys() == {"w"}
+
+
+OTHER = {name: torch.zeros_like(tensor) for name, tensor in STATE.items()}
+SEVERAL: dict[str, tuple[dict[str, Any], str]] = {
+    "an average": ({"model_ema": OTHER, "model": STATE}, "those under model are used, those under model_ema are not"),
+    "timm": ({"state_dict": STATE, "state_dict_ema": OTHER, "epoch": 3}, "those under state_dict_ema are not"),
+    "nested": (
+        {"model": {"state_dict": STATE}, "ema": {"model": OTHER}},
+        "under model.state_dict are used, those under",
+    ),
+    "a name of one's own": ({"net": STATE, "teacher": OTHER, "student": OTHER}, "under teacher, student are not"),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_a_choice_among_several_sets_of_weights_is_noted(name: str, tmp_path: Path) -> None:
+    stored, said = SEVERAL[name]
+    torch.save(stored, tmp_path / "a.pth")
+    loaded = load_model(tmp_path / "a.pth", {"net": net}, TOLD)
+    assert_close(loaded.module.state_dict(), STATE)
+    assert said in loaded.notes
+
+
+def test_one_set_of_weights_is_no_choice(tmp_path: Path) -> None:
+    optimizer = torch.optim.SGD(net().parameters(), 0.1, momentum=0.9).state_dict()
+    torch.save({"model": STATE, "optimizer": optimizer, "scaler": {"scale": 2.0}, "rng": {}}, tmp_path / "a.pth")
+    assert load_model(tmp_path / "a.pth", {"net": net}, TOLD).notes == ""
 
 
 def test_a_prefix_that_the_architecture_has_too_is_kept() -> None:
