@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from studies.render.figures import COLOURS, Drawing, axes_to_draw_on
+from studies.render.figures import COLOURS, Drawing, axes_to_draw_on, csv_text, logarithmic, plain
 from studies.watch.config import WatchLine
 
 if TYPE_CHECKING:
@@ -103,17 +103,14 @@ def drawing(lines: Sequence[WatchLine]) -> Drawing:
                 )
             axes.set_yticks(range(len(kinds)), [t if d == "plain" else f"{t}, dodging: {d}" for t, d in kinds])
             axes.invert_yaxis()
-            axes.set_xscale("log")
-            axes.set_xlabel("queries until the first alarm (median); hollow: none in so many queries")
-            axes.legend(fontsize="small")
+            logarithmic(axes, "x", (1.0, 3.0))
+            plain(axes)
+            axes.set_xlabel("queries until the first alarm (median)\nhollow: none in so many queries")
+            axes.figure.legend(loc="outside upper center", ncols=len(detectors), frameon=False)
             figure = axes.figure
         return figure  # type: ignore[return-value]
 
-    csv = "".join(
-        f"{row.traffic},{row.dodge},{row.detector},{'' if row.until is None else row.until},{row.queries}\n"
-        for row in shown
-    )
+    values = [(row.traffic, row.dodge, row.detector, row.until, row.queries) for row in shown]
+    csv = csv_text(("traffic", "dodge", "detector", "until", "queries"), values)
     alt = "For each prober and client and each detector, the median queries until the first alarm."
-    return Drawing.of(
-        "watch", "Queries until the first alarm", alt, draw, "traffic,dodge,detector,until,queries\n" + csv
-    )
+    return Drawing.of("watch", "Queries until the first alarm", alt, draw, csv)
