@@ -1,7 +1,9 @@
-"""Unmodified clients of four providers ask `simkit serve`: answers, limits, a lost reply, and sums that are exact."""
+"""Unmodified clients of seven providers ask `simkit serve`: answers, limits, a lost reply, and sums that are exact."""
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import http.client
 import subprocess
 import sys
@@ -175,6 +177,101 @@ def test_azure_custom_vision(service: Running, way: Way) -> None:
     with pytest.raises(pytest.importorskip("msrest.exceptions").ClientRequestError):
         ask(free, AGAIN)
     assert len(ask(free, AGAIN)) == 5
+    assert [service.spent(key) for key in (paid, slow, free)] == [2, 1, 1]
+
+
+def test_kserve(service: Running, way: Way) -> None:
+    """It sends bytes, and draws an id for each request that is not given one, which makes a retry another request."""
+    kserve: Any = pytest.importorskip("kserve", reason="kserve is not installed")
+    httpx: Any = pytest.importorskip("httpx")
+
+    def ask(key: NewKey, **headers: str) -> Any:
+        given = kserve.InferInput("images", list(IMAGE.shape), "FP32")
+        given.set_data_from_numpy(IMAGE, binary_data=True)
+        sent = {"Authorization": f"Bearer {key.text}", **{n.replace("_", "-"): v for n, v in headers.items()}}
+
+        async def asked() -> Any:
+            client = kserve.InferenceRESTClient(kserve.RESTConfig(protocol="v2", retries=0))
+            request = kserve.InferRequest("m", [given], request_id="1")
+            try:
+                return await client.infer(way.url, request, model_name="m", headers=sent)
+            finally:
+                await client.close()
+
+        return asyncio.run(asked()).outputs[0].as_numpy()
+
+    paid, slow, free = limited(service)
+    for _ in range(2):
+        np.testing.assert_allclose(ask(paid)[0], list(scores().values()), atol=1e-6)
+    ask(slow)
+    for key, status in ((paid, 403), (slow, 429), (_other(free), 401)):
+        with pytest.raises(httpx.HTTPStatusError) as caught:
+            ask(key)
+        assert caught.value.response.status_code == status
+        assert ("retry-after" in caught.value.response.headers) == (status == 429)
+    way.lost = 1
+    with pytest.raises(httpx.RemoteProtocolError):
+        ask(free, Idempotency_Key="call-1")
+    assert ask(free, Idempotency_Key="call-1").shape == (1, 5)
+    assert [service.spent(key) for key in (paid, slow, free)] == [2, 1, 1]
+
+
+def test_google_aiplatform(service: Running, way: Way) -> None:
+    reason = "google-cloud-aiplatform is not installed"
+    services: Any = pytest.importorskip("google.cloud.aiplatform_v1.services.prediction_service", reason=reason)
+    errors: Any = pytest.importorskip("google.api_core.exceptions")
+    endpoint = "projects/p/locations/l/endpoints/m"
+    instances = [{"content": base64.b64encode(PNG).decode()}]
+
+    def ask(key: NewKey, headers: dict[str, str] | None = None) -> dict[str, float]:
+        options = {"api_endpoint": way.url, "api_key": key.text}
+        client = services.PredictionServiceClient(transport="rest", client_options=options)
+        reply = client.predict(endpoint=endpoint, instances=instances, metadata=tuple((headers or {}).items()))
+        (found,) = reply.predictions
+        return dict(zip(found["displayNames"], found["confidences"], strict=True))
+
+    paid, slow, free = limited(service)
+    assert ask(paid) == pytest.approx(scores(), abs=1e-6)
+    ask(paid)
+    ask(slow)
+    refusals = ((paid, errors.Forbidden), (slow, errors.TooManyRequests), (_other(free), errors.Unauthorized))
+    for key, kind in refusals:
+        with pytest.raises(kind):
+            ask(key)
+    way.lost = 1
+    with pytest.raises(pytest.importorskip("requests.exceptions").ConnectionError):
+        ask(free, AGAIN)
+    assert len(ask(free, AGAIN)) == 5
+    assert [service.spent(key) for key in (paid, slow, free)] == [2, 1, 1]
+
+
+def test_clarifai(service: Running, way: Way) -> None:
+    """Its JSON channel raises for no status, and sends no header of its caller's but those of the session."""
+    reason = "clarifai-grpc is not installed"
+    channels: Any = pytest.importorskip("clarifai_grpc.channel.clarifai_channel", reason=reason)
+    grpc: Any = pytest.importorskip("clarifai_grpc.grpc.api.service_pb2_grpc")
+    messages: Any = pytest.importorskip("clarifai_grpc.grpc.api.service_pb2")
+    resources: Any = pytest.importorskip("clarifai_grpc.grpc.api.resources_pb2")
+
+    def ask(key: NewKey, headers: dict[str, str] | None = None) -> Any:
+        channel = channels.ClarifaiChannel.get_json_channel(base_url=way.url)
+        channel.session.headers.update(headers or {})
+        picture = resources.Input(data=resources.Data(image=resources.Image(base64=PNG)))
+        owner = resources.UserAppIDSet(user_id="u", app_id="a")
+        request = messages.PostModelOutputsRequest(user_app_id=owner, model_id="m", inputs=[picture])
+        return grpc.V2Stub(channel).PostModelOutputs(request, metadata=(("authorization", f"Key {key.text}"),))
+
+    paid, slow, free = limited(service)
+    concepts = ask(paid).outputs[0].data.concepts
+    assert {concept.name: concept.value for concept in concepts} == pytest.approx(scores(), abs=1e-6)
+    ask(paid)
+    ask(slow)
+    spent, throttled, unknown = 11006, 11005, 11009  # CONN_EXCEEDS_LIMITS, CONN_THROTTLED, CONN_KEY_NOT_FOUND
+    assert [ask(key).status.code for key in (paid, slow, _other(free))] == [spent, throttled, unknown]
+    way.lost = 1
+    with pytest.raises(pytest.importorskip("clarifai_grpc.channel.errors").ApiError):
+        ask(free, AGAIN)
+    assert len(ask(free, AGAIN).outputs[0].data.concepts) == 5
     assert [service.spent(key) for key in (paid, slow, free)] == [2, 1, 1]
 
 
