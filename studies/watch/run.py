@@ -15,7 +15,7 @@ from studies.watch.config import Thresholds, WatchLine, WatchStudy, append_line,
 from studies.watch.traffic import Cell, Target, default_threshold, top_score, traffic
 
 NATURAL = 2_000
-"""Number of natural images for clients and dodging probers."""
+"""Number of natural images for clients and dodging probers, and as many others to calibrate on."""
 
 _OTHER_SEED = 1_000_003
 
@@ -34,7 +34,9 @@ class ZooOf:
         if manifest.spec.split != split:
             raise ConfigError(f"{self.folder} is of the split {manifest.spec.split!r}; name a zoo of {split!r}")
         data, size = self.data or manifest.spec.data, manifest.spec.image_size
-        natural = load(data, "test", NATURAL, study.seed + _OTHER_SEED, size)
+        natural = load(data, "test", 2 * NATURAL, study.seed + _OTHER_SEED, size)
+        half = len(natural) // 2  # no threshold is set on the images of the figures
+        natural = natural.part(0, half) if split == "report" else natural.part(half, len(natural))
         settings = {"data": data, "image_size": size}
         victims = chosen(manifest, None, self.limit)
         return [Target(self.folder, manifest.spec, victim, settings, natural) for victim in victims]

@@ -14,6 +14,7 @@ from studies.cli.main import main
 from studies.watch.config import WatchLine, WatchStudy, append_line, read_lines
 from studies.watch.run import ZooOf, run_study
 from studies.watch.table import drawing, rows
+from studies.watch.traffic import top_score
 
 SMALL: dict[str, Any] = {
     "probers": ("random-patch",),
@@ -75,10 +76,14 @@ def test_several_keys_are_seen_later_than_one(lines: list[WatchLine]) -> None:
         assert several.first_alarm is None or several.first_alarm > one.first_alarm
 
 
-def test_a_calibrated_threshold_raises_no_alarm_on_the_traffic_that_it_comes_from(lines: list[WatchLine]) -> None:
-    honest = [line for line in lines if line.honest and line.threshold_from == "calibrated"]
-    assert honest
-    assert all(line.first_alarm is None for line in honest)
+def test_a_threshold_comes_from_honest_traffic_on_other_images(lines: list[WatchLine], zoos: tuple[Path, Path]) -> None:
+    study = WatchStudy.of(SMALL)
+    target, other = ZooOf(zoos[0]).targets("report", study)[0], ZooOf(zoos[1]).targets("calibrate", study)[0]
+    known = {image.tobytes() for image in target.natural.pixels.numpy()}
+    assert not any(image.tobytes() in known for image in other.natural.pixels.numpy())
+    highest = max(top_score(other, client, "blacklight", study) for client in study.clients)
+    assert {line.threshold for line in lines if line.threshold_from == "calibrated"} == {highest}
+    assert {line.threshold for line in lines if line.threshold_from == "default"} == {25.0}
 
 
 def test_nothing_is_done_twice(
