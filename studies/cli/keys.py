@@ -41,7 +41,7 @@ def add_key(  # noqa: PLR0913 (the options are the command's interface)
         list[str] | None, typer.Option("--model", metavar="NAME", help="A model it may ask; may be repeated.")
     ] = None,
 ) -> None:
-    """Make a key, add it to the file, and print it once. Only its hash is stored."""
+    """Make a key and print it once. The file of keys is given its hash alone."""
     from oracles.spec import load
     from studies.service.keys import new_key
 
@@ -87,7 +87,7 @@ def revoke_key(key_id: KeyId, keys: KeysFile) -> None:
 
 @app.command("pardon")
 def pardon_key(key_id: KeyId, keys: KeysFile) -> None:
-    """Lift the ban of a key that a detector of probing has blocked."""
+    """Lift the ban of a key. A detector of probing may have blocked it."""
     from studies.service.changes import pardon
 
     pardon(keys, key_id)

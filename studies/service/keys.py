@@ -218,6 +218,8 @@ def _changed(path: Path, change: Callable[[bytes, dict[str, Key]], T], new: bool
     """Change the keys and write the file, one process after the other. new: the file may be missing."""
     lock = FileLock(f"{path}.lock", timeout=_WAIT)
     try:
+        if path.exists() or not new:
+            _parsed(path)  # so that no lock appears beside a file of another kind
         with lock:
             missing = new and not path.exists()
             secret, keys = (secrets.token_bytes(32), dict[str, Key]()) if missing else _parsed(path)

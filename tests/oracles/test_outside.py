@@ -159,8 +159,11 @@ OWN = {
     "studies/cli/streams.py": "os.devnull, which is written",
     "studies/render/destinations.py": "a page that is to be replaced, and is a regular file",
     "studies/scan/user_code.py": "code that the caller imported",
+    "studies/service/app.py": "a file of the package",
+    "studies/service/console/pages.py": "a file of the package",
     "studies/study/result_file.py": "result lines that are added, after a look through the door",
     "studies/study/schema.py": "an example of the package",
+    "studies/watch/config.py": "result lines that are added, after a look through the door",
 }
 """Modules that open files by themselves, and which."""
 

@@ -16,6 +16,8 @@ from tests.studies.tune.files import tune_zoo, written
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
+SERVICE = ("scan", "http://127.0.0.1:9/v2/models/m", "--data", "digits", "--budget", "99")
+SERVE = ("serve", "zoo:0", "--keys", "missing.toml", "--db", "provider.db")
 SCAN = ("scan", "zoo:0", "--data", "digits", "--budget", "99")
 LINES = ("study", "scan", "zoo", "--detector", "race", "--out", "a.jsonl")
 
@@ -30,6 +32,44 @@ OPTIONS: Mapping[tuple[str, ...], Mapping[str, tuple[str, ...]]] = {
         "--db": ("/dev/null", ".", "/proc/self/x/y.db"),
         "--out": ("/dev/null/x", "/proc/self/x"),
     },
+    SERVICE: {
+        "--api-key-env": ("", "SIMKIT_NO_SUCH_VARIABLE"),
+        "--api-key-file": ("missing.txt", "."),
+        "--in-flight": ("0", "65", "x"),
+        "--pace": ("", "0", "10/fortnight"),
+        "--endpoint": ("", "ftp://x", "x y"),
+        "--class-names": ("", "a", "a,a"),
+        "--n-classes": ("1", "x"),
+    },
+    SERVE: {
+        "--config": ("missing.toml", "."),
+        "--keys": ("missing.toml", "."),
+        "--db": ("/dev/null", "."),
+        "--oracle": ("", "top0"),
+        "--name": ("", "a/b"),
+        "--classes": ("", "a", "a,a"),
+        "--image-shape": ("", "1,8", "0,8,8", "x"),
+        "--max-batch": ("0", "x"),
+        "--set": ("", "nothing=1"),
+        "--host": ("", "0.0.0.0"),
+        "--port": ("-1", "65536", "x"),
+        "--tls-certificate": ("missing.pem",),
+        "--tls-key": ("missing.pem",),
+    },
+    ("keys", "new", "--keys", "keys.toml", "--name", "a"): {
+        "--keys": (".", "/dev/null", "/proc/self/x/keys.toml"),
+        "--name": ("", "x" * 101),
+        "--budget": ("-1", "x"),
+        "--rate": ("", "0/second", "10/fortnight"),
+        "--oracle": ("", "top0"),
+        "--price": ("", "1", "-1USD", "nanUSD"),
+        "--expires": ("", "soon", "2020-13-01"),
+        "--model": ("", "a/b"),
+    },
+    ("keys", "list", "--keys", "missing.toml"): {"--keys": ("missing.toml", ".", "/dev/null")},
+    ("keys", "top-up", "abcdefgh", "5", "--keys", "missing.toml"): {"--keys": ("missing.toml", ".", "/dev/null")},
+    ("keys", "revoke", "abcdefgh", "--keys", "missing.toml"): {"--keys": ("missing.toml", ".", "/dev/null")},
+    ("keys", "pardon", "abcdefgh", "--keys", "missing.toml"): {"--keys": ("missing.toml", ".", "/dev/null")},
     ("replay", "a.db"): {
         "--rule": ("", "nothing", "x=y"),
         "--at": ("0", "-1", "x"),
@@ -61,6 +101,7 @@ OPTIONS: Mapping[tuple[str, ...], Mapping[str, tuple[str, ...]]] = {
         "--calibrate": ("", "missing"),
         "--data": ("", "nothing"),
         "--figure": (".",),
+        "--limit": ("0", "x"),
         "--set": ("", "=", "nothing=1", "budget=0", "dodges=nothing", "actions=nothing"),
     },
     ("study", "run", "study.toml"): {"--executor": ("threads",)},
