@@ -32,8 +32,11 @@ def distance(rows: torch.Tensor, own: torch.Tensor) -> float:
     return float((both[0] - both[1]).abs().max() / both[1].abs().max().clamp(min=1.0))
 
 
-def faithful(fast: Rows, own: Rows, images: torch.Tensor) -> str:
-    """Why the fast form must not stand for the model; empty if it gives its answers, or the model as it is fails."""
+def faithful(fast: Rows, own: Rows, images: torch.Tensor, *, by_chance: bool) -> str:
+    """Why the fast form must not stand for the model; empty if it gives its answers, or the model as it is fails.
+
+    by_chance: the model answers the same images differently each time, so that a difference shows nothing.
+    """
     try:
         expected = own(images)
     except ModelError:
@@ -42,22 +45,24 @@ def faithful(fast: Rows, own: Rows, images: torch.Tensor) -> str:
         apart = distance(fast(images), expected)
     except ModelError:
         return "its faster form fails"
-    return f"the answers of its faster form differ by {apart:.2g}" if apart > _TOLERANCE else ""
+    return f"the answers of its faster form differ by {apart:.2g}" if apart > _TOLERANCE and not by_chance else ""
 
 
-def unsteady(rows: Rows, images: torch.Tensor) -> str:
-    """The note about answers that depend on chance or on neighbours; empty if they do not, or if the model fails."""
-    try:
-        first, again = rows(images), rows(images)
-        half = rows(images[: max(1, len(images) // 2)])
-    except ModelError:
-        return ""
+def unsteady(rows: Rows, images: torch.Tensor) -> tuple[bool, str]:
+    """Whether answers depend on chance, and the note about those that do, or depend on neighbours. Raises ModelError.
+
+    A few images are asked about again without the first, so that they have other neighbours in a batch of any size.
+    """
+    first, again = rows(images), rows(images)
+    some = slice(1, 1 + max(1, len(images) // 2))
+    moved = rows(images[some])
     if (apart := distance(again, first)) > _TOLERANCE:
-        return f"the model answers the same images differently each time (by {apart:.2g}), as dropout in training mode"
-    if (apart := distance(half, first[: len(half)])) > _TOLERANCE:
+        said = f"the model answers the same images differently each time (by {apart:.2g}), as dropout in training mode"
+        return True, said
+    if (apart := distance(moved, first[some])) > _TOLERANCE:
         why = "as batch normalisation in training mode"
-        return f"the model's answer to an image depends on the other images of its batch (by {apart:.2g}), {why}"
-    return ""
+        return False, f"the model's answer to an image depends on the other images of its batch (by {apart:.2g}), {why}"
+    return False, ""
 
 
 def check_images(images: torch.Tensor) -> torch.Tensor:

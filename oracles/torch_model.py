@@ -122,6 +122,10 @@ class TorchOracle:
             raise self._with_answered(error, answered) from error.__cause__
         return self._scores(answered)
 
+    def _in_chunks(self, images: torch.Tensor) -> torch.Tensor:
+        """What the model itself answers, float32 (N, T), chunk by chunk. Raises ModelError."""
+        return torch.cat([self._forward(chunk) for chunk in torch.split(images, self._options.chunk)])
+
     def _scores(self, rows: list[torch.Tensor]) -> Scores:
         return Scores(self._probabilities(torch.cat(rows)).numpy())
 
@@ -251,18 +255,24 @@ def taken_for(oracle: TorchOracle, output: Output) -> TorchOracle:
 def check_answers(oracle: TorchOracle, images: torch.Tensor) -> None:
     """Ask a local model about a few of these images, unmetered and once, before a scan; see `oracles.agreement`.
 
-    Where the faster form does not give the model's answers, the model runs as it is from now on. A function may be a
+    It is asked as a scan asks it, in chunks. Where the faster form does not give the model's answers, the model runs as
+    it is from now on; where both fail, nothing is said, and the first query raises the error. A function may be a
     service that is paid for, so it is not asked; nor is a module without weights.
     """
     if oracle._form or not _is_local(oracle._original):
         return
     some, oracle._form = check_images(images), "faster"
     own = _in_form(oracle, as_it_is(oracle._original, oracle._device))
+    by_chance, said = False, ""
+    for form in (own, oracle):  # one of them may fail
+        with contextlib.suppress(ModelError):
+            by_chance, said = unsteady(form._in_chunks, some)
+            break
     exact = oracle._options.precision == "float32"
-    if why := faithful(oracle._forward, own._forward, some) if exact else "":
+    if why := faithful(oracle._in_chunks, own._in_chunks, some, by_chance=by_chance) if exact else "":
         oracle._model, oracle._pool, oracle._form = own._model, own._pool, "as it is"
         oracle._said = (*oracle._said, f"the model runs as it is: {why}")
-    if said := unsteady(oracle._forward, some):
+    if said:
         oracle._said = (*oracle._said, said)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from oracles.agreement import check_images, distance
 from oracles.callable_model import callable_oracle
+from oracles.errors import ModelError
 from oracles.torch_model import TorchOracle, check_answers
 from oracles.torch_options import TorchOptions
 
@@ -145,6 +146,88 @@ def test_it_is_asked_once() -> None:
     check_answers(oracle, IMAGES)
     check_answers(oracle, IMAGES)
     assert sum(seen) == 36
+
+
+class Baked(nn.Module):
+    """A model whose batch size is baked in, as a trace of code with a fixed reshape has it."""
+
+    def __init__(self, model: nn.Module, batch: int) -> None:
+        super().__init__()
+        self.model, self.batch = model, batch
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.model(images).reshape(self.batch, 4)  # type: ignore[no-any-return]
+
+
+def baked(model: nn.Module, batch: int) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(Baked(model, batch).eval(), IMAGES[:batch], check_trace=False)  # type: ignore[no-untyped-call]
+    assert isinstance(traced, nn.Module)
+    return traced
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 4, 8, 16])
+@pytest.mark.parametrize("kind", ["none", "dropout", "neighbours", "batch norm"])
+def test_a_model_with_a_batch_size_baked_in_is_checked_like_any_other(kind: str, batch: int) -> None:
+    oracle = TorchOracle(baked(Functional(kind), batch), SHAPE, TorchOptions(chunk=batch), 4)
+    check_answers(oracle, IMAGES)
+    said = {"none": "", "dropout": "differently each time"}.get(kind, "depends on the other images of its batch")
+    if batch == 1 and kind in ("neighbours", "batch norm"):  # an image alone in its batch has no neighbours
+        said = ""
+    assert [said in note for note in oracle.notes] == ([True] if said else [])
+    assert oracle.form == "faster"
+
+
+@pytest.mark.parametrize("batch", [1, 4, 16])
+def test_a_model_with_a_batch_size_baked_in_that_casts_inside_runs_as_it_is(batch: int) -> None:
+    model = Typed(torch.bfloat16).eval()
+    oracle = TorchOracle(baked(model, batch), SHAPE, TorchOptions(chunk=batch), 4)
+    check_answers(oracle, IMAGES)
+    assert (oracle.form, oracle.notes) == ("as it is", ("the model runs as it is: its faster form fails",))
+    scores = torch.from_numpy(oracle.query(IMAGES).values)  # type: ignore[union-attr]
+    torch.testing.assert_close(scores, model(IMAGES).softmax(dim=1), atol=1e-2, rtol=1e-2)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 100])
+def test_a_random_model_is_said_to_be_random_and_not_that_its_faster_form_differs(chunk: int) -> None:
+    oracle = TorchOracle(Functional("dropout"), SHAPE, TorchOptions(chunk=chunk))
+    check_answers(oracle, IMAGES)
+    (note,) = oracle.notes
+    assert "differently each time" in note
+    assert oracle.form == "faster"
+
+
+class RandomAndTyped(Typed):
+    """Casts inside, and draws."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return nn.functional.dropout(super().forward(images), 0.5, training=True)
+
+
+def test_a_random_model_whose_faster_form_fails_runs_as_it_is_and_says_both() -> None:
+    oracle = TorchOracle(RandomAndTyped(torch.bfloat16), SHAPE, n_classes=4)
+    check_answers(oracle, IMAGES)
+    assert oracle.form == "as it is"
+    assert [note.split(" (")[0] for note in oracle.notes] == [
+        "the model runs as it is: its faster form fails",
+        "the model answers the same images differently each time",
+    ]
+
+
+class Fails(Typed):
+    """Fails on every image."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("no such operator")
+
+
+def test_where_both_forms_fail_nothing_is_said_and_the_first_query_tells() -> None:
+    oracle = TorchOracle(Fails(torch.float32), SHAPE, n_classes=4)
+    check_answers(oracle, IMAGES)
+    assert oracle.notes == ()
+    with pytest.raises(ModelError, match="no such operator"):
+        oracle.query(IMAGES)
 
 
 def test_blank_images_are_replaced_by_noise() -> None:
