@@ -11,6 +11,8 @@ _PAGE = "a web page, not the file itself; download it again, with the link to th
 _HDF5 = "an HDF5 file (Keras or h5py); export the model to ONNX, or store the arrays in a .npz file"
 _TFLITE = "a TensorFlow Lite model; export it to ONNX, for example with tf2onnx"
 
+_GGUF = "a GGUF file, which holds a language model; give an image classifier"
+
 _LONGEST = 512
 """Bytes from the beginning of a file that tell what it is."""
 
@@ -24,6 +26,8 @@ def mistaken_for(beginning: bytes) -> str:
         return _PAGE
     if beginning.startswith(b"\x89HDF\r\n\x1a\n"):
         return _HDF5
+    if beginning.startswith(b"GGUF"):
+        return _GGUF
     return _TFLITE if beginning[4:8] == b"TFL3" else ""
 
 

@@ -29,7 +29,7 @@ def rows_of(returned: object, images: int, options: TorchOptions, n_classes: int
     if rows.ndim != 2 or len(rows) != images:
         raise ModelError(_wrong_rows(rows.shape, images))
     if rows.shape[1] == 1:
-        rows = _two_classes(rows, options.output)
+        rows = _two_classes(rows, options)
     if n_classes not in (-1, rows.shape[1]):
         numbers = ", or output='labels' if these are class numbers" if bool((rows == rows.round()).all()) else ""
         raise ModelError(too_many_or_few(rows.shape[1], n_classes) + numbers)
@@ -104,16 +104,17 @@ def _per_image(rows: torch.Tensor, images: int) -> torch.Tensor:
     return rows
 
 
-def _two_classes(rows: torch.Tensor, output: Output) -> torch.Tensor:
+def _two_classes(rows: torch.Tensor, options: TorchOptions) -> torch.Tensor:
     """The rows (N, 2) for the probability, or the logit, of class 1."""
     if not rows.is_floating_point():
-        raise ModelError(
-            f"the model answers one {str(rows.dtype).removeprefix('torch.')} per image; if those are class numbers, "
-            "give the model without its argmax, so that it answers scores"
-        )
-    classes_of_width(1, output)
+        instead = "give the model without its argmax, so that it answers scores"
+        if options.output_item is not None:
+            instead = f"set output_item to the one with the scores, it is {options.output_item!r}"
+        kind = str(rows.dtype).removeprefix("torch.")
+        raise ModelError(f"the model answers one {kind} per image; if those are class numbers, {instead}")
+    classes_of_width(1, options.output)
     rows = rows.float()
-    return torch.cat([1.0 - rows if output == "probabilities" else torch.zeros_like(rows), rows], dim=1)
+    return torch.cat([1.0 - rows if options.output == "probabilities" else torch.zeros_like(rows), rows], dim=1)
 
 
 def _wrong_rows(shape: torch.Size, images: int) -> str:

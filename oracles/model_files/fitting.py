@@ -102,10 +102,24 @@ def _check_fit(
     if misfits:
         near = nearest(weights, _outlines(own, description))
         hint = f"; the nearest architecture is {near}" if near not in (None, description.architecture) else ""
+        hint += _classes_of(weights, wanted, description)
         held = f"{len(weights)} tensors are there: {shortened(list(weights))}"
         raise ModelError(
             f"the weights in {path} do not fit {description.architecture}: {'; '.join(misfits)}; {held}{hint}"
         )
+
+
+def _classes_of(weights: Weights, wanted: Mapping[str, torch.Tensor], description: Description) -> str:
+    """What is said where only the last layer has another size: the file's number of classes; empty otherwise."""
+    other = [n for n in weights if n not in wanted or weights[n].shape != wanted[n].shape]
+    sizes = {(len(weights[n]), len(wanted[n])) for n in other if n in wanted and weights[n].ndim and wanted[n].ndim}
+    if len(other) > 2 or any(n not in wanted for n in other) or len(sizes) != 1:
+        return ""
+    ((there, here),) = sizes
+    if here != description.n_classes or here == there:
+        return ""
+    than = "more" if there > here else "fewer"
+    return f"; the file has {there} classes, {than} than the {here} of the data: give the data that it was trained for"
 
 
 def _outlines(own: Mapping[str, Architecture], description: Description) -> dict[str, Mapping[str, torch.Tensor]]:

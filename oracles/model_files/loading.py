@@ -28,6 +28,12 @@ from oracles.model_files.weights import read_safetensors, read_state_dict
 from oracles.outside import MODEL_BYTES, OutsideFile, read_outside
 from oracles.sandbox.model import SandboxedModel, open_sandboxed
 
+_FOREIGN = {
+    ".keras": "a Keras model; export it to ONNX, for example with model.export(path, format='onnx')",
+    ".pb": "a TensorFlow graph; export it to ONNX, for example with tf2onnx",
+}
+"""Formats of other frameworks, which only the name of a file tells, by its suffix."""
+
 
 def load_model(
     file: str | Path | OutsideFile,
@@ -118,6 +124,6 @@ def model_file(path: str | Path) -> OutsideFile:
         raise ModelError(f"cannot read the model {path}: {error.strerror or error}") from error
     if not file.data:
         raise ModelError(f"{path} is empty; {SAVE_INSTEAD}")
-    if kind := mistaken_for(file.data):
+    if kind := mistaken_for(file.data) or _FOREIGN.get(file.path.suffix.lower(), ""):
         raise ModelError(f"{path} is {kind}")
     return file

@@ -15,6 +15,8 @@ from oracles.errors import ModelError
 
 _ADVICE = "call model.eval() before exporting it"
 
+_OF_NORMS = "; a batch norm with track_running_stats=False always does: train it with running statistics"
+
 _FLAGS: Mapping[str, int] = MappingProxyType(
     {f"{name}{ending}": 2 for name in ("dropout", "feature_dropout", "alpha_dropout") for ending in ("", "_")}
     | {f"feature_alpha_dropout{ending}": 2 for ending in ("", "_")}
@@ -31,7 +33,7 @@ def check_script(module: nn.Module) -> None:
         namespace, _, name = node.kind().partition("::")
         known = namespace == "aten" and name in _FLAGS and node.inputsSize() > _FLAGS[name]
         if known and node.inputsAt(_FLAGS[name]).toIValue() is True:
-            raise ModelError(f"aten::{name} runs in training mode; {_ADVICE}")
+            raise ModelError(f"aten::{name} runs in training mode; {_ADVICE}{_OF_NORMS if 'norm' in name else ''}")
 
 
 def check_onnx(model: Any) -> None:

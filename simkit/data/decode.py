@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from oracles.errors import one_line
+from oracles.known_files import file_mistaken_for
 from oracles.outside import IMAGE_BYTES, read_outside
 from simkit.data.images import ImageShape
 from simkit.errors import DataError
@@ -41,7 +42,8 @@ def open_image(file: Path | IO[bytes], where: str) -> Image.Image:
     except OSError as error:
         if error.errno is not None:  # an error of the file system, not of the content
             raise DataError(f"{where}: cannot be read: {error.strerror}") from error
-        raise DataError(f"{where}: is not an image that can be read") from error
+        kind = file_mistaken_for(file) if isinstance(file, Path) else ""
+        raise DataError(f"{where}: is {kind or 'not an image that can be read'}") from error
     except Exception as error:  # Pillow's decoders raise many kinds
         raise DataError(f"{where}: is not an image that can be read: {one_line(error)}") from error
     if image.width * image.height > _MOST_PIXELS:

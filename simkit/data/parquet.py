@@ -108,7 +108,7 @@ class _Cell:
     def class_id(self, classes: tuple[str, ...] | None) -> int:
         if self.label is None or not 0 <= self.label < (MOST_CLASSES if classes is None else len(classes)):
             allowed = "" if classes is None else f"; the {len(classes)} classes are counted from 0"
-            if self.label == -1:
+            if self.label in (-1, None):
                 allowed = ", which means that its class is unknown; name another split, or leave such rows out"
             raise self._error(self.columns.label, f"is {self.label}{allowed}")
         return self.label

@@ -180,6 +180,11 @@ def _text_classes(every: Sequence[Path], label: str) -> tuple[str, ...]:
     return ordered(found)
 
 
+_INTEGERS = (
+    "but labels are class numbers from 0 or text; store the column as int64 (astype('int64') in pandas) or as text"
+)
+
+
 def _largest_label(file: Path, column: str) -> int:
     largest = 0
     with opened(file) as parquet:
@@ -188,7 +193,7 @@ def _largest_label(file: Path, column: str) -> int:
             for _, batch in batches(file, parquet, group, [column]):
                 labels = batch.column(column).drop_null().to_numpy(zero_copy_only=False)
                 if not np.issubdtype(labels.dtype, np.integer):
-                    raise DataError(f"{file}: column {column!r} is {labels.dtype}; need integers")
+                    raise DataError(f"{file}: column {column!r} is {batch.schema.field(0).type}, {_INTEGERS}")
                 largest = max(largest, int(labels.max(initial=0)))
     if largest >= MOST_CLASSES:
         raise DataError(f"{file}: column {column!r} holds {largest}; classes are counted from 0")

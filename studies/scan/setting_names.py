@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
@@ -28,11 +28,16 @@ def check_search_names(settings: Mapping[str, Any], search: Any) -> None:
             raise ConfigError(f"search has no setting {name!r}{_advice(name, own)}")
 
 
-def check_not_of_a_search(settings: Mapping[str, Any], known: Container[str]) -> None:
+def check_not_of_a_search(settings: Mapping[str, Any], known: Collection[str]) -> None:
     """Raise ConfigError where a search's setting is given without `search.`. known: the settings of a scan."""
     for name in settings:
         if name not in known and (_presets_with(name) or name in _SYMBOLS):
             raise ConfigError(f"scan: no setting {name!r}; did you mean 'search.{_SYMBOLS.get(name, name)}'?")
+        if name in known or difflib.get_close_matches(name, known, n=1):
+            continue
+        if close := difflib.get_close_matches(name, _everywhere(), n=3):
+            meant = " or ".join(f"'search.{other}'" for other in close)
+            raise ConfigError(f"scan: no setting {name!r}; did you mean {meant}?")
 
 
 def _advice(name: str, own: tuple[str, ...]) -> str:
@@ -40,10 +45,13 @@ def _advice(name: str, own: tuple[str, ...]) -> str:
         return f"; {name} of the slides is search.{meant}{_where(meant.partition('.')[0], own)}"
     if _presets_with(name):
         return f" in this preset{_where(name, own)}"
-    everywhere = dict.fromkeys((*own, *(field for preset in PRESETS.values() for field in _names(preset.search))))
-    close = difflib.get_close_matches(name, own, n=1) or difflib.get_close_matches(name, everywhere, n=1)
-    if close:
-        return f"; did you mean {close[0]!r}{_where(close[0], own) or '?'}"
+    close = difflib.get_close_matches(name, own, n=1)
+    others = [other for other in difflib.get_close_matches(name, _everywhere(), n=2) if other not in own]
+    if close and others:  # as near as a setting of this preset: both are said
+        return f"; did you mean {close[0]!r}, or {others[0]!r}{_where(others[0], own)}?"
+    if close or others:
+        meant = (*close, *others)[0]
+        return f"; did you mean {meant!r}{_where(meant, own) or '?'}"
     return f"; it has {', '.join(own)}"
 
 
@@ -58,6 +66,11 @@ def _where(name: str, own: tuple[str, ...]) -> str:
 def _presets_with(name: str) -> list[str]:
     """The presets whose first search has the setting; `b3d` before its variants."""
     return sorted((preset for preset, chosen in PRESETS.items() if name in _names(chosen.search)), key=len)
+
+
+def _everywhere() -> list[str]:
+    """The settings of the first searches of all presets."""
+    return list(dict.fromkeys(field for preset in PRESETS.values() for field in _names(preset.search)))
 
 
 def _names(search: Any) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ MISTAKEN = {
     "page": (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>", "a web page"),
     "page after blanks": (b"\xef\xbb\xbf\n\n  <HTML lang=en>", "a web page"),
     "keras": (b"\x89HDF\r\n\x1a\n" + bytes(64), "an HDF5 file"),
+    "gguf": (b"GGUF\3\0\0\0" + bytes(64), "a GGUF file"),
     "tflite": (b"\x1c\0\0\0TFL3" + bytes(64), "a TensorFlow Lite model"),
 }
 
@@ -27,6 +28,15 @@ def test_a_model_is_named_for_what_it_is(data: bytes, says: str, name: str, tmp_
     with pytest.raises(ModelError, match=says):
         load_model(file, {})
     assert says in file_mistaken_for(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("m.keras", "a Keras model"), ("m.KERAS", "a Keras model"), ("m.pb", "a TensorFlow graph")]
+)
+def test_a_model_of_another_framework_is_named_by_its_suffix(name: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"PK\x03\x04" + bytes(64))
+    with pytest.raises(ModelError, match=f"is {says}.*; export it to ONNX"):
+        load_model(tmp_path / name, {})
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"version 3", b"\x89PNG\r\n\x1a\n", b"<svg>", b"TFL3" + bytes(8)])

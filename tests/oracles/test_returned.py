@@ -122,6 +122,15 @@ def test_the_item_that_is_named_has_the_scores(name: str) -> None:
         TorchOracle(model, SHAPE, TorchOptions(output_item="none"))
 
 
+def test_an_item_of_class_numbers_is_told_to_name_another() -> None:
+    model = Returning(conv_net(), lambda rows: (rows.argmax(1), rows))
+    with pytest.raises(ModelError, match="set output_item to the one with the scores, it is '0'") as caught:
+        TorchOracle(model, SHAPE, TorchOptions(output_item="0"))
+    assert "argmax" not in str(caught.value)
+    with pytest.raises(ModelError, match="without its argmax"):
+        TorchOracle(Returning(conv_net(), lambda rows: rows.argmax(1)), SHAPE)
+
+
 def test_the_only_tensor_needs_no_choice() -> None:
     net, images = conv_net(), random_images(5, SHAPE)
     for change in (lambda rows: {"logits": rows}, lambda rows: (rows,), lambda rows: (rows, None)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -89,3 +90,20 @@ def test_a_new_file_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
     write_atomically(tmp_path / "file", b"data")
     (tmp_path / "plain").write_bytes(b"data")
     assert (tmp_path / "file").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444])
+def test_a_file_that_is_replaced_keeps_its_permissions(mode: int, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"first")
+    (tmp_path / "file").chmod(mode)
+    write_atomically(tmp_path / "file", b"second")
+    assert (tmp_path / "file").read_bytes() == b"second"
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
+
+
+def test_a_folder_is_no_file_to_write(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StorageError, match="name a file, not a folder") as caught:
+        write_atomically(tmp_path / "folder", b"data")
+    assert "space" not in str(caught.value)
+    assert names_in(tmp_path) == ["folder"]

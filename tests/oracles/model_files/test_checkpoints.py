@@ -163,3 +163,16 @@ def test_no_network_is_made_before_its_weights_are_compared(tmp_path: Path) -> N
     with pytest.raises(ModelError, match="do not fit giant"):
         load_model(tmp_path / "a.pth", {"giant": giant}, Description("giant", (3, 8, 8), 4))
     assert set(made) == {"meta"}
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"), [(1000, "1000 classes, more than the 4"), (2, "2 classes, fewer than the 4")]
+)
+def test_weights_for_another_number_of_classes_say_so(classes: int, said: str, tmp_path: Path) -> None:
+    torch.save(net(SHAPE, classes).state_dict(), tmp_path / "a.pth")
+    with pytest.raises(ModelError, match=f"the file has {said} of the data: give the data that it was trained for"):
+        load_model(tmp_path / "a.pth", {"net": net}, TOLD)
+    torch.save({"w": torch.rand(3)}, tmp_path / "b.pth")
+    with pytest.raises(ModelError) as caught:
+        load_model(tmp_path / "b.pth", {"net": net}, TOLD)
+    assert "of the data" not in str(caught.value)

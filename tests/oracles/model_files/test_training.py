@@ -46,6 +46,12 @@ def test_torchscript_traced_in_training_mode_is_refused(layer: nn.Module, named:
     load_model(traced(layer, tmp_path / "eval.pt", training=False), {}, TOLD)
 
 
+def test_a_batch_norm_without_running_statistics_is_told_what_helps(tmp_path: Path) -> None:
+    layer = nn.BatchNorm2d(1, track_running_stats=False)
+    with pytest.raises(ModelError, match="track_running_stats=False always does: train it with running statistics"):
+        load_model(traced(layer, tmp_path / "norm.pt", training=False), {}, TOLD)
+
+
 def test_scripted_in_training_mode_is_put_into_eval_mode(tmp_path: Path) -> None:
     stream = io.BytesIO()
     with warnings.catch_warnings():

@@ -147,3 +147,10 @@ def test_a_link_to_nowhere_is_named(tmp_path: Path) -> None:
     (_loose(tmp_path) / "gone.png").symlink_to(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"gone\.png: cannot be read: No such file"):
         load(tmp_path, "test")
+
+
+@pytest.mark.parametrize("name", ["1.png", "0.png", "2.jpg"])
+def test_a_pointer_among_the_images_is_named(name: str, tmp_path: Path) -> None:
+    (_loose(tmp_path) / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(DataError, match=rf"{name}: is a Git LFS pointer, not the file itself; fetch it with"):
+        load(tmp_path, "test")

@@ -105,6 +105,32 @@ def test_text_of_numbers_is_sorted_as_numbers(tmp_path: Path, kind: pa.DataType)
     assert describe(tmp_path).order == "the text in column 'label', sorted as numbers"
 
 
+STORED = "but labels are class numbers from 0 or text; store the column as int64"
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (pa.array([0.0, 1.0]), f"'label' is double, {STORED}"),
+        (pa.array([0.0, 1.0], pa.float32()), f"'label' is float, {STORED}"),
+        (pa.array([True, False]), f"'label' is bool, {STORED}"),
+        (pa.array([0.5, 1.0]), "'label' holds double, not class numbers from 0"),
+    ],
+    ids=["double", "float", "bool", "halves"],
+)
+def test_labels_of_another_type_say_what_to_store(labels: pa.Array, said: str, tmp_path: Path) -> None:
+    labelled(tmp_path / "test.parquet", {"label": labels}, {})
+    with pytest.raises(DataError) as caught:
+        load(tmp_path, "test")
+    assert said in str(caught.value)
+
+
+def test_a_missing_number_is_told_what_to_do(tmp_path: Path) -> None:
+    labelled(tmp_path / "test.parquet", {"label": [0, None]}, {})
+    with pytest.raises(DataError, match=r"row 1: is None, which means .*; name another split, or leave such rows out"):
+        load(tmp_path, "test")
+
+
 def test_a_missing_text_is_a_row_without_a_class(tmp_path: Path) -> None:
     write(tmp_path / "test.parquet", [png(PIXELS[0])] * 3, ["owl", None, "cat"])
     with pytest.raises(DataError, match="column 'label', row 1: is None"):

@@ -35,6 +35,12 @@ B3DS = "a setting of b3d, b3d-ss, b3d-slides: choose one of these, as in --prese
         ({"samples": 50}, "scan: no setting 'samples'; did you mean 'search.samples'?"),
         ({"lambda": 50}, "scan: no setting 'lambda'; did you mean 'search.sparsity.weight'?"),
         ({"buget": 50}, "scan: no setting 'buget'; did you mean 'budget'?"),
+        ({"sampels": 3}, "scan: no setting 'sampels'; did you mean 'search.samples'"),
+        ({"sigm": 3}, "scan: no setting 'sigm'; did you mean 'search.sigma'"),
+        (
+            {"search": {"larges_side": 3}},
+            "did you mean 'largest_share', or 'largest_side'; largest_side is a setting of",
+        ),
         ({"preset": "rcae"}, "no preset 'rcae'; did you mean 'race'?"),
         ({"rule": {"name": "smal_patch"}, "preset": "b3d"}, "no rule 'smal_patch'; did you mean 'small_patch'?"),
     ],
