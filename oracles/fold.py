@@ -93,7 +93,11 @@ def as_it_is(model: nn.Module, device: torch.device) -> Prepared:
     if isinstance(model, RunsElsewhere):
         return model.form(device, None)
     try:
-        private = copy.deepcopy(model).eval().to(device=device)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # torch warns of gradients of TorchScript's constants, which nobody asked for
+            private = copy.deepcopy(model).eval().to(device=device)
     except Exception as error:
         raise ModelError(f"cannot make a private copy of the model on {device}: {one_line(error)}") from error
     script = isinstance(private, torch.jit.ScriptModule)

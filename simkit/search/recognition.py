@@ -12,8 +12,11 @@ LOW = 0.5
 _FEW = 3
 """Images of a class from which its answers say anything (ours)."""
 
-_MANY, _MOST, _MOST_OF_MANY = 10, 0.8, 0.7
-"""Share of a class's images that must be taken for another one to count, and that of many images (ours)."""
+_MOST = 0.8
+"""Share of a class's images that must be taken for another one to count (ours)."""
+
+_MANY = 10
+"""Images of two classes from which the two count together, where they are taken for each other (ours)."""
 
 _EXPLAINED = 0.5
 """Share of all images that a shift of the classes must explain, to be named (ours)."""
@@ -74,13 +77,17 @@ def _shifted(labels: IntArray, answered: IntArray) -> str:
 
 def _exchanged(labels: IntArray, answered: IntArray) -> str:
     """Whether two classes or more are each taken for a class of their own, by most of their images."""
-    moved: dict[int, int] = {}
+    given: dict[int, tuple[int, int, int]] = {}  # by class: the class it is taken for, of how many images, of all
     for label in np.unique(labels):
         classes, counts = np.unique(answered[labels == label], return_counts=True)
-        given = int(classes[counts.argmax()])
-        most = _MOST if counts.sum() < _MANY else _MOST_OF_MANY
-        if counts.sum() >= _FEW and counts.max() >= most * counts.sum() and given != label:
-            moved[int(label)] = given
+        given[int(label)] = int(classes[counts.argmax()]), int(counts.max()), int(counts.sum())
+    moved: dict[int, int] = {}
+    for label, (other, images, there) in given.items():
+        back = given.get(other, (-1, 0, 0))
+        if back[0] == label and there + back[2] >= _MANY and 2 * min(images / there, back[1] / back[2]) > 1:
+            images, there = images + back[1], there + back[2]
+        if other != label and there >= _FEW and images >= _MOST * there:
+            moved[label] = other
     taken = list(moved.values())
     moved = {label: other for label, other in moved.items() if taken.count(other) == 1}  # else no order, but a bias
     if len(moved) < 2:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import io
+import warnings
+
 import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
 
-from oracles.fold import prepare
+from oracles.fold import as_it_is, prepare
 from tests.oracles.fakes import random_images
 from tests.oracles.nets import SHAPE, InsideNet, conv_net, seeded
 
@@ -93,3 +96,18 @@ def test_torchscript_is_laid_out_as_its_graph_allows() -> None:
     safe = prepare(torch.jit.script(conv_net()), CPU, torch.float32)
     bound = prepare(torch.jit.script(Viewing()), CPU, torch.float32)
     assert (safe.layout, bound.layout) == (torch.channels_last, torch.contiguous_format)
+
+
+def test_no_warning_of_torch_reaches_the_user_when_a_script_is_copied() -> None:
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated in favour of torch.export
+        torch.jit.save(torch.jit.script(conv_net()), stream)
+        stream.seek(0)
+        script = torch.jit.load(stream)  # type: ignore[no-untyped-call]
+    images = random_images(3, SHAPE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            frozen = prepare(script, torch.device("cpu"), torch.float32).module
+            assert_close(as_it_is(script, torch.device("cpu")).module(images), frozen(images))

@@ -61,9 +61,18 @@ def test_one_wrong_answer_hides_no_exchanged_class() -> None:
     assert "most images of 2 classes are taken for another class (0 for 1, 1 for 0)" in doubts(LABELS, answers)
     answers[[1, 7]] = 4  # four of six are too few
     assert "images of" not in doubts(LABELS, answers)
-    answers[[1, 7]] = answers[[2, 8]]
-    twice = np.concatenate([LABELS, LABELS]), np.concatenate([answers, np.where(np.arange(30) == 8, 4, answers)])
-    assert "0 for 1, 1 for 0" in doubts(*twice)  # nine of twelve are enough
+
+
+def test_two_classes_that_are_taken_for_each_other_count_together() -> None:
+    labels = np.concatenate([LABELS, LABELS])
+    answers = labels.copy()
+    answers[labels == 0], answers[labels == 1] = 1, 0
+    answers[np.flatnonzero(labels == 1)[:4]] = 4  # 8 of 12, but 20 of 24 of the two
+    assert "most images of 2 classes are taken for another class (0 for 1, 1 for 0)" in doubts(labels, answers)
+    answers[np.flatnonzero(labels == 1)[:6]] = [1, 4, 1, 4, 1, 4]  # no longer most of either
+    assert "images of" not in doubts(labels, answers)
+    answers[labels == 1] = 1  # one way alone
+    assert "images of" not in doubts(labels, answers)
 
 
 ORDERS = {
