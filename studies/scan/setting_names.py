@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -45,10 +45,12 @@ def _advice(name: str, own: tuple[str, ...]) -> str:
         return f"; {name} of the slides is search.{meant}{_where(meant.partition('.')[0], own)}"
     if _presets_with(name):
         return f" in this preset{_where(name, own)}"
+    if (group := _group_of(name)) is not None:
+        return f"; it is search.{group}.{name}{_where(group, own)}"
     close = difflib.get_close_matches(name, own, n=1)
     others = [other for other in difflib.get_close_matches(name, _everywhere(), n=2) if other not in own]
     if close and others:  # as near as a setting of this preset: both are said
-        return f"; did you mean {close[0]!r}, or {others[0]!r}{_where(others[0], own)}?"
+        return f"; did you mean {close[0]!r}, or {others[0]!r}{_where(others[0], own)}"
     if close or others:
         meant = (*close, *others)[0]
         return f"; did you mean {meant!r}{_where(meant, own) or '?'}"
@@ -66,6 +68,16 @@ def _where(name: str, own: tuple[str, ...]) -> str:
 def _presets_with(name: str) -> list[str]:
     """The presets whose first search has the setting; `b3d` before its variants."""
     return sorted((preset for preset, chosen in PRESETS.items() if name in _names(chosen.search)), key=len)
+
+
+def _group_of(name: str) -> str | None:
+    """The group of settings of some preset's search, such as `sparsity`, that has the setting; None if none has."""
+    for preset in PRESETS.values():
+        for place in _names(preset.search):
+            group = getattr(preset.search, place)
+            if is_dataclass(group) and name in _names(group):
+                return place
+    return None
 
 
 def _everywhere() -> list[str]:

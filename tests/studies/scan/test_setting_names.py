@@ -41,6 +41,8 @@ B3DS = "a setting of b3d, b3d-ss, b3d-slides: choose one of these, as in --prese
             {"search": {"larges_side": 3}},
             "did you mean 'largest_share', or 'largest_side'; largest_side is a setting of",
         ),
+        ({"search": {"smoothing": 3}}, f"no setting 'smoothing'; it is search.sparsity.smoothing; sparsity is {B3DS}"),
+        ({"search": {"smoothing": 3}, "preset": "b3d"}, "no setting 'smoothing'; it is search.sparsity.smoothing"),
         ({"preset": "rcae"}, "no preset 'rcae'; did you mean 'race'?"),
         ({"rule": {"name": "smal_patch"}, "preset": "b3d"}, "no rule 'smal_patch'; did you mean 'small_patch'?"),
     ],
