@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from db import service_rows
@@ -178,6 +179,18 @@ class Run:
             self._writer.add("calls", (self.id, step, *ordinals, *payload), queries)
             self._calls, self._queries, self._spent = self._calls + 1, self._queries + queries, self._spent + queries
             self._writer.commit()
+
+    def amend(self, found: Mapping[str, Any]) -> None:
+        """Commit values that are added to the environment of an open run. found: plain values."""
+        with self._writer.lock:
+            self._check_open()
+            (row,) = self._writer.read(selection("runs", "WHERE id = ?"), self.id)
+            stored = dict(zip(SEALED["runs"], row[1:-1], strict=True))
+            merged = json.loads(stored["environment"]) | dict(found)
+            stored["environment"] = json.dumps(merged, sort_keys=True, separators=(",", ":"), allow_nan=False)
+            values = (stored["environment"], seal(stored.values()), self.id)
+            with self._writer.transaction() as connection:
+                connection.exec_driver_sql("UPDATE runs SET environment = ?, seal = ? WHERE id = ?", values)
 
     def refuse(self, step: int | None, queries: int, reason: str) -> None:
         """Commit a refused call, which is free, and wait for the disk. queries: 1 or more. reason: one line."""

@@ -20,13 +20,23 @@ _ENOUGH = 0.9
 
 _EXACT = 1e-3
 
+NOISE = 0.25
+"""How far beyond [0, 1] numbers may lie that a service adds noise to; logits go further (ours)."""
+
+SCALES = (100.0, 255.0)
+"""Sums of probabilities that are answered as percentages or as bytes."""
+
+_ROUNDED = 0.02
+"""How far, at most, rounding moves the sum of such a row, relative to its scale (ours)."""
+
 
 @dataclass(frozen=True)
 class Evidence:
     """What the rows of an answer show.
 
     rows: how many. lowest, highest: of their sums. step: the precision they show, in words. filled: whether zeros stand
-    for classes that were left out.
+    for classes that were left out. scale: the constant sum of rows of percentages or bytes, otherwise 1. least,
+    greatest: of their numbers.
     """
 
     rows: int
@@ -35,6 +45,9 @@ class Evidence:
     highest: float
     step: str
     filled: bool
+    scale: float
+    least: float
+    greatest: float
 
     def __str__(self) -> str:
         sums = f"{self.rows} rows, sums {self.lowest:.3g} to {self.highest:.3g}"
@@ -99,19 +112,39 @@ def evidence(rows: torch.Tensor, tolerance: float) -> Evidence | None:
     fits = are_probabilities(rows, steps, tolerance)
     probable = bool(in_unit_range(rows, tolerance + steps).all()) and float(fits.float().mean()) >= _ENOUGH
     filled = probable and bool((sums < 1.0 - tolerance - steps * rows.shape[1]).any())
-    return Evidence(len(rows), probable, float(sums.min()), float(sums.max()), _in_words(steps), filled)
+    scale = 1.0 if probable else _scale(rows, tolerance)
+    words, ends = _in_words(steps), (float(rows.min()), float(rows.max()))
+    return Evidence(len(rows), probable, float(sums.min()), float(sums.max()), words, filled, scale, *ends)
 
 
-def as_probabilities(rows: torch.Tensor, tolerance: float) -> tuple[torch.Tensor, int]:
-    """The rows (N, T) as scores in [0, 1], and how many were odd: divided by their sum, or by softmax if out of range.
+def _scale(rows: torch.Tensor, tolerance: float) -> float:
+    """The constant sum of the rows (N, T), if it is one of SCALES and no number is negative; otherwise 1."""
+    for scale in SCALES if bool((rows >= 0).all()) else ():
+        rounded = (_scaled_steps(rows, scale) * rows.shape[1] / 2).clamp(max=_ROUNDED)
+        fits = (rows.sum(dim=1) / scale - 1.0).abs() <= tolerance + rounded
+        if float(fits.float().mean()) >= _ENOUGH:
+            return scale
+    return 1.0
 
+
+def _scaled_steps(rows: torch.Tensor, scale: float) -> torch.Tensor:
+    """As `visible_steps`, of the rows divided by `scale`; whole numbers have a step of 1 before that."""
+    if scale == 1.0:
+        return visible_steps(rows)
+    return torch.where((rows == rows.round()).all(dim=1), torch.ones(len(rows)), visible_steps(rows)) / scale
+
+
+def as_probabilities(rows: torch.Tensor, tolerance: float, scale: float = 1.0) -> tuple[torch.Tensor, int]:
+    """The rows (N, T) as scores in [0, 1], and how many were odd: divided by their sum, or else by softmax.
+
+    scale: what a row sums to. Rows with negative numbers beyond noise go through softmax; noise below 0 is cut off.
     Rows with NaN or infinity, and rows of zeros, stay as they are.
     """
-    steps = visible_steps(rows)
+    steps, rows = _scaled_steps(rows, scale), rows / scale
     finite = torch.isfinite(rows).all(dim=1) & (rows != 0).any(dim=1)
     odd = finite & ~are_probabilities(rows, steps, tolerance)
-    outside = odd & ~in_unit_range(rows, tolerance + steps)
-    scores = rows.clamp(0.0, 1.0)
-    scores[odd] /= scores[odd].sum(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+    scores, shares = rows.clamp(0.0, 1.0), rows.clamp(min=0.0)
+    outside = odd & ((rows.amin(dim=1) < -NOISE) | (shares.amax(dim=1) == 0))
+    scores[odd] = shares[odd] / shares[odd].sum(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
     scores[outside] = torch.softmax(rows[outside], dim=1)
     return scores, int(odd.sum())

@@ -14,12 +14,13 @@ from torch import nn
 
 from oracles.agreement import check_images, faithful, unsteady
 from oracles.answers import Answer, Scores
+from oracles.decision import Decision, decided
 from oracles.errors import InvalidSpec, ModelError, one_line
 from oracles.fold import Prepared, as_it_is, prepare, rows_of_last_weight
 from oracles.oracle import ImageShape, Tag, check_shape
 from oracles.partial import carrying
 from oracles.returned import classes_of_width, rows_of, too_many_or_few
-from oracles.rows import Evidence, as_probabilities, evidence
+from oracles.rows import as_probabilities, evidence
 from oracles.taken import as_taken
 from oracles.torch_options import PLAIN, Output, TorchOptions
 
@@ -64,12 +65,11 @@ class TorchOracle:
         self._shift = per_channel(options.mean, image_shape[0], self._device)
         self._scale = per_channel(options.std, image_shape[0], self._device)
         self._pool = self._threads()
-        self._output: Output = options.output
-        self._evidence, self._odd, self._settled = "", 0, False
+        self._decision, self._odd = Decision(options.output), 0
         self._said: tuple[str, ...] = ()
         self._form = ""
         if options.output == "auto" and _ends_in_softmax(model):
-            self._output, self._evidence = "probabilities", "the model ends in softmax"
+            self._decision = Decision("probabilities", "the model ends in softmax")
         self._n_classes = self._find_classes(model, n_classes)
 
     @property
@@ -87,18 +87,23 @@ class TorchOracle:
     @property
     def output(self) -> Output:
         """Whether the model's rows are logits or probabilities; `auto` until the first finite answer decides."""
-        return self._output
+        return self._decision.output
 
     @property
     def evidence(self) -> str:
         """What `output` was decided on, in words; empty while nothing was decided or if it was set."""
-        return self._evidence
+        return self._decision.evidence
+
+    @property
+    def odd(self) -> int:
+        """How many rows were no probabilities, of this run's earlier processes as well."""
+        return self._odd
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the result must know about the answers."""
         odd = f"{self._odd} of the model's rows were no probabilities; they were brought to a sum of 1"
-        return (*self._said, *((odd,) if self._odd else ()))
+        return tuple(filter(None, (*self._said, self._decision.note, odd if self._odd else "")))
 
     @property
     def form(self) -> str:
@@ -221,34 +226,26 @@ class TorchOracle:
 
     def _probabilities(self, rows: torch.Tensor) -> torch.Tensor:
         tolerance = SUM_TOLERANCE[self._options.precision]
-        if not self._settled:
-            self._settle(evidence(rows[torch.isfinite(rows).all(dim=1)], tolerance))
-        if self._output != "probabilities":
+        if not self._decision.settled:
+            shown = evidence(rows[torch.isfinite(rows).all(dim=1)], tolerance)
+            self._decision = self._decision if shown is None else decided(self._decision, shown)
+        if self._decision.output != "probabilities":
             return torch.softmax(rows, dim=1)
-        scores, odd = as_probabilities(rows, tolerance)
+        scores, odd = as_probabilities(rows, tolerance, self._decision.scale)
         self._odd += odd
         return scores
 
-    def _settle(self, shown: Evidence | None) -> None:
-        """Decide by the first finite answer what the rows are. Raises ModelError where that was set, and is wrong."""
-        if shown is None or self._output == "logits":
-            return
-        if self._output == "probabilities" and not shown.probabilities:
-            raise ModelError(
-                f"the model's rows are no probabilities in [0, 1] with a sum of 1: {shown}; set output='logits'"
-            )
-        if self._output == "auto":
-            self._output, self._evidence = "probabilities" if shown.probabilities else "logits", str(shown)
-        if shown.probabilities and not shown.exact:
-            self._said = (*self._said, f"the answers were taken for probabilities: {shown}")
-        self._settled = True
+
+def decision_of(oracle: TorchOracle) -> Decision:
+    """What the rows of this model are taken for, and on what."""
+    return oracle._decision
 
 
-def taken_for(oracle: TorchOracle, output: Output) -> TorchOracle:
-    """The same model, not copied, whose rows are taken for `output` whatever was decided before."""
+def taken_for(oracle: TorchOracle, decision: Decision, odd: int = 0) -> TorchOracle:
+    """The same model, not copied, whose rows are what was decided before. odd: see `TorchOracle.odd`."""
     settled = copy.copy(oracle)
-    settled._options, settled._output = replace(oracle.options, output=output), output
-    settled._settled = True
+    settled._options = replace(oracle.options, output=decision.output)
+    settled._decision, settled._odd = replace(decision, settled=True), odd
     return settled
 
 

@@ -36,7 +36,7 @@ from studies.scan.images import choose_images
 from studies.scan.ledger_run import DeferredRun, opened, past_of
 from studies.scan.models import Model, OpenedModel, open_model
 from studies.scan.result import Bill
-from studies.scan.run_key import run_info, with_output
+from studies.scan.run_key import as_decided, run_info, with_output
 from studies.scan.user_code import PREFIX
 
 _OF_A_SEARCH = frozenset({"preset", "search", "driver", "rule", "synthesis", "image_shape", "restriction"})
@@ -202,8 +202,9 @@ def _conducted(screening: _Screening, ledger: Ledger, verdict: VerdictRow) -> Mi
     """Send the queries that the ledger does not hold yet, and evaluate the answers."""
     started, info, clock = time.perf_counter(), screening.info, ServiceClock(screening.service.oracle.real_time)
     late = DeferredRun(lambda: ledger.begin(with_output(info, screening.model.oracle)))
-    continued = any(run.key == info.key for run in reads.same_scans(ledger.path, info))
-    oracle = _oracle(screening, late, clock, continued=continued)
+    own = next((run for run in reads.same_scans(ledger.path, info) if run.key == info.key), None)
+    model = as_decided(screening.model.oracle, own.environment if own else {})
+    oracle = _oracle(screening, model, late, clock, continued=own is not None)
     screener = Screener(oracle, Triggers.of([Trigger(row.mask, row.pattern) for row in screening.triggers]), late)
     clean = screener.screen(screening.clean.pixels)
     triggered = None if screening.triggered is None else screener.screen(screening.triggered.pixels)
@@ -215,9 +216,9 @@ def _conducted(screening: _Screening, ledger: Ledger, verdict: VerdictRow) -> Mi
     return _result(screening, clean, triggered, Where(late.run.spent, ledger.path, late.run.id))
 
 
-def _oracle(screening: _Screening, late: DeferredRun, clock: ServiceClock, *, continued: bool) -> Oracle:
+def _oracle(screening: _Screening, model: Oracle, late: DeferredRun, clock: ServiceClock, *, continued: bool) -> Oracle:
     """The service, which replays the stored answers first; only these where the run is finished."""
-    model, service = screening.model.oracle, screening.service
+    service = screening.service
     if continued and late.run.result() is not None:
         return ReplayOracle(late.run.stored_calls(), model.n_classes, model.image_shape)
     past = past_of(late.run) if continued else None

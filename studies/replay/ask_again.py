@@ -20,14 +20,14 @@ from oracles.errors import InvalidSpec, ModelError
 from oracles.oracle import Oracle
 from oracles.remote.target import is_remote
 from oracles.spec import OracleSpec, service
-from oracles.torch_model import TorchOracle, taken_for
+from oracles.torch_model import TorchOracle
 from simkit.errors import ConfigError
 from simkit.progress import OnProgress
 from simkit.seeding import stream
 from studies.replay.rebuild import NOTHING, Rebuilt, Replay, ReplayInputs
 from studies.scan.config import ScanConfig
 from studies.scan.models import Model, OpenedModel, open_model
-from studies.scan.run_key import environment
+from studies.scan.run_key import as_decided, environment
 from studies.scan.user_code import PREFIX
 
 _MADE_WITH = ("simkit", "torch", "numpy", "machine", "platform")
@@ -177,10 +177,7 @@ def _model(source: Replay, given: Model | None) -> tuple[OpenedModel, Oracle]:
     opened = _opened(source, given)
     if opened.sha256 != source.run.info.model_hash:
         return opened, opened.oracle
-    output = json.loads(source.run.info.environment).get("output", "auto")
-    if output == "auto" or not isinstance(opened.oracle, TorchOracle):
-        return opened, opened.oracle
-    return opened, taken_for(opened.oracle, output)
+    return opened, as_decided(opened.oracle, json.loads(source.run.info.environment))
 
 
 def _opened(source: Replay, given: Model | None) -> OpenedModel:

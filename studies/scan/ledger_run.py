@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from db import reads
 from db.check import check
@@ -67,10 +68,15 @@ def past_of(run: Run) -> Past:
 
 
 class DeferredRun:
-    """A recorder whose run starts with its first answer or refusal, so that a model that fails leaves no run."""
+    """A recorder whose run starts with its first answer or refusal, so that a model that fails leaves no run.
 
-    def __init__(self, begin: Callable[[], Run]) -> None:
-        self._begin = begin
+    odd: how many rows of the answers so far were odd, which is stored with the call that has them. It is kept before
+    the call is, with the queries before it, so that a kill between the two does not count them.
+    """
+
+    def __init__(self, begin: Callable[[], Run], odd: Callable[[], int] = lambda: 0) -> None:
+        self._begin, self._odd = begin, odd
+        self._odd_rows: list[list[int]] = []
         self._run: Run | None = None
         self._waiting: list[tuple[int, str, str]] = []
         self._opened: list[int] = []
@@ -88,6 +94,12 @@ class DeferredRun:
             self._opened = [self._run.open_step(*step) for step in self._waiting]
         return self._run
 
+    def resume(self, environment: Mapping[str, Any]) -> int:
+        """Take up the stored run, and the number of odd rows among its answers."""
+        queries = self.run.queries
+        self._odd_rows = [pair for pair in environment.get("odd_rows", []) if pair[0] < queries]
+        return self._odd_rows[-1][1] if self._odd_rows else 0
+
     def open_step(self, number: int, purpose: str, state: str) -> int:
         """See `Recorder.open_step`; ids are negative until the run starts."""
         if self._run is not None:
@@ -103,7 +115,16 @@ class DeferredRun:
     def record(self, call: CallRecord) -> None:
         """See `Recorder.record`."""
         run = self.run
-        run.record(replace(call, step=self._id(call.step)))
+        try:
+            self._keep_odd(run)
+        finally:  # a full disk must not lose an answer, which `Run.record` keeps for the next attempt
+            run.record(replace(call, step=self._id(call.step)))
+
+    def _keep_odd(self, run: Run) -> None:
+        odd = self._odd()
+        if odd != (self._odd_rows[-1][1] if self._odd_rows else 0):
+            self._odd_rows = [*self._odd_rows[-1:], [run.queries, odd]]
+            run.amend({"odd_rows": self._odd_rows})
 
     def refuse(self, step: int | None, queries: int, reason: str) -> None:
         """See `Recorder.refuse`."""

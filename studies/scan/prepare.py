@@ -8,10 +8,7 @@ from functools import cached_property
 
 from db.records import RunInfo
 from oracles.budget import Budget
-from oracles.oracle import Oracle
 from oracles.spec import build
-from oracles.torch_model import TorchOracle, taken_for
-from oracles.torch_options import Output
 from simkit.data import ImageSet
 from simkit.errors import ConfigError
 from simkit.search.contract import Search, Task
@@ -41,16 +38,6 @@ class Prepared:
         """A fresh search of this stage on these images. Raises ConfigError if that is impossible."""
         task = Task(images.image_shape, self.model.oracle.n_classes, images.labels)
         return stage.search.search(task, self.config.seed)
-
-    def oracle(self, output: Output) -> Oracle:
-        """The model to query. output: logits or probabilities, as an earlier process found or was told; `auto` before.
-
-        An earlier process has judged the first answer: that of this process is a later one, which ends no scan.
-        """
-        oracle = self.model.oracle
-        if output == "auto" or not isinstance(oracle, TorchOracle):
-            return oracle
-        return taken_for(oracle, output)
 
 
 def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> Prepared:

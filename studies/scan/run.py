@@ -32,7 +32,7 @@ from studies.scan.models import Model
 from studies.scan.prepare import Prepared, prepare
 from studies.scan.progress import StageProgress
 from studies.scan.result import Bill, ScanResult, result_of, trigger_rows, verdict_row
-from studies.scan.run_key import with_notes, with_output
+from studies.scan.run_key import as_decided, with_notes, with_output
 from studies.scan.trigger_files import check_folder, file_stem, save_triggers
 
 _TELL_SECONDS = 0.2
@@ -151,8 +151,10 @@ class OpenScan:
         self._prepared, info = prepared, prepared.info
         kept = reads.same_scans(ledger.path, info)
         own = next((run for run in kept if run.key == info.key), None)
-        self._oracle = prepared.oracle(own.environment.get("output", "auto") if own else "auto")
-        self._late = DeferredRun(lambda: ledger.begin(with_output(info, self._oracle)))
+        self._oracle = prepared.model.oracle
+        self._late = DeferredRun(lambda: ledger.begin(with_output(info, self._oracle)), self._odd)
+        if own is not None:
+            self._oracle = as_decided(self._oracle, own.environment, self._late.resume(own.environment))
         self._relay = Relay(prepared.config.course(), prepared.images, lambda: prepared.model.oracle.n_classes)
         self._progress = StageProgress(prepared, self._relay)
         if own is None:
@@ -160,6 +162,9 @@ class OpenScan:
             warn_of_others(ledger.path, info, kept)
         self.verdict: VerdictRow | None = None if own is None else self._late.run.result()
         """The stored verdict, None before the end."""
+
+    def _odd(self) -> int:
+        return self._oracle.odd if isinstance(self._oracle, TorchOracle) else 0
 
     @property
     def run(self) -> Run:

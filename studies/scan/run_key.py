@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -12,9 +13,10 @@ import numpy as np
 import torch
 
 from db.records import RunInfo
+from oracles.decision import Decision
 from oracles.oracle import Oracle
 from oracles.remote.oracle import RemoteOracle
-from oracles.torch_model import TorchOracle
+from oracles.torch_model import TorchOracle, decision_of, taken_for
 from simkit.search.images import ScanImages
 from simkit.verdict import Verdict
 from studies.scan.canonical import canonical, digest
@@ -71,8 +73,25 @@ def with_output(info: RunInfo, oracle: Oracle) -> RunInfo:
     if not isinstance(oracle, TorchOracle):
         return info
     form = {"form": oracle.form} if oracle.form else {}
-    decided = form | {"output": oracle.output} | ({"output_evidence": oracle.evidence} if oracle.evidence else {})
+    decision = decision_of(oracle)
+    decided: dict[str, Any] = form | {"output": decision.output}
+    said = {"output_evidence": decision.evidence, "output_note": decision.note}
+    decided |= {name: value for name, value in said.items() if value}
+    if decision.scale != 1.0:
+        decided["output_scale"] = decision.scale
     return replace(info, environment=canonical(json.loads(info.environment) | decided))
+
+
+def as_decided(oracle: Oracle, environment: Mapping[str, Any], odd: int = 0) -> Oracle:
+    """The model with what an earlier process found, or was told, about its rows, see `with_output`.
+
+    That process has judged the first answer: any later one ends no scan. odd: rows of its answers that were none.
+    """
+    output = environment.get("output", "auto")
+    if output == "auto" or not isinstance(oracle, TorchOracle):
+        return oracle
+    said, note = environment.get("output_evidence", ""), environment.get("output_note", "")
+    return taken_for(oracle, Decision(output, said, note, environment.get("output_scale", 1.0)), odd)
 
 
 def with_notes(verdict: Verdict, model: OpenedModel, oracle: Oracle) -> Verdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -175,6 +176,25 @@ def test_a_refusal_is_kept_at_once_and_costs_nothing(path: Path, make_run: MakeR
         assert len(reads.steps(path, run.id)) == 1  # committed while the run is open
     with Ledger.open(path) as ledger:
         assert ledger.begin(make_run()).refused == 10
+
+
+def test_what_is_found_while_a_run_is_open_is_added_to_its_environment(
+    path: Path, make_run: MakeRun, make_call: MakeCall, make_verdict: MakeVerdict
+) -> None:
+    with Ledger.open(path) as ledger:
+        run, other = ledger.begin(make_run("one")), ledger.begin(make_run("two"))
+        before = json.loads(reads.runs(path)["environment"][0])
+        run.amend({"odd_rows": [[0, 1]], "output": "logits"})
+        run.record(make_call())
+        run.amend({"odd_rows": [[0, 1], [3, 2]]})
+        run.finish(make_verdict(spent=3), ())
+        with pytest.raises(StorageError, match="finished"):
+            run.amend({"odd_rows": []})
+        other.record(make_call())
+    one, two = (json.loads(text) for text in reads.runs(path)["environment"])
+    assert one == before | {"odd_rows": [[0, 1], [3, 2]], "output": "logits"}
+    assert two == before
+    assert check(path) == []
 
 
 def test_a_finished_run_has_its_verdict_and_takes_no_more(

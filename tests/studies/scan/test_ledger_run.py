@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import warnings
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -185,6 +186,72 @@ def test_an_answer_after_a_resume_is_not_judged_as_the_first_of_the_run(
         scanned(victim(odd), db=tmp_path / "a.db", **settings)
     result = scanned(victim(odd), db=tmp_path / "a.db", **settings)
     assert (result.verdict, result.spent) == (unbroken.verdict, unbroken.spent)
+
+
+class Rounding:
+    """Rounds to two decimals, as far as one `scale` goes; the calls numbered in `odd` have a row of another sum."""
+
+    def __init__(self, scale: float, odd: tuple[int, ...]) -> None:
+        self.scale, self.odd, self.calls, self.stop_at = scale, odd, 0, -1
+
+    def __call__(self, pixels: Any) -> torch.Tensor:
+        if self.calls + 1 == self.stop_at:
+            self.stop_at = -1
+            raise KeyboardInterrupt
+        self.calls += 1
+        rows: torch.Tensor = (
+            (self.scale * TemplateNet()(torch.from_numpy(pixels)).softmax(dim=1)).detach().round(decimals=2)
+        )
+        if self.calls in self.odd:
+            rows[0] = 0.5 * self.scale
+        return rows
+
+
+@pytest.mark.parametrize("output", ["auto", "probabilities"])
+@pytest.mark.parametrize("scale", [1.0, 0.5, 100.0])
+@pytest.mark.parametrize("odd", [(), (2,), (2, 3, 5)])
+def test_the_notes_of_a_resumed_scan_are_those_of_an_unbroken_one(
+    odd: tuple[int, ...], scale: float, output: str, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"budget": 300, "n_classes": 4, "name": "victim", "output": output}
+    unbroken = scanned(Rounding(scale, odd), **settings)
+    victim = Rounding(scale, odd)
+    for victim.stop_at in (2, 3, 4, 6):
+        with pytest.raises(KeyboardInterrupt):
+            scanned(victim, db=tmp_path / "a.db", **settings)
+    result = scanned(victim, db=tmp_path / "a.db", **settings)
+    assert told(result) == told(unbroken)
+    assert check(tmp_path / "a.db") == []
+    if odd and scale != 0.5:
+        assert f"{len(odd)} of the model's rows" in result.notes
+    if scale != 1.0:
+        assert "the answers were" in result.notes
+
+
+def test_odd_rows_of_a_call_that_was_not_stored_are_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process is killed after the count was stored, and before the call was."""
+    settings: dict[str, Any] = {"budget": 300, "n_classes": 4, "name": "victim", "output": "probabilities"}
+    unbroken = scanned(Rounding(1.0, (2, 3)), **settings)
+    record, recorded = Run.record, Counter[str]()
+
+    def killed(self: Run, call: Any) -> None:
+        recorded["calls"] += 1
+        if recorded["calls"] == 3:
+            raise KeyboardInterrupt
+        record(self, call)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "record", killed)
+        with pytest.raises(KeyboardInterrupt):
+            scanned(Rounding(1.0, (2, 3)), db=tmp_path / "a.db", **settings)
+    stored = json.loads(reads.runs(tmp_path / "a.db")["environment"][0])
+    assert [count for _, count in stored["odd_rows"]] == [1, 2]
+    again = Rounding(1.0, (1,))  # the call that was under way is sent again
+    result = scanned(again, db=tmp_path / "a.db", **settings)
+    assert result.notes == unbroken.notes
+    assert "2 of the model's rows" in result.notes
 
 
 def test_the_same_scan_elsewhere_is_told_apart_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

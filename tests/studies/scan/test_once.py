@@ -14,6 +14,7 @@ from onnx import helper, numpy_helper
 
 from db import reads
 from db.ledger import Ledger
+from oracles.decision import Decision
 from oracles.torch_model import TorchOracle, taken_for
 from simkit.data import ImageSet
 from simkit.detectors.blackbox.label_noise import LabelNoise
@@ -76,7 +77,7 @@ def test_a_scan_that_goes_on_with_what_an_earlier_process_found_of_its_rows(
 def test_the_rows_of_a_module_are_taken_for_what_an_earlier_process_found(tmp_path: Path) -> None:
     oracle = TorchOracle(TemplateNet(1), IMAGES.image_shape, n_classes=4)
     assert oracle.output == "auto"
-    settled = taken_for(oracle, "logits")
+    settled = taken_for(oracle, Decision("logits"))
     assert (settled.output, settled.options.output, oracle.output) == ("logits", "logits", "auto")
     np.testing.assert_array_equal(
         np.asarray(vars(settled.query(IMAGES.pixels[:3]))["values"]),
