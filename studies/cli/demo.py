@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -12,20 +15,36 @@ from studies.cli.output import echo, print_json, print_table, progress_bar
 OutFolder = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="Folder for the victims, the ledger, the picture and the report.")
 ]
+Service = Annotated[
+    bool, typer.Option("--service", help="Serve the victims over HTTP, and scan them from a second process.")
+]
+Keep = Annotated[
+    bool, typer.Option("--keep", help="With --service: serve on until Ctrl-C, to look at the service's console.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def show_demo(out: OutFolder = Path("simkit-demo"), as_json: AsJson = False) -> None:
+def show_demo(
+    out: OutFolder = Path("simkit-demo"), service: Service = False, keep: Keep = False, as_json: AsJson = False
+) -> None:
     """Train a clean and a backdoored classifier, and tell them apart with query access only, through four services.
 
     Takes about a minute on two idle cores; downloads nothing.
-    In the same folder, a second run prints the stored results.
+    In the same folder, a second run prints the stored results. Each run with --service has
+    its own folder of ledgers and keys in there.
     """
     import torch
 
+    if keep and not service:
+        from simkit.errors import ConfigError
+
+        raise ConfigError("--keep is for --service; give both")
+    torch.set_num_threads(1)  # images of 8x8 are too small to share among threads
+    if service:
+        _show_service(out, keep, as_json)
+        return
     from studies.cli.demo_scans import COLUMNS, comparison, demo
 
-    torch.set_num_threads(1)  # images of 8x8 are too small to share among threads
     with progress_bar("demo", quiet=as_json) as progress:
         scans = demo(out, progress)
     db, picture, report = (str(out / f"demo.{ending}") for ending in ("db", "png", "html"))
@@ -39,3 +58,39 @@ def show_demo(out: OutFolder = Path("simkit-demo"), as_json: AsJson = False) -> 
     echo(f"report: {report} (open it in a browser)")
     echo(f"original and reversed triggers: {picture}")
     echo(f"ledger with every query: {db} (simkit db runs {db})")
+
+
+def _show_service(out: Path, keep: bool, as_json: bool) -> None:
+    from oracles.errors import InvalidSpec
+    from simkit.errors import ConfigError
+
+    try:
+        from studies.cli.demo_service import COLUMNS, Rows, prepared, scanned
+    except (ImportError, InvalidSpec) as error:
+        missing = getattr(error, "name", None) or "httpx2"
+        needs = f"simkit demo --service needs {missing}: pip install 'b3d-simkit[serve,remote]'"
+        raise ConfigError(needs) from error
+
+    def ready(url: str, rows: Rows) -> None:
+        if not as_json:
+            echo("Two classifiers behind an HTTP API that tells the top-3 scores, and a second process with its key:")
+            print_table(rows, COLUMNS)
+        echo(f"console: {url}/console (log in with the token in {made.token})", err=as_json)
+        if keep:
+            echo("Ctrl-C ends the service", err=as_json)
+            sys.stdout.flush()
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
+
+    with progress_bar("demo", quiet=as_json or keep) as progress:
+        made, victims = prepared(out, progress)
+        rows = scanned(made, victims, progress, ready)
+    charged, spent, mismatches = made.sums()
+    sums = {"charged": charged, "spent": spent, "mismatches": mismatches}
+    if as_json:
+        print_json({"scans": rows, "folder": str(made.folder), **sums})
+        return
+    echo(f"provider's ledger: {made.provider}: {charged:,} queries charged")
+    echo(f"caller's ledger: {made.caller}: {spent:,} queries spent")
+    echo(f"simkit db check of both: {'; '.join(mismatches) or 'no mismatch'}")
+    echo(f"the service has ended; this serves it again: simkit serve --config {made.file}")
