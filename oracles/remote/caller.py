@@ -223,7 +223,8 @@ class Caller:
         places = self._interface.places
         if self._read or self._ours or self._wire.name != "oip" or places.get("data") == "json":
             return False
-        if problem.kind not in ("bad_request", "invalid_images", "unsupported"):
+        unread = problem.kind == "failed" and not isinstance(problem, _Misunderstood)  # MLServer's 500 to bytes
+        if not unread and problem.kind not in ("bad_request", "invalid_images", "unsupported"):
             return False
         self._interface = replace(self._interface, places={**places, "data": "json"})
         return True

@@ -30,6 +30,10 @@ INPUT, SCORES, CLASSES = oip_describe.INPUT, oip_describe.SCORES, oip_describe.C
 SPARE = 1 << 16
 """Bytes and values that a request may have beyond its tensor."""
 
+REQUEST_ID = "1"
+"""The optional id of every request: KServe fails on an answer without one, and models repeat that of the request. It
+is the same for all, so that a retry is the same request."""
+
 JSON_BYTES = 32
 """Bytes of one number in JSON, with what separates it."""
 
@@ -86,7 +90,7 @@ class OpenInference:
             pixels = np.rint(images * np.float32(255.0)).astype(np.uint8)
         name = interface.places.get("input", INPUT)
         entry, part = written(Tensor(name, interface.datatype, images.shape, np.ascontiguousarray(pixels), {}), binary)
-        head: dict[str, Any] = {"inputs": [entry]}
+        head: dict[str, Any] = {"id": REQUEST_ID, "inputs": [entry]}
         if binary:
             head["parameters"] = {"binary_data_output": True}
         headers, body = joined(head, [] if part is None else [part])

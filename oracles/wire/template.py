@@ -13,15 +13,16 @@
     scores = "$.labels[*].confidence"
     scale = 100
 
-`url`, `method`, `headers` and `body` may hold placeholders, in braces: `image_png` (the body is the picture itself) or
-`image_png_base64` of the one image of a call, `images_png_base64_json` and `images_json` (N, C, H, W, in [0, 1]) of all
-its images, `count`, and `key`, which may not stand in the URL, where it would be logged. `batch` is the largest number
-of images of a call. In `[answer]` are JSONPath expressions: `images` finds one value per image, and within each, or
-within the whole answer of a call with one image, `scores` finds the scores and `names` the classes. Without `names`
-there must be a score of every class in their order; without `scores` there is one name, the label. `scale` is what the
-service writes for a probability of 1; `empty = true` says that an image may have no class at all, which is otherwise
-an error, since a wrong path finds nothing either. In `[problems]`, kinds of refusals (`rate`, `budget`, ...) have the
-lists of HTTP statuses that mean them here.
+A body that begins as JSON is sent as `content-type: application/json` unless `headers` name another; FastAPI refuses it
+otherwise. `url`, `method`, `headers` and `body` may hold placeholders, in braces: `image_png` (the body is the picture
+itself) or `image_png_base64` of the one image of a call, `images_png_base64_json` and `images_json` (N, C, H, W, in [0,
+1]) of all its images, `count`, and `key`, which may not stand in the URL, where it would be logged. `batch` is the
+largest number of images of a call. In `[answer]` are JSONPath expressions: `images` finds one value per image, and
+within each, or within the whole answer of a call with one image, `scores` finds the scores and `names` the classes.
+Without `names` there must be a score of every class in their order; without `scores` there is one name, the label.
+`scale` is what the service writes for a probability of 1; `empty = true` says that an image may have no class at all,
+which is otherwise an error, since a wrong path finds nothing either. In `[problems]`, kinds of refusals (`rate`,
+`budget`, ...) have the lists of HTTP statuses that mean them here.
 """
 
 from __future__ import annotations
@@ -150,6 +151,8 @@ class Template:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         plain = {"key": key, "count": str(len(images))}
         headers = {name.lower(): _filled(value, plain) for name, value in self._spec.headers.items()}
+        if _is_json(self._spec.body):
+            headers.setdefault("content-type", "application/json")
         return HttpRequest(self._spec.method, target, headers, self._body(images, key))
 
     def understand(self, reply: HttpReply, images: int, interface: Interface) -> Answer:
@@ -218,6 +221,12 @@ def load(text: str) -> Template:
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(_PLACEHOLDER.findall(text))
+
+
+def _is_json(body: str) -> bool:
+    """Whether a body begins as JSON, or with a placeholder that is JSON."""
+    placeholder = _PLACEHOLDER.match(body.lstrip())
+    return body.lstrip().startswith(("{", "[")) if placeholder is None else placeholder[1] in _SEVERAL
 
 
 def _filled(text: str, values: dict[str, str]) -> str:

@@ -24,7 +24,7 @@ from oracles.remote import RemoteOracle, caller, remote
 from oracles.remote.exchange import MemoryAttempts, perhaps_billed_twice
 from oracles.restrict import KeepTopK, LabelOnly, Quantized, Rounded, ScoreNoise, Thresholded
 from oracles.wire.bodies import json_reply
-from oracles.wire.contract import HttpReply, HttpRequest, Interface, Problem, Question
+from oracles.wire.contract import HttpReply, HttpRequest, Interface, Kind, Problem, Question
 from oracles.wire.huggingface import HuggingFace
 from oracles.wire.oip import OpenInference
 from oracles.wire.registry import wire
@@ -239,16 +239,20 @@ def test_a_batch_limit_that_is_not_stated_is_found(stated: bool, limit: int) -> 
 
 
 class NoBytes(OpenInference):
-    """A server that reads no binary tensors, as MLServer."""
+    """A server that reads no binary tensors, as MLServer, which answers 422 or 500, as the bytes are."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
 
     def read(self, request: HttpRequest, interface: Any) -> Any:
         if "inference-header-content-length" in request.headers:
-            raise Problem("unsupported", "cannot decode")
+            raise Problem(self._kind, "cannot decode")
         return super().read(request, interface)
 
 
-def test_a_server_without_binary_tensors_is_asked_in_json_from_then_on() -> None:
-    with serving(Linear(), wire=NoBytes(), max_batch=10) as service:
+@pytest.mark.parametrize("kind", ["unsupported", "bad_request", "invalid_images", "failed"])
+def test_a_server_without_binary_tensors_is_asked_in_json_from_then_on(kind: Kind) -> None:
+    with serving(Linear(), wire=NoBytes(kind), max_batch=10) as service:
         assert encode(of(service, in_flight=1).query(images(40))) == encode(Linear().query(images(40)))
         assert len(service.requests) == 5
 

@@ -67,7 +67,7 @@ def test_the_request_is_the_template_with_its_places_filled() -> None:
     template = load(ONE)
     request = template.ask(images(), template.interface(), 'k"1')
     assert (template.base, request.target) == ("https://api.example.com", "/v1/classify?lang=en")
-    assert request.headers == {"authorization": 'Bearer k"1'}
+    assert request.headers == {"authorization": 'Bearer k"1', "content-type": "application/json"}
     body = json.loads(request.body)
     assert (body["key"], body["other"]) == ('k"1', {"n": 1})
     read = from_picture(base64.b64decode(body["image"]), (3, 2, 2))
@@ -204,3 +204,21 @@ def test_without_the_extra_the_message_names_it(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "jsonpath", None)
     with pytest.raises(InvalidSpec, match=r"b3d-simkit\[remote\]"):
         load(ONE)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "sent"),
+    [
+        ('{"batch": {images_json}}', "", "application/json"),
+        (" [{images_png_base64_json}, 1]", "", "application/json"),
+        ("{images_json}", "", "application/json"),
+        ('{"batch": {images_json}}', "Content-Type = 'text/plain'", "text/plain"),
+        ("image={image_png_base64}", "", None),
+        ("{image_png}", "", None),
+        ("{image_png_base64}", "", None),
+    ],
+)
+def test_a_json_body_says_that_it_is_json(body: str, headers: str, sent: str | None) -> None:
+    text = MANY.replace("'{\"batch\": {images_json}}'", f"'''{body}'''") + f"[headers]\n{headers}\n"
+    template = load(text.replace("batch = 4", "batch = 1") if "image_png}" in body or "64}" in body else text)
+    assert template.ask(images(), template.interface(), None).headers.get("content-type") == sent
