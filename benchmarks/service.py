@@ -5,6 +5,10 @@
 Both sides answer the same images of 3 x 32 x 32 on the same model and write a ledger. They take turns of one second, so
 that other load on the machine meets both. The server is a process of its own; its processor time counts, not that of
 its callers, which send binary tensors over kept connections of http.client.
+
+    python benchmarks/service.py --images 1000000 --out results/service_memory.jsonl
+
+asks the server of the linear model alone, and gives its resident memory after each tenth of the images.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +36,7 @@ import torch
 import typer
 from torch import nn
 
+from db import reads
 from db.ledger import Ledger
 from db.records import RunInfo
 from oracles.budget import Budget
@@ -61,6 +67,7 @@ MODELS: dict[str, Callable[[ImageShape, int], nn.Module]] = {"conv4": networks.c
 """Their weights are drawn."""
 
 COLUMNS = ("model", "batch", "connections", "in_process", "served", "share")
+MEMORY = ("charged", "rss_mb", "growth_mb")
 
 
 def made(name: str) -> Oracle:
@@ -89,6 +96,11 @@ class Server:
         """Processor time so far."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident(self) -> float:
+        """Resident memory in MB."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 @contextmanager
@@ -168,17 +180,60 @@ def _recorded(name: str, ledger: Ledger) -> Oracle:
     return build(OracleSpec(), made(name), Budget(None), recorder=begun)
 
 
-def main(
-    turns: Annotated[int, typer.Option(min=1, help="Seconds that each side gets for each row, in turns.")] = 5,
-    out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets one line per row.")] = None,
-) -> None:
+def memory(images: int, folder: Path) -> dict[str, Any]:
+    """The server's resident memory in MB after each tenth of the images (rounded up to whole calls of 128).
+
+    growth_mb: over all tenths but the first, in which buffers and caches fill.
+    """
+    batch, connections, parts = 128, 8, 10
+    pixels = np.random.default_rng(0).random((batch, *SHAPE), dtype=np.float32)
+    calls = -(-images // (batch * connections * parts))
+    sizes = []
+    with server("linear", folder) as found:
+        request = wire("oip").ask(pixels, Interface("linear", SHAPE, tuple(map(str, range(10)))), found.key)
+        for _ in range(parts):
+            with ThreadPoolExecutor(connections) as callers:
+                list(callers.map(lambda _: ask(found.port, request, calls), range(connections)))
+            sizes.append(round(found.resident(), 1))
+    charged = int(reads.spend(folder / "served.db")["charged"].sum())
+    assert charged == parts * connections * calls * batch, "the ledger has another number of queries"
+    row: dict[str, Any] = {"model": "linear", "batch": batch, "connections": connections, "charged": charged}
+    return {**row, "rss_mb": sizes, "growth_mb": round(sizes[-1] - sizes[0], 1)}
+
+
+def ask(port: int, request: HttpRequest, calls: int) -> None:
+    """Send a request so many times over one connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    for _ in range(calls):
+        connection.request("POST", request.target, request.body, dict(request.headers))
+        reply = connection.getresponse()
+        body = reply.read()
+        assert reply.status == 200, body
+    connection.close()
+
+
+def speed(turns: int) -> list[dict[str, Any]]:
+    """A row for each model and number of images a call."""
     rows = []
     for name in MODELS:
         for batch, connections in CASES:
             with tempfile.TemporaryDirectory() as folder:
                 rows.append(_row(name, batch, connections, turns, Path(folder)))
+    return rows
+
+
+def main(
+    turns: Annotated[int, typer.Option(min=1, help="Seconds that each side gets for each row, in turns.")] = 5,
+    images: Annotated[int | None, typer.Option(min=1, help="Measure memory instead, over so many images.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets one line per row.")] = None,
+) -> None:
+    if images is None:
+        rows = speed(turns)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            rows = [memory(images, Path(folder))]
     load = round(os.getloadavg()[0], 1)
-    print_table(rows, COLUMNS)
+    print_table(rows, COLUMNS if images is None else MEMORY)
     if out is not None:
         make_folder(out.parent)
         with out.open("a", encoding="utf-8") as stream:
