@@ -50,7 +50,7 @@ oracle = {{top_k = 3}}
 """
 _WATCH = """
 [[watch]]
-detector = "prada"
+detector = "piha"
 action = "log"
 """
 

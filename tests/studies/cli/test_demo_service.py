@@ -44,6 +44,7 @@ def test_the_victims_are_told_apart_and_charged_what_was_spent(
         assert check(db) == []
         assert sum(reads.spend(db)["charged"]) == sum(scan["queries"] for scan in told["scans"]) > 0
     assert told["charged"] == told["spent"]
+    assert reads.sql(provider, "SELECT count(*) AS n FROM alarms")["n"].item() > 0  # for the console to show
     assert told["mismatches"] == []
     assert re.search(r"console: http://127.0.0.1:\d+/console", err)
     written = [path.read_bytes() for path in (folder / "service-1").rglob("*") if path.is_file()]
