@@ -46,7 +46,7 @@ def add_key(  # noqa: PLR0913 (the options are the command's interface)
     from studies.service.keys import new_key
 
     given: dict[str, Any] = {"name": name, "budget": budget, "rate": rate, "models": model or None}
-    given |= {"oracle": load(oracle) if oracle else None} | _price(price)
+    given |= {"oracle": load(oracle) if oracle is not None else None} | _price(price)
     given |= {"expires": expires.replace(tzinfo=UTC) if expires else None}
     made = new_key(keys, {field: value for field, value in given.items() if value is not None})
     echo(f"key: {made.text}")

@@ -16,6 +16,7 @@ from oracles.errors import InvalidSpec
 from oracles.outside import TEXT_BYTES, read_outside, reason
 from oracles.spec import OracleSpec
 from simkit.errors import ConfigError, complaint
+from studies.service.keys import MODEL_NAME
 from studies.service.session import check_servable
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -48,7 +49,7 @@ class ModelEntry(BaseModel):
 
     model_config = _STRICT
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Its name in paths.")
+    name: str = Field(pattern=MODEL_NAME, description="Its name in paths.")
     file: Text = Field(
         description="A model file, `DIR:7` for an entry of a zoo, or `python:package.module:NAME`; relative to"
         " the service's file."

@@ -34,6 +34,11 @@ _NO_KEY = hashlib.sha256(b"").hexdigest()  # compared with where there is no suc
 
 T = TypeVar("T")
 
+MODEL_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
+"""What a model of a service may be called, since its name stands in paths."""
+
+ModelName = Annotated[str, Field(pattern=MODEL_NAME)]
+
 _WAIT = 10.0
 """Seconds that a change of the file waits for another one to end."""
 
@@ -55,7 +60,7 @@ class Key(BaseModel):
         default=None, ge=0, allow_inf_nan=False, description="Price of 1000 queries."
     )
     currency: str = Field(default="", max_length=10, description="Of the price.")
-    models: tuple[str, ...] | None = Field(default=None, description="Models it may ask; none for all.")
+    models: tuple[ModelName, ...] | None = Field(default=None, description="Models it may ask; none for all.")
     expires: datetime | None = Field(default=None, description="When it ends.")
     revoked: bool = Field(default=False, description="Whether it was ended before.")
     pardoned: datetime | None = Field(default=None, description="Bans before this time do not count.")
@@ -177,11 +182,12 @@ def new_key(path: Path, fields: dict[str, Any]) -> NewKey:
     Raises ConfigError on a field that is not valid, and StorageError.
     """
     secret = secrets.token_urlsafe(32)
+    made = {"sha256": hashlib.sha256(secret.encode()).hexdigest(), "created": now()} | fields
+    _key({"id": _draw_id()} | made, path)  # before anything is written
 
     def add(own: bytes, keys: dict[str, Key]) -> NewKey:
         key_id = next(name for name in iter(_draw_id, "") if name not in keys)
-        made = {"id": key_id, "sha256": hashlib.sha256(secret.encode()).hexdigest(), "created": now()}
-        keys[key_id] = key = _key(made | fields, path)
+        keys[key_id] = key = _key({"id": key_id} | made, path)
         return NewKey(key, f"sk-{key_id}-{secret}", _aws_secret(own, key_id))
 
     return _changed(path, add, new=True)

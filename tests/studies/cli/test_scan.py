@@ -275,6 +275,7 @@ def test_bad_models_end_with_4_and_touch_no_ledger(
 def test_a_trusted_file_is_said_in_the_result_and_in_no_setting(
     trust: tuple[str, ...], run: Program, tmp_path: Path
 ) -> None:
+    torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
     torch.jit.save(torch.jit.script(net), tmp_path / "net.pt")
     told = run("net.pt", *digits(600, "--db", "scan.db", *trust), code=4)
