@@ -23,7 +23,9 @@ def test_options_replace_settings_of_a_file_one_by_one() -> None:
 NOWHERE = "https://127.0.0.1:9/v2/models/net"
 WRONG: list[tuple[list[str], str]] = [
     ([NOWHERE, "--api-key-env", "NO_SUCH_VARIABLE"], "the environment variable NO_SUCH_VARIABLE is not set"),
-    ([NOWHERE, "--api-key-file", "/no/such/file"], "cannot read the API key in /no/such/file"),
+    ([NOWHERE, "--api-key-env", "NO_SUCH_VARIABLE"], "`export NO_SUCH_VARIABLE=...`"),
+    ([NOWHERE, "--api-key-file", "/no/such/file"], "cannot read the API key: there is no file"),
+    ([NOWHERE, "--api-key-file", "/proc"], "cannot read the API key in /proc"),
     ([NOWHERE, "--api-key-env", "A", "--api-key-file", "B"], "exclude each other"),
     ([NOWHERE, "--in-flight", "65"], "remote.in_flight"),
     ([NOWHERE, "--pace", "fast"], "not a rate limit"),
@@ -54,6 +56,31 @@ def test_what_is_wrong_is_one_line_before_anything_is_sent(
     assert "secret" not in err
     assert len(err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+KEYS = (
+    "sk-proj-4f9a81c2",
+    "hf_aBcDeFgHiJkLmNoPqRsTuVwXyZ01234567",
+    "d41d8cd98f00b204e9800998ecf8427e",
+    "f41d8cd98f00b204e9800998ecf8427e",
+    "AKIAIOSFODNN7:wJalrXUtnFEMI/K7MDENG",
+    "eyJhbGciOiJIUzI1NiJ9.e30.abc",
+    "/9j+4AAQ==",
+)
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("option", ["--api-key-env", "--api-key-file"])
+@pytest.mark.parametrize("set_by", ["{option}={key}", "-sremote.{setting}={key}"])
+def test_a_key_in_place_of_its_name_is_not_shown(
+    set_by: str, option: str, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = set_by.format(option=option, key=key, setting=option.removeprefix("--api-").replace("-", "_"))
+    assert main(["scan", NOWHERE, given, "--data", "digits", "--budget", "100"]) == 2
+    err = capsys.readouterr().err
+    assert "not the key itself" in err
+    assert key not in err
+    assert len(err.splitlines()) == 1
 
 
 def test_a_key_is_not_sent_in_the_open(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
