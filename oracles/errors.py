@@ -59,6 +59,10 @@ class Unanswered(ModelError):
     """A service over a network that gave no answer for now; the same call may be sent again later."""
 
 
+class ServiceBudgetSpent(Unanswered):
+    """The budget of the API key at a service is spent; the same call may be sent again once it is topped up."""
+
+
 class ReplayMismatch(OracleError):
     """The stored answers belong to other queries than the ones now sent."""
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oracles.answers import Answer, FloatArray
-from oracles.errors import ModelError, OracleError
+from oracles.errors import BudgetExhausted, ModelError, OracleError, Refused, ServiceBudgetSpent
 from oracles.oracle import ImageShape, Oracle, Tag, Wrapper, check_range, check_shape
-from oracles.partial import carrying
+from oracles.partial import carried, carrying
 from oracles.remote.caller import Caller, Chunk, Service, TooLarge
 from oracles.remote.exchange import Attempts, MemoryAttempts, perhaps_billed_twice
 from oracles.wire.scores import one_answer
@@ -198,6 +198,25 @@ class Whole(Wrapper):
 def whole(oracle: Oracle) -> Oracle:
     """`Whole` around an oracle."""
     return Whole(oracle)
+
+
+class UntilToppedUp(Wrapper):
+    """Raises ServiceBudgetSpent, which is no refusal, where the budget of the key at the service is spent.
+
+    A scan would store a refusal and conclude from it, though the provider may add to the budget at any time.
+    """
+
+    def failed(self, images: torch.Tensor, tag: Tag | None, error: BaseException) -> None:
+        """See `Wrapper.failed`. Raises ServiceBudgetSpent, with what the error carries."""
+        if not (isinstance(error, Refused) and error.reason == "budget"):
+            return
+        left = f"has {error.remaining} queries left" if isinstance(error, BudgetExhausted) else f"is spent ({error})"
+        spent = ServiceBudgetSpent(
+            f"the budget of the API key at the service {left}, and the next call has {error.queries}; have it "
+            "topped up (simkit keys top-up), and the same command goes on from what is stored"
+        )
+        part = carried(error, self)
+        raise (spent if part is None else carrying(spent, part, self)) from None
 
 
 def _fly(caller: Caller, flight: _Flight) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from oracles.oracle import Oracle
-from oracles.remote.oracle import RemoteOracle, whole
+from oracles.remote.oracle import RemoteOracle, UntilToppedUp, whole
 from studies.scan.config import ScanConfig
 from studies.scan.ledger_run import DeferredRun
 
@@ -27,6 +27,10 @@ class Link:
         """Before the first query. key: of the run. first: queries that were answered before."""
         if self.remote is not None:
             self.remote.begin(key, first, late, in_parts=self.in_parts)
+
+    def resumable(self, oracle: Oracle) -> Oracle:
+        """The model of a run that may be resumed: a spent budget of the API key at the service is not its end."""
+        return oracle if self.remote is None else UntilToppedUp(oracle)
 
     def around(self, oracle: Oracle) -> Oracle:
         """The oracle that the search asks: one that stores each answered call before it waits for the next."""

@@ -195,9 +195,8 @@ class OpenScan:
         budget, clock = Budget(config.budget, spent=spent), ServiceClock(config.oracle.real_time)
         link = Link.of(self._oracle, config)
         link.begin(self._prepared.info.key, spent, self._late)
-        oracle = link.around(
-            build(config.oracle, config.restricted(self._oracle, spent), budget, self._late, past=past, clock=clock)
-        )
+        model = config.restricted(link.resumable(self._oracle), spent)
+        oracle = link.around(build(config.oracle, model, budget, self._late, past=past, clock=clock))
         verdict = None
         for checkpoint in self._relay.run(Evaluator(oracle, self._late)):
             verdict, seconds = checkpoint.verdict, seconds + time.perf_counter() - began

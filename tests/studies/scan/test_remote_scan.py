@@ -12,7 +12,7 @@ from db import reads
 from db.check import check
 from db.ledger import Ledger
 from db.stored import StoredRun
-from oracles.errors import InvalidSpec, ModelError
+from oracles.errors import InvalidSpec, ModelError, ServiceBudgetSpent
 from oracles.oracle import Oracle
 from oracles.remote import caller, remote
 from oracles.spec import OracleSpec, service
@@ -126,12 +126,57 @@ def denied(request: HttpRequest) -> HttpReply | None:
     return json_reply({"error": "closed", "kind": "expired"}, 401) if request.method == "POST" else None
 
 
-def test_the_budget_of_the_service_ends_the_scan_undecided(tmp_path: Path) -> None:
-    with serving(victim(), Behaviour(budget=300), max_batch=16) as served:
-        result = scanned(served.url, budget=4000, db=tmp_path / "scan.db")
-        assert (result.verdict, result.stopped) == ("undecided", "budget")
-        assert result.spent == served.spent <= 300
-        assert check(tmp_path / "scan.db") == []
+@pytest.mark.parametrize("in_flight", [1, 8])
+@pytest.mark.parametrize("restricted", [{}, {"oracle": "top3"}], ids=str)
+def test_a_spent_budget_of_the_service_is_no_verdict_and_goes_on_after_a_top_up(
+    in_flight: int, restricted: dict[str, Any], tmp_path: Path
+) -> None:
+    wants: dict[str, Any] = {"budget": 1500, "remote": {"in_flight": in_flight}, **restricted}
+    with serving(victim(), max_batch=16) as served:
+        wanted = scanned(served.url, db=tmp_path / "whole.db", **wants)
+    db, behaviour = tmp_path / "scan.db", Behaviour(budget=300)
+    with serving(victim(), behaviour, max_batch=16) as served:
+        for cap in (300, 300, 500):
+            behaviour.budget = cap
+            with pytest.raises(ServiceBudgetSpent, match="topped up") as raised:
+                scanned(served.url, db=db, **wants)
+            assert f"has {cap - served.spent} queries left" in str(raised.value)
+            assert cap - 16 < served.spent == len(reads.queries(db)) <= cap
+            assert reads.sql(db, "SELECT count(*) AS n FROM refusals")["n"].item() == 0
+            assert check(db) == []
+        behaviour.budget = None
+        got = scanned(served.url, db=db, **wants)
+        assert (told(got), arrays(got)) == (told(wanted), arrays(wanted))
+        assert served.spent == got.spent == len(reads.queries(db))
+
+
+def test_a_budget_that_is_spent_before_the_first_answer_leaves_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, many = tmp_path / "images.npz", planted_images(460)
+    np.savez(images, images=many.array, labels=many.labels)
+    db, behaviour = tmp_path / "scan.db", Behaviour(budget=0)
+    with serving(victim(), behaviour, max_batch=16) as served:
+        line = ["scan", served.url, "--data", str(images), "--budget", "400", "--db", str(db)]
+        line += ["--preset", "random-patch", "-s", "search_images=64", "-s", "verify_images=48"]
+        assert main(line) == 4
+        error = capsys.readouterr().err.strip().splitlines()[-1]
+        assert "has 0 queries left" in error
+        assert "keys top-up" in error
+        behaviour.budget = None
+        assert main(line) in (0, 3)
+
+
+def test_a_service_that_only_says_that_its_budget_is_spent_is_quoted(tmp_path: Path) -> None:
+    def spent(request: HttpRequest) -> HttpReply | None:
+        return json_reply({"error": "pay first", "kind": "budget"}, 403) if len(served.requests) > 9 else None
+
+    behaviour = Behaviour(says=False)
+    with serving(victim(), behaviour, max_batch=16) as served:
+        behaviour.before = spent
+        with pytest.raises(ServiceBudgetSpent, match="pay first"):
+            scanned(served.url, budget=1500, db=tmp_path / "scan.db")
+    assert len(reads.queries(tmp_path / "scan.db")) > 0
 
 
 def test_the_way_to_ask_is_in_no_run_key_and_the_address_is() -> None:

@@ -18,6 +18,7 @@ import uvicorn
 from db import reads
 from db.check import check
 from db.ledger import Ledger
+from oracles.errors import ServiceBudgetSpent
 from oracles.remote import caller
 from oracles.remote.exchange import Lost
 from oracles.remote.transport import Connection
@@ -26,6 +27,7 @@ from oracles.torch_model import TorchOracle
 from oracles.wire.bodies import json_reply
 from oracles.wire.contract import HttpReply, HttpRequest, Interface
 from studies.service.app import application
+from studies.service.changes import top_up
 from studies.service.exchange import Exchange
 from studies.service.gate import Gate
 from studies.service.keys import KeyFile, new_key
@@ -99,17 +101,27 @@ def test_a_scan_through_the_service_is_that_in_process(spec: dict[str, Any], in_
         assert (told(got), arrays(got)) == (told(wanted), arrays(wanted))
         assert np.array_equal(stored(here), stored(there), equal_nan=True)
         if not spec:  # the service has the budget of one scan; what is left of it ends a second one
-            second = scanned(url, budget=1500, db=there, remote=remote, seed=1)
-            assert (second.verdict, second.stopped) == ("undecided", "budget")
-            assert second.spent <= 1500 - got.spent
+            with pytest.raises(ServiceBudgetSpent):
+                scanned(url, budget=1500, db=there, remote=remote, seed=1)
+            assert sum(reads.spend(there)["queries"]) <= 1500
     assert check(there) == check(tmp_path / "provider.db") == []
     charged = sum(reads.spend(tmp_path / "provider.db")["queries"])
     assert charged == sum(reads.spend(there)["queries"])
 
 
-def test_a_key_with_a_smaller_budget_ends_the_scan_undecided(tmp_path: Path) -> None:
+def test_a_key_with_a_smaller_budget_stops_the_scan_which_goes_on_after_a_top_up(tmp_path: Path) -> None:
+    wants: dict[str, Any] = {"budget": 4000, "remote": {"key_file": str(tmp_path / "key")}}
+    db, provider = tmp_path / "scan.db", tmp_path / "provider.db"
+    wanted = scanned(TemplateNet(target=1), budget=4000)
     with service(tmp_path, OracleSpec(), budget=200) as url:
-        result = scanned(url, budget=4000, db=tmp_path / "scan.db", remote={"key_file": str(tmp_path / "key")})
-    assert (result.verdict, result.stopped) == ("undecided", "budget")
-    assert result.spent == sum(reads.spend(tmp_path / "provider.db")["queries"]) <= 200
-    assert check(tmp_path / "scan.db") == check(tmp_path / "provider.db") == []
+        with pytest.raises(ServiceBudgetSpent, match="topped up") as raised:
+            scanned(url, db=db, **wants)
+        paid = sum(reads.spend(db)["queries"])
+        assert 184 < paid == sum(reads.spend(provider)["queries"]) <= 200
+        assert f"has {200 - paid} queries left" in str(raised.value)
+        (key,) = KeyFile(tmp_path / "keys.toml").all()
+        top_up(tmp_path / "keys.toml", key.id, 4000)
+        result = scanned(url, db=db, **wants)
+    assert (told(result), arrays(result)) == (told(wanted), arrays(wanted))
+    assert result.spent == sum(reads.spend(provider)["queries"])
+    assert check(db) == check(provider) == []
