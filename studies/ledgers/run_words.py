@@ -11,6 +11,7 @@ from typing import Any
 from db.records import RunInfo
 from oracles import spec as oracle_specs
 from oracles.errors import InvalidSpec
+from oracles.remote.target import is_remote
 from oracles.spec import OracleSpec
 from simkit.detectors.registry import searched_by
 from simkit.errors import ConfigError
@@ -28,7 +29,8 @@ _SHORT = (*oracle_specs.BUILT_IN, *(f"top{k}" for k in range(1, 11)))
 def command_of(info: RunInfo) -> tuple[str | None, str]:
     """The `simkit scan` command with the settings of a run; or None and the reason why there is no such command.
 
-    MODEL and DATA are named as in the ledger, where a module or images passed in from Python have only a name.
+    MODEL and DATA are named as in the ledger, where a module or images passed in from Python have only a name. Where a
+    service's API key is read is stored nowhere, so that its command has a placeholder, to be left out without a key.
     """
     try:
         config = stored_config(info)
@@ -38,6 +40,7 @@ def command_of(info: RunInfo) -> tuple[str | None, str]:
     words = ["simkit", "scan", info.model, "--data", info.data, "--budget", str(info.budget or 1)]
     words += ["--oracle", _oracle(config.oracle), "--preset", config.preset_name, "--seed", str(info.seed)]
     words += ["--threads", str(threads)] if threads else []
+    words += ["--api-key-env", "NAME_OF_VARIABLE"] if is_remote(info.model) else []
     changed = _changed(config)
     for name in _OPTIONS:
         if changed.get(name) is not None:

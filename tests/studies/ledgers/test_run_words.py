@@ -65,6 +65,17 @@ def test_a_plain_scan_has_a_plain_command() -> None:
 
 
 @pytest.mark.parametrize(
+    "model", ["http://127.0.0.1:8765/v2/models/net", "hf:https://models.example/net", "template:service.toml"]
+)
+def test_the_command_of_a_remote_scan_has_a_place_for_the_key(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    command, _ = command_of(info_of(Kept(model=model)))
+    assert command is not None
+    assert command.endswith(" --api-key-env NAME_OF_VARIABLE")
+    seen, config = parsed(command, monkeypatch)
+    assert (seen, config.remote.key_env) == (model, "NAME_OF_VARIABLE")
+
+
+@pytest.mark.parametrize(
     "config", ["{}", "[]", '{"preset":"gone","oracle":{}}', '{"preset":"b3d-slides","oracle":{"x":1}}']
 )
 def test_a_config_of_another_simkit_has_no_command(config: str) -> None:
