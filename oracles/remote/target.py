@@ -19,6 +19,10 @@ _VERTEX = re.compile(r"(/.*)?/v1/projects/([^/]+)/locations/([^/]+)/endpoints/([
 _CLARIFAI = re.compile(r"(/.*)?/v2/users/([^/]+)/apps/([^/]+)/models/([^/]+)(?:/outputs)?/?")
 _ARN = re.compile(r"arn:[a-z\d-]+:rekognition:([a-z\d-]+):\d{12}:project/([\w.-]+)/version/[\w.-]+/\d+", re.ASCII)
 
+_SCHEMELESS = re.compile(
+    r"(?!/)(?:[\w.-]+|\[[\da-f:]+\])(?::\d{1,5}/.*|(?::\d{1,5})?/(?:.*/)?v2/models/.+)", re.IGNORECASE
+)
+
 _LOOPBACK = re.compile(r"localhost|127(?:\.\d+){3}|::1|.*\.localhost")
 
 
@@ -56,6 +60,11 @@ class Target:
 def is_remote(name: str) -> bool:
     """Whether the text names a remote model: an http(s) address, or one of the formats and a colon."""
     return _PREFIX.match(name) is not None
+
+
+def lacks_scheme(name: str) -> bool:
+    """Whether the text is like an address whose http:// was forgotten: HOST:PORT/... or HOST/v2/models/..."""
+    return _SCHEMELESS.fullmatch(name) is not None
 
 
 def target(name: str, endpoint: str | None = None) -> Target:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import time
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from oracles.errors import InvalidSpec, ModelError, one_line
@@ -57,9 +59,12 @@ class Connection:
                     f"{self._host}: its certificate is not trusted ({refused}); correct the address, or name the "
                     "certificates to trust with remote.ca_file"
                 ) from None
-            raise NotSent(f"no connection to {self._host}: {one_line(error)}") from None
+            if _speaks_no_tls(error):
+                raise ModelError(f"{self._host} does not speak TLS here: write http:// in place of https://") from None
+            said = f"no connection ({_why(error)}); check host and port, and whether the service is running"
+            raise NotSent(said) from None
         except httpx2.HTTPError as error:
-            raise Lost(f"{self._host} gave no whole reply: {one_line(error)}") from None
+            raise Lost(f"no whole reply: {one_line(error)}") from None
 
     def close(self) -> None:
         """End all connections, also those in use."""
@@ -78,7 +83,7 @@ class Connection:
             if len(body) > most:
                 raise ModelError(f"{self._host} answers with more than {most:,} bytes; is it a service of this format?")
             if time.monotonic() > until:
-                raise Lost(f"{self._host} took more than {self._timeout:g} s to answer")
+                raise Lost(f"no whole reply in {self._timeout:g} s")
         return HttpReply(reply.status_code, headers, bytes(body))
 
 
@@ -89,12 +94,28 @@ def _certificates(file: str | None) -> ssl.SSLContext:
         raise InvalidSpec(f"remote.ca_file {file!r} cannot be used: {one_line(error)}") from None
 
 
-def _certificate_error(error: BaseException | None) -> str | None:
+def _certificate_error(error: BaseException) -> str | None:
     """Why a certificate was refused, if that is the cause of the error."""
+    refused = (cause.verify_message for cause in _causes(error) if isinstance(cause, ssl.SSLCertVerificationError))
+    return next(refused, None)
+
+
+def _speaks_no_tls(error: BaseException) -> bool:
+    """Whether something answered that is no TLS, as a service at http:// does. OpenSSL has two words for it."""
+    reasons = {cause.reason for cause in _causes(error) if isinstance(cause, ssl.SSLError)}
+    return not reasons.isdisjoint({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and its causes, at most eight."""
+    cause: BaseException | None = error
     for _ in range(8):
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return error.verify_message
-        if error is None:
-            return None
-        error = error.__cause__ or error.__context__
-    return None
+        if cause is None:
+            return
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _why(error: Exception) -> str:
+    """Why there is no connection, without the numbers and classes that only Python knows."""
+    return re.sub(r"^(\w+: )?(\[Errno -?\d+\] )?", "", one_line(error)) or type(error).__name__

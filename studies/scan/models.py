@@ -27,6 +27,7 @@ from oracles.oracle import ImageShape, Oracle
 from oracles.outside import OutsideFile
 from oracles.remote.oracle import RemoteOracle
 from oracles.remote.service import Reached
+from oracles.remote.target import lacks_scheme
 from oracles.torch_model import TorchOracle
 from oracles.torch_options import TorchOptions
 from simkit.data import ImageSet
@@ -203,7 +204,12 @@ def _check_no_function(config: ScanConfig) -> None:
 
 
 def model_path(model: str | Path) -> Path:
-    """The file that `model` names; for an entry of a zoo, this does not reveal the truth about it."""
+    """The file that `model` names; for an entry of a zoo, this does not reveal the truth about it.
+
+    Raises InvalidSpec for the address of a service without its scheme.
+    """
+    if isinstance(model, str) and lacks_scheme(model) and not Path(model).exists():
+        raise InvalidSpec(f"there is no file {model!r}; if it is a service, write http:// (or https://) before it")
     entry = _ENTRY.fullmatch(str(model))
     if entry is None or Path(model).exists():
         return Path(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -346,7 +347,7 @@ def test_a_certificate_that_nobody_vouches_for_is_not_trusted(tmp_path: Path) ->
 
 def test_a_host_that_is_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("oracles.remote.discover._PAUSE", 0.01)
-    with pytest.raises(Unanswered, match=r"no-such-host.invalid does not answer: no connection to"):
+    with pytest.raises(Unanswered, match=r"^no-such-host.invalid does not answer: no connection \("):
         remote("https://no-such-host.invalid/v2/models/net")
 
 
@@ -359,16 +360,29 @@ def nowhere() -> Iterator[str]:
 
 def test_a_service_that_is_not_there_is_told_at_once(nowhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("oracles.remote.discover._PAUSE", 0.01)
-    with pytest.raises(Unanswered, match="does not answer"):
-        remote(nowhere)
     path = nowhere.partition("/v2")[0]
+    host = path.removeprefix("http://")
+    said = "no connection (Connection refused); check host and port, and whether the service is running"
+    with pytest.raises(Unanswered, match=f"^{re.escape(f'{host} does not answer: {said}')}$"):
+        remote(nowhere)
     oracle = remote(f"customvision:{path}/image", image_shape=(3, 4, 4), n_classes=5)
     attempts = MemoryAttempts()
     oracle.begin("run", 0, attempts, in_parts=False)
-    with pytest.raises(Unanswered, match="no connection to"):
+    with pytest.raises(Unanswered, match=r"no connection \(Connection refused\)") as caught:
         oracle.query(images(2))
+    assert str(caught.value).count(host) == 1
     assert {event.outcome for event in attempts.attempts()} == {"sent", "refused"}
     assert perhaps_billed_twice(attempts.attempts()) == (0, 0)
+
+
+def test_a_service_without_tls_is_asked_by_http() -> None:
+    with serving(Linear()) as service:
+        where = service.url.replace("http://", "https://")
+        with pytest.raises(ModelError, match=r"^127.0.0.1:\d+ does not speak TLS here: write http:// in place of"):
+            remote(where)
+        oracle = remote(f"customvision:{where.partition('/v2')[0]}/image", image_shape=(3, 4, 4), n_classes=5)
+        with pytest.raises(ModelError, match="does not speak TLS here"):
+            oracle.query(images(2))
 
 
 class Plain(HuggingFace):
