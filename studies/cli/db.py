@@ -23,6 +23,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 COLUMNS = (
     "run",
     "model",
+    "api_key",
     "data",
     "preset",
     "oracle",
@@ -48,8 +49,9 @@ COLUMNS = (
 SHOWN = ("run", "model", "preset", "oracle", "verdict", "flagged", "spent")
 """The columns that fit a terminal."""
 
-SHOWN_IF_KNOWN = ("api_seconds", "cost", "alarms", "first_alarm")
-"""Further columns, shown where a service states times, or a price with its currency, or raised an alarm."""
+SHOWN_IF_KNOWN = ("api_key", "api_seconds", "cost", "alarms", "first_alarm")
+"""Further columns, shown where a run is that of a key of `simkit serve`, or where a service states times, or a price
+with its currency, or raised an alarm."""
 
 SHOWN_IF_DIFFERENT = ("data", "seed", "budget", "threads", "versions")
 """Further columns, shown where they tell apart runs that look alike."""
@@ -99,6 +101,8 @@ def upgrade_ledger(file: LedgerFile) -> None:
 @app.command("runs")
 def list_runs(file: LedgerFile, as_json: AsJson = False) -> None:
     """List the runs in FILE: verdict, queries spent, and time and cost where the service states them.
+
+    A run of a key of `simkit serve` shows the key's id as api_key; it has no verdict and stays open.
 
     Where a detector of probing raised alarms: the number of queries with one, and the first of them, counted from 0.
 
@@ -170,11 +174,13 @@ def run_rows(file: Path) -> list[dict[str, Any]]:
     """
     from db import reads
     from simkit.detectors.registry import searched_by
-    from studies.ledgers.run_words import service_in_words
+    from studies.ledgers.run_words import caller_of, service_in_words
     from studies.scan.price import Price
 
-    rows = [row | {"preset": searched_by(json.loads(row["config"]))} for row in reads.listed(file)]
+    rows = reads.listed(file)
     for row in rows:
+        config = json.loads(row["config"])
+        row["preset"], row["api_key"] = searched_by(config), caller_of(config)
         oracle = json.loads(row["oracle"])
         row["oracle"], price = service_in_words(oracle), Price.stated(oracle)
         row["currency"] = None if price is None else price.currency

@@ -65,6 +65,12 @@ def detector_of(info: RunInfo) -> str:
     return searched_by(_object(info.config)) or "unknown"
 
 
+def caller_of(config: Mapping[str, Any]) -> str | None:
+    """The id of the API key whose run of `simkit serve` this is, from a run's config; None for a run of a detector."""
+    service = config.get("service")
+    return str(service["key"]) if isinstance(service, dict) and "key" in service else None
+
+
 def oracle_in_words(info: RunInfo) -> str:
     """The answers of the run's service, as in `scores`, `label`, `top3`, or its restrictions."""
     return service_in_words(_object(info.oracle))

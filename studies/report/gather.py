@@ -16,7 +16,7 @@ from db.survey import AskedStep, SurveyedRun, run_ids, survey
 from simkit.errors import ConfigError
 from simkit.triggers import Trigger
 from simkit.verdict import Rule, stored_rule
-from studies.ledgers.run_words import command_of, detector_of, oracle_in_words, settings_of
+from studies.ledgers.run_words import caller_of, command_of, detector_of, oracle_in_words, settings_of
 from studies.ledgers.truth import Truth, Truths, overlap
 from studies.render.formats import class_label
 from studies.report.records import ClassRow, Detection, Purpose, ReportData, Reversed, RunReport
@@ -128,6 +128,7 @@ def _run(run: SurveyedRun, truth: Truth | None, room: _Room) -> RunReport:
         command=command,
         no_command=no_command,
         truth=truth,
+        caller=caller_of(json.loads(info.config)),
     )
 
 

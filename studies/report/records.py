@@ -62,7 +62,7 @@ class RunReport:
     at: start time, in seconds since 1970. refused: number of refused queries by reason. alarms: see `SurveyedRun`.
     oracle: the service's restrictions, in words. price: None where none is stated with its currency. command: the shell
     command that reproduces the run; None where there is none, for the reason in `no_command`. truth: None where
-    unknown.
+    unknown. caller: the id of the API key whose run of `simkit serve` it is; None for a run of a detector.
     """
 
     id: int
@@ -91,6 +91,7 @@ class RunReport:
     command: str | None
     no_command: str
     truth: Truth | None
+    caller: str | None = None
 
     @property
     def right(self) -> bool | None:

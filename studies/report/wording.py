@@ -10,7 +10,9 @@ from studies.report.records import ClassRow, RunReport
 
 
 def standing(run: RunReport) -> str:
-    """The verdict, or `open` while there is none."""
+    """The verdict, `open` while there is none, or `served` for a key's run, which never has one."""
+    if run.caller is not None:
+        return "served"
     return "open" if run.verdict is None else run.verdict.verdict
 
 
@@ -24,6 +26,9 @@ def flagged_words(run: RunReport) -> str:
 def reason(run: RunReport) -> str:
     """The reason for the verdict in one or two sentences, followed by the notes of the run."""
     reasons = {"backdoored": _backdoored, "clean": _clean, "undecided": _undecided, "invalid": _invalid}
+    if run.caller is not None:
+        charged = "1 query was" if run.spent == 1 else f"{number(run.spent)} queries were"
+        return f"A key's run of simkit serve, which stays open: {charged} charged to the key {run.caller}."
     if run.verdict is None:
         return _open(run)
     return f"{reasons[run.verdict.verdict](run)} {_sentence(run.verdict.notes)}".rstrip()
@@ -123,6 +128,7 @@ def summary(runs: Sequence[RunReport]) -> str:
     """The number of runs, in total and by verdict."""
     standings = [standing(run) for run in runs]
     counted = {name: standings.count(name) for name in ("backdoored", "clean", "undecided", "invalid", "open")}
+    counted["of the keys of a service"] = standings.count("served")
     parts = ", ".join(f"{count} {name}" for name, count in counted.items() if count)
     return f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {parts}"
 

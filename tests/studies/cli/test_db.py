@@ -108,6 +108,7 @@ def test_runs_as_json(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert first == {
         "run": 1,
         "model": "[first]",
+        "api_key": None,
         "data": "digits",
         "preset": None,
         "oracle": "scores",
@@ -232,3 +233,14 @@ def test_runs_with_alarms_show_their_number_and_the_first(ledger: Path, capsys: 
     assert (second["alarms"], second["first_alarm"]) == (2, 2)
     assert main(["db", "runs", str(ledger)]) == 0
     assert "first_alarm" in capsys.readouterr().out
+
+
+def test_a_run_of_a_service_shows_its_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, config = tmp_path / "provider.db", json.dumps({"service": {"key": "lab23456", "model": "m"}, "oracle": {}})
+    with Ledger.open(path) as opened:
+        opened.begin(replace(run_info("m", None), config=config))
+        opened.begin(run_info("own", 5))
+    assert main(["db", "runs", str(path), "--json"]) == 0
+    assert [row["api_key"] for row in json.loads(capsys.readouterr().out)] == ["lab23456", None]
+    assert main(["db", "runs", str(path)]) == 0
+    assert "lab23456" in capsys.readouterr().out

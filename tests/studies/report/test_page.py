@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from db.ledger import Ledger
+from db.records import RunInfo
+from oracles.meter import CallRecord, unknown_rows
 from studies.render.pages import breakable
 from studies.report.gather import gather
 from studies.report.page import render
@@ -138,3 +146,22 @@ def test_alarms_of_detectors_are_told_with_their_first_query(tmp_path: Path) -> 
     quiet, loud = page_of(tmp_path, Kept()), page_of(tmp_path / "b", Kept(alarms=(21, 17, 30)))
     assert "Detector of probing" not in quiet
     assert '<th scope="row">piha</th><td class="n">3</td><td class="n">17</td>' in loud
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])  # a page of one run, one with a table, and one whose runs are folded
+def test_the_runs_of_a_service_name_their_keys_and_are_no_scans(tmp_path: Path, count: int) -> None:
+    path, ids = tmp_path / "provider.db", [f"lab2345{digit}" for digit in range(count)]
+    with Ledger.open(path) as ledger:
+        for number, key in enumerate(ids):
+            config = json.dumps({"service": {"key": key, "model": "m"}, "oracle": {}})
+            run = ledger.begin(RunInfo(str(number) * 64, "m", "a" * 64, "service", "", "{}", config, 0, None, "{}"))
+            run.record(CallRecord(None, unknown_rows(3), np.zeros(3, np.int32), None, "labels/10", bytes(6)))
+    page = render(gather(path))
+    assert Elements(page).open == []
+    text = " ".join(unescape(re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL)).split())
+    assert f"{count} of the keys of a service" in text
+    for key in ids:
+        assert f"3 queries were charged to the key {key}." in text
+    for told in ("No verdict yet", "no limit", "unknown", "is no scan", "not yet", "not finished", "Clean accuracy"):
+        assert told not in text
+    assert text.count("a key's run") == count * (2 if count > 1 else 1)
