@@ -173,10 +173,11 @@ class Run:
         with self._writer.lock:
             self._check_open()
             step = self._checked_step(call.step)
-            if beside is not None:
-                self.kept += service_rows.queue_beside(self._writer, self.id, self._calls, beside)
+            # all that can fail comes before the queue: what stands beside a call without the call would block it
+            also, kept = service_rows.rows_beside(self._writer, self.id, self._calls, beside) if beside else ([], 0)
             ordinals = (self._calls, self._queries, queries, queries)
-            self._writer.add("calls", (self.id, step, *ordinals, *payload), queries)
+            self._writer.add_all([("calls", (self.id, step, *ordinals, *payload)), *also], queries)
+            self.kept += kept
             self._calls, self._queries, self._spent = self._calls + 1, self._queries + queries, self._spent + queries
             self._writer.commit()
 

@@ -24,7 +24,7 @@ from db.service_records import (
     pack_picture,
 )
 from db.tally import TALLY_SECONDS
-from db.writer import Writer
+from db.writer import QueuedRow, Writer
 
 REASONS_OF_RATE = ("near_duplicate", "budget", "failed", "invalid_images")
 """Reasons of refusals that come after a rate limit."""
@@ -33,16 +33,24 @@ TOOK_RATE = str(REASONS_OF_RATE)
 """The same as SQL."""
 
 
-def queue_beside(writer: Writer, run: int, number: int, beside: Beside) -> int:
-    """Queue what is stored together with call `number`. Returns the bytes of the images kept. Raises StorageError."""
+def rows_beside(writer: Writer, run: int, number: int, beside: Beside) -> tuple[list[QueuedRow], int]:
+    """What is stored together with call `number`, still to be queued, and the bytes of the images among it.
+
+    Raises StorageError for an idempotency key that is stored already.
+    """
+    rows: list[QueuedRow] = []
     if beside.idempotency is not None:
         if writer.read("SELECT 1 FROM deliveries WHERE run_id = ? AND idempotency = ?", run, beside.idempotency):
             raise StorageError(f"{writer.path}: run {run} has answered idempotency key {beside.idempotency!r} already")
-        writer.add("deliveries", (run, number, beside.idempotency, beside.digest, time.time()))
+        rows.append(("deliveries", (run, number, beside.idempotency, beside.digest, time.time())))
     if beside.fingerprints is not None:
         prints = np.ascontiguousarray(beside.fingerprints, "<f4")
-        writer.add("fingerprints", (run, number, prints.tobytes()))
-    return 0 if beside.images is None else _queue_images(writer, run, number, beside.images, beside.room)
+        rows.append(("fingerprints", (run, number, prints.tobytes())))
+    if beside.images is None:
+        return rows, 0
+    hashes = [image_sha256(image) for image in beside.images]
+    pictures = _pictures(writer, dict(zip(hashes, beside.images, strict=True)), beside.room)
+    return [*rows, *pictures, ("asked", (run, number, json.dumps(hashes)))], sum(len(row[2]) for _, row in pictures)
 
 
 def check_beside(beside: Beside, queries: int) -> None:
@@ -58,17 +66,16 @@ def check_beside(beside: Beside, queries: int) -> None:
 _HEX = frozenset("0123456789abcdef")
 
 
-def _queue_images(writer: Writer, run: int, number: int, images: FloatArray, room: int) -> int:
-    taken, hashes = 0, [image_sha256(image) for image in images]
-    for sha256, image in dict(zip(hashes, images, strict=True)).items():
-        if taken >= room or writer.read("SELECT 1 FROM pictures WHERE sha256 = ?", sha256):
+def _pictures(writer: Writer, images: dict[str, FloatArray], room: int) -> list[QueuedRow]:
+    rows: list[QueuedRow] = []
+    for sha256, image in images.items():
+        if room <= 0 or writer.read("SELECT 1 FROM pictures WHERE sha256 = ?", sha256):
             continue
         codec, data = pack_picture(image)
-        if taken + len(data) <= room:
-            writer.add("pictures", (sha256, codec, data))
-            taken += len(data)
-    writer.add("asked", (run, number, json.dumps(hashes)))
-    return taken
+        if len(data) <= room:
+            rows.append(("pictures", (sha256, codec, data)))
+            room -= len(data)
+    return rows
 
 
 def delivery(writer: Writer, run: int, idempotency: str) -> StoredDelivery | None:

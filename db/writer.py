@@ -19,6 +19,9 @@ from db.seal import insertion, seal
 FLUSH_SECONDS = 0.5
 """Seconds between two syncs: a commit alone survives the death of the process, but not a power cut."""
 
+QueuedRow = tuple[str, tuple[Any, ...]]
+"""A table, and a row of it as its SEALED columns."""
+
 _QUEUED = ("steps", "calls", "refusals", "deliveries", "fingerprints", "pictures", "asked")
 """Committed in this order, since calls and refusals refer to steps, and what stands beside a call to the call."""
 
@@ -45,9 +48,15 @@ class Writer:
 
     def add(self, table: str, row: tuple[Any, ...], queries: int = 0) -> None:
         """Queue a row of a table in _QUEUED, given as its SEALED columns. queries: its number of answers."""
+        self.add_all([(table, row)], queries)
+
+    def add_all(self, rows: Sequence[QueuedRow], queries: int = 0) -> None:
+        """Queue rows that belong together, see `add`: all of them, or none if one cannot be made."""
         with self.lock:
             self._open_connection()
-            self._pending[table].append((*row, seal(row)))
+            sealed = [(self._pending[table], (*row, seal(row))) for table, row in rows]
+            for queue, row in sealed:
+                queue.append(row)
             self._queries += queries
 
     def commit(self) -> None:

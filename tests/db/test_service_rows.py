@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from db.ledger import Ledger
 from db.merge import merge
 from db.records import FloatArray
 from db.service_records import Alarm, Attempt, Beside, image_sha256, pack_picture, unpack_picture
+from db.writer import Writer
 from tests.db.conftest import MakeCall, MakeRun, MakeVerdict
 
 DIGEST = "ab" * 32
@@ -92,6 +94,55 @@ def test_what_does_not_fit_the_call_is_refused_before_it_is_charged(
         with pytest.raises(StorageError, match="give"):
             run.record(make_call(queries=3), wrong)
         assert (run.spent, run.queries) == (0, 0)
+
+
+@pytest.mark.parametrize("broken", ["db.service_rows.pack_picture", "db.service_rows.image_sha256", "db.writer.seal"])
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_call_whose_rows_cannot_all_be_made_leaves_none_behind(
+    path: Path, make_run: MakeRun, make_call: MakeCall, broken: str, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """broken: what fails once, after that many uses that succeed."""
+    module, name = broken.rsplit(".", 1)
+    real, left = getattr(sys.modules[module], name), iter([*[False] * after, True])
+
+    def failing(value: object) -> object:
+        if next(left, False):
+            raise MemoryError
+        return real(value)
+
+    with Ledger.open(path) as ledger:
+        run = ledger.begin(make_run())
+        monkeypatch.setattr(broken, failing)
+        with pytest.raises(MemoryError):
+            run.record(make_call(), WHOLE)
+        assert (run.spent, run.queries, run.kept, run.delivery("key-1")) == (0, 0, 0, None)
+        run.record(make_call(seed=5), replace(WHOLE, idempotency="key-2"))
+        run.record(make_call(), WHOLE)
+        stored = [found.call.answers for found in (run.delivery("key-2"), run.delivery("key-1")) if found]
+        assert stored == [make_call(seed=5).answers, make_call().answers]
+    assert check(path) == []
+
+
+def test_a_ledger_that_cannot_be_read_for_a_moment_queues_nothing(
+    path: Path, make_run: MakeRun, make_call: MakeCall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Writer.read
+
+    def failing(writer: Writer, sql: str, *values: object) -> object:
+        if "pictures" in sql:
+            raise StorageBusy("locked")
+        return real(writer, sql, *values)
+
+    with Ledger.open(path) as ledger:
+        run = ledger.begin(make_run())
+        monkeypatch.setattr(Writer, "read", failing)
+        with pytest.raises(StorageBusy):
+            run.record(make_call(), WHOLE)
+        monkeypatch.undo()
+        run.flush()
+        run.record(make_call(), WHOLE)
+        assert (run.spent, run.queries) == (3, 3)
+    assert check(path) == []
 
 
 @pytest.mark.parametrize(("beside", "spent"), [(Beside(fingerprints=PRINTS), 3), (WHOLE, 0)])
