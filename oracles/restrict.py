@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oracles.answers import MISSING, Answer, FloatArray, Labels, Scores, TopK, top_label
 from oracles.errors import InvalidSpec
@@ -31,8 +33,8 @@ MAX_DECIMALS = 6
 class KeepTopK(Wrapper):
     """Answers the top `k` classes with their scores; ties go to the lowest class id.
 
-    A class whose score of 0 only means "below the floor" becomes MISSING. Raises InvalidSpec unless 1 <= k <=
-    n_classes, and on answers without scores.
+    Of an answer that has at most k classes already, all are kept. A class whose score of 0 only means "below the floor"
+    becomes MISSING. Raises InvalidSpec unless 1 <= k <= n_classes, and on labels.
     """
 
     def __init__(self, inner: Oracle, k: int) -> None:
@@ -42,11 +44,13 @@ class KeepTopK(Wrapper):
         self._k = k
 
     def after(self, answer: Answer, tag: Tag | None) -> Answer:
-        return self.apply(_scores(answer, self), self._k)
+        return self.apply(_with_scores(answer, self), self._k)
 
     @staticmethod
-    def apply(scores: Scores, k: int) -> TopK:
+    def apply(scores: Scores | TopK, k: int) -> TopK:
         """The top `k` classes of `scores`, 1 <= k <= n_classes."""
+        if isinstance(scores, TopK):
+            return replace(scores, classes=scores.classes[:, :k].copy(), values=scores.values[:, :k].copy())
         classes = np.argsort(-scores.values, axis=1, kind="stable")[:, :k].astype(np.int32)
         values = np.take_along_axis(scores.values, classes, axis=1)
         if scores.floor > 0.0:
@@ -62,7 +66,7 @@ class LabelOnly(Wrapper):
 
 
 class Thresholded(Wrapper):
-    """Sets scores below `minimum`, in [0, 1], to 0.
+    """Sets scores below `minimum`, in [0, 1], to 0; of top classes, those below it become MISSING.
 
     The new floor is `minimum` plus the floor of the scores it gets, since a score that was rounded down was larger.
     """
@@ -74,18 +78,19 @@ class Thresholded(Wrapper):
         self._minimum = minimum
 
     def after(self, answer: Answer, tag: Tag | None) -> Answer:
-        return self.apply(_scores(answer, self), self._minimum)
+        return self.apply(_with_scores(answer, self), self._minimum)
 
     @staticmethod
-    def apply(scores: Scores, minimum: float) -> Scores:
+    def apply(scores: Scores | TopK, minimum: float) -> Scores | TopK:
         """`scores` with those below `minimum` set to 0."""
-        values = np.where(scores.values < np.float32(minimum), np.float32(0.0), scores.values)
-        return Scores(values, scores.floor + minimum)
+        low = scores.values < np.float32(minimum)
+        values = np.where(low, np.float32(0.0), scores.values)
+        return _cut(scores, values, scores.floor + minimum, low)
 
 
 class Rounded(Wrapper):
     """Rounds scores to `decimals` places, 0 to 6. A 0 then only means "at most half a unit of the last place", its
-    floor."""
+    floor; of top classes, those with 0 become MISSING."""
 
     def __init__(self, inner: Oracle, decimals: int) -> None:
         if not 0 <= decimals <= MAX_DECIMALS:
@@ -94,11 +99,24 @@ class Rounded(Wrapper):
         self._decimals = decimals
 
     def after(self, answer: Answer, tag: Tag | None) -> Answer:
-        scores = _scores(answer, self)
-        return Scores(rounded(scores.values, self._decimals), max(scores.floor, 0.5 * 10.0**-self._decimals))
+        return self.apply(_with_scores(answer, self), self._decimals)
+
+    @staticmethod
+    def apply(scores: Scores | TopK, decimals: int) -> Scores | TopK:
+        """`scores` rounded to `decimals` places."""
+        values = _nearest(scores.values, decimals)
+        return _cut(scores, values, max(scores.floor, 0.5 * 10.0**-decimals), values == 0.0)
 
 
-def rounded(values: FloatArray, decimals: int) -> FloatArray:
+def _cut(scores: Scores | TopK, values: FloatArray, floor: float, missing: NDArray[np.bool_]) -> Scores | TopK:
+    """The answer with these values instead. missing: where a top class is no longer named."""
+    if isinstance(scores, TopK):
+        classes = np.where(missing, np.int32(MISSING), scores.classes)
+        return replace(scores, classes=classes, values=values, floor=floor)
+    return replace(scores, values=values, floor=floor)
+
+
+def _nearest(values: FloatArray, decimals: int) -> FloatArray:
     """The float32 that is nearest to each decimal."""
     # In float64: numpy rounds by scaling, which in float32 can miss it.
     return np.round(values.astype(np.float64), decimals).astype(np.float32)
@@ -117,7 +135,7 @@ class ScoreNoise(Wrapper):
         self._noise_std, self._seed = noise_std, seed
 
     def after(self, answer: Answer, tag: Tag | None) -> Answer:
-        scores = _scores(answer, self)
+        scores = _all_scores(answer, self)
         noise = _noise(self._seed, "scores", self.answered, scores.values.shape, SCORE_BLOCK)
         values = np.clip(scores.values + np.float32(self._noise_std) * noise, 0.0, 1.0)
         return Scores(values.astype(np.float32, copy=False), scores.floor)
@@ -151,11 +169,25 @@ class Quantized(Wrapper):
         return images.mul(255.0).round_().div_(255.0)
 
 
-def _scores(answer: Answer, wrapper: Wrapper) -> Scores:
-    if not isinstance(answer, Scores):
-        name, kind = type(wrapper).__name__, type(answer).__name__
-        raise InvalidSpec(f"{name} needs scores, but the oracle behind it answers {kind}; put {name} inside that one")
+def _with_scores(answer: Answer, wrapper: Wrapper) -> Scores | TopK:
+    if isinstance(answer, Labels):
+        name = type(wrapper).__name__
+        raise InvalidSpec(
+            f"{name} needs scores, but the oracle behind it answers Labels; give the oracle spec `label` (--oracle "
+            f"label) where the service withholds scores itself, or put {name} inside"
+        )
     return answer
+
+
+def _all_scores(answer: Answer, wrapper: Wrapper) -> Scores:
+    if isinstance(answer, TopK):
+        raise InvalidSpec(
+            f"{type(wrapper).__name__} needs all scores, but the oracle behind it answers the top "
+            f"{answer.classes.shape[1]}; leave the oracle spec (--oracle) out: the service withholds scores itself"
+        )
+    scores = _with_scores(answer, wrapper)
+    assert isinstance(scores, Scores)
+    return scores
 
 
 def _check_noise(name: str, noise_std: float, seed: int, first: int) -> None:

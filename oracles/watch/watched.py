@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from oracles.answers import MISSING, Answer, FloatArray, Labels, Scores, TopK, decode, encode, top_label
+from oracles.answers import Answer, FloatArray, Labels, decode, encode, top_label
 from oracles.errors import Refused
 from oracles.guard import Clock
 from oracles.meter import AlarmRecord
 from oracles.oracle import Oracle, Tag, Wrapper, check_shape
-from oracles.restrict import KeepTopK, rounded
+from oracles.restrict import KeepTopK, Rounded
 from oracles.watch.detector import Found
 from oracles.watch.settings import WatchSpec
 
@@ -90,7 +90,7 @@ class Coarsened(Wrapper):
     def after(self, answer: Answer, tag: Tag | None) -> Answer:
         if not self._suspicion.alarmed or isinstance(answer, Labels):
             return answer
-        return _top(answer) if self._decimals is None else _rounded(answer, self._decimals)
+        return KeepTopK.apply(answer, 1) if self._decimals is None else Rounded.apply(answer, self._decimals)
 
 
 class _Cache:
@@ -111,17 +111,3 @@ class _Cache:
             self._seen += 1
             given.append(row)
         return decode(codec, b"".join(given))
-
-
-def _top(answer: Scores | TopK) -> TopK:
-    if isinstance(answer, Scores):
-        return KeepTopK.apply(answer, 1)
-    return TopK(answer.classes[:, :1], answer.values[:, :1], answer.n_classes, answer.floor)
-
-
-def _rounded(answer: Scores | TopK, decimals: int) -> Scores | TopK:
-    values = rounded(answer.values, decimals)
-    floor = max(answer.floor, 0.5 * 10.0**-decimals)
-    if isinstance(answer, Scores):
-        return Scores(values, floor)
-    return TopK(np.where(values == 0.0, np.int32(MISSING), answer.classes), values, answer.n_classes, floor)

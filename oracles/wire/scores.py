@@ -34,24 +34,10 @@ def limited(answer: Answer, question: Question) -> Answer:
     if isinstance(answer, Labels):
         return answer
     if question.minimum > 0.0:
-        answer = _at_least(answer, question.minimum)
+        answer = Thresholded.apply(answer, question.minimum)
     if question.top is not None and question.top < answer.n_classes:
-        answer = _top(answer, question.top)
+        answer = KeepTopK.apply(answer, question.top)
     return answer
-
-
-def _at_least(answer: Scores | TopK, minimum: float) -> Scores | TopK:
-    if isinstance(answer, Scores):
-        return Thresholded.apply(answer, minimum)
-    low = answer.values < np.float32(minimum)
-    classes = np.where(low, np.int32(MISSING), answer.classes)
-    return TopK(classes, np.where(low, np.float32(0.0), answer.values), answer.n_classes, answer.floor + minimum)
-
-
-def _top(answer: Scores | TopK, top: int) -> TopK:
-    if isinstance(answer, Scores):
-        return KeepTopK.apply(answer, min(top, answer.n_classes))
-    return TopK(answer.classes[:, :top].copy(), answer.values[:, :top].copy(), answer.n_classes, answer.floor)
 
 
 def rows_of(answer: Answer, interface: Interface) -> list[list[tuple[str, float | None]]]:
@@ -62,7 +48,7 @@ def rows_of(answer: Answer, interface: Interface) -> list[list[tuple[str, float 
     names = interface.classes
     if isinstance(answer, Labels):
         return [[(names[label], None)] if label != MISSING else [] for label in answer.labels.tolist()]
-    top = answer if isinstance(answer, TopK) else KeepTopK.apply(answer, answer.n_classes)
+    top = KeepTopK.apply(answer, answer.n_classes)
     ids, values = top.classes.tolist(), _shortest(top.values).tolist()
     pairs = (zip(of_ids, of_values, strict=True) for of_ids, of_values in zip(ids, values, strict=True))
     return [[(names[id], value) for id, value in row if id != MISSING] for row in pairs]
@@ -190,7 +176,7 @@ def merged(parts: Sequence[Answer]) -> Answer:
     scored = [part for part in parts if not isinstance(part, Labels)]
     if all(isinstance(part, Scores) for part in scored):
         return Scores(np.concatenate([part.values for part in scored]), max(part.floor for part in scored))
-    tops = [part if isinstance(part, TopK) else KeepTopK.apply(part, part.n_classes) for part in scored]
+    tops = [KeepTopK.apply(part, part.n_classes) for part in scored]
     return _widened(tops, max(part.classes.shape[1] for part in tops))
 
 

@@ -189,6 +189,46 @@ def test_score_restrictions_refuse_an_answer_without_scores() -> None:
         assert outer.answered == 0
 
 
+def test_noise_on_scores_refuses_an_answer_that_names_some_classes_only() -> None:
+    with pytest.raises(InvalidSpec, match=r"answers the top 2; leave the oracle spec \(--oracle\) out"):
+        ask(ScoreNoise(KeepTopK(LinearOracle(), 2), 0.1), 1)
+
+
+@pytest.mark.parametrize(("k", "kept"), [(1, 1), (2, 2), (3, 3), (4, 3)])
+def test_the_top_classes_of_an_answer_of_three_are_its_first(k: int, kept: int) -> None:
+    values = table([0.25, 0.3, 0.25, 0.2], [0.1, 0.2, 0.3, 0.4])
+    three = ask(KeepTopK(TableOracle(values), 3), 2)
+    answer = ask(KeepTopK(KeepTopK(TableOracle(values), 3), k), 2)
+    assert isinstance(three, TopK)
+    assert isinstance(answer, TopK)
+    assert_array_equal(answer.classes, three.classes[:, :kept])
+    assert_array_equal(answer.values, three.values[:, :kept])
+
+
+@given(
+    truth=arrays(np.float32, (3, 4), elements=st.floats(0.0, 1.0, width=32)),
+    k=st.integers(1, 4),
+    minimum=st.floats(0.0, 1.0),
+)
+def test_a_threshold_on_the_top_classes_names_those_that_it_leaves(truth: FloatArray, k: int, minimum: float) -> None:
+    top, answer = KeepTopK(TableOracle(truth), k), ask(Thresholded(KeepTopK(TableOracle(truth), k), minimum), 3)
+    whole = ask(top, 3)
+    assert isinstance(whole, TopK)
+    assert isinstance(answer, TopK)
+    left = whole.values >= np.float32(minimum)
+    assert_array_equal(answer.classes, np.where(left, whole.classes, MISSING))
+    assert_array_equal(answer.values, np.where(left, whole.values, np.float32(0.0)))
+    assert answer.floor == minimum
+
+
+def test_rounded_top_classes_are_missing_where_they_come_to_nothing() -> None:
+    answer = ask(Rounded(KeepTopK(TableOracle(table([0.567, 0.4299, 0.0031])), 3), 2), 1)
+    assert isinstance(answer, TopK)
+    assert_array_equal(answer.classes, [[0, 1, MISSING]])
+    assert_array_equal(answer.values, table([0.57, 0.43, 0.0]))
+    assert answer.floor == pytest.approx(0.005)
+
+
 def test_quantized_sends_what_eight_bits_hold() -> None:
     model = LinearOracle()
     images = random_images(8)

@@ -150,6 +150,23 @@ def test_a_spent_budget_of_the_service_is_no_verdict_and_goes_on_after_a_top_up(
         assert served.spent == got.spent == len(reads.queries(db))
 
 
+@pytest.mark.parametrize("answers", [2, 3])
+@pytest.mark.parametrize("oracle", ["top2", "label"])
+def test_a_service_of_top_classes_may_be_restricted_further(answers: int, oracle: str, tmp_path: Path) -> None:
+    here, there = tmp_path / "here.db", tmp_path / "there.db"
+    wanted = scanned(TemplateNet(target=1), budget=700, db=here, oracle=oracle)
+    with serving(victim(top_k=answers), max_batch=16) as served:
+        got = scanned(served.url, budget=700, db=there, oracle=oracle)
+        assert served.spent == got.spent
+    assert (told(got), arrays(got)) == (told(wanted), arrays(wanted))
+    assert np.array_equal(stored(here), stored(there), equal_nan=True)
+
+
+def test_a_service_of_labels_has_no_top_classes_and_the_error_says_what_to_give(tmp_path: Path) -> None:
+    with serving(victim(label_only=True)) as served, pytest.raises(InvalidSpec, match="--oracle label"):
+        scanned(served.url, budget=700, db=tmp_path / "scan.db", oracle="top3")
+
+
 def test_a_budget_that_is_spent_before_the_first_answer_leaves_no_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
