@@ -180,7 +180,7 @@ class Caller:
     def _understood(self, chunk: Chunk, reply: HttpReply, record: Callable[[str, HttpReply | None], None]) -> Answer:
         self._ours = self._ours or _charged(reply) is not None
         if reply.status != 200:
-            problem = self._wire.problem(reply)
+            problem = self._wire.problem(self._service.key.out_of(reply))
             free = problem.kind != "failed" and (reply.status < 500 or reply.status == 503)
             record("refused" if free else "failed", reply)
             raise problem

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 
 from oracles.errors import InvalidSpec
 from oracles.outside import read_outside, reason
 from oracles.remote.config import RemoteConfig
+from oracles.wire.contract import HttpReply
 
 KEY_BYTES = 1 << 16
 
 SAYS = "--api-key-env or --api-key-file (remote.key_env, remote.key_file)"
 """The options that say where a key is read, for messages."""
+
+_SHORTEST, _SHORTEST_CUT = 4, 8
+"""Characters of a key that is taken out of messages, and of the beginning of one at which a message was cut."""
 
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}|[A-Za-z_][A-Za-z0-9_]{0,19}")
 """A name of a variable that a message may repeat; a token such as `hf_...` is a name too, but long."""
@@ -35,12 +40,45 @@ class ApiKey:
         raise TypeError("an API key is not pickled; each process reads it itself")
 
     def without(self, message: str) -> str:
-        """The message without the key, also if a service repeats it, and without the secret of an AWS key."""
-        parts = [] if self._text is None else [self._text, self._text.rpartition(":")[2]]
-        for part in parts:
-            if len(part) >= 4:
-                message = message.replace(part, "...")
+        """The message without the key, also if a service repeats it, and without the secret of an AWS key.
+
+        Nor is the key left percent-encoded or with JSON's escapes, nor its beginning where the message was cut.
+        """
+        for text in self._secrets():
+            message = re.sub("".join(map(_written, text)), "...", message)
+        for text in self._secrets():
+            start = _SHORTEST_CUT if len(text) > _SHORTEST_CUT else len(text)
+            head = "".join(map(_written, text[:start]))
+            for found in re.finditer(f"(?={head})", message):
+                if _goes_on(text, message[found.start() :]):
+                    return message[: found.start()] + "..."
         return message
+
+    def out_of(self, reply: HttpReply) -> HttpReply:
+        """The reply without the key in its body, for what reads a message and cuts it."""
+        if self._text is None or len(self._text) < _SHORTEST_CUT:
+            return reply  # a short key may be a word that the format needs
+        return replace(reply, body=self.without(reply.body.decode("latin-1")).encode("latin-1"))
+
+    def _secrets(self) -> list[str]:
+        found = [] if self._text is None else dict.fromkeys([self._text, self._text.rpartition(":")[2]])
+        return [text for text in found if len(text) >= _SHORTEST]
+
+
+def _written(character: str) -> str:
+    """A pattern of the ways in which a message may hold a character: plain, percent-encoded, escaped in JSON."""
+    code = ord(character)
+    return rf"(?:\\?{re.escape(character)}|(?i:%{code:02x}|\\u{code:04x}))"
+
+
+def _goes_on(text: str, end: str) -> bool:
+    """Whether the end of a message is the beginning of a text, perhaps cut within a character's code."""
+    for character in text:
+        found = re.match(_written(character), end)
+        if found is None:
+            break
+        end = end[found.end() :]
+    return not end or (len(end) < 6 and end[0] in "%\\")
 
 
 def read_key(config: RemoteConfig) -> ApiKey:

@@ -81,7 +81,7 @@ class _Asked:
 
     def problem(self, reply: HttpReply) -> ModelError | None:
         """What keeps the model from being used, if the reply says so."""
-        problem = self.target.wire.problem(reply)
+        problem = self.target.wire.problem(self._key.out_of(reply))
         said = self._key.without(problem.message)
         if problem.kind in ("unauthorized", "expired", "banned"):
             return ModelError(key_refused(self.target.host, said, self._key))

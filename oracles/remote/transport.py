@@ -73,8 +73,8 @@ class Connection:
     def _whole(self, reply: httpx2.Response, most: int, until: float) -> HttpReply:
         headers = {name.lower(): value for name, value in reply.headers.items()}
         if 300 <= reply.status_code < 400:
-            place = headers.get("location", "")[:200]
-            raise ModelError(f"{self._host} redirects to {place!r}; nothing is sent there: give the final address")
+            place = _scheme_and_host(headers.get("location", ""))
+            raise ModelError(f"{self._host} redirects to {place}; nothing is sent there: give the final address")
         if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
             raise ModelError(f"{self._host} answers packed, though it was asked not to; a proxy may do that: avoid it")
         body = bytearray()
@@ -85,6 +85,18 @@ class Connection:
             if time.monotonic() > until:
                 raise Lost(f"no whole reply in {self._timeout:g} s")
         return HttpReply(reply.status_code, headers, bytes(body))
+
+
+def _scheme_and_host(location: str) -> str:
+    """Where a redirect leads, without its path and query, which may hold what was sent: an API key."""
+    try:
+        found = urlsplit(location)
+        host, port = found.hostname, found.port
+    except ValueError:
+        return "an address that cannot be read"
+    if not host:
+        return "another path of it"
+    return repr(f"{found.scheme}://{host[:200]}" + ("" if port is None else f":{port}"))
 
 
 def _certificates(file: str | None) -> ssl.SSLContext:
