@@ -114,7 +114,11 @@ def _shape(sizes: Sequence[Any], name: str, most: int) -> tuple[int, ...]:
     if not 1 <= len(sizes) <= _DEEPEST or not all(type(size) is int and size >= 0 for size in sizes):
         raise Problem("bad_request", f"the shape of {name[:40]!r} must be a list of 1 to {_DEEPEST} sizes of 0 or more")
     if math.prod(sizes) > most:
-        raise Problem("too_large", f"{name[:40]!r} has more than {most} elements; send fewer images a call")
+        fewer = "fewer"
+        if len(sizes) == 4:
+            fitting = most // math.prod(sizes[1:])
+            fewer = f"{fitting} or fewer" if fitting else "smaller"
+        raise Problem("too_large", f"{name[:40]!r} has more than {most} elements; send {fewer} images a call")
     return tuple(sizes)
 
 

@@ -15,10 +15,7 @@ app = typer.Typer(help="Make and change the API keys of `simkit serve`.", no_arg
 KeysFile = Annotated[Path, typer.Option("--keys", metavar="KEYS.toml", help="The file of keys.", show_default=False)]
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `simkit keys list` shows it.")]
 Day = Annotated[
-    datetime | None,
-    typer.Option(
-        "--expires", metavar="DATE", formats=["%Y-%m-%d"], help="First day on which it no longer works (UTC)."
-    ),
+    str | None, typer.Option("--expires", metavar="DATE", help="First day on which it no longer works (UTC).")
 ]
 
 COLUMNS = ("id", "name", "state", "budget", "rate", "oracle", "models", "price", "created", "expires")
@@ -47,7 +44,7 @@ def add_key(  # noqa: PLR0913 (the options are the command's interface)
 
     given: dict[str, Any] = {"name": name, "budget": budget, "rate": rate, "models": model or None}
     given |= {"oracle": load(oracle) if oracle is not None else None} | _price(price)
-    given |= {"expires": expires.replace(tzinfo=UTC) if expires else None}
+    given |= {"expires": None if expires is None else _day(expires)}
     made = new_key(keys, {field: value for field, value in given.items() if value is not None})
     echo(f"key: {made.text}")
     echo(f"for AWS clients: access key id {made.key.id}, secret access key {made.aws_secret}")
@@ -101,6 +98,15 @@ def _price(text: str | None) -> dict[str, Any]:
         return {}
     price = Price.parse(text)
     return {"price_per_thousand": price.per_thousand, "currency": price.currency}
+
+
+def _day(text: str) -> datetime:
+    """The midnight (UTC) at which a day begins. Raises BadParameter."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        message = f"{text!r} is no date; write YEAR-MONTH-DAY, such as 2027-01-31"
+        raise typer.BadParameter(message, param_hint="--expires") from None
 
 
 def _row(key: Any) -> dict[str, object]:

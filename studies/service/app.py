@@ -186,8 +186,10 @@ async def _nowhere(request: Request, error: Exception) -> Response:
         name = "rekognition"
     headers: dict[str, str] = {}
     if error.status_code == 405:
-        problem = Problem("unsupported", f"{request.method} is not possible at this path")
-        headers["allow"] = ", ".join(_methods(request))
+        methods = _methods(request)
+        use = " or ".join(method for method in methods if method != "HEAD")
+        problem = Problem("unsupported", f"{request.method} is not possible at this path; use {use}")
+        headers["allow"] = ", ".join(methods)
     else:
         problem = Problem("unknown_model", "there is nothing at this path; see /openapi.yaml")
     if name is None:

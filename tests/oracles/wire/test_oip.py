@@ -222,6 +222,16 @@ def test_an_input_that_is_not_the_models_is_refused(changes: dict[str, Any], kin
     assert raised.value.kind == kind
 
 
+@pytest.mark.parametrize(
+    ("shape", "send"),
+    [([5, 3, 2, 2], "4 or fewer"), ([3, 6, 2, 2], "2 or fewer"), ([1, 3, 9, 9], "smaller"), ([99], "fewer")],
+)
+def test_a_tensor_that_is_too_large_is_told_how_many_images_fit(shape: list[int], send: str) -> None:
+    with pytest.raises(Problem) as raised:
+        WIRE.read(binary(image_input(shape=shape), pixels().tobytes()), NET)
+    assert raised.value.message == f"'images' has more than 48 elements; send {send} images a call"
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -0.001, 1.001])
 def test_pixels_beyond_0_to_1_are_refused(value: float) -> None:
     images = pixels()

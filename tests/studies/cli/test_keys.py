@@ -40,6 +40,15 @@ def test_a_key_is_told_once_and_stored_as_a_hash(file: str, capsys: pytest.Captu
         assert not any(secret in words for words in later)
 
 
+@pytest.mark.parametrize("text", ["tomorrow", "", "2027-02-30", "31.1.2027", "2027-01-31T12:00"])
+def test_what_is_no_date_is_said_in_one_line(text: str, file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["keys", "new", "--keys", file, "--name", "lab", "--expires", text]) == 2
+    said = f"{text!r} is no date; write YEAR-MONTH-DAY, such as 2027-01-31"
+    words = f"simkit: error: Invalid value for --expires: {said}; see simkit keys new --help\n"
+    assert capsys.readouterr().err == words
+    assert not Path(file).exists()
+
+
 def test_the_list_says_what_each_key_may(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     told(capsys, "new", "--keys", file, "--name", "one", "--budget", "5", "--oracle", "label")
     told(capsys, "new", "--keys", file, "--name", "two", "--expires", "2020-01-01")

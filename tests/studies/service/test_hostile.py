@@ -170,6 +170,8 @@ def test_a_path_that_is_nowhere(path: str, name: str | None, service: Provider) 
 def test_a_method_that_a_path_has_not(method: str, path: str, allow: str, service: Provider) -> None:
     reply = service.client.request(method, path)
     assert (reply.status_code, reply.headers["allow"]) == (405, allow)
+    use = " or ".join(word for word in allow.split(", ") if word != "HEAD")
+    assert f"{method} is not possible at this path; use {use}" in reply.text
     assert reply.headers["content-type"].startswith("application/json")
 
 
