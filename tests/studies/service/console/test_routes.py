@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from db.service_records import image_sha256
 from oracles.spec import OracleSpec
+from simkit.errors import ConfigError
 from studies.service.console.routes import COOKIE
 from studies.service.keys import Key, KeyFile
 from tests.studies.pages import Elements
@@ -116,6 +117,17 @@ def test_forms_of_other_sites_log_nobody_in_and_change_nothing(open_desk: Desk, 
     assert open_desk.post("/console/logout", headers).status_code == 403
     assert key_of(open_desk, key) == key
     assert "Keys and models" in open_desk.page()
+
+
+def test_a_revoked_key_is_not_changed_further_and_the_page_says_why(open_desk: Desk) -> None:
+    key = open_desk.login().key(budget=10)
+    assert open_desk.post(f"/console/keys/{key.id}/revoke").status_code == 303
+    revoked = key_of(open_desk, key)
+    for change in ("top-up", "pardon"):
+        refused = open_desk.post(f"/console/keys/{key.id}/{change}", queries="5")
+        assert (refused.status_code, "A revoked key stays revoked; make another one" in refused.text) == (400, True)
+        assert "Top up" not in refused.text
+    assert key_of(open_desk, key) == revoked
 
 
 @pytest.mark.parametrize("form", ["", "wrong", "ü"])
@@ -225,7 +237,9 @@ def test_looking_at_a_key_opens_no_run_for_it(open_desk: Desk) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_are_text_on_every_page(open_desk: Desk, name: str) -> None:
-    key = open_desk.login().key(name=name, currency=name[:10], price_per_thousand=1.0, models=(name, "m"))
+    with pytest.raises(ConfigError, match="models"):  # a name that no model can have reaches no page
+        open_desk.key(name=name, models=(name, "m"))
+    key = open_desk.login().key(name=name, currency=name[:10], price_per_thousand=1.0, models=("m",))
     open_desk.asked(key)
     open_desk.alarm(key, detector=name)
     for page in (open_desk.page(), open_desk.page(f"/console/keys/{key.id}")):
