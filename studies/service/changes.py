@@ -14,11 +14,12 @@ MOST = 10**12
 
 
 def top_up(path: Path, key_id: str, queries: int) -> Key:
-    """Add to the budget of a key. Raises ConfigError if it has none, or `queries` is not in [1, MOST]."""
+    """Add to the budget of a key. Raises ConfigError if it has none or is revoked, or `queries` is not in [1, MOST]."""
     if not 1 <= queries <= MOST:
         raise ConfigError(f"{queries} queries cannot be added; give a number from 1 to {MOST}")
 
     def more(key: Key) -> dict[str, Any]:
+        _check_valid(key)
         if key.budget is None:
             raise ConfigError(f"key {key_id} has no budget to add to; it is not limited")
         return {"topped_up": key.topped_up + queries}
@@ -32,5 +33,15 @@ def revoke(path: Path, key_id: str) -> Key:
 
 
 def pardon(path: Path, key_id: str) -> Key:
-    """Lift the bans of a key up to now. Raises ConfigError if there is none of this id."""
-    return change_key(path, key_id, lambda _: {"pardoned": datetime.now(UTC)})  # to the microsecond, as bans
+    """Lift the bans of a key up to now. Raises ConfigError if there is none of this id, or if it is revoked."""
+
+    def lifted(key: Key) -> dict[str, Any]:
+        _check_valid(key)
+        return {"pardoned": datetime.now(UTC)}  # to the microsecond, as bans
+
+    return change_key(path, key_id, lifted)
+
+
+def _check_valid(key: Key) -> None:
+    if key.revoked:
+        raise ConfigError(f"key {key.id} is revoked and stays so; make another one with `simkit keys new`")

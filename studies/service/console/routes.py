@@ -203,6 +203,8 @@ class _Shown:
             _LOG.warning("console: %s of key %s was not possible: %s", change, key.id, error)
             words = {"top-up": "The budget was not changed. Give a number of queries from 1 to 1,000,000,000,000."}
             problem = words.get(change, "The key was not changed. The log of the service says why.")
+            if key.revoked:
+                problem = "The key was not changed. A revoked key stays revoked; make another one with simkit keys new."
             return await self._key_shown(key, session, problem=problem)
         _LOG.warning("console: %s of key %s", change, key.id)
         return _to(f"/console/keys/{key.id}?done={change}")

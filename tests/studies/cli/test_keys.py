@@ -33,8 +33,8 @@ def test_a_key_is_told_once_and_stored_as_a_hash(file: str, capsys: pytest.Captu
     assert (key.id, key.name, key.budget, key.rate, key.oracle.top_k) == (aws[1], "lab", 50, "10/second", 3)
     assert (key.price_per_thousand, key.currency, key.models) == (2.5, "EUR", ("m",))
     later = [told(capsys, "list", "--keys", file), told(capsys, "list", "--keys", file, "--json")]
-    later += [told(capsys, "top-up", key.id, "25", "--keys", file), told(capsys, "revoke", key.id, "--keys", file)]
-    later += [told(capsys, "pardon", key.id, "--keys", file), Path(file).read_text(encoding="utf-8")]
+    later += [told(capsys, "top-up", key.id, "25", "--keys", file), told(capsys, "pardon", key.id, "--keys", file)]
+    later += [told(capsys, "revoke", key.id, "--keys", file), Path(file).read_text(encoding="utf-8")]
     for secret in (text[1].split("-", 2)[2], aws[2]):
         assert out.count(secret) == 1
         assert not any(secret in words for words in later)
@@ -89,3 +89,16 @@ def test_a_key_without_a_budget_cannot_be_topped_up(file: str, capsys: pytest.Ca
     (key,) = KeyFile(Path(file)).all()
     assert main(["keys", "top-up", key.id, "5", "--keys", file]) == 2
     assert "has no budget to add to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [["top-up", "ID", "7"], ["pardon", "ID"]])
+def test_a_revoked_key_is_not_changed_further(change: list[str], file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    told(capsys, "new", "--keys", file, "--name", "one", "--budget", "5")
+    (key,) = json.loads(told(capsys, "list", "--keys", file, "--json"))
+    told(capsys, "revoke", key["id"], "--keys", file)
+    before = Path(file).read_bytes()
+    assert main(["keys", *(key["id"] if word == "ID" else word for word in change), "--keys", file]) == 2
+    said = capsys.readouterr().err
+    assert f"key {key['id']} is revoked and stays so" in said
+    assert said.count("\n") == 1
+    assert Path(file).read_bytes() == before
