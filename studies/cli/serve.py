@@ -109,9 +109,9 @@ def _of_file(config: Path, given: dict[str, Any]) -> ServiceConfig:
     from simkit.errors import ConfigError
     from studies.service.config import ServiceConfig
 
-    if given:
-        options = ", ".join(sorted(key.replace("_", "-") for key in given))
-        raise ConfigError(f"--config states all of the service; set {options} in {config}")
+    if given and config.exists():  # loading it says that it is missing
+        names = ", ".join(sorted({"listen" if key in ("host", "port") else key for key in given}))
+        raise ConfigError(f"--config states all of the service; set {names} in {config}")
     return ServiceConfig.load(config)
 
 

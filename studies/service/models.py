@@ -12,7 +12,7 @@ from oracles.budget import Budget
 from oracles.errors import InvalidSpec, ModelError
 from oracles.guard import RateLimit
 from oracles.oracle import ImageShape, Oracle
-from oracles.spec import build
+from oracles.spec import OracleSpec, build
 from oracles.torch_model import TorchOracle, check_answers
 from oracles.wire.contract import Interface
 from simkit.data import ImageSet
@@ -52,7 +52,7 @@ def open_entry(entry: ModelEntry, model: Model | None = None) -> Opened:
         served = ServedModel(entry.name, opened.oracle, opened.sha256, entry.oracle)
         return Opened(served, _interface(entry, opened.oracle))
     except (ConfigError, ModelError, InvalidSpec) as error:
-        raise type(error)(f"model {entry.name}: {error}") from error
+        raise type(error)(f"serve: model {entry.name}: {str(error).removeprefix('scan: ')}") from error
 
 
 def _settings(entry: ModelEntry) -> dict[str, Any]:
@@ -60,6 +60,8 @@ def _settings(entry: ModelEntry) -> dict[str, Any]:
     own = {"name": entry.name, "n_classes": n_classes, "image_shape": entry.image_shape}
     for name in own.keys() & entry.settings.keys():
         raise ConfigError(f"settings.{name} is set by a key of its own; leave it out")
+    for name in ({"rate"} | OracleSpec.model_fields.keys() - ScanConfig.model_fields.keys()) & entry.settings.keys():
+        raise ConfigError(f"{name} is no setting of a model; give it to --oracle, or as `oracle` in the service's file")
     return entry.settings | {name: value for name, value in own.items() if value is not None}
 
 

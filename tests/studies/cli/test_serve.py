@@ -55,8 +55,8 @@ def test_a_file_makes_the_service(asked: list[ServiceConfig], tmp_path: Path) ->
         (["--keys", "k.toml", "--db", "p.db"], "no MODEL"),
         (["m.pt", "--db", "p.db"], "--keys"),
         (["m.pt", "--keys", "k.toml"], "--db"),
-        (["m.pt", "--config", "s.toml"], "set file in s.toml"),
-        (["--config", "s.toml", "--port", "1"], "set port in s.toml"),
+        (["m.pt", "--config", "s.toml"], "s.toml: cannot be read"),
+        (["--config", "s.toml", "--port", "1"], "s.toml: cannot be read"),
         (["--config", "s.toml"], "s.toml"),
         (["m.pt", "--keys", "k.toml", "--db", "p.db", "--image-shape", "3x8x8"], "--image-shape"),
         (["m.pt", "--keys", "k.toml", "--db", "p.db", "--host", "0.0.0.0"], "in the clear"),
@@ -185,3 +185,28 @@ def test_a_console_of_a_shared_database_is_refused_by_name(
     assert told.startswith("simkit: error: the console reads a ledger")
     assert told.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "fields"),
+    [
+        (["m.pt"], "file"),
+        (["--db", "p.db", "--port", "0"], "db, listen"),
+        (["--host", "::1", "--port", "0"], "listen"),
+        (["--behind-proxy", "--tls-key", "k.pem"], "behind_proxy, tls_key"),
+        (["--image-shape", "3,8,8", "--max-batch", "2"], "image_shape, max_batch"),
+    ],
+)
+def test_options_beside_a_file_are_named_as_in_the_file(
+    options: list[str],
+    fields: str,
+    asked: list[ServiceConfig],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["serve", "--config", "s.toml", *options]) == 2
+    assert "s.toml: cannot be read" in capsys.readouterr().err
+    (tmp_path / "s.toml").touch()
+    assert main(["serve", "--config", "s.toml", *options]) == 2
+    assert f"set {fields} in s.toml" in capsys.readouterr().err
+    assert asked == []

@@ -158,7 +158,11 @@ def test_an_oracle_states_its_shape_and_its_classes_have_their_ids_as_names() ->
         ({"image_shape": None}, ConfigError, "model m: the file does not state the shape"),
         ({"oracle": OracleSpec(top_k=9)}, InvalidSpec, "model m: "),
         ({"settings": {"n_classes": 3}}, ConfigError, "model m: settings.n_classes is set by a key of its own"),
-        ({"settings": {"colour": 3}}, ConfigError, "model m: .*colour"),
+        ({"settings": {"colour": 3}}, ConfigError, "serve: model m: no setting 'colour'"),
+        ({"settings": {"mean": "x"}}, ConfigError, "serve: model m: mean"),
+        ({"settings": {"rate": "3/second"}}, ConfigError, "rate is no setting of a model; give it to --oracle"),
+        ({"settings": {"rate_limit": "3/second"}}, ConfigError, "m: rate_limit is no setting .* or as `oracle` in"),
+        ({"settings": {"top_k": 3}}, ConfigError, "m: top_k is no setting of a model; give it to --oracle"),
     ],
 )
 def test_a_model_that_does_not_fit_is_named(fields: dict[str, Any], kind: type[Exception], words: str) -> None:
