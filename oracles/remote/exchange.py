@@ -59,6 +59,9 @@ class StoredAttempt(Protocol):
     def outcome(self) -> str: ...
 
     @property
+    def status(self) -> int | None: ...
+
+    @property
     def charged(self) -> int | None: ...
 
 
@@ -102,3 +105,13 @@ def perhaps_billed_twice(attempts: Sequence[StoredAttempt]) -> tuple[int, int]:
         if len(billed) > 1 and not told:
             calls, queries = calls + 1, queries + billed[0].queries
     return calls, queries
+
+
+def asked_again(attempts: Sequence[StoredAttempt]) -> int:
+    """The queries that the service refused for its rate (429) and answered later, counted at every refusal.
+
+    Rekognition says 400 of a rate, which also stands for calls that are sent in another way, and is not counted.
+    """
+    answered = {event.idempotency for event in attempts if event.outcome == "answered"}
+    refused = (event for event in attempts if event.outcome == "refused" and event.status == 429)
+    return sum(event.queries for event in refused if event.idempotency in answered)

@@ -19,7 +19,7 @@ from oracles.errors import BudgetExhausted, ModelError, OracleError, Refused, Se
 from oracles.oracle import ImageShape, Oracle, Tag, Wrapper, check_range, check_shape
 from oracles.partial import carried, carrying
 from oracles.remote.caller import Caller, Chunk, Service, TooLarge
-from oracles.remote.exchange import Attempts, MemoryAttempts, perhaps_billed_twice
+from oracles.remote.exchange import Attempts, MemoryAttempts, asked_again, perhaps_billed_twice
 from oracles.wire.scores import one_answer
 
 if TYPE_CHECKING:
@@ -86,8 +86,12 @@ class RemoteOracle:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know about the answers and the bill of this run."""
-        calls, queries = perhaps_billed_twice(self._attempts.attempts())
-        found = []
+        attempts, found = self._attempts.attempts(), []
+        calls, queries = perhaps_billed_twice(attempts)
+        if again := asked_again(attempts):
+            found.append(
+                f"{again:,} queries were refused by the service for now and asked again (see the table attempts)"
+            )
         if calls:
             found.append(
                 f"{calls} calls of {queries} images were sent again after a lost reply, and the service does not say "

@@ -167,6 +167,27 @@ def test_a_service_of_labels_has_no_top_classes_and_the_error_says_what_to_give(
         scanned(served.url, budget=700, db=tmp_path / "scan.db", oracle="top3")
 
 
+@pytest.mark.parametrize(("status", "counted"), [(429, True), (503, False)])
+def test_what_was_refused_for_its_rate_and_asked_again_is_noted(status: int, counted: bool, tmp_path: Path) -> None:
+    behaviour, refused = Behaviour(), []
+    with serving(victim(), behaviour, max_batch=16) as served:
+
+        def busy(request: HttpRequest) -> HttpReply | None:
+            if request.method != "POST" or len(served.requests) % 5:
+                return None
+            refused.append(len(served.wire.read(request, served.interface).images))
+            kind = "rate" if status == 429 else "unavailable"
+            return json_reply({"error": "later", "kind": kind}, status, {"retry-after": "0"})
+
+        behaviour.before = busy
+        result = scanned(served.url, budget=700, db=tmp_path / "scan.db", remote={"in_flight": 1})
+    said = f"{sum(refused):,} queries were refused by the service for now and asked again (see the table attempts)"
+    assert sum(refused) > 0
+    assert result.notes == (said if counted else "")
+    assert result.refused == 0
+    assert result.to_json()["notes"] == result.notes
+
+
 def test_a_budget_that_is_spent_before_the_first_answer_leaves_no_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
