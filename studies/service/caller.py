@@ -94,14 +94,15 @@ class KeyCalls:
         session, queries = self._session(key, served), len(question.images)
         try:
             self._check_key(key)
-            self._check_size(key, session, queries)
             with self._twins_joined(session.run, served.name, delivery):
                 if replay := self._replay(key, session.run, delivery):
                     return replay
+                self._check_size(key, session, queries)
                 return self._answered(key, served, session, question, delivery)
         except _Told as told:  # recorded by the stack
             raise told.problem from told.__cause__
         except Problem as problem:
+            session.store_alarms()  # a banned key has no further answers with which they could be stored
             self._note(session.run, queries, problem.kind)
             raise
 
@@ -241,7 +242,7 @@ class KeyCalls:
             except StorageError as error:
                 raise _not_now() from error
             self._budget.change_spent(known.spent)
-            self._banned = known.banned
+            self._banned = max(self._banned or 0.0, known.banned or 0.0) or None  # an alarm may not be stored yet
         if session.current:
             return session
         with self._lock:  # guards and noise go on where the rows end, as after a restart

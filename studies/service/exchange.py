@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from oracles.wire.bodies import MOST_BYTES, picture_bytes, unpacked
@@ -52,7 +53,9 @@ class Exchange:
         question, outcome = self._outcome(wire, caller.key, plain, interface)
         self.metrics.charged(name, outcome.charged)
         reply = wire.answer(question, outcome.answer, interface)
-        told = limits(self._gate.rates(caller.key, name)) | of_answer(outcome)
+        told = of_answer(outcome)
+        with suppress(Problem):  # the call is charged, so that its answer is given also without its rates
+            told = limits(self._gate.rates(caller.key, name)) | told
         return replace(reply, headers={**told, **reply.headers})
 
     def refusal(self, wire: Wire, problem: Problem, caller: Caller, model: str | None) -> HttpReply:

@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -143,15 +144,23 @@ class Session:
         return self._stands == self.run.queries
 
     def answer(self, request: Request) -> tuple[Answer, CallRecord]:
-        """The answer, committed and charged, and its record. Raises as `Oracle.query`, and StorageError."""
+        """The answer, committed and charged, and its record. Raises as `Oracle.query`, and StorageError.
+
+        After an error the budget is as before, but for a call that is kept in memory.
+        """
         self._recorder.request = request
+        stored, spent = self.run.queries, self._budget.spent
         try:
             answer = self._stack.query(request.images)
-        except StorageError:
-            self._stands = -1
+        except BaseException:
+            if charged := self._budget.spent - spent:  # it failed after the model, whose noise went on
+                self._stands = -1
+                if self.run.queries == stored:  # else the call is kept in memory, and charged
+                    self._budget.release(charged)
             raise
         self._stands = self.run.queries
         assert self._recorder.last is not None
+        self.store_alarms()
         return answer, self._recorder.last
 
     def take_ban(self) -> bool:
@@ -160,6 +169,10 @@ class Session:
             return False
         self._suspicion.alarmed = False
         return True
+
+    def store_alarms(self) -> None:
+        """Store the alarms that could not be stored after their answers, if that is possible now."""
+        self._recorder.store_alarms()
 
     def _earlier(self) -> Earlier:
         spec, taken, seen = self.spec, list[tuple[int, int]](), None
@@ -188,6 +201,8 @@ class _Recorder:
         self._run, self._budget, self._room, self._prints = run, budget, room, prints
         self.request: Request | None = None
         self.last: CallRecord | None = None
+        self._alarms: list[AlarmRecord] = []
+        self._lock = threading.Lock()
 
     def open_step(self, number: int, purpose: str, state: str) -> int:
         raise StorageError(f"step {number}: calls of a service belong to no step")
@@ -196,13 +211,7 @@ class _Recorder:
         self._run.check_step(step)
 
     def record(self, call: CallRecord) -> None:
-        before = self._run.queries
-        try:
-            self._commit(call)
-        except StorageError:
-            if self._run.queries == before:  # else the call is kept in memory, and charged
-                self._budget.release(len(call.rows))
-            raise
+        self._commit(call)
         self.last = call
 
     def _commit(self, call: CallRecord) -> None:
@@ -222,7 +231,18 @@ class _Recorder:
         self._run.tally(queries, reason)
 
     def alarm(self, *alarms: AlarmRecord) -> None:
-        self._run.alarm(*alarms)
+        # the call is charged, so its answer is given also where its alarms cannot be stored; they are tried again
+        with self._lock:
+            self._alarms += alarms
+        self.store_alarms()
+
+    def store_alarms(self) -> None:
+        """Store the alarms that are not stored yet, if that is possible now."""
+        with self._lock:
+            if self._alarms:
+                with suppress(Exception):
+                    self._run.alarm(*self._alarms)
+                    self._alarms.clear()
 
 
 def _info(key: str, served: ServedModel, spec: OracleSpec) -> RunInfo:
