@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
-from typing import TypeVarTuple, Unpack
+from typing import TypeVar, TypeVarTuple, Unpack
 
 import anyio
 import anyio.to_thread
@@ -26,6 +26,7 @@ from studies.service.auth import Caller
 from studies.service.exchange import Exchange
 from studies.service.metrics import CONTENT_TYPE
 
+T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _LOG = logging.getLogger("simkit.service")
@@ -106,10 +107,11 @@ class _Served:
         call.caller = exchange.admitted(call.wire, call.head)
         most = exchange.most_bytes(call.wire, call.model)
         request = replace(call.head, body=await self._body(call, most))
+        call.caller = await self._in_thread(exchange.verified, call.caller, request)
         with exchange.metrics.running.track_inprogress():
             return await self._in_thread(exchange.answer, call.wire, call.caller, request, call.model)
 
-    async def _in_thread(self, function: Callable[[Unpack[Ts]], HttpReply], *values: *Ts) -> HttpReply:
+    async def _in_thread(self, function: Callable[[Unpack[Ts]], T], *values: *Ts) -> T:
         return await anyio.to_thread.run_sync(function, *values, limiter=self._threads)
 
     def _described(self, keyless: bool) -> Callable[[_Call], Awaitable[HttpReply]]:

@@ -36,10 +36,14 @@ def admitted(wire: Wire, request: HttpRequest, keys: KeyFile) -> Caller:
         raise Problem("unavailable", "the service cannot check keys for now; ask again", 5.0) from error
 
 
-def check_signature(caller: Caller, request: HttpRequest) -> None:
-    """Raise Problem (`unauthorized`) unless the request, with the body as it came, is signed as it must be."""
+def verified(caller: Caller, request: HttpRequest) -> Caller:
+    """The caller, of whom no signature is due any more.
+
+    Raises Problem (`unauthorized`) unless the request, with the body as it came, is signed as it must be.
+    """
     if caller.secret is not None:
         verify(request, caller.secret, datetime.now(UTC))
+    return Caller(caller.key)
 
 
 def check_valid(key: Key) -> None:

@@ -32,6 +32,10 @@ class Exchange:
         """The caller by the headers. Raises Problem."""
         return auth.admitted(wire, request, self._keys)
 
+    def verified(self, caller: Caller, request: HttpRequest) -> Caller:
+        """The caller, after its signature was checked if one is due. Raises Problem."""
+        return auth.verified(caller, request)
+
     def known(self, name: str | None) -> str:
         """The name if a model has it, else empty: what may stand in a label."""
         return name if name is not None and name in self._interfaces else ""
@@ -46,7 +50,7 @@ class Exchange:
 
         Raises Problem, for which nothing was charged.
         """
-        auth.check_signature(caller, request)
+        caller = auth.verified(caller, request)
         plain = unpacked(request, self.most_bytes(wire, model))
         name = _model_in(wire, plain) if model is None else model
         interface = self._interface(caller.key, name)
@@ -59,8 +63,10 @@ class Exchange:
         return replace(reply, headers={**told, **reply.headers})
 
     def refusal(self, wire: Wire, problem: Problem, caller: Caller, model: str | None) -> HttpReply:
-        """The reply that says `problem` to a caller, with what is left to it."""
+        """The reply that says `problem` to a caller, with what is left to it; without that before it is verified."""
         reply = wire.refusal(problem)
+        if caller.secret is not None:  # an id alone, which is in every signed request, is no proof
+            return reply
         told: dict[str, str] = {}
         try:
             told = cost(0, self._gate.remaining(caller.key))

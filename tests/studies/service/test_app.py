@@ -26,7 +26,7 @@ from tests.oracles.fakes import LinearOracle
 from tests.studies.service.served import ABOUT, IMAGE, Provider, images, provider, question
 
 each_format = pytest.mark.parametrize("wire", [registry.wire(name) for name in registry.NAMES], ids=registry.NAMES)
-OIP = registry.wire("oip")
+OIP, REKOGNITION = registry.wire("oip"), registry.wire("rekognition")
 
 
 def rows(service: Provider, sql: str) -> list[Any]:
@@ -66,6 +66,23 @@ def test_a_key_is_needed_and_must_be_right(wire: Wire, service: Provider) -> Non
         assert "simkit-remaining" not in reply.headers
     assert service.oracle.images_seen == spent(service) == 0
     assert reasons(service) == []
+
+
+@pytest.mark.parametrize("content_length", [None, "999999999999"], ids=["a body", "too large a body"])
+def test_the_id_of_a_key_alone_tells_nothing_of_it(content_length: str | None, service: Provider) -> None:
+    key = service.key(budget=777, rate="5/hour")
+    service.send(question(REKOGNITION, key))
+    request = question(REKOGNITION, replace(key, aws_secret="x" * 40))
+    given = {} if content_length is None else {"content_length": content_length}
+    reply = service.send(request, **given)
+    assert 400 <= reply.status < 500
+    assert not [name for name in reply.headers if name.startswith(("simkit", "ratelimit"))]
+    assert (spent(service), reasons(service)) == (1, [])
+
+
+def test_a_refusal_after_the_signature_tells_what_is_left(service: Provider) -> None:
+    reply = service.send(question(REKOGNITION, service.key(budget=777), body={"Image": {"Bytes": "no image"}}))
+    assert (reply.status, reply.headers["simkit-remaining"]) == (400, "777")
 
 
 @each_format
