@@ -10,14 +10,15 @@ from oracles.wire.contract import HttpReply, Interface, Kind, Problem
 
 KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
 
-_VALUES_A_CLASS = 8
-"""Members and items in a reply for each class that the interface states, at most."""
+_VALUES, _VALUES_AN_IMAGE, _VALUES_A_CLASS = 100, 200, 8
+"""Members and items in a reply at most: of itself, for each image, and for each class of each image."""
 
 
 def reply_value(reply: HttpReply, interface: Interface, images: int = 1) -> Any:
     """The JSON value of a reply with an answer. Raises Problem (`failed`) if it has none, or one that is too long."""
     try:
-        return parsed(reply.body, 100 + _VALUES_A_CLASS * images * len(interface.classes))
+        values = _VALUES + images * (_VALUES_AN_IMAGE + _VALUES_A_CLASS * len(interface.classes))
+        return parsed(reply.body, values)
     except Problem as problem:
         raise Problem("failed", f"the service's answer cannot be read: {problem.message}") from None
 

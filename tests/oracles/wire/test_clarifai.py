@@ -46,6 +46,21 @@ def test_the_key_is_a_key() -> None:
     assert WIRE.credential(request({}, "Basic sk-1")) is None
 
 
+@pytest.mark.parametrize("images", [1, 8, 128])
+def test_a_reply_that_tells_all_about_the_model_is_read(images: int) -> None:
+    about = dict.fromkeys("abcdefghijklmnopqrstuvwxyz", "x")
+    concepts = [{"id": name, "name": name, "value": 0.1, "app_id": "a", "user_id": "u"} for name in NET.classes]
+    output = {"status": {"code": 10000}, "model": about, "input": about, "meta": about, "data": {"concepts": concepts}}
+    body = json.dumps({"status": {"code": 10000}, "outputs": [output] * images}).encode()
+    assert len(WIRE.understand(HttpReply(200, {}, body), images, NET)) == images
+
+
+def test_a_reply_with_more_values_than_any_answer_has_is_not_parsed() -> None:
+    body = json.dumps({"status": {"code": 10000}, "outputs": [{"data": {"x": [0] * 1000}}]}).encode()
+    with pytest.raises(Problem, match="more than"):
+        WIRE.understand(HttpReply(200, {}, body), 1, NET)
+
+
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
