@@ -19,4 +19,8 @@ def opened(place: str) -> Iterator[Book]:
             yield book
     else:
         with Ledger.open(Path(place)) as ledger:
-            yield ledger
+            try:
+                yield ledger
+            except BaseException:
+                ledger.discard_if_empty()  # of a service that could not start
+                raise

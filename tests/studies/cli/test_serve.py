@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -210,3 +211,28 @@ def test_options_beside_a_file_are_named_as_in_the_file(
     assert main(["serve", "--config", "s.toml", *options]) == 2
     assert f"set {fields} in s.toml" in capsys.readouterr().err
     assert asked == []
+
+
+@pytest.mark.process
+def test_a_port_that_is_taken_leaves_no_ledger_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    new_key(tmp_path / "k.toml", {"name": "a lab"})
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert main(["serve", MODEL, "--keys", "k.toml", "--db", "p.db", "--port", port]) == 2
+    assert "cannot be listened on" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.glob("p.db*")) in ([], ["p.db.lock"])  # the lock is empty, and stays
+
+
+@pytest.mark.process
+def test_a_certificate_that_is_none_leaves_no_ledger_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    new_key(tmp_path / "k.toml", {"name": "a lab"})
+    (tmp_path / "no.pem").touch()
+    tls = ["--tls-certificate", "no.pem", "--tls-key", "no.pem"]
+    assert main(["serve", MODEL, "--keys", "k.toml", "--db", "p.db", "--port", "0", *tls]) == 2
+    assert not list(tmp_path.glob("p.db")) + list(tmp_path.glob("p.db-*"))
