@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock
@@ -33,11 +33,13 @@ class Delivery:
 
     digest: SHA-256 of method, path and unpacked body. idempotency: the key under which a retry gets the stored answer.
     first: the ordinal of its first query among those of the API key on the model; None for the order of arrival.
+    key_now: the API key as it is when the call's turn comes, which may be long after it arrived; None if it is fixed.
     """
 
     digest: bytes
     idempotency: str | None = None
     first: int | None = None
+    key_now: Callable[[], Key] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +167,15 @@ class KeyCalls:
                 most = limiter.limit.burst
                 raise Problem("too_large", f"{queries} images exceed the rate limit's burst; send {most} or fewer")
 
+    def _take_rate(self, key: Key, session: Session, queries: int) -> None:
+        """Count the call against the key's rate, unless the model's, which the stack counts, refuses it anyway."""
+        model = session.limiter.limiter if session.limiter else None
+        if model is not None and model.left < model.units(queries) and (wait := model.wait(model.units(queries))):
+            raise _of_refusal(RateExceeded(queries, wait))
+        limiter = self._key_limiter(key)
+        if limiter is not None and (wait := limiter.wait(limiter.units(queries))):
+            raise Problem("rate", f"too many queries for now; ask again in {wait:g} s", wait)
+
     def _key_limiter(self, key: Key) -> Limiter | None:
         with self._lock:
             if key.rate is None:
@@ -193,7 +204,9 @@ class KeyCalls:
                     break
             if twin.digest != delivery.digest:
                 raise _reused()
-            if not twin.ended.wait(until - time.monotonic()):
+            with self._lane.counted():
+                ended = twin.ended.wait(until - time.monotonic())
+            if not ended:
                 raise Problem("in_progress", "the first call with this idempotency key still runs; ask again", 1.0)
         try:
             yield
@@ -220,10 +233,9 @@ class KeyCalls:
             session = self._followed(key, served, session)
             if first is not None and first < run.queries:
                 raise Problem("bad_request", f"query {first} was answered before; the next one is {run.queries}")
+            key = key if delivery.key_now is None else delivery.key_now()
             self._check_key(key)  # a call before it may have led to a ban
-            limiter = self._key_limiter(key)
-            if limiter is not None and (wait := limiter.wait(limiter.units(queries))):
-                raise Problem("rate", f"too many queries for now; ask again in {wait:g} s", wait)
+            self._take_rate(key, session, queries)
             self._budget.change_cap(key.cap)
             images = np.require(question.images, np.float32, ("C", "W"))  # torch warns of arrays that are read-only
             request = Request(torch.from_numpy(images), delivery.idempotency, delivery.digest)

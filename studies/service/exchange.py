@@ -86,7 +86,8 @@ class Exchange:
 
     def _outcome(self, wire: Wire, key: Key, request: HttpRequest, interface: Interface) -> tuple[Question, Outcome]:
         try:
-            question, delivery = wire.read(request, interface), delivery_of(request)
+            question = wire.read(request, interface)
+            delivery = replace(delivery_of(request), key_now=lambda: self._keys.current(key))
         except Problem as problem:
             self._gate.refused(key, interface.model, problem.kind)
             raise

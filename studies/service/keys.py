@@ -147,6 +147,10 @@ class KeyFile:
             raise Problem("unauthorized", "no such API key; send the key that the provider gave you")
         return key
 
+    def current(self, key: Key) -> Key:
+        """The key as the file has it now; revoked if it is no longer there."""
+        return self._read().get(key.id) or key.model_copy(update={"revoked": True})
+
     def of_id(self, key_id: str) -> tuple[Key, str]:
         """The key of an AWS access key id, and the secret that must have signed the request. Raises Problem."""
         key = self._read().get(key_id)

@@ -25,7 +25,19 @@ class Lane:
         self._changed = Condition()
         self._waiting: deque[object] = deque()
         self._ready: dict[object, Callable[[], bool]] = {}
-        self._busy = False
+        self._busy, self._others = False, 0
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count a call that waits for something else than its turn. Raises Problem if too many calls wait."""
+        with self._changed:
+            self._check_room()
+            self._others += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._others -= 1
 
     @contextmanager
     def turn(self, ready: Callable[[], bool] = lambda: True) -> Iterator[None]:
@@ -44,8 +56,7 @@ class Lane:
     def _enter(self, ready: Callable[[], bool]) -> None:
         ticket, until = object(), time.monotonic() + self._patience
         with self._changed:
-            if len(self._waiting) >= self._most:
-                raise Problem("unavailable", f"{self._most} calls of this key are waiting; send fewer at a time", 1.0)
+            self._check_room()
             self._waiting.append(ticket)
             self._ready[ticket] = ready
             try:
@@ -56,6 +67,10 @@ class Lane:
             finally:
                 self._waiting.remove(ticket)
                 del self._ready[ticket]
+
+    def _check_room(self) -> None:
+        if len(self._waiting) + self._others >= self._most:
+            raise Problem("unavailable", f"{self._most} calls of this key are waiting; send fewer at a time", 1.0)
 
     def _is_next(self, ticket: object) -> bool:
         if self._busy:

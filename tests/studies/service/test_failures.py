@@ -1,7 +1,10 @@
-"""What a failure of the machine around an answer costs: never a query without its answer, nor an answer twice."""
+"""What a failure around an answer costs: never a query without its answer; and what waiting calls may still get."""
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +22,8 @@ from oracles.watch.watched import Watched
 from oracles.wire.contract import Problem, Question
 from oracles.wire.oip import OpenInference
 from studies.service.gate import Gate, RateState
-from studies.service.keys import Key
-from tests.studies.service.conftest import OpenGate, asked, images_of, key_of, sent
+from studies.service.keys import Key, KeyFile
+from tests.studies.service.conftest import Blocking, OpenGate, asked, images_of, key_of, sent
 from tests.studies.service.served import Provider, question
 
 NOISY = OracleSpec(score_noise=0.05, input_noise=0.02, decimals=3, seed=4)
@@ -117,3 +120,59 @@ def test_a_retry_gets_its_paid_answer_after_the_rate_was_lowered(opened: OpenGat
     assert (again.replayed, again.data) == (True, first.data)
     with pytest.raises(Problem, match="exceed the rate limit's burst"):
         gate.call(lowered, "m", many, sent(many, "another"))
+
+
+def test_a_call_that_waits_is_refused_once_its_key_is_revoked(opened: OpenGate) -> None:
+    model, keys = Blocking(), [key_of(budget=10)]
+    gate = opened(oracle=model)
+
+    def waiting(seed: int) -> str | int:
+        try:
+            return gate.call(
+                key_of(budget=10), "m", asked(2, seed), replace(sent(asked(2, seed)), key_now=lambda: keys[0])
+            ).charged
+        except Problem as problem:
+            return problem.kind
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(waiting, 0)
+        assert model.entered.wait(10)
+        second = pool.submit(waiting, 1)
+        time.sleep(0.05)
+        keys[0] = key_of(budget=10, revoked=True)
+        model.go.set()
+        assert (first.result(20), second.result(20)) == (2, "expired")
+    assert gate.remaining(key_of(budget=10)) == 8
+
+
+def test_a_call_over_http_brings_the_key_as_the_file_has_it(service: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = service.key(budget=10)
+    monkeypatch.setattr(KeyFile, "current", lambda _, found: found.model_copy(update={"revoked": True}))
+    assert b"this key has ended" in service.send(question(OpenInference(), key)).body
+    monkeypatch.undo()
+    assert service.send(question(OpenInference(), key)).headers["simkit-remaining"] == "9"
+
+
+def test_refusals_by_the_rate_of_a_model_take_nothing_from_the_rate_of_the_key(opened: OpenGate) -> None:
+    gate, key, asking = opened(OracleSpec(rate_limit="2/hour")), key_of(rate="10/hour"), asked(2)
+    kinds = [told(gate, key, 0) for _ in range(6)]
+    assert kinds[1:] == ["rate"] * 5
+    assert {state.name: state.left for state in gate.rates(key, "m")} == {"m": 0, "key": 8}
+    assert gate.call(key, "other", asking, sent(asking)).charged == 2
+
+
+def test_twins_are_counted_among_the_calls_that_wait(opened: OpenGate) -> None:
+    model = Blocking()
+    gate, key = opened(oracle=model), key_of(budget=10)
+    with ThreadPoolExecutor(80) as pool:
+        calls = [pool.submit(told, gate, key, 0, "k")]
+        assert model.entered.wait(10)
+        calls += [pool.submit(told, gate, key, 0, "k") for _ in range(79)]
+        until = time.monotonic() + 10
+        while sum(call.done() for call in calls) < 15 and time.monotonic() < until:
+            time.sleep(0.01)
+        model.go.set()
+        results = [call.result(20) for call in calls]
+    assert results.count("unavailable") == 15, "one runs and 64 wait"
+    assert len(set(results)) == 2
+    assert gate.remaining(key) == 8

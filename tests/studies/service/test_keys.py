@@ -58,6 +58,15 @@ def test_a_key_may_have_a_detector_of_probing_of_its_own(file: Path) -> None:
     assert tomllib.loads(file.read_text())["key"][0]["oracle"]["watch"]["action"] == "coarse"
 
 
+def test_a_key_is_as_the_file_has_it_now_and_revoked_once_it_is_gone(file: Path) -> None:
+    made, other = new_key(file, {"name": "a", "budget": 5}).key, new_key(file, {"name": "b"}).key
+    keys = KeyFile(file)
+    assert (keys.current(made), keys.current(other)) == (made, other)
+    changed = change_key(file, made.id, lambda _: {"budget": 7})
+    assert keys.current(made) == changed != made
+    assert keys.current(key_of("gone0000")) == key_of("gone0000", revoked=True)
+
+
 def test_the_text_of_a_key_opens_it_and_nothing_else_does(file: Path) -> None:
     made, other = new_key(file, {"name": "a"}), new_key(file, {"name": "b"})
     keys = KeyFile(file)
