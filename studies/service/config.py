@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from db.postgres import is_postgres
 from oracles import spec as oracle_specs
-from oracles.errors import InvalidSpec
+from oracles.errors import InvalidSpec, likely
 from oracles.outside import TEXT_BYTES, read_outside, reason
 from oracles.spec import OracleSpec
-from simkit.errors import ConfigError, complaint
+from simkit.errors import ConfigError
 from studies.service.keys import MODEL_NAME
 from studies.service.session import check_servable
 
@@ -172,7 +172,7 @@ class ServiceConfig(BaseModel):
         try:
             config = cls.model_validate(fields)
         except ValidationError as error:
-            raise ConfigError(complaint(error, cls.model_fields)) from None
+            raise ConfigError(_problems(error)) from None
         models = tuple(
             entry if entry.file.startswith("python:") else entry.model_copy(update={"file": str(folder / entry.file)})
             for entry in config.model
@@ -193,6 +193,35 @@ class ServiceConfig(BaseModel):
             raise ConfigError(f"{path}: cannot be read: {reason(error)}; give the file of a service") from None
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path}: is no TOML: {error}") from None
+
+
+_TABLES: dict[str, type[BaseModel]] = {"model": ModelEntry, "watch": WatchEntry}
+_SHOWN = 3
+
+
+def _problems(error: ValidationError) -> str:
+    """The first three problems in one line, with places as the file has them: `[[model]] 1, oracle`."""
+    found: dict[tuple[str, str], str] = {}
+    for one in error.errors(include_url=False):
+        loc = one["loc"]
+        if one["type"] == "too_short" and one["input"]:  # its entries are wrong, and told themselves
+            continue
+        inside = len(loc) > 2 and loc[0] in _TABLES and isinstance(loc[1], int)
+        table = f"[[{loc[0]}]] {int(loc[1]) + 1}, " if inside else ""
+        name = str(loc[2] if inside else loc[0]) if loc else ""  # what follows are pydantic's names of alternatives
+        message = one["msg"].removeprefix("Value error, ")
+        if one["type"] == "extra_forbidden":
+            known = (_TABLES[str(loc[0])] if inside else ServiceConfig).model_fields
+            said = f"{table}no setting {name!r}{likely(name, known, 'the settings are')}"
+        elif one["type"] == "missing" and len(loc) == (3 if inside else 1):
+            said = f"{table}{name}: is not there; give it"
+        else:
+            value = one["input"]
+            shown = f" = {value!r}" if isinstance(value, str | int | float) and len(repr(value)) <= 40 else ""
+            said = f"{table}{name}{shown}: {message}" if name else message
+        found.setdefault((table, name), said)
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return "; ".join(list(found.values())[:_SHOWN]) + more
 
 
 def _is_loopback(host: str) -> bool:

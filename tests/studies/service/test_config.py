@@ -168,3 +168,31 @@ def test_an_oracle_states_its_shape_and_its_classes_have_their_ids_as_names() ->
 def test_a_model_that_does_not_fit_is_named(fields: dict[str, Any], kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=words):
         open_entry(entry(**fields), Probabilities())
+
+
+def said_of(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        ServiceConfig.load(path)
+    return str(caught.value).removeprefix(f"{path}: ")
+
+
+def test_up_to_three_problems_are_shown_with_their_places_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "service.toml"
+    second = '[[model]]\nname = "n"\nfile = "n.onnx"\n'
+    said = said_of(path, TOP + MODEL + "max_batch = 0\n" + second + 'oracle = "tops"\ncolour = 1\n')
+    assert said.startswith("[[model]] 1, max_batch = 0: ")
+    assert "; [[model]] 2, oracle = 'tops': " in said
+    assert "; [[model]] 2, no setting 'colour'" in said
+    assert "more" not in said
+    four = said_of(path, TOP + "[[model]]\nmax_batch = 0\n" + '[[watch]]\naction = "ban"\n')
+    assert four.startswith("[[model]] 1, name: is not there; give it; [[model]] 1, file: is not there; give it; ")
+    assert four.endswith("; and 1 more")
+
+
+def test_no_internal_name_stands_in_a_problem(tmp_path: Path) -> None:
+    path = tmp_path / "service.toml"
+    assert said_of(path, TOP + 'tls_key = "k.pem"\n' + MODEL).startswith("tls_certificate and tls_key belong")
+    assert said_of(path, TOP + MODEL + "classes = 0\n").count("[[model]] 1, classes = 0: ") == 1
+    assert said_of(path, TOP + "model = 5\n").startswith("model = 5: ")
+    assert "is not there" not in said_of(path, TOP + MODEL + "image_shape = [3, 32]\n")
