@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -45,6 +46,9 @@ class Attempt:
 
 class StoredAttempt(Protocol):
     """An `Attempt` as a ledger returns it."""
+
+    @property
+    def first(self) -> int: ...
 
     @property
     def queries(self) -> int: ...
@@ -91,20 +95,40 @@ class MemoryAttempts:
 
 
 def perhaps_billed_twice(attempts: Sequence[StoredAttempt]) -> tuple[int, int]:
-    """The calls that were sent again though an earlier try may have been billed, and their queries.
+    """The calls that were sent again though an earlier try may have been billed, and the queries of which that is so.
 
-    A service that says what it charged knows idempotency keys or bills in the open, so that its calls do not count.
+    A service that says what it charged knows idempotency keys or bills in the open, so that its tries under one key
+    are billed once. Queries that went out under several keys, in calls of other sizes, may be billed under each.
     """
+    bills = Counter[int]()
+    calls = 0
+    for tries in _tries(attempts):
+        billed = [last for last in tries if last.outcome != "refused"]
+        if not billed:
+            continue
+        told = any(last.outcome == "answered" and last.charged is not None for last in billed)
+        asked = range(billed[0].first, billed[0].first + billed[0].queries)
+        calls += (len(billed) > 1 and not told) or any(bills[query] for query in asked)
+        for query in asked:
+            bills[query] += 1 if told else len(billed)
+    return calls, sum(times > 1 for times in bills.values())
+
+
+def sizes_of_calls(attempts: Sequence[StoredAttempt], first: int) -> dict[int, int]:
+    """The images of each call from the query `first` on that may have been billed, by the ordinal of its first query.
+
+    A call of the same place and size has the same idempotency key, so that it gets the answer that was paid for.
+    """
+    billed = [last for tries in _tries(attempts) for last in tries if last.outcome != "refused"]
+    return {last.first: last.queries for last in billed if last.first >= first}
+
+
+def _tries(attempts: Sequence[StoredAttempt]) -> list[list[StoredAttempt]]:
+    """The last event of each try, by idempotency key."""
     outcomes: dict[str, dict[int, StoredAttempt]] = {}
     for event in attempts:
         outcomes.setdefault(event.idempotency, {})[event.attempt] = event  # the outcome comes after `sent`
-    calls = queries = 0
-    for tries in outcomes.values():
-        billed = [last for last in tries.values() if last.outcome != "refused"]
-        told = any(last.outcome == "answered" and last.charged is not None for last in billed)
-        if len(billed) > 1 and not told:
-            calls, queries = calls + 1, queries + billed[0].queries
-    return calls, queries
+    return [list(tries.values()) for tries in outcomes.values()]
 
 
 def asked_again(attempts: Sequence[StoredAttempt]) -> int:

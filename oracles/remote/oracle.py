@@ -19,7 +19,7 @@ from oracles.errors import BudgetExhausted, ModelError, OracleError, Refused, Se
 from oracles.oracle import ImageShape, Oracle, Tag, Wrapper, check_range, check_shape
 from oracles.partial import carried, carrying
 from oracles.remote.caller import Caller, Chunk, Service, TooLarge
-from oracles.remote.exchange import Attempts, MemoryAttempts, asked_again, perhaps_billed_twice
+from oracles.remote.exchange import Attempts, MemoryAttempts, asked_again, perhaps_billed_twice, sizes_of_calls
 from oracles.wire.scores import one_answer
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ class RemoteOracle:
             )
         if calls:
             found.append(
-                f"{calls} calls of {queries} images were sent again after a lost reply, and the service does not say "
-                "what it charged: it may have billed them twice (see the table attempts)"
+                f"{calls} calls of {queries} images were sent again after a lost reply or an interruption: the service "
+                "may have billed them twice (see the table attempts)"
             )
         if self._caller.unordered:
             found.append("others used the same API key: the service answered the calls in the order of their arrival")
@@ -110,7 +110,7 @@ class RemoteOracle:
         """
         self._land()
         self._run_key, self._next, self._attempts, self._in_parts = run_key, first, attempts, in_parts
-        self._caller = Caller(self._service, attempts)
+        self._caller, self._sizes = Caller(self._service, attempts), sizes_of_calls(attempts.attempts(), first)
 
     def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
         """See `Oracle.query`."""
@@ -156,17 +156,29 @@ class RemoteOracle:
     def _sent(self, rest: FloatArray) -> _Flight:
         """The flight of the first call of `rest`; it and those after it are on their way."""
         known = self._flights.get(self._next)
-        if known is not None and not known.is_about(rest[: self._batch]):
+        if known is not None and not known.is_about(rest[: len(known.chunk.images)]):
             self._land()
         most = 1 if self._caller.sequential else self._service.config.in_flight
-        for start in range(0, min(len(rest), most * self._batch), self._batch):
-            first = self._next + start
+        start = 0
+        for _ in range(most):
+            first, left = self._next + start, len(rest) - start
+            if left <= 0:
+                break
             if first not in self._flights:
                 # a copy, since the caller may change its images while a call is repeated
-                chunk = Chunk(self._run_key, first, rest[start : start + self._batch].copy())
+                chunk = Chunk(self._run_key, first, rest[start : start + self._size(first, left)].copy())
                 self._flights[first] = _Flight(chunk)
                 threading.Thread(target=_fly, args=(self._caller, self._flights[first]), daemon=True).start()
+            start += len(self._flights[first].chunk.images)
         return self._flights[self._next]
+
+    def _size(self, first: int, left: int) -> int:
+        """Images of the call that starts at `first`, of the `left` ones: as many as an earlier process sent there."""
+        sent = self._sizes.get(first, left + 1)
+        if sent <= left:
+            return sent
+        until = min((place - first for place in self._sizes if place > first), default=left)
+        return min(self._batch, until, left)
 
     def _smaller(self, error: TooLarge, images: int) -> None:
         """Send fewer images a call from now on: as many as the service says, or half."""
@@ -174,7 +186,7 @@ class RemoteOracle:
             raise ModelError(f"{self._service.target.host} takes not even one image: {error}")
         self._land()
         said = error.most if error.most is not None and 1 <= error.most < images else images // 2
-        self._batch = min(self._batch, said)
+        self._batch, self._sizes = min(self._batch, said), {}
 
     def _land(self, keep_answers: bool = False) -> None:
         """Repeat nothing that is on its way. keep_answers: of calls that are answered, for when they come again."""
