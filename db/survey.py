@@ -53,7 +53,7 @@ class SurveyedRun:
     """A run without its calls.
 
     at: Unix time. refusals: number of queries by reason. verdict: None while open. alarms: of each detector of probing
-    its name, its number of queries with an alarm, and the ordinal of the first.
+    its name, its number of queries with an alarm, and the ordinal of the first. codecs: of the stored answers.
     """
 
     id: int
@@ -64,6 +64,7 @@ class SurveyedRun:
     verdict: VerdictRow | None
     triggers: tuple[TriggerRow, ...]
     alarms: tuple[tuple[str, int, int], ...] = ()
+    codecs: tuple[str, ...] = ()
 
     @property
     def spent(self) -> int:
@@ -104,6 +105,7 @@ def _surveyed(connection: Connection, run: int) -> SurveyedRun:
         "SELECT detector, sum(queries), min(first) FROM alarms WHERE run_id = ? GROUP BY detector ORDER BY detector"
     )
     found = connection.exec_driver_sql(alarms, (run,)) if columns_of(connection, "alarms") else ()
+    codecs = connection.exec_driver_sql("SELECT DISTINCT codec FROM calls WHERE run_id = ? ORDER BY codec", (run,))
     return SurveyedRun(
         run,
         RunInfo(*info),
@@ -113,4 +115,5 @@ def _surveyed(connection: Connection, run: int) -> SurveyedRun:
         None if row is None else unpack_verdict(row),
         tuple(unpack_trigger(trigger) for trigger in triggers),
         tuple((detector, queries, first) for detector, queries, first in found),
+        tuple(codec for (codec,) in codecs),
     )

@@ -174,7 +174,7 @@ def run_rows(file: Path) -> list[dict[str, Any]]:
     """
     from db import reads
     from simkit.detectors.registry import searched_by
-    from studies.ledgers.run_words import caller_of, service_in_words
+    from studies.ledgers.run_words import answered_in_words, caller_of
     from studies.scan.price import Price
 
     rows = reads.listed(file)
@@ -182,7 +182,8 @@ def run_rows(file: Path) -> list[dict[str, Any]]:
         config = json.loads(row["config"])
         row["preset"], row["api_key"] = searched_by(config), caller_of(config)
         oracle = json.loads(row["oracle"])
-        row["oracle"], price = service_in_words(oracle), Price.stated(oracle)
+        codecs = row["codecs"].split(",") if row["codecs"] else []
+        row["oracle"], price = answered_in_words(oracle, codecs), Price.stated(oracle)
         row["currency"] = None if price is None else price.currency
         environment = json.loads(row["environment"])
         row["threads"] = environment.get("threads")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,9 +71,23 @@ def caller_of(config: Mapping[str, Any]) -> str | None:
     return str(service["key"]) if isinstance(service, dict) and "key" in service else None
 
 
-def oracle_in_words(info: RunInfo) -> str:
-    """The answers of the run's service, as in `scores`, `label`, `top3`, or its restrictions."""
-    return service_in_words(_object(info.oracle))
+def oracle_in_words(info: RunInfo, codecs: Sequence[str] = ()) -> str:
+    """The answers of the run's service, as in `scores`, `label`, `top3`, or its restrictions. codecs: see
+    `answered_in_words`."""
+    return answered_in_words(_object(info.oracle), codecs)
+
+
+def answered_in_words(oracle: Mapping[str, Any], codecs: Sequence[str]) -> str:
+    """`service_in_words`; where it restricts nothing, the top classes that the service answered by itself.
+
+    codecs: of the stored answers, see `oracles.answers.encode`.
+    """
+    words = service_in_words(oracle)
+    parts = [codec.split("/") for codec in codecs]
+    kinds = {part[0] for part in parts}
+    if words != "scores" or kinds != {"topk"}:
+        return words
+    return f"top{max(int(part[2]) for part in parts)}"
 
 
 def service_in_words(oracle: Mapping[str, Any]) -> str:

@@ -108,7 +108,7 @@ def _run(run: SurveyedRun, truth: Truth | None, room: _Room) -> RunReport:
         model_hash=info.model_hash,
         data=info.data,
         preset=detector_of(info),
-        oracle=oracle_in_words(info),
+        oracle=oracle_in_words(info, run.codecs),
         price=Price.stated(json.loads(info.oracle)),
         seed=info.seed,
         budget=info.budget,

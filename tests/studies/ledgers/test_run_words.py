@@ -13,7 +13,7 @@ import torch
 from db.records import RunInfo
 from simkit.errors import ConfigError
 from studies.cli.main import main
-from studies.ledgers.run_words import command_of, detector_of, oracle_in_words, settings_of
+from studies.ledgers.run_words import answered_in_words, command_of, detector_of, oracle_in_words, settings_of
 from studies.scan.config import ScanConfig
 from tests.studies.report.ledgers import Kept, config_json, info_of
 
@@ -124,3 +124,22 @@ def test_settings_that_differ_from_the_preset_are_marked() -> None:
 def test_the_service_in_words(oracle: str, words: str) -> None:
     info: RunInfo = replace(info_of(Kept()), oracle=oracle)
     assert oracle_in_words(info) == words
+
+
+@pytest.mark.parametrize(
+    ("oracle", "codecs", "words"),
+    [
+        ({}, (), "scores"),
+        ({}, ("scores/10/0.0",), "scores"),
+        ({}, ("topk/10/3/0.0", "topk/10/12/0.0", "topk/10/2/0.1"), "top12"),
+        ({"label_only": True}, ("labels/10",), "label"),
+        ({}, ("scores/10/0.0", "topk/10/3/0.0"), "scores"),
+        ({"top_k": 3}, ("topk/10/2/0.0",), "top3"),
+        ({"decimals": 2}, ("topk/10/3/0.005",), "decimals 2"),
+        ({}, ("something",), "scores"),
+    ],
+)
+def test_a_service_that_is_not_restricted_is_named_by_its_answers(
+    oracle: dict[str, Any], codecs: tuple[str, ...], words: str
+) -> None:
+    assert answered_in_words(oracle, codecs) == words

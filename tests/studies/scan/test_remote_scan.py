@@ -12,6 +12,7 @@ from db import reads
 from db.check import check
 from db.ledger import Ledger
 from db.stored import StoredRun
+from db.survey import survey
 from oracles.errors import InvalidSpec, ModelError, ServiceBudgetSpent
 from oracles.oracle import Oracle
 from oracles.remote import caller, remote
@@ -19,7 +20,9 @@ from oracles.spec import OracleSpec, service
 from oracles.torch_model import TorchOracle
 from oracles.wire.bodies import json_reply
 from oracles.wire.contract import HttpReply, HttpRequest
+from studies.cli.db import run_rows
 from studies.cli.main import main
+from studies.ledgers.run_words import oracle_in_words
 from studies.scan import scan
 from studies.scan.config import ScanConfig
 from tests.fakes import planted_images
@@ -160,6 +163,16 @@ def test_a_service_of_top_classes_may_be_restricted_further(answers: int, oracle
         assert served.spent == got.spent
     assert (told(got), arrays(got)) == (told(wanted), arrays(wanted))
     assert np.array_equal(stored(here), stored(there), equal_nan=True)
+
+
+@pytest.mark.parametrize(("spec", "words"), [({}, "scores"), ({"top_k": 3}, "top3"), ({"top_k": 1}, "top1")])
+def test_a_run_is_named_by_what_the_service_answered(spec: dict[str, Any], words: str, tmp_path: Path) -> None:
+    db = tmp_path / "scan.db"
+    with serving(victim(**spec), max_batch=16) as served:
+        scanned(served.url, budget=400, db=db)
+        scanned(served.url, budget=400, db=db, oracle="top1")
+    assert [row["oracle"] for row in run_rows(db)] == [words, "top1"]
+    assert [oracle_in_words(run.info, run.codecs) for run in survey(db)] == ["top1", words]
 
 
 def test_a_service_of_labels_has_no_top_classes_and_the_error_says_what_to_give(tmp_path: Path) -> None:
