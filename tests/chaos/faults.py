@@ -58,7 +58,7 @@ class KillAfter:
 class KillAt:
     """SIGKILL before or after the `visit`th call of a function; where: `module:Class.name` or `module:name`.
 
-    when: `before`, `after`, or `before X`, where X is the first argument after self (the table of `Writer.add`).
+    when: `before`, `after`, or `before X`, where X is the table of one of the rows that `Writer.add_all` is given.
     """
 
     where: str
@@ -79,8 +79,9 @@ class KillAt:
 
         def dying(*args: Any, **named: Any) -> Any:
             nonlocal visits
-            visits += not argument or argument in args
-            struck = visits == self.visit and (not argument or argument in args)
+            meant = not argument or argument in [row[0] for row in args[1]]
+            visits += meant
+            struck = visits == self.visit and meant
             if struck and when == "before":
                 die()
             result = real(*args, **named)

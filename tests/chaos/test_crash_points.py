@@ -28,8 +28,8 @@ AROUND = {
 }
 POINTS: dict[str, Callable[[int], Fault]] = {
     **{f"{when} {name}": partial(KillAt, AROUND[name], when) for name in AROUND for when in ("before", "after")},
-    "before a call is queued": partial(KillAt, "db.writer:Writer.add", "before calls"),
-    "after a call is queued": partial(KillAt, "db.writer:Writer.add", "after calls"),
+    "before a call is queued": partial(KillAt, "db.writer:Writer.add_all", "before calls"),
+    "after a call is queued": partial(KillAt, "db.writer:Writer.add_all", "after calls"),
     "before BEGIN": partial(KillAtStatement, "BEGIN"),
     "after BEGIN": partial(KillAtStatement, "INSERT INTO calls"),
     "before COMMIT": partial(KillAtStatement, "COMMIT"),

@@ -156,6 +156,7 @@ OWN = {
     "oracles/outside.py": "the door",
     "simkit/data/digits.py": "a file of scikit-learn",
     "studies/cli/bench_memory.py": "a file of the kernel",
+    "studies/cli/demo_service.py": "what the service that it started has written for it",
     "studies/cli/streams.py": "os.devnull, which is written",
     "studies/render/destinations.py": "a page that is to be replaced, and is a regular file",
     "studies/scan/user_code.py": "code that the caller imported",

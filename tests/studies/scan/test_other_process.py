@@ -16,6 +16,7 @@ import torch
 from oracles.answers import Answer, Scores
 from oracles.oracle import ImageShape, Tag
 from oracles.torch_model import TorchOracle
+from oracles.torch_options import TorchOptions
 from simkit.detectors.blackbox.aeva import Aeva
 from simkit.detectors.blackbox.boundary import WalkConfig
 from simkit.detectors.blackbox.k_arm import KArm
@@ -80,7 +81,7 @@ class Remote:
 def victim(weights: Path) -> TorchOracle:
     net = TemplateNet()
     net.load_state_dict(torch.load(weights, weights_only=True))
-    return TorchOracle(net, Remote.image_shape)
+    return TorchOracle(net, Remote.image_shape, TorchOptions(output="logits"))  # stated, so that it guesses nothing
 
 
 def serve(pipe: Connection, weights: Path) -> None:
