@@ -16,6 +16,9 @@ from db.records import FloatArray, StoredCall
 _LEVEL = 1
 """Of zlib: higher levels take several times as long and save a few per cent of an image."""
 
+_MOST_VALUES = 2**27
+"""Numbers in an image, far more than any model takes: what a damaged or hostile ledger may have unpacked at once."""
+
 
 @dataclass(frozen=True, eq=False)
 class Beside:
@@ -146,9 +149,11 @@ def pack_picture(image: FloatArray) -> tuple[str, bytes]:
 def unpack_picture(codec: str, data: bytes) -> FloatArray:
     """The image that `pack_picture` was given. Raises StorageError on other bytes."""
     try:
-        name, *numbers = codec.split("/")
+        name, *numbers = codec[:80].split("/")
         shape = tuple(map(int, numbers))
         kind, width = {"uint8": ("u1", 1), "float32": ("<f4", 4)}[name]
+        if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > _MOST_VALUES:
+            raise ValueError("it states no shape of an image")
         size = math.prod(shape) * width
         unpacked = zlib.decompressobj().decompress(data, size + 1)  # no more than the codec states
         values: FloatArray = np.frombuffer(unpacked, kind).reshape(shape).astype(np.float32)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+import tracemalloc
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -221,6 +223,18 @@ def test_a_kept_image_comes_back_bit_by_bit(image: FloatArray) -> None:
 def test_other_bytes_are_no_image(codec: str, data: bytes) -> None:
     with pytest.raises(StorageError, match="cannot be read"):
         unpack_picture(codec, data)
+
+
+@pytest.mark.parametrize("shape", ["-1/-2/3", "6", "1/0/6", f"1/1/{'9' * 30}", f"{'9' * 5000}/1/1", "1/65536/65536"])
+def test_no_more_is_unpacked_than_an_image_may_hold(shape: str) -> None:
+    bomb = zlib.compress(bytes(2**26))
+    tracemalloc.start()
+    try:
+        with pytest.raises(StorageError, match="cannot be read"):
+            unpack_picture(f"uint8/{shape}", bomb)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_attempts_and_alarms_come_back_and_an_outcome_is_stored_once(path: Path, make_run: MakeRun) -> None:
