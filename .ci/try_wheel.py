@@ -24,8 +24,8 @@ assert tops == PACKAGES, f"the wheel's top-level names are {sorted(tops)}"
 missing = set(sys.argv[1:]) - {file.as_posix() for file in files}
 assert not missing, f"the wheel lacks {sorted(missing)}"
 
-# What an extra installs, by the name that is imported: a module that needs it says so when it is used.
-extras = {"anyio", "art", "foolbox", "httpx2", "multipart", "prometheus_client", "starlette", "uvicorn"}
+# What this wheel does not install by itself, by the name that is imported; what needs it says so when it is used.
+optional = {"anyio", "art", "foolbox", "httpx2", "multipart", "prometheus_client", "starlette", "uvicorn"}
 count = left = 0
 for package in sorted(PACKAGES):
     root = importlib.import_module(package)
@@ -36,11 +36,11 @@ for package in sorted(PACKAGES):
                 importlib.import_module(module.name)
             except Exception as error:
                 missing = error if isinstance(error, ModuleNotFoundError) else error.__context__
-                if getattr(missing, "name", None) not in extras:
+                if getattr(missing, "name", None) not in optional:
                     raise
                 left += 1
             count += 1
-print(f"{count} modules of {len(PACKAGES)} packages import from the wheel, but for {left} that need an extra")
+print(f"{count} modules of {len(PACKAGES)} packages import from the wheel, but for {left} that need what is optional")
 """
 
 

@@ -40,9 +40,8 @@ class Ledger:
         open, and StorageError for a truncated file or a path that cannot be written.
         """
         with translated(path):
-            path = Path(
-                os.path.realpath(path)
-            )  # two names of one file share one lock; `resolve` fails at a loop of links
+            # two names of one file share one lock; `Path.resolve` fails at a loop of links
+            path = Path(os.path.realpath(path))
         identify(path)  # before a lock file appears beside a file of another program
         with translated(path):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,9 +20,6 @@ from sqlalchemy import (
 
 from db.metadata import metadata, seal_column
 
-OUTCOMES = ("sent", "answered", "refused", "lost", "failed")
-"""Of an attempt. `lost` is a request without a reply; `failed` is a reply that is neither an answer nor a refusal."""
-
 
 def _of_call() -> ForeignKeyConstraint:
     return ForeignKeyConstraint(["run_id", "call_number"], ["calls.run_id", "calls.number"], name="call_of_run")

@@ -9,9 +9,8 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from db.engine import reading
-from db.errors import StorageError
 from db.records import FloatArray
-from db.service_records import image_sha256, unpack_picture
+from db.service_reads import kept
 
 _OWN = """
     WITH own AS (
@@ -176,11 +175,5 @@ def _kept(connection: Connection, hashes: str) -> frozenset[str]:
 
 def kept_picture(path: Path, sha256: str) -> FloatArray | None:
     """The image of this address, float32 (C, H, W); None if it is not kept. Raises StorageError if it is damaged."""
-    with reading(path, older=False) as connection:
-        row = connection.exec_driver_sql("SELECT codec, data FROM pictures WHERE sha256 = ?", (sha256,)).one_or_none()
-    if row is None:
-        return None
-    image = unpack_picture(*row)
-    if image_sha256(image) != sha256:
-        raise StorageError(f"{path}: the kept image {sha256[:12]} is damaged; restore the file from a copy")
-    return image
+    images = kept(path, [sha256])
+    return None if images is None else images[0]

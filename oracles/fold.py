@@ -94,9 +94,8 @@ def as_it_is(model: nn.Module, device: torch.device) -> Prepared:
         return model.form(device, None)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # torch warns of gradients of TorchScript's constants, which nobody asked for
+            # torch warns of gradients of TorchScript's constants, which nobody asked for
+            warnings.simplefilter("ignore")
             private = copy.deepcopy(model).eval().to(device=device)
     except Exception as error:
         raise ModelError(f"cannot make a private copy of the model on {device}: {one_line(error)}") from error

@@ -13,7 +13,7 @@ from oracles.answers import Answer, FloatArray, IntArray, decode
 from oracles.errors import BudgetExhausted, ModelError, NotStored, Refused, ReplayMismatch
 from oracles.oracle import ImageShape, Oracle, Tag, Wrapper, check_answer, check_shape
 from oracles.partial import carried, carrying
-from oracles.wire.scores import one_answer
+from oracles.parts import one_answer
 
 if TYPE_CHECKING:
     import torch

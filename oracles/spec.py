@@ -139,10 +139,7 @@ class OracleSpec(BaseModel):
     @classmethod
     def _rate(cls, text: str | None) -> str | None:
         if text is not None:
-            try:
-                RateLimit.parse(text)
-            except InvalidSpec as error:
-                raise ValueError(str(error)) from None
+            RateLimit.parse(text)  # InvalidSpec is a ValueError
         return text
 
     @model_validator(mode="after")

@@ -55,10 +55,7 @@ class RemoteConfig(BaseModel):
     @classmethod
     def _pace(cls, text: str | None) -> str | None:
         if text is not None:
-            try:
-                RateLimit.parse(text)
-            except InvalidSpec as error:
-                raise ValueError(str(error)) from None
+            RateLimit.parse(text)  # InvalidSpec is a ValueError
         return text
 
     @field_validator("endpoint")

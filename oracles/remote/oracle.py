@@ -18,9 +18,9 @@ from oracles.answers import Answer, FloatArray
 from oracles.errors import BudgetExhausted, ModelError, OracleError, Refused, ServiceBudgetSpent
 from oracles.oracle import ImageShape, Oracle, Tag, Wrapper, check_range, check_shape
 from oracles.partial import carried, carrying
+from oracles.parts import one_answer
 from oracles.remote.caller import Caller, Chunk, Service, TooLarge
 from oracles.remote.exchange import Attempts, MemoryAttempts, asked_again, perhaps_billed_twice, sizes_of_calls
-from oracles.wire.scores import one_answer
 
 if TYPE_CHECKING:
     import torch

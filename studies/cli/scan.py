@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -199,10 +201,6 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     with lasting_imports():
         import torch
 
-        from simkit.errors import ConfigError
-        from studies.scan.config import ScanConfig
-        from studies.scan.prepare import prepare
-        from studies.scan.run import default_db, run_scan
         from studies.scan.settings_file import settings_from
         from studies.scan.user_code import is_reference, referred
 
@@ -219,14 +217,33 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     asked |= {"endpoint": endpoint, "class_names": class_names}
     given = with_remote({} if settings_file is None else settings_from(settings_file), asked)
     given = with_settings(given | {name: value for name, value in options.items() if value is not None}, settings or [])
+    _scan_and_show(model, given, _Places(db, out), new_run=new_run, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where a scan is stored: its ledger, and the folder of its triggers."""
+
+    db: Path | None
+    out: Path | None
+
+
+def _scan_and_show(model: str, given: Mapping[str, Any], places: _Places, *, new_run: bool, as_json: bool) -> None:
+    """Scan with these settings, print what came of it, and exit with its code."""
+    with lasting_imports():
+        from simkit.errors import ConfigError
+        from studies.scan.config import ScanConfig
+        from studies.scan.prepare import prepare
+        from studies.scan.run import default_db, run_scan
+
     if "budget" not in given:
         raise ConfigError("there is no --budget; give the maximum number of queries")
     with warnings_in_a_line():
         prepared = prepare(model, ScanConfig.of(given))
         with progress_bar(f"scan {Path(model).name}", quiet=as_json) as progress:
-            ledger = db or default_db(prepared)
+            ledger = places.db or default_db(prepared)
             stored = _stored(ledger)
-            result = run_scan(prepared, ledger, out, progress, new_run=new_run)
+            result = run_scan(prepared, ledger, places.out, progress, new_run=new_run)
     code = EXIT_CODES.get(result.verdict, 0)
     if as_json:
         print_json(result.to_json() | {"notes": _notes(result), "error": _error(result), "exit_code": code})

@@ -107,9 +107,12 @@ class _Served:
         call.caller = exchange.admitted(call.wire, call.head)
         most = exchange.most_bytes(call.wire, call.model)
         request = replace(call.head, body=await self._body(call, most))
-        call.caller = await self._in_thread(exchange.verified, call.caller, request)
         with exchange.metrics.running.track_inprogress():
-            return await self._in_thread(exchange.answer, call.wire, call.caller, request, call.model)
+            return await self._in_thread(self._answered, call, call.caller, request)
+
+    def _answered(self, call: _Call, caller: Caller, request: HttpRequest) -> HttpReply:
+        call.caller = self._exchange.verified(caller, request)
+        return self._exchange.answer(call.wire, call.caller, request, call.model)
 
     async def _in_thread(self, function: Callable[[Unpack[Ts]], T], *values: *Ts) -> T:
         return await anyio.to_thread.run_sync(function, *values, limiter=self._threads)

@@ -44,9 +44,3 @@ def verified(caller: Caller, request: HttpRequest) -> Caller:
     if caller.secret is not None:
         verify(request, caller.secret, datetime.now(UTC))
     return Caller(caller.key)
-
-
-def check_valid(key: Key) -> None:
-    """Raise Problem (`expired`) for a key that is revoked or past its date; calls are checked by the gate as well."""
-    if key.revoked or (key.expires is not None and key.expires <= datetime.now(UTC)):
-        raise Problem("expired", "this key has ended; ask the provider for another one")

@@ -22,9 +22,9 @@ from oracles.guard import Limiter, RateLimit, WallClock
 from oracles.meter import CallRecord
 from oracles.spec import OracleSpec
 from oracles.wire.contract import Kind, Problem, Question
-from studies.service.keys import Key
+from studies.service.keys import Key, check_valid
 from studies.service.lanes import PATIENCE, Lane, Running
-from studies.service.session import Request, Room, ServedModel, Session, Watch, in_ms, restricted, window
+from studies.service.session import Request, Room, ServedModel, Session, in_ms, restricted, window
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class KeyCalls:
     of the file of keys count from the next call on.
     """
 
-    def __init__(self, book: Book, earlier: Caller, clock: WallClock, watch: Watch | None, room: Room) -> None:
-        self._book, self._clock, self._watch, self._room = book, clock, watch, room
+    def __init__(self, book: Book, earlier: Caller, clock: WallClock, room: Room) -> None:
+        self._book, self._clock, self._room = book, clock, room
         self._budget = Budget(None, spent=earlier.spent, name="key")
         self._banned = earlier.banned
         self._sessions: dict[str, tuple[OracleSpec, Session]] = {}
@@ -146,17 +146,15 @@ class KeyCalls:
                 if session is None or further != key.oracle:
                     spec = restricted(served.spec, key.oracle)
                     session = Session(self._book, key.id, served, spec, self._budget)
-                    session.build(self._clock, self._watch, self._room)
+                    session.build(self._clock, self._room)
                     self._sessions[served.name] = key.oracle, session
                 return session
         except (InvalidSpec, StorageError) as error:
             raise Problem("unavailable", "the service cannot answer for now; ask again", 5.0) from error
 
     def _check_key(self, key: Key) -> None:
-        if key.revoked or (key.expires is not None and key.expires.timestamp() <= time.time()):
-            raise Problem("expired", "this key has ended; ask the provider for another one")
-        pardoned = key.pardoned.timestamp() if key.pardoned else 0.0
-        if self._banned is not None and self._banned > pardoned:
+        check_valid(key)
+        if key.is_banned(self._banned):
             raise Problem("banned", "the provider has blocked this key; ask the provider")
 
     def _check_size(self, key: Key, session: Session, queries: int) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from db.postgres import is_postgres
 from oracles import spec as oracle_specs
-from oracles.errors import InvalidSpec, likely
+from oracles.errors import likely
 from oracles.outside import TEXT_BYTES, read_outside, reason
 from oracles.spec import OracleSpec
 from simkit.errors import ConfigError
@@ -34,13 +34,10 @@ def _tuples(value: object) -> object:
 
 def _spec(value: object) -> object:
     """An oracle's spec from a table, a name or a file, as everywhere."""
-    try:
-        value = OracleSpec(**value) if isinstance(value, dict) else value
-        value = oracle_specs.load(value) if isinstance(value, str) else value
-        if isinstance(value, OracleSpec):
-            check_servable(value)
-    except InvalidSpec as error:
-        raise ValueError(str(error)) from None
+    value = OracleSpec(**value) if isinstance(value, dict) else value
+    value = oracle_specs.load(value) if isinstance(value, str) else value
+    if isinstance(value, OracleSpec):
+        check_servable(value)
     return value
 
 

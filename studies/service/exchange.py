@@ -15,7 +15,7 @@ from studies.service import auth
 from studies.service.auth import Caller
 from studies.service.gate import Gate, Outcome
 from studies.service.headers import cost, delivery_of, limits, of_answer
-from studies.service.keys import Key, KeyFile
+from studies.service.keys import Key, KeyFile, check_valid
 from studies.service.metrics import Metrics
 
 
@@ -48,9 +48,8 @@ class Exchange:
     def answer(self, wire: Wire, caller: Caller, request: HttpRequest, model: str | None) -> HttpReply:
         """The reply to a call that carries images. model: as the path names it, None where the body does.
 
-        Raises Problem, for which nothing was charged.
+        caller: one that `verified` returned. Raises Problem, for which nothing was charged.
         """
-        caller = auth.verified(caller, request)
         plain = unpacked(request, self.most_bytes(wire, model))
         name = _model_in(wire, plain) if model is None else model
         interface = self._interface(caller.key, name)
@@ -80,7 +79,7 @@ class Exchange:
         """The reply to a route that states the interface, or for which no key is needed. Raises Problem."""
         key = None if keyless else self.admitted(wire, request).key
         if key is not None:
-            auth.check_valid(key)
+            check_valid(key)
         name = next(iter(self._interfaces)) if model is None else model
         return wire.describe(request, self._interface(key, name))
 

@@ -13,7 +13,7 @@ from oracles.guard import WallClock
 from oracles.wire.contract import Kind, Problem, Question
 from studies.service.caller import Delivery, KeyCalls, Outcome, RateState
 from studies.service.keys import Key
-from studies.service.session import Room, ServedModel, Watch, Whole, check_servable
+from studies.service.session import OneAtATime, Room, ServedModel, check_servable
 
 __all__ = ["Delivery", "Gate", "Outcome", "RateState"]
 
@@ -22,18 +22,15 @@ class Gate:
     """The one way to the models of a service. Safe to share among threads.
 
     models: by name. book: the provider's ledger, or a database that replicas share, open for as long as the gate is
-    used; what it holds of earlier processes goes on. watch: detectors of probing. keep: bytes that the images asked
-    may take in the book, 0 to keep none.
-    Raises InvalidSpec on a spec that cannot be served.
+    used; what it holds of earlier processes goes on. keep: bytes that the images asked may take in the book, 0 to keep
+    none. Raises InvalidSpec on a spec that cannot be served.
     """
 
-    def __init__(
-        self, models: Mapping[str, ServedModel], book: Book, watch: Watch | None = None, keep: int = 0
-    ) -> None:
+    def __init__(self, models: Mapping[str, ServedModel], book: Book, keep: int = 0) -> None:
         for served in models.values():
             check_servable(served.spec)
-        self._models = {name: replace(served, oracle=Whole(served.oracle)) for name, served in models.items()}
-        self._book, self._watch, self._clock = book, watch, WallClock()
+        self._models = {name: replace(served, oracle=OneAtATime(served.oracle)) for name, served in models.items()}
+        self._book, self._clock = book, WallClock()
         self._room = Room(keep, book.kept_bytes())
         self._calls: dict[str, KeyCalls] = {}
         self._lock = Lock()
@@ -81,5 +78,5 @@ class Gate:
                     known = self._book.caller(key.id)
                 except StorageError as error:
                     raise Problem("unavailable", "the service cannot answer for now; ask again", 5.0) from error
-                self._calls[key.id] = KeyCalls(self._book, known, self._clock, self._watch, self._room)
+                self._calls[key.id] = KeyCalls(self._book, known, self._clock, self._room)
             return self._calls[key.id]

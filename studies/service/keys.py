@@ -20,7 +20,7 @@ from typing import Annotated, Any, TypeVar
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from oracles.errors import InvalidSpec, likely
+from oracles.errors import likely
 from oracles.guard import RateLimit
 from oracles.outside import MANIFEST_BYTES, read_outside, reason
 from oracles.spec import OracleSpec
@@ -69,10 +69,7 @@ class Key(BaseModel):
     @classmethod
     def _rate(cls, text: str | None) -> str | None:
         if text is not None:
-            try:
-                RateLimit.parse(text)
-            except InvalidSpec as error:
-                raise ValueError(str(error)) from None
+            RateLimit.parse(text)  # InvalidSpec is a ValueError
         return text
 
     @field_validator("name", "currency")
@@ -90,12 +87,7 @@ class Key(BaseModel):
     @field_validator("oracle", mode="before")
     @classmethod
     def _spec(cls, spec: object) -> object:
-        if not isinstance(spec, dict):
-            return spec
-        try:
-            return OracleSpec(**spec)
-        except InvalidSpec as error:
-            raise ValueError(str(error)) from None
+        return OracleSpec(**spec) if isinstance(spec, dict) else spec
 
     @field_validator("created", "expires", "pardoned", mode="before")
     @classmethod
@@ -109,6 +101,21 @@ class Key(BaseModel):
     def cap(self) -> int | None:
         """The budget with what was added later."""
         return None if self.budget is None else self.budget + self.topped_up
+
+    @property
+    def expired(self) -> bool:
+        """Whether it is past its date."""
+        return self.expires is not None and self.expires <= datetime.now(UTC)
+
+    def is_banned(self, banned: float | None) -> bool:
+        """Whether its last ban, at this Unix time, still counts; None for a key that was never banned."""
+        return banned is not None and banned > (self.pardoned.timestamp() if self.pardoned else 0.0)
+
+
+def check_valid(key: Key) -> None:
+    """Raise Problem (`expired`) for a key that is revoked or past its date."""
+    if key.revoked or key.expired:
+        raise Problem("expired", "this key has ended; ask the provider for another one")
 
 
 @dataclass(frozen=True, repr=False)

@@ -40,10 +40,6 @@ class ServedModel:
     spec: OracleSpec
 
 
-Watch = Callable[[Oracle, BookRun, str], Oracle]
-"""Wraps the guarded oracle of a key in detectors of probing; the text is the id of the key."""
-
-
 class Room:
     """The bytes that kept images may still take in the ledger, shared by all keys. 0: none are kept."""
 
@@ -51,7 +47,7 @@ class Room:
         self.keeps, self.left, self.lock = cap > 0, max(0, cap - kept), threading.Lock()
 
 
-class Whole:
+class OneAtATime:
     """A model that answers one call at a time, all of it or nothing: what a failed call answered is not passed on."""
 
     def __init__(self, inner: Oracle) -> None:
@@ -122,18 +118,16 @@ class Session:
 
     def __init__(self, book: Book, key: str, served: ServedModel, spec: OracleSpec, budget: Budget) -> None:
         self.spec, self.run = spec, book.begin(_info(key, served, spec))
-        self._key, self._served, self._budget = key, served, budget
+        self._served, self._budget = served, budget
         self.limiter: RateLimited | None = None
         self._suspicion = Suspicion()
 
-    def build(self, clock: Clock, watch: Watch | None, room: Room) -> None:
+    def build(self, clock: Clock, room: Room) -> None:
         """Make the stack; its guards and its noise go on where earlier processes ended."""
         # a ban is kept by the gate, which also knows of pardons
         self._suspicion.alarmed = any(alarm.action != "ban" for alarm in self.run.alarms())
         oracle = provided(self.spec, self._served.oracle, self._budget, clock, self._earlier(), self._suspicion)
         self.limiter = oracle if isinstance(oracle, RateLimited) else None
-        if watch is not None:
-            oracle = watch(oracle, self.run, self._key)
         self._recorder = _Recorder(self.run, self._budget, room, prints=self.spec.near_duplicate is not None)
         self._stack, self._stands = Recorded(oracle, self._recorder, self._suspicion.waiting), self.run.queries
 

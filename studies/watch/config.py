@@ -11,7 +11,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from oracles.dodge import Dodge
-from oracles.errors import InvalidSpec, likely
+from oracles.errors import likely
 from oracles.outside import RESULTS_BYTES, read_outside
 from oracles.watch.settings import DETECTORS, WatchSpec
 from simkit.errors import ConfigError, complaint
@@ -67,8 +67,10 @@ def watch_spec(detector: str, action: str, threshold: float | None) -> WatchSpec
     more = settings.get(action, {})
     try:
         return WatchSpec.model_validate({"detector": detector, "action": action, "threshold": threshold, **more})
-    except (ValidationError, InvalidSpec) as error:
-        raise ConfigError(f"watch: {detector} with action {action!r}: {str(error).splitlines()[2].strip()}") from None
+    except ValidationError as error:
+        raise ConfigError(
+            f"watch: {detector} with action {action!r}: {complaint(error, WatchSpec.model_fields)}"
+        ) from None
 
 
 class WatchLine(BaseModel):

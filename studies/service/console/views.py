@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from db.service_views import Activity, AlarmOf, Refusals, Spending, activity, asked_calls, spending
@@ -196,9 +195,9 @@ def _state(key: Key, banned: float | None, left: int | None) -> str:
     """As the gate checks it: the first that applies."""
     if key.revoked:
         return "revoked"
-    if key.expires is not None and key.expires <= datetime.now(UTC):
+    if key.expired:
         return "expired"
-    if banned is not None and banned > (key.pardoned.timestamp() if key.pardoned else 0.0):
+    if key.is_banned(banned):
         return "banned"
     return "used up" if left == 0 else "valid"
 

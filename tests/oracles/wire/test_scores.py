@@ -19,7 +19,6 @@ from oracles.wire.scores import (
     answer_of,
     entries_of,
     limited,
-    merged,
     row_of,
     rows_of,
 )
@@ -150,37 +149,6 @@ ENTRIES: list[object] = [None, 3, "ant", {}, [3], [{}], [{"label": 3, "score": 0
 def test_entries_of_other_forms_are_a_failure(entries: object) -> None:
     with pytest.raises(Problem, match="answer"):
         row_of(entries, "label", "score")
-
-
-def test_parts_of_one_batch_are_merged() -> None:
-    one, three = proven([("ant", 0.6)]), proven([("ant", 0.5), ("bee", 0.3), ("cat", 0.1)])
-    joined = merged([one, three, proven([])])
-    assert isinstance(joined, TopK)
-    assert joined.classes.tolist() == [[0, MISSING, MISSING], [0, 1, 2], [MISSING] * 3]
-    assert joined.floor == 1.0  # of the empty list nothing is known
-    two = merged([one, three])
-    assert isinstance(two, TopK)
-    assert two.floor == pytest.approx(0.6)
-
-
-@pytest.mark.parametrize("answer", [SCORES, Scores(SCORES.values, 0.05), TOP, LABELS], ids=lambda a: encode(a)[0])
-def test_parts_of_one_kind_are_simply_joined(answer: Answer) -> None:
-    codec, data = encode(answer)
-    assert encode(merged([answer, answer])) == (codec, data + data)
-
-
-def test_a_full_list_beside_a_short_one_is_a_top_k() -> None:
-    joined = merged([proven([(name, 0.25) for name in ABOUT.classes]), proven([("dog", 0.5)])])
-    assert isinstance(joined, TopK)
-    assert joined.classes.tolist() == [[0, 1, 2, 3], [3, MISSING, MISSING, MISSING]]
-    assert joined.floor == 0.5
-
-
-def test_labels_and_scores_do_not_mix() -> None:
-    label = proven([("ant", None)])
-    with pytest.raises(Problem, match="labels only"):
-        merged([label, proven([("ant", 0.5)])])
-    assert same(merged([label, proven([])]), Labels(np.array([0, MISSING], np.int32), 4))
 
 
 @pytest.mark.parametrize("value", [10**400, -(10**400), 1e300, 2, -1])

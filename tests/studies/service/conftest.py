@@ -18,7 +18,7 @@ from oracles.spec import OracleSpec
 from oracles.wire.contract import Question
 from studies.service.gate import Delivery, Gate
 from studies.service.keys import Key
-from studies.service.session import ServedModel, Watch
+from studies.service.session import ServedModel
 from tests.oracles.fakes import LinearOracle
 from tests.studies.service.served import Provider, provider
 
@@ -87,4 +87,4 @@ def service(tmp_path: Path) -> Iterator[Provider]:
         yield made
 
 
-__all__ = ["Blocking", "OpenGate", "Watch", "asked", "images_of", "key_of", "open_gate", "opened", "sent", "service"]
+__all__ = ["Blocking", "OpenGate", "asked", "images_of", "key_of", "open_gate", "opened", "sent", "service"]

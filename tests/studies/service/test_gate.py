@@ -239,20 +239,6 @@ def test_a_ban_holds_over_a_restart_until_it_is_pardoned(opened: OpenGate, tmp_p
     assert refusals(tmp_path / "provider.db") == [(2, "banned")] * 2
 
 
-def test_a_detector_stands_inside_the_records(opened: OpenGate, tmp_path: Path) -> None:
-    def watch(oracle: object, run: object, key: str) -> object:
-        class Refusing(LinearOracle):
-            def query(self, images: torch.Tensor, tag: object = None) -> Answer:
-                raise Refused(len(images), "banned")
-
-        assert key == "lab00000"
-        return Refusing()
-
-    gate = opened(watch=watch)
-    assert refusal(gate, key_of()).kind == "banned"
-    assert refusals(tmp_path / "provider.db") == [(2, "banned")]
-
-
 def test_wrong_images_are_refused_before_they_cost(opened: OpenGate) -> None:
     gate, key, question = opened(), key_of(budget=4), asked()
     for images in (question.images[:, :2], question.images + 1, np.full_like(question.images, np.nan)):
@@ -456,6 +442,7 @@ def test_a_detector_bans_a_key_also_after_a_restart_until_it_is_pardoned(opened:
     ask(gate, key)  # the same images
     assert ask(gate, key_of("lab00001")).charged == 2, "another key"
     assert refusal(gate, key, seed=5).kind == "banned"
+    assert refusals(tmp_path / "provider.db") == [(2, "banned")]
     gate = opened(OracleSpec(watch=WatchSpec(detector="blacklight", action="ban")))
     assert refusal(gate, key, seed=5).kind == "banned"
     pardoned = key_of(pardoned=datetime.now(UTC))
