@@ -95,7 +95,7 @@ def _refuse_odd_files(path: Path) -> None:
         raise StorageError(f"{path}: is a link that leads to itself; name another file")
     for beside in (file.with_name(file.name + suffix) for suffix in ("-wal", "-shm", "-journal")):
         if beside.exists() and not beside.is_file():
-            raise StorageError(f"{beside}: is no file, and SQLite takes this name for its own; move it away")
+            raise StorageError(f"{beside}: is no regular file, and SQLite needs this name; move it away")
 
 
 def _refuse_orphan_log(path: Path) -> None:

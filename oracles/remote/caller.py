@@ -128,7 +128,7 @@ class Caller:
         if time.monotonic() + wait - began > patience:
             said = self._said(problem)
             when = "" if problem.retry_after is None else f"; it says to ask again in {problem.retry_after:g} s"
-            raise Unanswered(f"{self._host}: no answer within {patience:g} s ({said}){when}; what is paid is kept")
+            raise Unanswered(f"{self._host}: no answer within {patience:g} s ({said}){when}; stored answers stay")
         if stop.wait(wait):
             raise Unanswered(f"{self._host}: stopped while waiting ({self._said(problem)})")
 

@@ -86,7 +86,7 @@ class _Asked:
         if problem.kind in ("unauthorized", "expired", "banned"):
             return ModelError(key_refused(self.target.host, said, self._key))
         if problem.kind == "unknown_model":
-            hint = f"check the address; another format is written {_FORMATS}"
+            hint = f"check the address; for another format write {_FORMATS}"
             return ModelError(f"{self.target.host} has no model {self.target.model!r} ({said}); {hint}")
         return None
 
@@ -103,7 +103,7 @@ def _oip(asked: _Asked) -> Described:
     about = _object(reply)
     if "name" not in about and "inputs" not in about:
         where = f"{asked.target.host} is no service of the Open Inference Protocol"
-        raise ModelError(f"{where}: its description of the model is none; another format is written {_FORMATS}")
+        raise ModelError(f"{where}: its reply does not describe a model; for another format write {_FORMATS}")
     config = _object(asked.get(f"{path}/config"))
     entry, output = _only_input(about, asked.target.host), _first(about.get("outputs"))
     parameters = _mapping(about.get("parameters"))

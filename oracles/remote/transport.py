@@ -76,7 +76,9 @@ class Connection:
             place = _scheme_and_host(headers.get("location", ""))
             raise ModelError(f"{self._host} redirects to {place}; nothing is sent there: give the final address")
         if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-            raise ModelError(f"{self._host} answers packed, though it was asked not to; a proxy may do that: avoid it")
+            raise ModelError(
+                f"{self._host} sends compressed replies, though asked not to; is there a proxy on the way?"
+            )
         body = bytearray()
         for part in reply.iter_raw():
             body += part

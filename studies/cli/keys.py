@@ -38,7 +38,7 @@ def add_key(  # noqa: PLR0913 (the options are the command's interface)
         list[str] | None, typer.Option("--model", metavar="NAME", help="A model it may ask; may be repeated.")
     ] = None,
 ) -> None:
-    """Make a key and print it once. The file of keys is given its hash alone."""
+    """Make a key and print it once. The file of keys stores only its hash."""
     from oracles.spec import load
     from studies.service.keys import new_key
 

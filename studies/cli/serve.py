@@ -111,7 +111,7 @@ def _of_file(config: Path, given: dict[str, Any]) -> ServiceConfig:
 
     if given and config.exists():  # loading it says that it is missing
         names = ", ".join(sorted({"listen" if key in ("host", "port") else key for key in given}))
-        raise ConfigError(f"--config states all of the service; set {names} in {config}")
+        raise ConfigError(f"the whole service is in the file of --config; set {names} in {config}")
     return ServiceConfig.load(config)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from studies.cli.options import Data, Limit, Settings, ZooFolder
+from studies.cli.options import Data, Limit, ZooFolder
 from studies.cli.output import echo, print_json, print_table, say
 from studies.scan.overrides import with_settings
 
@@ -22,6 +22,10 @@ Calibrate = Annotated[
     ),
 ]
 FigureFile = Annotated[Path | None, typer.Option("--figure", metavar="FILE.png", help="Draw the table as a picture.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="A setting of the study, such as dodges=plain,keys."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")]
 
 

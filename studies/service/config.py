@@ -60,7 +60,7 @@ class ModelEntry(BaseModel):
     image_shape: tuple[Positive, Positive, Positive] | None = Field(
         default=None, description="Channels, height and width, for a model that does not state them."
     )
-    datatype: Literal["FP32", "UINT8"] = Field(default="FP32", description="Of tensors, as the metadata states it.")
+    datatype: Literal["FP32", "UINT8"] = Field(default="FP32", description="Type of the tensors, in the metadata.")
     max_batch: Positive = Field(default=128, description="Images per call.")
     settings: dict[str, Any] = Field(
         default={}, description="How the model is run, as with `--set`, such as `{mean = [0.5, 0.5, 0.5]}`."
@@ -91,7 +91,9 @@ class WatchEntry(BaseModel):
     detector: Text = Field(description="Its name, such as `blacklight`, `prada` or `piha`.")
     action: Literal["log", "slow", "coarse", "cached", "ban"] = Field(default="log", description="What an alarm does.")
     models: tuple[Text, ...] | None = Field(default=None, description="Models that it watches; by default all.")
-    settings: dict[str, Any] = Field(default={}, description="Of the detector, such as its threshold.")
+    settings: dict[str, Any] = Field(
+        default={}, description="Those of the detector and the action: `threshold`, `memory`, `seconds`, `decimals`."
+    )
 
     _lists = field_validator("models", mode="before")(_tuples)
 
@@ -112,11 +114,12 @@ class ServiceConfig(BaseModel):
         default=0, description="Bytes that the images asked may take in the ledger, such as `200 MB`; 0 keeps none."
     )
     console_token: Text | None = Field(
-        default=None, description="File that holds the admin token of the console, besides `SIMKIT_CONSOLE_TOKEN`."
+        default=None,
+        description="File that holds the admin token of the console; else `SIMKIT_CONSOLE_TOKEN` is the token.",
     )
     hosts: tuple[Text, ...] = Field(default=(), description="Host names that requests may name, besides the address.")
-    tls_certificate: Text | None = Field(default=None, description="For HTTPS, with tls_key.")
-    tls_key: Text | None = Field(default=None, description="For HTTPS, with tls_certificate.")
+    tls_certificate: Text | None = Field(default=None, description="File of the certificate for HTTPS; needs tls_key.")
+    tls_key: Text | None = Field(default=None, description="File of the key of tls_certificate.")
     behind_proxy: bool = Field(
         default=False, description="Listen on another address than this machine's without TLS, which a proxy adds."
     )

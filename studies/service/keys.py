@@ -59,7 +59,7 @@ class Key(BaseModel):
     price_per_thousand: float | None = Field(
         default=None, ge=0, allow_inf_nan=False, description="Price of 1000 queries."
     )
-    currency: str = Field(default="", max_length=10, description="Of the price.")
+    currency: str = Field(default="", max_length=10, description="Currency of the price.")
     models: tuple[ModelName, ...] | None = Field(default=None, description="Models it may ask; none for all.")
     expires: datetime | None = Field(default=None, description="When it ends.")
     revoked: bool = Field(default=False, description="Whether it was ended before.")
