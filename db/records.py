@@ -112,7 +112,9 @@ class VerdictRow:
     flagged classes. score: higher is more suspicious; NaN is stored as None. spent, refused: numbers of queries, equal
     to the ledger's counts. seconds: wall time. clean_accuracy: in [0, 1]. cost: price of the queries spent, in the
     currency of the oracle's price. api_seconds: simulated time that the calls took at the service. cost and api_seconds
-    are None if the oracle states no price or no times.
+    are None if the oracle states no price or no times. threshold: a class is flagged just when its score is above it.
+    rule_limit: the rule's own setting, such as a share of the image; None in verdicts from before schema 5, whose
+    `threshold` is that setting. ruled_out: what a clean verdict rules out, None for others and older ones.
     """
 
     verdict: str
@@ -129,6 +131,8 @@ class VerdictRow:
     notes: str
     cost: float | None = None
     api_seconds: float | None = None
+    rule_limit: float | None = None
+    ruled_out: tuple[Mapping[str, Any], ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,7 +220,8 @@ def pack_verdict(verdict: VerdictRow) -> tuple[Any, ...]:
 def unpack_verdict(row: Sequence[Any]) -> VerdictRow:
     """The record from a row of VERDICT_COLUMNS."""
     values = dict(zip((field.name for field in fields(VerdictRow)), row, strict=True))
-    return VerdictRow(**values | {"flagged": tuple(json.loads(values["flagged"]))})
+    lists = {name: tuple(json.loads(values[name])) for name in ("flagged", "ruled_out") if values[name] is not None}
+    return VerdictRow(**values | lists)
 
 
 VERDICT_COLUMNS = ", ".join(field.name for field in fields(VerdictRow))
@@ -264,5 +269,6 @@ _PACKED: Mapping[str, Callable[[Any], Any]] = {
     "float": float,
     "float | None": _real,
     "tuple[int, ...]": lambda classes: json.dumps([int(c) for c in classes]),
+    "tuple[Mapping[str, Any], ...] | None": lambda rows: None if rows is None else json.dumps(rows, allow_nan=False),
 }
 """How a field of a verdict is written, by its type."""

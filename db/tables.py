@@ -25,7 +25,7 @@ from db.metadata import metadata, seal_column
 
 __all__ = ["APPLICATION_ID", "SCHEMA", "VERSION_TABLE", "metadata", "schema", "service_tables"]
 
-SCHEMA = 4
+SCHEMA = 5
 """The number of migrations. A file stores its own schema version in `PRAGMA user_version`."""
 
 APPLICATION_ID = 0x534D4B4C
@@ -168,7 +168,9 @@ verdicts = Table(
     Column("score", REAL),
     Column("rule", TEXT, nullable=False),
     Column("threshold", REAL),
+    Column("rule_limit", REAL),
     Column("threshold_source", TEXT, nullable=False),
+    Column("ruled_out", TEXT),
     Column("spent", INTEGER, nullable=False),
     Column("refused", INTEGER, nullable=False),
     Column("seconds", REAL, nullable=False),
@@ -181,6 +183,9 @@ verdicts = Table(
     CheckConstraint("verdict IN ('backdoored', 'clean', 'undecided', 'invalid')", name="verdict_known"),
     CheckConstraint("stopped IN ('decided', 'budget', 'converged', 'refused')", name="stopped_known"),
     CheckConstraint("json_valid(flagged) AND json_type(flagged) = 'array'", name="flagged_is_list"),
+    CheckConstraint(
+        " ruled_out IS NULL OR (json_valid(ruled_out) AND json_type(ruled_out) = 'array') ", name="ruled_out_is_list"
+    ),
     CheckConstraint("spent >= 0 AND refused >= 0", name="queries_not_negative"),
     CheckConstraint("seconds >= 0", name="seconds_not_negative"),
     CheckConstraint("cost IS NULL OR cost >= 0", name="cost_not_negative"),

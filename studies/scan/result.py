@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from studies.scan.notebook import Classes
 
-_GROUPED = frozenset({"rule", "threshold", "threshold_source", "spent", "refused"})
+_GROUPED = frozenset({"rule", "threshold", "rule_limit", "threshold_source", "spent", "refused"})
 """Fields of a verdict that are nested in `rule` and `queries`."""
 
 _FIRST = (
@@ -77,6 +77,7 @@ class ScanResult(VerdictRow):
             "rule": {
                 "name": self.rule,
                 "threshold": self.threshold,
+                "limit": self.rule_limit,
                 "score_threshold": self.score_threshold,
                 "source": self.threshold_source,
             },

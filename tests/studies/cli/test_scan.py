@@ -79,7 +79,8 @@ def test_a_backdoor_by_its_entry_in_the_zoo(run: Program, tmp_path: Path) -> Non
     told = run(f"{run.zoo}:0", *digits(5_000, "--db", "scan.db"), code=0)
     assert told["verdict"] == "backdoored"
     assert told["stopped"] == "decided"
-    rule = {"name": "small_patch", "threshold": 9.0, "score_threshold": None, "source": "set for this run"}
+    rule = {"name": "small_patch", "threshold": 9.0, "score_threshold": None, "limit": None}
+    rule |= {"source": "set for this run"}
     assert told["rule"] == rule
     assert told["queries"]["budget"] == 5_000
     assert 0 < told["queries"]["spent"] <= 5_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from db import reads
@@ -30,6 +30,7 @@ def test_every_stored_field_is_in_the_json_once(tmp_path: Path) -> None:
     told = result.to_json()
     assert tuple(told) == JSON_KEYS == tuple(empty_json())
     flat = {**told, **told["rule"], "rule": told["rule"]["name"], "threshold_source": told["rule"]["source"]}
+    flat["rule_limit"] = told["rule"]["limit"]
     flat |= {"spent": told["queries"]["spent"], "refused": told["queries"]["refused"]}
     assert {name: flat[name] for name in STORED} == {name: getattr(result, name) for name in STORED} | {
         "flagged": list(result.flagged)
@@ -41,6 +42,7 @@ def test_the_keys_are_those_that_were_promised() -> None:
     assert (
         *("verdict", "stopped", "flagged", "score", "rule", "queries", "seconds", "run", "db"),
         *("cost", "currency", "api_seconds", "clean_accuracy", "classes", "trigger", "notes", "error", "exit_code"),
+        "ruled_out",
     ) == JSON_KEYS
     assert {"verdict", "stopped", "flagged", "score", "seconds", "notes"} == _OF_THE_VERDICT
 
@@ -51,6 +53,8 @@ def test_a_record_is_what_it_was_after_the_disk() -> None:
     assert VERDICT_COLUMNS.split(", ") == STORED
     assert packed[2] == "[3, 1]"
     assert unpack_verdict(packed) == row
+    more = replace(row, rule_limit=0.25, ruled_out=({"family": "patch", "missed": None},))
+    assert unpack_verdict(pack_verdict(more)) == more
     assert [field.name for field in fields(ScanResult)][: len(STORED)] == STORED
     assert "clean_accuracy" in ResultLine.model_fields
 
