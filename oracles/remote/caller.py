@@ -99,15 +99,16 @@ class Caller:
         Raises Refused and BudgetExhausted (nothing was spent), TooLarge, ModelError, and Unanswered where the service
         gave no answer in time. What the recorder of attempts raises is passed on.
         """
-        began, turn, failures = 0.0, 0, 0
+        began, turn, failures, other = 0.0, 0, 0, False
         while True:
             self._paced(len(chunk.images), stop)
             placed = self._offset is not None
             try:
-                return self._tried(chunk, chunk.key(turn))
+                return self._tried(chunk, chunk.key(turn), other)
             except Problem as problem:
                 if problem.kind == "key_reused" and turn < _KEYS_OF_A_CALL:
-                    turn += 1
+                    # an earlier try may have been answered, and billed, in the other form: another body, the same call
+                    turn, other = (turn, True) if self._has_forms and not other else (turn + 1, False)
                     continue
                 if self._mended(problem, placed):
                     continue
@@ -144,9 +145,9 @@ class Caller:
             elif stop.wait(wait):
                 raise Unanswered(f"{self._host}: stopped while keeping the pace")
 
-    def _tried(self, chunk: Chunk, key: str) -> Answer:
-        """One try. Raises Problem."""
-        request = self._request(chunk, key)
+    def _tried(self, chunk: Chunk, key: str, other: bool) -> Answer:
+        """One try. other: in the form that is not that of the other calls. Raises Problem."""
+        request = self._request(chunk, key, other)
         most = _REPLY_BYTES + _BYTES_A_CLASS * len(chunk.images) * len(self._interface.classes)
         record = self._opened(chunk, key)
         try:
@@ -194,9 +195,10 @@ class Caller:
         self._learn(chunk, reply)
         return answer
 
-    def _request(self, chunk: Chunk, key: str) -> HttpRequest:
+    def _request(self, chunk: Chunk, key: str, other: bool) -> HttpRequest:
         credential, wire = self._service.key.text, self._wire
-        request = wire.ask(chunk.images, self._interface, credential)
+        interface = self._interface if not other else _in_form(self._interface, "bytes" if self._in_json else "json")
+        request = wire.ask(chunk.images, interface, credential)
         headers = {**request.headers, "idempotency-key": key}
         if self._offset is not None:
             headers["simkit-first-query"] = str(chunk.first + self._offset)
@@ -220,14 +222,22 @@ class Caller:
         if placed and problem.kind == "bad_request" and _PASSED in problem.message:
             self._offset, self.unordered = None, True
             return True
-        places = self._interface.places
-        if self._read or self._ours or self._wire.name != "oip" or places.get("data") == "json":
+        if self._read or self._ours or not self._has_forms or self._in_json:
             return False
         unread = problem.kind == "failed" and not isinstance(problem, _Misunderstood)  # MLServer's 500 to bytes
         if not unread and problem.kind not in ("bad_request", "invalid_images", "unsupported"):
             return False
-        self._interface = replace(self._interface, places={**places, "data": "json"})
+        self._interface = _in_form(self._interface, "json")
         return True
+
+    @property
+    def _has_forms(self) -> bool:
+        """Whether a call can be written in bytes or in JSON."""
+        return self._wire.name == "oip"
+
+    @property
+    def _in_json(self) -> bool:
+        return self._interface.places.get("data") == "json"
 
     @staticmethod
     def _is_answered_wrongly(problem: Problem) -> bool:
@@ -269,6 +279,10 @@ def key_refused(host: str, said: str, key: ApiKey) -> str:
     if key.text is None:
         return f"{host} wants an API key ({said}); name where it is with {SAYS}"
     return f"{host} refuses the API key ({said}); check what {SAYS} names"
+
+
+def _in_form(interface: Interface, data: str) -> Interface:
+    return replace(interface, places={**interface.places, "data": data})
 
 
 def _limiter(pace: str | None) -> Limiter | None:

@@ -258,6 +258,26 @@ def test_a_server_without_binary_tensors_is_asked_in_json_from_then_on(kind: Kin
         assert len(service.requests) == 5
 
 
+PAID = [({1: "drop_after"}, {2: "error"}), ({1: "error", 2: "drop_after"}, {}), ({1: "drop_after", 2: "error"}, {})]
+"""Faults of the first process and of the second: a 500 on the way looks like a server that reads no binary tensors."""
+
+
+@pytest.mark.parametrize(("first", "second"), PAID)
+def test_an_answer_that_was_paid_for_is_fetched_in_the_form_in_which_it_was_asked(
+    first: dict[int, str], second: dict[int, str]
+) -> None:
+    with serving(Linear(), Behaviour(fails=(first | second).get), max_batch=4) as service:
+        for patience in (1e-6, 60.0):  # the first process is interrupted where a reply is lost
+            oracle = of(service, patience=patience)
+            oracle.begin("a" * 64, 0, MemoryAttempts(), in_parts=False)
+            try:
+                answer = oracle.query(images(12))
+            except Unanswered:
+                assert patience < 1.0
+        assert encode(answer) == encode(Linear().query(images(12)))
+        assert service.spent == 12
+
+
 def test_uint8_tensors_are_rounded_as_the_service_says() -> None:
     with serving(Linear(), datatype="UINT8") as service:
         assert encode(of(service).query(images(9))) == encode(Quantized(Linear()).query(images(9)))
