@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
 from simkit.attacks.attack import Attack
 from simkit.attacks.patches import PatchKind, four_corners, random_patch, random_shape, scattered_pixels
@@ -83,6 +84,11 @@ class AttackDraw(BaseModel):
     settings: dict[str, Any] = Field(
         default={}, description='Settings of the attack, e.g. `{"alpha": 0.1}`; for `several`, of each part.'
     )
+    ranges: dict[str, tuple[StrictInt, StrictInt] | tuple[float, float]] = Field(
+        default={},
+        description='Settings drawn for each victim, e.g. `{"amplitude": [0.05, 0.15]}`: uniformly between two '
+        "numbers, from the whole numbers if both are whole, ends included.",
+    )
 
     @model_validator(mode="after")
     def _agrees(self) -> AttackDraw:
@@ -92,8 +98,15 @@ class AttackDraw(BaseModel):
             raise ValueError(f"attack {self.kind} {'needs a' if self.trigger is None else 'has no'} trigger")
         if (self.parts is None) == (self.kind == SEVERAL):
             raise ValueError(f"attack {self.kind} {'needs' if self.parts is None else 'has no'} parts")
-        if drawn := {"kind", "target_class", "trigger", "attacks"} & self.settings.keys():
-            raise ValueError(f"settings must not have {min(drawn)!r}: it is drawn, or given outside of settings")
+        if drawn := {"kind", "target_class", "trigger", "attacks"} & {*self.settings, *self.ranges}:
+            raise ValueError(
+                f"settings and ranges must not have {min(drawn)!r}: it is drawn, or given outside of settings"
+            )
+        if twice := self.settings.keys() & self.ranges.keys():
+            raise ValueError(f"{min(twice)!r} is in settings and in ranges; keep one")
+        for name, (low, high) in self.ranges.items():
+            if not -math.inf < low <= high < math.inf:
+                raise ValueError(f"ranges.{name} is [{low}, {high}]; give two finite numbers, the lower one first")
         return self
 
     def draw(self, image_shape: ImageShape, n_classes: int, target_class: int, seed: int) -> Attack:
@@ -103,13 +116,22 @@ class AttackDraw(BaseModel):
         return self._single(self.kind, image_shape, n_classes, target_class, seed)
 
     def _single(self, kind: str, image_shape: ImageShape, n_classes: int, target_class: int, seed: int) -> Attack:
-        fields: dict[str, Any] = {"kind": kind, "target_class": target_class} | self.settings
+        fields: dict[str, Any] = {"kind": kind, "target_class": target_class} | self.settings | self._drawn(seed)
         if self.trigger is not None:
             fields["trigger"] = trigger_to_json(self.trigger.draw(image_shape, seed))
         if kind == "source-specific" and "sources" not in fields:
             others = [c for c in range(n_classes) if c != target_class]
             fields["sources"] = [int(stream(seed, "zoo", "source").choice(others))]
         return attack_from_json(fields)
+
+    def _drawn(self, seed: int) -> dict[str, int | float]:
+        """The settings of `ranges` for `seed`, each from a stream of its own."""
+        drawn: dict[str, int | float] = {}
+        for name, (low, high) in self.ranges.items():
+            rng = stream(seed, "zoo", "setting", name)
+            whole = isinstance(low, int) and isinstance(high, int)
+            drawn[name] = int(rng.integers(low, high, endpoint=True)) if whole else float(rng.uniform(low, high))
+        return drawn
 
     def _several(self, parts: int, image_shape: ImageShape, n_classes: int, target_class: int, seed: int) -> Attack:
         if parts > n_classes:

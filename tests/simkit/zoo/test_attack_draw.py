@@ -72,6 +72,17 @@ def test_sources_are_drawn_unless_they_are_given() -> None:
     assert given.sources == (0, 1)
 
 
+def test_settings_are_drawn_from_their_ranges() -> None:
+    ranges = {"amplitude": [0.05, 0.15], "frequency": [5.0, 7.0]}
+    waves = AttackDraw.model_validate({"kind": "sinusoidal", "ranges": ranges})
+    fields = AttackDraw.model_validate({"kind": "warping", "ranges": {"field_seed": [3, 5]}})
+    drawn = [attack_to_json(waves.draw(SHAPE, 5, 3, seed)) for seed in range(40)]
+    assert all(0.05 <= wave["amplitude"] <= 0.15 and 5.0 <= wave["frequency"] <= 7.0 for wave in drawn)
+    assert len({wave["frequency"] for wave in drawn}) == 40
+    assert {attack_to_json(fields.draw(SHAPE, 5, 3, seed))["field_seed"] for seed in range(40)} == {3, 4, 5}
+    assert attack_to_json(waves.draw(SHAPE, 5, 3, 0)) == drawn[0]
+
+
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
@@ -81,6 +92,11 @@ def test_sources_are_drawn_unless_they_are_given() -> None:
         ({"kind": "several", "trigger": PATCH}, "several needs parts"),
         ({"trigger": PATCH, "parts": 2}, "badnets has no parts"),
         ({"trigger": PATCH, "settings": {"target_class": 1}}, "must not have 'target_class'"),
+        ({"trigger": PATCH, "settings": {"rate": 0.1}, "ranges": {"rate": [0.1, 0.2]}}, "in settings and in ranges"),
+        ({"trigger": PATCH, "ranges": {"rate": [0.2, 0.1]}}, "the lower one first"),
+        ({"trigger": PATCH, "ranges": {"rate": [0.2, float("inf")]}}, "two finite numbers"),
+        ({"trigger": PATCH, "ranges": {"rate": [0.2, float("nan")]}}, "two finite numbers"),
+        ({"trigger": PATCH, "ranges": {"target_class": [0, 1]}}, "must not have 'target_class'"),
         ({"trigger": {"shape": "patch", "size": [2]}}, "shape patch needs 2 sizes, not 1"),
         ({"trigger": {"shape": "image", "size": [2]}}, "needs 0 sizes"),
         ({"trigger": {"shape": "star", "size": [2]}}, "shape"),
