@@ -1,9 +1,11 @@
-"""Triggers, and how they are stamped on images."""
+"""Triggers that are a mask and a pattern, the family `patch` of triggers, and how they are stamped on images."""
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +16,22 @@ if TYPE_CHECKING:
 FloatArray: TypeAlias = NDArray[np.float32]
 IntArray: TypeAlias = NDArray[np.int32]
 
+_BLOCK = 256
+"""Number of images stamped at a time."""
+
 
 @dataclass(frozen=True, eq=False)
 class Trigger:
-    """One trigger: mask float32 (1, H, W) in [0, 1], shared by all channels; pattern float32 (C, H, W) in [0, 1]."""
+    """One trigger: mask float32 (1, H, W) in [0, 1], shared by all channels; pattern float32 (C, H, W) in [0, 1].
+
+    Satisfies `simkit.transforms.contract.Transform`.
+    """
 
     mask: FloatArray
     pattern: FloatArray
+
+    family: ClassVar[str] = "patch"
+    unit: ClassVar[str] = "pixels"
 
     def __post_init__(self) -> None:
         check_trigger_shapes(self.mask[None], self.pattern[None])
@@ -33,6 +44,49 @@ class Trigger:
     def mask_size(self) -> float:
         """The L1 norm of the mask, in pixels."""
         return float(self.mask.sum(dtype=np.float64))
+
+    @property
+    def strength(self) -> float:
+        """The mask size."""
+        return self.mask_size
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The shape (C, H, W) of the images that it is for."""
+        channels, height, width = self.pattern.shape
+        return channels, height, width
+
+    @property
+    def as_patch(self) -> Trigger:
+        """The trigger itself."""
+        return self
+
+    def on(self, images: FloatArray) -> FloatArray:
+        """The images with the trigger, float32 (N, C, H, W), as a copy."""
+        stamped = images.copy()
+        Triggers(self.mask[None], self.pattern[None]).put_on(stamped, np.zeros(len(images), np.int32))
+        return stamped
+
+    def copied(self) -> Trigger:
+        """An equal trigger with arrays of its own."""
+        return Trigger(self.mask.copy(), self.pattern.copy())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: the shape, and base64 of the float32 values of mask and pattern."""
+        mask, pattern = (base64.b64encode(a.astype("<f4").tobytes()).decode() for a in (self.mask, self.pattern))
+        return {"family": self.family, "image_shape": [*self.image_shape], "mask": mask, "pattern": pattern}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Trigger:
+        """The trigger that `to_json` wrote. Raises KeyError, TypeError or ValueError where it is none."""
+        channels, height, width = map(int, fields["image_shape"])
+        mask, pattern = (
+            np.frombuffer(base64.b64decode(fields[name], validate=True), "<f4").reshape(depth, height, width)
+            for name, depth in (("mask", 1), ("pattern", channels))
+        )
+        if not all(((a >= 0.0) & (a <= 1.0)).all() for a in (mask, pattern)):
+            raise ValueError("mask and pattern must lie in [0, 1]")
+        return cls(mask.astype(np.float32), pattern.astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +107,13 @@ class Triggers:
 
     def __getitem__(self, index: int) -> Trigger:
         return Trigger(self.masks[index], self.patterns[index])
+
+    def put_on(self, images: FloatArray, candidates: IntArray) -> None:
+        """Put candidate `candidates[i]` on image i, in place. images: float32 (N, C, H, W). candidates: (N,)."""
+        # block by block, since gathering all masks and patterns at once would need three times the memory
+        for start in range(0, len(images), _BLOCK):
+            some = slice(start, start + _BLOCK)
+            put_on(images[some], self.masks[candidates[some]], self.patterns[candidates[some]])
 
     @classmethod
     def of(cls, triggers: list[Trigger]) -> Triggers:

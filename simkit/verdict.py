@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simkit.errors import ConfigError
-from simkit.triggers import Trigger
+from simkit.transforms.contract import Transform
 
 Kind: TypeAlias = Literal["backdoored", "clean", "undecided", "invalid"]
 Stopped: TypeAlias = Literal["decided", "budget", "converged", "refused"]
@@ -20,20 +20,22 @@ Stopped: TypeAlias = Literal["decided", "budget", "converged", "refused"]
 
 @dataclass(frozen=True, eq=False)
 class ClassResult:
-    """The best trigger so far for one class.
+    """The best trigger so far for one class, of any family.
 
-    success_rate: share of images that the trigger turns into the class, None before any trial; on search images in the
-    results of a search, on unseen images in a verdict. censored: no trigger reached the required success rate, and this
-    is the largest one that failed and was kept. trials: number of images behind the success rate of a verdict,
-    otherwise 0.
+    mask_size: the pixels that it changes. success_rate: share of images that the trigger turns into the class, None
+    before any trial; on search images in the results of a search, on unseen images in a verdict. censored: no trigger
+    reached the required success rate, and this is the largest one that failed and was kept. trials: number of images
+    behind the success rate of a verdict, otherwise 0. test: what the trigger must pass on unseen images, where its
+    family has a test of its own.
     """
 
     target_class: int
-    trigger: Trigger
+    trigger: Transform
     mask_size: float
     success_rate: float | None
     censored: bool
     trials: int = 0
+    test: SequentialTest | None = None
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,12 @@ def small_share(classes: Sequence[ClassResult], largest: float) -> Decision:
 
     The score is the best success rate among the small triggers. A single pixel is always small enough.
     """
-    return _working([c for c in classes if c.mask_size <= max(largest * c.trigger.mask.size, 1.0)])
+    return _working([c for c in classes if c.mask_size <= max(largest * _pixels(c.trigger), 1.0)])
+
+
+def _pixels(trigger: Transform) -> int:
+    _, height, width = trigger.image_shape
+    return height * width
 
 
 def _working(small: Sequence[ClassResult]) -> Decision:

@@ -9,7 +9,8 @@ import numpy as np
 from simkit.data import ImageSet
 from simkit.search.contract import Proposal
 from simkit.search.evaluator import Evaluator
-from simkit.triggers import IntArray, Trigger, Triggers
+from simkit.transforms.contract import Transform, Transforms, described, same
+from simkit.triggers import IntArray
 from simkit.verdict import ClassResult, SequentialTest
 
 
@@ -17,7 +18,7 @@ from simkit.verdict import ClassResult, SequentialTest
 class Trial:
     """The result of one trigger on unseen images: hits, trials, and the test's decision, None while undecided."""
 
-    trigger: Trigger
+    trigger: Transform
     hits: int = 0
     trials: int = 0
     works: bool | None = None
@@ -25,7 +26,7 @@ class Trial:
 
 def unconfirmed(result: ClassResult, trial: Trial) -> str:
     """The note about a class that the rule flags and unseen images do not confirm."""
-    subject = f"class {result.target_class}: a trigger of {result.mask_size:.0f} pixels"
+    subject = f"class {result.target_class}: {described(result.trigger)}"
     if not trial.trials:
         return f"{subject} was not tried on unseen images"
     success = f"{subject} turned {100 * trial.hits / trial.trials:.0f} % of {trial.trials} unseen images"
@@ -33,7 +34,10 @@ def unconfirmed(result: ClassResult, trial: Trial) -> str:
 
 
 class Confirmer:
-    """Tries triggers on the verification images and keeps the results, for one trigger per class at a time."""
+    """Tries triggers on the verification images and keeps the results, for one trigger per class at a time.
+
+    test: of triggers whose result names none of its own.
+    """
 
     def __init__(self, evaluator: Evaluator, images: ImageSet, test: SequentialTest, batch: int) -> None:
         self._evaluator, self._images, self._test, self._batch = evaluator, images, test, batch
@@ -42,34 +46,30 @@ class Confirmer:
     def trial(self, result: ClassResult) -> Trial:
         """The result of exactly this trigger so far."""
         last = self._trials.get(result.target_class)
-        return last if last is not None and _same(last.trigger, result.trigger) else Trial(result.trigger)
+        return last if last is not None and same(last.trigger, result.trigger) else Trial(result.trigger)
 
     def works(self, result: ClassResult) -> bool:
         """The decision of the sequential test on unseen images; False if the images end before it passes."""
         trial, unseen = self.trial(result), self._unseen(result.target_class)
         while trial.works is None and trial.trials < len(unseen):
-            trial = self._extend(result.target_class, trial, unseen[trial.trials :][: self._batch])
+            trial = self._extend(result, trial, unseen[trial.trials :][: self._batch])
         return bool(trial.works)
 
     def try_on(self, result: ClassResult, images: int) -> None:
         """Try the trigger on up to `images` unseen images of other classes; an empty mask is not tried."""
         trial, unseen = self.trial(result), self._unseen(result.target_class)
         missing = unseen[trial.trials : images]
-        if len(missing) and result.mask_size > 0:
-            self._extend(result.target_class, trial, missing)
+        if len(missing) and result.trigger.strength > 0:
+            self._extend(result, trial, missing)
 
-    def _extend(self, target: int, trial: Trial, indices: IntArray) -> Trial:
+    def _extend(self, result: ClassResult, trial: Trial, indices: IntArray) -> Trial:
+        target, test = result.target_class, result.test or self._test
         pairs = np.column_stack([np.zeros_like(indices), indices])
-        evidence = self._evaluator.evaluate(self._images, Proposal(Triggers.of([trial.trigger]), pairs), "verify")
+        evidence = self._evaluator.evaluate(self._images, Proposal(Transforms([trial.trigger]), pairs), "verify")
         hits, trials = trial.hits + int(evidence.hit[:, target].sum()), trial.trials + len(indices)
-        works = self._test.decide(hits, trials) if trial.works is None else trial.works
+        works = test.decide(hits, trials) if trial.works is None else trial.works
         self._trials[target] = replace(trial, hits=hits, trials=trials, works=works)
         return self._trials[target]
 
     def _unseen(self, target: int) -> IntArray:
         return np.flatnonzero(self._images.labels != target).astype(np.int32)
-
-
-def _same(first: Trigger, second: Trigger) -> bool:
-    """Whether two triggers are equal by value, since searches return copies."""
-    return np.array_equal(first.mask, second.mask) and np.array_equal(first.pattern, second.pattern)

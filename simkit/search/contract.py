@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simkit.errors import ContractError
-from simkit.triggers import FloatArray, IntArray, Triggers
+from simkit.transforms.contract import Candidates
+from simkit.triggers import FloatArray, IntArray
 from simkit.verdict import ClassResult
 
 BoolArray: TypeAlias = NDArray[np.bool_]
@@ -30,13 +31,13 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """Queries to send: each pair stamps one candidate on one image.
+    """Queries to send: each pair puts one candidate on one image.
 
-    triggers: K candidates. pairs: int32 (N, 2), candidate in [0, K) and index of a search image. Raises ContractError
-    on other pairs.
+    triggers: K candidates of any family. pairs: int32 (N, 2), candidate in [0, K) and index of a search image. Raises
+    ContractError on other pairs.
     """
 
-    triggers: Triggers
+    triggers: Candidates
     pairs: IntArray
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Stamps the candidates that a search proposes, queries the oracle once, and turns the answer into evidence."""
+"""Puts the candidates that a search proposes on images, queries the oracle once, and turns the answer into evidence."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from simkit.data import ImageSet
 from simkit.errors import SimkitError
 from simkit.search.contract import Evidence, Proposal
 from simkit.search.evidence import evidence_of
-from simkit.triggers import FloatArray, IntArray, put_on
-
-_BLOCK = 256
-"""Number of images stamped at a time."""
+from simkit.triggers import FloatArray, IntArray
 
 
 class NotFinite(SimkitError):
@@ -55,12 +52,9 @@ class Evaluator:
 
     def evaluate(self, images: ImageSet, proposal: Proposal, purpose: str, state: str = "{}") -> Evidence:
         """Evidence for every pair of the proposal, (N, T). Raises Refused, NotFinite."""
-        masks, patterns, (candidate, image) = proposal.triggers.masks, proposal.triggers.patterns, proposal.pairs.T
+        candidate, image = proposal.pairs.T
         stamped = images.array[image]
-        # block by block, since gathering all masks and patterns at once would need three times the memory
-        for start in range(0, len(image), _BLOCK):
-            some = slice(start, start + _BLOCK)
-            put_on(stamped[some], masks[candidate[some]], patterns[candidate[some]])
+        proposal.triggers.put_on(stamped, candidate)
         rows = np.ascontiguousarray(proposal.pairs[:, ::-1])
         return evidence_of(self._ask([stamped], rows, purpose, state), images.labels[proposal.pairs[:, 1]])
 

@@ -25,7 +25,7 @@ from simkit.search.needs import Lacking, Retests, all_lack, others, short_of
 from simkit.search.pair_trial import Pair, PairTrial, ranking_and_testing
 from simkit.search.patches import Baselines, PatchPool, margins, ranked, small_patch_warnings, untried
 from simkit.seeding import stream
-from simkit.triggers import IntArray, Trigger, Triggers
+from simkit.triggers import IntArray, Triggers
 from simkit.verdict import ClassResult, SequentialTest
 
 REFUTED = 2.0
@@ -339,7 +339,7 @@ class Race:
     def _result(self, target: int, values: NDArray[np.float64]) -> ClassResult:
         if target in self._passed:
             passed = self._passed[target]
-            return replace(passed, trigger=Trigger(passed.trigger.mask.copy(), passed.trigger.pattern.copy()))
+            return replace(passed, trigger=passed.trigger.copied())
         row = int(values.argmax()) if len(values) else -1
         if row < 0 or not self._pool.trials[row, target]:
             return untried(target, self._task.image_shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -75,14 +75,16 @@ class RefineConfig:
 class Refine:
     """Refines the trigger of one class; satisfies `Search`, with a result for that class only.
 
-    start: the result to start from, with a mask of one pixel or more.
+    start: the result to start from, whose trigger has a mask of one pixel or more.
     """
 
     def __init__(self, config: RefineConfig, task: Task, start: ClassResult, seed: int) -> None:
         self._config, self._task, self._seed, self._first = config, task, seed, start
         self._usable = np.flatnonzero(task.image_classes != start.target_class).astype(np.int32)
         self._distribution = ClassDistribution(config.b3d, task.image_shape)
-        self._distribution.begin_at(*_start(start.trigger, config))
+        patch = start.trigger.as_patch
+        assert patch is not None
+        self._distribution.begin_at(*_start(patch, config))
         self._guard = AskTell(task.n_classes, len(task.image_classes))
         self._rounds = self._queries = 0
         self._turn: tuple[Samples, int, Trigger | None] | None = None
@@ -129,8 +131,7 @@ class Refine:
     def results(self) -> tuple[ClassResult, ...]:
         """The best trigger so far; before the first check the trigger that it started from."""
         best = self._best or self._first
-        trigger = Trigger(best.trigger.mask.copy(), best.trigger.pattern.copy())
-        return (ClassResult(best.target_class, trigger, best.mask_size, best.success_rate, best.censored),)
+        return (replace(best, trigger=best.trigger.copied(), trials=0),)
 
     def state(self) -> str:
         """The round, the class, the expected and best mask size, and a checksum of the means."""

@@ -12,7 +12,7 @@ from simkit.search.driver import Checkpoint
 from simkit.search.evaluator import Evaluator
 from simkit.search.images import ScanImages
 from simkit.search.refine import Refine, RefineConfig
-from simkit.triggers import Triggers
+from simkit.transforms.contract import Transforms
 from simkit.verdict import ClassResult
 
 
@@ -28,9 +28,11 @@ class Refinement:
     def run(self, evaluator: Evaluator, limit: int | None) -> Generator[Checkpoint, None, ClassResult]:
         """The refined result, or `start` if that does better on unseen images. limit: query budget of the evaluator.
 
-        Both triggers are tried on up to `verify_images` unseen images, for which queries are reserved. Raises Refused
-        if the service refuses.
+        A trigger without a mask is returned as it is. Both triggers are tried on up to `verify_images` unseen images,
+        for which queries are reserved. Raises Refused if the service refuses.
         """
+        if self.start.trigger.as_patch is None:
+            return self.start
         search_images = self.images.search
         task = Task(search_images.image_shape, evaluator.n_classes, search_images.labels)
         search, kept = Refine(self.config, task, self.start, self.seed), 2 * self.config.verify_images
@@ -49,7 +51,7 @@ class Refinement:
         """The result with the success rate on unseen images."""
         images = np.flatnonzero(self.images.verify.labels != result.target_class)[: self.config.verify_images]
         pairs = np.column_stack([np.zeros_like(images), images]).astype(np.int32)
-        proposal = Proposal(Triggers.of([result.trigger]), pairs)
+        proposal = Proposal(Transforms([result.trigger]), pairs)
         evidence = evaluator.evaluate(self.images.verify, proposal, "verify")
         rate = float(evidence.hit[:, result.target_class].mean())
         return replace(result, success_rate=rate, trials=len(images), censored=False)

@@ -129,8 +129,10 @@ class AttackDraw(BaseModel):
         drawn: dict[str, int | float] = {}
         for name, (low, high) in self.ranges.items():
             rng = stream(seed, "zoo", "setting", name)
-            whole = isinstance(low, int) and isinstance(high, int)
-            drawn[name] = int(rng.integers(low, high, endpoint=True)) if whole else float(rng.uniform(low, high))
+            if isinstance(low, int) and isinstance(high, int):
+                drawn[name] = int(rng.integers(low, high, endpoint=True))
+            else:
+                drawn[name] = float(rng.uniform(low, high))
         return drawn
 
     def _several(self, parts: int, image_shape: ImageShape, n_classes: int, target_class: int, seed: int) -> Attack:

@@ -130,4 +130,6 @@ def draw(path: Path, zoo: Manifest, scans: Sequence[DemoScan]) -> None:
 
 
 def _reversed(scan: DemoScan) -> Trigger:
-    return scan.result.classes[scan.victim.target_classes[0]].trigger
+    patch = scan.result.classes[scan.victim.target_classes[0]].trigger.as_patch
+    assert patch is not None  # the presets of the demo look for patches
+    return patch

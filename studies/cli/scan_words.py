@@ -147,8 +147,8 @@ def _limit_words(result: ScanResult) -> str | None:
     if result.size_limit is not None:
         return size_words(result.rule, result.size_limit)
     if result.rule == "small_share" and result.threshold is not None and result.classes:
-        pixels = result.classes[0].trigger.mask.size  # the rule takes the share of the image's pixels
-        return f"of at most {pixel_words(max(int(result.threshold * pixels), 1))}"
+        _, height, width = result.classes[0].trigger.image_shape  # the rule takes the share of the image's pixels
+        return f"of at most {pixel_words(max(int(result.threshold * height * width), 1))}"
     return None
 
 

@@ -33,7 +33,7 @@ class Classes:
     def captions(self, most: int) -> list[Caption]:
         """The triggers of the first `most` classes in the order of `ordered`."""
         shown = [result for result in self.ordered() if result.mask_size > 0][:most]
-        return [Caption.of(self._bar(result), result.trigger) for result in shown]
+        return [Caption.of(self._bar(r), patch) for r in shown if (patch := r.trigger.as_patch) is not None]
 
     def ordered(self) -> list[ClassResult]:
         """Flagged classes first, then those with the smallest working triggers."""

@@ -163,7 +163,9 @@ def trigger_rows(verdict: Verdict) -> list[TriggerRow]:
 
 def _trigger_row(result: ClassResult) -> TriggerRow:
     hits = 0 if result.success_rate is None else round(result.success_rate * result.trials)
-    mask, pattern = result.trigger.mask, result.trigger.pattern
+    patch = result.trigger.as_patch
+    assert patch is not None
+    mask, pattern = patch.mask, patch.pattern
     rate = result.success_rate if result.trials else None
     return TriggerRow(result.target_class, mask, pattern, result.mask_size, rate, hits, result.trials, result.censored)
 

@@ -11,6 +11,7 @@ from simkit.errors import ContractError
 from simkit.search.contract import Evidence, Proposal, Search, Task
 from simkit.seeding import stream
 from simkit.verdict import ClassResult
+from tests.patches import patch, stack
 
 TASK = Task((2, 6, 5), 3, np.array([0, 1, 2, -1, 0, 1, 2, 2], dtype=np.int32))
 
@@ -19,7 +20,7 @@ def some_evidence(proposal: Proposal, task: Task, seed: int = 0) -> Evidence:
     """Evidence that depends on the proposal alone: class 0 likes bright triggers, the others answer noise."""
     size = len(proposal.pairs)
     score = stream(seed, "evidence", size).uniform(-3.0, -0.1, (size, task.n_classes)).astype(np.float32)
-    brightness = (proposal.triggers.patterns * proposal.triggers.masks).mean(axis=(1, 2, 3))
+    brightness = (stack(proposal.triggers).patterns * stack(proposal.triggers).masks).mean(axis=(1, 2, 3))
     score[:, 0] = np.minimum(-3.0 + 8.0 * brightness[proposal.pairs[:, 0]], -0.01)
     hit = score.argmax(axis=1)[:, None] == np.arange(task.n_classes)
     valid = task.image_classes[proposal.pairs[:, 1]][:, None] != np.arange(task.n_classes)
@@ -36,13 +37,24 @@ def advance(search: Search, turns: int, task: Task = TASK) -> list[Proposal]:
 
 
 def bytes_of(proposal: Proposal) -> tuple[bytes, bytes, bytes]:
-    return proposal.triggers.masks.tobytes(), proposal.triggers.patterns.tobytes(), proposal.pairs.tobytes()
+    return (
+        stack(proposal.triggers).masks.tobytes(),
+        stack(proposal.triggers).patterns.tobytes(),
+        proposal.pairs.tobytes(),
+    )
 
 
 def told(results: tuple[ClassResult, ...]) -> list[tuple[object, ...]]:
     """Everything in the results, by value."""
     return [
-        (r.target_class, r.trigger.mask.tobytes(), r.trigger.pattern.tobytes(), r.mask_size, r.success_rate, r.censored)
+        (
+            r.target_class,
+            patch(r.trigger).mask.tobytes(),
+            patch(r.trigger).pattern.tobytes(),
+            r.mask_size,
+            r.success_rate,
+            r.censored,
+        )
         for r in results
     ]
 
@@ -114,7 +126,7 @@ class SearchContract:
             assert [r.target_class for r in results] == [0, 1, 2]
             for r in results:
                 assert r.mask_size == pytest.approx(r.trigger.mask_size)
-                assert r.trigger.pattern.shape == TASK.image_shape
+                assert patch(r.trigger).pattern.shape == TASK.image_shape
                 assert r.success_rate is None or 0.0 <= r.success_rate <= 1.0
             advance(search, 3)
 
@@ -130,8 +142,8 @@ class SearchContract:
         for _ in range(6):
             before = told(search.results())
             for result in search.results():
-                result.trigger.mask[:] = 0.25
-                result.trigger.pattern[:] = 0.25
+                patch(result.trigger).mask[:] = 0.25
+                patch(result.trigger).pattern[:] = 0.25
             assert told(search.results()) == before
             assert list(map(bytes_of, advance(search, 2))) == list(map(bytes_of, advance(other, 2)))
 
@@ -145,7 +157,7 @@ class SearchContract:
 
     def test_proposals_are_triggers_on_search_images(self) -> None:
         for proposal in advance(self.make(TASK, 7), 8):
-            masks, patterns = proposal.triggers.masks, proposal.triggers.patterns
+            masks, patterns = stack(proposal.triggers).masks, stack(proposal.triggers).patterns
             assert masks.shape[1:] == (1, *TASK.image_shape[1:])
             assert patterns.shape[1:] == TASK.image_shape
             for values in (masks, patterns):

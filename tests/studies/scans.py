@@ -9,6 +9,7 @@ from torch import nn
 
 from studies.scan import ScanResult, scan
 from tests.fakes import planted_images, templates
+from tests.patches import patch
 
 IMAGES = planted_images(112)
 CHECKED = 36
@@ -56,4 +57,4 @@ def told(result: ScanResult) -> dict[str, Any]:
 
 
 def arrays(result: ScanResult) -> list[bytes]:
-    return [c.trigger.mask.tobytes() + c.trigger.pattern.tobytes() for c in result.classes]
+    return [patch(c.trigger).mask.tobytes() + patch(c.trigger).pattern.tobytes() for c in result.classes]

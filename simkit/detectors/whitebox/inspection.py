@@ -17,7 +17,6 @@ from simkit.search.evaluator import NotFinite
 from simkit.search.images import class_of_all, halves
 from simkit.search.needs import least_trials, never_flags
 from simkit.search.recognition import at_chance, doubts
-from simkit.triggers import stamp
 from simkit.verdict import ClassResult, Kind, Rule, SequentialTest, Verdict, is_chance
 
 _BLOCK = 256
@@ -111,8 +110,7 @@ def judged(tried: Sequence[ClassResult], rule: Rule, accuracy: float | None = No
 
 def _unable(classes: Sequence[ClassResult], rule: Rule) -> str:
     """Why some class could not have been flagged, whatever trigger was found; empty if every class could."""
-    shape = classes[0].trigger.pattern.shape
-    if never_flags(rule, len(classes), (shape[0], shape[1], shape[2])):
+    if never_flags(rule, len(classes), classes[0].trigger.image_shape):
         return f"the rule {rule.name} with threshold {rule.threshold} can flag no mask on {len(classes)} classes"
     needed = least_trials(SequentialTest())
     few = next((c for c in classes if c.trials < needed), None)
@@ -135,8 +133,8 @@ def _tried(model: WhiteModel, result: ClassResult, images: ImageSet) -> ClassRes
     pixels = images.pixels[torch.from_numpy(np.flatnonzero(images.labels != result.target_class))]
     if len(pixels) == 0:
         return replace(result, success_rate=None, trials=0)
-    mask, pattern = (torch.from_numpy(part)[None] for part in (result.trigger.mask, result.trigger.pattern))
-    hits = _log_probabilities(model, stamp(pixels, mask, pattern)).argmax(dim=1) == result.target_class
+    stamped = torch.from_numpy(result.trigger.on(pixels.numpy()))
+    hits = _log_probabilities(model, stamped).argmax(dim=1) == result.target_class
     return replace(result, success_rate=float(hits.float().mean()), trials=len(pixels))
 
 

@@ -18,6 +18,7 @@ from simkit.search.random_patch import RandomPatch, RandomPatchConfig
 from simkit.search.sparsity import SparsityConfig
 from simkit.verdict import RULES, Rule, Verdict
 from tests.fakes import PlantedOracle, planted_images
+from tests.patches import patch
 
 IMAGES = ScanImages(search=planted_images(64, seed=1), verify=planted_images(48, seed=2))
 TASK = Task(IMAGES.search.image_shape, IMAGES.search.n_classes, IMAGES.search.labels)
@@ -95,8 +96,16 @@ def verdict_of(checkpoints: list[Checkpoint]) -> Verdict:
 
 def bytes_of(verdict: Verdict) -> list[tuple[object, ...]]:
     """Everything a verdict says, by value."""
-    head = (verdict.verdict, verdict.stopped, verdict.flagged, verdict.score, verdict.clean_accuracy)
+    head: tuple[object, ...] = (verdict.verdict, verdict.stopped, verdict.flagged, verdict.score)
+    head += (verdict.clean_accuracy,)
     return [head] + [
-        (c.target_class, c.trigger.mask.tobytes(), c.trigger.pattern.tobytes(), c.mask_size, c.success_rate, c.censored)
+        (
+            c.target_class,
+            patch(c.trigger).mask.tobytes(),
+            patch(c.trigger).pattern.tobytes(),
+            c.mask_size,
+            c.success_rate,
+            c.censored,
+        )
         for c in verdict.classes
     ]

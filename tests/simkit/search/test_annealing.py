@@ -19,6 +19,7 @@ from simkit.search.contract import Evidence, Proposal, Task
 from simkit.search.presets import preset
 from simkit.verdict import RULES
 from tests.fakes import PlantedOracle, corner_plant
+from tests.patches import stack
 from tests.simkit.search.scans import TASK, Scan, bytes_of, verdict_of
 
 SMALL = AnnealingConfig(images=6, draws=50, steps=40, chains=10, largest_side=3)
@@ -27,7 +28,8 @@ STEEP = replace(SMALL, steepness=20.0)
 
 def told(proposal: Proposal, task: Task) -> Evidence:
     """Dark patches are taken for class 0, on every image."""
-    light = (proposal.triggers.patterns * proposal.triggers.masks).sum(axis=(1, 2, 3))[proposal.pairs[:, 0]]
+    triggers = stack(proposal.triggers)
+    light = (triggers.patterns * triggers.masks).sum(axis=(1, 2, 3))[proposal.pairs[:, 0]]
     score = np.full((len(light), task.n_classes), -2.0, dtype=np.float32)
     score[:, 0] = -light / 4
     hit = score.argmax(axis=1)[:, None] == np.arange(task.n_classes)
@@ -90,7 +92,7 @@ def darkness(search: Annealing, config: AnnealingConfig) -> list[float]:
     """How dark the patches are that one chain proposes for class 0, draw by draw and move by move."""
     tried = []
     while (proposal := search.ask()) is not None:
-        tried.append(-float((proposal.triggers.masks[0] * proposal.triggers.patterns[0]).sum()))
+        tried.append(-float((stack(proposal.triggers).masks[0] * stack(proposal.triggers).patterns[0]).sum()))
         search.tell(told(proposal, TASK))
     assert len(tried) == config.length * config.chains
     return tried

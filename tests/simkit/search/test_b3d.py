@@ -13,6 +13,7 @@ from simkit.errors import ConfigError
 from simkit.search.b3d import B3D, B3DConfig
 from simkit.search.contract import Evidence, Proposal, Task
 from simkit.triggers import FloatArray
+from tests.patches import stack
 
 TASK = Task((2, 6, 6), 3, (np.arange(12) % 3).astype(np.int32))
 SLIDES = B3DConfig(samples=6, images=3, steps=25, mask_init=0.0, learning_rate=0.1, check_every=4, check_images=5)
@@ -55,7 +56,7 @@ def test_each_candidate_is_tried_on_the_same_images_and_now_and_then_one_more_on
 
 
 def test_the_slides_sample_masks_with_the_mean_pattern_and_patterns_with_the_mean_mask() -> None:
-    triggers = proposals(SLIDES, nothing)[0].triggers
+    triggers = stack(proposals(SLIDES, nothing)[0].triggers)
     assert set(np.unique(triggers.masks[:6])) == {0.0, 1.0}
     assert (triggers.patterns[:6] == triggers.patterns[0]).all()
     assert (triggers.masks[6:] == 0.5).all()
@@ -63,7 +64,7 @@ def test_the_slides_sample_masks_with_the_mean_pattern_and_patterns_with_the_mea
 
 
 def test_joint_samples_have_binary_masks_opposite_noise_and_tiles() -> None:
-    triggers = proposals(EFFICIENT, nothing)[0].triggers
+    triggers = stack(proposals(EFFICIENT, nothing)[0].triggers)
     assert set(np.unique(triggers.masks)) == {0.0, 1.0}
     np.testing.assert_allclose(triggers.patterns[:3] + triggers.patterns[3:], 1.0, atol=1e-6)
     tiles = triggers.masks.reshape(*triggers.masks.shape[:2], 3, 2, 3, 2)
@@ -74,11 +75,13 @@ def test_joint_samples_have_binary_masks_opposite_noise_and_tiles() -> None:
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_the_pattern_follows_the_score(config: B3DConfig, sign: float) -> None:
     def corner(proposal: Proposal) -> FloatArray:
-        brightness: FloatArray = proposal.triggers.patterns[:, :, :2, :2].mean(axis=(1, 2, 3))
+        brightness: FloatArray = stack(proposal.triggers).patterns[:, :, :2, :2].mean(axis=(1, 2, 3))
         return np.float32(sign * 20.0) * (brightness - np.float32(0.5))
 
     asked = proposals(replace(config, sigma=0.5), corner)
-    first, last = (np.mean([p.triggers.patterns[..., :2, :2].mean() for p in part]) for part in (asked[:6], asked[-6:]))
+    first, last = (
+        np.mean([stack(p.triggers).patterns[..., :2, :2].mean() for p in part]) for part in (asked[:6], asked[-6:])
+    )
     assert sign * (last - first) > 0.1
 
 
@@ -86,11 +89,13 @@ def test_the_pattern_follows_the_score(config: B3DConfig, sign: float) -> None:
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_the_mask_follows_the_score_pixel_by_pixel(config: B3DConfig, sign: float) -> None:
     def corner(proposal: Proposal) -> FloatArray:
-        density: FloatArray = proposal.triggers.masks[:, 0, :2, :2].mean(axis=(1, 2))
+        density: FloatArray = stack(proposal.triggers).masks[:, 0, :2, :2].mean(axis=(1, 2))
         return np.float32(sign * 20.0) * (density - np.float32(0.5))
 
     asked = proposals(config, corner)
-    first, last = (np.mean([p.triggers.masks[..., :2, :2].mean() for p in part]) for part in (asked[:6], asked[-6:]))
+    first, last = (
+        np.mean([stack(p.triggers).masks[..., :2, :2].mean() for p in part]) for part in (asked[:6], asked[-6:])
+    )
     assert sign * (last - first) > 0.15
 
 
@@ -98,7 +103,7 @@ def test_the_mask_follows_the_score_pixel_by_pixel(config: B3DConfig, sign: floa
 def test_a_trigger_that_always_works_shrinks(config: B3DConfig) -> None:
     sparsity = replace(config.sparsity, weight=1.0)
     asked = proposals(replace(config, sparsity=sparsity, samples=24, steps=40), nothing, hits=True)
-    first, last = (np.mean([p.triggers.masks.mean() for p in part]) for part in (asked[:6], asked[-6:]))
+    first, last = (np.mean([stack(p.triggers).masks.mean() for p in part]) for part in (asked[:6], asked[-6:]))
     assert last < 0.7 * first
 
 

@@ -22,4 +22,4 @@ TRIGGER = Trigger(np.ones((1, 4, 4), np.float32), np.ones((1, 4, 4), np.float32)
 )
 def test_words_for_a_class_that_is_not_confirmed(hits: int, trials: int, works: bool | None, said: str) -> None:
     result = ClassResult(7, TRIGGER, 16.0, 0.9, censored=False)
-    assert unconfirmed(result, Trial(TRIGGER, hits, trials, works)) == f"class 7: a trigger of 16 pixels {said}"
+    assert unconfirmed(result, Trial(TRIGGER, hits, trials, works)) == f"class 7: a patch of 16 pixels {said}"

@@ -20,6 +20,7 @@ from simkit.search.random_patch import RandomPatchConfig
 from simkit.triggers import Trigger, Triggers
 from simkit.verdict import ClassResult, Decision, Rule
 from tests.fakes import NotANumberOracle, PlantedOracle, corner_plant, templates
+from tests.patches import patch
 from tests.simkit.search.scans import DRIVER, IMAGES, TASK, Scan, b3d, patches, verdict_of
 
 Searched = Callable[[], tuple[Search, Rule]]
@@ -42,7 +43,7 @@ def test_a_backdoor_is_found_and_its_class_named(searched: Searched, target: int
     actual = verdict.classes[target]
     assert actual.success_rate is not None
     assert actual.success_rate >= 0.8
-    assert actual.trigger.mask[0, :2, :2].any()
+    assert patch(actual.trigger).mask[0, :2, :2].any()
     assert verdict.clean_accuracy == 1.0
 
 
@@ -186,10 +187,10 @@ def test_only_what_unseen_images_confirm_is_flagged() -> None:
 
 
 def test_a_class_that_is_flagged_and_not_confirmed_is_told_of() -> None:
-    of_others = FixedSearch([c.trigger for c in reversed(_class_pictures([0, 1, 2, 3]).results())])
+    of_others = FixedSearch([patch(c.trigger) for c in reversed(_class_pictures([0, 1, 2, 3]).results())])
     verdict = Scan(PlantedOracle()).verdict((of_others, Rule("all", 0.0, "a test", flag_all)))
     assert (verdict.verdict, verdict.flagged) == ("clean", ())
-    told = "class {}: a trigger of 144 pixels turned 0 % of 12 unseen images, too few to confirm it"
+    told = "class {}: a patch of 144 pixels turned 0 % of 12 unseen images, too few to confirm it"
     assert verdict.notes == "; ".join(map(told.format, range(4)))
 
 

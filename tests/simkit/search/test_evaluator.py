@@ -20,6 +20,7 @@ from simkit.search.evaluator import Evaluator, NotFinite, as_it_is, as_tensor
 from simkit.search.evidence import evidence_of
 from simkit.triggers import FloatArray, Triggers, stamp
 from tests.fakes import NotANumberOracle, PlantedOracle, corner_plant, planted_images
+from tests.patches import stack
 
 IMAGES = planted_images(8)
 PAIRS = np.array([[0, 3], [1, 3], [1, 0]], dtype=np.int32)
@@ -31,7 +32,7 @@ def _proposal() -> Proposal:
 
 def test_evidence_is_that_of_the_stamped_images() -> None:
     evidence = Evaluator(PlantedOracle(plant=corner_plant(2)), MemoryRecorder()).evaluate(IMAGES, _proposal(), "search")
-    triggers = _proposal().triggers
+    triggers = stack(_proposal().triggers)
     for row, (candidate, image) in enumerate(PAIRS):
         mask, pattern = torch.from_numpy(triggers.masks[[candidate]]), torch.from_numpy(triggers.patterns[[candidate]])
         answer = PlantedOracle(plant=corner_plant(2)).query(stamp(IMAGES.pixels[[image]], mask, pattern))

@@ -14,6 +14,7 @@ from simkit.search.race import Race, RaceConfig
 from simkit.seeding import stream
 from simkit.triggers import Triggers
 from simkit.verdict import SequentialTest
+from tests.patches import patch, stack
 
 TASK = Task((3, 16, 16), 3, (np.arange(40) % 3).astype(np.int32))
 TESTED = range(30, 40)
@@ -34,7 +35,7 @@ def reddish(triggers: Triggers) -> BoolArray:
 def answers(proposal: Proposal, target: int | None = 1) -> Evidence:
     """Red turns every image into the target; else an image is what it is."""
     own = TASK.image_classes[proposal.pairs[:, 1]]
-    turned = reddish(proposal.triggers)[proposal.pairs[:, 0]]
+    turned = reddish(stack(proposal.triggers))[proposal.pairs[:, 0]]
     named = own if target is None else np.where(turned, target, own)
     hit = named[:, None] == np.arange(3)
     return Evidence(np.where(hit, -0.1, -4.0).astype(np.float32), hit, own[:, None] != np.arange(3))
@@ -55,7 +56,7 @@ def test_what_turns_every_image_is_found_small_and_for_its_class_alone(seed: int
     first, target, last = raced(seed=seed)[0].results()
     assert (target.censored, target.success_rate) == (False, 1.0)
     assert 0 < target.mask_size <= LARGEST
-    assert reddish(Triggers.of([target.trigger])).all()
+    assert reddish(Triggers.of([patch(target.trigger)])).all()
     assert first.censored
     assert last.censored
 
@@ -111,7 +112,7 @@ def test_the_race_ends_after_its_queries() -> None:
 def test_it_begins_with_collages_of_three_on_one_image_each() -> None:
     proposal = raced(target=None)[1][0]
     assert len(proposal.triggers) == len(proposal.pairs) == CONFIG.first
-    sizes = proposal.triggers.masks.sum(axis=(1, 2, 3))
+    sizes = stack(proposal.triggers).masks.sum(axis=(1, 2, 3))
     assert LARGEST < sizes.max() <= 3 * LARGEST
 
 
@@ -124,7 +125,7 @@ def test_images_that_test_rank_nothing_and_test_small_patches_alone() -> None:
             tests += 1
             assert len(proposal.triggers) == 1
             assert len(proposal.pairs) <= CONFIG.test_batch
-            assert proposal.triggers.masks.sum() <= LARGEST
+            assert stack(proposal.triggers).masks.sum() <= LARGEST
     assert tests
 
 
@@ -135,7 +136,7 @@ def test_a_pair_that_the_test_refuses_is_not_reported_and_not_tested_again() -> 
     while (proposal := search.ask()) is not None:
         on_test = bool(np.isin(proposal.pairs[:, 1], TESTED).all())
         if on_test:
-            tested.append(proposal.triggers.patterns.tobytes() + proposal.triggers.masks.tobytes())
+            tested.append(stack(proposal.triggers).patterns.tobytes() + stack(proposal.triggers).masks.tobytes())
         search.tell(answers(proposal, None if on_test else 1))
     assert all(result.censored for result in search.results())
     assert len(set(tested)) > 0.5 * len(tested) > 5, "a child may be its parent's equal"
@@ -192,7 +193,7 @@ def test_few_images_are_enough_where_all_of_them_turn() -> None:
     search = Race(CONFIG, task, 0)
     while (proposal := search.ask()) is not None:
         own = task.image_classes[proposal.pairs[:, 1]]
-        named = np.where(reddish(proposal.triggers)[proposal.pairs[:, 0]], 1, own)
+        named = np.where(reddish(stack(proposal.triggers))[proposal.pairs[:, 0]], 1, own)
         hit = named[:, None] == np.arange(3)
         score = np.where(hit, -0.1, -4.0).astype(np.float32)
         search.tell(Evidence(score, hit, own[:, None] != np.arange(3)))

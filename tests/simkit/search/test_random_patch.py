@@ -13,13 +13,14 @@ from simkit.search.contract import Evidence, Proposal, Task
 from simkit.search.patches import margins, random_patch
 from simkit.search.random_patch import RandomPatch, RandomPatchConfig
 from simkit.seeding import stream
+from tests.patches import stack
 
 TASK = Task((3, 8, 8), 3, (np.arange(30) % 3).astype(np.int32))
 
 
 def answers(proposal: Proposal, target: int = 1) -> Evidence:
     """The target is named whenever the patch is at most 2x2; else the image's own class."""
-    small = proposal.triggers.masks.sum(axis=(1, 2, 3))[proposal.pairs[:, 0]] <= 4
+    small = stack(proposal.triggers).masks.sum(axis=(1, 2, 3))[proposal.pairs[:, 0]] <= 4
     own = TASK.image_classes[proposal.pairs[:, 1]]
     hit = np.where(small, target, own)[:, None] == np.arange(3)
     return Evidence(np.where(hit, -0.1, -4.0).astype(np.float32), hit, own[:, None] != np.arange(3))
@@ -78,12 +79,12 @@ def test_the_state_tells_the_best_pair() -> None:
 
 def test_promising_patches_are_tried_again_on_new_images_of_other_classes() -> None:
     search = RandomPatch(RandomPatchConfig(fresh=20, retests=6, rounds=20), TASK, 0)
-    tried: dict[bytes, list[int]] = {}
+    tried: dict[str, list[int]] = {}
     while (proposal := search.ask()) is not None:
         assert len(proposal.pairs) == (20 if search.rounds == 0 else 26)
         for candidate, image in proposal.pairs:
             trigger = proposal.triggers[int(candidate)]
-            key = trigger.mask.tobytes() + trigger.pattern.tobytes()
+            key = str(trigger.to_json())
             tried.setdefault(key, []).append(int(image))
             if len(tried[key]) > 1:
                 assert trigger.mask_size <= 4, "only what the answers favour"
@@ -97,10 +98,10 @@ def test_promising_patches_are_tried_again_on_new_images_of_other_classes() -> N
 
 def test_a_pair_is_tested_out_at_most_trials() -> None:
     search = RandomPatch(RandomPatchConfig(fresh=2, retests=20, rounds=30, required_trials=2, most_trials=4), TASK, 1)
-    seen: dict[bytes, int] = {}
+    seen: dict[str, int] = {}
     while (proposal := search.ask()) is not None:
         for candidate in proposal.pairs[:, 0]:
-            key = proposal.triggers[int(candidate)].pattern.tobytes()
+            key = str(proposal.triggers[int(candidate)].to_json())
             seen[key] = seen.get(key, 0) + 1
         search.tell(answers(proposal))
     # A patch is done once each of its three pairs has 4 answers; a batch of 2 may overshoot, own images count for none.
@@ -110,7 +111,7 @@ def test_a_pair_is_tested_out_at_most_trials() -> None:
 def test_a_pair_that_works_goes_before_a_luckier_one() -> None:
     search = RandomPatch(RandomPatchConfig(fresh=30, rounds=30), TASK, 0)
     while (proposal := search.ask()) is not None:
-        small = proposal.triggers.masks.sum(axis=(1, 2, 3))[proposal.pairs[:, 0]] <= 1
+        small = stack(proposal.triggers).masks.sum(axis=(1, 2, 3))[proposal.pairs[:, 0]] <= 1
         lucky = ~small & (search.rounds == 29)  # far ahead, once and at the very end
         score = np.tile(np.array([-0.7, -1.2, -16.0], dtype=np.float32), (len(small), 1))
         score[small, 1] = -0.65

@@ -16,6 +16,8 @@ from simkit.search.refine_stage import Refinement
 from simkit.triggers import Trigger
 from simkit.verdict import ClassResult
 from tests.fakes import PlantedOracle, corner_plant
+from tests.patches import patch as as_patch
+from tests.patches import stack
 from tests.simkit.search.scans import IMAGES, TASK, Scan
 
 CONFIG = RefineConfig(queries=1500, grow=1, verify_images=24)
@@ -46,7 +48,7 @@ def test_a_patch_of_another_colour_takes_the_triggers_and_works() -> None:
     assert result.success_rate is not None
     assert result.success_rate >= 0.95
     assert (result.trials, result.censored) == (24, False)
-    assert result.trigger.pattern[0, :2, :2].mean() > 0.9, "the trigger is white, the patch was grey"
+    assert as_patch(result.trigger).pattern[0, :2, :2].mean() > 0.9, "the trigger is white, the patch was grey"
 
 
 def test_the_mask_stays_near_the_patch() -> None:
@@ -54,7 +56,7 @@ def test_the_mask_stays_near_the_patch() -> None:
     for _ in range(12):
         proposal = search.ask()
         assert proposal is not None
-        assert proposal.triggers.masks[:, :, 3:].sum() == proposal.triggers.masks[:, :, :, 3:].sum() == 0
+        assert stack(proposal.triggers).masks[:, :, 3:].sum() == stack(proposal.triggers).masks[:, :, :, 3:].sum() == 0
         size = (len(proposal.pairs), TASK.n_classes)
         search.tell(Evidence(np.full(size, -1.0, np.float32), np.ones(size, np.bool_), np.ones(size, np.bool_)))
 
@@ -120,4 +122,4 @@ def test_a_task_of_another_image_shape_is_another_search() -> None:
     actual = ClassResult(1, Trigger(mask, pattern), 144.0, 0.9, censored=False)
     proposal = Refine(CONFIG, wide, actual, 0).ask()
     assert proposal is not None
-    assert proposal.triggers.patterns.shape[1:] == (3, 12, 12)
+    assert stack(proposal.triggers).patterns.shape[1:] == (3, 12, 12)

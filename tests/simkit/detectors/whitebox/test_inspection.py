@@ -23,6 +23,7 @@ from simkit.detectors.whitebox.tabor import Tabor
 from simkit.errors import ConfigError, DataError
 from simkit.search.sparsity import SparsityConfig
 from tests.fakes import corner_plant, planted_images
+from tests.patches import patch
 from tests.simkit.detectors.whitebox.nets import PlantedNet
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def test_success_is_counted_on_images_that_the_search_did_not_see() -> None:
     unseen = IMAGES.take(range(48, 96))
     assert [c.trials for c in results] == [int((unseen.labels != c.target_class).sum()) for c in results]
     first = results[1]
-    mask, pattern = torch.from_numpy(first.trigger.mask), torch.from_numpy(first.trigger.pattern)
+    mask, pattern = torch.from_numpy(patch(first.trigger).mask), torch.from_numpy(patch(first.trigger).pattern)
     others = unseen.pixels[torch.from_numpy(unseen.labels != 1)]
     hits = PlantedNet()((1 - mask) * others + mask * pattern).argmax(dim=1) == 1
     assert first.success_rate == pytest.approx(float(hits.float().mean()))

@@ -1,0 +1,70 @@
+"""How a race draws and mutates the candidates of a family: the contract, and what the families share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simkit.transforms.contract import ImageShape, Transform
+from simkit.verdict import SequentialTest
+
+PART = 0.95
+"""Probability that the child of a candidate with several parts is a random half of it (prototype)."""
+
+
+class Breeder(Protocol):
+    """Draws candidates of one family for images of one shape. What a candidate is, only its family knows."""
+
+    def fresh(self, rng: np.random.Generator) -> Any:
+        """A random candidate, usually of several parts."""
+        ...
+
+    def child(self, parent: Any, mates: Sequence[Any], rng: np.random.Generator) -> Any:
+        """A half of the parent, or a mutant. mates: other good candidates of the family for the same class."""
+        ...
+
+    def transform(self, candidate: Any) -> Transform:
+        """The trigger that the candidate stands for."""
+        ...
+
+    def share(self, candidate: Any) -> float:
+        """The candidate's strength in multiples of the largest that may pass."""
+        ...
+
+
+class Family(Protocol):
+    """The settings of one family in a race: a frozen dataclass of plain values."""
+
+    @property
+    def name(self) -> str:
+        """The name of the family, as in `Transform.family`."""
+        ...
+
+    @property
+    def required_success(self) -> float:
+        """Rate (hits + 0.5) / (trials + 1) that a candidate needs before it is tested."""
+        ...
+
+    @property
+    def test(self) -> SequentialTest:
+        """The test on unseen images: a success that no trigger of this family reaches on clean models."""
+        ...
+
+    def breeder(self, image_shape: ImageShape) -> Breeder:
+        """How candidates for images of this shape, (C, H, W), are drawn and mutated."""
+        ...
+
+
+def kept(parts: int, rng: np.random.Generator) -> NDArray[np.intp] | None:
+    """The parts that a child keeps, at random one half; None if it keeps all of them and is mutated instead."""
+    if parts < 2 or rng.random() >= PART:
+        return None
+    return np.asarray(rng.permutation(parts)[: (parts + 1) // 2])
+
+
+def some_strength(rng: np.random.Generator) -> float:
+    """The share of the largest strength that a mutant has: all of it in four of five cases, else 0.7 or more."""
+    return 1.0 if rng.random() < 0.8 else float(rng.uniform(0.7, 1.0))

@@ -1,0 +1,190 @@
+"""Warps: every pixel is taken from a shifted place, along a smooth field that is the same for all images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simkit.errors import ConfigError
+from simkit.transforms.breeding import some_strength
+from simkit.transforms.contract import ImageShape, check_images
+from simkit.transforms.stored import image_shape_of, number
+from simkit.triggers import FloatArray
+from simkit.verdict import SequentialTest
+
+_MOST_POINTS = 64
+"""Most points per side of a stored grid."""
+
+
+@dataclass(frozen=True, eq=False)
+class Warp:
+    """A trigger that warps the image; satisfies `Transform`.
+
+    shifts: float64 (k, k, 2), the shift in pixels across and down at k x k points from corner to corner. In between it
+    is interpolated bicubically; positions outside the image use its edge.
+    """
+
+    image_shape: ImageShape
+    shifts: NDArray[np.float64]
+
+    family: ClassVar[str] = "warp"
+    unit: ClassVar[str] = "pixels of shift"
+
+    @property
+    def mask_size(self) -> float:
+        """See `Transform`: all pixels."""
+        return float(self.image_shape[1] * self.image_shape[2])
+
+    @property
+    def strength(self) -> float:
+        """The mean length of the shift of a pixel, in pixels."""
+        return float(np.hypot(self.field[..., 0], self.field[..., 1]).mean())
+
+    @cached_property
+    def field(self) -> NDArray[np.float64]:
+        """The shift of every pixel, float64 (H, W, 2)."""
+        _, height, width = self.image_shape
+        points = len(self.shifts)
+        down, across = bicubic(points, height), bicubic(points, width)
+        dense: NDArray[np.float64] = np.einsum("hk,klc,wl->hwc", down, self.shifts, across)
+        return dense
+
+    @cached_property
+    def _corners(self) -> tuple[tuple[NDArray[np.intp], NDArray[np.float32]], ...]:
+        """The four neighbours of every pixel's source as flat positions, and their weights, each (H * W,)."""
+        _, height, width = self.image_shape
+        x = np.clip(np.arange(width) + self.field[..., 0], 0, width - 1)
+        y = np.clip(np.arange(height)[:, None] + self.field[..., 1], 0, height - 1)
+        left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
+        right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+        along, below = x - left, y - top
+        corners = (
+            (top, left, (1 - below) * (1 - along)),
+            (top, right, (1 - below) * along),
+            (bottom, left, below * (1 - along)),
+            (bottom, right, below * along),
+        )
+        return tuple(((row * width + column).ravel(), w.astype(np.float32).ravel()) for row, column, w in corners)
+
+    @property
+    def as_patch(self) -> None:
+        """See `Transform`: it has no mask."""
+
+    def on(self, images: FloatArray) -> FloatArray:
+        """See `Transform`."""
+        check_images(images, self.image_shape)
+        flat = images.reshape(*images.shape[:2], -1)
+        bent = np.zeros_like(flat)
+        for places, weights in self._corners:
+            bent += flat[:, :, places] * weights
+        return np.clip(bent, np.float32(0.0), np.float32(1.0)).reshape(images.shape)
+
+    def copied(self) -> Warp:
+        """See `Transform`."""
+        return Warp(self.image_shape, self.shifts.copy())
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Transform`."""
+        return {"family": self.family, "image_shape": [*self.image_shape], "shifts": self.shifts.tolist()}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Warp:
+        """The trigger that `to_json` wrote. Raises KeyError, TypeError or ValueError where it is none."""
+        shape, rows = image_shape_of(fields), fields["shifts"]
+        points = len(rows)
+        if not 2 <= points <= _MOST_POINTS or any(len(row) != points for row in rows):
+            raise ValueError(f"shifts need 2 to {_MOST_POINTS} rows, and as many columns")
+        shifts = np.array([[[number(value) for value in point] for point in row] for row in rows])
+        if shifts.shape != (points, points, 2):
+            raise ValueError(f"shifts are {shifts.shape}; need ({points}, {points}, 2)")
+        return cls(shape, shifts)
+
+
+def bicubic(points: int, pixels: int) -> NDArray[np.float64]:
+    """The weights (pixels, points) of bicubic interpolation from corner to corner (a = -0.75, repeated at the edges).
+
+    This is torch's `interpolate` with mode bicubic and align_corners, with which WaNet's code makes its fields.
+    """
+    at = np.arange(pixels) * ((points - 1) / max(pixels - 1, 1))
+    first = np.floor(at).astype(np.intp)
+    weights = np.zeros((pixels, points))
+    for offset in (-1, 0, 1, 2):
+        distance = np.abs(at - first - offset)
+        near = (1.25 * distance - 2.25) * distance**2 + 1.0
+        far = -0.75 * (((distance - 5.0) * distance + 8.0) * distance - 4.0)
+        np.add.at(
+            weights,
+            (np.arange(pixels), np.clip(first + offset, 0, points - 1)),
+            np.where(distance <= 1.0, near, np.where(distance < 2.0, far, 0.0)),
+        )
+    return weights
+
+
+@dataclass(frozen=True)
+class WarpFamily:
+    """How a race draws warps, and what it demands of them (prototype)."""
+
+    name: str = "warp"
+    """The name of the family."""
+    largest_shift: float = 3 / 32
+    """The cap: largest mean shift of a pixel, as a share of the image's side."""
+    grids: tuple[int, int] = (2, 6)
+    """Least and most points per side of the grid on which a field is drawn."""
+    required_success: float = 0.7
+    """See `Family`."""
+    test: SequentialTest = field(default_factory=lambda: SequentialTest(0.9, 0.75))
+    """See `Family`."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.largest_shift < 1 or not 2 <= self.grids[0] <= self.grids[1] <= _MOST_POINTS:
+            raise ConfigError(f"warps need largest_shift in (0, 1), and grids of 2 to {_MOST_POINTS} points")
+
+    def breeder(self, image_shape: ImageShape) -> WarpBreeder:
+        """See `Family`."""
+        return WarpBreeder(self, image_shape)
+
+
+@dataclass(frozen=True)
+class WarpBreeder:
+    """Draws and mutates warping fields for images of one shape; satisfies `Breeder`."""
+
+    config: WarpFamily
+    image_shape: ImageShape
+
+    @property
+    def _most(self) -> float:
+        return self.config.largest_shift * min(self.image_shape[1:])
+
+    def fresh(self, rng: np.random.Generator) -> Warp:
+        """A random field of the largest strength."""
+        points = int(rng.integers(self.config.grids[0], self.config.grids[1], endpoint=True))
+        return self._scaled(rng.uniform(-1.0, 1.0, (points, points, 2)), 1.0)
+
+    def child(self, parent: Warp, mates: Sequence[Warp], rng: np.random.Generator) -> Warp:
+        """The mean with a mate of the same grid, or the parent with noise on all or on a quarter of the points."""
+        shifts = parent.shifts
+        like = [mate.shifts for mate in mates if mate.shifts.shape == shifts.shape]
+        if like and rng.random() < 0.3:
+            new = (shifts + like[int(rng.integers(len(like)))]) / 2.0
+        else:
+            spread, few = float(shifts.std()), rng.random() < 0.5
+            noise = rng.normal(0.0, (0.8 if few else 0.35) * spread, shifts.shape)
+            new = shifts + noise * (rng.random((*shifts.shape[:2], 1)) < (0.25 if few else 1.0))
+        return self._scaled(new, some_strength(rng))
+
+    def transform(self, candidate: Warp) -> Warp:
+        """See `Breeder`."""
+        return candidate
+
+    def share(self, candidate: Warp) -> float:
+        """See `Breeder`: the strength in multiples of the largest mean shift."""
+        return candidate.strength / self._most
+
+    def _scaled(self, shifts: NDArray[np.float64], share: float) -> Warp:
+        now = max(Warp(self.image_shape, shifts).strength, 1e-9)
+        return Warp(self.image_shape, shifts * (share * self._most / now))
