@@ -15,7 +15,7 @@ from simkit.search.evaluator import Evaluator, NotFinite
 from simkit.search.images import ScanImages
 from simkit.search.presets import Preset
 from simkit.search.refine_stage import Refinement
-from simkit.verdict import ClassResult, Decision, Rule, Verdict
+from simkit.verdict import ClassResult, Decision, Rule, Stopped, Verdict
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Relay:
                 verdict = replace(verdict, notes=_joined(later.notes, _unfinished(later)))
             if later.stopped != "converged":
                 break
-        verdict = replace(verdict, notes=_joined(verdict.notes, self._left_out(verdict, evaluator)))
+        verdict = self._whole(verdict, evaluator)
         self._stage, self._driver = self._drivers.index(decided_by), decided_by
         if verdict.verdict == "backdoored":
             self._refining = True
@@ -158,10 +158,19 @@ class Relay:
         """Queries that must remain before the next stage may start."""
         return self._course.stages[self._stage + 1].least_queries * evaluator.n_classes
 
-    def _left_out(self, verdict: Verdict, evaluator: Evaluator) -> str:
+    def _whole(self, verdict: Verdict, evaluator: Evaluator) -> Verdict:
+        """The verdict, `undecided` in place of `clean` unless every stage came to its end, and why it did not."""
+        if verdict.verdict not in ("clean", "undecided"):
+            return verdict
+        left_out, last = self._left_out(evaluator), self._drivers[-1].stopped
+        stopped: Stopped | None = "budget" if left_out else last
+        if stopped is None or stopped == "converged":
+            return verdict
+        return replace(verdict, verdict="undecided", stopped=stopped, notes=_joined(verdict.notes, left_out))
+
+    def _left_out(self, evaluator: Evaluator) -> str:
         """The note about later stages that were not started because the budget was too small."""
-        ended = verdict.verdict in ("clean", "undecided") and self._drivers[-1].stopped == "converged"
-        if not ended or self._stage + 1 >= len(self._course.stages) or self._course.limit is None:
+        if self._drivers[-1].stopped != "converged" or self._stage + 1 >= len(self._course.stages):
             return ""
         first, count = self._stage + 2, len(self._course.stages)
         needed = evaluator.queries + self._needed(evaluator)

@@ -239,7 +239,11 @@ def _same_verdict(source: Replay, rebuilt: Rebuilt) -> bool | None:
     if stored is None or now is None:
         return None
     then = (stored.verdict, stored.stopped, stored.flagged, stored.score)
-    return then == (now.verdict, now.stopped, now.flagged, now.score)
+    if then == (now.verdict, now.stopped, now.flagged, now.score):
+        return True
+    # before schema 5 `clean` was also said where a later stage did not come to its end
+    early = stored.rule_limit is None and (stored.verdict, now.verdict) == ("clean", "undecided")
+    return early and (stored.flagged, stored.score) == (now.flagged, now.score)
 
 
 def differences(info: RunInfo) -> Iterator[str]:

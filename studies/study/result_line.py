@@ -50,6 +50,12 @@ class ResultLine(BaseModel):
     stopped: Stopped = Field(description="Why the scan stopped.")
     flagged: tuple[int, ...] = Field(description="The flagged classes.")
     score: float | None = Field(description="Score of the verdict, higher is more suspicious; None if there is none.")
+    threshold: float | None = Field(
+        default=None, description="A class is flagged just when its score is above this; None in older lines."
+    )
+    rule_limit: float | None = Field(
+        default=None, description="The decision rule's own setting, such as a share of the image; None in older lines."
+    )
     queries: int = Field(description="Number of charged queries.")
     decision_queries: int | None = Field(
         default=None, description="Queries up to the verdict, before a trigger was refined; None in older lines."
@@ -99,6 +105,11 @@ class ResultLine(BaseModel):
     def staged(self) -> bool:
         """Whether the scan has several stages."""
         return bool(self.config.get("stages"))
+
+    @property
+    def perhaps_early(self) -> bool:
+        """Whether `clean` may be the verdict of an early stage: older scans said so where a later one did not end."""
+        return self.staged and self.verdict == "clean" and self.rule_limit is None
 
     @property
     def right(self) -> bool:

@@ -150,7 +150,7 @@ def curve(method: Method, name: str, course: MethodLines, scale: CurveSettings) 
         stands=course.stands,
         end=course.end,
         silent=0 if course.end is None else list(course.ends).count(course.end),
-        staged=any(line.staged for line in course.lines),
+        early=sum(line.perhaps_early for line in course.lines),
         refined=sum(map(refinement_counted, course.lines)),
         exact=course.read,
         points=tabulated,

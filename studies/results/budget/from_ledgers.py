@@ -120,6 +120,9 @@ def _outcome(task: Task, future: Future[Read]) -> Read:
 
 def _below(line: ResultLine, budgets: Collection[int]) -> tuple[int, ...]:
     """The budgets at which the scan may run differently, in ascending order."""
+    if line.perhaps_early:  # its verdict may be another one by the rules of today, at its own budget as well
+        own = budget_of(line)
+        return tuple(sorted(budget for budget in budgets if own is None or budget <= own))
     caps = [cap for cap in (budget_of(line), _enough(line)) if cap is not None]
     return tuple(sorted(budget for budget in budgets if all(budget < cap for cap in caps)))
 

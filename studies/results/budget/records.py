@@ -60,7 +60,8 @@ class Curve:
     `studies.results.table.changed`. victims: number of victims. budgets: those that scans were run with, None for no
     limit. stands: whether a verdict also holds at larger budgets; otherwise the curve consists of points at the budgets
     run. end: the largest budget at which all verdicts are known, None for no limit. silent: number of victims whose
-    verdict is unknown beyond it. staged: whether accuracy is a lower bound, see `verdict_at_budget`. refined: number of
+    verdict is unknown beyond it. early: number of older lines
+    whose `clean` may be that of an early stage, see `verdict_at_budget`. refined: number of
     older lines that count the queries of a refinement with those up to the verdict. exact: number of victims whose
     verdicts were computed from ledgers. points: at the tabulated budgets, as far as known. steps: at all budgets where
     the curve changes, for drawing; the same as `points` for an exact curve.
@@ -77,7 +78,7 @@ class Curve:
     stands: bool
     end: int | None
     silent: int
-    staged: bool
+    early: int
     refined: int
     exact: int
     points: tuple[Point, ...]

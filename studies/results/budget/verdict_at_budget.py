@@ -17,11 +17,9 @@ that it needs is larger than q by the difference.
 **Scores.** A score is known once a scan has ended, so there is none at a smaller budget; `curves.order` defines how
 victims are ranked then.
 
-**Scans in several stages.** A stage starts only if the budget covers it, and if it does not finish, the verdict `clean`
-of the stage before holds. At a smaller budget such a scan may thus say `clean` where its line, which does not record
-when a stage ended, gives undecided. TPR and FPR are as above, and so is accuracy where undecided counts as clean; where
-it counts as wrong, accuracy is a lower bound. And a verdict `clean` may be that of an early stage whose successor a
-larger budget would have paid for, so it says nothing about larger budgets.
+**Scans in several stages.** A scan says `clean` only where every stage came to its end, so that the first rule holds
+for it as well. Older lines (see `ResultLine.perhaps_early`) may have the `clean` of an early stage whose successor the
+budget did not pay for: such a verdict says nothing about larger budgets.
 
 **Several budgets.** Of several lines of one victim, the line with the smallest sufficient budget counts; at budgets
 below its queries, the next smaller scan that reached a verdict. A line whose budget ran out says nothing about larger
@@ -92,7 +90,7 @@ def speaker(lines: Sequence[ResultLine], budget: int) -> ResultLine:
 
 def known_until(lines: Sequence[ResultLine]) -> int | None:
     """The largest budget at which the lines of one victim determine its verdict; None where there is no limit."""
-    if any(line.stopped != "budget" and not (line.staged and line.verdict == "clean") for line in lines):
+    if any(line.stopped != "budget" and not line.perhaps_early for line in lines):
         return None
     caps = [limit for line in lines if (limit := budget_of(line)) is not None]
     return max(caps) if len(caps) == len(lines) else None

@@ -79,13 +79,8 @@ def title(study: BudgetStudy) -> str:
 
 
 def counted(study: BudgetStudy) -> str:
-    """What a scan without a verdict counts as, and the curves of which accuracy is a lower bound for that reason."""
-    curves = [curve for panel in study.panels for curve in panel.curves if curve.staged and not curve.exact]
-    rule = _COUNTED[study.undecided_as]
-    if not curves or study.undecided_as == "clean":
-        return rule
-    names = ", ".join(dict.fromkeys(curve.name for curve in curves))
-    return f"{rule} The accuracy of {names} is therefore a lower bound (--exact staged computes it exactly)."
+    """What a scan without a verdict counts as."""
+    return _COUNTED[study.undecided_as]
 
 
 def measure_note(measure: Measure, study: BudgetStudy) -> str:
@@ -263,11 +258,10 @@ def _notes(panel: Panel) -> Iterator[str]:
                 f"{curve.label} ends at {number(curve.end)} queries, since the verdicts on {many} at larger budgets"
                 " are unknown."
             )
-        if curve.staged and not curve.exact:
+        if curve.early and not curve.exact:
             yield (
-                f"{curve.label} scans in several stages: at a smaller budget an early stage may already have ended the"
-                " scan as clean, so its accuracy is a lower bound where undecided counts as wrong; --exact staged"
-                " computes it exactly."
+                f"{curve.label} scans in several stages, and in {curve.early} of their older lines clean may be the"
+                " verdict of an early one; it would be undecided now. --exact staged computes it from ledgers."
             )
         if not curve.stands:
             unlimited = "; a run without a limit has no point" if None in curve.budgets else ""

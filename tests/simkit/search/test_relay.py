@@ -6,7 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from torch import Tensor
 
+from oracles.answers import Answer
+from oracles.errors import Refused
+from oracles.oracle import Tag
 from simkit.search.driver import Checkpoint, DriverConfig
 from simkit.search.presets import Preset
 from simkit.search.random_patch import RandomPatch, RandomPatchConfig
@@ -72,10 +76,12 @@ def test_a_stage_alone_is_a_driver_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(("cap", "stages"), [(30 + 100 * 4, 1), (900, 2), (None, 2)])
-def test_a_stage_that_the_budget_does_not_carry_is_not_begun(cap: int | None, stages: int) -> None:
+def test_clean_is_said_only_where_every_stage_came_to_its_end(cap: int | None, stages: int) -> None:
     scan = Scan(PlantedOracle(), cap=cap)
     _, checkpoints = relayed(scan)
-    assert (verdict_of(checkpoints).verdict, scan.purposes.count("check")) == ("clean", 1)
+    verdict, ended = verdict_of(checkpoints), cap is None
+    assert (verdict.verdict, verdict.stopped) == (("clean", "converged") if ended else ("undecided", "budget"))
+    assert scan.purposes.count("check") == 1
     spent_alone = 16 + 5 + 7 + 7
     assert (scan.victim.images_seen == spent_alone) == (stages == 1)
     notes = verdict_of(checkpoints).notes
@@ -86,9 +92,21 @@ def test_a_stage_that_comes_to_no_end_leaves_the_word_to_the_one_before() -> Non
     scan = Scan(PlantedOracle(), cap=900)
     relay, checkpoints = relayed(scan)
     verdict = verdict_of(checkpoints)
-    assert (verdict.verdict, verdict.stopped) == ("clean", "converged")
+    assert (verdict.verdict, verdict.stopped) == ("undecided", "budget")
     assert "the next stage did not complete (budget)" in verdict.notes
-    assert relay.search.rounds == 3
+    assert relay.search.rounds == 3, "the classes are those of the stage that came to its end"
+
+
+def test_a_service_that_refuses_in_a_later_stage_leaves_the_scan_undecided() -> None:
+    class Refusing(PlantedOracle):
+        def query(self, images: Tensor, tag: Tag | None = None) -> Answer:
+            if self.images_seen > 100:
+                raise Refused(len(images), "near_duplicate")
+            return super().query(images, tag)
+
+    verdict = verdict_of(relayed(Scan(Refusing()))[1])
+    assert (verdict.verdict, verdict.stopped) == ("undecided", "refused")
+    assert "did not complete (refused)" in verdict.notes
 
 
 def test_what_a_stage_leaves_open_a_clean_one_after_it_does_not_close() -> None:

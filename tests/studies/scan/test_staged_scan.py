@@ -90,6 +90,20 @@ def test_a_smaller_budget_is_read_off_and_another_rule_is_not(tmp_path: Path) ->
         replayed(db, 1, rules=[RULES["small_patch"]], given=given)
 
 
+def test_a_clean_model_is_clean_only_at_budgets_that_pay_for_every_stage(tmp_path: Path) -> None:
+    """Read off the whole run's ledger as in a scan with that budget, whether a stage was cut or not begun."""
+    stages = replace(STAGED, then=replace(LATE, least_queries=150))
+    db, given = tmp_path / "scan.db", ReplayInputs(images=IMAGES, own=OwnCode(stages))
+    whole = scanned_in_stages(db, Stopping(), preset=stages)
+    assert (whole.verdict, whole.stopped) == ("clean", "converged")
+    budgets = [100, 400, 1_000, whole.spent - 1, whole.spent]
+    for reading in replayed(db, 1, at=budgets, given=given):
+        fresh = scanned_in_stages(tmp_path / f"{reading.at}.db", Stopping(), preset=stages, budget=reading.at or 0)
+        assert (reading.verdict, reading.stopped, reading.spent) == (fresh.verdict, fresh.stopped, fresh.spent)
+        assert (reading.notes, reading.score) == (fresh.notes, fresh.score)
+        assert reading.verdict == ("clean" if reading.at == whole.spent else "undecided")
+
+
 def test_other_rules_are_read_off_a_run_that_was_refined(tmp_path: Path) -> None:
     db, given = tmp_path / "scan.db", ReplayInputs(images=IMAGES, own=OwnCode(LATE))
     result = scanned_in_stages(db, preset=LATE)

@@ -57,11 +57,13 @@ def test_a_test_without_an_answer_is_undecided_for_good() -> None:
         assert (at(told, 10**6), known_until(told)) == (["undecided"], None)
 
 
-def test_clean_may_be_the_word_of_an_early_stage() -> None:
+def test_clean_of_an_older_line_may_be_the_word_of_an_early_stage() -> None:
     staged = config(5000) | {"stages": [{"search": {}}]}
     told = [scanned(5000, 700, "clean", config=staged, stopped="converged")]
     assert (at(told, 699, 5000), known_until(told)) == (["undecided", "clean"], 5000)
     assert known_until([scanned(5000, 700, "backdoored", config=staged)]) is None
+    whole = [scanned(5000, 700, "clean", config=staged, stopped="converged", rule_limit=0.25)]
+    assert (at(whole, 699, 700, 10**6), known_until(whole)) == (["undecided", "clean", "clean"], None)
 
 
 def test_of_several_budgets_the_least_that_is_enough_speaks() -> None:
