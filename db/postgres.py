@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -162,6 +162,7 @@ class PostgresRun:
             connection.execute(
                 insert(calls), {"run_id": self._id, **ordinals, **row, **_beside(beside), "at": time.time()}
             )
+            self._add_alarms(connection, beside.alarms)
         self._count(number + 1, first + queries)
         self.kept += kept
 
@@ -219,10 +220,13 @@ class PostgresRun:
 
     def alarm(self, *found: AlarmLike) -> None:
         """Commit alarms of a detector, together."""
+        with self._book.transaction() as connection:
+            self._add_alarms(connection, found)
+
+    def _add_alarms(self, connection: Connection, found: Sequence[AlarmLike]) -> None:
         if found:
             rows = [{name: getattr(alarm, name) for name in ALARM_COLUMNS.split(", ")} for alarm in found]
-            with self._book.transaction() as connection:
-                connection.execute(insert(alarms), [{"run_id": self._id, **row, "at": time.time()} for row in rows])
+            connection.execute(insert(alarms), [{"run_id": self._id, **row, "at": time.time()} for row in rows])
 
     def alarms(self) -> list[Alarm]:
         """The alarms of this run, in order."""

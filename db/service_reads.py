@@ -27,31 +27,19 @@ class Caller:
 
 
 _STATEMENT = """
-    SELECT json_extract(r.config, '$.service.key') AS caller, r.key,
+    SELECT r.key,
         (SELECT coalesce(sum(charged), 0) FROM calls WHERE run_id = r.id),
         (SELECT max(at) FROM alarms WHERE run_id = r.id AND action = 'ban')
-    FROM runs AS r WHERE caller {} ORDER BY r.id
+    FROM runs AS r WHERE json_extract(r.config, '$.service.key') = ? ORDER BY r.id
 """
-
-
-def callers(path: Path) -> Mapping[str, Caller]:
-    """The callers in a ledger of this schema by the id of their API key."""
-    return _read(path, _STATEMENT.format("IS NOT NULL"), ())
 
 
 def caller_of(path: Path, key: str) -> Caller:
     """The caller with this API key id; one without runs if the ledger does not know it."""
-    return _read(path, _STATEMENT.format("= ?"), (key,)).get(key, Caller((), 0, None))
-
-
-def _read(path: Path, statement: str, values: tuple[str, ...]) -> Mapping[str, Caller]:
-    found: dict[str, Caller] = {}
     with reading(path, older=False) as connection:
-        for caller, run, spent, banned in connection.exec_driver_sql(statement, values):
-            known = found.get(caller, Caller((), 0, None))
-            times = [at for at in (known.banned, banned) if at is not None]
-            found[caller] = Caller((*known.runs, run), known.spent + spent, max(times, default=None))
-    return found
+        rows = connection.exec_driver_sql(_STATEMENT, (key,)).fetchall()
+    banned = max((at for _, _, at in rows if at is not None), default=None)
+    return Caller(tuple(run for run, _, _ in rows), sum(spent for _, spent, _ in rows), banned)
 
 
 def recent(path: Path, caller: str, since: float) -> list[tuple[float, int]]:

@@ -28,6 +28,7 @@ class Beside:
     float32 (N, D), one row per query, which a guard remembers. images: float32 (N, C, H, W) to be kept. room: bytes
     that the compressed images may still take; what exceeds it is not kept, but its hash is. cap: the most that the
     caller may be charged over all its runs, None for no limit; only a book that several processes charge looks at it.
+    alarms: what a detector found in the call, so that a ban is stored before the reply leaves.
     """
 
     idempotency: str | None = None
@@ -36,6 +37,7 @@ class Beside:
     images: FloatArray | None = None
     room: int = 0
     cap: int | None = None
+    alarms: tuple[AlarmLike, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
+from math import isfinite
 
 import numpy as np
 
@@ -46,6 +47,7 @@ def rows_beside(writer: Writer, run: int, number: int, beside: Beside) -> tuple[
     if beside.fingerprints is not None:
         prints = np.ascontiguousarray(beside.fingerprints, "<f4")
         rows.append(("fingerprints", (run, number, prints.tobytes())))
+    rows += [("alarms", row) for row in _alarm_rows(run, beside.alarms)]
     if beside.images is None:
         return rows, 0
     hashes = [image_sha256(image) for image in beside.images]
@@ -61,6 +63,9 @@ def check_beside(beside: Beside, queries: int) -> None:
     for name, rows in (("fingerprints", beside.fingerprints), ("images", beside.images)):
         if rows is not None and (len(rows) != queries or rows.dtype != np.float32):
             raise StorageError(f"{len(rows)} {name} of type {rows.dtype} for {queries} queries; give float32, one each")
+    for alarm in beside.alarms:
+        if not (alarm.detector and alarm.action and alarm.first >= 0 and alarm.queries > 0 and isfinite(alarm.score)):
+            raise StorageError(f"{alarm} is no alarm; give a detector, a score, a range of queries and an action")
 
 
 _HEX = frozenset("0123456789abcdef")
@@ -149,12 +154,17 @@ def add_alarms(writer: Writer, run: int, alarms: Sequence[AlarmLike]) -> None:
     """Commit alarms, all or none. Raises StorageError if one is not valid."""
     if not alarms:
         return
-    rows = [(a.detector, float(a.score), int(a.first), int(a.queries), a.action) for a in alarms]
-    _commit(writer, "alarms", *((run, *row, time.time()) for row in rows))
+    _commit(writer, "alarms", *_alarm_rows(run, alarms))
+
+
+def _alarm_rows(run: int, alarms: Sequence[AlarmLike]) -> list[tuple[object, ...]]:
+    now = time.time()
+    return [(run, a.detector, float(a.score), int(a.first), int(a.queries), a.action, now) for a in alarms]
 
 
 def alarms(writer: Writer, run: int) -> list[Alarm]:
     """The alarms of this run, in order."""
+    writer.commit()
     return [Alarm(*row) for row in writer.read(f"SELECT {ALARM_COLUMNS} FROM alarms WHERE run_id = ? ORDER BY id", run)]
 
 

@@ -22,7 +22,7 @@ FLUSH_SECONDS = 0.5
 QueuedRow = tuple[str, tuple[Any, ...]]
 """A table, and a row of it as its SEALED columns."""
 
-_QUEUED = ("steps", "calls", "refusals", "deliveries", "fingerprints", "pictures", "asked")
+_QUEUED = ("steps", "calls", "refusals", "deliveries", "fingerprints", "pictures", "asked", "alarms")
 """Committed in this order, since calls and refusals refer to steps, and what stands beside a call to the call."""
 
 _ONCE = {"pictures": " ON CONFLICT (sha256) DO NOTHING"}

@@ -106,6 +106,12 @@ class _Served:
         exchange = self._exchange
         call.caller = exchange.admitted(call.wire, call.head)
         most = exchange.most_bytes(call.wire, call.model)
+        try:
+            exchange.check(call.caller, call.head, call.model)
+        except Problem as problem:
+            assert call.model is not None
+            await self._in_thread(exchange.note, call.caller, call.model, problem.kind)
+            raise
         request = replace(call.head, body=await self._body(call, most))
         with exchange.metrics.running.track_inprogress():
             return await self._in_thread(self._answered, call, call.caller, request)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from db.book import Book, BookRun
 from db.errors import StorageError
 from db.service_reads import Caller
-from db.service_records import Alarm, StoredDelivery
+from db.service_records import StoredDelivery
 from oracles.answers import Answer, decode
 from oracles.budget import Budget
 from oracles.errors import BudgetExhausted, InvalidImages, InvalidSpec, RateExceeded, Refused
@@ -22,57 +22,10 @@ from oracles.guard import Limiter, RateLimit, WallClock
 from oracles.meter import CallRecord
 from oracles.spec import OracleSpec
 from oracles.wire.contract import Kind, Problem, Question
+from studies.service.deliveries import Delivery, Outcome, RateState, state_of
 from studies.service.keys import Key, check_valid
-from studies.service.lanes import PATIENCE, Lane, Running
+from studies.service.lanes import LOOK_SECONDS, PATIENCE, Lane, Running
 from studies.service.session import Request, Room, ServedModel, Session, in_ms, restricted, window
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """How a question arrived.
-
-    digest: SHA-256 of method, path and unpacked body. idempotency: the key under which a retry gets the stored answer.
-    first: the ordinal of its first query among those of the API key on the model; None for the order of arrival.
-    key_now: the API key as it is when the call's turn comes, which may be long after it arrived; None if it is fixed.
-    """
-
-    digest: bytes
-    idempotency: str | None = None
-    first: int | None = None
-    key_now: Callable[[], Key] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """An answer. charged: queries that this delivery was charged, 0 for a replay. replayed: whether the answer was
-    given before, under the same idempotency key. remaining: queries left in the key's budget, None without one. codec,
-    data: the answer as it is stored, see `oracles.answers.encode`. first: its place, the number of queries of the key
-    on the model before it; a caller that sends several calls at once learns from it where its own queries begin.
-    """
-
-    answer: Answer
-    charged: int
-    replayed: bool
-    remaining: int | None
-    codec: str
-    data: bytes
-    first: int
-
-
-@dataclass(frozen=True)
-class RateState:
-    """A rate limit at this moment, for the headers `RateLimit` and `RateLimit-Policy`.
-
-    name: `key`, of all calls of the API key, or the name of a model. quota: images (or calls) that may come at once.
-    window: seconds in which an empty quota fills up. left: what may come now. reset: seconds until the quota is full.
-    """
-
-    name: str
-    quota: int
-    window: float
-    left: int
-    reset: float
-    calls: bool = False
 
 
 class KeyCalls:
@@ -90,6 +43,7 @@ class KeyCalls:
         self._limiter: tuple[str, Limiter] | None = None
         self._running: dict[tuple[str, str], Running] = {}
         self._lane, self._lock = Lane(), Lock()
+        self._looks, self._looked = Lock(), 0.0
 
     def call(self, key: Key, served: ServedModel, question: Question, delivery: Delivery) -> Outcome:
         """See `Gate.call`."""
@@ -104,9 +58,14 @@ class KeyCalls:
         except _Told as told:  # recorded by the stack
             raise told.problem from told.__cause__
         except Problem as problem:
-            session.store_alarms()  # a banned key has no further answers with which they could be stored
             self._note(session.run, queries, problem.kind)
             raise
+
+    def check(self, key: Key, retry: bool) -> None:
+        """See `Gate.check`."""
+        self._check_key(key)
+        if not retry and key.cap is not None and self._budget.spent >= key.cap:
+            raise Problem("budget", "the key budget has 0 queries left", remaining=0)
 
     def refused(self, key: Key, served: ServedModel, reason: Kind) -> None:
         """See `Gate.refused`."""
@@ -123,7 +82,7 @@ class KeyCalls:
         limiters = [(served.name, session.limiter.limiter)] if session.limiter else []
         if limiter := self._key_limiter(key):
             limiters.append(("key", limiter))
-        return tuple(sorted((_state(*named) for named in limiters), key=lambda state: state.left / state.quota))
+        return tuple(sorted((state_of(*named) for named in limiters), key=lambda state: state.left / state.quota))
 
     def seen_rates(self) -> tuple[RateState, ...]:
         """See `Gate.seen_rates`."""
@@ -131,12 +90,7 @@ class KeyCalls:
             limiters = [("key", self._limiter[1])] if self._limiter else []
             sessions = [(name, self._sessions[name][1].limiter) for name in sorted(self._sessions)]
         limiters += [(name, limited.limiter) for name, limited in sessions if limited is not None]
-        return tuple(_state(*named) for named in limiters)
-
-    def ban(self, key: Key, served: ServedModel, alarm: Alarm) -> None:
-        """See `Gate.ban`."""
-        self._session(key, served).run.alarm(alarm)
-        self._banned = time.time()
+        return tuple(state_of(*named) for named in limiters)
 
     def _session(self, key: Key, served: ServedModel) -> Session:
         """The stack under the present restrictions; others begin another run, on the same budget."""
@@ -227,8 +181,11 @@ class KeyCalls:
     ) -> Outcome:
         first, run, queries = delivery.first, session.run, len(question.images)
         self._look_ahead(run, first)
-        with self._lane.turn(lambda: first is None or first <= run.queries):
+        look = partial(self._look, run) if self._book.shared and first is not None else None
+        with self._lane.turn(lambda: first is None or first <= run.queries, look):
             session = self._followed(key, served, session)
+            if self._book.shared and (replay := self._replay(key, run, delivery)):
+                return replay  # another replica has answered this very call meanwhile
             if first is not None and first < run.queries:
                 raise Problem("bad_request", f"query {first} was answered before; the next one is {run.queries}")
             key = key if delivery.key_now is None else delivery.key_now()
@@ -237,9 +194,11 @@ class KeyCalls:
             self._budget.change_cap(key.cap)
             images = np.require(question.images, np.float32, ("C", "W"))  # torch warns of arrays that are read-only
             request = Request(torch.from_numpy(images), delivery.idempotency, delivery.digest)
-            answer, record = self._asked(session, request)
-            if session.take_ban():
-                self._banned = time.time()
+            try:
+                answer, record = self._asked(session, request)
+            finally:
+                if session.take_ban():
+                    self._banned = time.time()
             place = run.queries - queries
             return Outcome(answer, queries, False, self._budget.remaining, record.codec, record.answers, place)
 
@@ -252,7 +211,7 @@ class KeyCalls:
             except StorageError as error:
                 raise _not_now() from error
             self._budget.change_spent(known.spent)
-            self._banned = max(self._banned or 0.0, known.banned or 0.0) or None  # an alarm may not be stored yet
+            self._banned = known.banned
         if session.current:
             return session
         with self._lock:  # guards and noise go on where the rows end, as after a restart
@@ -267,6 +226,17 @@ class KeyCalls:
                 run.look()
             except StorageError as error:
                 raise _not_now() from error
+
+    def _look(self, run: BookRun) -> None:
+        """Count what other replicas have answered while calls wait; once in a while for all of them.
+
+        A database that cannot be asked for now is asked again, as long as the calls have patience.
+        """
+        with self._looks:
+            if time.monotonic() - self._looked >= LOOK_SECONDS / 2:
+                with suppress(StorageError):
+                    run.look()
+                self._looked = time.monotonic()
 
     def _asked(self, session: Session, request: Request) -> tuple[Answer, CallRecord]:
         try:
@@ -283,8 +253,12 @@ class KeyCalls:
             raise Problem("failed", "the model failed; nothing was charged") from error
 
     def _note(self, run: BookRun, queries: int, reason: Kind) -> None:
-        with suppress(StorageError):  # the caller gets the same reply; a full disk is told at the next answer
+        """Record a refusal, and with it what is not committed yet. Raises Problem for a ban that cannot be stored."""
+        try:
             run.tally(queries, reason)
+        except StorageError as error:  # the caller gets the same reply; a full disk is told at the next answer
+            if reason == "banned":
+                raise _not_now() from error
 
 
 class _Told(Exception):
@@ -319,9 +293,3 @@ def _of_refusal(error: Refused) -> Problem:
         return Problem("budget", str(error), remaining=error.remaining)
     kinds: dict[str, Kind] = {"near_duplicate": "near_duplicate", "banned": "banned"}
     return Problem(kinds.get(error.reason, "unavailable"), str(error))
-
-
-def _state(name: str, limiter: Limiter) -> RateState:
-    limit, left = limiter.limit, limiter.left
-    one = limit.seconds / limit.limit
-    return RateState(name, limit.burst, limit.burst * one, left, (limit.burst - left) * one, limit.calls)

@@ -8,13 +8,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from oracles.wire.bodies import MOST_BYTES, picture_bytes, unpacked
-from oracles.wire.contract import HttpReply, HttpRequest, Interface, Problem, Question, Wire
+from oracles.wire.contract import HttpReply, HttpRequest, Interface, Kind, Problem, Question, Wire
 from oracles.wire.oip import JSON_BYTES, SPARE
 from oracles.wire.rekognition import Rekognition
 from studies.service import auth
 from studies.service.auth import Caller
 from studies.service.gate import Gate, Outcome
-from studies.service.headers import cost, delivery_of, limits, of_answer
+from studies.service.headers import IDEMPOTENCY, cost, delivery_of, limits, of_answer
 from studies.service.keys import Key, KeyFile, check_valid
 from studies.service.metrics import Metrics
 
@@ -35,6 +35,18 @@ class Exchange:
     def verified(self, caller: Caller, request: HttpRequest) -> Caller:
         """The caller, after its signature was checked if one is due. Raises Problem."""
         return auth.verified(caller, request)
+
+    def check(self, caller: Caller, request: HttpRequest, model: str | None) -> None:
+        """Raise Problem by the headers, before the body is read, for a key that gets no answer whatever it asks.
+
+        Of a caller whose signature is still due nothing is told, and where the body names the model, it is waited for.
+        """
+        if caller.secret is None and model is not None and self._allowed(caller.key, model):
+            self._gate.check(caller.key, retry=any(name in request.headers for name in IDEMPOTENCY))
+
+    def note(self, caller: Caller, model: str, reason: Kind) -> None:
+        """Record a call that `check` refused, as one query. Raises Problem."""
+        self._gate.refused(caller.key, model, reason)
 
     def known(self, name: str | None) -> str:
         """The name if a model has it, else empty: what may stand in a label."""

@@ -8,11 +8,11 @@ from threading import Lock
 
 from db.book import Book
 from db.errors import StorageError
-from db.service_records import Alarm
 from oracles.guard import WallClock
 from oracles.wire.contract import Kind, Problem, Question
-from studies.service.caller import Delivery, KeyCalls, Outcome, RateState
-from studies.service.keys import Key
+from studies.service.caller import KeyCalls
+from studies.service.deliveries import Delivery, Outcome, RateState
+from studies.service.keys import Key, check_valid
 from studies.service.session import OneAtATime, Room, ServedModel, check_servable
 
 __all__ = ["Delivery", "Gate", "Outcome", "RateState"]
@@ -43,6 +43,17 @@ class Gate:
         served = self._served(key, model)
         return self._of(key).call(key, served, question, delivery)
 
+    def check(self, key: Key, retry: bool) -> None:
+        """Raise Problem for a call that is refused whatever its body is; by what is in memory, so that nothing blocks.
+
+        retry: whether the call may be a retry, which gets its stored answer also where the budget is spent.
+        """
+        calls = self._calls.get(key.id)  # without the lock, which is held while a book is read
+        if calls is None:
+            check_valid(key)
+        else:
+            calls.check(key, retry)
+
     def refused(self, key: Key, model: str, reason: Kind) -> None:
         """Record a call that could not be read, as one query. Raises Problem for a model that the key may not ask."""
         self._of(key).refused(key, self._served(key, model), reason)
@@ -60,10 +71,6 @@ class Gate:
     def remaining(self, key: Key) -> int | None:
         """Queries left in the key's budget, None without one."""
         return self._of(key).remaining(key)
-
-    def ban(self, key: Key, model: str, alarm: Alarm) -> None:
-        """Record the alarm and turn the key away from now on, also after a restart, until `simkit keys pardon`."""
-        self._of(key).ban(key, self._served(key, model), alarm)
 
     def _served(self, key: Key, model: str) -> ServedModel:
         served = self._models.get(model)

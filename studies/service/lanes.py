@@ -16,6 +16,9 @@ MOST_WAITING = 64
 PATIENCE = 30.0
 """Seconds that a call waits for its turn."""
 
+LOOK_SECONDS = 0.5
+"""After which a call that waits looks for what other processes have done meanwhile."""
+
 
 class Lane:
     """Lets one call at a time through, in the order of arrival or of their ordinals. Safe to share among threads."""
@@ -40,12 +43,13 @@ class Lane:
                 self._others -= 1
 
     @contextmanager
-    def turn(self, ready: Callable[[], bool] = lambda: True) -> Iterator[None]:
-        """Hold the lane. ready: whether the turn may come now, such as after all earlier queries.
+    def turn(self, ready: Callable[[], bool] = lambda: True, look: Callable[[], None] | None = None) -> Iterator[None]:
+        """Hold the lane. ready: whether the turn may come now, such as after all earlier queries. look: what may make
+        it ready without a call of this lane; asked now and then while the call waits for nothing else.
 
         Raises Problem if too many calls wait or the turn does not come in time.
         """
-        self._enter(ready)
+        self._enter(ready, look)
         try:
             yield
         finally:
@@ -53,20 +57,29 @@ class Lane:
                 self._busy = False
                 self._changed.notify_all()
 
-    def _enter(self, ready: Callable[[], bool]) -> None:
+    def _enter(self, ready: Callable[[], bool], look: Callable[[], None] | None) -> None:
         ticket, until = object(), time.monotonic() + self._patience
         with self._changed:
             self._check_room()
             self._waiting.append(ticket)
             self._ready[ticket] = ready
-            try:
-                while not self._is_next(ticket):
-                    if not self._changed.wait(until - time.monotonic()) and not self._is_next(ticket):
-                        raise self._too_late(ready)
-                self._busy = True
-            finally:
+        try:
+            while not self._has_come(ticket, until if look is None else min(until, time.monotonic() + LOOK_SECONDS)):
+                if time.monotonic() >= until:
+                    raise self._too_late(ready)
+                if look is not None and not ready():
+                    look()  # without the lock: calls that are ready go on meanwhile
+        finally:
+            with self._changed:
                 self._waiting.remove(ticket)
                 del self._ready[ticket]
+
+    def _has_come(self, ticket: object, until: float) -> bool:
+        """Whether the turn came by this time (monotonic); then the lane is held."""
+        with self._changed:
+            come = self._changed.wait_for(lambda: self._is_next(ticket), until - time.monotonic())
+            self._busy = self._busy or come
+            return come
 
     def _check_room(self) -> None:
         if len(self._waiting) + self._others >= self._most:

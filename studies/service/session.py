@@ -7,7 +7,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -128,8 +127,9 @@ class Session:
         self._suspicion.alarmed = any(alarm.action != "ban" for alarm in self.run.alarms())
         oracle = provided(self.spec, self._served.oracle, self._budget, clock, self._earlier(), self._suspicion)
         self.limiter = oracle if isinstance(oracle, RateLimited) else None
-        self._recorder = _Recorder(self.run, self._budget, room, prints=self.spec.near_duplicate is not None)
-        self._stack, self._stands = Recorded(oracle, self._recorder, self._suspicion.waiting), self.run.queries
+        prints = self.spec.near_duplicate is not None
+        self._recorder = _Recorder(self.run, self._budget, room, self._suspicion.waiting, prints)
+        self._stack, self._stands = Recorded(oracle, self._recorder), self.run.queries
 
     @property
     def current(self) -> bool:
@@ -149,24 +149,20 @@ class Session:
         except BaseException:
             if charged := self._budget.spent - spent:  # it failed after the model, whose noise went on
                 self._stands = -1
-                if self.run.queries == stored:  # else the call is kept in memory, and charged
+                if self.run.queries == stored:  # else the call and its alarms are kept in memory, and it is charged
                     self._budget.release(charged)
+                    self._suspicion.alarmed = False
             raise
         self._stands = self.run.queries
         assert self._recorder.last is not None
-        self.store_alarms()
         return answer, self._recorder.last
 
     def take_ban(self) -> bool:
-        """Whether an alarm since the last time bans the caller."""
+        """Whether an alarm since the last time bans the caller; it is about a call that is stored."""
         if self.spec.watch is None or self.spec.watch.action != "ban" or not self._suspicion.alarmed:
             return False
         self._suspicion.alarmed = False
         return True
-
-    def store_alarms(self) -> None:
-        """Store the alarms that could not be stored after their answers, if that is possible now."""
-        self._recorder.store_alarms()
 
     def _earlier(self) -> Earlier:
         spec, taken, seen = self.spec, list[tuple[int, int]](), None
@@ -191,12 +187,10 @@ def in_ms(rows: Sequence[tuple[float, int]]) -> list[tuple[int, int]]:
 class _Recorder:
     """Records each call with what stands beside it, in one transaction."""
 
-    def __init__(self, run: BookRun, budget: Budget, room: Room, prints: bool) -> None:
-        self._run, self._budget, self._room, self._prints = run, budget, room, prints
+    def __init__(self, run: BookRun, budget: Budget, room: Room, alarms: list[AlarmRecord], prints: bool) -> None:
+        self._run, self._budget, self._room, self._alarms, self._prints = run, budget, room, alarms, prints
         self.request: Request | None = None
         self.last: CallRecord | None = None
-        self._alarms: list[AlarmRecord] = []
-        self._lock = threading.Lock()
 
     def open_step(self, number: int, purpose: str, state: str) -> int:
         raise StorageError(f"step {number}: calls of a service belong to no step")
@@ -206,13 +200,16 @@ class _Recorder:
 
     def record(self, call: CallRecord) -> None:
         self._commit(call)
+        self._alarms.clear()
         self.last = call
 
     def _commit(self, call: CallRecord) -> None:
         request = self.request
         assert request is not None
         prints = fingerprints(request.images) if self._prints else None
-        beside = Beside(request.idempotency, request.digest.hex(), prints, cap=self._budget.cap)
+        beside = Beside(
+            request.idempotency, request.digest.hex(), prints, cap=self._budget.cap, alarms=tuple(self._alarms)
+        )
         if not self._room.keeps:
             self._run.record(call, beside)
             return
@@ -225,18 +222,7 @@ class _Recorder:
         self._run.tally(queries, reason)
 
     def alarm(self, *alarms: AlarmRecord) -> None:
-        # the call is charged, so its answer is given also where its alarms cannot be stored; they are tried again
-        with self._lock:
-            self._alarms += alarms
-        self.store_alarms()
-
-    def store_alarms(self) -> None:
-        """Store the alarms that are not stored yet, if that is possible now."""
-        with self._lock:
-            if self._alarms:
-                with suppress(Exception):
-                    self._run.alarm(*self._alarms)
-                    self._alarms.clear()
+        raise StorageError("alarms of a service are stored with their calls")
 
 
 def _info(key: str, served: ServedModel, spec: OracleSpec) -> RunInfo:

@@ -112,6 +112,18 @@ class TestBook:
         run.record(make_call(queries=3), Beside(images=images[[0, 1, 2]], room=0))
         assert run.kept == book.kept_bytes() == kept
 
+    def test_alarms_are_stored_with_their_call_or_not_at_all(
+        self, book: Book, info: RunInfo, make_call: MakeCall
+    ) -> None:
+        run, ban = book.begin(info), Alarm("piha", 0.9, 0, 2, "ban")
+        for wrong in ({"detector": ""}, {"action": ""}, {"first": -1}, {"queries": 0}, {"score": float("nan")}):
+            with pytest.raises(StorageError):
+                run.record(make_call(queries=2), Beside("k", DIGEST, alarms=(replace(ban, **wrong),)))
+        assert (run.queries, run.alarms(), book.caller("lab00000").banned) == (0, [], None)
+        run.record(make_call(queries=2), Beside("k", DIGEST, alarms=(ban, replace(ban, first=1, queries=1))))
+        assert run.alarms() == [ban, replace(ban, first=1, queries=1)]
+        assert book.caller("lab00000").banned is not None
+
     def test_a_ban_is_known_of_the_key(self, book: Book, info: RunInfo) -> None:
         run = book.begin(info)
         for alarm in (Alarm("prada", 0.5, 0, 2, "log"), Alarm("piha", 0.9, 2, 2, "ban")):

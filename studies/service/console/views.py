@@ -9,7 +9,7 @@ from pathlib import Path
 from db.service_views import Activity, AlarmOf, Refusals, Spending, activity, asked_calls, spending
 from oracles.spec import OracleSpec
 from studies.render.formats import moment, money_words, number
-from studies.service.caller import RateState
+from studies.service.deliveries import RateState
 from studies.service.keys import Key, KeyFile
 from studies.service.models import Opened
 

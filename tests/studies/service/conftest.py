@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from db import reads
 from db.ledger import Ledger
+from db.service_records import Alarm
+from db.stored import StoredRun
 from oracles.answers import FloatArray
 from oracles.spec import OracleSpec
 from oracles.wire.contract import Question
@@ -48,6 +51,13 @@ def open_gate(
     ledger = Ledger.open(path)
     models = {name: ServedModel(name, oracle or LinearOracle(), "a" * 64, spec) for name in ("m", "other")}
     return Gate(models, ledger, **options), ledger
+
+
+def alarmed(ledger: Ledger, key: Key, alarm: Alarm) -> None:
+    """Store an alarm of the first run of a key; a gate that is open hears of it at its next start."""
+    statement = "SELECT id FROM runs WHERE json_extract(config, '$.service.key') = :key ORDER BY id"
+    run = int(reads.sql(ledger.path, statement, {"key": key.id})["id"].iloc[0])
+    ledger.begin(StoredRun.read(ledger.path, run).info).alarm(alarm)
 
 
 class Blocking(LinearOracle):
@@ -87,4 +97,4 @@ def service(tmp_path: Path) -> Iterator[Provider]:
         yield made
 
 
-__all__ = ["Blocking", "OpenGate", "asked", "images_of", "key_of", "open_gate", "opened", "sent", "service"]
+__all__ = ["Blocking", "OpenGate", "alarmed", "asked", "images_of", "key_of", "open_gate", "opened", "sent", "service"]

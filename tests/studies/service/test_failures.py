@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from db import reads
+from db import reads, service_rows
 from db.check import check
 from db.errors import StorageError
 from db.records import CallLike
 from db.run import Run
-from db.service_records import AlarmLike, Beside
+from db.service_records import Beside
+from db.writer import Writer
 from oracles.spec import OracleSpec
 from oracles.watch.settings import WatchSpec
 from oracles.watch.watched import Watched
@@ -37,6 +38,10 @@ def told(gate: Gate, key: Key, seed: int, idempotency: str | None = None) -> str
         return gate.call(key, "m", asking, sent(asking, idempotency)).data
     except Problem as problem:
         return problem.kind
+
+
+def denied(*_: object) -> object:
+    raise StorageError("the disk is full")
 
 
 @pytest.mark.parametrize("error", [MemoryError, StorageError, KeyboardInterrupt])
@@ -81,25 +86,46 @@ def test_a_detector_that_fails_gives_the_budget_back(opened: OpenGate, monkeypat
     assert gate.call(key, "m", asked(), sent(asked())).remaining == 3
 
 
-def test_an_answer_is_given_where_its_alarms_cannot_be_stored_and_the_ban_is_kept(
+def alarms(tmp_path: Path) -> list[list[object]]:
+    frame = reads.sql(tmp_path / "provider.db", "SELECT first, action FROM alarms ORDER BY id")
+    found: list[list[object]] = frame.values.tolist()
+    return found
+
+
+def test_a_ban_is_stored_with_the_answer_that_causes_it_or_the_call_costs_nothing(
     opened: OpenGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alarm = Run.alarm
-
-    def failing(run: Run, *alarms: AlarmLike) -> None:
-        raise StorageError("the disk is busy")
-
     gate, key, same = opened(BANNING), key_of(budget=100), Question(np.repeat(images_of(1, 3), 4, 0))
-    monkeypatch.setattr(Run, "alarm", failing)
+    with monkeypatch.context() as patch:
+        patch.setattr(service_rows, "_alarm_rows", denied)
+        with pytest.raises(Problem) as caught:
+            gate.call(key, "m", same, sent(same, "k"))
+        assert (caught.value.kind, gate.remaining(key), alarms(tmp_path)) == ("unavailable", 100, [])
+    assert told(gate, key, 0) != "banned", "nothing happened"
+    gate = opened(BANNING)
     outcome = gate.call(key, "m", same, sent(same, "k"))
-    assert (outcome.charged, outcome.remaining) == (4, 96)
+    assert (outcome.charged, [first for first, _ in alarms(tmp_path)]) == (4, [3, 4, 5])
+    assert told(gate, key, 1) == "banned"
+    assert told(opened(BANNING), key, 1) == "banned", "after a restart"
+
+
+def test_a_ban_on_a_full_disk_holds_once_it_is_stored_and_is_told_then(
+    opened: OpenGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call and its alarms stay in memory together, and are charged."""
+    gate, key, same = opened(BANNING), key_of(budget=100), Question(np.repeat(images_of(1, 3), 4, 0))
+    told(gate, key, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "transaction", denied)
+        for _ in range(2):
+            with pytest.raises(Problem) as caught:
+                gate.call(key, "m", same, sent(same, "k"))
+            assert (caught.value.kind, gate.remaining(key)) == ("unavailable", 94)
+    assert alarms(tmp_path) == []
     assert told(gate, key, 0) == "banned"
-    monkeypatch.setattr(Run, "alarm", alarm)
-    assert told(gate, key, 0) == "banned"
-    frame = reads.sql(tmp_path / "provider.db", "SELECT first, action FROM alarms ORDER BY id")
-    assert frame.values.tolist() == [[1, "ban"], [2, "ban"], [3, "ban"]]
+    assert alarms(tmp_path) == [[3, "ban"], [4, "ban"], [5, "ban"]]
     assert told(opened(BANNING), key, 0) == "banned", "after a restart"
-    assert gate.remaining(key) == 96
+    assert check(tmp_path / "provider.db") == []
 
 
 def test_a_paid_answer_is_told_where_the_rates_cannot_be(service: Provider, monkeypatch: pytest.MonkeyPatch) -> None:

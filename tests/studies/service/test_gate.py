@@ -31,7 +31,7 @@ from studies.service.gate import Gate, Outcome
 from studies.service.keys import Key
 from studies.service.session import restricted
 from tests.oracles.fakes import LinearOracle
-from tests.studies.service.conftest import Blocking, OpenGate, asked, images_of, key_of, open_gate, sent
+from tests.studies.service.conftest import Blocking, OpenGate, alarmed, asked, images_of, key_of, open_gate, sent
 
 NOISY = OracleSpec(score_noise=0.05, input_noise=0.02, decimals=3, seed=4)
 
@@ -228,11 +228,13 @@ def test_near_duplicates_are_remembered_over_a_restart(opened: OpenGate) -> None
 
 
 def test_a_ban_holds_over_a_restart_until_it_is_pardoned(opened: OpenGate, tmp_path: Path) -> None:
-    gate, key = opened(), key_of()
+    key = key_of()
+    gate, ledger = open_gate(tmp_path / "provider.db")
     ask(gate, key)
-    gate.ban(key, "m", Alarm("prada", 0.8, 0, 2, "ban"))
-    for restart in (False, True):
-        gate = opened() if restart else gate
+    alarmed(ledger, key, Alarm("prada", 0.8, 0, 2, "ban"))
+    ledger.close()
+    for _ in range(2):
+        gate = opened()
         assert refusal(gate, key, seed=1).kind == "banned"
     assert ask(gate, key_of("lab00001"), seed=1).charged == 2
     assert ask(gate, key_of(pardoned=datetime.now(UTC)), seed=1).charged == 2

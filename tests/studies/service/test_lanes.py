@@ -87,6 +87,25 @@ def test_too_many_waiting_calls_are_turned_away_at_once() -> None:
     assert kinds == ["in_progress"] * 3
 
 
+def test_a_call_that_waits_looks_for_what_others_did_and_holds_up_nobody_meanwhile() -> None:
+    lane, looks, passed = Lane(patience=20.0), list[float](), list[bool]()
+
+    def look() -> None:
+        other = threading.Thread(target=lambda: passed.append(held()))
+        other.start()
+        other.join(5)  # a look may take long, and calls that are ready do not wait for it
+        looks.append(time.monotonic())
+
+    def held() -> bool:
+        with lane.turn():
+            return True
+
+    began = time.monotonic()
+    with lane.turn(lambda: len(looks) == 2, look):
+        assert 0.9 < time.monotonic() - began < 5.0
+    assert passed == [True, True]
+
+
 def test_an_error_inside_gives_the_turn_back() -> None:
     lane = Lane(patience=1.0)
     with pytest.raises(ZeroDivisionError), lane.turn():

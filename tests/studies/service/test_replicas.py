@@ -17,15 +17,19 @@ import torch
 
 from db import reads
 from db.check import check
+from db.postgres import PostgresBook
 from db.pull import pull
 from oracles.answers import encode
 from oracles.budget import Budget
 from oracles.meter import MemoryRecorder
 from oracles.spec import OracleSpec, build
 from oracles.wire import registry
+from studies.service.gate import Gate
 from studies.service.keys import NewKey, new_key
+from studies.service.session import ServedModel
 from tests.oracles.fakes import LinearOracle
 from tests.postgres import emptied, server
+from tests.studies.service.conftest import asked, key_of, sent
 from tests.studies.service.running import running
 from tests.studies.service.served import ABOUT, images
 
@@ -179,3 +183,30 @@ def test_what_one_replica_was_told_the_other_knows(tmp_path: Path, server_url: s
         assert (status, json.loads(body)["remaining"]) == (403, 1)
     found = booked(server_url, tmp_path / "pulled.db")[caller.key.key.id]
     assert [answers for *_, answers in found] == sequential(13)
+
+
+@pytest.fixture
+def two(server_url: str) -> Iterator[tuple[Gate, Gate]]:
+    """The gates of two replicas, in this process."""
+    place = emptied(server_url)
+    with PostgresBook(place) as one, PostgresBook(place) as other:
+        served = {"m": ServedModel("m", LinearOracle(), "a" * 64, NOISY)}
+        yield Gate(served, one), Gate(served, other)
+
+
+def test_a_call_that_waits_goes_on_when_another_replica_has_answered_those_before_it(two: tuple[Gate, Gate]) -> None:
+    """The second of them is the very call that another replica answers meanwhile: it gets that answer."""
+    key, (first, second, third) = key_of(budget=BUDGET), (asked(2, number) for number in range(3))
+    with ThreadPoolExecutor(2) as pool:
+        waiting = pool.submit(two[1].call, key, "m", third, sent(third, "c", first=4))
+        same = pool.submit(two[1].call, key, "m", second, sent(second, "b", first=2))
+        time.sleep(0.3)
+        two[0].call(key, "m", first, sent(first, "a", first=0))
+        answered = two[0].call(key, "m", second, sent(second, "b", first=2))
+        began = time.monotonic()
+        late = waiting.result(20)
+        assert time.monotonic() - began < 2.5
+        again = same.result(20)
+    assert (late.first, late.charged, late.remaining) == (4, 2, BUDGET - 6)
+    assert again.data == answered.data
+    assert answered.charged + again.charged == 2

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,16 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from db import reads
+from oracles.spec import OracleSpec
+from oracles.watch.settings import WatchSpec
+from oracles.wire import registry
 from simkit.errors import ConfigError
 from studies.service import server
+from studies.service.changes import revoke
+from studies.service.keys import NewKey
 from studies.service.server import Listening, bound, configured, url_of
-from tests.studies.service.served import LOCAL, provider, question
+from tests.studies.service.served import LOCAL, Provider, provider, question
 
 pytestmark = pytest.mark.process
 
@@ -168,10 +175,6 @@ def test_a_certificate_that_is_none(tmp_path: Path) -> None:
 
 
 def test_a_slow_body_gets_a_reply_in_its_format(tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    from oracles.wire import registry
-
     wire = registry.wire("oip")
     with provider(tmp_path, limits=replace(LOCAL, body_seconds=0.2)) as made, served(made.client.app) as port:
         request = question(wire, made.key())
@@ -181,3 +184,32 @@ def test_a_slow_body_gets_a_reply_in_its_format(tmp_path: Path) -> None:
             told = received(connection)
         assert told.startswith(b"HTTP/1.1 408 ")
         assert b"did not arrive within 0.2 s" in told
+
+
+def promised(made: Provider, port: int, key: NewKey, **headers: str) -> bytes:
+    """The reply to a call whose body never comes."""
+    request = question(registry.wire("oip"), key)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in {**request.headers, **headers}.items())
+    head = f"POST {request.target} HTTP/1.1\r\nhost: 127.0.0.1\r\n{lines}content-length: 999\r\n\r\n"
+    with connected(port, head.encode()) as connection:
+        told = b""
+        while b"\r\n\r\n{" not in told and (part := connection.recv(1 << 16)):
+            told += part
+        return told
+
+
+def test_a_key_that_gets_no_answer_is_told_so_before_its_images_are_read(tmp_path: Path) -> None:
+    spec = OracleSpec(watch=WatchSpec(detector="blacklight", action="ban"))
+    with provider(tmp_path, spec, limits=replace(LOCAL, body_seconds=0.3)) as made, served(made.client.app) as port:
+        spent, banned, ended, fresh = made.key(budget=1), made.key(), made.key(), made.key(budget=0)
+        for key in (spent, banned, banned, ended):  # the second time with the same image
+            assert made.send(question(registry.wire("oip"), key)).status == 200
+        revoke(tmp_path / "keys.toml", ended.key.id)
+        for key, kind in ((spent, b"budget"), (banned, b"banned"), (ended, b"expired")):
+            told = promised(made, port, key)
+            assert b'"kind":"' + kind in told.replace(b" ", b"")
+        assert b"simkit-remaining: 0" in promised(made, port, spent).lower()
+        assert b"did not arrive" in promised(made, port, spent, **{"idempotency-key": "k"}), "it may be a retry"
+        assert b"did not arrive" in promised(made, port, fresh), "nothing is known yet of a key that never asked"
+    refused = reads.sql(tmp_path / "provider.db", "SELECT reason, queries FROM refusals ORDER BY reason")
+    assert refused.values.tolist() == [["banned", 1], ["budget", 2], ["expired", 1]]

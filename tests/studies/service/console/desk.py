@@ -23,7 +23,7 @@ from studies.service.keys import Key, KeyFile, new_key
 from studies.service.models import Opened
 from studies.service.session import ServedModel
 from tests.oracles.fakes import LinearOracle
-from tests.studies.service.conftest import asked, sent
+from tests.studies.service.conftest import alarmed, asked, sent
 
 TOKEN = "an-admin-token-that-is-a-canary-0123456789"
 ORIGIN = {"origin": "http://testserver"}
@@ -39,6 +39,7 @@ class Desk:
     app: Starlette
     keys: Path
     db: Path
+    ledger: Ledger
     secrets: list[str]
 
     def key(self, **fields: Any) -> Key:
@@ -54,8 +55,8 @@ class Desk:
             self.gate.call(key, model, question, sent(question))
 
     def alarm(self, key: Key, detector: str = "blacklight", ban: bool = True) -> None:
-        """An alarm that bans the key."""
-        self.gate.ban(key, "m", Alarm(detector, 0.9, 0, 2, "ban" if ban else "log"))
+        """An alarm about a key that has asked; it bans the key."""
+        alarmed(self.ledger, key, Alarm(detector, 0.9, 0, 2, "ban" if ban else "log"))
 
     def login(self) -> Desk:
         """Logged in."""
@@ -90,4 +91,4 @@ def desk(folder: Path, keep: int = 0, spec: OracleSpec = SPEC, secure: bool = Fa
         app = Starlette()
         add_console(app, Console(TOKEN, db, KeyFile(keys), opened, gate.seen_rates, secure))
         client = TestClient(app, follow_redirects=False)
-        yield Desk(client, gate, app, keys, db, [re.findall(r'secret = "(\w+)"', keys.read_text())[0]])
+        yield Desk(client, gate, app, keys, db, ledger, [re.findall(r'secret = "(\w+)"', keys.read_text())[0]])

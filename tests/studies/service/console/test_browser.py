@@ -103,6 +103,7 @@ def test_nothing_overflows_and_nothing_is_asked_elsewhere(
 def test_a_key_is_topped_up_pardoned_and_revoked_without_javascript(browser: Browser, busy: tuple[Desk, str]) -> None:
     made, address = busy
     key = made.key(name="to be changed", budget=10)
+    made.asked(key)
     made.alarm(key)
     page, said, _ = entered(browser, address, 390)
     page.click("text=to be changed")
