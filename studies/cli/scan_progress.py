@@ -25,8 +25,12 @@ _STATES: Mapping[str, str] = MappingProxyType(
 def worked(
     units: Sequence[Unit], workers: Workers, finished: Callable[[Outcome], None], *, quiet: bool, naming: Naming
 ) -> list[Outcome]:
-    """Scan all units, and print a line per scan as it ends, then warnings and errors."""
+    """Scan all units, and print a line per scan as it ends, then warnings and errors.
+
+    Budgets that are smaller than a plan are said first, each once.
+    """
     from studies.scan.trigger_files import check_folder
+    from studies.study.plan import budgets_below_plan
     from studies.study.result_file import check_place
     from studies.study.workers import work_through
 
@@ -34,6 +38,8 @@ def worked(
         check_folder(place)  # before any query
     for file in {unit.study.out for unit in units}:
         check_place(file)
+    for message in budgets_below_plan(units):
+        say(f"simkit: warning: {message}", err=True)
     outcomes: list[Outcome] = []
     for outcome in work_through(units, workers):
         outcomes.append(outcome)

@@ -17,6 +17,7 @@ from simkit.search.presets import Preset
 from studies.scan.config import ScanConfig
 from studies.scan.images import Images, choose_images
 from studies.scan.models import Model, OpenedModel, open_model, read_graph, stated_shape
+from studies.scan.plan_length import BudgetBelowPlan, below_plan
 from studies.scan.remote_models import reached
 from studies.scan.run_key import run_info
 
@@ -55,6 +56,8 @@ def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> P
     build(config.oracle, config.restricted(prepared.model.oracle, 0), Budget(0))
     for message in config.resolved().warnings(chosen.search.image_shape):
         warnings.warn(message, stacklevel=2)
+    if short := below_plan(config, prepared.model.oracle.n_classes, chosen):
+        warnings.warn(short, BudgetBelowPlan, stacklevel=2)
     return prepared
 
 

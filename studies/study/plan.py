@@ -12,7 +12,8 @@ from simkit.zoo.manifest import Manifest, Victim
 from simkit.zoo.zoo import missing
 from studies.scan.canonical import digest
 from studies.scan.config import ScanConfig
-from studies.study.detectors import Method
+from studies.scan.plan_length import below_plan
+from studies.study.detectors import Method, method
 from studies.study.image_hashes import ImageHashes
 from studies.study.result_file import read_lines
 from studies.study.result_line import ResultLine
@@ -61,6 +62,19 @@ def done_of(units: Iterable[Unit], out: Path) -> dict[UnitKey, ResultLine]:
         if line is not None:
             done[unit.key] = line
     return done
+
+
+def budgets_below_plan(units: Iterable[Unit]) -> tuple[str, ...]:
+    """The warnings of scans whose budget is smaller than the plan of their preset, each of them once."""
+    distinct = {(unit.study.zoo, unit.detector, unit.config_hash): unit for unit in units}
+    classes = {zoo: len(Manifest.load(zoo).classes) for zoo in {zoo for zoo, _, _ in distinct}}
+    told = (_below_plan(unit, classes[unit.study.zoo]) for unit in distinct.values())
+    return tuple(dict.fromkeys(filter(None, told)))
+
+
+def _below_plan(unit: Unit, n_classes: int) -> str:
+    chosen = method(unit.detector)
+    return "" if chosen.preset is None else below_plan(chosen.config(unit.study.settings), n_classes)
 
 
 def config_hash(method: Method, config: ScanConfig) -> str:

@@ -28,6 +28,7 @@ from studies.scan.black_box import prepare_trial, run_trial
 from studies.scan.canonical import digest
 from studies.scan.images import choose_images
 from studies.scan.ledger_run import refuse_to_pay_again
+from studies.scan.plan_length import BudgetBelowPlan
 from studies.scan.prepare import prepare
 from studies.scan.result import ScanResult
 from studies.scan.run import run_scan
@@ -131,6 +132,7 @@ class Outcome:
 def scan_unit(unit: Unit) -> Outcome:
     """Scan or resume, and append the line; an error becomes a message, since it concerns only this unit."""
     with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("ignore", BudgetBelowPlan)  # said once, before the first scan of the study
         try:
             line = _scanned(unit)
             state: State = "there" if line is None else "scanned"

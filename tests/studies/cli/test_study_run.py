@@ -66,6 +66,20 @@ def test_what_was_done_before_is_told(zoo: Path, tmp_path: Path, capsys: pytest.
     assert (answer["done"], answer["left"], answer["scanned"], answer["failures"]) == (4, 0, 2, [])
 
 
+def test_a_budget_below_the_plan_is_said_once_and_first(
+    zoo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = HEAD.replace("budget = 2000", "budget = 90\nseeds = [0, 5]")
+    written(tmp_path, zoo, "random-patch", head=head, more=LABEL)
+    assert run() == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "warning: a budget" in line]
+    assert len(said) == 1
+    assert said[0].startswith("simkit: warning: a budget of 90 queries is less than the 3,3")
+    assert said[0].endswith("no preset fits")
+    assert run() == 0
+    assert "warning" not in capsys.readouterr().err, "nothing is left to be scanned"
+
+
 @pytest.mark.process
 def test_many_processes_do_what_one_does(zoo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written(tmp_path, zoo, ASKS, LOOKS, more="[workers]\nprocesses = 2\n")
