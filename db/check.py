@@ -10,10 +10,11 @@ from sqlalchemy import Connection
 
 from db.engine import reading
 from db.errors import StorageError
-from db.records import TRIGGER_COLUMNS, checksum, unpack_trigger
+from db.records import TriggerRow, checksum
 from db.seal import SEALED, broken, selection
 from db.service_records import image_sha256, unpack_picture
 from db.tables import SCHEMA, VERSION_TABLE
+from db.trigger_rows import TRIGGER_COLUMNS, unpack_trigger
 
 _PAGE_CALLS = 32
 _MOST = 100
@@ -146,10 +147,23 @@ def _seals(connection: Connection) -> Iterator[str]:
 def _triggers(connection: Connection) -> Iterator[str]:
     sql = f"SELECT run_id, {TRIGGER_COLUMNS} FROM triggers ORDER BY run_id, target_class"
     for run, *row in connection.execution_options(yield_per=1).exec_driver_sql(sql):
-        trigger = unpack_trigger(row)
-        size = float(trigger.mask.sum(dtype=np.float64))
-        if not np.isclose(trigger.mask_size, size, rtol=1e-5, atol=1e-6):  # it may have been summed in float32
-            yield f"run {run}, class {trigger.target_class}: mask size {trigger.mask_size:g}, the mask sums to {size:g}"
+        try:
+            trigger = unpack_trigger(row)
+        except StorageError as error:
+            yield f"run {run}, {error}"
+            continue
+        for mismatch in _sizes(trigger):
+            yield f"run {run}, class {trigger.target_class}: {mismatch}"
+
+
+def _sizes(trigger: TriggerRow) -> Iterator[str]:
+    """What a patch is measured as, against its mask; other families can be measured only by their code."""
+    if trigger.mask is None:
+        return
+    size = float(trigger.mask.sum(dtype=np.float64))
+    for name, stored in (("mask size", trigger.mask_size), ("strength", trigger.strength)):
+        if not np.isclose(stored or 0.0, size, rtol=1e-5, atol=1e-6):  # it may have been summed in float32
+            yield f"{name} {stored:g}, the mask sums to {size:g}"
 
 
 def _pictures(connection: Connection) -> Iterator[str]:

@@ -128,5 +128,5 @@ def _selected(table: str, column: str) -> tuple[str, str]:
 
 def _array(values: Any, of: pa.DataType) -> pa.Array:
     if pa.types.is_list(of):
-        return pa.array([np.frombuffer(value, "<f4") for value in values], of)
+        return pa.array([None if value is None else np.frombuffer(value, "<f4") for value in values], of)
     return pa.array(values, of)

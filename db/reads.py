@@ -22,16 +22,15 @@ from db.engine import alarms_by_run, reading, selected
 from db.errors import StorageError
 from db.pages import pages
 from db.records import (
-    TRIGGER_COLUMNS,
     VERDICT_COLUMNS,
     FloatArray,
     KeptRun,
     RunInfo,
     TriggerRow,
     VerdictRow,
-    unpack_trigger,
     unpack_verdict,
 )
+from db.trigger_rows import TRIGGER_COLUMNS, unpack_trigger
 from db.unpack import unpack
 
 if TYPE_CHECKING:

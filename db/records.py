@@ -137,20 +137,27 @@ class VerdictRow:
 
 @dataclass(frozen=True, eq=False)
 class TriggerRow:
-    """The trigger found for one class: mask float32 (1, H, W), pattern float32 (C, H, W).
+    """The trigger found for one class, of any family, in one of two forms.
 
-    mask_size: sum of the mask, in pixels. success_rate: successes / trials on images that the search did not use, None
+    mask: float32 (1, H, W), pattern: float32 (C, H, W): the form of the family `patch`. parameters: the form of every
+    other family, a JSON object with `family`, `image_shape` (C, H, W) and what else the family needs. The form that a
+    trigger does not have is None. mask_size: pixels that it changes. strength: in `unit`; None for a patch that is to
+    be written, since it is the mask size. success_rate: successes / trials on images that the search did not use, None
     without trials. censored: the trigger never reached the required success rate.
     """
 
     target_class: int
-    mask: FloatArray
-    pattern: FloatArray
+    mask: FloatArray | None
+    pattern: FloatArray | None
     mask_size: float
     success_rate: float | None
     successes: int
     trials: int
     censored: bool
+    family: str = "patch"
+    parameters: str | None = None
+    strength: float | None = None
+    unit: str = "pixels"
 
 
 def check_call(call: CallLike) -> None:
@@ -199,13 +206,14 @@ def checksum(codec: str, rows: str, answers: bytes) -> int:
     return zlib.crc32(answers, zlib.crc32(f"{codec}\n{rows}\n".encode()))
 
 
-def check_json(text: str, what: str) -> None:
-    """Raise StorageError unless `text` is JSON that SQLite can read; Python's JSON may contain NaN and Infinity."""
+def check_json(text: str, what: str) -> Any:
+    """The parsed text. Raises StorageError unless SQLite can read it too; Python's JSON may have NaN and Infinity."""
     try:
-        json.loads(text, parse_constant=_refuse_constant)
+        parsed = json.loads(text, parse_constant=_refuse_constant)
         text.encode()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StorageError(f"{what} is not JSON ({error}); write it with json.dumps(..., allow_nan=False)") from error
+    return parsed
 
 
 def _refuse_constant(name: str) -> None:
@@ -225,38 +233,6 @@ def unpack_verdict(row: Sequence[Any]) -> VerdictRow:
 
 
 VERDICT_COLUMNS = ", ".join(field.name for field in fields(VerdictRow))
-
-
-def pack_trigger(trigger: TriggerRow) -> tuple[Any, ...]:
-    """The trigger in the order of TRIGGER_COLUMNS. Raises StorageError on wrong shapes or types."""
-    mask, pattern = trigger.mask, trigger.pattern
-    if mask.dtype != np.float32 or pattern.dtype != np.float32:
-        raise StorageError(f"trigger {trigger.target_class}: mask {mask.dtype}, pattern {pattern.dtype}; give float32")
-    if mask.ndim != 3 or pattern.ndim != 3 or mask.shape != (1, *pattern.shape[1:]):
-        shapes = f"mask {mask.shape}, pattern {pattern.shape}"
-        raise StorageError(f"trigger {trigger.target_class}: {shapes}; give (1, H, W) and (C, H, W)")
-    return (
-        *(int(trigger.target_class), *pattern.shape),
-        *(mask.astype("<f4").tobytes(), pattern.astype("<f4").tobytes()),
-        *(float(trigger.mask_size), _real(trigger.success_rate)),
-        *(int(trigger.successes), int(trigger.trials), int(trigger.censored)),
-    )
-
-
-def unpack_trigger(row: Sequence[Any]) -> TriggerRow:
-    """The record from a row of TRIGGER_COLUMNS; the arrays are copies."""
-    target_class, channels, height, width, mask, pattern, mask_size, success_rate, successes, trials, censored = row
-    return TriggerRow(
-        target_class,
-        np.frombuffer(mask, "<f4").astype(np.float32).reshape(1, height, width),
-        np.frombuffer(pattern, "<f4").astype(np.float32).reshape(channels, height, width),
-        *(mask_size, success_rate, successes, trials, bool(censored)),
-    )
-
-
-TRIGGER_COLUMNS = (
-    "target_class, channels, height, width, mask, pattern, mask_size, success_rate, successes, trials, censored"
-)
 
 
 def _real(value: float | None) -> float | None:

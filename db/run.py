@@ -22,7 +22,6 @@ from db.records import (
     check_json,
     checksum,
     pack_rows,
-    pack_trigger,
     pack_verdict,
     unpack_rows,
     unpack_verdict,
@@ -30,6 +29,7 @@ from db.records import (
 from db.seal import SEALED, broken, insertion, seal, selection
 from db.service_records import Alarm, AlarmLike, Attempt, AttemptLike, Beside, StoredDelivery
 from db.tally import Tally, into_ledger
+from db.trigger_rows import pack_trigger
 from db.writer import Writer
 
 _PAGE_CALLS = 32

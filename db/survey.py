@@ -13,14 +13,13 @@ from sqlalchemy import Connection
 
 from db.engine import columns_of, reading, selected
 from db.records import (
-    TRIGGER_COLUMNS,
     VERDICT_COLUMNS,
     RunInfo,
     TriggerRow,
     VerdictRow,
-    unpack_trigger,
     unpack_verdict,
 )
+from db.trigger_rows import TRIGGER_COLUMNS, unpack_trigger
 
 _INFO = ", ".join(field.name for field in fields(RunInfo))
 
@@ -98,8 +97,9 @@ def _surveyed(connection: Connection, run: int) -> SurveyedRun:
     columns = selected(connection, "verdicts", VERDICT_COLUMNS)
     verdict = connection.exec_driver_sql(f"SELECT {columns} FROM verdicts WHERE run_id = ?", (run,))
     row = verdict.one_or_none()
+    columns = selected(connection, "triggers", TRIGGER_COLUMNS)
     triggers = connection.exec_driver_sql(
-        f"SELECT {TRIGGER_COLUMNS} FROM triggers WHERE run_id = ? ORDER BY target_class", (run,)
+        f"SELECT {columns} FROM triggers WHERE run_id = ? ORDER BY target_class", (run,)
     )
     alarms = (
         "SELECT detector, sum(queries), min(first) FROM alarms WHERE run_id = ? GROUP BY detector ORDER BY detector"

@@ -25,7 +25,7 @@ from db.metadata import metadata, seal_column
 
 __all__ = ["APPLICATION_ID", "SCHEMA", "VERSION_TABLE", "metadata", "schema", "service_tables"]
 
-SCHEMA = 5
+SCHEMA = 6
 """The number of migrations. A file stores its own schema version in `PRAGMA user_version`."""
 
 APPLICATION_ID = 0x534D4B4C
@@ -135,12 +135,16 @@ triggers = Table(
     Column("id", INTEGER, primary_key=True),
     Column("run_id", INTEGER, ForeignKey("runs.id"), nullable=False),
     Column("target_class", INTEGER, nullable=False),
+    Column("family", TEXT, nullable=False),
     Column("channels", INTEGER, nullable=False),
     Column("height", INTEGER, nullable=False),
     Column("width", INTEGER, nullable=False),
-    Column("mask", BLOB, nullable=False),
-    Column("pattern", BLOB, nullable=False),
+    Column("mask", BLOB),
+    Column("pattern", BLOB),
+    Column("parameters", TEXT),
     Column("mask_size", REAL, nullable=False),
+    Column("strength", REAL, nullable=False),
+    Column("unit", TEXT, nullable=False),
     Column("success_rate", REAL),
     Column("successes", INTEGER, nullable=False),
     Column("trials", INTEGER, nullable=False),
@@ -149,6 +153,16 @@ triggers = Table(
     UniqueConstraint("run_id", "target_class", name="one_trigger_a_class"),
     CheckConstraint("target_class >= 0", name="class_not_negative"),
     CheckConstraint("channels > 0 AND height > 0 AND width > 0", name="shape_positive"),
+    CheckConstraint("length(family) > 0 AND length(unit) > 0", name="family_and_unit_named"),
+    # three comparisons, so that a trigger has exactly one form and its family says which
+    CheckConstraint("(mask IS NULL) = (family <> 'patch')", name="mask_of_a_patch"),
+    CheckConstraint("(pattern IS NULL) = (family <> 'patch')", name="pattern_of_a_patch"),
+    CheckConstraint("(parameters IS NULL) = (family = 'patch')", name="parameters_of_others"),
+    CheckConstraint(
+        " parameters IS NULL OR (json_valid(parameters) AND json_type(parameters) = 'object') ",
+        name="parameters_are_object",
+    ),
+    CheckConstraint("strength >= 0", name="strength_not_negative"),
     CheckConstraint("length(mask) = 4 * height * width", name="mask_is_float32"),
     CheckConstraint("length(pattern) = 4 * channels * height * width", name="pattern_is_float32"),
     CheckConstraint("mask_size >= 0", name="mask_size_not_negative"),

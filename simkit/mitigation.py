@@ -1,12 +1,13 @@
 """Using a backdoored model safely: an input whose answer the reconstructed trigger hardly changes is rejected.
 
-S(x) = KL(f(x) || f(A(x, m, p))), with the reconstructed trigger (m, p): the answer to an input that already carries the
-trigger hardly changes under a second one, while an input without it turns into the target class. The score and the
+S(x) = KL(f(x) || f(T(x))), with the reconstructed trigger T, of any family: the answer to an input that already carries
+the trigger hardly changes under a second one, while an input without it turns into the target class. The score and the
 threshold follow one unofficial implementation of the paper's mitigation; we have not read the paper.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -20,7 +21,8 @@ from oracles.meter import Steps
 from oracles.oracle import Oracle, Tag
 from simkit.errors import DataError
 from simkit.search.evidence import TINY
-from simkit.triggers import IntArray, Triggers, stamp
+from simkit.transforms.contract import Transform
+from simkit.triggers import IntArray
 
 Probabilities: TypeAlias = NDArray[np.float64]
 Combined: TypeAlias = Literal["least", "mean"]
@@ -66,7 +68,7 @@ def _reported(answer: Answer) -> tuple[Probabilities, NDArray[np.bool_]]:
 
 
 def divergence(plain: Answer, stamped: Answer) -> Probabilities:
-    """KL(f(x) || f(A(x, m, p))) of N inputs in nats, float64 (N,), from 0 to log(1e7).
+    """KL(f(x) || f(T(x))) of N inputs in nats, float64 (N,), from 0 to log(1e7).
 
     plain, stamped: the answers to the inputs without and with the trigger. For label-only answers it is 0 if they agree
     and log(1e7), about 16, if they differ, so any threshold in between tests whether the trigger changes the label.
@@ -108,11 +110,10 @@ class Screener:
     another shape than the model's images.
     """
 
-    def __init__(self, oracle: Oracle, triggers: Triggers, steps: Steps | None = None) -> None:
-        if (shape := triggers.patterns.shape[1:]) != oracle.image_shape:
-            raise DataError(
-                f"triggers of {shape}, but the model takes {oracle.image_shape}; give triggers found in this model"
-            )
+    def __init__(self, oracle: Oracle, triggers: Sequence[Transform], steps: Steps | None = None) -> None:
+        if shapes := {trigger.image_shape for trigger in triggers} - {oracle.image_shape}:
+            found = f"triggers of {min(shapes)}, but the model takes {oracle.image_shape}"
+            raise DataError(f"{found}; give triggers found in this model")
         self._oracle, self._triggers, self._opened = oracle, triggers, steps
         self._steps = self._images = 0
 
@@ -123,9 +124,7 @@ class Screener:
         return Screened(labels, np.concatenate([part.divergences for part in parts]))
 
     def _block(self, pixels: torch.Tensor) -> Screened:
-        masks, patterns = torch.from_numpy(self._triggers.masks), torch.from_numpy(self._triggers.patterns)
-        asked = [pixels]
-        asked += [stamp(pixels, mask[None], pattern[None]) for mask, pattern in zip(masks, patterns, strict=True)]
+        asked = [pixels, *(torch.from_numpy(trigger.on(pixels.numpy())) for trigger in self._triggers)]
         answer = self._oracle.query(torch.cat(asked), self._tag(len(pixels)))
         if not is_finite(answer):
             raise ModelError("the model answered NaN or infinity; is it trained, and its input scaled?")

@@ -27,7 +27,6 @@ from simkit.mitigation import Screened, Screener
 from simkit.search.images import ScanImages
 from simkit.search.synthesis import SYNTHETIC
 from simkit.seeding import stream
-from simkit.triggers import Trigger, Triggers
 from studies.ledgers.folders import SCREENER, SCREENING
 from studies.ledgers.truth import Truths
 from studies.mitigate.result import Judged, MitigationResult, ScreenConfig, Where, result_of
@@ -37,6 +36,7 @@ from studies.scan.ledger_run import DeferredRun, opened, past_of
 from studies.scan.models import Model, OpenedModel, open_model
 from studies.scan.result import Bill
 from studies.scan.run_key import as_decided, run_info, with_output
+from studies.scan.stored_triggers import stored_trigger
 from studies.scan.user_code import PREFIX
 
 _OF_A_SEARCH = frozenset({"preset", "search", "driver", "rule", "synthesis", "image_shape", "restriction"})
@@ -106,10 +106,16 @@ class _Screening:
         """The identity of the run: triggers, images and service, but not the threshold, which needs no query."""
         digest = hashlib.sha256()
         for row in self.triggers:
-            digest.update(row.mask.tobytes() + row.pattern.tobytes())
+            digest.update(_form(row))
         kind = {"kind": SCREENER, "scan": self.stored.info.key, "triggers": digest.hexdigest()}
         images = ScanImages(self.clean, self.clean if self.triggered is None else self.triggered)
         return run_info(self.model, images, self.service, kind)
+
+
+def _form(row: TriggerRow) -> bytes:
+    if row.mask is not None and row.pattern is not None:
+        return row.mask.tobytes() + row.pattern.tobytes()
+    return (row.parameters or "").encode()
 
 
 def _reversed(stored: StoredRun) -> tuple[VerdictRow, list[TriggerRow]]:
@@ -205,7 +211,7 @@ def _conducted(screening: _Screening, ledger: Ledger, verdict: VerdictRow) -> Mi
     own = next((run for run in reads.same_scans(ledger.path, info) if run.key == info.key), None)
     model = as_decided(screening.model.oracle, own.environment if own else {})
     oracle = _oracle(screening, model, late, clock, continued=own is not None)
-    screener = Screener(oracle, Triggers.of([Trigger(row.mask, row.pattern) for row in screening.triggers]), late)
+    screener = Screener(oracle, [stored_trigger(row) for row in screening.triggers], late)
     clean = screener.screen(screening.clean.pixels)
     triggered = None if screening.triggered is None else screener.screen(screening.triggered.pixels)
     if late.run.result() is None:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from db.records import TriggerRow
 from simkit.triggers import FloatArray, Trigger, put_on
 
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -70,7 +69,7 @@ _SIDE = 192
 """Minimum length of a panel's longer side, in pixels."""
 
 
-def picture(trigger: TriggerRow) -> bytes:
+def picture(trigger: Trigger) -> bytes:
     """A PNG of the mask, and beside it the trigger stamped on a grey image."""
     grey = np.full_like(trigger.pattern, 0.5)
     panels = [_panel(trigger.mask), _panel(stamped(grey, trigger.mask, trigger.pattern))]

@@ -14,7 +14,6 @@ from db.errors import StorageError
 from db.records import TriggerRow, VerdictRow
 from db.survey import AskedStep, SurveyedRun, run_ids, survey
 from simkit.errors import ConfigError
-from simkit.triggers import Trigger
 from simkit.verdict import Rule, stored_rule
 from studies.ledgers.run_words import caller_of, command_of, detector_of, oracle_in_words, settings_of
 from studies.ledgers.truth import Truth, Truths, overlap
@@ -22,6 +21,7 @@ from studies.render.formats import class_label
 from studies.report.records import ClassRow, Detection, Purpose, ReportData, Reversed, RunReport
 from studies.report.search_curves import MOST_LINES, POINTS, Curves, concluded, curves, plots, smallest_first
 from studies.scan.price import Price
+from studies.scan.stored_triggers import stored_trigger
 from studies.statistics import Share, share
 
 
@@ -175,7 +175,9 @@ def _reversed(
     chosen = [row for row in _first(classes) if row.target_class in by_class][:most]
     shown = []
     for row in chosen:
-        trigger = Trigger(by_class[row.target_class].mask, by_class[row.target_class].pattern)
+        trigger = stored_trigger(by_class[row.target_class]).as_patch
+        if trigger is None:
+            continue
         original = truth.trigger if truth is not None and row.target else None
         shown.append(Reversed(row, trigger, original, None if original is None else overlap(original, trigger)))
     return tuple(shown)

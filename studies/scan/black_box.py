@@ -38,8 +38,9 @@ from studies.scan.link import Link
 from studies.scan.models import Model, OpenedModel, open_model
 from studies.scan.prepare import shaped
 from studies.scan.remote_models import reached
-from studies.scan.result import Bill, ScanResult, result_of, trigger_rows, verdict_row
+from studies.scan.result import Bill, ScanResult, result_of, verdict_row
 from studies.scan.run_key import run_info, with_notes, with_output
+from studies.scan.stored_triggers import trigger_rows
 from studies.scan.user_code import described
 
 _OF_A_SCAN = ("preset", "search", "driver", "rule", "synthesis")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from db import reads
 from db.ledger import Ledger
-from db.records import RunInfo, TriggerRow, VerdictRow
+from db.records import RunInfo, VerdictRow
 from db.run import Run
 from oracles.spec import OracleSpec
-from simkit.triggers import Trigger
 from simkit.verdict import ClassResult, Rule, Verdict, stored_rule
 from studies.scan.price import Price
+from studies.scan.stored_triggers import stored_class
 from studies.scan.trigger_files import TriggerFiles
 
 if TYPE_CHECKING:
@@ -156,31 +156,17 @@ def verdict_row(verdict: Verdict, rule: Rule, bill: Bill) -> VerdictRow:
 _STORED = frozenset(field.name for field in fields(VerdictRow))
 
 
-def trigger_rows(verdict: Verdict) -> list[TriggerRow]:
-    """The stored form of the best trigger of every class."""
-    return [_trigger_row(c) for c in verdict.classes]
-
-
-def _trigger_row(result: ClassResult) -> TriggerRow:
-    hits = 0 if result.success_rate is None else round(result.success_rate * result.trials)
-    patch = result.trigger.as_patch
-    assert patch is not None
-    mask, pattern = patch.mask, patch.pattern
-    rate = result.success_rate if result.trials else None
-    return TriggerRow(result.target_class, mask, pattern, result.mask_size, rate, hits, result.trials, result.censored)
-
-
-def _class_result(row: TriggerRow) -> ClassResult:
-    trigger = Trigger(row.mask, row.pattern)
-    return ClassResult(row.target_class, trigger, row.mask_size, row.success_rate, row.censored, row.trials)
-
-
 def _class_json(result: ClassResult) -> dict[str, Any]:
+    trigger = result.trigger
     return {
         "class": result.target_class,
         "mask_size": result.mask_size,
         "success_rate": result.success_rate,
         "censored": result.censored,
+        "family": trigger.family,
+        "strength": trigger.strength,
+        "unit": trigger.unit,
+        "trigger": None if trigger.as_patch is not None else trigger.to_json(),
     }
 
 
@@ -192,7 +178,7 @@ def result_of(run: Run, ledger: Ledger, info: RunInfo) -> ScanResult:
         **vars(row),
         budget=info.budget,
         image_queries=reads.image_queries(ledger.path, run.id),
-        classes=tuple(_class_result(trigger) for trigger in reads.triggers(ledger.path, run.id)),
+        classes=tuple(stored_class(trigger) for trigger in reads.triggers(ledger.path, run.id)),
         run=run.id,
         db=ledger.path,
         triggers=None,

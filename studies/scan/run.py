@@ -31,8 +31,9 @@ from studies.scan.link import Link
 from studies.scan.models import Model
 from studies.scan.prepare import Prepared, prepare
 from studies.scan.progress import StageProgress
-from studies.scan.result import Bill, ScanResult, result_of, trigger_rows, verdict_row
+from studies.scan.result import Bill, ScanResult, result_of, verdict_row
 from studies.scan.run_key import as_decided, with_notes, with_output
+from studies.scan.stored_triggers import trigger_rows
 from studies.scan.trigger_files import check_folder, file_stem, save_triggers
 
 _TELL_SECONDS = 0.2

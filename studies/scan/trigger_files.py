@@ -16,6 +16,7 @@ from db.errors import StorageError
 from db.records import TriggerRow
 from simkit.files import can_hold_files, make_folder, write_atomically
 from studies.render.pictures import picture
+from studies.scan.stored_triggers import stored_trigger
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,13 @@ def save_triggers(folder: Path, stem: str, flagged: Sequence[int], triggers: Seq
     if not flagged:
         not_empty = (t for t in triggers if t.mask_size > 0)
         shown, prefix = sorted(not_empty, key=lambda t: (t.censored, t.mask_size))[:1], "unflagged-"
-    pictures = {folder / f"{stem}-{prefix}class{t.target_class}.png": t for t in shown}
+    drawn = {f"{stem}-{prefix}class{t.target_class}.png": stored_trigger(t).as_patch for t in shown}
+    pictures = {folder / name: patch for name, patch in drawn.items() if patch is not None}
     npz = folder / f"{stem}.npz"
     make_folder(folder)
-    write_atomically(npz, _archive(triggers))
-    for path, trigger in pictures.items():
-        write_atomically(path, picture(trigger))
+    write_atomically(npz, _archive([t for t in triggers if t.mask is not None]))
+    for path, patch in pictures.items():
+        write_atomically(path, picture(patch))
     return TriggerFiles(npz, tuple(pictures))
 
 
@@ -72,8 +74,8 @@ def _archive(triggers: Sequence[TriggerRow]) -> bytes:
     np.savez_compressed(
         stream,
         classes=np.array([t.target_class for t in triggers], dtype=np.int32),
-        masks=np.stack([t.mask for t in triggers]),
-        patterns=np.stack([t.pattern for t in triggers]),
+        masks=np.array([t.mask for t in triggers]),
+        patterns=np.array([t.pattern for t in triggers]),
         mask_sizes=np.array([t.mask_size for t in triggers]),
         success_rates=np.array(rates),
         censored=np.array([t.censored for t in triggers]),

@@ -24,8 +24,9 @@ from studies.scan.black_box import joined, own_verdict_row
 from studies.scan.canonical import canonical
 from studies.scan.config import ScanConfig
 from studies.scan.models import OpenedModel, open_file
-from studies.scan.result import Bill, ScanResult, result_of, trigger_rows
+from studies.scan.result import Bill, ScanResult, result_of
 from studies.scan.run_key import run_info, with_notes
+from studies.scan.stored_triggers import trigger_rows
 from studies.scan.user_code import described
 
 _ORACLE_ONLY = ("mean", "std", "input_layout", "input_dtype", "output_item")

@@ -223,8 +223,11 @@ def test_a_finished_run_has_its_verdict_and_takes_no_more(
             again.finish(verdict, ())
     assert reads.result(path, run.id) == verdict
     for was, now in zip(actual, reads.triggers(path, run.id), strict=True):
-        assert (now.mask.tobytes(), now.pattern.tobytes()) == (was.mask.tobytes(), was.pattern.tobytes())
-        assert (now.mask.shape, now.pattern.shape, now.censored) == (was.mask.shape, was.pattern.shape, True)
+        for before, after in ((was.mask, now.mask), (was.pattern, now.pattern)):
+            assert before is not None
+            assert after is not None
+            assert (after.shape, after.tobytes()) == (before.shape, before.tobytes())
+        assert now.censored
         assert (now.mask_size, now.success_rate, now.successes, now.trials) == (was.mask_size, 0.75, 3, 4)
     assert check(path) == []
 

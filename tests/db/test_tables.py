@@ -25,8 +25,10 @@ CALL = {
 REFUSAL = {"run_id": 1, "step_id": 1, "queries": 2, "reason": "budget", "at": 0.0}
 TRIGGER = {
     **{"run_id": 1, "target_class": 0, "channels": 2, "height": 1, "width": 2, "mask": bytes(8), "pattern": bytes(16)},
-    **{"mask_size": 0.0, "success_rate": 0.5, "successes": 1, "trials": 2, "censored": 0},
+    **{"mask_size": 0.0, "success_rate": 0.5, "successes": 1, "trials": 2, "censored": 0, "family": "patch"},
+    **{"parameters": None, "strength": 0.0, "unit": "pixels"},
 }
+WAVE = TRIGGER | {"family": "wave", "mask": None, "pattern": None, "parameters": '{"waves":[]}'}
 VERDICT = {
     **{"run_id": 1, "verdict": "clean", "stopped": "decided", "flagged": "[]", "score": 1.0, "rule": "r"},
     **{"threshold": 1.0, "threshold_source": "s", "spent": 0, "refused": 0, "seconds": 0.0, "clean_accuracy": 0.5},
@@ -67,7 +69,8 @@ WRONG: dict[str, list[tuple[str, Any]]] = {
     "triggers": [
         *[("target_class", -1), ("height", 0), ("mask", bytes(4)), ("pattern", bytes(8)), ("mask_size", -1.0)],
         *[("mask_size", None), ("success_rate", 1.01), ("success_rate", -0.1), ("successes", 3), ("successes", -1)],
-        *[("censored", 2), ("run_id", 2)],
+        *[("censored", 2), ("run_id", 2), ("mask", None), ("pattern", None), ("parameters", "{}"), ("family", "wave")],
+        *[("family", None), ("family", ""), ("strength", None), ("strength", -1.0), ("unit", ""), ("unit", None)],
     ],
     "verdicts": [
         *[("verdict", "guilty"), ("stopped", "tired"), ("flagged", "{}"), ("flagged", "[1"), ("spent", -1)],
@@ -134,6 +137,20 @@ def test_a_wrong_row_cannot_be_written(raw: sqlite3.Connection, table: str, colu
     with pytest.raises((sqlite3.IntegrityError, sqlite3.OperationalError)):
         insert(raw, table, {**GOOD[table], column: value})
     assert raw.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"parameters": None}, {"parameters": "{"}, {"parameters": "[]"}, {"mask": bytes(8)}, {"pattern": bytes(16)}),
+        {"family": "patch"},
+    ],
+)
+def test_a_trigger_of_another_family_has_parameters_alone(raw: sqlite3.Connection, wrong: dict[str, Any]) -> None:
+    fill(raw, "triggers")
+    with pytest.raises((sqlite3.IntegrityError, sqlite3.OperationalError)):
+        insert(raw, "triggers", WAVE | wrong)
+    insert(raw, "triggers", WAVE)
 
 
 @pytest.mark.parametrize("table", [name for name in GOOD if name not in ("refusals", "alarms")])

@@ -54,7 +54,7 @@ def test_opening_for_writing_upgrades_and_keeps_every_row(old: Path) -> None:
     after = rows_of(old)
     assert identify(old) == SCHEMA
     assert check(old) == []
-    for row in before["verdicts"]:
+    for row in before["verdicts"] + before["triggers"]:
         row.pop("seal", None)  # covers columns that the row did not have; `check` has verified the new one
     for name in ROWS:
         kept = [{column: row[column] for column in first} for first, row in zip(before[name], after[name], strict=True)]
@@ -66,15 +66,23 @@ def test_what_was_not_asked_then_is_unknown_now(old: Path) -> None:
     verdicts = reads.verdicts(old)
     assert verdicts["verdict"].tolist().count("backdoored") == 1
     assert verdicts[["cost", "api_seconds", "rule_limit", "ruled_out"]].isna().all(axis=None)
+    triggers = reads.sql(old, "SELECT * FROM triggers")
+    assert (triggers["family"] == "patch").all()
+    assert (triggers["unit"] == "pixels").all()
+    assert triggers["strength"].tolist() == triggers["mask_size"].tolist()
+    assert triggers["parameters"].isna().all()
 
 
-def test_an_upgrade_does_not_seal_a_damaged_verdict_as_whole(path: Path) -> None:
-    shutil.copy(SAVED / "v4.db", path)
+@pytest.mark.parametrize(
+    ("version", "table", "damage"), [(4, "verdicts", "score = 0.25"), (5, "triggers", "trials = trials + 1")]
+)
+def test_an_upgrade_does_not_seal_a_damaged_row_as_whole(path: Path, version: int, table: str, damage: str) -> None:
+    shutil.copy(SAVED / f"v{version}.db", path)
     raw = sqlite3.connect(path, isolation_level=None)
-    raw.execute("UPDATE verdicts SET score = 0.25 WHERE run_id = 2")
+    raw.execute(f"UPDATE {table} SET {damage} WHERE run_id = 2")
     raw.close()
     Ledger.open(path).close()
-    assert [found for found in check(path) if "verdicts" in found] == check(path) != []
+    assert any(f"{table}: row" in found for found in check(path))
 
 
 def test_an_old_file_is_read_as_it_is(old: Path) -> None:
@@ -91,7 +99,10 @@ def test_an_old_file_is_read_as_it_is(old: Path) -> None:
             assert stored is None or stored.cost is None
             (surveyed,) = survey(old, [run])
             assert surveyed.verdict == stored
-            assert len(ledger.triggers(run)) == sum(row["run_id"] == run for row in rows["triggers"])
+            stored_triggers = ledger.triggers(run)
+            assert len(stored_triggers) == sum(row["run_id"] == run for row in rows["triggers"])
+            assert all((t.family, t.unit, t.strength) == ("patch", "pixels", t.mask_size) for t in stored_triggers)
+            assert [t.target_class for t in surveyed.triggers] == [t.target_class for t in stored_triggers]
     assert old.read_bytes() == before
 
 

@@ -19,7 +19,7 @@ from oracles.spec import OracleSpec, build, load
 from simkit.errors import DataError
 from simkit.mitigation import THRESHOLD, Screener, completed, divergence
 from simkit.search.evidence import TINY
-from simkit.triggers import Trigger, Triggers, stamp
+from simkit.triggers import Trigger, stamp
 from tests.fakes import NotANumberOracle, PlantedOracle, corner_plant, planted_images
 
 MOST = math.log(1.0 / TINY)
@@ -42,7 +42,7 @@ def triggered() -> torch.Tensor:
 
 
 def screener(oracle: Oracle, *triggers: Trigger) -> Screener:
-    return Screener(oracle, Triggers.of(list(triggers)))
+    return Screener(oracle, triggers)
 
 
 def test_the_divergence_of_known_distributions() -> None:
@@ -119,7 +119,7 @@ def test_of_several_triggers_the_least_change_counts_and_the_mean_misses_it() ->
 def test_every_query_is_paid_and_recorded_with_its_image_and_trigger() -> None:
     recorder, budget = MemoryRecorder(), Budget(1000)
     oracle = build(OracleSpec(), PlantedOracle(plant=PLANT), budget, recorder)
-    asked = Screener(oracle, Triggers.of([PLANT.trigger, PLANT.trigger]), recorder)
+    asked = Screener(oracle, [PLANT.trigger, PLANT.trigger], recorder)
     whole = asked.screen(IMAGES.pixels[:70])
     asked.screen(IMAGES.pixels[70:])
     assert budget.spent == 3 * 96

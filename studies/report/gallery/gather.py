@@ -28,6 +28,7 @@ from studies.ledgers.truth import overlap
 from studies.render.formats import class_label
 from studies.render.pictures import stamped
 from studies.scan.canonical import canonical
+from studies.scan.stored_triggers import stored_trigger
 from studies.statistics import Share, share
 from studies.study.detectors import Method, described_methods
 
@@ -239,9 +240,10 @@ def _shown(scan: _Scan, target: int, original: Trigger | None, plain: FloatArray
     assert run.verdict is not None
     outcome = detector, run.verdict.verdict, run.verdict.flagged, run.spent
     row = next((row for row in run.triggers if row.target_class == target and row.mask_size > 0), None)
-    if row is None:
+    trigger = None if row is None else stored_trigger(row).as_patch
+    if row is None or trigger is None:
         return Shown(*outcome, None, None, share(0, 0), None, None)
-    trigger, success = Trigger(row.mask, row.pattern), share(row.successes, row.trials)
+    success = share(row.successes, row.trials)
     on_image = stamped(plain, trigger.mask, trigger.pattern)
     comparable = original is not None and bool((original.mask > 0.5).any())  # no pixel of a blend's mask is
     both = Both(original, trigger) if original is not None and comparable else None

@@ -85,7 +85,8 @@ def test_a_backdoor_by_its_entry_in_the_zoo(run: Program, tmp_path: Path) -> Non
     assert told["queries"]["budget"] == 5_000
     assert 0 < told["queries"]["spent"] <= 5_000
     assert [c["class"] for c in told["classes"]] == list(range(10))
-    assert set(told["classes"][0]) == {"class", "mask_size", "success_rate", "censored"}
+    named = {"class", "mask_size", "success_rate", "censored", "family", "strength", "unit", "trigger"}
+    assert set(told["classes"][0]) == named
     assert told["error"] is None
     assert Path(told["db"]) == tmp_path / "scan.db"
     assert all(Path(path).is_file() for path in (told["trigger"]["npz"], *told["trigger"]["png"]))

@@ -10,16 +10,21 @@ import pytest
 from PIL import Image
 
 from db.errors import StorageError
-from db.records import TriggerRow
+from db.records import FloatArray, TriggerRow
+from simkit.triggers import Trigger
 from studies.render.pictures import picture
 from studies.scan.trigger_files import check_folder, file_stem, save_triggers
 
 
-def row(target: int, pixels: int, censored: bool = False, channels: int = 1) -> TriggerRow:
+def painted(pixels: int, channels: int = 1) -> tuple[FloatArray, FloatArray]:
+    """A mask of the first pixels of an 8x8 image, and a grey pattern."""
     mask = np.zeros((1, 8, 8), np.float32)
     mask[0, 0, :pixels] = 1.0
-    pattern = np.full((channels, 8, 8), 0.25, np.float32)
-    return TriggerRow(target, mask, pattern, float(pixels), None if censored else 1.0, 0, 0, censored)
+    return mask, np.full((channels, 8, 8), 0.25, np.float32)
+
+
+def row(target: int, pixels: int, censored: bool = False) -> TriggerRow:
+    return TriggerRow(target, *painted(pixels), float(pixels), None if censored else 1.0, 0, 0, censored)
 
 
 def test_one_picture_a_flagged_class(tmp_path: Path) -> None:
@@ -51,7 +56,7 @@ def test_equal_triggers_are_equal_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_a_picture_shows_the_mask_and_what_it_paints(channels: int) -> None:
-    with Image.open(io.BytesIO(picture(row(0, 8, channels=channels)))) as image:
+    with Image.open(io.BytesIO(picture(Trigger(*painted(8, channels))))) as image:
         assert image.getpixel((0, 0)) == (255, 255, 255)
         assert image.getpixel((0, image.height - 1)) == (0, 0, 0)
         assert image.getpixel((image.width - 1, 0)) == (64, 64, 64)

@@ -1,0 +1,62 @@
+"""Triggers of every family as the rows of a ledger, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from db.errors import StorageError
+from db.records import TriggerRow
+from simkit.errors import ConfigError
+from simkit.transforms.contract import Transform
+from simkit.transforms.families import Reader, transform_from_json
+from simkit.triggers import Trigger
+from simkit.verdict import ClassResult, Verdict
+
+NO_MORE: Mapping[str, Reader] = MappingProxyType({})
+"""No family but those of simkit."""
+
+
+def trigger_rows(verdict: Verdict) -> list[TriggerRow]:
+    """The stored form of the best trigger of every class."""
+    return [_row(result) for result in verdict.classes]
+
+
+def _row(result: ClassResult) -> TriggerRow:
+    """A patch where a mask and a pattern describe the trigger, else its family's own JSON."""
+    trigger, patch = result.trigger, result.trigger.as_patch
+    kept: Transform = trigger if patch is None else patch
+    return TriggerRow(
+        result.target_class,
+        None if patch is None else patch.mask,
+        None if patch is None else patch.pattern,
+        mask_size=result.mask_size,
+        success_rate=result.success_rate if result.trials else None,
+        successes=0 if result.success_rate is None else round(result.success_rate * result.trials),
+        trials=result.trials,
+        censored=result.censored,
+        family=kept.family,
+        parameters=None if patch is not None else json.dumps(trigger.to_json(), allow_nan=False),
+        strength=result.mask_size if patch is not None else trigger.strength,
+        unit=kept.unit,
+    )
+
+
+def stored_trigger(row: TriggerRow, more: Mapping[str, Reader] = NO_MORE) -> Transform:
+    """The trigger of a row. more: the readers of a user's own families by name.
+
+    Raises StorageError where the family is unknown, or its parameters are none of this family.
+    """
+    if row.mask is not None and row.pattern is not None:
+        return Trigger(row.mask, row.pattern)
+    try:
+        return transform_from_json(json.loads(row.parameters or "null"), more)
+    except ConfigError as error:
+        raise StorageError(f"the trigger of class {row.target_class}: {error}") from error
+
+
+def stored_class(row: TriggerRow, more: Mapping[str, Reader] = NO_MORE) -> ClassResult:
+    """The result of a class from its row. Raises StorageError as `stored_trigger`."""
+    trigger = stored_trigger(row, more)
+    return ClassResult(row.target_class, trigger, row.mask_size, row.success_rate, row.censored, row.trials)
