@@ -34,6 +34,7 @@ from torch import nn
 
 from oracles.errors import ModelError
 from oracles.model_files import Description, load_model
+from oracles.oracle import ImageShape
 from simkit.files import make_folder
 from simkit.zoo.networks import NETWORKS
 from simkit.zoo.zoo import make
@@ -106,16 +107,18 @@ def victims(folder: Path) -> list[Path]:
     paths = []
     for victim in make(SPEC, folder / "zoo").victims:
         module = load_model(folder / "zoo" / str(victim.file), NETWORKS, Description(image_shape=SHAPE)).module
-        paths.append(folder / f"{victim.truth}.onnx")
-        served, axes = (
-            nn.Sequential(module, nn.Softmax(1)).eval(),
-            {name: {0: "batch"} for name in ("images", "scores")},
-        )
-        options: dict[str, Any] = {"input_names": ["images"], "output_names": ["scores"], "dynamic_axes": axes}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter that needs no further package announces its end
-            torch.onnx.export(served, (torch.rand(2, *SHAPE),), paths[-1], dynamo=False, **options)
+        paths.append(exported(module, SHAPE, folder / f"{victim.truth}.onnx"))
     return paths
+
+
+def exported(module: nn.Module, shape: ImageShape, path: Path) -> Path:
+    """A module that answers logits as an ONNX file of probabilities."""
+    served, axes = nn.Sequential(module, nn.Softmax(1)).eval(), {name: {0: "batch"} for name in ("images", "scores")}
+    options: dict[str, Any] = {"input_names": ["images"], "output_names": ["scores"], "dynamic_axes": axes}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter that needs no further package announces its end
+        torch.onnx.export(served, (torch.rand(2, *shape),), path, dynamo=False, **options)
+    return path
 
 
 def scanned(model: Model, ledger: Path) -> dict[str, Any]:
@@ -135,7 +138,7 @@ def compared(name: str, home: Path, python: str, models: list[Path], here: list[
     try:
         line["versions"] = installed(server, home, python)
         for model, known in zip(models, here, strict=True):
-            with serving(server, home, model) as port:
+            with serving(server, home, model) as (port, _):
                 there = scanned(_address(server, port, model), model.with_suffix(f".{name}.db"))
             rows.append({"victim": model.stem, **there["found"], "calls": there["calls"], "in_process": known["found"]})
     except (OSError, subprocess.CalledProcessError, ModelError) as error:
@@ -164,8 +167,11 @@ def installed(server: Server, home: Path, python: str) -> dict[str, str]:
 
 
 @contextmanager
-def serving(server: Server, home: Path, model: Path) -> Iterator[int]:
-    """The server with the model on a free port, in processes of its own. Raises ModelError if it fails to start."""
+def serving(server: Server, home: Path, model: Path) -> Iterator[tuple[int, int]]:
+    """The server with the model, in a session of its own: its port and the id of its first process.
+
+    Raises ModelError if it fails to start.
+    """
     port = _free_ports(3)
     command = [str(home / "bin" / "python"), str(PROGRAMS / server.program), str(model), str(port)]
     paths = {"PATH": f"{home / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(PROGRAMS)}
@@ -178,7 +184,7 @@ def serving(server: Server, home: Path, model: Path) -> Iterator[int]:
             _await(
                 process, f"http://127.0.0.1:{port}/{'v2/models/victim/ready' if server.protocol else 'health'}", told
             )
-            yield port
+            yield port, process.pid
         finally:
             _end(process)
 

@@ -26,7 +26,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -86,21 +86,30 @@ def __getattr__(name: str) -> Oracle:
 
 @dataclass(frozen=True)
 class Server:
-    """`simkit serve`. key: of its caller."""
+    """A server. process: the id of its first process. key: of its caller, if one is needed."""
 
     port: int
-    key: str
-    process: subprocess.Popen[str]
+    process: int
+    key: str = ""
 
     def seconds(self) -> float:
-        """Processor time so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Processor time so far, of its first process and of all that it started, whose sessions may be others."""
+        fields = {int(text.split()[0]): text.rpartition(")")[2].split() for text in _stats()}
+        own = {self.process}
+        while more := {one for one, each in fields.items() if int(each[1]) in own} - own:
+            own |= more
+        return sum(int(fields[one][11]) + int(fields[one][12]) for one in own) / os.sysconf("SC_CLK_TCK")
 
     def resident(self) -> float:
-        """Resident memory in MB."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        """Resident memory of its first process in MB."""
+        pages = int(Path(f"/proc/{self.process}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _stats() -> Iterator[str]:
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            yield path.read_text()
 
 
 @contextmanager
@@ -117,7 +126,7 @@ def server(name: str, folder: Path) -> Iterator[Server]:
         found = re.search(r":(\d+);", process.stdout.readline())
         assert found, "the service did not start"
         threading.Thread(target=process.stdout.read, daemon=True).start()
-        yield Server(int(found[1]), key, process)
+        yield Server(int(found[1]), process.pid, key)
     finally:
         process.terminate()
         process.wait()
@@ -232,13 +241,18 @@ def main(
     else:
         with tempfile.TemporaryDirectory() as folder:
             rows = [memory(images, Path(folder))]
-    load = round(os.getloadavg()[0], 1)
     print_table(rows, COLUMNS if images is None else MEMORY)
     if out is not None:
-        make_folder(out.parent)
-        with out.open("a", encoding="utf-8") as stream:
-            lines = ({**row, "cores": os.cpu_count(), "load": load, "environment": environment()} for row in rows)
-            stream.writelines(json.dumps(line) + "\n" for line in lines)
+        write(rows, out)
+
+
+def write(rows: list[dict[str, Any]], out: Path) -> None:
+    """Append the rows to a .jsonl file, with what the machine was."""
+    load = round(os.getloadavg()[0], 1)
+    make_folder(out.parent)
+    with out.open("a", encoding="utf-8") as stream:
+        lines = ({**row, "cores": os.cpu_count(), "load": load, "environment": environment()} for row in rows)
+        stream.writelines(json.dumps(line) + "\n" for line in lines)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """An ONNX file behind LitServe: {"images": nested lists} gives {"scores": nested lists}.
 
+{"base64": bytes of float32, "shape": their shape} gives the same in less time.
+
 python litserve_model.py MODEL.onnx PORT
 """
 
 # Without `from __future__ import annotations`: LitServe reads the annotation of decode_request.
+import base64
 import sys
 from typing import Any
 
@@ -23,6 +26,8 @@ class Victim(litserve.LitAPI):
         self.session = onnxruntime.InferenceSession(self.path)
 
     def decode_request(self, request: dict[str, Any]) -> Any:
+        if "base64" in request:
+            return np.frombuffer(base64.b64decode(request["base64"]), np.float32).reshape(request["shape"])
         return np.asarray(request["images"], np.float32)
 
     def predict(self, images: Any) -> Any:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 from mlserver import MLModel
@@ -17,12 +18,7 @@ from mlserver.codecs import NumpyCodec
 from mlserver.types import InferenceRequest, InferenceResponse
 
 SETTINGS = {"host": "127.0.0.1", "parallel_workers": 0, "metrics_endpoint": None}
-MODEL = {
-    "name": "victim",
-    "implementation": "mlserver_model.Victim",
-    "inputs": [{"name": "images", "datatype": "FP32", "shape": [-1, 1, 8, 8]}],
-    "outputs": [{"name": "scores", "datatype": "FP32", "shape": [-1, 10]}],
-}
+MODEL = {"name": "victim", "implementation": "mlserver_model.Victim"}
 
 
 class Victim(MLModel):
@@ -38,12 +34,24 @@ class Victim(MLModel):
         return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("scores", scores)])
 
 
+def tensors(path: str) -> dict[str, Any]:
+    """What the model's metadata say of its input and output."""
+    session = onnxruntime.InferenceSession(path)
+    sides = {"inputs": session.get_inputs(), "outputs": session.get_outputs()}
+    return {
+        side: [{"name": one.name, "datatype": "FP32", "shape": [-1, *one.shape[1:]]} for one in found]
+        for side, found in sides.items()
+    }
+
+
 def serve(path: str, port: int) -> int:
     """Run `mlserver start` on a folder with its two files of settings."""
     with tempfile.TemporaryDirectory() as folder:
         ports = {"http_port": port, "grpc_port": port + 1, "metrics_port": port + 2}
         (Path(folder) / "settings.json").write_text(json.dumps(SETTINGS | ports))
-        (Path(folder) / "model-settings.json").write_text(json.dumps(MODEL | {"parameters": {"uri": path}}))
+        (Path(folder) / "model-settings.json").write_text(
+            json.dumps(MODEL | tensors(path) | {"parameters": {"uri": path}})
+        )
         program = Path(sys.executable).parent / "mlserver"
         return subprocess.run([str(program), "start", folder], check=False).returncode
 

@@ -24,7 +24,7 @@ if __name__ == "__main__":
     ports = {"http_port": port, "grpc_port": port + 1, "metrics_port": port + 2}
     hosts = dict.fromkeys(("http_address", "grpc_address", "metrics_address"), "127.0.0.1")
     with Triton(config=TritonConfig(**ports, **hosts)) as triton:
-        shapes = {"inputs": [Tensor(name="images", dtype=np.float32, shape=(1, 8, 8))]}
-        shapes["outputs"] = [Tensor(name="scores", dtype=np.float32, shape=(10,))]
+        shapes = {"inputs": [Tensor(name="images", dtype=np.float32, shape=session.get_inputs()[0].shape[1:])]}
+        shapes["outputs"] = [Tensor(name="scores", dtype=np.float32, shape=session.get_outputs()[0].shape[1:])]
         triton.bind(model_name="victim", infer_func=answer, config=ModelConfig(max_batch_size=32), **shapes)
         triton.serve()

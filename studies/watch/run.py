@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class ZooOf:
 
 
 def run_study(
-    report: ZooOf,
+    report: Sequence[ZooOf],
     calibrate: ZooOf | None,
     study: WatchStudy,
     out: Path,
@@ -51,26 +51,47 @@ def run_study(
 ) -> list[WatchLine]:
     """The lines of the study, in `out`; those that are there are not done again.
 
-    calibrate: the zoo on whose victims honest traffic sets thresholds: the highest score seen. told: called with each
-    new line, its number and the number of all. Raises ConfigError, DataError before any query.
+    report: the zoos whose victims are asked. calibrate: the zoo on whose victims honest traffic sets thresholds: the
+    highest score seen. told: called with each new line, its number and the number of all. Raises ConfigError, DataError
+    before any query.
     """
     if "calibrated" in study.thresholds and calibrate is None:
         raise ConfigError("watch: thresholds are calibrated on a zoo of the split calibrate; name one, or only default")
-    there = {line.unit: line for line in read_lines(out)}
-    targets = report.targets("report", study)
+    there: dict[tuple[object, ...], WatchLine] = {line.unit: line for line in read_lines(out)}
+    targets = [target for zoo in report for target in zoo.targets("report", study)]
     others = [] if calibrate is None else calibrate.targets("calibrate", study)
-    cells = list(_cells(study, _thresholds(study, others)))
-    units = [(target, cell) for target in targets for cell in cells]
-    lines = []
-    for number, (target, cell) in enumerate(units, start=1):
-        known = there.get(_unit(target, cell, study))
-        line = traffic(target, cell, study) if known is None else known
-        if known is None:
+    groups = _groups(list(_cells(study, _thresholds(study, others))))
+    units = [_unit(target, cell, study) for target in targets for group in groups for cell in group]
+    numbers = {unit: number for number, unit in enumerate(units, start=1)}
+    for target, group in product(targets, groups):
+        for line in _missing(target, group, study, there):
             append_line(out, line)
+            there[line.unit] = line
             if told is not None:
-                told(line, number, len(units))
-        lines.append(line)
-    return lines
+                told(line, numbers[line.unit], len(units))
+    return [there[unit] for unit in units]
+
+
+def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Cells whose traffic is sent once: those of one kind of traffic that log, since that changes no answer."""
+    logging: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        if cell.action == "log":
+            logging.setdefault((cell.traffic, cell.dodge), []).append(cell)
+    return [*logging.values(), *([cell] for cell in cells if cell.action != "log")]
+
+
+def _missing(
+    target: Target, group: Sequence[Cell], study: WatchStudy, there: dict[tuple[object, ...], WatchLine]
+) -> list[WatchLine]:
+    """The lines of a group that are not there."""
+    cells = [cell for cell in group if _unit(target, cell, study) not in there]
+    if not cells:
+        return []
+    log = there.get(_unit(target, replace(cells[0], action="log"), study))
+    if log is not None and log.first_alarm is None:  # what would follow an alarm never came
+        return [log.model_copy(update={"action": cells[0].action})]
+    return traffic(target, cells, study)
 
 
 def _thresholds(study: WatchStudy, others: Sequence[Target]) -> dict[tuple[str, Thresholds], float]:

@@ -15,10 +15,12 @@ from oracles.answers import FloatArray, top_label
 from oracles.budget import Budget
 from oracles.dodge import Dodge, Dodged
 from oracles.errors import BudgetExhausted, Refused
+from oracles.guard import WallClock
 from oracles.meter import MemoryRecorder
 from oracles.oracle import Oracle, Tag
 from oracles.spec import OracleSpec, build
 from oracles.watch.settings import THRESHOLDS, WatchSpec
+from oracles.watch.watched import Suspicion, Watched
 from simkit.data import ImageSet
 from simkit.search.evaluator import Evaluator
 from simkit.search.relay import Relay
@@ -64,13 +66,22 @@ class Cell:
 
 
 class _Key:
-    """One API key: its stack, and the alarms among all queries of the traffic."""
+    """One API key: its stack, and for each detector its alarms and the first among all queries of the traffic.
 
-    def __init__(self, model: Oracle, watch: WatchSpec, budget: Budget) -> None:
-        self.recorder = MemoryRecorder()
-        self._stack = build(OracleSpec(watch=watch), model, budget, self.recorder)
-        self._budget = budget
-        self.first_alarm: int | None = None
+    watches: one of any action, or several that log, which see the same answers.
+    """
+
+    def __init__(self, model: Oracle, watches: Sequence[WatchSpec], budget: Budget) -> None:
+        acting = watches[0] if watches[0].action != "log" else None
+        recorder = MemoryRecorder()
+        self._stack: Oracle = build(OracleSpec(watch=acting), model, budget, recorder)
+        suspicions = [Suspicion() for _ in watches]
+        for watch, suspicion in zip(watches, suspicions, strict=True):
+            if acting is None:
+                self._stack = Watched(self._stack, watch, suspicion, WallClock())
+        self.alarms = [recorder.alarms] if acting else [suspicion.waiting for suspicion in suspicions]
+        self.first_alarms: list[int | None] = [None for _ in watches]
+        self._recorder, self._budget = recorder, budget
 
     @property
     def n_classes(self) -> int:
@@ -84,36 +95,41 @@ class _Key:
         """See `Oracle.query`."""
         before, own = self._budget.spent, self.answered
         answer = self._stack.query(images, tag)
-        if self.first_alarm is None and self.recorder.alarms:
-            self.first_alarm = before + self.recorder.alarms[0].first - own + 1
+        for place, alarms in enumerate(self.alarms):
+            if self.first_alarms[place] is None and alarms:
+                self.first_alarms[place] = before + alarms[0].first - own + 1
         return answer
 
     @property
     def answered(self) -> int:
-        return sum(len(call.rows) for call in self.recorder.calls)
+        return sum(len(call.rows) for call in self._recorder.calls)
 
 
-def traffic(target: Target, cell: Cell, study: WatchStudy) -> WatchLine:
-    """Send the traffic of a cell and tell what the detector saw, and what the prober found."""
-    honest = cell.traffic in CLIENTS
+def traffic(target: Target, cells: Sequence[Cell], study: WatchStudy) -> list[WatchLine]:
+    """Send the traffic of cells once and tell for each what its detector saw, and what the prober found.
+
+    cells: one, or several with the same traffic and dodge that only log.
+    """
+    first, watches = cells[0], [cell.watch for cell in cells]
+    honest = first.traffic in CLIENTS
     budget = Budget(study.honest_queries if honest else study.budget)
-    dodge = DODGES[cell.dodge]
+    dodge = DODGES[first.dodge]
     if honest:
         model = open_victim(target)
-        keys = [_Key(model, cell.watch, budget)]
+        keys = [_Key(model, watches, budget)]
         verdict, mixed = None, 0
-        _send(keys[0], cell.traffic, target.natural, study)
+        _send(keys[0], first.traffic, target.natural, study)
     else:
-        config = target.scan_config(cell.traffic, study)
+        config = target.scan_config(first.traffic, study)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             prepared = prepare(checked_weights(target.zoo, target.victim), config)
-        keys = [_Key(prepared.model.oracle, cell.watch, budget) for _ in range(dodge.keys)]
+        keys = [_Key(prepared.model.oracle, watches, budget) for _ in range(dodge.keys)]
         dodged = Dodged(keys, dodge, target.natural.pixels.numpy())
         relay = Relay(config.course(), prepared.images, lambda: dodged.n_classes)
         verdict = _verdict(relay, dodged if dodge != Dodge() else keys[0])
         mixed = dodged.mixed
-    return _line(target, cell, study, (keys, verdict, mixed))
+    return [_line(target, cell, study, (keys, place, verdict, mixed)) for place, cell in enumerate(cells)]
 
 
 def open_victim(target: Target) -> Oracle:
@@ -166,10 +182,10 @@ def default_threshold(detector: str) -> float:
 
 
 def _line(
-    target: Target, cell: Cell, study: WatchStudy, ended: tuple[Sequence[_Key], Verdict | None, int]
+    target: Target, cell: Cell, study: WatchStudy, ended: tuple[Sequence[_Key], int, Verdict | None, int]
 ) -> WatchLine:
-    keys, verdict, mixed = ended
-    victim, firsts = target.victim, [key.first_alarm for key in keys if key.first_alarm is not None]
+    keys, place, verdict, mixed = ended
+    victim, firsts = target.victim, [first for key in keys if (first := key.first_alarms[place]) is not None]
     targets = set(victim.target_classes)
     return WatchLine(
         zoo=target.spec.name,
@@ -188,7 +204,7 @@ def _line(
         seed=study.seed,
         queries=sum(key.answered for key in keys),
         honest_queries=mixed,
-        alarms=sum(len(key.recorder.alarms) for key in keys),
+        alarms=sum(len(key.alarms[place]) for key in keys),
         first_alarm=min(firsts, default=None),
         verdict=None if verdict is None else verdict.verdict,
         stopped=None if verdict is None else verdict.stopped,

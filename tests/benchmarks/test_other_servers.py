@@ -30,7 +30,7 @@ def compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             return {"kserve": "0.21.0"}
 
         monkeypatch.setattr(other_servers, "victims", lambda folder: [folder / "backdoored.onnx"])
-        monkeypatch.setattr(other_servers, "serving", lambda *_: nullcontext(1))
+        monkeypatch.setattr(other_servers, "serving", lambda *_: nullcontext((1, 1)))
         monkeypatch.setattr(other_servers, "scanned", scanned)
         monkeypatch.setattr(other_servers, "installed", installed)
         other_servers.main(["kserve"], out=tmp_path / "results" / "servers.jsonl")

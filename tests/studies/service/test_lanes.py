@@ -112,3 +112,51 @@ def test_an_error_inside_gives_the_turn_back() -> None:
         raise ZeroDivisionError
     with lane.turn():
         pass
+
+
+def test_turns_that_come_as_patience_ends_are_not_lost() -> None:
+    lane, ended = Lane(patience=0.002, most=1000), list[str]()
+
+    def work() -> None:
+        for _ in range(25):
+            try:
+                with lane.turn():
+                    time.sleep(0.0005)
+                ended.append("turn")
+            except Problem:
+                ended.append("told")
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(ended) == 200
+    assert {"turn", "told"} == set(ended)
+    with lane.turn():  # nobody holds the lane
+        pass
+
+
+def test_the_end_of_a_turn_wakes_the_next_call_alone() -> None:
+    lane, looked, inside, leave = Lane(), [0] * 3, threading.Event(), threading.Event()
+
+    def ready(place: int) -> bool:
+        looked[place] += 1
+        return True
+
+    def work(place: int) -> None:
+        with lane.turn(lambda: ready(place)):
+            inside.set()
+            leave.wait(10)
+
+    threads = [threading.Thread(target=work, args=(place,)) for place in range(3)]
+    with lane.turn():
+        for thread in threads:
+            thread.start()
+            time.sleep(0.02)
+    assert inside.wait(10)
+    assert looked == [1, 0, 0]
+    leave.set()
+    for thread in threads:
+        thread.join(10)
+    assert looked == [1, 1, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -213,3 +214,28 @@ def test_a_key_that_gets_no_answer_is_told_so_before_its_images_are_read(tmp_pat
         assert b"did not arrive" in promised(made, port, fresh), "nothing is known yet of a key that never asked"
     refused = reads.sql(tmp_path / "provider.db", "SELECT reason, queries FROM refusals ORDER BY reason")
     assert refused.values.tolist() == [["banned", 1], ["budget", 2], ["expired", 1]]
+
+
+def test_head_and_body_of_a_reply_are_one_write() -> None:
+    class Inner:
+        def __init__(self) -> None:
+            self.written: list[bytes] = []
+
+        def write(self, data: bytes) -> None:
+            self.written.append(data)
+
+        def close(self) -> None:
+            self.written.append(b"closed")
+
+    async def exchange() -> list[bytes]:
+        inner = Inner()
+        joined = server._OneWrite(inner, asyncio.get_running_loop())  # type: ignore[arg-type]
+        joined.write(b"head ")
+        joined.write(b"body")
+        await asyncio.sleep(0)
+        joined.write(b"last")
+        joined.close()
+        await asyncio.sleep(0)
+        return inner.written
+
+    assert asyncio.run(exchange()) == [b"head body", b"last", b"closed"]

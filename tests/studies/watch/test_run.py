@@ -11,10 +11,11 @@ import pytest
 
 from simkit.errors import ConfigError
 from studies.cli.main import main
+from studies.watch import run
 from studies.watch.config import WatchLine, WatchStudy, append_line, read_lines
 from studies.watch.run import ZooOf, run_study
 from studies.watch.table import drawing, rows
-from studies.watch.traffic import top_score
+from studies.watch.traffic import Cell, Target, top_score, traffic
 
 SMALL: dict[str, Any] = {
     "probers": ("random-patch",),
@@ -43,7 +44,7 @@ def zoos(demo_victims: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 @pytest.fixture(scope="module")
 def lines(zoos: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> list[WatchLine]:
     out = tmp_path_factory.mktemp("lines") / "watch.jsonl"
-    made = run_study(ZooOf(zoos[0]), ZooOf(zoos[1]), WatchStudy.of(SMALL), out)
+    made = run_study([ZooOf(zoos[0])], ZooOf(zoos[1]), WatchStudy.of(SMALL), out)
     assert read_lines(out) == made
     return made
 
@@ -96,7 +97,7 @@ def test_nothing_is_done_twice(
         file.write(b'{"zoo": "half')
     new: list[int] = []
     study = WatchStudy.of(SMALL)
-    again = run_study(ZooOf(zoos[0]), ZooOf(zoos[1]), study, out, lambda _, number, of: new.append(number * 100 + of))
+    again = run_study([ZooOf(zoos[0])], ZooOf(zoos[1]), study, out, lambda _, number, of: new.append(number * 100 + of))
     assert again == lines == read_lines(out)
     assert new == [2424]
 
@@ -146,11 +147,11 @@ def test_a_wrong_study_is_refused_in_one_line(fields: dict[str, Any], message: s
 def test_splits_are_kept_apart(zoos: tuple[Path, Path], tmp_path: Path) -> None:
     study = WatchStudy.of(SMALL)
     with pytest.raises(ConfigError, match="name a zoo of 'report'"):
-        run_study(ZooOf(zoos[1]), ZooOf(zoos[1]), study, tmp_path / "a.jsonl")
+        run_study([ZooOf(zoos[1])], ZooOf(zoos[1]), study, tmp_path / "a.jsonl")
     with pytest.raises(ConfigError, match="name a zoo of 'calibrate'"):
-        run_study(ZooOf(zoos[0]), ZooOf(zoos[0]), study, tmp_path / "a.jsonl")
+        run_study([ZooOf(zoos[0])], ZooOf(zoos[0]), study, tmp_path / "a.jsonl")
     with pytest.raises(ConfigError, match="name one, or only default"):
-        run_study(ZooOf(zoos[0]), None, study, tmp_path / "a.jsonl")
+        run_study([ZooOf(zoos[0])], None, study, tmp_path / "a.jsonl")
     assert not (tmp_path / "a.jsonl").exists()
 
 
@@ -158,4 +159,59 @@ def test_a_file_of_other_lines_is_refused(zoos: tuple[Path, Path], tmp_path: Pat
     other = tmp_path / "other.jsonl"
     other.write_text('{"zoo": "a"}\n')
     with pytest.raises(ConfigError, match="no file of lines of this study"):
-        run_study(ZooOf(zoos[0]), None, WatchStudy.of(SMALL | {"thresholds": ("default",)}), other)
+        run_study([ZooOf(zoos[0])], None, WatchStudy.of(SMALL | {"thresholds": ("default",)}), other)
+
+
+def test_traffic_that_only_logs_is_sent_once_for_all_detectors(zoos: tuple[Path, Path]) -> None:
+    study = WatchStudy.of(SMALL | {"budget": 300})
+    target = ZooOf(zoos[0], limit=1).targets("report", study)[0]
+    for name, dodge in (("random-patch", "keys"), ("explaining", "plain")):
+        watches = (("blacklight", 25.0), ("blacklight", 40.0), ("piha", 0.95), ("prada", 0.1))
+        cells = [Cell(name, dodge, detector, "log", "default", threshold) for detector, threshold in watches]
+        together = traffic(target, cells, study)
+        assert together == [line for cell in cells for line in traffic(target, [cell], study)]
+        assert len({line.first_alarm for line in together}) > 1
+
+
+def test_an_action_that_no_alarm_led_to_is_not_tried(
+    zoos: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {**SMALL, "detectors": ("prada",), "dodges": ("plain",), "thresholds": ("default",), "budget": 40}
+    study, report = WatchStudy.of(fields), ZooOf(zoos[0], limit=1)
+    sent: list[str] = []
+
+    def counted(target: Target, cells: list[Cell], of: WatchStudy) -> list[WatchLine]:
+        sent.append(cells[0].action)
+        return traffic(target, cells, of)
+
+    monkeypatch.setattr(run, "traffic", counted)
+    *_, log, ban = run_study([report], None, study, tmp_path / "lines.jsonl")
+    assert (log.action, ban.action, log.first_alarm) == ("log", "ban", None)
+    assert sent == ["log"] * 3
+    target = report.targets("report", study)[0]
+    assert [ban] == traffic(target, [Cell("random-patch", "plain", "prada", "ban", "default", 0.1)], study)
+
+
+def test_a_study_in_a_file_is_that_of_its_zoos_and_settings(
+    zoos: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "zoo").symlink_to(zoos[0])
+    file, out = tmp_path / "watch.toml", tmp_path / "lines.jsonl"
+    settings = 'probers = ["random-patch"]\ndodges = ["plain"]\ndetectors = ["piha"]\nthresholds = ["default"]\n'
+    file.write_text(f'{settings}budget = 200\nhonest_queries = 40\n[[zoos]]\nfolder = "zoo"\nlimit = 1\n')
+    command = ["study", "watch", str(file), "--out", str(out), "-s", "actions=log"]
+    assert main(command) == 0
+    assert [line.budget for line in read_lines(out)] == [40, 40, 200]
+    assert main([*command, "--limit", "1"]) == 2
+    assert "write them into watch.toml" in capsys.readouterr().err
+    for text, told in (
+        ("bugdet = 1\n[[zoos]]\nfolder = 'zoo'", "no setting 'bugdet'"),
+        ("budget = 1", "zoos"),
+        ("thresholds = ['default']\n[[zoos]]\nfolder = 'nowhere'", "nowhere"),
+        ("[[zoos]", "watch.toml"),
+    ):
+        file.write_text(text)
+        assert main(command) == (4 if told == "nowhere" else 2)
+        error = capsys.readouterr().err
+        assert told in error
+        assert error.count("\n") == 1
