@@ -15,11 +15,11 @@ from typing import Any
 
 from oracles.answers import Answer, FloatArray
 from oracles.errors import BudgetExhausted, ModelError, Refused, Unanswered
-from oracles.guard import Limiter, RateLimit, WallClock
 from oracles.oracle import check_answer
 from oracles.remote.config import RemoteConfig
 from oracles.remote.credentials import SAYS, ApiKey
 from oracles.remote.exchange import Attempt, Attempts, Exchanges, Lost, NotSent
+from oracles.remote.pace import Pace
 from oracles.remote.target import Target
 from oracles.wire.contract import RETRYABLE, HttpReply, HttpRequest, Interface, Problem
 
@@ -86,7 +86,7 @@ class Caller:
         self._attempts = attempts
         self._tries = Counter(event.idempotency for event in attempts.attempts() if event.outcome == "sent")
         self._lock, self._random = threading.Lock(), random.Random()
-        self._limiter = _limiter(service.config.pace)
+        self._pace = Pace(service.config.pace)
         self._reached = self._read = self._ours = False
         self._offset: int | None = None
         self.sequential = True
@@ -134,22 +134,13 @@ class Caller:
             raise Unanswered(f"{self._host}: stopped while waiting ({self._said(problem)})")
 
     def _paced(self, images: int, stop: threading.Event) -> None:
-        limiter = self._limiter
-        left = 0 if limiter is None else limiter.units(images)
-        while limiter is not None and left:
-            some = min(left, limiter.limit.burst)
-            with self._lock:
-                wait = limiter.wait(some)
-            if wait == 0.0:
-                left -= some
-            elif stop.wait(wait):
-                raise Unanswered(f"{self._host}: stopped while keeping the pace")
+        if not self._pace.kept(images, stop, self._service.config.patience):
+            raise Unanswered(f"{self._host}: stopped while keeping the pace")
 
     def _tried(self, chunk: Chunk, key: str, other: bool) -> Answer:
         """One try. other: in the form that is not that of the other calls. Raises Problem."""
-        request = self._request(chunk, key, other)
+        request, record, reply = self._request(chunk, key, other), self._opened(chunk, key), None
         most = _REPLY_BYTES + _BYTES_A_CLASS * len(chunk.images) * len(self._interface.classes)
-        record = self._opened(chunk, key)
         try:
             reply = self._service.connection.exchange(request, most)
         except NotSent as error:
@@ -162,6 +153,8 @@ class Caller:
         except ModelError:
             record("failed", None)
             raise
+        finally:
+            self._pace.heard(len(chunk.images), reply)
         self._reached = True
         return self._understood(chunk, reply, record)
 
@@ -283,14 +276,6 @@ def key_refused(host: str, said: str, key: ApiKey) -> str:
 
 def _in_form(interface: Interface, data: str) -> Interface:
     return replace(interface, places={**interface.places, "data": data})
-
-
-def _limiter(pace: str | None) -> Limiter | None:
-    """At most the pace in any second or so: a burst of one second's worth."""
-    if pace is None:
-        return None
-    limit = RateLimit.parse(pace)
-    return Limiter(replace(limit, burst=max(1, limit.limit // limit.seconds)), WallClock())
 
 
 def _charged(reply: HttpReply) -> int | None:

@@ -47,7 +47,8 @@ class RateState:
     """A rate limit at this moment, for the headers `RateLimit` and `RateLimit-Policy`.
 
     name: `key`, of all calls of the API key, or the name of a model. quota: images (or calls) that may come at once.
-    window: seconds in which an empty quota fills up. left: what may come now. reset: seconds until the quota is full.
+    window: seconds in which an empty quota fills up: at `limit` in `seconds`. left: what may come now. reset: seconds
+    until the quota is full.
     """
 
     name: str
@@ -56,10 +57,14 @@ class RateState:
     left: int
     reset: float
     calls: bool = False
+    limit: int = 1
+    seconds: int = 1
 
 
 def state_of(name: str, limiter: Limiter) -> RateState:
     """The state of a limiter at this moment."""
     limit, left = limiter.limit, limiter.left
     one = limit.seconds / limit.limit
-    return RateState(name, limit.burst, limit.burst * one, left, (limit.burst - left) * one, limit.calls)
+    return RateState(
+        name, limit.burst, limit.burst * one, left, (limit.burst - left) * one, limit.calls, limit.limit, limit.seconds
+    )

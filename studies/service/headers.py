@@ -1,6 +1,7 @@
 """The headers of a service's own: how a call is told apart from others, and what every reply says of limits and cost.
 
-`RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-10; their unit `images` is ours.
+`RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-10; their unit `images` is ours,
+as are `limit` and `seconds`, which say the exact rate where a window is no whole number of seconds.
 """
 
 from __future__ import annotations
@@ -48,13 +49,17 @@ def limits(rates: Sequence[RateState]) -> dict[str, str]:
     """Headers that state every rate limit, the tightest first; none without one."""
     if not rates:
         return {}
-    policies = (f"{_name(rate)};q={rate.quota};w={math.ceil(rate.window)}{_unit(rate)}" for rate in rates)
+    policies = (f"{_name(rate)};q={rate.quota};w={math.ceil(rate.window)}{_unit(rate)}{_exact(rate)}" for rate in rates)
     states = (f"{_name(rate)};r={max(rate.left, 0)};t={math.ceil(rate.reset)}" for rate in rates)
     return {"ratelimit-policy": ", ".join(policies), "ratelimit": ", ".join(states)}
 
 
 def _unit(rate: RateState) -> str:
     return "" if rate.calls else ';qu="images"'
+
+
+def _exact(rate: RateState) -> str:
+    return "" if rate.window == math.ceil(rate.window) else f";limit={rate.limit};seconds={rate.seconds}"
 
 
 def _name(rate: RateState) -> str:

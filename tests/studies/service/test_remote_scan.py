@@ -125,3 +125,20 @@ def test_a_key_with_a_smaller_budget_stops_the_scan_which_goes_on_after_a_top_up
     assert (told(result), arrays(result)) == (told(wanted), arrays(wanted))
     assert result.spent == sum(reads.spend(provider)["queries"])
     assert check(db) == check(provider) == []
+
+
+@pytest.mark.parametrize("in_flight", [1, 8])
+def test_rates_that_the_service_states_are_kept_without_a_refusal(in_flight: int, tmp_path: Path) -> None:
+    """That of the model, with a burst that fills up in less than a second, and that of the key."""
+    db, remote = tmp_path / "scan.db", {"in_flight": in_flight, "key_file": str(tmp_path / "key")}
+    spec = OracleSpec(rate_limit="200/second", rate_burst=64)
+    with service(tmp_path, spec, rate="250/second") as url:
+        began = time.monotonic()
+        got = scanned(url, budget=500, db=db, remote=remote)
+        seconds = time.monotonic() - began
+    assert (got.spent - 64) / 200 < seconds < 20.0
+    assert (
+        reads.sql(db, "SELECT count(*) AS n FROM attempts WHERE outcome != 'answered' AND outcome != 'sent'")["n"][0]
+        == 0
+    )
+    assert got.notes == ""
