@@ -133,7 +133,11 @@ class BlendFamily:
     """Pictures in a fresh candidate."""
     required_success: float = 0.88
     """See `Family`."""
-    test: SequentialTest = field(default_factory=lambda: SequentialTest(0.98, 0.9))
+    required_trials: int = 8
+    """See `Family`."""
+    screen: SequentialTest = field(default_factory=lambda: SequentialTest(0.97, 0.8, 0.02, 0.02))
+    """See `Family`."""
+    test: SequentialTest = field(default_factory=lambda: SequentialTest(0.98, 0.9, 0.01, 0.01))
     """See `Family`."""
 
     def __post_init__(self) -> None:

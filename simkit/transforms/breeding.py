@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,19 @@ class Breeder(Protocol):
         ...
 
 
+@runtime_checkable
+class Vectored(Protocol):
+    """A breeder whose candidates are vectors of numbers, in which a class's margin may rise along a direction."""
+
+    def vector(self, candidate: Any) -> NDArray[np.float64]:
+        """The candidate as a vector (size,), about of length sqrt(size) at the largest strength."""
+        ...
+
+    def along(self, vector: NDArray[np.float64], rng: np.random.Generator) -> Any:
+        """A candidate in this direction, of any length, with the largest strength or a little less."""
+        ...
+
+
 class Family(Protocol):
     """The settings of one family in a race: a frozen dataclass of plain values."""
 
@@ -46,6 +59,16 @@ class Family(Protocol):
     @property
     def required_success(self) -> float:
         """Rate (hits + 0.5) / (trials + 1) that a candidate needs before it is tested."""
+        ...
+
+    @property
+    def required_trials(self) -> int:
+        """Answers that a candidate needs before it is tested; what is bred longer before has a higher success."""
+        ...
+
+    @property
+    def screen(self) -> SequentialTest:
+        """The race's own test, on search images that rank nothing; a candidate that passes is confirmed by `test`."""
         ...
 
     @property

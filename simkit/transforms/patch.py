@@ -30,6 +30,10 @@ class PatchFamily:
     """Probability that a fresh patch lies flush in a corner of the image (prototype)."""
     required_success: float = 0.65
     """See `Family`."""
+    required_trials: int = 5
+    """See `Family`."""
+    screen: SequentialTest = field(default_factory=lambda: SequentialTest(alpha=0.01, beta=0.01))
+    """See `Family`."""
     test: SequentialTest = field(default_factory=SequentialTest)
     """See `Family`."""
 

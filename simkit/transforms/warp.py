@@ -17,6 +17,8 @@ from simkit.transforms.stored import image_shape_of, number
 from simkit.triggers import FloatArray
 from simkit.verdict import SequentialTest
 
+_VECTOR_POINTS = 4
+
 _MOST_POINTS = 64
 """Most points per side of a stored grid."""
 
@@ -137,7 +139,11 @@ class WarpFamily:
     """Least and most points per side of the grid on which a field is drawn."""
     required_success: float = 0.7
     """See `Family`."""
-    test: SequentialTest = field(default_factory=lambda: SequentialTest(0.9, 0.75))
+    required_trials: int = 8
+    """See `Family`."""
+    screen: SequentialTest = field(default_factory=lambda: SequentialTest(0.9, 0.65, 0.05, 0.05))
+    """See `Family`."""
+    test: SequentialTest = field(default_factory=lambda: SequentialTest(0.9, 0.75, 0.01, 0.01))
     """See `Family`."""
 
     def __post_init__(self) -> None:
@@ -184,6 +190,17 @@ class WarpBreeder:
     def share(self, candidate: Warp) -> float:
         """See `Breeder`: the strength in multiples of the largest mean shift."""
         return candidate.strength / self._most
+
+    def vector(self, candidate: Warp) -> NDArray[np.float64]:
+        """See `Vectored`: the shifts at 4 x 4 points in multiples of the largest mean shift."""
+        _, height, width = self.image_shape
+        rows, columns = (np.linspace(0, side - 1, _VECTOR_POINTS).round().astype(np.intp) for side in (height, width))
+        points: NDArray[np.float64] = candidate.field[np.ix_(rows, columns)] / self._most
+        return points.ravel()
+
+    def along(self, vector: NDArray[np.float64], rng: np.random.Generator) -> Warp:
+        """See `Vectored`: a field of the largest strength."""
+        return self._scaled(vector.reshape(_VECTOR_POINTS, _VECTOR_POINTS, 2), some_strength(rng))
 
     def _scaled(self, shifts: NDArray[np.float64], share: float) -> Warp:
         now = max(Warp(self.image_shape, shifts).strength, 1e-9)

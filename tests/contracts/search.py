@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, is_dataclass
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ from simkit.errors import ContractError
 from simkit.search.contract import Evidence, Proposal, Search, Task
 from simkit.seeding import stream
 from simkit.verdict import ClassResult
-from tests.patches import patch, stack
 
 TASK = Task((2, 6, 5), 3, np.array([0, 1, 2, -1, 0, 1, 2, 2], dtype=np.int32))
 
@@ -20,7 +20,8 @@ def some_evidence(proposal: Proposal, task: Task, seed: int = 0) -> Evidence:
     """Evidence that depends on the proposal alone: class 0 likes bright triggers, the others answer noise."""
     size = len(proposal.pairs)
     score = stream(seed, "evidence", size).uniform(-3.0, -0.1, (size, task.n_classes)).astype(np.float32)
-    brightness = (stack(proposal.triggers).patterns * stack(proposal.triggers).masks).mean(axis=(1, 2, 3))
+    black = np.zeros((1, *task.image_shape), np.float32)
+    brightness = np.array([proposal.triggers[k].on(black).mean() for k in range(len(proposal.triggers))])
     score[:, 0] = np.minimum(-3.0 + 8.0 * brightness[proposal.pairs[:, 0]], -0.01)
     hit = score.argmax(axis=1)[:, None] == np.arange(task.n_classes)
     valid = task.image_classes[proposal.pairs[:, 1]][:, None] != np.arange(task.n_classes)
@@ -36,27 +37,26 @@ def advance(search: Search, turns: int, task: Task = TASK) -> list[Proposal]:
     return proposals
 
 
-def bytes_of(proposal: Proposal) -> tuple[bytes, bytes, bytes]:
-    return (
-        stack(proposal.triggers).masks.tobytes(),
-        stack(proposal.triggers).patterns.tobytes(),
-        proposal.pairs.tobytes(),
-    )
+def bytes_of(proposal: Proposal) -> tuple[str, bytes]:
+    triggers = [proposal.triggers[k].to_json() for k in range(len(proposal.triggers))]
+    return str(triggers), proposal.pairs.tobytes()
 
 
 def told(results: tuple[ClassResult, ...]) -> list[tuple[object, ...]]:
     """Everything in the results, by value."""
-    return [
-        (
-            r.target_class,
-            patch(r.trigger).mask.tobytes(),
-            patch(r.trigger).pattern.tobytes(),
-            r.mask_size,
-            r.success_rate,
-            r.censored,
-        )
-        for r in results
-    ]
+    return [(r.target_class, str(r.trigger.to_json()), r.mask_size, r.success_rate, r.censored) for r in results]
+
+
+def spoil(value: object) -> None:
+    """Overwrite every array in a trigger of any family."""
+    if isinstance(value, np.ndarray):
+        value[...] = 0.25 if value.dtype.kind == "f" else 7
+    elif isinstance(value, tuple):
+        for part in value:
+            spoil(part)
+    elif is_dataclass(value):
+        for part in fields(value):
+            spoil(getattr(value, part.name))
 
 
 class SearchContract:
@@ -126,7 +126,7 @@ class SearchContract:
             assert [r.target_class for r in results] == [0, 1, 2]
             for r in results:
                 assert r.mask_size == pytest.approx(r.trigger.mask_size)
-                assert patch(r.trigger).pattern.shape == TASK.image_shape
+                assert r.trigger.image_shape == TASK.image_shape
                 assert r.success_rate is None or 0.0 <= r.success_rate <= 1.0
             advance(search, 3)
 
@@ -142,8 +142,7 @@ class SearchContract:
         for _ in range(6):
             before = told(search.results())
             for result in search.results():
-                patch(result.trigger).mask[:] = 0.25
-                patch(result.trigger).pattern[:] = 0.25
+                spoil(result.trigger)
             assert told(search.results()) == before
             assert list(map(bytes_of, advance(search, 2))) == list(map(bytes_of, advance(other, 2)))
 
@@ -157,14 +156,13 @@ class SearchContract:
 
     def test_proposals_are_triggers_on_search_images(self) -> None:
         for proposal in advance(self.make(TASK, 7), 8):
-            masks, patterns = stack(proposal.triggers).masks, stack(proposal.triggers).patterns
-            assert masks.shape[1:] == (1, *TASK.image_shape[1:])
-            assert patterns.shape[1:] == TASK.image_shape
-            for values in (masks, patterns):
-                assert values.min() >= 0.0
-                assert values.max() <= 1.0
+            triggers, grey = proposal.triggers, np.full((1, *TASK.image_shape), 0.5, np.float32)
+            for put in (triggers[k].on(grey) for k in range(len(triggers))):
+                assert put.shape == grey.shape
+                assert put.min() >= 0.0
+                assert put.max() <= 1.0
             assert proposal.pairs[:, 1].max() < len(TASK.image_classes)
-            assert set(proposal.pairs[:, 0]) == set(range(len(masks))), "no candidate is sent along for nothing"
+            assert set(proposal.pairs[:, 0]) == set(range(len(triggers))), "no candidate is sent along for nothing"
 
     def test_it_converges_and_stays_so(self) -> None:
         search = self.make(TASK, 8)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from simkit.search.annealing import Annealing, AnnealingConfig
 from simkit.search.b3d import B3D, B3DConfig
 from simkit.search.contract import Search, Task
+from simkit.search.family_race import FamilyRace, FamilyRaceConfig
+from simkit.search.leaps import LeapConfig
 from simkit.search.race import Race, RaceConfig
 from simkit.search.random_patch import RandomPatch, RandomPatchConfig
+from simkit.transforms.patch import PatchFamily
 from tests.contracts.search import SearchContract
 
 SLIDES = B3DConfig(samples=6, images=3, steps=8, mask_init=0.0, check_every=2, check_images=4, required_success=0.4)
@@ -27,6 +30,17 @@ EFFICIENT = B3DConfig(
 PATCHES = RandomPatchConfig(fresh=8, retests=6, rounds=12, required_trials=2, most_trials=6, keep=5)
 RACE = RaceConfig(
     largest_share=0.2, first=8, fresh=3, children=4, keep=20, queries=400, restart=150, required_trials=2, test_batch=2
+)
+FAMILIES = FamilyRaceConfig(
+    patch=PatchFamily(largest_share=0.2),
+    first=8,
+    fresh=3,
+    children=4,
+    keep=20,
+    queries=400,
+    restart=150,
+    test_batch=2,
+    leap=LeapConfig(each=1, after=20),
 )
 ANNEALING = AnnealingConfig(images=3, draws=3, steps=4, chains=3, required_success=0.6)
 
@@ -54,3 +68,8 @@ class TestRace(SearchContract):
 class TestAnnealing(SearchContract):
     def make(self, task: Task, seed: int) -> Search:
         return Annealing(ANNEALING, task, seed)
+
+
+class TestFamilyRace(SearchContract):
+    def make(self, task: Task, seed: int) -> Search:
+        return FamilyRace(FAMILIES, task, seed)
