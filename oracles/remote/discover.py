@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -24,12 +25,17 @@ _MOST_CLASSES, _MOST_PIXELS = 1 << 20, 1 << 28
 
 _TRIES, _PAUSE = 4, 0.5
 
+_ANSWERS = re.compile(r"scores|label|top[1-9]\d{0,5}", re.ASCII)
+
 _FORMATS = "hf:URL, rekognition:ARN, customvision:URL, vertex:URL, clarifai:URL or template:FILE.toml"
 
 
 @dataclass(frozen=True)
 class Described:
-    """What a service says about a model; None where it says nothing."""
+    """What a service says about a model; None where it says nothing.
+
+    answers: the kind of its answers, `scores`, `label`, or `top3` and the like, which simkit's service states.
+    """
 
     image_shape: ImageShape | None = None
     classes: tuple[str, ...] | None = None
@@ -37,6 +43,7 @@ class Described:
     max_batch: int | None = None
     datatype: Literal["FP32", "UINT8"] = "FP32"
     places: Mapping[str, str] = field(default_factory=dict)
+    answers: str | None = None
 
 
 def described(target: Target, connection: Exchanges, key: ApiKey) -> Described:
@@ -48,7 +55,7 @@ def described(target: Target, connection: Exchanges, key: ApiKey) -> Described:
         return Described(target.image_shape, target.classes, None, target.batch)
     asked = _Asked(target, connection, key)
     reader = {"oip": _oip, "hf": _hugging_face, "clarifai": _clarifai}.get(target.wire.name)
-    return Described() if reader is None else reader(asked)
+    return Described() if reader is None else replace(reader(asked), answers=asked.answers)
 
 
 class _Asked:
@@ -56,6 +63,7 @@ class _Asked:
 
     def __init__(self, target: Target, connection: Exchanges, key: ApiKey) -> None:
         self.target, self._connection, self._key = target, connection, key
+        self.answers: str | None = None
 
     def get(self, path: str) -> HttpReply:
         """The reply to GET; a lost one is asked for again, since a description costs nothing."""
@@ -69,6 +77,8 @@ class _Asked:
                     raise Unanswered(f"{self.target.host} does not answer: {error}") from None
             else:
                 if last or reply.status not in (429, 500, 502, 503, 504):
+                    stated = reply.headers.get("simkit-answers", "")
+                    self.answers = stated if _ANSWERS.fullmatch(stated) else self.answers
                     return reply
             time.sleep(_PAUSE * (tries + 1))
         raise AssertionError("unreachable")

@@ -14,7 +14,7 @@ from oracles.wire.rekognition import Rekognition
 from studies.service import auth
 from studies.service.auth import Caller
 from studies.service.gate import Gate, Outcome
-from studies.service.headers import IDEMPOTENCY, cost, delivery_of, limits, of_answer
+from studies.service.headers import ANSWERS, IDEMPOTENCY, cost, delivery_of, limits, of_answer
 from studies.service.keys import Key, KeyFile, check_valid
 from studies.service.metrics import Metrics
 
@@ -93,7 +93,10 @@ class Exchange:
         if key is not None:
             check_valid(key)
         name = next(iter(self._interfaces)) if model is None else model
-        return wire.describe(request, self._interface(key, name))
+        reply = wire.describe(request, self._interface(key, name))
+        if key is None:
+            return reply
+        return replace(reply, headers={ANSWERS: self._gate.answers(key, name), **reply.headers})
 
     def _outcome(self, wire: Wire, key: Key, request: HttpRequest, interface: Interface) -> tuple[Question, Outcome]:
         try:

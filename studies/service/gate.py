@@ -8,12 +8,13 @@ from threading import Lock
 
 from db.book import Book
 from db.errors import StorageError
+from oracles.errors import InvalidSpec
 from oracles.guard import WallClock
 from oracles.wire.contract import Kind, Problem, Question
 from studies.service.caller import KeyCalls
 from studies.service.deliveries import Delivery, Outcome, RateState
 from studies.service.keys import Key, check_valid
-from studies.service.session import OneAtATime, Room, ServedModel, check_servable
+from studies.service.session import OneAtATime, Room, ServedModel, check_servable, restricted
 
 __all__ = ["Delivery", "Gate", "Outcome", "RateState"]
 
@@ -57,6 +58,15 @@ class Gate:
     def refused(self, key: Key, model: str, reason: Kind) -> None:
         """Record a call that could not be read, as one query. Raises Problem for a model that the key may not ask."""
         self._of(key).refused(key, self._served(key, model), reason)
+
+    def answers(self, key: Key, model: str) -> str:
+        """What kind of answers the key gets: `scores`, `top` and a number of classes, or `label`. Raises Problem."""
+        served = self._served(key, model)
+        try:
+            spec = restricted(served.spec, key.oracle)
+        except InvalidSpec as error:
+            raise Problem("unavailable", "the service cannot answer for now; ask again", 5.0) from error
+        return "label" if spec.label_only else "scores" if spec.top_k is None else f"top{spec.top_k}"
 
     def rates(self, key: Key, model: str) -> tuple[RateState, ...]:
         """The rate limits of the key on the model, the tightest first; empty without any."""

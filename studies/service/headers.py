@@ -19,6 +19,9 @@ IDEMPOTENCY = ("idempotency-key", "amz-sdk-invocation-id")
 
 FIRST = "simkit-first-query"
 
+ANSWERS = "simkit-answers"
+"""With a description of a model: what kind of answers the key gets, see `Gate.answers`."""
+
 _NAME = re.compile(r"[!-~]{1,255}")
 _BOUNDARY = re.compile(r"^multipart/[^;]+;.*?boundary=\"?([^\";,]{1,70})", re.IGNORECASE)
 _ORDINAL = re.compile(r"\d{1,15}", re.ASCII)

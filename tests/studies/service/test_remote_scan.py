@@ -6,6 +6,7 @@ import random
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ import uvicorn
 from db import reads
 from db.check import check
 from db.ledger import Ledger
-from oracles.errors import ServiceBudgetSpent
+from oracles.errors import InvalidSpec, ServiceBudgetSpent
 from oracles.remote import caller
 from oracles.remote.exchange import Lost
 from oracles.remote.transport import Connection
@@ -142,3 +143,37 @@ def test_rates_that_the_service_states_are_kept_without_a_refusal(in_flight: int
         == 0
     )
     assert got.notes == ""
+
+
+LABELS, TOP2 = OracleSpec(label_only=True), OracleSpec(top_k=2)
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "given", "said"),
+    [
+        (LABELS, OracleSpec(), "top3", "answers labels only, and top_k needs scores; give --oracle label"),
+        (OracleSpec(), LABELS, {"decimals": 2}, "answers labels only, and decimals needs scores"),
+        (TOP2, LABELS, {"score_noise": 0.1}, "answers labels only, and score_noise needs scores"),
+        (TOP2, OracleSpec(), {"score_noise": 0.1}, "answers its top 2 only, and score_noise needs all scores"),
+        (OracleSpec(top_k=3), TOP2, {"score_noise": 0.1}, "answers its top 2 only"),
+    ],
+)
+def test_an_oracle_that_does_not_fit_the_answers_of_the_service_costs_no_query(
+    model: OracleSpec, key: OracleSpec, given: Any, said: str, tmp_path: Path
+) -> None:
+    with service(tmp_path, model, oracle=key) as url:
+        for name in (url, "hf:" + url.replace("/v2/models/", "/models/")):
+            with pytest.raises(InvalidSpec, match=said):
+                scanned(name, budget=100, oracle=given, remote={"key_file": str(tmp_path / "key")})
+    assert len(reads.queries(tmp_path / "provider.db")) == 0
+
+
+def test_labels_are_told_of_before_the_first_query_where_the_searches_would_not_know(tmp_path: Path) -> None:
+    wants: dict[str, Any] = {"budget": 100, "remote": {"key_file": str(tmp_path / "key")}}
+    with service(tmp_path, LABELS) as url:
+        with pytest.warns(UserWarning, match="answers labels only; give --oracle label"):
+            scanned(url, **wants)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            scanned(url, oracle="label", **wants)
+    assert not [one for one in said if "answers labels only" in str(one.message)]
