@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from studies.render.figures import COLOURS, Drawing, axes_to_draw_on, csv_text, logarithmic, plain
+from studies.statistics import Share, share
 from studies.watch.config import WatchLine
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     *("traffic", "dodge", "detector", "threshold", "action", "victims"),
-    *("with alarm", "queries until alarm", "right verdicts", "queries", "honest"),
+    *("with alarm", "queries until alarm", "detected", "false positives", "queries", "honest"),
 )
 
 
@@ -23,8 +24,9 @@ COLUMNS = (
 class Row:
     """One kind of traffic under one detector and action, over the victims.
 
-    seen: victims on which an alarm was raised. until: median queries until the alarm, where there was one. right:
-    victims with the right verdict; None for clients. queries: median. honest: share of honest images among all.
+    seen: victims on which an alarm was raised. until: median queries until the alarm, where there was one. detected,
+    accused: of the backdoored and of the clean victims, those that got the verdict `backdoored`; None for clients.
+    queries: median. honest: share of honest images among all.
     """
 
     traffic: str
@@ -33,22 +35,29 @@ class Row:
     source: str
     action: str
     victims: int
-    seen: int
+    seen: Share
     until: float | None
-    right: int | None
+    detected: Share | None
+    accused: Share | None
     queries: float
     honest: float
 
     @property
     def plain(self) -> dict[str, object]:
         """The row as texts under COLUMNS."""
-        right = "-" if self.right is None else f"{self.right}/{self.victims}"
         values = (
             *(self.traffic, self.dodge, self.detector, self.source, self.action, self.victims),
-            *(f"{self.seen}/{self.victims}", "-" if self.until is None else f"{self.until:,.0f}", right),
-            *(f"{self.queries:,.0f}", f"{self.honest:.0%}"),
+            *(_told(self.seen), "-" if self.until is None else f"{self.until:,.0f}"),
+            *(_told(self.detected), _told(self.accused), f"{self.queries:,.0f}", f"{self.honest:.0%}"),
         )
         return dict(zip(COLUMNS, values, strict=True))
+
+
+def _told(counted: Share | None) -> str:
+    """Hits, trials and the 95 % Wilson interval in per cent."""
+    if counted is None or counted.low is None or counted.high is None:
+        return "-"
+    return f"{counted.hits}/{counted.trials} ({100 * counted.low:.0f}-{100 * counted.high:.0f} %)"
 
 
 def rows(lines: Sequence[WatchLine]) -> list[Row]:
@@ -62,13 +71,19 @@ def rows(lines: Sequence[WatchLine]) -> list[Row]:
 
 def _row(kind: tuple[str, ...], group: Sequence[WatchLine]) -> Row:
     traffic, dodge, detector, source, action = kind
+    said = {
+        truth: share(sum(line.verdict == "backdoored" for line in group if line.truth == truth), count)
+        for truth in ("backdoored", "clean")
+        for count in [sum(line.truth == truth for line in group)]
+    }
     firsts = [line.first_alarm for line in group if line.first_alarm is not None]
     return Row(
         *(traffic, dodge, detector, source, action),
         victims=len(group),
-        seen=len(firsts),
+        seen=share(len(firsts), len(group)),
         until=statistics.median(firsts) if firsts else None,
-        right=None if group[0].honest else sum(line.verdict == line.truth for line in group),
+        detected=None if group[0].honest else said["backdoored"],
+        accused=None if group[0].honest else said["clean"],
         queries=statistics.median(line.queries for line in group),
         honest=sum(line.honest_queries for line in group) / max(1, sum(line.queries for line in group)),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -10,16 +11,24 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from studies.service.keys import NewKey, new_key
 
 ROOT = Path(__file__).resolve().parents[3]
+T = TypeVar("T")
 MODEL = "python:tests.studies.service.served:ORACLE"
+
+
+def awaited(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Its result, from a thread of its own: after a test in a browser this one has a loop that runs."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import http.client
 import subprocess
@@ -22,7 +21,7 @@ from oracles.answers import Scores
 from oracles.wire import registry
 from oracles.wire.pictures import to_png
 from studies.service.keys import NewKey
-from tests.studies.service.running import Running, Way, running, way_to
+from tests.studies.service.running import Running, Way, awaited, running, way_to
 from tests.studies.service.served import ABOUT, CLASSES, IMAGE, ORACLE
 
 pytestmark = pytest.mark.process
@@ -198,7 +197,7 @@ def test_kserve(service: Running, way: Way) -> None:
             finally:
                 await client.close()
 
-        return asyncio.run(asked()).outputs[0].as_numpy()
+        return awaited(asked()).outputs[0].as_numpy()
 
     paid, slow, free = limited(service)
     for _ in range(2):

@@ -27,6 +27,7 @@ from studies.service import server
 from studies.service.changes import revoke
 from studies.service.keys import NewKey
 from studies.service.server import Listening, bound, configured, url_of
+from tests.studies.service.running import awaited
 from tests.studies.service.served import LOCAL, Provider, provider, question
 
 pytestmark = pytest.mark.process
@@ -238,4 +239,4 @@ def test_head_and_body_of_a_reply_are_one_write() -> None:
         await asyncio.sleep(0)
         return inner.written
 
-    assert asyncio.run(exchange()) == [b"head body", b"last", b"closed"]
+    assert awaited(exchange()) == [b"head body", b"last", b"closed"]

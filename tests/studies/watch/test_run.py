@@ -105,7 +105,11 @@ def test_nothing_is_done_twice(
 def test_rows_count_victims_and_the_figure_draws_them(lines: list[WatchLine]) -> None:
     table = rows(lines)
     assert {row.victims for row in table} == {2}
-    assert all((row.right is None) == (row.traffic in ("augmenting", "explaining")) for row in table)
+    assert all((row.detected is None) == (row.traffic in ("augmenting", "explaining")) for row in table)
+    for row in table:
+        if row.detected is not None and row.accused is not None:
+            assert (row.detected.trials, row.accused.trials, row.seen.trials) == (1, 1, 2)
+            assert f"{row.detected.hits}/1 (" in str(row.plain["detected"])
     drawn = drawing(lines)
     assert drawn.png.startswith(b"\x89PNG")
     assert "random-patch,plain,blacklight" in drawn.csv
