@@ -348,7 +348,7 @@ def test_large_patches_are_warned_of_in_one_line(run: Program) -> None:
     run(f"{run.zoo}:0", "--data", "digits", "--budget", "10", "--preset", "random-patch", code=3)
     large, short = run.err.splitlines()
     assert large.startswith("simkit: warning: patches of 4x4 cover much")
-    assert short.startswith("simkit: warning: a budget of 10 queries is less than the 3,342 that random-patch takes")
+    assert short.startswith("simkit: warning: a budget of 10 queries is less than the 3,374 that random-patch takes")
 
 
 def test_an_interrupt_still_answers_in_json(run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
