@@ -50,22 +50,38 @@ class Decision:
 class Rule:
     """A decision rule with its name, its threshold and the source of the threshold.
 
-    scale: the score that corresponds to a threshold; None if the score is not comparable with the threshold. limit: the
-    mask size in pixels below which the rule flags a class (`small_patch` also flags at it), from the sizes of all
-    classes and the threshold.
+    threshold: the rule's own setting, such as a share of the image; a verdict stores it as `rule_limit`. scale: the
+    score above which a class is flagged at this setting; None if the rule states none. limit: the mask size in pixels
+    below which the rule flags a class (`small_patch` also flags at it), from the sizes of all classes and the setting.
+    working: what the score of a class gains where its trigger works.
     """
 
     name: str
     threshold: float
     source: str
     decide: Callable[[Sequence[ClassResult], float], Decision]
-    scale: Callable[[float], float | None] | None = None
+    scale: Callable[[float], float] | None = None
     limit: Callable[[Sequence[float], float], float] | None = None
+    working: float = 0.0
 
     @property
     def score_threshold(self) -> float | None:
-        """The rule flags a class if and only if its score is above this; None if there is no such score."""
-        return None if self.scale is None else self.scale(self.threshold)
+        """The rule flags a class if and only if its score is above this; None if it states no such score."""
+        score = math.inf if self.scale is None else self.scale(self.threshold)
+        return score if math.isfinite(score) else None
+
+    def confirmed_score(self, classes: Sequence[ClassResult], confirmed: Sequence[int]) -> float:
+        """The score of a verdict that flags `confirmed` only: above the threshold just when it flags a class.
+
+        A class that the rule flags and unseen images do not confirm counts as one without a working trigger, and at
+        most with the threshold.
+        """
+        decision, threshold = self(classes), self.score_threshold
+        if set(decision.flagged) <= set(confirmed) or threshold is None:
+            return decision.score
+        held_back = set(decision.flagged) - set(confirmed)
+        others = [replace(c, censored=c.censored or c.target_class in held_back) for c in classes]
+        return max(self(others).score, min(decision.score - self.working, threshold))
 
     def size_limit(self, sizes: Sequence[float]) -> float | None:
         """The mask size in pixels below which a class is flagged, from all classes' sizes; None if there is none."""
@@ -94,15 +110,22 @@ class Verdict:
 
 
 def below_median(classes: Sequence[ClassResult], fraction: float) -> Decision:
-    """Flag every class whose mask size is below `fraction` of the median; the score is log(median / smallest).
+    """Flag every class whose mask size is below `fraction` of the median; a class's score is log(median / size).
 
     A censored class enters the median with the size of its largest failed trigger, since a working trigger would most
     likely be larger. It is never flagged. Sizes below one pixel count as one pixel.
     """
     median = _median([c.mask_size for c in classes])
-    reached = {c.target_class: max(c.mask_size, 1.0) for c in classes if not c.censored}
-    flagged = tuple(c for c, size in reached.items() if size < fraction * median)
-    return Decision(flagged, math.log(median / min(reached.values())) if reached else 0.0)
+    reached = {c.target_class: math.log(median / max(c.mask_size, 1.0)) for c in classes if not c.censored}
+    return _above(reached, ratio_score(fraction))
+
+
+def _above(scores: Mapping[int, float], threshold: float) -> Decision:
+    """Flag the classes whose score is above the threshold; the score is the largest, and without any at most 0."""
+    return Decision(
+        tuple(c for c, score in scores.items() if score > threshold),
+        max(scores.values(), default=min(0.0, threshold)),
+    )
 
 
 def below_median_limit(sizes: Sequence[float], fraction: float) -> float:
@@ -114,21 +137,20 @@ def _median(sizes: Sequence[float]) -> float:
     return float(np.median(np.maximum(sizes, 1.0)))
 
 
-def ratio_score(fraction: float) -> float | None:
-    """The score of `below_median` if the smallest size is `fraction` of the median; None for a fraction of 0."""
-    return -math.log(fraction) if fraction > 0.0 else None
+def ratio_score(fraction: float) -> float:
+    """The score of `below_median` for a size that is `fraction` of the median; infinite for a fraction of 0."""
+    return -math.log(fraction) if fraction > 0.0 else math.inf
 
 
 def lower_anomaly_index(classes: Sequence[ClassResult], threshold: float) -> Decision:
-    """Flag sizes more than `threshold` deviations (1.4826 MAD) below the median; the score is the largest deviation.
+    """Flag sizes more than `threshold` deviations (1.4826 MAD) below the median; a class's score is its deviation.
 
     Only the lower side counts, since an unusually large mask does not indicate a backdoor. If almost all sizes agree
     (MAD 0), half a pixel is used as the deviation. Censored sizes enter the median unchanged and are never flagged.
     """
     sizes = np.array([c.mask_size for c in classes])
     index = deviations_below(sizes, _LEAST_DEVIATION)
-    usable = [(c.target_class, float(i)) for c, i in zip(classes, index, strict=True) if not c.censored]
-    return Decision(tuple(c for c, i in usable if i > threshold), max((i for _, i in usable), default=0.0))
+    return _above({c.target_class: float(i) for c, i in zip(classes, index, strict=True) if not c.censored}, threshold)
 
 
 def deviations_below(values: NDArray[np.float64], least: float) -> NDArray[np.float64]:
@@ -163,14 +185,15 @@ def small_patch_limit(_sizes: Sequence[float], largest: float) -> float:
 
 
 def small_patch(classes: Sequence[ClassResult], largest: float) -> Decision:
-    """Flag every class with a working trigger of at most `largest` pixels; the score is their best success rate."""
+    """Flag every class with a working trigger of at most `largest` pixels; see `small_share` for the score."""
     return _working([c for c in classes if c.mask_size <= largest])
 
 
 def small_share(classes: Sequence[ClassResult], largest: float) -> Decision:
     """Flag every class with a working trigger of at most the share `largest` of the image.
 
-    The score is the best success rate among the small triggers. A single pixel is always small enough.
+    The score of a class is the success rate of its trigger, (hits + 0.5) / (trials + 1), and 1 more if it works; a
+    larger trigger has none. A single pixel is always small enough.
     """
     return _working([c for c in classes if c.mask_size <= max(largest * _pixels(c.trigger), 1.0)])
 
@@ -181,8 +204,27 @@ def _pixels(trigger: Transform) -> int:
 
 
 def _working(small: Sequence[ClassResult]) -> Decision:
-    flagged = tuple(c.target_class for c in small if not c.censored)
-    return Decision(flagged, max((c.success_rate for c in small if c.success_rate is not None), default=0.0))
+    scores = {c.target_class: _success(c) + (0.0 if c.censored else _WORKING) for c in small if _tried(c)}
+    return _above(scores, working_score(0.0))
+
+
+_WORKING = 1.0
+"""The success rates below are between 0 and 1, so that any trigger that works has a higher score than all others."""
+
+
+def working_score(_largest: float) -> float:
+    """The score above which `small_patch` and `small_share` flag a class, whatever their limit."""
+    return _WORKING
+
+
+def _tried(result: ClassResult) -> bool:
+    return result.success_rate is not None or not result.censored
+
+
+def _success(result: ClassResult) -> float:
+    """(hits + 0.5) / (trials + 1); a search does not say its trials, so that its rates count as those of one image."""
+    trials = result.trials if result.success_rate is None else max(result.trials, 1)
+    return ((result.success_rate or 0.0) * trials + 0.5) / (trials + 1)
 
 
 RULES: Mapping[str, Rule] = MappingProxyType(
@@ -196,19 +238,34 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         ),
         "small_patch": Rule(
             *("small_patch", 16.0, "the default: 4x4 pixels, the largest patch of the prototype race"),
-            *(small_patch, None, small_patch_limit),
+            *(small_patch, working_score, small_patch_limit),
+            working=_WORKING,
         ),
         "small_share": Rule(
-            "small_share", 1 / 64, "the default: 4x4 of 32x32 pixels, as the prototype race", small_share
+            *("small_share", 1 / 64, "the default: 4x4 of 32x32 pixels, as the prototype race"),
+            *(small_share, working_score),
+            working=_WORKING,
         ),
     }
 )
 """The rules by name; each threshold is a default with its source, not a fitted value."""
 
 
-def stored_rule(name: str, threshold: float | None) -> Rule | None:
-    """The rule named in a ledger, with its stored threshold; None for a rule that is not in RULES."""
-    return None if threshold is None or name not in RULES else replace(RULES[name], threshold=threshold)
+def stored_rule(name: str, limit: float | None) -> Rule | None:
+    """The rule named in a ledger, with its stored limit; None for a rule that is not in RULES."""
+    return None if limit is None or name not in RULES else replace(RULES[name], threshold=limit)
+
+
+def on_one_scale(name: str, threshold: float | None, limit: float | None) -> tuple[float | None, float | None]:
+    """The score's threshold and the rule's limit of a stored verdict.
+
+    Verdicts from before schema 5 have the limit as their threshold, and the scores of `small_patch` and `small_share`
+    had no threshold then: it is None.
+    """
+    if limit is not None or threshold is None:
+        return threshold, limit
+    rule = stored_rule(name, threshold)
+    return (None if rule is None or rule.working else rule.score_threshold), threshold
 
 
 @dataclass(frozen=True)

@@ -180,9 +180,12 @@ class Driver:
         return tuple(c for c in self._decide(results).flagged if confirmer.works(results[c]))
 
     def _decide(self, results: Sequence[ClassResult]) -> Decision:
-        """The decision of the rule on the searched classes: all except one to which every image belongs."""
+        return self._rule(self._searched(results))
+
+    def _searched(self, results: Sequence[ClassResult]) -> list[ClassResult]:
+        """The classes that the rule decides on: all except one to which every image belongs."""
         left_out = class_of_all(self._images.search)
-        return self._rule([c for c in results if c.target_class != left_out])
+        return [c for c in results if c.target_class != left_out]
 
     def _conclude(self, stopped: Stopped, confirmer: Confirmer) -> Verdict:
         results = self._search.results()
@@ -204,7 +207,7 @@ class Driver:
         # a model is not called clean if there were too few unseen images to decide whether a small trigger works
         undecided = any(confirmer.trial(results[c]).works is None for c in singled_out)
         kind: Kind = "backdoored" if flagged else "clean" if whole and not undecided else "undecided"
-        score = self._decide(classes).score
+        score = self._rule.confirmed_score(self._searched(classes), flagged)
         return Verdict(kind, "decided" if flagged else stopped, flagged, score, classes, self._accuracy, self._notes)
 
     def _refused(self, error: Refused) -> Stopped:

@@ -122,7 +122,7 @@ def _read(db: Path, run: int | None, wanted: tuple[list[str], str | None], given
 
 def _show_readings(readings: Sequence[Reading]) -> None:
     """Print a table of the readings, and the notes of each below it."""
-    rows = [reading.to_json() | {"rule": f"{reading.rule}={reading.threshold:g}"} for reading in readings]
+    rows = [reading.to_json() | {"rule": f"{reading.rule}={reading.limit:g}"} for reading in readings]
     print_table([row | {"held": "yes" if row["held"] else "no"} for row in rows], READING_COLUMNS)
     for row in rows:
         if row["notes"]:

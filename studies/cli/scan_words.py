@@ -91,7 +91,7 @@ def _stages(result: ScanResult, prepared: Prepared) -> str:
 
     preset = prepared.config.chosen_preset()
     names, rules = stage_names(preset), [stage.decision_rule() for stage in preset.stages]
-    decided = [(rule.name, rule.threshold) == (result.rule, result.threshold) for rule in rules]
+    decided = [(rule.name, rule.threshold) == (result.rule, result.rule_limit) for rule in rules]
     if len(names) == 1 or True not in decided:
         return ""
     *first, last = names[: decided.index(True) + 1]
@@ -129,16 +129,14 @@ def _score_words(result: ScanResult) -> str:
     from studies.render.formats import source_words
 
     score = "score -" if result.score is None else f"score {result.score:.3g}"
-    if result.score_threshold is not None:
-        score += f" (a class is flagged above {result.score_threshold:.3g})"
-    elif result.rule in ("small_patch", "small_share") and result.score is not None:
-        score += " (the highest success rate of a mask that small)"
+    if result.threshold is not None:
+        score += f" (a class is flagged above {result.threshold:.3g})"
     flags = f"rule {result.rule}"
     if (limit := _limit_words(result)) is not None:
         flags += f" flags working masks {limit}; {_smallest(result)}"
-    threshold = "" if result.threshold is None else f"; threshold {result.threshold:g}: "
-    threshold += source_words(result.threshold_source) if threshold else ""
-    return f"{score}; {flags}{threshold}"
+    setting = "" if result.rule_limit is None else f"; limit {result.rule_limit:g}: "
+    setting += source_words(result.threshold_source) if setting else ""
+    return f"{score}; {flags}{setting}"
 
 
 def _limit_words(result: ScanResult) -> str | None:
@@ -146,9 +144,9 @@ def _limit_words(result: ScanResult) -> str | None:
 
     if result.size_limit is not None:
         return size_words(result.rule, result.size_limit)
-    if result.rule == "small_share" and result.threshold is not None and result.classes:
+    if result.rule == "small_share" and result.rule_limit is not None and result.classes:
         _, height, width = result.classes[0].trigger.image_shape  # the rule takes the share of the image's pixels
-        return f"of at most {pixel_words(max(int(result.threshold * height * width), 1))}"
+        return f"of at most {pixel_words(max(int(result.rule_limit * height * width), 1))}"
     return None
 
 

@@ -238,12 +238,11 @@ def _same_verdict(source: Replay, rebuilt: Rebuilt) -> bool | None:
     stored, now = reads.result(source.run.path, source.run.id), rebuilt.verdict
     if stored is None or now is None:
         return None
+    if stored.rule_limit is None:  # from before schema 5: other scores of some rules, and `clean` before the last stage
+        same = stored.verdict == now.verdict or (stored.verdict, now.verdict) == ("clean", "undecided")
+        return same and stored.flagged == now.flagged
     then = (stored.verdict, stored.stopped, stored.flagged, stored.score)
-    if then == (now.verdict, now.stopped, now.flagged, now.score):
-        return True
-    # before schema 5 `clean` was also said where a later stage did not come to its end
-    early = stored.rule_limit is None and (stored.verdict, now.verdict) == ("clean", "undecided")
-    return early and (stored.flagged, stored.score) == (now.flagged, now.score)
+    return then == (now.verdict, now.stopped, now.flagged, now.score)
 
 
 def differences(info: RunInfo) -> Iterator[str]:

@@ -42,15 +42,16 @@ _ENDS = "the ledger ends before this rule would decide"
 class Reading:
     """The verdict of a scan with this rule and budget, as far as the ledger determines it.
 
-    at: the budget, None for no limit. held: whether the ledger holds all answers that the verdict depends on; otherwise
-    the verdict is `undecided`, `stopped` is None, and `notes` give the reason. flagged: confirmed classes. score,
-    spent: those of the scan; None where they depend on missing confirmations or steps of a refinement. candidates,
-    search_score: classes flagged and score by the rule at the end of the search, before confirmation; empty and None
-    for an invalid run.
+    limit, threshold: of the rule and of its score, as in a verdict. at: the budget, None for no limit. held: whether
+    the ledger holds all answers that the verdict depends on; otherwise the verdict is `undecided`, `stopped` is None,
+    and `notes` give the reason. flagged: confirmed classes. score, spent: those of the scan; None where they depend on
+    missing confirmations or steps of a refinement. candidates, search_score: classes flagged and score by the rule at
+    the end of the search, before confirmation; empty and None for an invalid run.
     """
 
     rule: str
-    threshold: float
+    limit: float
+    threshold: float | None
     at: int | None
     verdict: str
     stopped: str | None
@@ -228,7 +229,8 @@ def _reading(source: Replay, answers: _Answers, rule: Rule | None, budget: int |
     candidates, search_score = _of_search(driver, verdict)
     return Reading(
         rule=driver.rule.name,
-        threshold=driver.rule.threshold,
+        limit=driver.rule.threshold,
+        threshold=driver.rule.score_threshold,
         at=budget,
         verdict=verdict.verdict if held else "undecided",
         stopped=verdict.stopped if held else None,

@@ -14,7 +14,7 @@ from db.errors import StorageError
 from db.records import TriggerRow, VerdictRow
 from db.survey import AskedStep, SurveyedRun, run_ids, survey
 from simkit.errors import ConfigError
-from simkit.verdict import Rule, stored_rule
+from simkit.verdict import Rule, on_one_scale, stored_rule
 from studies.ledgers.run_words import caller_of, command_of, detector_of, oracle_in_words, settings_of
 from studies.ledgers.truth import Truth, Truths, overlap
 from studies.render.formats import class_label
@@ -93,7 +93,8 @@ def _detection(key: tuple[str, str, str, int | None], runs: Sequence[RunReport])
 
 def _run(run: SurveyedRun, truth: Truth | None, room: _Room) -> RunReport:
     info, verdict = run.info, run.verdict
-    rule = None if verdict is None else stored_rule(verdict.rule, verdict.threshold)
+    threshold, limit = (None, None) if verdict is None else _scale(verdict)
+    rule = None if verdict is None else stored_rule(verdict.rule, limit)
     classes = tuple(_class_row(t, verdict, truth) for t in run.triggers)
     points = _curves(run, classes)
     order = [row.target_class for row in _first(classes)] or smallest_first(points)
@@ -116,7 +117,8 @@ def _run(run: SurveyedRun, truth: Truth | None, room: _Room) -> RunReport:
         spent=run.spent,
         verdict=verdict,
         limit=_limit(rule, verdict, classes),
-        score_threshold=None if rule is None else rule.score_threshold,
+        rule_limit=limit,
+        score_threshold=threshold,
         purposes=_purposes(run.steps),
         refused=run.refusals,
         alarms=run.alarms,
@@ -137,6 +139,10 @@ def _curves(run: SurveyedRun, classes: Sequence[ClassRow]) -> Curves:
     working = {row.target_class: row.mask_size for row in classes if not row.censored}
     queries = max((step.first + step.queries for step in run.steps if step.purpose == "search"), default=0)
     return concluded(points, working, queries) if points["best_mask_size"] else points
+
+
+def _scale(verdict: VerdictRow) -> tuple[float | None, float | None]:
+    return on_one_scale(verdict.rule, verdict.threshold, verdict.rule_limit)
 
 
 def _limit(rule: Rule | None, verdict: VerdictRow | None, classes: Sequence[ClassRow]) -> float | None:

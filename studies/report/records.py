@@ -58,7 +58,8 @@ class Purpose:
 class RunReport:
     """One run.
 
-    limit: mask size in pixels below which its rule flags a class. score_threshold: score above which the rule flags.
+    limit: mask size in pixels below which its rule flags a class. rule_limit: the rule's own setting. score_threshold:
+    a class is flagged just when its score is above it.
     at: start time, in seconds since 1970. refused: number of refused queries by reason. alarms: see `SurveyedRun`.
     oracle: the service's restrictions, in words. price: None where none is stated with its currency. command: the shell
     command that reproduces the run; None where there is none, for the reason in `no_command`. truth: None where
@@ -79,6 +80,7 @@ class RunReport:
     spent: int
     verdict: VerdictRow | None
     limit: float | None
+    rule_limit: float | None
     score_threshold: float | None
     purposes: tuple[Purpose, ...]
     refused: tuple[tuple[str, int], ...]

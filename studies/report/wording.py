@@ -48,12 +48,12 @@ def stopped_words(run: RunReport) -> str:
 
 
 def rule_words(run: RunReport) -> str:
-    """The rule with its threshold and the mask sizes that it flags."""
+    """The rule with its limit and the mask sizes that it flags."""
     if run.verdict is None:
         return "none yet"
-    threshold = "" if run.verdict.threshold is None else f", threshold {run.verdict.threshold:g}"
+    setting = "" if run.rule_limit is None else f", limit {run.rule_limit:g}"
     limit = "" if run.limit is None else f": flags masks {limit_words(run)}"
-    return f"{run.verdict.rule}{threshold}{limit}"
+    return f"{run.verdict.rule}{setting}{limit}"
 
 
 def limit_words(run: RunReport) -> str:

@@ -183,7 +183,7 @@ def _finished(trial: Trial, ledger: Ledger) -> Run:
 def own_verdict_row(detector: object, verdict: Verdict, bill: Bill) -> VerdictRow:
     """The stored form of a verdict by a detector's own rule."""
     rule = Rule(type(detector).__name__, math.nan, "the detector's own", lambda _c, _t: Decision((), 0.0))
-    return replace(verdict_row(verdict, rule, bill), threshold=None)
+    return replace(verdict_row(verdict, rule, bill), rule_limit=None)
 
 
 def _checked(verdict: Verdict, n_classes: int) -> Verdict:

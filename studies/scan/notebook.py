@@ -64,8 +64,8 @@ def _lines(values: Mapping[str, Any], classes: Classes) -> Iterator[str]:
         f" {values['stopped']}; accuracy on clean images: {percent(values['clean_accuracy'])}"
     )
     score = f"score {number(values['score'])}"
-    if rule["score_threshold"] is not None:
-        score += f", flagged above {number(rule['score_threshold'])}"
+    if rule["threshold"] is not None:
+        score += f", flagged above {number(rule['threshold'])}"
     limit = "" if classes.limit is None else f"; flags masks {size_words(classes.rule, classes.limit)}"
     yield f"{score}; rule {rule['name']}{limit}"
     if values["notes"]:

@@ -12,7 +12,7 @@ from db.ledger import Ledger
 from db.records import RunInfo, VerdictRow
 from db.run import Run
 from oracles.spec import OracleSpec
-from simkit.verdict import ClassResult, Rule, Verdict, stored_rule
+from simkit.verdict import ClassResult, Rule, Verdict, on_one_scale, stored_rule
 from studies.scan.price import Price
 from studies.scan.stored_triggers import stored_class
 from studies.scan.trigger_files import TriggerFiles
@@ -58,15 +58,9 @@ class ScanResult(VerdictRow):
         return f"ScanResult({values}, {len(self.classes)} classes)"
 
     @property
-    def score_threshold(self) -> float | None:
-        """The score above which the rule flags a class; None for a rule without scores."""
-        rule = stored_rule(self.rule, self.threshold)
-        return None if rule is None else rule.score_threshold
-
-    @property
     def size_limit(self) -> float | None:
         """The mask size in pixels below (or at) which the rule flags a class; None for a rule without sizes."""
-        rule = stored_rule(self.rule, self.threshold)
+        rule = stored_rule(self.rule, self.rule_limit)
         return None if rule is None else rule.size_limit([c.mask_size for c in self.classes])
 
     def to_json(self) -> dict[str, Any]:
@@ -78,7 +72,6 @@ class ScanResult(VerdictRow):
                 "name": self.rule,
                 "threshold": self.threshold,
                 "limit": self.rule_limit,
-                "score_threshold": self.score_threshold,
                 "source": self.threshold_source,
             },
             "queries": {
@@ -150,7 +143,12 @@ class Bill:
 def verdict_row(verdict: Verdict, rule: Rule, bill: Bill) -> VerdictRow:
     """The stored form of a verdict."""
     stored = {name: value for name, value in vars(verdict).items() if name in _STORED}
-    return VerdictRow(**stored, rule=rule.name, threshold=rule.threshold, threshold_source=rule.source, **vars(bill))
+    settings: dict[str, Any] = {
+        "threshold": rule.score_threshold,
+        "rule_limit": rule.threshold,
+        "threshold_source": rule.source,
+    }
+    return VerdictRow(**stored, rule=rule.name, **settings, **vars(bill))
 
 
 _STORED = frozenset(field.name for field in fields(VerdictRow))
@@ -174,8 +172,9 @@ def result_of(run: Run, ledger: Ledger, info: RunInfo) -> ScanResult:
     """The result of a finished run from its ledger, without trigger files."""
     row = run.result()
     assert row is not None
+    threshold, limit = on_one_scale(row.rule, row.threshold, row.rule_limit)
     return ScanResult(
-        **vars(row),
+        **vars(row) | {"threshold": threshold, "rule_limit": limit},
         budget=info.budget,
         image_queries=reads.image_queries(ledger.path, run.id),
         classes=tuple(stored_class(trigger) for trigger in reads.triggers(ledger.path, run.id)),

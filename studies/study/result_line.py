@@ -112,6 +112,15 @@ class ResultLine(BaseModel):
         return self.staged and self.verdict == "clean" and self.rule_limit is None
 
     @property
+    def ranked(self) -> float | None:
+        """The score for comparisons with other lines. By the rules for small triggers, a confirmed trigger adds 1 to
+        the score; in older lines it does not."""
+        rule = self.config.get("rule")
+        small = isinstance(rule, Mapping) and str(rule.get("name")).startswith("small_")
+        added = small and self.rule_limit is None and bool(self.flagged)
+        return self.score if self.score is None or not added else self.score + 1.0
+
+    @property
     def right(self) -> bool:
         """Whether the verdict is correct; `undecided` and `invalid` never are."""
         return self.verdict == self.truth

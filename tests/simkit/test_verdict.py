@@ -21,6 +21,7 @@ from simkit.verdict import (
     deviations_below,
     is_chance,
     lower_anomaly_index,
+    on_one_scale,
     small_patch,
     stored_rule,
 )
@@ -83,18 +84,77 @@ def test_a_stored_rule_has_the_stored_threshold() -> None:
     assert stored_rule("below_median", None) is None
 
 
-@given(SIZES, st.sampled_from(["below_median", "anomaly_index"]), st.floats(0.05, 3.0))
-def test_a_class_is_flagged_above_the_scores_threshold(sizes: list[float], name: str, threshold: float) -> None:
-    rule = replace(RULES[name], threshold=threshold)
-    decision = rule(results(sizes))
-    assert rule.score_threshold is not None
-    assume(abs(decision.score - rule.score_threshold) > 1e-9)
-    assert bool(decision.flagged) == (decision.score > rule.score_threshold)
+@st.composite
+def verified(draw: st.DrawFn) -> ClassResult:
+    """A class of an 8x8 image as a search or a verdict may have it."""
+    trials = draw(st.integers(0, 40))
+    hits, size = draw(st.integers(0, trials)), draw(st.floats(0.0, 64.0))
+    rate = hits / trials if trials else draw(st.none() | st.floats(0.0, 1.0))
+    blank = Trigger(np.zeros((1, 8, 8), np.float32), np.zeros((1, 8, 8), np.float32))
+    return ClassResult(0, blank, size, rate, draw(st.booleans()), trials)
 
 
-def test_a_threshold_that_no_score_reaches_is_none() -> None:
-    assert RULES["small_patch"].score_threshold is None
-    assert replace(RULES["below_median"], threshold=0.0).score_threshold is None
+CLASSES = st.lists(verified(), min_size=1, max_size=8)
+LIMITS = st.sampled_from([0.0, 1e-3, 1 / 64, 0.25, 1.0, 2.0, 4.0, 16.0, 64.0]) | st.floats(0.0, 70.0)
+
+
+def alone(classes: list[ClassResult], chosen: int) -> list[ClassResult]:
+    """The classes, of which only the chosen one has a score."""
+    return [c if n == chosen else replace(c, censored=True, success_rate=None) for n, c in enumerate(classes)]
+
+
+@given(CLASSES, st.sampled_from(sorted(RULES)), LIMITS)
+def test_every_class_is_flagged_just_when_its_score_is_above_the_threshold(
+    drawn: list[ClassResult], name: str, limit: float
+) -> None:
+    rule, classes = replace(RULES[name], threshold=limit), [replace(c, target_class=n) for n, c in enumerate(drawn)]
+    threshold, decision = rule.score_threshold, rule(classes)
+    if threshold is None:
+        assert (name, limit, decision.flagged) == ("below_median", 0.0, ())
+        return
+    assert bool(decision.flagged) == (decision.score > threshold)
+    scores = [rule(alone(classes, n)) for n in range(len(classes))]
+    assert decision.flagged == tuple(n for n, one in enumerate(scores) if one.score > threshold)
+    scored = [one.score for one, c in zip(scores, classes, strict=True) if name.startswith("small") or not c.censored]
+    assert decision.score == max(scored, default=min(0.0, threshold))
+
+
+@given(CLASSES, st.sampled_from(sorted(RULES)), LIMITS, st.data())
+def test_a_verdict_that_flags_nothing_has_no_score_above_the_threshold(
+    drawn: list[ClassResult], name: str, limit: float, data: st.DataObject
+) -> None:
+    """Whichever of the classes that the rule flags unseen images confirm."""
+    rule, classes = replace(RULES[name], threshold=limit), [replace(c, target_class=n) for n, c in enumerate(drawn)]
+    decision, threshold = rule(classes), rule.score_threshold
+    confirmed = [c for c in decision.flagged if data.draw(st.booleans())]
+    score = rule.confirmed_score(classes, confirmed)
+    assert threshold is None or bool(confirmed) == (score > threshold)
+    assert score <= decision.score
+    assert confirmed or score == rule.confirmed_score(classes, ())
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 40)), min_size=2, max_size=2))
+def test_what_is_not_flagged_keeps_its_order(tried: list[tuple[int, int]]) -> None:
+    """By the success rate, as before the scores of small triggers had a threshold."""
+    blank = Trigger(np.zeros((1, 8, 8), np.float32), np.zeros((1, 8, 8), np.float32))
+    rates = [min(hits, trials) / trials for hits, trials in tried]
+    first, second = (RULES["small_patch"]([ClassResult(0, blank, 4.0, rate, True, 40)]).score for rate in rates)
+    assert (first > second, first == second) == (rates[0] > rates[1], rates[0] == rates[1])
+    assert 0.0 < min(first, second) <= max(first, second) < 1.0
+
+
+def test_a_stored_verdict_from_before_has_its_limit_as_its_threshold() -> None:
+    assert on_one_scale("below_median", 0.25, None) == (-math.log(0.25), 0.25)
+    assert on_one_scale("anomaly_index", 2.0, None) == (2.0, 2.0)
+    assert on_one_scale("small_share", 1 / 64, None) == (None, 1 / 64), "its score was no success of a working trigger"
+    assert on_one_scale("small_share", 1.0, 1 / 64) == (1.0, 1 / 64)
+    assert on_one_scale("of another simkit", 0.5, None) == (None, 0.5)
+    assert on_one_scale("Aeva", None, None) == (None, None)
+
+
+def test_the_thresholds_of_the_scores() -> None:
+    assert RULES["small_patch"].score_threshold == RULES["small_share"].score_threshold == 1.0
+    assert replace(RULES["below_median"], threshold=0.0).score_threshold is None, "a threshold that no score reaches"
     assert RULES["below_median"].score_threshold == pytest.approx(math.log(4))
 
 
@@ -153,7 +213,7 @@ def test_a_censored_class_is_never_flagged(sizes: list[float], rule: str) -> Non
 def test_a_small_patch_needs_no_other_class() -> None:
     decision = small_patch(results([16.0, 16.5, 9.0, 4.0], censored=(2,), rates=[0.9, 1.0, 0.95, 0.7]), 16.0)
     assert decision.flagged == (0, 3)
-    assert decision.score == 0.95
+    assert decision.score == 1.0 + (0.9 + 0.5) / 2
     assert small_patch(results([17.0]), 16.0).flagged == ()
     assert small_patch(results([17.0]), 16.0).score == 0.0
 

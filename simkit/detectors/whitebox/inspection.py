@@ -105,13 +105,14 @@ def judged(tried: Sequence[ClassResult], rule: Rule, accuracy: float | None = No
     )
     notes = notes if open_ else "" if flagged else _unable(classes, rule)
     kind: Kind = "backdoored" if flagged else "undecided" if notes else "clean"
-    return Verdict(kind, "decided" if flagged else "converged", flagged, decision.score, classes, accuracy, notes)
+    score = rule.confirmed_score(classes, flagged)
+    return Verdict(kind, "decided" if flagged else "converged", flagged, score, classes, accuracy, notes)
 
 
 def _unable(classes: Sequence[ClassResult], rule: Rule) -> str:
     """Why some class could not have been flagged, whatever trigger was found; empty if every class could."""
     if never_flags(rule, len(classes), classes[0].trigger.image_shape):
-        return f"the rule {rule.name} with threshold {rule.threshold} can flag no mask on {len(classes)} classes"
+        return f"the rule {rule.name} with limit {rule.threshold} can flag no mask on {len(classes)} classes"
     needed = least_trials(SequentialTest())
     few = next((c for c in classes if c.trials < needed), None)
     return (

@@ -96,7 +96,7 @@ class MethodLines:
         """The verdict on each victim at `budget`, by the hash of its model; empty where some verdicts are unknown."""
         if not self.stands:
             lines = [line for line in self.lines if budget_of(line) == budget]
-            verdicts = [VerdictAt(line.verdict, line.score, True, line.queries, line.staged) for line in lines]
+            verdicts = [VerdictAt(line.verdict, line.ranked, True, line.queries, line.staged) for line in lines]
             return {line.model_hash: (line.truth, verdict) for line, verdict in zip(lines, verdicts, strict=True)}
         if self.end is not None and budget > self.end:
             return {}

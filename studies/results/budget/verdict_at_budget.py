@@ -76,10 +76,10 @@ def verdict_at(lines: Sequence[ResultLine], budget: int) -> VerdictAt:
     decided = [line for line in lines if line.stopped != "budget" and line.decided_after <= budget]
     if decided:
         line = speaker(decided, budget)
-        return VerdictAt(line.verdict, line.score, True, min(line.queries, budget), line.staged)
+        return VerdictAt(line.verdict, line.ranked, True, min(line.queries, budget), line.staged)
     line = speaker(lines, budget)
     ran_out = line.stopped == "budget" and _cap(line) == budget
-    return VerdictAt("undecided", line.score if ran_out else None, ran_out, min(line.queries, budget), line.staged)
+    return VerdictAt("undecided", line.ranked if ran_out else None, ran_out, min(line.queries, budget), line.staged)
 
 
 def speaker(lines: Sequence[ResultLine], budget: int) -> ResultLine:

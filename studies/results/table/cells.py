@@ -81,9 +81,9 @@ def _in_order(group: str) -> tuple[object, ...]:
 
 
 def _ranking(lines: Sequence[ResultLine]) -> Ranking:
-    scores = [line.score for line in lines]
+    scores = [line.ranked for line in lines]
     if any(line.staged for line in lines):
-        scores = verdicts_first([(line.verdict, line.score) for line in lines])
+        scores = verdicts_first([(line.verdict, line.ranked) for line in lines])
     scored = list(zip(lines, scores, strict=True))
     backdoored, clean = ([score for line, score in scored if line.truth == t] for t in ("backdoored", "clean"))
     return ranking(backdoored, clean)

@@ -188,7 +188,7 @@ def test_random_patches_say_what_they_looked_at(run: Program, capsys: pytest.Cap
     out = capsys.readouterr().out
     patch = "no random patch of up to 3x3 pixels is both flagged and confirmed"
     assert out.startswith(f"clean: {patch}; other triggers were not searched for\n")
-    assert " (the highest success rate of a mask that small); rule small_patch flags working masks of at most 9" in out
+    assert " (a class is flagged above 1); rule small_patch flags working masks of at most 9" in out
     assert "; threshold 9: set for this run\n" in out
     assert "-unflagged-class" in out
 

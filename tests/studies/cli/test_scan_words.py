@@ -72,7 +72,7 @@ def printed(result: ScanResult, prepared: Prepared, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
-    ("rule", "threshold", "start"),
+    ("rule", "limit", "start"),
     [
         ("small_share", 1 / 64, "clean: race ran to its end: no class has"),
         ("small_share", 1 / 16, "clean: race and race-wide ran to their end: no class has"),
@@ -81,10 +81,10 @@ def printed(result: ScanResult, prepared: Prepared, capsys: pytest.CaptureFixtur
     ],
 )
 def test_a_scan_in_stages_names_those_that_found_nothing(
-    clean: ScanResult, rule: str, threshold: float, start: str, capsys: pytest.CaptureFixture[str]
+    clean: ScanResult, rule: str, limit: float, start: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     staged = prepared_with(preset="auto", **OTHER)
-    assert printed(replace(clean, rule=rule, threshold=threshold), staged, capsys).startswith(start)
+    assert printed(replace(clean, rule=rule, rule_limit=limit), staged, capsys).startswith(start)
 
 
 def test_every_source_of_a_threshold_is_said_without_the_history_of_the_project(
@@ -92,7 +92,7 @@ def test_every_source_of_a_threshold_is_said_without_the_history_of_the_project(
 ) -> None:
     prepared = prepared_with()
     for rule in RULES.values():
-        result = replace(clean, rule=rule.name, threshold=rule.threshold, threshold_source=rule.source)
+        result = replace(clean, rule=rule.name, rule_limit=rule.threshold, threshold_source=rule.source)
         out = printed(result, prepared, capsys)
         assert "prototype" not in out
         assert "unofficial" not in out
@@ -102,7 +102,7 @@ def test_a_rule_by_share_says_its_pixels_and_the_smallest_mask(
     clean: ScanResult, capsys: pytest.CaptureFixture[str]
 ) -> None:
     classes = (of_class(0, 92, 0.9, censored=False), of_class(1, 9, 0.1, censored=True))
-    result = replace(clean, rule="small_share", threshold=1 / 16, classes=classes)
+    result = replace(clean, rule="small_share", rule_limit=1 / 16, classes=classes)
     assert "flags working masks of at most 9 pixels; the smallest here has 92 pixels;" in printed(
         result, prepared_with(), capsys
     )

@@ -44,7 +44,7 @@ def test_what_is_held_is_what_a_scan_says(plant: bool, settings: dict[str, Any],
     model = victim() if plant else PlantedOracle()
     scan_into(db, model, **settings)
     readings = replayed(db, 1, OTHERS, AT, GIVEN)
-    assert [(r.rule, r.threshold, r.at) for r in readings] == [(o.name, o.threshold, q) for o in OTHERS for q in AT]
+    assert [(r.rule, r.limit, r.at) for r in readings] == [(o.name, o.threshold, q) for o in OTHERS for q in AT]
     assert sum(r.held for r in readings) >= len(AT)
     for reading, rule in zip(readings, [rule for rule in OTHERS for _ in AT], strict=True):
         if not reading.held:

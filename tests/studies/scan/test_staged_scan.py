@@ -55,7 +55,7 @@ def scanned_in_stages(db: Path, model: Any = None, budget: int = 6_000, **settin
 def test_each_stage_finds_what_the_one_before_could_not(tmp_path: Path) -> None:
     result = scanned_in_stages(tmp_path / "scan.db")
     assert (result.verdict, result.flagged, result.rule) == ("backdoored", (3,), "small_share")
-    assert result.threshold == 0.12
+    assert (result.threshold, result.rule_limit) == (1.0, 0.12)
     assert "class 3 refined from" in result.notes
     assert result.classes[3].trials == 16
     assert check(tmp_path / "scan.db") == []

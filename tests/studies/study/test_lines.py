@@ -69,3 +69,12 @@ def test_foreign_lines_and_files_are_told(tmp_path: Path) -> None:
         checked_lines([file])
     with pytest.raises(DataError, match=r"missing\.jsonl: cannot be read"):
         checked_lines([tmp_path / "missing.jsonl"])
+
+
+def test_an_older_score_of_a_confirmed_small_trigger_is_raised_to_the_scale_of_today() -> None:
+    small, sizes = ({"rule": {"name": name}} for name in ("small_share", "below_median"))
+    found = [line(1, "backdoored", score=0.9, flagged=(3,), config=rule) for rule in (small, sizes)]
+    assert [one.ranked for one in found] == [1.9, 0.9]
+    assert line(1, "clean", score=0.9, flagged=(), config=small).ranked == 0.9
+    assert line(1, "backdoored", score=1.9, flagged=(3,), config=small, rule_limit=1 / 64).ranked == 1.9
+    assert line(1, "invalid", score=None, flagged=(), config=small).ranked is None
