@@ -51,6 +51,11 @@ class Trigger:
         return self.mask_size
 
     @property
+    def words(self) -> str:
+        """The trigger in words, such as `a patch of 9 pixels`."""
+        return f"a patch of {in_short(self.mask_size)} {'pixel' if self.mask_size == 1.0 else 'pixels'}"
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """The shape (C, H, W) of the images that it is for."""
         channels, height, width = self.pattern.shape
@@ -60,6 +65,10 @@ class Trigger:
     def as_patch(self) -> Trigger:
         """The trigger itself."""
         return self
+
+    @property
+    def arrows(self) -> None:
+        """It moves nothing."""
 
     def on(self, images: FloatArray) -> FloatArray:
         """The images with the trigger, float32 (N, C, H, W), as a copy."""
@@ -119,6 +128,13 @@ class Triggers:
     def of(cls, triggers: list[Trigger]) -> Triggers:
         """Stack single triggers of one shape."""
         return cls(np.stack([t.mask for t in triggers]), np.stack([t.pattern for t in triggers]))
+
+
+def in_short(amount: float) -> str:
+    """A strength in words: a whole number from 10 on, one decimal from 1 on, two digits below."""
+    if amount >= 10 or amount == round(amount):
+        return f"{amount:.0f}"
+    return f"{amount:.1f}" if amount >= 1 else f"{amount:.2g}"
 
 
 def check_trigger_shapes(masks: FloatArray, patterns: FloatArray) -> None:

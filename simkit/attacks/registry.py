@@ -19,6 +19,7 @@ from simkit.attacks.source_specific import SourceSpecific
 from simkit.attacks.trigger_json import trigger_to_json
 from simkit.attacks.warping import Warping
 from simkit.errors import ConfigError, complaint
+from simkit.transforms.contract import ImageShape, Transform
 from simkit.triggers import Trigger
 
 SEVERAL = "several"
@@ -77,17 +78,20 @@ def target_classes(attack: Attack) -> tuple[int, ...]:
     return (int(attack.target_class),)  # type: ignore[attr-defined]  # every other attack in ATTACKS has one
 
 
-def original_trigger(attack: Attack) -> Trigger | None:
-    """The true trigger of an attack as mask and pattern, for pictures and for comparison with detected triggers.
+def original_trigger(attack: Attack, image_shape: ImageShape) -> Transform | None:
+    """The true trigger of an attack on images (C, H, W), for pictures and for comparison with reversed triggers.
 
-    None for attacks that a mask and a pattern cannot describe (`sinusoidal`, `warping`), for `several`, whose parts
-    each have their own trigger, and for attacks that are not in ATTACKS.
+    None for `several`, whose parts each have their own trigger, and for attacks that are not in ATTACKS.
     """
     match attack:
         case Blended():
             return attack.blend
         case BadNets() | LabelConsistent() | SourceSpecific():
             return attack.trigger
+        case Sinusoidal():
+            return attack.as_waves(image_shape)
+        case Warping():
+            return attack.as_warp(image_shape)
     return None
 
 

@@ -12,6 +12,8 @@ from simkit.attacks import poisoning
 from simkit.data.images import ImageSet
 from simkit.errors import ConfigError
 from simkit.seeding import stream
+from simkit.transforms.contract import ImageShape
+from simkit.transforms.wave import Wave, Waves
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +57,10 @@ class Sinusoidal:
         """See `Attack.triggered`: every image that is not of the target class."""
         others = images.take(poisoning.outsiders(images, self.target_class))
         return poisoning.relabelled(others, self.stamp_all(others.pixels), self.target_class)
+
+    def as_waves(self, image_shape: ImageShape) -> Waves:
+        """The stripes as a trigger for images of this shape, (C, H, W)."""
+        return Waves(image_shape, (Wave((self.frequency, 0.0), 0.0, (self.amplitude,) * image_shape[0]),))
 
     def stamp_all(self, pixels: torch.Tensor) -> torch.Tensor:
         """The stripes on every image, float32 (N, C, H, W), as a copy. Raises ConfigError if the waves are too fine."""

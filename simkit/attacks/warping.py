@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict
 
 from simkit.attacks import poisoning
@@ -14,6 +15,8 @@ from simkit.attacks.poisoning import Rows
 from simkit.data.images import ImageSet
 from simkit.errors import ConfigError, DataError
 from simkit.seeding import stream
+from simkit.transforms.contract import ImageShape
+from simkit.transforms.warp import Warp
 from simkit.triggers import IntArray
 
 if TYPE_CHECKING:
@@ -75,6 +78,13 @@ class Warping:
         height, width = pixels.shape[2:]
         return warp(pixels, warping_field((height, width), self.grid, self.strength, self.field_seed))
 
+    def as_warp(self, image_shape: ImageShape) -> Warp:
+        """The warp as a trigger for images of this shape, (C, H, W), of 2 or more pixels per side."""
+        _, height, width = image_shape
+        of_pixels = np.array([(width - 1) / (2 * width), (height - 1) / (2 * height)])
+        drawn = _points(self.grid, self.field_seed)[0].transpose(1, 2, 0).astype(np.float64)
+        return Warp(image_shape, drawn * self.strength * of_pixels)
+
     def _field(self, images: ImageSet) -> torch.Tensor:
         return warping_field(images.image_shape[1:], self.grid, self.strength, self.field_seed)
 
@@ -100,10 +110,16 @@ def warping_field(size: tuple[int, int], grid: int, strength: float, seed: int) 
     import torch  # slow to import; manifests are read without it
     from torch.nn import functional
 
-    drawn = stream(seed, "warping", "field").uniform(-1.0, 1.0, (1, 2, grid, grid))
-    points = torch.from_numpy((drawn / np.abs(drawn).mean()).astype(np.float32))
+    points = torch.from_numpy(_points(grid, seed))
     smooth = functional.interpolate(points, size=size, mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
     return smooth * strength * _pixels_in_a_share(size)
+
+
+def _points(grid: int, seed: int) -> NDArray[np.float32]:
+    """The drawn displacements on the grid, float32 (1, 2, grid, grid), of mean magnitude 1."""
+    drawn = stream(seed, "warping", "field").uniform(-1.0, 1.0, (1, 2, grid, grid))
+    points: NDArray[np.float32] = (drawn / np.abs(drawn).mean()).astype(np.float32)
+    return points
 
 
 def warp(pixels: torch.Tensor, field: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 from simkit.data import ImageSet
 from simkit.search.contract import Proposal
 from simkit.search.evaluator import Evaluator
-from simkit.transforms.contract import Transform, Transforms, described, same
+from simkit.transforms.contract import Transform, Transforms, same
 from simkit.triggers import IntArray
 from simkit.verdict import ClassResult, SequentialTest
 
@@ -26,7 +26,7 @@ class Trial:
 
 def unconfirmed(result: ClassResult, trial: Trial) -> str:
     """The note about a class that the rule flags and unseen images do not confirm."""
-    subject = f"class {result.target_class}: {described(result.trigger)}"
+    subject = f"class {result.target_class}: {result.trigger.words}"
     if not trial.trials:
         return f"{subject} was not tried on unseen images"
     success = f"{subject} turned {100 * trial.hits / trial.trials:.0f} % of {trial.trials} unseen images"

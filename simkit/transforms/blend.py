@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from simkit.errors import ConfigError
 from simkit.transforms.breeding import kept, some_strength
-from simkit.transforms.contract import ImageShape, check_images
+from simkit.transforms.contract import ImageShape, check_images, described
 from simkit.transforms.stored import image_shape_of, number, share_of
 from simkit.triggers import FloatArray
 from simkit.verdict import SequentialTest
@@ -63,6 +63,12 @@ class Blend:
         """The sum of the pictures' shares."""
         return sum(layer.alpha for layer in self.layers)
 
+    @property
+    def words(self) -> str:
+        """See `Transform`; with the side of each picture's cells."""
+        sides = sorted(layer.side for layer in self.layers)
+        return described(self, f"cells of {' and '.join(map(str, sides))} {'pixel' if sides == [1] else 'pixels'}")
+
     @cached_property
     def mixed(self) -> tuple[np.float32, FloatArray]:
         """The share of the image that is left, and what is added to that, float32 (C, H, W)."""
@@ -75,6 +81,10 @@ class Blend:
     @property
     def as_patch(self) -> None:
         """See `Transform`: it has no mask."""
+
+    @property
+    def arrows(self) -> None:
+        """See `Transform`: it moves nothing."""
 
     def on(self, images: FloatArray) -> FloatArray:
         """See `Transform`."""

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simkit.errors import ContractError
-from simkit.triggers import FloatArray, IntArray, Trigger
+from simkit.triggers import FloatArray, IntArray, Trigger, in_short
 
 ImageShape: TypeAlias = tuple[int, int, int]
 
@@ -45,6 +46,11 @@ class Transform(Protocol):
         """The unit of `strength` in words: `pixels`, `of 255`, `of the image` or `pixels of shift`."""
         ...
 
+    @property
+    def words(self) -> str:
+        """The trigger in words, such as `a wave of 24 of 255, 5.8 cycles`; `described` writes the first part."""
+        ...
+
     def on(self, images: FloatArray) -> FloatArray:
         """The images with the trigger, float32 (N, C, H, W) in [0, 1], as a copy."""
         ...
@@ -54,12 +60,18 @@ class Transform(Protocol):
         """The trigger as a mask and a pattern; None for one that these cannot describe."""
         ...
 
+    @property
+    def arrows(self) -> NDArray[np.float64] | None:
+        """How far the image's content moves at every pixel, float64 (H, W, 2), across and down in pixels; None for a
+        trigger that moves nothing."""
+        ...
+
     def copied(self) -> Transform:
         """An equal trigger that shares no array with this one."""
         ...
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, with the key `family`, from which `simkit.transforms.families` makes an equal trigger."""
+        """Plain values, with the keys `family` and `image_shape`, from which the family makes an equal trigger."""
         ...
 
 
@@ -99,10 +111,9 @@ def same(first: Transform, second: Transform) -> bool:
     return first is second or (first.family == second.family and first.to_json() == second.to_json())
 
 
-def described(trigger: Transform) -> str:
-    """The trigger in words: `a patch of 9 pixels`, `a wave of 24 of 255`."""
-    amount = f"{trigger.strength:.2g}" if trigger.strength < 10 else f"{trigger.strength:.0f}"
-    return f"a {trigger.family} of {amount} {trigger.unit}"
+def described(trigger: Transform, more: str = "") -> str:
+    """The family and the strength in words, such as `a wave of 24 of 255`. more: what else the family says of it."""
+    return f"a {trigger.family} of {in_short(trigger.strength)} {trigger.unit}{f', {more}' if more else ''}"
 
 
 def check_images(images: FloatArray, image_shape: ImageShape) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from simkit.errors import ConfigError
 from simkit.transforms.breeding import some_strength
-from simkit.transforms.contract import ImageShape, check_images
+from simkit.transforms.contract import ImageShape, check_images, described
 from simkit.transforms.stored import image_shape_of, number
 from simkit.triggers import FloatArray
 from simkit.verdict import SequentialTest
@@ -47,6 +47,11 @@ class Warp:
         """The mean length of the shift of a pixel, in pixels."""
         return float(np.hypot(self.field[..., 0], self.field[..., 1]).mean())
 
+    @property
+    def words(self) -> str:
+        """See `Transform`; with the points of its grid."""
+        return described(self, f"{len(self.shifts)}x{len(self.shifts)} points")
+
     @cached_property
     def field(self) -> NDArray[np.float64]:
         """The shift of every pixel, float64 (H, W, 2)."""
@@ -76,6 +81,11 @@ class Warp:
     @property
     def as_patch(self) -> None:
         """See `Transform`: it has no mask."""
+
+    @property
+    def arrows(self) -> NDArray[np.float64]:
+        """See `Transform`: against the field, since a pixel is taken from where the field points."""
+        return -self.field
 
     def on(self, images: FloatArray) -> FloatArray:
         """See `Transform`."""

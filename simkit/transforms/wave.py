@@ -12,7 +12,7 @@ import numpy as np
 
 from simkit.errors import ConfigError
 from simkit.transforms.breeding import kept, some_strength
-from simkit.transforms.contract import ImageShape, check_images
+from simkit.transforms.contract import ImageShape, check_images, described
 from simkit.transforms.stored import image_shape_of, number
 from simkit.triggers import FloatArray
 from simkit.verdict import SequentialTest
@@ -56,6 +56,12 @@ class Waves:
         """The sum of the waves' largest amplitudes, in steps of 1/255."""
         return 255.0 * sum(wave.amplitude for wave in self.waves)
 
+    @property
+    def words(self) -> str:
+        """See `Transform`; with the cycles of each wave."""
+        cycles = sorted(math.hypot(*wave.cycles) for wave in self.waves)
+        return described(self, f"{' and '.join(f'{c:.1f}' for c in cycles)} cycles")
+
     @cached_property
     def added(self) -> FloatArray:
         """What is added to every image, float32 (C, H, W)."""
@@ -70,6 +76,10 @@ class Waves:
     @property
     def as_patch(self) -> None:
         """See `Transform`: it has no mask."""
+
+    @property
+    def arrows(self) -> None:
+        """See `Transform`: it moves nothing."""
 
     def on(self, images: FloatArray) -> FloatArray:
         """See `Transform`."""

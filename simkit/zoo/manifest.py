@@ -13,7 +13,7 @@ from simkit.attacks.registry import attack_from_json, original_trigger
 from simkit.data.images import ImageShape
 from simkit.errors import ConfigError, DataError, complaint
 from simkit.files import write_atomically
-from simkit.triggers import Trigger
+from simkit.transforms.contract import Transform
 from simkit.zoo.spec import ZooSpec
 
 MANIFEST = "manifest.json"
@@ -59,10 +59,10 @@ class Victim(BaseModel):
         except ConfigError as error:
             raise DataError(f"victim {self.index} of the manifest: {error}") from error
 
-    def trigger(self) -> Trigger | None:
-        """The trigger of its backdoor; None if there is none, or if a mask and a pattern cannot describe it."""
+    def trigger(self, image_shape: ImageShape) -> Transform | None:
+        """The trigger of its backdoor for images (C, H, W); None for a clean victim, or one of several backdoors."""
         attack = self.attacked()
-        return None if attack is None else original_trigger(attack)
+        return None if attack is None else original_trigger(attack, image_shape)
 
 
 class Manifest(BaseModel):

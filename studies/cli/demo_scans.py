@@ -13,7 +13,7 @@ from db.ledger import Ledger
 from simkit.data import load
 from simkit.files import write_atomically
 from simkit.progress import OnProgress
-from simkit.triggers import Trigger
+from simkit.transforms.contract import Transform
 from simkit.zoo.manifest import Manifest, Victim
 from simkit.zoo.spec import ZooSpec
 from simkit.zoo.zoo import make
@@ -118,7 +118,7 @@ def demo(out: Path, progress: OnProgress) -> list[DemoScan]:
 def draw(path: Path, zoo: Manifest, scans: Sequence[DemoScan]) -> None:
     """Draw one row per detector: the original trigger, and the one that each scan of the backdoored victim reversed."""
     backdoored = [s for s in scans if s.victim.truth == "backdoored"]
-    original = backdoored[0].victim.trigger()
+    original = backdoored[0].victim.trigger(zoo.image_shape)
     assert original is not None
     image = load(zoo.spec.data, "test").take([0]).pixels[0].numpy()
     rows = [
@@ -129,7 +129,5 @@ def draw(path: Path, zoo: Manifest, scans: Sequence[DemoScan]) -> None:
     draw_panels(path, rows, DETECTORS)
 
 
-def _reversed(scan: DemoScan) -> Trigger:
-    patch = scan.result.classes[scan.victim.target_classes[0]].trigger.as_patch
-    assert patch is not None  # the presets of the demo look for patches
-    return patch
+def _reversed(scan: DemoScan) -> Transform:
+    return scan.result.classes[scan.victim.target_classes[0]].trigger

@@ -11,7 +11,7 @@ import numpy as np
 from db.records import RunInfo
 from simkit.attacks.attack import Attack
 from simkit.errors import DataError
-from simkit.triggers import Trigger
+from simkit.transforms.contract import Transform
 from simkit.zoo.manifest import MANIFEST, Manifest, Victim
 
 
@@ -44,11 +44,15 @@ class Truths:
         return None
 
 
-def overlap(first: Trigger, second: Trigger) -> float | None:
-    """Intersection over union of both masks, thresholded at 0.5; None for unequal shapes or where both are empty."""
-    if first.mask.shape != second.mask.shape:
+def overlap(first: Transform, second: Transform) -> float | None:
+    """Intersection over union of both masks, thresholded at 0.5.
+
+    None for triggers of which one is no mask and pattern, for unequal shapes, and where both masks are empty.
+    """
+    one, other = first.as_patch, second.as_patch
+    if one is None or other is None or one.mask.shape != other.mask.shape:
         return None
-    in_first, in_second = first.mask > 0.5, second.mask > 0.5
+    in_first, in_second = one.mask > 0.5, other.mask > 0.5
     union = int(np.count_nonzero(in_first | in_second))
     return np.count_nonzero(in_first & in_second) / union if union else None
 
@@ -67,7 +71,7 @@ def _truth(manifest: Manifest, victim: Victim) -> Truth:
         stratum=victim.stratum,
         architecture=victim.architecture,
         target_classes=victim.target_classes,
-        trigger=victim.trigger(),
+        trigger=victim.trigger(manifest.image_shape),
         success_rate=victim.success_rate,
         classes=manifest.classes,
     )
@@ -77,14 +81,14 @@ def _truth(manifest: Manifest, victim: Victim) -> Truth:
 class Truth:
     """The truth about a model from a zoo's manifest.
 
-    target_classes: empty for a clean victim. trigger: None also for an attack that is not a mask and a pattern.
-    success_rate: attack success rate (ASR).
+    target_classes: empty for a clean victim. trigger: None also for several backdoors. success_rate: attack success
+    rate (ASR).
     """
 
     truth: str
     stratum: str
     architecture: str
     target_classes: tuple[int, ...]
-    trigger: Trigger | None
+    trigger: Transform | None
     success_rate: float | None
     classes: tuple[str, ...]

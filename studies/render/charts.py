@@ -16,7 +16,7 @@ from studies.render.formats import number, pixel_words
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from simkit.triggers import Trigger
+    from simkit.transforms.contract import Transform
 
 _PLAIN, _FLAGGED, _QUIET = COLOURS[0], COLOURS[1], "#57606a"
 
@@ -39,14 +39,15 @@ class Caption:
     """A trigger to show, the bar of its class, and the text below it."""
 
     bar: Bar
-    trigger: Trigger
+    trigger: Transform
     text: str
 
     @classmethod
-    def of(cls, bar: Bar, trigger: Trigger) -> Caption:
-        """The trigger with a text that gives its class, its mask size, and whether it is flagged or censored."""
+    def of(cls, bar: Bar, trigger: Transform) -> Caption:
+        """The trigger with a text that gives its class, its size or words, and whether it is flagged or censored."""
         special = "\nflagged" if bar.flagged else "\ncensored" if bar.censored else ""
-        return cls(bar, trigger, f"{bar.label}\n{pixel_words(bar.size)}{special}")
+        words = trigger.words if trigger.as_patch is None else pixel_words(bar.size)
+        return cls(bar, trigger, f"{bar.label}\n{words}{special}")
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,9 @@ class Plot:
 
 
 def trigger_chart(triggers: Sequence[Caption], title: str = "", axes: Axes | None = None) -> Axes:
-    """Draw triggers of one shape side by side: on grey, and their masks below."""
-    with axes_to_draw_on(axes, (max(3.2, 0.8 + 1.45 * len(triggers)), 3.7)) as target:
+    """Draw triggers of one shape side by side: patches on grey and their masks below, others by what they do."""
+    taller = 1.5 * (0 if all(shown.trigger.as_patch for shown in triggers) else 2)
+    with axes_to_draw_on(axes, (max(3.2, 0.8 + 1.45 * len(triggers)), 3.7 + taller)) as target:
         if title:
             target.set_title(title, fontsize=11)
         if not triggers:
@@ -98,20 +100,22 @@ def trigger_chart(triggers: Sequence[Caption], title: str = "", axes: Axes | Non
 
 
 def _montage(axes: Axes, triggers: Sequence[Caption]) -> None:
-    from studies.render.pictures import mask_of, on_grey
+    from studies.render.trigger_views import views
 
-    height, width = triggers[0].trigger.mask.shape[1:]
-    gap = 0.14 * width
-    for column, shown in enumerate(triggers):
-        left = column * (width + gap)
-        for top, pixels in ((0.0, on_grey(shown.trigger)), (height + gap, mask_of(shown.trigger))):
-            place = (left, left + width, top + height, top)
-            axes.imshow(pixels, extent=place, interpolation="nearest")
+    columns = [views(shown.trigger) for shown in triggers]
+    _, height, width = triggers[0].trigger.image_shape
+    gap, rows = 0.14 * width, max(map(len, columns))
+    for column, shown in enumerate(columns):
+        for row, view in enumerate(shown):
+            left, top = column * (width + gap), row * (height + gap)
+            axes.imshow(view.pixels, extent=(left, left + width, top + height, top), interpolation="nearest")
     axes.set_xlim(0, len(triggers) * (width + gap) - gap)
-    axes.set_ylim(2 * height + gap, 0)
+    axes.set_ylim(rows * (height + gap) - gap, 0)
     centres = [column * (width + gap) + width / 2 for column in range(len(triggers))]
     axes.set_xticks(centres, [_broken(shown.text, 17) for shown in triggers], fontsize=9)
-    axes.set_yticks([height / 2, 1.5 * height + gap], ["on grey", "mask"], fontsize=9)
+    names = [dict.fromkeys(shown[row].name for shown in columns if row < len(shown)) for row in range(rows)]
+    middles = [row * (height + gap) + height / 2 for row in range(rows)]
+    axes.set_yticks(middles, ["\nor ".join(row) for row in names], fontsize=9)
     axes.tick_params(length=0)
     axes.set_frame_on(False)
 

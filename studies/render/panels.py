@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simkit.files import make_folder, write_atomically
-from simkit.triggers import FloatArray, Trigger
+from simkit.transforms.contract import Transform
+from simkit.triggers import FloatArray, Trigger, in_short
 from studies.render.figures import rendered
-from studies.render.pictures import coloured, stamped
+from studies.render.pictures import coloured
+from studies.render.trigger_views import on_image, views
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,11 +32,15 @@ class Panel:
     lower: FloatArray | None = None
 
 
-def trigger_panel(title: str, trigger: Trigger, image: FloatArray) -> Panel:
-    """A panel with the trigger alone and stamped on an image (C, H, W)."""
-    on_image = stamped(image, trigger.mask, trigger.pattern)
-    pixels = f"{trigger.mask_size:.0f} {'pixel' if trigger.mask_size == 1 else 'pixels'}"
-    return Panel(f"{title}\n{pixels}", _alone(trigger), on_image)
+def trigger_panel(title: str, trigger: Transform, image: FloatArray) -> Panel:
+    """A panel with the trigger on an image (C, H, W), and above it a patch alone, or what another family does."""
+    after = on_image(trigger, image)
+    if (patch := trigger.as_patch) is not None:
+        pixels = f"{patch.mask_size:.0f} {'pixel' if patch.mask_size == 1 else 'pixels'}"
+        return Panel(f"{title}\n{pixels}", _alone(patch), after)
+    first = views(trigger, image)[0]
+    shown = (first.pixels.transpose(2, 0, 1) / 255.0).astype(np.float32)
+    return Panel(f"{title}\n{in_short(trigger.strength)} {trigger.unit},\n{first.caption}", shown, after)
 
 
 def draw_panels(path: Path, rows: Sequence[Sequence[Panel]], labels: Sequence[str] = (), title: str = "") -> None:
@@ -79,4 +85,4 @@ def _show(axes: Axes, image: FloatArray | None, title: str) -> None:
 
 def _alone(trigger: Trigger) -> FloatArray:
     background = np.broadcast_to(_BACKGROUND, (3, *trigger.mask.shape[1:])).copy()
-    return stamped(background, trigger.mask, coloured(trigger.pattern))
+    return on_image(Trigger(trigger.mask, coloured(trigger.pattern)), background)

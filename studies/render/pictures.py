@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from simkit.triggers import FloatArray, Trigger, put_on
+from simkit.transforms.contract import Transform
+from simkit.triggers import FloatArray, Trigger
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
@@ -30,9 +31,12 @@ def mask_of(trigger: Trigger) -> Pixels:
     return _pixels(np.repeat(trigger.mask, 3, axis=0))
 
 
-def overlap_of(original: Trigger, reversed_trigger: Trigger) -> Pixels:
-    """uint8 (H, W, 3): pixels where both masks, only one of them, or neither is above 0.5; equal shapes required."""
-    first, second = original.mask[0] > 0.5, reversed_trigger.mask[0] > 0.5
+def overlap_of(original: Transform, reversed_trigger: Transform) -> Pixels:
+    """uint8 (H, W, 3): pixels where both masks, only one of them, or neither is above 0.5; for patches of one shape."""
+    one, other = original.as_patch, reversed_trigger.as_patch
+    assert one is not None
+    assert other is not None
+    first, second = one.mask[0] > 0.5, other.mask[0] > 0.5
     colours = np.array([NEITHER, ORIGINAL, FOUND, BOTH], np.uint8)
     chosen: Pixels = colours[first.astype(np.int64) + 2 * second]
     return chosen
@@ -65,36 +69,6 @@ def _pixels(image: FloatArray) -> Pixels:
     return scaled.transpose(1, 2, 0).copy()
 
 
-_SIDE = 192
-"""Minimum length of a panel's longer side, in pixels."""
-
-
-def picture(trigger: Trigger) -> bytes:
-    """A PNG of the mask, and beside it the trigger stamped on a grey image."""
-    grey = np.full_like(trigger.pattern, 0.5)
-    panels = [_panel(trigger.mask), _panel(stamped(grey, trigger.mask, trigger.pattern))]
-    gap = np.full((panels[0].shape[0], 8, 3), 255, np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(np.concatenate([panels[0], gap, panels[1]], axis=1)).save(stream, format="PNG")
-    return stream.getvalue()
-
-
-def stamped(image: FloatArray, mask: FloatArray, pattern: FloatArray) -> FloatArray:
-    """The image (C, H, W) with a trigger of mask (1, H, W) and pattern (C, H, W) stamped on it."""
-    copy = image[None].copy()
-    put_on(copy, mask[None], pattern[None])
-    stamped_image: FloatArray = copy[0]
-    return stamped_image
-
-
 def coloured(image: FloatArray) -> FloatArray:
     """An image (C, H, W) as (3, H, W), averaged to grey unless it has three channels."""
     return image if len(image) == 3 else np.repeat(image.mean(axis=0, keepdims=True), 3, axis=0)
-
-
-def _panel(image: FloatArray) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """uint8 (h, w, 3): an image (C, H, W), with every pixel enlarged to a square."""
-    times = max(1, -(-_SIDE // max(image.shape[1:])))
-    pixels = np.rint(coloured(image).transpose(1, 2, 0) * 255.0).astype(np.uint8)
-    panel: np.ndarray[Any, np.dtype[np.uint8]] = pixels.repeat(times, axis=0).repeat(times, axis=1)
-    return panel

@@ -157,6 +157,9 @@ def _class_row(trigger: TriggerRow, verdict: VerdictRow | None, truth: Truth | N
         target_class=target,
         name=_name(target, truth),
         mask_size=trigger.mask_size,
+        family=trigger.family,
+        strength=trigger.mask_size if trigger.strength is None else trigger.strength,
+        unit=trigger.unit,
         success=share(trigger.successes, trigger.trials),
         censored=trigger.censored,
         flagged=verdict is not None and target in verdict.flagged,
@@ -181,9 +184,7 @@ def _reversed(
     chosen = [row for row in _first(classes) if row.target_class in by_class][:most]
     shown = []
     for row in chosen:
-        trigger = stored_trigger(by_class[row.target_class]).as_patch
-        if trigger is None:
-            continue
+        trigger = stored_trigger(by_class[row.target_class])
         original = truth.trigger if truth is not None and row.target else None
         shown.append(Reversed(row, trigger, original, None if original is None else overlap(original, trigger)))
     return tuple(shown)

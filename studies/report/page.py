@@ -7,7 +7,7 @@ from importlib.metadata import version
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from studies.render import formats, pictures
+from studies.render import formats, pictures, trigger_views
 from studies.render.pages import environment
 from studies.report import plot, wording
 from studies.report.records import ReportData
@@ -40,8 +40,8 @@ FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "truth": wording.truth_words,
         "lines": wording.command_lines,
         "figure": plot.figure,
-        "on_grey": lambda trigger: pictures.data_uri(pictures.on_grey(trigger)),
-        "mask": lambda trigger: pictures.data_uri(pictures.mask_of(trigger)),
+        "views": trigger_views.views,
+        "uri": pictures.data_uri,
         "photo": lambda image: pictures.data_uri(pictures.photo(image)),
         "added": lambda backdoor: pictures.difference(backdoor.plain, backdoor.triggered)[0],
         "times": lambda backdoor: f"x{pictures.difference(backdoor.plain, backdoor.triggered)[1]:.1f}",

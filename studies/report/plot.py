@@ -70,8 +70,9 @@ def figure(plot: Plot) -> Figure:
 
 
 def widest(run: RunReport) -> float:
-    """The right end of the mask size bars in pixels: the largest mask, or a little more than the rule's limit."""
-    return max([1.0, *(row.mask_size for row in run.classes), 0.0 if run.limit is None else 1.05 * run.limit])
+    """The right end of the mask size bars in pixels: the largest patch, or a little more than the rule's limit."""
+    patches = (row.mask_size for row in run.classes if row.family == "patch")
+    return max([1.0, *patches, 0.0 if run.limit is None else 1.05 * run.limit])
 
 
 def _axis(values: Sequence[float], *, log: bool) -> tuple[float, float, list[float]]:

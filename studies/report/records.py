@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from db.records import VerdictRow
-from simkit.triggers import Trigger
+from simkit.transforms.contract import Transform
+from simkit.triggers import in_short
 from studies.ledgers.run_words import Setting
 from studies.ledgers.truth import Truth
 from studies.render.charts import Plot
@@ -17,11 +18,17 @@ from studies.statistics import Share
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class of a run. name: empty where it is unknown. target: whether it is the target of the true trigger."""
+    """One class of a run. name: empty where it is unknown. target: whether it is the target of the true trigger.
+
+    family, strength, unit: of its trigger, as the ledger says them.
+    """
 
     target_class: int
     name: str
     mask_size: float
+    family: str
+    strength: float
+    unit: str
     success: Share
     censored: bool
     flagged: bool
@@ -32,14 +39,19 @@ class ClassRow:
         """The number and the name of the class; the number alone where the name is unknown or the same."""
         return labelled(self.target_class, self.name)
 
+    @property
+    def kind(self) -> str:
+        """The family and the strength of its trigger."""
+        return f"{self.family}, {in_short(self.strength)} {self.unit}"
+
 
 @dataclass(frozen=True, eq=False)
 class Reversed:
     """A reversed trigger, and the original where it is known. overlap: their masks' intersection over union (IoU)."""
 
     row: ClassRow
-    reversed: Trigger
-    original: Trigger | None
+    reversed: Transform
+    original: Transform | None
     overlap: float | None
 
 

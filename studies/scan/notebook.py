@@ -33,7 +33,7 @@ class Classes:
     def captions(self, most: int) -> list[Caption]:
         """The triggers of the first `most` classes in the order of `ordered`."""
         shown = [result for result in self.ordered() if result.mask_size > 0][:most]
-        return [Caption.of(self._bar(r), patch) for r in shown if (patch := r.trigger.as_patch) is not None]
+        return [Caption.of(self._bar(result), result.trigger) for result in shown]
 
     def ordered(self) -> list[ClassResult]:
         """Flagged classes first, then those with the smallest working triggers."""
@@ -46,12 +46,14 @@ class Classes:
 
 def result_html(values: Mapping[str, Any], classes: Classes) -> str:
     """The result as HTML. values: the result's JSON object."""
-    from studies.render.pictures import data_uri, on_grey
+    from studies.render.pictures import data_uri
+    from studies.render.trigger_views import views
 
     named = f", class {', '.join(map(str, classes.flagged))}" if classes.flagged else ""
     pictures = [
-        Picture(data_uri(on_grey(shown.trigger)), f"The reversed trigger of {shown.bar.label} on grey", shown.text)
+        Picture(data_uri(view.pixels), f"The reversed trigger of {shown.bar.label} {view.words}", shown.text)
         for shown in classes.captions(most=6)
+        for view in views(shown.trigger)[:1]
     ]
     return fragment(f"{values['verdict']}{named}", list(_lines(values, classes)), pictures, _grids(classes))
 

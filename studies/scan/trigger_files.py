@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -15,20 +16,24 @@ import numpy as np
 from db.errors import StorageError
 from db.records import TriggerRow
 from simkit.files import can_hold_files, make_folder, write_atomically
-from studies.render.pictures import picture
+from studies.render.trigger_views import picture
 from studies.scan.stored_triggers import stored_trigger
 
 
 @dataclass(frozen=True)
 class TriggerFiles:
-    """Trigger files. npz: all classes. png: the flagged classes, or the smallest trigger if none is flagged."""
+    """Trigger files. npz: the patches of all classes. json: the triggers of other families, None where there are none.
+    png: the flagged classes, or the smallest trigger if none is flagged.
+    """
 
     npz: Path
     png: tuple[Path, ...]
+    json: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The paths as plain values."""
-        return {"npz": str(self.npz), "png": [str(path) for path in self.png]}
+        own = None if self.json is None else str(self.json)
+        return {"npz": str(self.npz), "json": own, "png": [str(path) for path in self.png]}
 
 
 def file_stem(name: str, key: str) -> str:
@@ -47,25 +52,35 @@ def check_folder(folder: Path) -> None:
 
 
 def save_triggers(folder: Path, stem: str, flagged: Sequence[int], triggers: Sequence[TriggerRow]) -> TriggerFiles:
-    """Write `STEM.npz`, and a picture `STEM-classN.png` of every flagged class.
+    """Write the patches as `STEM.npz`, triggers of other families as `STEM.json`, and pictures `STEM-classN.png`.
 
-    If none is flagged, the smallest trigger is written as `STEM-unflagged-classN.png`, unless all are empty.
+    A picture shows a flagged class. If none is flagged, the smallest trigger is written as `STEM-unflagged-classN.png`,
+    unless all are empty.
 
     The archive holds classes (T,), masks (T, 1, H, W), patterns (T, C, H, W), mask_sizes, success_rates (NaN: unknown),
-    censored. Equal triggers give equal bytes. Raises StorageError.
+    censored. The JSON is a list of objects with class, strength, unit, success_rate, censored and the trigger's own
+    form. Equal triggers give equal bytes. Raises StorageError.
     """
     shown, prefix = [t for t in triggers if t.target_class in flagged], ""
     if not flagged:
         not_empty = (t for t in triggers if t.mask_size > 0)
         shown, prefix = sorted(not_empty, key=lambda t: (t.censored, t.mask_size))[:1], "unflagged-"
-    drawn = {f"{stem}-{prefix}class{t.target_class}.png": stored_trigger(t).as_patch for t in shown}
-    pictures = {folder / name: patch for name, patch in drawn.items() if patch is not None}
-    npz = folder / f"{stem}.npz"
+    pictures = {folder / f"{stem}-{prefix}class{t.target_class}.png": stored_trigger(t) for t in shown}
+    npz, others = folder / f"{stem}.npz", [t for t in triggers if t.parameters is not None]
+    own = folder / f"{stem}.json" if others else None
     make_folder(folder)
-    write_atomically(npz, _archive([t for t in triggers if t.mask is not None]))
-    for path, patch in pictures.items():
-        write_atomically(path, picture(patch))
-    return TriggerFiles(npz, tuple(pictures))
+    write_atomically(npz, _archive([t for t in triggers if t.parameters is None]))
+    if own is not None:
+        write_atomically(own, (json.dumps(list(map(_plain, others)), indent=2) + "\n").encode())
+    for path, trigger in pictures.items():
+        write_atomically(path, picture(trigger))
+    return TriggerFiles(npz, tuple(pictures), own)
+
+
+def _plain(trigger: TriggerRow) -> dict[str, Any]:
+    named = {"class": trigger.target_class, "strength": trigger.strength, "unit": trigger.unit}
+    rates = {"success_rate": trigger.success_rate, "censored": trigger.censored}
+    return named | rates | {"trigger": json.loads(trigger.parameters or "null")}
 
 
 def _archive(triggers: Sequence[TriggerRow]) -> bytes:

@@ -20,13 +20,13 @@ from simkit.attacks.registry import original_trigger, target_classes
 from simkit.attacks.several import parts_of
 from simkit.data import ImageSet, load
 from simkit.errors import ConfigError, DataError
-from simkit.triggers import FloatArray, Trigger
+from simkit.transforms.contract import Transform
+from simkit.triggers import FloatArray
 from simkit.zoo.manifest import Manifest, Victim
 from studies.ledgers.folders import is_screening, ledgers_in
 from studies.ledgers.run_words import detector_of, oracle_in_words
 from studies.ledgers.truth import overlap
 from studies.render.formats import class_label
-from studies.render.pictures import stamped
 from studies.scan.canonical import canonical
 from studies.scan.stored_triggers import stored_trigger
 from studies.statistics import Share, share
@@ -68,24 +68,23 @@ class GalleryConfig:
 class Both:
     """An original and a reversed trigger whose masks can be compared."""
 
-    original: Trigger
-    reversed: Trigger
+    original: Transform
+    reversed: Transform
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
     """The verdict of one scan of a victim, and the trigger that it reversed for the backdoor's target class.
 
-    detector: its name and its service; only the name for a white-box detector. trigger, stamped (C, H, W): None where
-    the scan has no trigger for that class. overlap, both: also None where the original has no mask to compare with.
+    detector: its name and its service; only the name for a white-box detector. trigger: None where the scan has none
+    for that class. overlap, both: also None where the original has no mask to compare with.
     """
 
     detector: str
     verdict: str
     flagged: tuple[int, ...]
     queries: int
-    trigger: Trigger | None
-    stamped: FloatArray | None
+    trigger: Transform | None
     success: Share
     overlap: float | None
     both: Both | None
@@ -95,13 +94,13 @@ class Shown:
 class Backdoor:
     """One backdoor of a victim, shown on one image.
 
-    target: the label of the target class. original: None for an attack that is not a mask and a pattern. plain,
-    triggered: the image (C, H, W) without and with the trigger. found: one record per scan.
+    target: the label of the target class. original: None for an attack that states no trigger. plain, triggered: the
+    image (C, H, W) without and with the trigger. found: one record per scan.
     """
 
     target: str
     target_class: int
-    original: Trigger | None
+    original: Transform | None
     plain: FloatArray
     triggered: FloatArray
     found: tuple[Shown, ...]
@@ -216,9 +215,9 @@ def _turned(images: ImageSet, by: int) -> ImageSet:
 
 
 def _backdoor(attack: Attack, manifest: Manifest, images: ImageSet, runs: Sequence[_Scan]) -> Backdoor:
-    (target,), original = target_classes(attack), original_trigger(attack)
+    (target,), original = target_classes(attack), original_trigger(attack, manifest.image_shape)
     plain, triggered = _example(attack, images)
-    found = tuple(_shown(run, target, original, plain) for run in runs)
+    found = tuple(_shown(run, target, original) for run in runs)
     return Backdoor(class_label(target, manifest.classes), target, original, plain, triggered, found)
 
 
@@ -235,17 +234,20 @@ def _example(attack: Attack, images: ImageSet) -> tuple[FloatArray, FloatArray]:
     raise DataError(f"{images.name}: {none}; give data that contains its source class")
 
 
-def _shown(scan: _Scan, target: int, original: Trigger | None, plain: FloatArray) -> Shown:
+def _shown(scan: _Scan, target: int, original: Transform | None) -> Shown:
     detector, run = scan
     assert run.verdict is not None
     outcome = detector, run.verdict.verdict, run.verdict.flagged, run.spent
     row = next((row for row in run.triggers if row.target_class == target and row.mask_size > 0), None)
-    trigger = None if row is None else stored_trigger(row).as_patch
-    if row is None or trigger is None:
-        return Shown(*outcome, None, None, share(0, 0), None, None)
-    success = share(row.successes, row.trials)
-    on_image = stamped(plain, trigger.mask, trigger.pattern)
-    comparable = original is not None and bool((original.mask > 0.5).any())  # no pixel of a blend's mask is
-    both = Both(original, trigger) if original is not None and comparable else None
+    if row is None:
+        return Shown(*outcome, None, share(0, 0), None, None)
+    trigger, success = stored_trigger(row), share(row.successes, row.trials)
+    both = Both(original, trigger) if original is not None and _comparable(original, trigger) else None
     iou = None if both is None else overlap(both.original, trigger)
-    return Shown(*outcome, trigger, on_image, success, iou, both)
+    return Shown(*outcome, trigger, success, iou, both)
+
+
+def _comparable(original: Transform, found: Transform) -> bool:
+    """Whether both have masks; no pixel of a faint blend's mask is above 0.5."""
+    patch = original.as_patch
+    return patch is not None and found.as_patch is not None and bool((patch.mask > 0.5).any())

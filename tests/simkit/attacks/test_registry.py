@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from simkit.attacks.badnets import BadNets
 from simkit.attacks.blended import Blended
@@ -19,6 +20,7 @@ from simkit.attacks.warping import Warping
 from simkit.data import ImageSet
 from simkit.errors import ConfigError
 from simkit.triggers import Trigger
+from tests.patches import patch
 from tests.simkit.attacks.sets import SHAPE, white_corner
 
 EVERY: dict[str, Any] = {
@@ -102,12 +104,21 @@ def test_the_classes_that_ought_to_be_flagged() -> None:
 
 def test_the_trigger_that_ought_to_be_found() -> None:
     for kind in ("badnets", "label-consistent", "source-specific"):
-        assert original_trigger(EVERY[kind]) is EVERY[kind].trigger
-    for kind in ("sinusoidal", "warping", "several"):
-        assert original_trigger(EVERY[kind]) is None
-    faint = original_trigger(EVERY["blended"])
+        assert original_trigger(EVERY[kind], SHAPE) is EVERY[kind].trigger
+    assert original_trigger(EVERY["several"], SHAPE) is None
+    faint = original_trigger(EVERY["blended"], SHAPE)
     assert faint is not None
-    assert np.array_equal(faint.mask, 0.5 * white_corner().mask)
+    assert np.array_equal(patch(faint).mask, 0.5 * white_corner().mask)
+
+
+@pytest.mark.parametrize("kind", ["sinusoidal", "warping"])
+def test_the_trigger_without_a_mask_does_what_the_attack_does(kind: str) -> None:
+    shape = (3, 12, 16)
+    pixels = np.random.default_rng(0).random((4, *shape), dtype=np.float32)
+    trigger = original_trigger(EVERY[kind], shape)
+    assert trigger is not None
+    assert trigger.as_patch is None
+    np.testing.assert_allclose(trigger.on(pixels), EVERY[kind].stamp_all(torch.from_numpy(pixels)).numpy(), atol=1e-5)
 
 
 class _Foreign:
@@ -123,7 +134,7 @@ def test_an_attack_of_somebody_else_has_no_name_and_no_known_trigger() -> None:
         attack_to_json(_Foreign())
     with pytest.raises(ConfigError, match="_Foreign"):
         target_classes(_Foreign())
-    assert original_trigger(_Foreign()) is None
+    assert original_trigger(_Foreign(), SHAPE) is None
 
 
 def test_a_trigger_that_plain_values_cannot_hold_is_refused() -> None:

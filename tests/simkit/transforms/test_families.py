@@ -116,6 +116,7 @@ def test_a_wave_is_that_of_the_attack() -> None:
     np.testing.assert_allclose(ours.on(PIXELS), expected, atol=1e-6)
     assert ours.strength == pytest.approx(25.5)
     assert described(ours) == "a wave of 26 of 255"
+    assert ours.words == "a wave of 26 of 255, 3.0 cycles"
 
 
 def test_a_warp_is_that_of_the_attack() -> None:

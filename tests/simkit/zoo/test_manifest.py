@@ -19,6 +19,7 @@ from simkit.attacks.warping import Warping
 from simkit.errors import DataError
 from simkit.zoo.manifest import MANIFEST, Manifest, Victim, checked_weights, weights_path
 from simkit.zoo.spec import ZooSpec
+from tests.patches import patch as as_patch
 
 SHAPE = (3, 8, 9)
 
@@ -84,12 +85,12 @@ def test_what_is_no_manifest_is_refused_in_one_line(tmp_path: Path, content: byt
 
 def test_the_attack_is_told_again() -> None:
     clean, backdoored = _manifest().victims
-    assert (clean.attacked(), clean.trigger(), clean.attack_kind) == (None, None, None)
-    attack, trigger = backdoored.attacked(), backdoored.trigger()
+    assert (clean.attacked(), clean.trigger((3, 8, 8)), clean.attack_kind) == (None, None, None)
+    attack, trigger = backdoored.attacked(), backdoored.trigger((3, 8, 8))
     assert isinstance(attack, BadNets)
     assert (attack.target_class, attack.rate, backdoored.attack_kind) == (3, 0.2, "badnets")
     assert trigger is not None
-    assert np.array_equal(trigger.pattern, attack.trigger.pattern)
+    assert np.array_equal(as_patch(trigger).pattern, attack.trigger.pattern)
     assert trigger.mask_size == 4.0
 
 

@@ -14,13 +14,19 @@ from db.ledger import Ledger
 from db.records import RunInfo, TriggerRow, VerdictRow
 from db.service_records import Alarm
 from oracles.meter import CallRecord
+from simkit.attacks.attack import Attack
 from simkit.attacks.badnets import BadNets
 from simkit.attacks.patches import patch_trigger
 from simkit.attacks.registry import attack_to_json
+from simkit.transforms.contract import Transform
+from simkit.transforms.warp import Warp
+from simkit.transforms.wave import Wave, Waves
+from simkit.verdict import ClassResult, Verdict
 from simkit.zoo.manifest import Manifest, Victim
 from simkit.zoo.spec import ZooSpec
 from studies.scan.canonical import canonical
 from studies.scan.config import ScanConfig
+from studies.scan.stored_triggers import trigger_rows
 
 SHAPE = (3, 8, 8)
 SIZES = (20.0, 24.0, 4.0, 28.0)
@@ -51,6 +57,8 @@ class Kept:
     reason: str = "budget"
     alarms: tuple[int, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    trigger: Transform | None = None
+    """That of class 2, in place of the patch."""
 
 
 def info_of(kept: Kept, number: int = 0) -> RunInfo:
@@ -113,6 +121,9 @@ def _verdict(kept: Kept, spent: int) -> VerdictRow:
 
 def _trigger(target: int, kept: Kept) -> TriggerRow:
     """Filled from the bottom row on, every second pixel; class 2's is a square of 2x2 top left."""
+    if target == 2 and kept.trigger is not None:
+        found = ClassResult(2, kept.trigger, kept.trigger.mask_size, 1.0, False, 8)
+        return trigger_rows(Verdict("backdoored", "decided", (2,), 1.0, (found,), 1.0))[0]
     mask = np.zeros((1, 8, 8), np.float32)
     if target == 2:
         mask[:, :2, :2] = 1.0
@@ -123,8 +134,9 @@ def _trigger(target: int, kept: Kept) -> TriggerRow:
     return TriggerRow(target, mask, pattern, SIZES[target], hits / 8, hits, 8, target in kept.censored)
 
 
-def zoo(folder: Path, model_hash: str = "m" * 64, target: int | None = 2) -> Path:
-    """A zoo with one victim; backdoored by a patch of 2x2 that shares two pixels with what is found for class 2."""
+def zoo(folder: Path, model_hash: str = "m" * 64, target: int | None = 2, attack: Attack | None = None) -> Path:
+    """A zoo with one victim; backdoored by `attack`, else a patch of 2x2 that shares two pixels with what is found for
+    class 2."""
     patch = patch_trigger(SHAPE, 0, 1, np.ones((3, 2, 2), np.float32))
     clean: dict[str, Any] = {
         **{"index": 0, "seed": 0, "stratum": "clean", "truth": "clean", "architecture": "conv4"},
@@ -132,10 +144,20 @@ def zoo(folder: Path, model_hash: str = "m" * 64, target: int | None = 2) -> Pat
         **{"file": "model.safetensors", "sha256": model_hash, "seconds": 1.0, "threads": 1},
     }
     implant = {"truth": "backdoored", "stratum": "2x2", "target_classes": (target,), "success_rate": 0.97}
-    changed = implant | {"implanted": True, "attack": attack_to_json(BadNets(patch, target or 0))}
+    changed = implant | {"implanted": True, "attack": attack_to_json(attack or BadNets(patch, target or 0))}
     victim = Victim(**(clean if target is None else clean | changed))
     spec = ZooSpec.of({"name": "known", "data": "digits", "split": "report", "models": 1})
     names = ("airplane", "car", "<bird>", "cat")
     folder.mkdir(parents=True, exist_ok=True)
     Manifest(spec=spec, classes=names, image_shape=SHAPE, data_sha256="0" * 64, victims=(victim,)).save(folder)
     return folder
+
+
+def bent(seed: int = 1) -> Warp:
+    """A warp of about a pixel."""
+    return Warp(SHAPE, np.random.default_rng(seed).normal(0.0, 1.0, (4, 4, 2)))
+
+
+def wavy(cycles: float = 2.0) -> Waves:
+    """A wave of 24 of 255 that runs to the right."""
+    return Waves(SHAPE, (Wave((cycles, 0.0), 0.0, (24 / 255,) * 3),))

@@ -13,7 +13,7 @@ from studies.report.gather import gather
 from studies.report.page import render, render_gallery
 from tests.studies.pages import opened
 from tests.studies.report.gallery.galleries import images, scanned, zoo_of
-from tests.studies.report.ledgers import Kept, write, zoo
+from tests.studies.report.ledgers import Kept, bent, write, zoo
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -28,7 +28,7 @@ LONG = Kept(model=NAME, notes="x" * 300, verdict="invalid", reason="y" * 200)
 @pytest.fixture(scope="module", params=["few", "many"])
 def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("page")
-    runs = {"few": [LONG, Kept(steps=30), Kept(verdict=None)], "many": [*EVERY, LONG]}[request.param]
+    runs = {"few": [LONG, Kept(steps=30, trigger=bent()), Kept(verdict=None)], "many": [*EVERY, LONG]}[request.param]
     page = folder / "page.html"
     page.write_text(render(gather(write(folder / "a.db", *runs), zoos=[zoo(folder / "zoo")])), encoding="utf-8")
     return page.as_uri()

@@ -14,11 +14,15 @@ import pytest
 from db.ledger import Ledger
 from db.records import RunInfo
 from oracles.meter import CallRecord, unknown_rows
+from simkit.attacks.attack import Attack
+from simkit.attacks.sinusoidal import Sinusoidal
+from simkit.attacks.warping import Warping
+from simkit.transforms.contract import Transform
 from studies.render.pages import breakable
 from studies.report.gather import gather
 from studies.report.page import render
 from tests.studies.pages import Elements
-from tests.studies.report.ledgers import Kept, write, zoo
+from tests.studies.report.ledgers import Kept, bent, wavy, write, zoo
 
 EVERY = [Kept(), *(Kept(verdict=verdict) for verdict in ("clean", "undecided", "invalid", None))]
 
@@ -62,6 +66,28 @@ def test_every_picture_says_what_it_shows(tmp_path: Path) -> None:
     assert len(pictures) == 2 * 4 + 2  # four classes, and of the target the original and the overlap
     assert all(pictures)
     assert len(set(pictures)) == len(pictures)
+
+
+@pytest.mark.parametrize(
+    ("attack", "found", "views", "words"),
+    [
+        (Sinusoidal(2, frequency=2.0), wavy(), 3, "A wave of 24 of 255, 2.0 cycles"),
+        (Warping(2), bent(), 4, bent().words.capitalize()),
+    ],
+)
+def test_a_trigger_of_any_family_stands_beside_its_original(
+    tmp_path: Path, attack: Attack, found: Transform, views: int, words: str
+) -> None:
+    data = gather(write(tmp_path / "a.db", Kept(trigger=found)), zoos=[zoo(tmp_path / "zoo", attack=attack)])
+    page = render(data)
+    pictures = [a["alt"] or "" for tag, a in Elements(page).found if tag == "img" and "class 2" in (a["alt"] or "")]
+    for who in ("original", "reversed"):
+        assert sum(f"The {who} trigger of class 2" in alt for alt in pictures) == views
+    text = " ".join(re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL).split())
+    assert f"{words}, the original a " in text
+    assert f"{found.family}, " in text
+    assert "patch, 20 pixels" in text  # another class of the same run
+    assert "IoU" not in text
 
 
 def test_the_figures_are_told(tmp_path: Path) -> None:

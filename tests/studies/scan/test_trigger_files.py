@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,13 @@ from PIL import Image
 
 from db.errors import StorageError
 from db.records import FloatArray, TriggerRow
+from simkit.transforms.contract import same
+from simkit.transforms.families import transform_from_json
+from simkit.transforms.wave import Wave, Waves
 from simkit.triggers import Trigger
-from studies.render.pictures import picture
+from simkit.verdict import ClassResult, Verdict
+from studies.render.trigger_views import picture
+from studies.scan.stored_triggers import trigger_rows
 from studies.scan.trigger_files import check_folder, file_stem, save_triggers
 
 
@@ -46,6 +52,25 @@ def test_no_picture_of_an_empty_mask(tmp_path: Path) -> None:
     assert save_triggers(tmp_path / "none", "m-1", (), empty).png == ()
     files = save_triggers(tmp_path / "some", "m-1", (), [*empty, row(2, 5, censored=True)])
     assert [path.name for path in files.png] == ["m-1-unflagged-class2.png"]
+
+
+def test_other_families_stand_in_a_json_beside_the_patches(tmp_path: Path) -> None:
+    trigger = Waves((1, 8, 8), (Wave((2.0, 0.0), 0.5, (0.1,)),))
+    found = ClassResult(1, trigger, trigger.mask_size, 1.0, False, 8)
+    (wave,) = trigger_rows(Verdict("backdoored", "decided", (1,), 1.0, (found,), 1.0))
+    files = save_triggers(tmp_path, "m-1", (1,), [row(0, 2), wave])
+    assert [path.name for path in files.png] == ["m-1-class1.png"]
+    assert files.json == tmp_path / "m-1.json"
+    assert files.to_json()["json"] == str(files.json)
+    with np.load(files.npz) as arrays:
+        assert arrays["classes"].tolist() == [0]
+    (told,) = json.loads(files.json.read_text())
+    assert (told["class"], told["unit"], told["success_rate"]) == (1, "of 255", 1.0)
+    assert same(transform_from_json(told["trigger"]), trigger)
+    only = save_triggers(tmp_path / "only", "m-1", (1,), [wave])
+    with np.load(only.npz) as arrays:
+        assert len(arrays["masks"]) == 0
+    assert save_triggers(tmp_path / "none", "m-1", (), [row(0, 2)]).json is None
 
 
 def test_equal_triggers_are_equal_bytes(tmp_path: Path) -> None:

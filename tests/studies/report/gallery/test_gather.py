@@ -17,12 +17,14 @@ from db.records import VerdictRow
 from simkit.errors import ConfigError, DataError
 from studies.cli.main import main
 from studies.ledgers.folders import is_screening
+from studies.render.trigger_views import on_image
 from studies.report.gallery.gather import Backdoor, GalleryConfig, ShownZoo, ZooSource, gather_gallery
 from studies.report.gallery.picture import draw_zoo
 from studies.report.page import render_gallery
 from studies.scan.canonical import canonical
 from studies.scan.user_code import described
 from studies.study.detectors import method
+from tests.patches import patch
 from tests.studies.report.gallery.galleries import ATTACKS, OTHER, PATCH, images, scanned, zoo_of
 from tests.studies.report.ledgers import Kept, info_of, write
 
@@ -61,22 +63,25 @@ def test_a_patch_beside_what_a_scan_found_of_it(tmp_path: Path, data: str) -> No
     (found,) = shown.found
     assert shown.original is not None
     assert shown.target == "2 <bird>"
-    assert np.array_equal(shown.original.mask, PATCH.mask)
+    assert np.array_equal(patch(shown.original).mask, PATCH.mask)
     assert (shown.triggered[:, :2, 1:3] == 1.0).all()
     assert np.array_equal(shown.triggered[:, 2:], shown.plain[:, 2:])
     assert found.overlap == pytest.approx(2 / 6)  # two of the four pixels of each
     assert (found.detector, found.verdict, found.flagged) == ("b3d, scores", "backdoored", (2,))
     assert (found.success.hits, found.success.trials, found.queries) == (8, 8, 72)
-    assert found.stamped is not None
-    assert (found.stamped[:, :2, :2] == 0.25).all()
-    assert np.array_equal(found.stamped[:, 2:], shown.plain[:, 2:])
+    assert found.trigger is not None
+    after = on_image(found.trigger, shown.plain)
+    assert (after[:, :2, :2] == 0.25).all()
+    assert np.array_equal(after[:, 2:], shown.plain[:, 2:])
 
 
 def test_attacks_without_mask_and_pattern_and_blends_are_not_compared(tmp_path: Path, data: str) -> None:
     zoo = gathered(tmp_path, data, "blended-1", "sinusoidal-2")
     blended, waves = backdoor(zoo, "blended"), backdoor(zoo, "sinusoidal")
     assert blended.original is not None
-    assert waves.original is None
+    assert waves.original is not None
+    assert waves.original.words == "a wave of 20 of 255, 2.0 cycles"
+    np.testing.assert_allclose(on_image(waves.original, waves.plain), waves.triggered, atol=1e-6)
     assert not np.array_equal(waves.plain, waves.triggered)
     assert [shown.overlap for shown in (*blended.found, *waves.found)] == [None, None]
     assert [shown.both for shown in (*blended.found, *waves.found)] == [None, None]
@@ -92,7 +97,7 @@ def test_each_of_several_backdoors_is_shown_with_its_own_class(tmp_path: Path, d
     first, second = backdoor(zoo, "several"), backdoor(zoo, "several", 1)
     assert (first.target_class, second.target_class) == (2, 0)
     assert second.original is not None
-    assert np.array_equal(second.original.mask, OTHER.mask)
+    assert np.array_equal(patch(second.original).mask, OTHER.mask)
     assert first.found[0].overlap == pytest.approx(2 / 6)
     assert second.found[0].trigger is not None
     assert second.found[0].trigger.mask_size == 20.0
