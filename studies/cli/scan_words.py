@@ -34,11 +34,15 @@ def show(result: ScanResult, prepared: Prepared, stored: int = 0) -> None:
 
     stored: queries of this run that the ledger held before.
     """
+    from studies.scan.ruled_out import in_words
+
     flagged = f", class {', '.join(map(str, result.flagged))}" if result.flagged else ""
     worded = result.verdict in ("backdoored", "clean") or result.stopped == "budget"
     typer.echo(
         f"{result.verdict}{flagged}: {_reason(result, prepared) if worded or not result.notes else result.notes}"
     )
+    for searched in in_words(result.ruled_out or ()):
+        typer.echo(f"searched: {searched}")
     for note in filter(None, (result.notes if worded else "", closest_words(result))):
         typer.echo(f"note: {note}")
     if any(c.mask_size > 0 for c in result.classes):

@@ -30,6 +30,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "standing": wording.standing,
         "flagged": wording.flagged_words,
         "reason": wording.reason,
+        "searched": wording.searched_words,
         "stopped": wording.stopped_words,
         "source": formats.source_words,
         "rule": wording.rule_words,

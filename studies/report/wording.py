@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from studies.render.formats import class_label, interval, number, size_words
 from studies.report.records import ClassRow, RunReport
+from studies.scan.ruled_out import in_words
 
 
 def standing(run: RunReport) -> str:
@@ -45,6 +46,11 @@ def stopped_words(run: RunReport) -> str:
         "refused": "refused: the service stopped answering",
     }
     return words.get(run.verdict.stopped, run.verdict.stopped)
+
+
+def searched_words(run: RunReport) -> list[str]:
+    """What a clean verdict rules out, one sentence per search; empty for others and for older verdicts."""
+    return [] if run.verdict is None else in_words(run.verdict.ruled_out or ())
 
 
 def rule_words(run: RunReport) -> str:

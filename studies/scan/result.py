@@ -68,6 +68,7 @@ class ScanResult(VerdictRow):
         return empty_json() | {
             **{name: getattr(self, name) for name in _OF_THE_VERDICT},
             "flagged": list(self.flagged),
+            "ruled_out": None if self.ruled_out is None else [dict(entry) for entry in self.ruled_out],
             "rule": {
                 "name": self.rule,
                 "threshold": self.threshold,

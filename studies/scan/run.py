@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from simkit.progress import OnProgress
 from simkit.search.driver import Checkpoint
 from simkit.search.evaluator import Evaluator
 from simkit.search.relay import Relay
+from simkit.verdict import Verdict
 from studies.scan.config import ScanConfig
 from studies.scan.images import Images
 from studies.scan.ledger_run import DeferredRun, opened, past_of, refuse_to_pay_again, warn_of_others
@@ -32,6 +33,7 @@ from studies.scan.models import Model
 from studies.scan.prepare import Prepared, prepare
 from studies.scan.progress import StageProgress
 from studies.scan.result import Bill, ScanResult, result_of, verdict_row
+from studies.scan.ruled_out import ruled_out
 from studies.scan.run_key import as_decided, with_notes, with_output
 from studies.scan.stored_triggers import trigger_rows
 from studies.scan.trigger_files import check_folder, file_stem, save_triggers
@@ -164,6 +166,14 @@ class OpenScan:
         self.verdict: VerdictRow | None = None if own is None else self._late.run.result()
         """The stored verdict, None before the end."""
 
+    def _ruled_out(self, verdict: Verdict) -> tuple[Mapping[str, Any], ...] | None:
+        """What a clean verdict rules out; None for others."""
+        if verdict.verdict != "clean":
+            return None
+        prepared = self._prepared
+        local = isinstance(prepared.model.oracle, TorchOracle)
+        return ruled_out(prepared.config, prepared.images.search.image_shape, local=local)
+
     def _odd(self) -> int:
         return self._oracle.odd if isinstance(self._oracle, TorchOracle) else 0
 
@@ -204,7 +214,8 @@ class OpenScan:
             if verdict is not None:
                 verdict = with_notes(verdict, self._prepared.model, self._oracle)
                 bill = Bill.of(config.oracle, self.run.spent, self.run.refused, seconds, clock.seconds)
-                self.run.finish(verdict_row(verdict, self._relay.rule, bill), trigger_rows(verdict))
+                row = replace(verdict_row(verdict, self._relay.rule, bill), ruled_out=self._ruled_out(verdict))
+                self.run.finish(row, trigger_rows(verdict))
                 self.verdict = self.run.result()
             yield checkpoint
             began = time.perf_counter()

@@ -1,0 +1,145 @@
+"""What a clean verdict rules out: the triggers that each search looked for, and the share of them that it misses.
+
+The share is measured on victims of the split `tune` (`studies.scan.measured`). Where nothing was measured with these
+settings and answers, none is stated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any, Protocol, runtime_checkable
+
+from oracles.spec import OracleSpec
+from simkit.data.images import ImageShape
+from simkit.search.presets import PRESETS, Preset, stage_names
+from simkit.transforms.breeding import Family
+from simkit.transforms.families import FAMILIES
+from simkit.verdict import Rule
+from studies.scan.config import ScanConfig
+from studies.scan.measured import MEASURED, Measurement
+from studies.statistics import share
+
+_CHANGES_NO_ANSWER = {
+    *("seed", "price_per_thousand", "currency", "seconds_per_call", "seconds_per_query", "real_time"),
+    *("rate_limit", "rate_burst", "rate_policy"),
+}
+
+
+_IMAGES = ("search_images", "verify_images")
+"""Settings with which nothing was measured but their defaults."""
+
+
+@runtime_checkable
+class OfFamilies(Protocol):
+    """Settings of a search for several families of triggers."""
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """The families, in order."""
+        ...
+
+
+def ruled_out(config: ScanConfig, image_shape: ImageShape, *, local: bool) -> tuple[Mapping[str, Any], ...]:
+    """One entry per search and family of a scan whose searches all came to their end, as plain values.
+
+    stage: name of the search. family: of triggers, None where a search of the user's own does not state it. sought: the
+    triggers that the verdict could have flagged. victims: backdoored `tune` victims with such triggers, 0 where the
+    search was not measured; then missed, low and high (the 95 % Wilson interval of the share missed) are None. zoos:
+    those of the victims. local: whether the model is run here, so that its answers are all scores unless the settings
+    restrict them.
+    """
+    course, preset = config.course(), config.resolved()
+    changed = not local or config.restriction is not None or bool(config.driver)
+    if any(getattr(config, name) != ScanConfig.model_fields[name].default for name in _IMAGES):
+        changed = True
+    names = stage_names(config.chosen_preset()) if preset.then is not None else (config.preset_name,)
+    answers = None if changed else _answers(config.oracle)
+    entries = (
+        _entry(name, stage, course.rule_of(number), answers, sought)
+        for number, (name, stage) in enumerate(zip(names, preset.stages, strict=True))
+        for sought in _sought(stage, course.rule_of(number), image_shape)
+    )
+    return tuple(entries)
+
+
+def in_words(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence per search and family, and one about the families that no search looked for."""
+    told = [f"{entry['stage']} searched for {entry['sought']}; {_missed(entry)}" for entry in entries]
+    families = {entry["family"] for entry in entries}
+    others = [name for name in FAMILIES if name not in families]
+    return told + ([f"no search looked for triggers that are a {' or '.join(others)}"] if told and others else [])
+
+
+def _missed(entry: Mapping[str, Any]) -> str:
+    if not entry["victims"]:
+        return "what share of such backdoors it misses is not measured"
+    low, high = (round(100 * entry[end]) for end in ("low", "high"))
+    return (
+        f"of {entry['victims']} such backdoors it missed {entry['missed']} ({low} to {high} %, measured on "
+        f"{', '.join(entry['zoos'])})"
+    )
+
+
+def _answers(spec: OracleSpec) -> str | None:
+    """`scores` or `labels`, where nothing else is withheld or changed."""
+    told = spec.model_dump(exclude=_CHANGES_NO_ANSWER | {"label_only"})
+    if told != OracleSpec().model_dump(exclude=_CHANGES_NO_ANSWER | {"label_only"}):
+        return None
+    return "labels" if spec.label_only else "scores"
+
+
+def _sought(stage: Preset, rule: Rule, image_shape: ImageShape) -> Iterator[tuple[str | None, str]]:
+    """Each family of a search with the triggers of it that could have been flagged, as part of a sentence."""
+    if isinstance(stage.search, OfFamilies):
+        for family in stage.search.families:
+            limit = [f"{name} {value:g}" for name, value in _limits(family)]
+            yield family.name, f"{family.name} triggers" + (f" up to {', '.join(limit)}" if limit else "")
+    elif type(stage.search) in {type(known.search) for preset in PRESETS.values() for known in preset.stages}:
+        yield "patch", _patches(rule, image_shape)
+    else:
+        yield None, "what it states itself"
+
+
+def _limits(family: Any) -> Iterator[tuple[str, float]]:
+    for field in fields(family):
+        value = getattr(family, field.name)
+        if field.name.startswith("largest_") and isinstance(value, int | float):
+            yield field.name.removeprefix("largest_"), value
+
+
+def _patches(rule: Rule, image_shape: ImageShape) -> str:
+    limits = {
+        "small_patch": f"patches of up to {rule.threshold:g} pixels",
+        "small_share": f"patches of up to {max(int(rule.threshold * image_shape[1] * image_shape[2]), 1)} pixels",
+        "below_median": f"patches below {rule.threshold:g} of the median size over the classes",
+        "anomaly_index": f"patches {rule.threshold:g} deviations below the median size over the classes",
+    }
+    return limits.get(rule.name, f"patches that the rule {rule.name} flags")
+
+
+def _entry(
+    name: str, stage: Preset, rule: Rule, answers: str | None, sought: tuple[str | None, str]
+) -> Mapping[str, Any]:
+    family, words = sought
+    found = next((m for m in MEASURED if (m.family, m.answers) == (family, answers) and _same(m, stage, rule)), None)
+    missed = None if found is None else share(found.missed, found.victims)
+    return {
+        **{"stage": name, "family": family, "sought": words},
+        "victims": 0 if found is None else found.victims,
+        "missed": None if found is None else found.missed,
+        "low": None if missed is None else missed.low,
+        "high": None if missed is None else missed.high,
+        "zoos": [] if found is None else list(found.zoos),
+    }
+
+
+def _same(measured: Measurement, stage: Preset, rule: Rule) -> bool:
+    """Whether this search and rule are those that were measured."""
+    if (measured.rule, measured.limit) != (rule.name, rule.threshold):
+        return False
+    settings = json.loads(json.dumps(asdict(stage.search), default=str))  # type: ignore[call-overload]
+    return measured.search == type(stage.search).__name__ and all(
+        settings.get(name) == value for name, value in measured.settings.items()
+    )

@@ -1,0 +1,110 @@
+"""A clean verdict says what each of its searches looked for, and what share it misses only where that was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db import reads
+from simkit.search.family_race import FamilyRaceConfig
+from simkit.search.presets import PRESETS, Preset
+from studies.report.gather import gather
+from studies.report.page import render
+from studies.scan import scan
+from studies.scan.config import ScanConfig
+from studies.scan.ruled_out import in_words, ruled_out
+from studies.statistics import share
+from tests.studies.scans import IMAGES, TemplateNet, scanned
+
+SHAPE = (3, 32, 32)
+
+
+def said(local: bool = True, **settings: Any) -> list[dict[str, Any]]:
+    config = ScanConfig.of({"data": "digits"} | settings)
+    return [dict(entry) for entry in ruled_out(config, SHAPE, local=local)]
+
+
+def test_every_search_of_auto_says_its_sizes_and_only_the_measured_one_a_share() -> None:
+    race, wide, b3d = said()
+    assert [(e["stage"], e["family"]) for e in (race, wide, b3d)] == [
+        (s, "patch") for s in ("race", "race-wide", "b3d")
+    ]
+    assert (race["sought"], wide["sought"]) == ("patches of up to 16 pixels", "patches of up to 64 pixels")
+    assert b3d["sought"] == "patches below 0.25 of the median size over the classes"
+    known = share(0, 17)
+    assert (race["missed"], race["victims"], race["low"], race["high"]) == (0, 17, known.low, known.high)
+    assert race["zoos"] == ["cifar10-tune", "cifar10-wide-tune", "gtsrb-tune"]
+    for entry in (wide, b3d):
+        assert (entry["victims"], entry["missed"], entry["low"], entry["high"], entry["zoos"]) == (
+            0,
+            None,
+            None,
+            None,
+            [],
+        )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"oracle": "label"},
+        {"oracle": "top3"},
+        {"oracle": "noisy"},
+        {"search": {"queries": 600}},
+        {"rule": {"threshold": 0.05}},
+        {"driver": {"confirm_batch": 2}},
+        {"search_images": 32},
+        {"local": False},
+    ],
+    ids=str,
+)
+def test_what_was_measured_otherwise_is_not_measured(settings: dict[str, Any]) -> None:
+    assert said(preset="race")[0]["victims"] == 17
+    assert said(preset="race", oracle={"price_per_thousand": 2.0, "currency": "USD"})[0]["victims"] == 17
+    (entry,) = said(**{"preset": "race"} | settings)
+    assert (entry["victims"], entry["missed"], entry["high"]) == (0, None, None)
+    assert "is not measured" in in_words([entry])[0]
+    assert "%" not in in_words([entry])[0]
+
+
+def test_a_race_of_families_names_each_with_its_limit() -> None:
+    preset = Preset(FamilyRaceConfig(), PRESETS["race"].rule)
+    entries = said(preset=preset)
+    assert [entry["family"] for entry in entries] == [f.name for f in FamilyRaceConfig().families]
+    assert any(entry["sought"].startswith("blend triggers up to alpha 0.15") for entry in entries)
+    assert in_words(entries)[-1] == "no search looked for triggers that are a patch"
+
+
+def test_in_words() -> None:
+    race, wide, _, others = in_words(said())
+    assert race == (
+        "race searched for patches of up to 16 pixels; of 17 such backdoors it missed 0 (0 to 18 %, measured on "
+        "cifar10-tune, cifar10-wide-tune, gtsrb-tune)"
+    )
+    assert wide.endswith("patches of up to 64 pixels; what share of such backdoors it misses is not measured")
+    assert others == "no search looked for triggers that are a wave or blend or warp"
+    assert in_words([]) == []
+
+
+def test_the_ledger_says_what_the_fresh_run_says(tmp_path: Path) -> None:
+    fresh = scanned(TemplateNet(), budget=3_000, db=tmp_path / "a.db")
+    assert fresh.verdict == "clean"
+    (entry,) = fresh.ruled_out or ()
+    assert entry["sought"] == "patches of up to 16 pixels"
+    again = scanned(TemplateNet(), budget=3_000, db=tmp_path / "a.db")
+    stored = reads.result(tmp_path / "a.db", 1)
+    assert stored is not None
+    assert fresh.ruled_out == again.ruled_out == stored.ruled_out
+    assert fresh.to_json()["ruled_out"] == [dict(entry)]
+    text = render(gather(tmp_path / "a.db"))
+    assert all(words in text for words in in_words(fresh.ruled_out or ()))
+
+
+def test_no_other_verdict_says_it() -> None:
+    found = scanned(TemplateNet(target=1), budget=3_000)
+    short = scanned(TemplateNet(), budget=100)
+    assert (found.verdict, found.ruled_out) == ("backdoored", None)
+    assert (short.verdict, short.ruled_out) == ("undecided", None)
+    assert scan(TemplateNet(), images=IMAGES, budget=20, search_images=32, verify_images=32).ruled_out is None
