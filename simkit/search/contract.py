@@ -6,6 +6,7 @@ of the oracle is evidence about every class at once, so a proposal is not bound 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from simkit.errors import ContractError
 from simkit.transforms.contract import Candidates
+from simkit.transforms.families import Reader
 from simkit.triggers import FloatArray, IntArray
 from simkit.verdict import ClassResult
 
@@ -109,6 +111,15 @@ class Cautious(Protocol):
 
         image_shape: (C, H, W) of the images. alone: whether no other search follows in the same scan.
         """
+        ...
+
+
+@runtime_checkable
+class OwnFamilies(Protocol):
+    """Settings of a search for triggers of families that do not come with simkit."""
+
+    def readers(self) -> Mapping[str, Reader]:
+        """What makes a trigger of its stored form, by the name of its family; the ledger is read with these."""
         ...
 
 

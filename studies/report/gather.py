@@ -21,7 +21,7 @@ from studies.render.formats import class_label
 from studies.report.records import ClassRow, Detection, Purpose, ReportData, Reversed, RunReport
 from studies.report.search_curves import MOST_LINES, POINTS, Curves, concluded, curves, plots, smallest_first
 from studies.scan.price import Price
-from studies.scan.stored_triggers import stored_trigger
+from studies.scan.stored_triggers import is_known, stored_trigger
 from studies.statistics import Share, share
 
 
@@ -179,8 +179,11 @@ def _first(classes: Sequence[ClassRow]) -> list[ClassRow]:
 def _reversed(
     triggers: Sequence[TriggerRow], classes: Sequence[ClassRow], truth: Truth | None, most: int
 ) -> tuple[Reversed, ...]:
-    """The triggers of the first `most` classes; the others are dropped, since a trigger can be large."""
-    by_class = {trigger.target_class: trigger for trigger in triggers if trigger.mask_size > 0}
+    """The triggers of the first `most` classes; the others are dropped, since a trigger can be large.
+
+    A trigger of a user's own family is not drawn: a ledger names no code that is run.
+    """
+    by_class = {trigger.target_class: trigger for trigger in triggers if trigger.mask_size > 0 and is_known(trigger)}
     chosen = [row for row in _first(classes) if row.target_class in by_class][:most]
     shown = []
     for row in chosen:

@@ -40,7 +40,7 @@ from studies.scan.prepare import shaped
 from studies.scan.remote_models import reached
 from studies.scan.result import Bill, ScanResult, result_of, verdict_row
 from studies.scan.run_key import run_info, with_notes, with_output
-from studies.scan.stored_triggers import trigger_rows
+from studies.scan.stored_triggers import readers_of, trigger_rows
 from studies.scan.user_code import described
 
 _OF_A_SCAN = ("preset", "search", "driver", "rule", "synthesis")
@@ -158,7 +158,7 @@ def run_trial(trial: Trial, db: Path | Ledger, *, new_run: bool = False) -> Scan
     with opened(db) as ledger:
         if not new_run:
             refuse_to_pay_again(ledger.path, trial.info)
-        return result_of(_finished(trial, ledger), ledger, trial.info)
+        return result_of(_finished(trial, ledger), ledger, trial.info, readers_of(trial.detector))
 
 
 def _finished(trial: Trial, ledger: Ledger) -> Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,10 @@ from db.ledger import Ledger
 from db.records import RunInfo, VerdictRow
 from db.run import Run
 from oracles.spec import OracleSpec
+from simkit.transforms.families import Reader
 from simkit.verdict import ClassResult, Rule, Verdict, on_one_scale, stored_rule
 from studies.scan.price import Price
-from studies.scan.stored_triggers import stored_class
+from studies.scan.stored_triggers import NO_MORE, stored_class
 from studies.scan.trigger_files import TriggerFiles
 
 if TYPE_CHECKING:
@@ -169,8 +171,8 @@ def _class_json(result: ClassResult) -> dict[str, Any]:
     }
 
 
-def result_of(run: Run, ledger: Ledger, info: RunInfo) -> ScanResult:
-    """The result of a finished run from its ledger, without trigger files."""
+def result_of(run: Run, ledger: Ledger, info: RunInfo, more: Mapping[str, Reader] = NO_MORE) -> ScanResult:
+    """The result of a finished run from its ledger, without trigger files. more: readers of a user's own families."""
     row = run.result()
     assert row is not None
     threshold, limit = on_one_scale(row.rule, row.threshold, row.rule_limit)
@@ -178,7 +180,7 @@ def result_of(run: Run, ledger: Ledger, info: RunInfo) -> ScanResult:
         **vars(row) | {"threshold": threshold, "rule_limit": limit},
         budget=info.budget,
         image_queries=reads.image_queries(ledger.path, run.id),
-        classes=tuple(stored_class(trigger) for trigger in reads.triggers(ledger.path, run.id)),
+        classes=tuple(stored_class(trigger, more) for trigger in reads.triggers(ledger.path, run.id)),
         run=run.id,
         db=ledger.path,
         triggers=None,

@@ -35,7 +35,7 @@ from studies.scan.progress import StageProgress
 from studies.scan.result import Bill, ScanResult, result_of, verdict_row
 from studies.scan.ruled_out import ruled_out
 from studies.scan.run_key import as_decided, with_notes, with_output
-from studies.scan.stored_triggers import trigger_rows
+from studies.scan.stored_triggers import readers_of, trigger_rows
 from studies.scan.trigger_files import check_folder, file_stem, save_triggers
 
 _TELL_SECONDS = 0.2
@@ -126,11 +126,12 @@ def _in_ledger(
         if not new_run:
             refuse_to_pay_again(ledger.path, info)
         run = _finished(prepared, ledger, progress)
-        result, triggers = result_of(run, ledger, info), reads.triggers(ledger.path, run.id)
+        more = readers_of(*(stage.search for stage in prepared.config.resolved().stages))
+        result, triggers = result_of(run, ledger, info, more), reads.triggers(ledger.path, run.id)
     if out is None:
         return result
     stem = file_stem(prepared.model.name, info.key)
-    return replace(result, triggers=save_triggers(out, stem, result.flagged, triggers))
+    return replace(result, triggers=save_triggers(out, stem, result.flagged, triggers, more))
 
 
 def _finished(prepared: Prepared, ledger: Ledger, progress: OnProgress | None) -> Run:

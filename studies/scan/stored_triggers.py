@@ -9,13 +9,19 @@ from types import MappingProxyType
 from db.errors import StorageError
 from db.records import TriggerRow
 from simkit.errors import ConfigError
+from simkit.search.contract import OwnFamilies
 from simkit.transforms.contract import Transform
-from simkit.transforms.families import Reader, transform_from_json
+from simkit.transforms.families import FAMILIES, Reader, transform_from_json
 from simkit.triggers import Trigger
 from simkit.verdict import ClassResult, Verdict
 
 NO_MORE: Mapping[str, Reader] = MappingProxyType({})
 """No family but those of simkit."""
+
+
+def readers_of(*settings: object) -> Mapping[str, Reader]:
+    """The readers of a user's own families, of these settings of searches or detectors."""
+    return {name: read for own in settings if isinstance(own, OwnFamilies) for name, read in own.readers().items()}
 
 
 def trigger_rows(verdict: Verdict) -> list[TriggerRow]:
@@ -54,6 +60,11 @@ def stored_trigger(row: TriggerRow, more: Mapping[str, Reader] = NO_MORE) -> Tra
         return transform_from_json(json.loads(row.parameters or "null"), more)
     except ConfigError as error:
         raise StorageError(f"the trigger of class {row.target_class}: {error}") from error
+
+
+def is_known(row: TriggerRow) -> bool:
+    """Whether the trigger's family comes with simkit, so that it can be made without a user's own code."""
+    return row.family in FAMILIES
 
 
 def stored_class(row: TriggerRow, more: Mapping[str, Reader] = NO_MORE) -> ClassResult:

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ import numpy as np
 from db.errors import StorageError
 from db.records import TriggerRow
 from simkit.files import can_hold_files, make_folder, write_atomically
+from simkit.transforms.families import Reader
 from studies.render.trigger_views import picture
-from studies.scan.stored_triggers import stored_trigger
+from studies.scan.stored_triggers import NO_MORE, stored_trigger
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,13 @@ def check_folder(folder: Path) -> None:
         raise StorageError(f"{folder}: {existing} is not writable; name another folder")
 
 
-def save_triggers(folder: Path, stem: str, flagged: Sequence[int], triggers: Sequence[TriggerRow]) -> TriggerFiles:
+def save_triggers(
+    folder: Path,
+    stem: str,
+    flagged: Sequence[int],
+    triggers: Sequence[TriggerRow],
+    more: Mapping[str, Reader] = NO_MORE,
+) -> TriggerFiles:
     """Write the patches as `STEM.npz`, triggers of other families as `STEM.json`, and pictures `STEM-classN.png`.
 
     A picture shows a flagged class. If none is flagged, the smallest trigger is written as `STEM-unflagged-classN.png`,
@@ -59,13 +66,13 @@ def save_triggers(folder: Path, stem: str, flagged: Sequence[int], triggers: Seq
 
     The archive holds classes (T,), masks (T, 1, H, W), patterns (T, C, H, W), mask_sizes, success_rates (NaN: unknown),
     censored. The JSON is a list of objects with class, strength, unit, success_rate, censored and the trigger's own
-    form. Equal triggers give equal bytes. Raises StorageError.
+    form. Equal triggers give equal bytes. more: readers of a user's own families. Raises StorageError.
     """
     shown, prefix = [t for t in triggers if t.target_class in flagged], ""
     if not flagged:
         not_empty = (t for t in triggers if t.mask_size > 0)
         shown, prefix = sorted(not_empty, key=lambda t: (t.censored, t.mask_size))[:1], "unflagged-"
-    pictures = {folder / f"{stem}-{prefix}class{t.target_class}.png": stored_trigger(t) for t in shown}
+    pictures = {folder / f"{stem}-{prefix}class{t.target_class}.png": stored_trigger(t, more) for t in shown}
     npz, others = folder / f"{stem}.npz", [t for t in triggers if t.parameters is not None]
     own = folder / f"{stem}.json" if others else None
     make_folder(folder)

@@ -26,7 +26,7 @@ from studies.scan.config import ScanConfig
 from studies.scan.models import OpenedModel, open_file
 from studies.scan.result import Bill, ScanResult, result_of
 from studies.scan.run_key import run_info, with_notes
-from studies.scan.stored_triggers import trigger_rows
+from studies.scan.stored_triggers import readers_of, trigger_rows
 from studies.scan.user_code import described
 
 _ORACLE_ONLY = ("mean", "std", "input_layout", "input_dtype", "output_item")
@@ -52,7 +52,7 @@ def inspect_model(
     info = run_info(opened, images, config, described(detector, "detect"))
     if not any(kept.key == info.key for kept in reads.same_scans(ledger.path, info)):
         _inspect(detector, opened, WeightAccess(module, joined(images)), ledger, info)
-    return result_of(ledger.begin(info), ledger, info)
+    return result_of(ledger.begin(info), ledger, info, readers_of(detector))
 
 
 def cost_of(run: StoredRun) -> Mapping[str, Any]:

@@ -23,6 +23,9 @@ class ClassLine(BaseModel):
     success_rate: float | None = Field(description="Success rate of its trigger on unseen images, None if not tried.")
     censored: bool = Field(description="Whether no trigger reached the required success rate.")
     trials: int | None = Field(default=None, description="Number of unseen images tried; None in older lines.")
+    family: str = Field(default="patch", description="Family of its trigger, as `patch`, which all older ones are.")
+    strength: float | None = Field(default=None, description="Strength of its trigger; None in older lines.")
+    unit: str = Field(default="pixels", description="Unit of the strength.")
 
 
 class ResultLine(BaseModel):

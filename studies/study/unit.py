@@ -22,6 +22,7 @@ from simkit.data.load import absolute
 from simkit.errors import DataError
 from simkit.search.images import ScanImages
 from simkit.search.refine import is_refinement
+from simkit.verdict import ClassResult
 from simkit.zoo.manifest import Victim, checked_weights
 from simkit.zoo.spec import ZooSplit
 from studies.scan.black_box import prepare_trial, run_trial
@@ -230,8 +231,15 @@ def line_of(unit: Unit, result: ScanResult, broken: str) -> ResultLine:
         white_box=white_box,
         forward_passes=cost.get("forward_passes"),
         backward_passes=cost.get("backward_passes"),
-        classes=tuple(ClassLine(**{name: getattr(c, name) for name in ClassLine.model_fields}) for c in result.classes),
+        classes=tuple(map(_class_line, result.classes)),
     )
+
+
+def _class_line(result: ClassResult) -> ClassLine:
+    trigger = result.trigger
+    of_trigger: dict[str, Any] = {"family": trigger.family, "strength": trigger.strength, "unit": trigger.unit}
+    own: dict[str, Any] = {name: getattr(result, name) for name in ClassLine.model_fields.keys() - of_trigger.keys()}
+    return ClassLine(**own, **of_trigger)
 
 
 def decision_queries(run: StoredRun, spent: int) -> int:
