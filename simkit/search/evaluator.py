@@ -14,6 +14,7 @@ from simkit.data import ImageSet
 from simkit.errors import SimkitError
 from simkit.search.contract import Evidence, Proposal
 from simkit.search.evidence import evidence_of
+from simkit.transforms.contract import Candidates
 from simkit.triggers import FloatArray, IntArray
 
 
@@ -37,11 +38,18 @@ class Evaluator:
     """The only place where images, triggers and the oracle meet. `queries` counts the answered queries.
 
     steps: where steps are recorded; None sends queries without a tag. send: turns float32 arrays (N, C, H, W) into
-    what the oracle takes; an oracle that replays stored answers may take the array itself, which needs no torch.
+    what the oracle takes; an oracle that replays stored answers may take the array itself, which needs no torch. admit:
+    is given the candidates of every proposal before they are queried, and raises where they must not be.
     """
 
-    def __init__(self, oracle: Oracle, steps: Steps | None, send: Callable[..., Any] = as_tensor) -> None:
-        self._oracle, self._opened, self._send = oracle, steps, send
+    def __init__(
+        self,
+        oracle: Oracle,
+        steps: Steps | None,
+        send: Callable[..., Any] = as_tensor,
+        admit: Callable[[Candidates], None] | None = None,
+    ) -> None:
+        self._oracle, self._opened, self._send, self._admit = oracle, steps, send, admit
         self._steps = 0
         self.queries = 0
 
@@ -52,6 +60,8 @@ class Evaluator:
 
     def evaluate(self, images: ImageSet, proposal: Proposal, purpose: str, state: str = "{}") -> Evidence:
         """Evidence for every pair of the proposal, (N, T). Raises Refused, NotFinite."""
+        if self._admit is not None:
+            self._admit(proposal.triggers)
         candidate, image = proposal.pairs.T
         stamped = images.array[image]
         proposal.triggers.put_on(stamped, candidate)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from simkit.seeding import stream
 from simkit.transforms.blend import BlendFamily
 from simkit.transforms.breeding import Breeder, Family
 from simkit.transforms.contract import Transform, Transforms
+from simkit.transforms.families import Reader
 from simkit.transforms.patch import PatchFamily
 from simkit.transforms.warp import WarpFamily
 from simkit.transforms.wave import WaveFamily
@@ -104,6 +105,10 @@ class FamilyRaceConfig:
         """The families that take part, in order."""
         given = (self.patch, self.wave, self.blend, self.warp)
         return (*(family for family in given if family is not None), *self.more)
+
+    def readers(self) -> Mapping[str, Reader]:
+        """See `OwnFamilies`: of the families of your own."""
+        return {family.name: family.from_json for family in self.more}
 
     @property
     def only_sought(self) -> str:

@@ -154,6 +154,10 @@ class BlendFamily:
         if not 0 < self.largest_alpha < 1 or self.parts < 1:
             raise ConfigError("blends need largest_alpha in (0, 1) and parts >= 1")
 
+    def from_json(self, fields: Mapping[str, Any]) -> Blend:
+        """See `Family`."""
+        return Blend.from_json(fields)
+
     def breeder(self, image_shape: ImageShape) -> BlendBreeder:
         """See `Family`."""
         return BlendBreeder(self, image_shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -74,6 +74,10 @@ class Family(Protocol):
     @property
     def test(self) -> SequentialTest:
         """The test on unseen images: a success that no trigger of this family reaches on clean models."""
+        ...
+
+    def from_json(self, fields: Mapping[str, Any]) -> Transform:
+        """The trigger that `to_json` of one of its triggers wrote. Raises KeyError, TypeError or ValueError."""
         ...
 
     def breeder(self, image_shape: ImageShape) -> Breeder:

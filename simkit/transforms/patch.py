@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,10 @@ class PatchFamily:
     def __post_init__(self) -> None:
         if not 0 < self.largest_share <= 1 or not 0 <= self.in_corner <= 1 or self.parts < 1:
             raise ConfigError("patches need largest_share in (0, 1], in_corner in [0, 1], and parts >= 1")
+
+    def from_json(self, fields: Mapping[str, Any]) -> Trigger:
+        """See `Family`."""
+        return Trigger.from_json(fields)
 
     def breeder(self, image_shape: ImageShape) -> CollageBreeder:
         """See `Family`."""

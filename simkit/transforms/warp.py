@@ -160,6 +160,10 @@ class WarpFamily:
         if not 0 < self.largest_shift < 1 or not 2 <= self.grids[0] <= self.grids[1] <= _MOST_POINTS:
             raise ConfigError(f"warps need largest_shift in (0, 1), and grids of 2 to {_MOST_POINTS} points")
 
+    def from_json(self, fields: Mapping[str, Any]) -> Warp:
+        """See `Family`."""
+        return Warp.from_json(fields)
+
     def breeder(self, image_shape: ImageShape) -> WarpBreeder:
         """See `Family`."""
         return WarpBreeder(self, image_shape)

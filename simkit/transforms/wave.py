@@ -141,6 +141,10 @@ class WaveFamily:
         if not 0 < self.largest_amplitude <= 1 or not 0 < self.least_cycles <= self.most_cycles or self.parts < 1:
             raise ConfigError("waves need an amplitude in (0, 1], 0 < least_cycles <= most_cycles, and parts >= 1")
 
+    def from_json(self, fields: Mapping[str, Any]) -> Waves:
+        """See `Family`."""
+        return Waves.from_json(fields)
+
     def breeder(self, image_shape: ImageShape) -> WaveBreeder:
         """See `Family`."""
         return WaveBreeder(self, image_shape)

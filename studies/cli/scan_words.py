@@ -56,7 +56,9 @@ def closest_words(result: ScanResult) -> str:
     """Of a clean verdict, the class that came closest to being flagged; empty for other verdicts or without a trial."""
     if result.verdict != "clean" or (closest := _closest(result.classes)) is None:
         return ""
-    words = f"closest to being flagged is class {closest.target_class}: a mask of {_pixels(closest.mask_size)}"
+    trigger = closest.trigger
+    which = f"a mask of {_pixels(closest.mask_size)}" if trigger.as_patch is not None else trigger.words
+    words = f"closest to being flagged is class {closest.target_class}: {which}"
     if closest.trials:
         words += f" turned {closest.success_rate:.0%} of {closest.trials} unseen images into it"
     return f"{words}; no trigger of it worked" if closest.censored else words
@@ -79,6 +81,9 @@ def _reason(result: ScanResult, prepared: Prepared) -> str:
         if preset.only_sought is not None:
             return f"no {preset.only_sought} is both flagged and confirmed; other triggers were not searched for"
         return f"{_stages(result, prepared)}{WORDS['clean']}"
+    others = [result.classes[c].trigger for c in result.flagged if c < len(result.classes)]
+    if result.verdict == "backdoored" and (words := [t.words for t in others if t.as_patch is None]):
+        return f"{' and '.join(words)} turned unseen images into the flagged class"
     price = check_price(prepared.images, preset.driver)
     if result.verdict == "undecided" and result.budget is not None and result.budget < price:
         what = "images" if prepared.images.synthesis else "first check"
@@ -116,9 +121,10 @@ def _whole_price(result: ScanResult, prepared: Prepared, price: int) -> str:
 
 
 def _show_classes(result: ScanResult) -> None:
-    rows = [vars(c) | {"class": c.target_class} for c in result.classes]
+    rows = [vars(c) | {"class": c.target_class, "trigger": c.trigger.words} for c in result.classes]
+    measure = "mask_size" if all(c.trigger.as_patch is not None for c in result.classes) else "trigger"
     rows.sort(key=lambda row: (row["class"] not in result.flagged, row["censored"], row["mask_size"]))
-    print_table(rows[:_SHOWN], ("class", "mask_size", "success_rate", "censored"))
+    print_table(rows[:_SHOWN], ("class", measure, "success_rate", "censored"))
     if len(rows) > _SHOWN:
         typer.echo(f"and {len(rows) - _SHOWN} more classes")
     first = "flagged classes, then those" if result.flagged else "classes"
@@ -155,7 +161,8 @@ def _limit_words(result: ScanResult) -> str | None:
 
 
 def _smallest(result: ScanResult) -> str:
-    smallest = min((c.mask_size for c in result.classes if not c.censored), default=None)
+    patches = (c for c in result.classes if c.trigger.as_patch is not None)
+    smallest = min((c.mask_size for c in patches if not c.censored), default=None)
     return "none works here" if smallest is None else f"the smallest here has {_pixels(smallest)}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from simkit.triggers import in_short
 from studies.render.formats import class_label, interval, number, size_words
 from studies.report.records import ClassRow, RunReport
 from studies.scan.ruled_out import in_words
@@ -80,8 +81,7 @@ def chosen_words(run: RunReport) -> str:
 
 def _backdoored(run: RunReport) -> str:
     confirmed = [
-        f"A trigger of {number(row.mask_size)} pixels turns {interval(row.success)} unseen images into"
-        f" class {row.label}."
+        f"A {_kind(row)} turns {interval(row.success)} unseen images into class {row.label}."
         for row in run.classes
         if row.flagged
     ]
@@ -89,10 +89,19 @@ def _backdoored(run: RunReport) -> str:
     return " ".join(confirmed or flagged) + _against(run)
 
 
+def _kind(row: ClassRow) -> str:
+    """The trigger of a class by its size, or by its family and strength where it is no patch."""
+    small = f"trigger of {number(row.mask_size)} pixels"
+    return small if row.family == "patch" else f"{row.family} of {in_short(row.strength)} {row.unit}"
+
+
 def _clean(run: RunReport) -> str:
     if not run.classes:
         return f"{run.preset} finished and flags no class; it has no triggers to show."
     working = [row for row in run.classes if not row.censored]
+    if working and all(row.family != "patch" for row in working):
+        return f"No class has a trigger that is both flagged and confirmed.{_against(run)}"
+    working = [row for row in working if row.family == "patch"]
     if not working:
         return "The search finished, and no class has a trigger that works on unseen images."
     least = min(working, key=lambda row: row.mask_size)

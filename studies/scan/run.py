@@ -24,6 +24,7 @@ from simkit.progress import OnProgress
 from simkit.search.driver import Checkpoint
 from simkit.search.evaluator import Evaluator
 from simkit.search.relay import Relay
+from simkit.transforms.families import Reader
 from simkit.verdict import Verdict
 from studies.scan.config import ScanConfig
 from studies.scan.images import Images
@@ -35,7 +36,7 @@ from studies.scan.progress import StageProgress
 from studies.scan.result import Bill, ScanResult, result_of, verdict_row
 from studies.scan.ruled_out import ruled_out
 from studies.scan.run_key import as_decided, with_notes, with_output
-from studies.scan.stored_triggers import readers_of, trigger_rows
+from studies.scan.stored_triggers import Admission, readers_of, trigger_rows
 from studies.scan.trigger_files import check_folder, file_stem, save_triggers
 
 _TELL_SECONDS = 0.2
@@ -126,7 +127,7 @@ def _in_ledger(
         if not new_run:
             refuse_to_pay_again(ledger.path, info)
         run = _finished(prepared, ledger, progress)
-        more = readers_of(*(stage.search for stage in prepared.config.resolved().stages))
+        more = own_families(prepared.config)
         result, triggers = result_of(run, ledger, info, more), reads.triggers(ledger.path, run.id)
     if out is None:
         return result
@@ -142,6 +143,11 @@ def _finished(prepared: Prepared, ledger: Ledger, progress: OnProgress | None) -
             last_told = time.perf_counter()
             progress(*scan.told(checkpoint))
     return scan.run
+
+
+def own_families(config: ScanConfig) -> Mapping[str, Reader]:
+    """The readers of the families that do not come with simkit, of the searches of all stages."""
+    return readers_of(*(stage.search for stage in config.resolved().stages))
 
 
 class OpenScan:
@@ -210,7 +216,7 @@ class OpenScan:
         model = config.restricted(link.resumable(self._oracle), spent)
         oracle = link.around(build(config.oracle, model, budget, self._late, past=past, clock=clock))
         verdict = None
-        for checkpoint in self._relay.run(Evaluator(oracle, self._late)):
+        for checkpoint in self._relay.run(Evaluator(oracle, self._late, admit=Admission(own_families(config)))):
             verdict, seconds = checkpoint.verdict, seconds + time.perf_counter() - began
             if verdict is not None:
                 verdict = with_notes(verdict, self._prepared.model, self._oracle)

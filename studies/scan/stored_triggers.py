@@ -8,11 +8,12 @@ from types import MappingProxyType
 
 from db.errors import StorageError
 from db.records import TriggerRow
+from db.trigger_rows import pack_trigger, unpack_trigger
 from simkit.errors import ConfigError
 from simkit.search.contract import OwnFamilies
-from simkit.transforms.contract import Transform
+from simkit.transforms.contract import Candidates, Transform
 from simkit.transforms.families import FAMILIES, Reader, transform_from_json
-from simkit.triggers import Trigger
+from simkit.triggers import Trigger, Triggers
 from simkit.verdict import ClassResult, Verdict
 
 NO_MORE: Mapping[str, Reader] = MappingProxyType({})
@@ -22,6 +23,30 @@ NO_MORE: Mapping[str, Reader] = MappingProxyType({})
 def readers_of(*settings: object) -> Mapping[str, Reader]:
     """The readers of a user's own families, of these settings of searches or detectors."""
     return {name: read for own in settings if isinstance(own, OwnFamilies) for name, read in own.readers().items()}
+
+
+class Admission:
+    """Refuses candidates of a family whose triggers the ledger could not give back, before their first query."""
+
+    def __init__(self, more: Mapping[str, Reader]) -> None:
+        self._more, self._admitted = more, set(FAMILIES)
+
+    def __call__(self, candidates: Candidates) -> None:
+        """Raises ConfigError at the first candidate of such a family."""
+        if isinstance(candidates, Triggers):
+            return
+        for trigger in (candidates[i] for i in range(len(candidates))):
+            if trigger.family not in self._admitted:
+                self._check(trigger)
+                self._admitted.add(trigger.family)
+
+    def _check(self, trigger: Transform) -> None:
+        try:
+            row = _row(ClassResult(0, trigger, trigger.mask_size, None, censored=True))
+            stored_trigger(unpack_trigger(pack_trigger(row)), self._more)
+        except (StorageError, TypeError, ValueError) as error:
+            told = f"the ledger cannot keep triggers of family {trigger.family!r}: {error}"
+            raise ConfigError(f"{told}; see `readers` and `to_json` in the how-to page on families") from error
 
 
 def trigger_rows(verdict: Verdict) -> list[TriggerRow]:

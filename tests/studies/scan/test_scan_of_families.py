@@ -16,15 +16,20 @@ from PIL import Image
 from db.check import check
 from db.merge import merge
 from oracles.oracle import Oracle
+from simkit.errors import ConfigError
 from simkit.search.contract import Task
 from simkit.transforms.contract import Transform, same
 from simkit.verdict import SequentialTest
+from studies.cli.scan_words import show
 from studies.ledgers.run_settings import OwnCode
 from studies.replay.ask_again import AskAgain, replay
 from studies.replay.rebuild import ReplayInputs
 from studies.report.gather import gather
 from studies.report.page import render
 from studies.scan import ScanResult, scan
+from studies.scan.config import ScanConfig
+from studies.scan.prepare import prepare
+from studies.scan.run import run_scan
 from studies.study.unit import _class_line
 from tests.fakes import planted_images
 from tests.studies.marked import SHAPE, TRIGGERS, MarkedOracle, preset
@@ -60,6 +65,16 @@ class TestEveryFamily:
         assert (line.family, line.unit) == (family, trigger.unit)
         assert line.strength == pytest.approx(trigger.strength)
         assert check(db) == []
+
+    def test_the_command_says_which_trigger_it_is(self, family: str, capsys: pytest.CaptureFixture[str]) -> None:
+        config = ScanConfig.of({"preset": preset(family), "verify_images": 48, "search_images": 64, "budget": 500})
+        prepared = prepare(MarkedOracle(TRIGGERS[family]), config, IMAGES)
+        show(run_scan(prepared), prepared)
+        first, *rest = capsys.readouterr().out.splitlines()
+        words = TRIGGERS[family].words
+        assert first == f"backdoored, class 2: {words} turned unseen images into the flagged class"
+        assert any("trigger" in line and "success_rate" in line for line in rest)
+        assert sum(words in line for line in rest) >= 4
 
     def test_a_clean_model_stays_clean(self, family: str) -> None:
         assert scan_of(family, MarkedOracle(TRIGGERS[family], target=None)).verdict == "clean"
@@ -125,6 +140,30 @@ def test_a_family_of_ones_own_is_found_kept_and_told(example: ModuleType, tmp_pa
     page = render(gather(db))  # a report runs no code of a user's own: words, and no picture
     assert "ramp, 76 of 255" in page
     assert not any(shown.reversed.family == "ramp" for run in gather(db).runs for shown in run.reversed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"readers": lambda _: {}}, "no family of triggers 'ramp'"),
+        ({"to_json": lambda _: {"family": "ramp", "image_shape": SHAPE, "angle": float("nan")}}, "not JSON compliant"),
+        ({"to_json": lambda _: {"family": "ramp"}}, "image_shape"),
+        ({"strength": -1.0}, "strength -1.0"),
+        ({"unit": ""}, "a family or unit ''"),
+    ],
+)
+def test_a_family_that_the_ledger_cannot_keep_costs_no_query_of_the_search(
+    example: ModuleType, changed: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in changed.items():
+        monkeypatch.setattr(example.RampSearchConfig if name == "readers" else example.Ramp, name, value)
+    model = MarkedOracle(example.Ramp(SHAPE, 0.0, 0.3))
+    own: dict[str, Any] = {"preset": example.RAMPS, "search": {}, "driver": {"check_images": 16}, "verify_images": 48}
+    with pytest.raises(ConfigError, match="the ledger cannot keep triggers of family 'ramp'") as found:
+        scanned(model, **own)
+    assert words in str(found.value)
+    assert "\n" not in str(found.value)
+    assert model.images_seen == 16  # the check of its accuracy
 
 
 @pytest.mark.parametrize("spoiled", [{"angle": "1"}, {"amplitude": 2}, {"image_shape": [1]}, {"angle": float("inf")}])
