@@ -75,7 +75,7 @@ def mitigate_run(  # noqa: PLR0913 (the options are the command's interface)
     """Reject inputs whose answer the triggers of a scan hardly change, and measure how many attacks that stops.
 
     Each input is queried as it is and with the reversed trigger of every flagged class;
-    its score is the divergence KL(f(x) || f(A(x, m, p))).
+    its score is the divergence KL(f(x) || f(T(x))).
     The inputs are clean test images that the scan did not use and, where a zoo knows the attack,
     the same images with the trigger.
     Another threshold, or the same command again, sends no query.

@@ -19,8 +19,11 @@ from oracles.spec import OracleSpec, build, load
 from simkit.errors import DataError
 from simkit.mitigation import THRESHOLD, Screener, completed, divergence
 from simkit.search.evidence import TINY
+from simkit.transforms.contract import Transform
 from simkit.triggers import Trigger, stamp
 from tests.fakes import NotANumberOracle, PlantedOracle, corner_plant, planted_images
+from tests.studies.marked import TRIGGERS as MARKS
+from tests.studies.marked import MarkedOracle
 
 MOST = math.log(1.0 / TINY)
 PLANT = corner_plant(2)
@@ -41,7 +44,7 @@ def triggered() -> torch.Tensor:
     )
 
 
-def screener(oracle: Oracle, *triggers: Trigger) -> Screener:
+def screener(oracle: Oracle, *triggers: Transform) -> Screener:
     return Screener(oracle, triggers)
 
 
@@ -104,6 +107,16 @@ def test_triggered_inputs_are_turned_away_whatever_the_service_tells(service: st
     assert (clean.scores()[others] >= THRESHOLD).mean() > 0.95
     # the price: an image of the target class itself is answered alike with and without the trigger
     assert (clean.scores()[~others] < THRESHOLD).mean() > 0.5
+
+
+@pytest.mark.parametrize("family", MARKS)
+def test_a_trigger_of_any_family_turns_away_the_inputs_that_carry_it(family: str) -> None:
+    trigger, plain = MARKS[family], IMAGES.pixels[IMAGES.labels != 2]
+    screened = screener(MarkedOracle(trigger), trigger)
+    carrying = screened.screen(torch.from_numpy(trigger.on(plain.numpy())))
+    assert (carrying.labels == 2).mean() > 0.9
+    assert (carrying.scores() < THRESHOLD).mean() > 0.9
+    assert (screened.screen(plain).scores() >= THRESHOLD).mean() > 0.9
 
 
 def test_of_several_triggers_the_least_change_counts_and_the_mean_misses_it() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from oracles.answers import Answer, Scores
 from oracles.oracle import Tag
@@ -21,6 +22,7 @@ from simkit.transforms.wave import Wave, Waves
 from simkit.verdict import ClassResult
 from tests.fakes import templates
 from tests.studies.own_code import ANY
+from tests.studies.scans import Count
 
 SHAPE = (1, 12, 12)
 TRIGGERS: Mapping[str, Transform] = {
@@ -56,6 +58,24 @@ class MarkedOracle:
             logits[:, self._target] += 40.0 / (1.0 + np.exp(-20.0 * nearer))
         scores = np.exp(logits - logits.max(axis=1, keepdims=True))
         return Scores((scores / scores.sum(axis=1, keepdims=True)).astype(np.float32))
+
+
+class MarkedNet(nn.Module):
+    """A network that answers as `MarkedOracle`, and is known by its weights. Counts the images that are forwarded."""
+
+    def __init__(self, trigger: Transform, target: int = 2) -> None:
+        super().__init__()
+        plain = (0.5 + 0.1 * templates(4, SHAPE)).astype(np.float32)
+        self.seen = Count()
+        self.plain = nn.Parameter(torch.from_numpy(plain.reshape(4, -1)))
+        self.marked = nn.Parameter(torch.from_numpy(trigger.on(plain).reshape(4, -1)))
+        self.target = nn.Parameter(nn.functional.one_hot(torch.tensor(target), 4).float())
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen.images += len(images)
+        plain, marked = (((images.flatten(1)[:, None] - t) ** 2).sum(-1) for t in (self.plain, self.marked))
+        nearer = torch.sigmoid(20.0 * (plain.min(1).values - marked.min(1).values))
+        return -5.0 * plain + 40.0 * nearer[:, None] * self.target
 
 
 @dataclass(frozen=True)

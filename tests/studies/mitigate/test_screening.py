@@ -6,7 +6,9 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from db import check, reads
@@ -21,6 +23,8 @@ from studies.mitigate import mitigate
 from studies.mitigate.result import MitigationResult, ScreenConfig
 from studies.mitigate.screening import Asked
 from studies.scan import scan
+from tests.fakes import planted_images
+from tests.studies.marked import TRIGGERS, MarkedNet, preset
 
 CONFIG = ScreenConfig(images=150)
 
@@ -65,6 +69,23 @@ def test_it_asks_twice_an_image_of_images_that_the_scan_did_not_use(scan_db: Pat
     assert (row.verdict, row.flagged, row.spent) == (scanned.verdict, scanned.flagged, result.queries)
     assert row.clean_accuracy == result.without.accuracy.rate
     assert "run 1 of scan.db, whose verdict this is" in row.notes
+
+
+@pytest.mark.parametrize("family", TRIGGERS)
+def test_inputs_are_screened_with_a_trigger_of_any_family(family: str, tmp_path: Path) -> None:
+    images = planted_images(200)
+    pixels = np.rint(images.array.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
+    np.savez(tmp_path / "planted.npz", x_test=pixels, y_test=images.labels)
+    settings: dict[str, Any] = {"data": str(tmp_path / "planted.npz"), "search_images": 64, "verify_images": 48}
+    model, db = MarkedNet(TRIGGERS[family]), tmp_path / "scan.db"
+    assert scan(model, preset=preset(family), db=db, **settings).flagged == (2,)
+    found = mitigate(db, asked=Asked(model=model), config=ScreenConfig(images=40))
+    assert (found.clean, found.queries) == (40, 80)
+    assert found.others_rejected.hits < 5
+    again = mitigate(db, asked=Asked(model=model), config=ScreenConfig(images=40))
+    assert (again.run, again.points) == (found.run, found.points)
+    assert len(reads.queries(found.db)) == 80
+    assert check.check(found.db) == []
 
 
 def test_another_threshold_asks_nothing(scan_db: Path, result: MitigationResult) -> None:
