@@ -86,12 +86,17 @@ _ENTRIES = (
     ),
     Entry(
         "auto",
-        "Race, then B3D",
-        "runs race, race-wide and b3d one after the other, until one detects a backdoor",
+        "Race, then families",
+        "runs race and race-families one after the other, until one detects a backdoor",
         staged=True,
     ),
     Entry("race", "Race of patches", "races collages of small patches for all classes at once"),
-    Entry("race-wide", "Race of large patches", "races patches of up to a sixteenth of the image"),
+    Entry(
+        "race-families",
+        "Race of families",
+        "races waves, blends, warps and large patches for all classes at once",
+    ),
+    Entry("race-wide", "Race of large patches", "races patches of up to 6x6 of 32x32 pixels"),
     Entry("b3d", "B3D", "estimates gradients of mask and pattern from queries", former_names=("efficient",)),
     Entry(
         "b3d-slides",

@@ -45,8 +45,8 @@ _ROUNDING = 1e-6
 class FamilyRaceConfig:
     """The settings of a race of several families for all classes at once."""
 
-    patch: PatchFamily | None = None
-    """How patches are drawn; None for a race without them, since `race` finds them with fewer queries."""
+    patch: PatchFamily | None = field(default_factory=PatchFamily)
+    """How patches are drawn; None for none. Small ones are found with fewer queries by `race`."""
     wave: WaveFamily | None = field(default_factory=WaveFamily)
     """How waves are drawn; None for none."""
     blend: BlendFamily | None = field(default_factory=BlendFamily)

@@ -12,6 +12,7 @@ from simkit.search.annealing import AnnealingConfig
 from simkit.search.b3d import B3DConfig
 from simkit.search.contract import Cautious, Limited, SearchConfig
 from simkit.search.driver import DriverConfig
+from simkit.search.family_race import FamilyRaceConfig
 from simkit.search.race import RaceConfig
 from simkit.search.random_patch import RandomPatchConfig
 from simkit.search.refine import RefineConfig
@@ -130,27 +131,35 @@ _LOOKS = DriverConfig(check_images=32, verify_images=0, first_look=1, look_every
 # of clean models by 1,224 queries.
 _RACE = Preset(RaceConfig(), "small_share", _LOOKS, labels=RaceConfig(clean_value=0.21, queries=4700))
 
-# Large patches can turn images of clean models as well, so their test is stricter. Chosen on tune victims with patches
-# of 5x5 to 8x8 (detected in 11 of 12 scans) and on clean victims of cifar10-clean-calibrate (0 of 12 flagged).
-_STRICT = SequentialTest(works=0.95, fails=0.8)
+# Large patches can turn images of clean models as well. Of the clean models of gtsrb-clean-40-calibrate, patches of up
+# to 8x8 flagged 4 of 5 under a test of 0.95 against 0.8 and 4 of 14 under this one, always with 52 pixels or more;
+# patches of up to 6x6 flagged 0 of 12 (results/family-race-calibrate.jsonl).
+_STRICT = SequentialTest(works=0.98, fails=0.9, alpha=0.01, beta=0.01)
 _WIDE = Preset(
     RaceConfig(
         patches=2,
-        largest_share=1 / 16,
+        largest_share=9 / 256,
         size_penalty=1.28,
-        required_success=0.8,
-        test=replace(_STRICT, alpha=0.01, beta=0.01),
+        required_trials=8,
+        required_success=0.88,
+        test=SequentialTest(works=0.95, fails=0.8, alpha=0.01, beta=0.01),
         queries=10_000,
         clean_from=None,
     ),
-    replace(RULES["small_share"], threshold=1 / 16, source="of the race, under a stricter test"),
+    replace(RULES["small_share"], threshold=9 / 256, source="of the race, under a stricter test"),
     replace(_LOOKS, confirmation=_STRICT, confirm_batch=8),
     least_queries=200,
     refine=RefineConfig(),
 )
 
-# After two races the last stage is worth starting only if the budget covers at least half of it.
-_LAST = Preset(B3D, "below_median", labels=_B3D_LABELS, least_queries=3_000)
+# Each family has a limit and a test of its own, and the race lets nothing pass that is above the limit.
+_FAMILIES = Preset(
+    FamilyRaceConfig(),
+    replace(RULES["small_share"], threshold=1.0, source="the limit of each family, and its test on unseen images"),
+    replace(_LOOKS, confirm_batch=8),
+    least_queries=200,
+    refine=RefineConfig(),
+)
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
@@ -162,8 +171,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "b3d-ss": Preset(B3D, "below_median", labels=_B3D_LABELS, synthesis=_SYNTHESIS),
         "race": _RACE,
         "race-wide": _WIDE,
+        "race-families": _FAMILIES,
         # the default: the cheapest search first
-        "auto": replace(_RACE, then=replace(_WIDE, then=_LAST), refine=RefineConfig()),
+        "auto": replace(_RACE, then=_FAMILIES, refine=RefineConfig()),
         "random-patch": Preset(RandomPatchConfig(), "small_patch", DriverConfig(first_look=10, look_every=5)),
         "annealing": Preset(
             _ANNEALING,

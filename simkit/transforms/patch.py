@@ -19,23 +19,26 @@ from simkit.verdict import SequentialTest
 
 @dataclass(frozen=True)
 class PatchFamily:
-    """How a race of several families draws collages of patches, and what it demands of them."""
+    """How a race of several families draws collages of patches, and what it demands of them.
+
+    A large patch hides enough of an image to turn clean models too, so its test is as strict as that of waves.
+    """
 
     name: str = "patch"
     """The name of the family."""
-    largest_share: float = 1 / 64
-    """The cap: largest share of the image's pixels that a trigger covers."""
-    parts: int = 3
+    largest_share: float = 9 / 256
+    """The cap: largest share of the image's pixels that a trigger covers; 6x6 of 32x32 pixels."""
+    parts: int = 2
     """Patches in a fresh candidate."""
     in_corner: float = 0.3
     """Probability that a fresh patch lies flush in a corner of the image (prototype)."""
-    required_success: float = 0.65
+    required_success: float = 0.88
     """See `Family`."""
-    required_trials: int = 5
+    required_trials: int = 8
     """See `Family`."""
-    screen: SequentialTest = field(default_factory=lambda: SequentialTest(alpha=0.01, beta=0.01))
+    screen: SequentialTest = field(default_factory=lambda: SequentialTest(0.97, 0.8, 0.02, 0.02))
     """See `Family`."""
-    test: SequentialTest = field(default_factory=SequentialTest)
+    test: SequentialTest = field(default_factory=lambda: SequentialTest(0.98, 0.9, 0.01, 0.01))
     """See `Family`."""
 
     def __post_init__(self) -> None:

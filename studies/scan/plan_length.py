@@ -7,7 +7,7 @@ from simkit.search.images import ScanImages
 from simkit.search.presets import PRESETS, Preset
 from studies.scan.config import ScanConfig
 
-_OFFERED = ("auto", "b3d", "race-wide", "race")
+_OFFERED = ("b3d", "race-wide", "auto", "race-families", "race")
 """The presets that a message may name, the one with the longest plan first."""
 
 

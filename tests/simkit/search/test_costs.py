@@ -25,7 +25,8 @@ from tests.simkit.search.scans import IMAGES, Scan
         ("annealing", False, 24_000 + 320),
         ("race", False, 2_800),
         ("race-wide", False, 10_000),
-        ("auto", False, 2_800 + 10_000 + 59_584 - 64),
+        ("auto", False, 2_800 + 6_000),
+        ("race-families", False, 6_000),
     ],
 )
 def test_the_length_of_presets_for_ten_classes(name: str, labels_only: bool, queries: int) -> None:
@@ -65,6 +66,6 @@ def test_a_clean_scan_takes_its_length(rounds: int) -> None:
 
 
 def test_stages_are_named_by_the_presets_that_run_them() -> None:
-    assert stage_names(PRESETS["auto"]) == ("race", "race-wide", "b3d")
+    assert stage_names(PRESETS["auto"]) == ("race", "race-families")
     assert stage_names(PRESETS["annealing"]) == ("annealing",)
     assert stage_names(Preset(Own(), "below_median", then=PRESETS["race"])) == ("Own", "race")

@@ -21,7 +21,7 @@ from simkit.transforms.warp import Warp, WarpFamily
 from simkit.transforms.wave import WaveFamily, Waves
 
 TASK = Task((3, 16, 16), 3, (np.arange(60) % 3).astype(np.int32))
-CONFIG = FamilyRaceConfig(queries=2500, restart=1500)
+CONFIG = FamilyRaceConfig(patch=None, queries=2500, restart=1500)
 Turns = Callable[[Transform], float]
 """How surely a trigger turns an image into class 1, from 0 to 1."""
 
@@ -141,7 +141,7 @@ def test_images_that_rank_nothing_are_asked_in_tests_alone() -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"wave": None, "blend": None, "warp": None}, "one family or more"),
+        ({"patch": None, "wave": None, "blend": None, "warp": None}, "one family or more"),
         ({"more": (WaveFamily(),)}, "a name of its own"),
         ({"fresh": 0, "children": 0}, "fresh or children"),
         ({"queries": 0}, "1 or more"),

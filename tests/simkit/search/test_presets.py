@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from simkit.errors import ConfigError
 from simkit.search.annealing import Annealing
 from simkit.search.b3d import B3D, B3DConfig
+from simkit.search.family_race import FamilyRace
 from simkit.search.presets import PRESETS, preset
 from simkit.search.race import Race
 from simkit.search.random_patch import RandomPatch
 from simkit.verdict import RULES
 from tests.simkit.search.scans import TASK
 
-RACES = {"race": Race, "race-wide": Race, "auto": Race}
+RACES = {"race": Race, "race-wide": Race, "auto": Race, "race-families": FamilyRace}
 KINDS: dict[str, type] = RACES | {"random-patch": RandomPatch, "annealing": Annealing}
 
 
@@ -40,11 +43,13 @@ def test_an_unknown_preset_is_told_with_those_there_are() -> None:
         preset("fast")
 
 
-def test_auto_races_twice_and_ends_with_b3d() -> None:
+def test_auto_races_small_patches_and_then_every_family() -> None:
     kinds = [type(stage.search.search(TASK, 0)) for stage in preset("auto").stages]
-    assert kinds == [Race, Race, B3D]
+    assert kinds == [Race, FamilyRace]
 
 
 def test_labels_alone_reach_every_stage() -> None:
-    last = preset("auto").for_answers(labels_only=True).stages[-1]
+    first = preset("auto").for_answers(labels_only=True).stages[0]
+    assert first.search == preset("race").labels != preset("race").search
+    last = replace(preset("race"), then=preset("b3d")).for_answers(labels_only=True).stages[-1]
     assert last.search == preset("b3d").labels != preset("b3d").search

@@ -79,7 +79,7 @@ def test_a_backdoor_by_its_entry_in_the_zoo(run: Program, tmp_path: Path) -> Non
     told = run(f"{run.zoo}:0", *digits(5_000, "--db", "scan.db"), code=0)
     assert told["verdict"] == "backdoored"
     assert told["stopped"] == "decided"
-    rule = {"name": "small_patch", "threshold": 9.0, "score_threshold": None, "limit": None}
+    rule = {"name": "small_patch", "threshold": 1.0, "limit": 9.0}
     rule |= {"source": "set for this run"}
     assert told["rule"] == rule
     assert told["queries"]["budget"] == 5_000
@@ -174,13 +174,13 @@ def test_without_labels_the_first_check_is_all_images(capsys: pytest.CaptureFixt
 def test_score_and_threshold_are_told_on_one_scale(run: Program, capsys: pytest.CaptureFixture[str]) -> None:
     args = ["--data", "digits", "--budget", "300", "--preset", "b3d", "--set", "rule.threshold=0.5"]
     told = run(f"{run.zoo}:0", *args, code=3)
-    assert told["rule"]["score_threshold"] == pytest.approx(0.6931, abs=1e-4)
+    assert told["rule"]["threshold"] == pytest.approx(0.6931, abs=1e-4)
     assert main(["scan", f"{run.zoo}:0", *args]) == 3
     limit = 0.5 * float(np.median([max(c["mask_size"], 1.0) for c in told["classes"]]))
     said = f"score {told['score']:.3g} (a class is flagged above 0.693); rule below_median flags working masks under"
     out = capsys.readouterr().out
     assert f"{said} {number(limit)} pixels; " in out
-    assert "; threshold 0.5: set for this run\n" in out
+    assert "0.5: set for this run\n" in out
 
 
 def test_random_patches_say_what_they_looked_at(run: Program, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,7 +189,7 @@ def test_random_patches_say_what_they_looked_at(run: Program, capsys: pytest.Cap
     patch = "no random patch of up to 3x3 pixels is both flagged and confirmed"
     assert out.startswith(f"clean: {patch}; other triggers were not searched for\n")
     assert " (a class is flagged above 1); rule small_patch flags working masks of at most 9" in out
-    assert "; threshold 9: set for this run\n" in out
+    assert "set for this run\n" in out
     assert "-unflagged-class" in out
 
 

@@ -75,8 +75,7 @@ def printed(result: ScanResult, prepared: Prepared, capsys: pytest.CaptureFixtur
     ("rule", "limit", "start"),
     [
         ("small_share", 1 / 64, "clean: race ran to its end: no class has"),
-        ("small_share", 1 / 16, "clean: race and race-wide ran to their end: no class has"),
-        ("below_median", 0.25, "clean: race, race-wide and b3d ran to their end: no class has"),
+        ("small_share", 1.0, "clean: race and race-families ran to their end: no class has"),
         ("of my own", 0.25, "clean: no class has"),
     ],
 )

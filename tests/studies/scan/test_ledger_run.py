@@ -25,6 +25,7 @@ from oracles.oracle import Tag
 from simkit.errors import ConfigError
 from studies.scan import run_key
 from studies.scan.config import ScanConfig
+from studies.scan.plan_length import BudgetBelowPlan
 from studies.scan.prepare import Prepared, prepare
 from studies.scan.run import default_db, run_scan
 from tests.fakes import PlantedOracle, corner_plant
@@ -265,6 +266,7 @@ def test_the_same_scan_elsewhere_is_told_apart_by_name(tmp_path: Path, monkeypat
         scanned(TemplateNet(), budget=100, db=db, new_run=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", BudgetBelowPlan)
         scanned(TemplateNet(), budget=100, db=db)
         scanned(TemplateNet(), budget=101, db=db)
     assert len(reads.runs(db)) == 3

@@ -23,10 +23,11 @@ def config(**settings: Any) -> ScanConfig:
 @pytest.mark.parametrize(
     ("settings", "needed", "fits"),
     [
-        ({"budget": 72_351}, "72,352 that auto", "preset b3d fits, with 59,584"),
-        ({"budget": 20_000}, "72,352 that auto", "preset race-wide fits, with 10,032"),
-        ({"budget": 5_000, "oracle": "label"}, "137,452 that auto", "preset race fits, with 4,732"),
-        ({"budget": 2_000}, "72,352 that auto", "no preset fits"),
+        ({"budget": 8_831}, "8,832 that auto", "preset race-families fits, with 6,032"),
+        ({"budget": 20_000, "preset": "b3d"}, "59,584 that b3d", "preset race-wide fits, with 10,032"),
+        ({"budget": 9_000, "preset": "b3d"}, "59,584 that b3d", "preset auto fits, with 8,832"),
+        ({"budget": 5_000, "oracle": "label"}, "10,732 that auto", "preset race fits, with 4,732"),
+        ({"budget": 2_000}, "8,832 that auto", "no preset fits"),
         ({"budget": 70_000, "preset": "b3d-slides"}, "128,020,384 that b3d-slides", "preset b3d fits"),
         ({"budget": 9_000, "preset": "b3d-ss"}, "65,896 that b3d-ss", "no preset fits"),
     ],
@@ -49,7 +50,7 @@ def test_it_is_said_just_where_the_budget_is_smaller(name: str, n_classes: int, 
 
 
 def test_a_preset_that_is_named_is_not_warned_of_in_turn() -> None:
-    named = below_plan(config(budget=20_000), 10).rsplit("preset ", 1)[1].split()[0]
+    named = below_plan(config(budget=20_000, preset="b3d"), 10).rsplit("preset ", 1)[1].split()[0]
     assert preset(named)
     assert below_plan(config(budget=20_000, preset=named), 10) == ""
 

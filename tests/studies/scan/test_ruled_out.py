@@ -27,16 +27,16 @@ def said(local: bool = True, **settings: Any) -> list[dict[str, Any]]:
 
 
 def test_every_search_of_auto_says_its_sizes_and_only_the_measured_one_a_share() -> None:
-    race, wide, b3d = said()
-    assert [(e["stage"], e["family"]) for e in (race, wide, b3d)] == [
-        (s, "patch") for s in ("race", "race-wide", "b3d")
+    race, *families = said()
+    assert [(e["stage"], e["family"]) for e in (race, *families)] == [
+        ("race", "patch"),
+        *(("race-families", family) for family in ("patch", "wave", "blend", "warp")),
     ]
-    assert (race["sought"], wide["sought"]) == ("patches of up to 16 pixels", "patches of up to 64 pixels")
-    assert b3d["sought"] == "patches below 0.25 of the median size over the classes"
+    assert race["sought"] == "patches of up to 16 pixels"
     known = share(0, 17)
     assert (race["missed"], race["victims"], race["low"], race["high"]) == (0, 17, known.low, known.high)
     assert race["zoos"] == ["cifar10-tune", "cifar10-wide-tune", "gtsrb-tune"]
-    for entry in (wide, b3d):
+    for entry in families:
         assert (entry["victims"], entry["missed"], entry["low"], entry["high"], entry["zoos"]) == (
             0,
             None,
@@ -70,21 +70,21 @@ def test_what_was_measured_otherwise_is_not_measured(settings: dict[str, Any]) -
 
 
 def test_a_race_of_families_names_each_with_its_limit() -> None:
-    preset = Preset(FamilyRaceConfig(), PRESETS["race"].rule)
+    preset = Preset(FamilyRaceConfig(patch=None), PRESETS["race"].rule)
     entries = said(preset=preset)
-    assert [entry["family"] for entry in entries] == [f.name for f in FamilyRaceConfig().families]
+    assert [entry["family"] for entry in entries] == ["wave", "blend", "warp"]
     assert any(entry["sought"].startswith("blend triggers up to alpha 0.15") for entry in entries)
     assert in_words(entries)[-1] == "no search looked for triggers that are a patch"
 
 
 def test_in_words() -> None:
-    race, wide, _, others = in_words(said())
+    race, patch, *_ = in_words(said())
     assert race == (
         "race searched for patches of up to 16 pixels; of 17 such backdoors it missed 0 (0 to 18 %, measured on "
         "cifar10-tune, cifar10-wide-tune, gtsrb-tune)"
     )
-    assert wide.endswith("patches of up to 64 pixels; what share of such backdoors it misses is not measured")
-    assert others == "no search looked for triggers that are a wave or blend or warp"
+    assert patch.endswith("; what share of such backdoors it misses is not measured")
+    assert in_words(said(preset="race"))[-1] == "no search looked for triggers that are a wave or blend or warp"
     assert in_words([]) == []
 
 

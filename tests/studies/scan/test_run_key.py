@@ -35,10 +35,12 @@ PINNED = {
     ("b3d-ss", "label"): "04bdfb9dbb59a203f4fd4ba9d8c5c3a39dafd50aae390eafe1344b1b1fdccc0b",
     ("race", "scores"): "b8bfc0b11a29e52d2a7296fb0b713fd2786810d049c07197bd7a6db492cb89ff",
     ("race", "label"): "ada55326c718b85e580862456bee59033497bcd1064325d2d2fe5e207de658b5",
-    ("race-wide", "scores"): "dd35d3ccc927872e0d5d1c281e3c25a1aed303aba7dee3fe8b315a24920c4f33",
-    ("race-wide", "label"): "faa1d06df9ff471775cbaccb94b1871e6bc12a92d9b1e71c5cfdb2bf7f8d6e6a",
-    ("auto", "scores"): "8aa8f70a5ac7cb7ab5de6c278e1a9f8038eeebb0b345a9457bb780f2aa431762",
-    ("auto", "label"): "926e36454e62b2fc816b0f44c06a699e51b7d6c3d05163ea55be5580b55706c1",
+    ("race-wide", "scores"): "12aab789451ceb408d7b60f4ee057f164a4644b437eefdb57d282fea9c20f036",
+    ("race-wide", "label"): "00632d59d815580c8581786006c77e58e86eeb2169ec1510c08cc22d46595d33",
+    ("auto", "scores"): "3a767e2de99a88f2ad25b96a6c91cebc34fe8ccc0695cf9b1e359b261ee769df",
+    ("auto", "label"): "4a28558c02f13acf5f5a73f19397879ccbaad0bf51012047d48ed744dd0e6116",
+    ("race-families", "scores"): "e3f4308587954413ce43693e411451c2c9375dff3b2c6f56e38a2860249c2e15",
+    ("race-families", "label"): "f94ac7c715cb59bda9a28d34d76760a4d298001eb11dff02e30a39665824278c",
     ("random-patch", "scores"): "bffc34e694bd7b75a5f0a29c2bd428e74df1632113e26274792c968c9cec4315",
     ("random-patch", "label"): "5f98b379b86002a5d37088fff47207a2bc948e2e5a605fb67a817da381e5e1fb",
     ("annealing", "scores"): "0c6540ee0fd81f30f5e4dce924c7bce843c96336b4a753daf98d3d45ddf6abe8",
@@ -105,7 +107,7 @@ def test_every_preset_is_pinned() -> None:
     assert {preset for preset, _ in PINNED} == set(PRESETS)
 
 
-@pytest.mark.parametrize(("preset", "budget"), [("race", 400), ("b3d", 60), ("b3d-slides", 60), ("auto", 60)])
+@pytest.mark.parametrize(("preset", "budget"), [("race", 400), ("b3d", 60), ("b3d-slides", 60)])
 def test_a_scan_finished_before_the_move_is_answered_without_a_query(tmp_path: Path, preset: str, budget: int) -> None:
     shutil.copy(BEFORE, tmp_path / "before.db")
     model, settings = TemplateNet(1), {"search": {}, "search_images": 16, "verify_images": 16}
@@ -116,8 +118,8 @@ def test_a_scan_finished_before_the_move_is_answered_without_a_query(tmp_path: P
 
 def test_runs_of_renamed_presets_are_read_by_todays_names(tmp_path: Path) -> None:
     shutil.copy(BEFORE, tmp_path / "before.db")
-    infos = [StoredRun.read(tmp_path / "before.db", run).info for run in (1, 2, 3, 4)]
+    infos = [StoredRun.read(tmp_path / "before.db", run).info for run in (1, 2, 3)]
     configs = [stored_config(info) for info in infos]
-    assert [config.preset_name for config in configs] == ["race", "b3d", "b3d-slides", "auto"]
+    assert [config.preset_name for config in configs] == ["race", "b3d", "b3d-slides"]
     stored = [current_settings(json.loads(info.config)) for info in infos]
     assert [json.loads(canonical(settings_of(config))) for config in configs] == stored
