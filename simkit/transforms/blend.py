@@ -147,7 +147,7 @@ class BlendFamily:
     """See `Family`."""
     screen: SequentialTest = field(default_factory=lambda: SequentialTest(0.97, 0.8, 0.02, 0.02))
     """See `Family`."""
-    test: SequentialTest = field(default_factory=lambda: SequentialTest(0.98, 0.9, 0.01, 0.01))
+    test: SequentialTest = field(default_factory=lambda: SequentialTest(0.98, 0.9, 0.02, 0.02))
     """See `Family`."""
 
     def __post_init__(self) -> None:
