@@ -70,8 +70,9 @@ def _checked(trigger: TriggerRow) -> Shape:
     forms = trigger.mask is not None, trigger.pattern is not None, trigger.parameters is None
     if forms != (trigger.family == PATCH,) * 3:
         raise _error(trigger, "give a patch its mask and pattern, and any other family its parameters")
-    if trigger.strength is not None and not (math.isfinite(trigger.strength) and trigger.strength >= 0):
-        raise _error(trigger, f"strength {trigger.strength}; give a finite number of at least 0")
+    for what, size in (("strength", trigger.strength), ("mask size", trigger.mask_size)):
+        if size is not None and not (math.isfinite(size) and size >= 0):
+            raise _error(trigger, f"{what} {size}; give a finite number of at least 0")
     return _shape_of_patch(trigger) if trigger.parameters is None else _shape_of_parameters(trigger, trigger.parameters)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from simkit.errors import ConfigError
 from simkit.transforms.breeding import kept, some_strength
 from simkit.transforms.contract import ImageShape, check_images, described
-from simkit.transforms.stored import image_shape_of, number, share_of
+from simkit.transforms.stored import image_shape_of, number, parts_of, share_of
 from simkit.triggers import FloatArray
 from simkit.verdict import SequentialTest
 
@@ -114,15 +114,14 @@ class Blend:
     def from_json(cls, fields: Mapping[str, Any]) -> Blend:
         """The trigger that `to_json` wrote. Raises KeyError, TypeError or ValueError where it is none."""
         shape = image_shape_of(fields)
-        layers = tuple(_layer(each, shape) for each in fields["layers"])
-        if not layers:
-            raise ValueError("a trigger of no picture")
-        return cls(shape, layers)
+        return cls(shape, tuple(_layer(each, shape) for each in parts_of(fields, "layers")))
 
 
 def _layer(fields: Mapping[str, Any], image_shape: ImageShape) -> Layer:
     channels, height, width = image_shape
     side, alpha = int(number(fields["side"], 1)), share_of(fields["alpha"])
+    if side > max(height, width):
+        raise ValueError(f"cells of side {side} on images of {height}x{width}")
     rows, columns = -(-height // side), -(-width // side)
     deep = int(fields["shape"][0])
     if deep not in (1, channels) or [*fields["shape"]] != [deep, rows, columns]:

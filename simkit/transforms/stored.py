@@ -9,6 +9,10 @@ from typing import Any
 from simkit.transforms.contract import ImageShape
 
 _MOST_PIXELS = 1 << 24
+_MOST = 1e6
+"""No number of a trigger is larger: cycles, shifts in pixels, sides."""
+
+_MOST_PARTS = 256
 
 
 def image_shape_of(fields: Mapping[str, Any]) -> ImageShape:
@@ -19,12 +23,22 @@ def image_shape_of(fields: Mapping[str, Any]) -> ImageShape:
     return int(channels), int(height), int(width)
 
 
-def number(value: Any, least: float = -math.inf) -> float:
-    """A finite number of at least `least`. Raises TypeError or ValueError."""
+def parts_of(fields: Mapping[str, Any], name: str) -> list[Any]:
+    """The stored list of the trigger's parts. Raises KeyError, TypeError or ValueError where it is none."""
+    parts = fields[name]
+    if not isinstance(parts, list):
+        raise TypeError(f"{name} is no list")
+    if not 0 < len(parts) <= _MOST_PARTS:
+        raise ValueError(f"{len(parts)} {name}; need 1 and at most {_MOST_PARTS}")
+    return parts
+
+
+def number(value: Any, least: float = -_MOST) -> float:
+    """A number of at least `least` and at most a million. Raises TypeError or ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} is no number")
-    if not math.isfinite(value) or value < least:
-        raise ValueError(f"{value} is not finite, or below {least}")
+    if not math.isfinite(value) or not least <= value <= _MOST:
+        raise ValueError(f"{value:.6g} is not between {least:g} and {_MOST:g}")
     return float(value)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from simkit.errors import ConfigError
 from simkit.transforms.breeding import kept, some_strength
 from simkit.transforms.contract import ImageShape, check_images, described
-from simkit.transforms.stored import image_shape_of, number
+from simkit.transforms.stored import image_shape_of, number, parts_of
 from simkit.triggers import FloatArray
 from simkit.verdict import SequentialTest
 
@@ -100,10 +100,7 @@ class Waves:
     def from_json(cls, fields: Mapping[str, Any]) -> Waves:
         """The trigger that `to_json` wrote. Raises KeyError, TypeError or ValueError where it is none."""
         shape = image_shape_of(fields)
-        waves = tuple(_wave(each, shape[0]) for each in fields["waves"])
-        if not waves:
-            raise ValueError("a trigger of no wave")
-        return cls(shape, waves)
+        return cls(shape, tuple(_wave(each, shape[0]) for each in parts_of(fields, "waves")))
 
 
 def _wave(fields: Mapping[str, Any], channels: int) -> Wave:

@@ -21,7 +21,7 @@ from studies.render.formats import class_label
 from studies.report.records import ClassRow, Detection, Purpose, ReportData, Reversed, RunReport
 from studies.report.search_curves import MOST_LINES, POINTS, Curves, concluded, curves, plots, smallest_first
 from studies.scan.price import Price
-from studies.scan.stored_triggers import is_known, stored_trigger
+from studies.scan.stored_triggers import is_drawable, stored_trigger
 from studies.statistics import Share, share
 
 
@@ -181,9 +181,9 @@ def _reversed(
 ) -> tuple[Reversed, ...]:
     """The triggers of the first `most` classes; the others are dropped, since a trigger can be large.
 
-    A trigger of a user's own family is not drawn: a ledger names no code that is run.
+    A trigger of a user's own family is not drawn: a ledger names no code that is run. Nor is one of a huge image.
     """
-    by_class = {trigger.target_class: trigger for trigger in triggers if trigger.mask_size > 0 and is_known(trigger)}
+    by_class = {trigger.target_class: trigger for trigger in triggers if trigger.mask_size > 0 and is_drawable(trigger)}
     chosen = [row for row in _first(classes) if row.target_class in by_class][:most]
     shown = []
     for row in chosen:

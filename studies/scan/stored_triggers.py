@@ -16,6 +16,9 @@ from simkit.transforms.families import FAMILIES, Reader, transform_from_json
 from simkit.triggers import Trigger, Triggers
 from simkit.verdict import ClassResult, Verdict
 
+_MOST_PIXELS = 1 << 20
+"""Larger images are not drawn."""
+
 NO_MORE: Mapping[str, Reader] = MappingProxyType({})
 """No family but those of simkit."""
 
@@ -87,9 +90,15 @@ def stored_trigger(row: TriggerRow, more: Mapping[str, Reader] = NO_MORE) -> Tra
         raise StorageError(f"the trigger of class {row.target_class}: {error}") from error
 
 
-def is_known(row: TriggerRow) -> bool:
-    """Whether the trigger's family comes with simkit, so that it can be made without a user's own code."""
-    return row.family in FAMILIES
+def is_drawable(row: TriggerRow) -> bool:
+    """Whether a picture of the trigger can be made without a user's own code, and of a size that a page can hold.
+
+    A few bytes may name a warp of millions of pixels; the pixels of a patch are in the ledger.
+    """
+    if row.parameters is None:
+        return True
+    _, height, width = json.loads(row.parameters)["image_shape"]
+    return row.family in FAMILIES and height * width <= _MOST_PIXELS
 
 
 def stored_class(row: TriggerRow, more: Mapping[str, Reader] = NO_MORE) -> ClassResult:

@@ -28,7 +28,7 @@ from studies.ledgers.run_words import detector_of, oracle_in_words
 from studies.ledgers.truth import overlap
 from studies.render.formats import class_label
 from studies.scan.canonical import canonical
-from studies.scan.stored_triggers import is_known, stored_trigger
+from studies.scan.stored_triggers import is_drawable, stored_trigger
 from studies.statistics import Share, share
 from studies.study.detectors import Method, described_methods
 
@@ -239,7 +239,7 @@ def _shown(scan: _Scan, target: int, original: Transform | None) -> Shown:
     assert run.verdict is not None
     outcome = detector, run.verdict.verdict, run.verdict.flagged, run.spent
     row = next((row for row in run.triggers if row.target_class == target and row.mask_size > 0), None)
-    if row is None or not is_known(row):
+    if row is None or not is_drawable(row):
         return Shown(*outcome, None, share(0, 0), None, None)
     trigger, success = stored_trigger(row), share(row.successes, row.trials)
     both = Both(original, trigger) if original is not None and _comparable(original, trigger) else None

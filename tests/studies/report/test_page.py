@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html import unescape
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from simkit.attacks.attack import Attack
 from simkit.attacks.sinusoidal import Sinusoidal
 from simkit.attacks.warping import Warping
 from simkit.transforms.contract import Transform
+from simkit.transforms.warp import Warp
 from studies.render.pages import breakable
 from studies.report.gather import gather
 from studies.report.page import render
@@ -88,6 +90,30 @@ def test_a_trigger_of_any_family_stands_beside_its_original(
     assert f"{found.family}, " in text
     assert "patch, 20 pixels" in text  # another class of the same run
     assert "IoU" not in text
+
+
+def test_a_huge_image_that_a_few_bytes_name_is_not_drawn(tmp_path: Path) -> None:
+    huge = Warp((1, 4096, 4096), bent().shifts)
+    page = render(
+        gather(write(tmp_path / "a.db", Kept(trigger=cast(Transform, Small(huge)))), zoos=[zoo(tmp_path / "zoo")])
+    )
+    assert "warp, 1.2 pixels of shift" in page
+    assert "trigger of class 2" not in page
+
+
+@dataclass(frozen=True)
+class Small:
+    """A warp that is not measured, which would take its whole field."""
+
+    warp: Warp
+    family = "warp"
+    unit = "pixels of shift"
+    strength = 1.2
+    mask_size = 64.0
+    as_patch = None
+
+    def to_json(self) -> dict[str, Any]:
+        return self.warp.to_json()
 
 
 def test_the_figures_are_told(tmp_path: Path) -> None:
