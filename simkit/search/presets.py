@@ -48,6 +48,14 @@ class Preset:
         chosen = self.labels if labels_only and self.labels is not None else self.search
         return replace(self, search=chosen, then=then)
 
+    def refining(self, refine: RefineConfig | None) -> Preset:
+        """The preset with this refinement in each stage that has one, or in all where none has; None for none."""
+        return self._refining(refine, every=all(stage.refine is None for stage in self.stages))
+
+    def _refining(self, refine: RefineConfig | None, *, every: bool) -> Preset:
+        then = None if self.then is None else self.then._refining(refine, every=every)
+        return replace(self, refine=refine if every or self.refine is not None else None, then=then)
+
     @property
     def stages(self) -> tuple[Preset, ...]:
         """This preset and its later stages, in order."""
@@ -131,6 +139,8 @@ _LOOKS = DriverConfig(check_images=32, verify_images=0, first_look=1, look_every
 # of clean models by 1,224 queries.
 _RACE = Preset(RaceConfig(), "small_share", _LOOKS, labels=RaceConfig(clean_value=0.21, queries=4700))
 
+_REFINE = RefineConfig.within(500)
+
 # Large patches can turn images of clean models as well. Of the clean models of gtsrb-clean-40-calibrate, patches of up
 # to 8x8 flagged 4 of 5 under a test of 0.95 against 0.8 and 4 of 14 under this one, always with 52 pixels or more;
 # patches of up to 6x6 flagged 0 of 12 (results/family-race-calibrate.jsonl).
@@ -149,7 +159,7 @@ _WIDE = Preset(
     replace(RULES["small_share"], threshold=9 / 256, source="of the race, under a stricter test"),
     replace(_LOOKS, confirmation=_STRICT, confirm_batch=8),
     least_queries=200,
-    refine=RefineConfig(),
+    refine=_REFINE,
 )
 
 # Each family has a limit and a test of its own, and the race lets nothing pass that is above the limit.
@@ -158,7 +168,7 @@ _FAMILIES = Preset(
     replace(RULES["small_share"], threshold=1.0, source="the limit of each family, and its test on unseen images"),
     replace(_LOOKS, confirm_batch=8),
     least_queries=200,
-    refine=RefineConfig(),
+    refine=_REFINE,
 )
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -173,7 +183,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "race-wide": _WIDE,
         "race-families": _FAMILIES,
         # the default: the cheapest search first
-        "auto": replace(_RACE, then=_FAMILIES, refine=RefineConfig()),
+        "auto": replace(_RACE, then=_FAMILIES, refine=_REFINE),
         "random-patch": Preset(RandomPatchConfig(), "small_patch", DriverConfig(first_look=10, look_every=5)),
         "annealing": Preset(
             _ANNEALING,

@@ -43,6 +43,14 @@ _B3D = B3DConfig(
 )
 
 
+# Chosen on two CIFAR-10 tune victims with two seeds each, among fourteen settings (benchmarks/refine.py).
+_FEW = replace(_B3D, samples=16, images=1, check_every=4, check_images=24, learning_rate=0.4)
+"""For some hundred queries: cheaper and longer steps, a check after 64 queries, and a mask that only shrinks."""
+
+_MANY = 1_500
+"""Queries from which on the settings that were chosen for 4,000 are used."""
+
+
 @dataclass(frozen=True)
 class RefineConfig:
     """How a detected trigger is refined."""
@@ -65,6 +73,24 @@ class RefineConfig:
             raise ConfigError("refinement needs grow >= 0, first > 0, queries and verify_images of 1 or more")
         if not self.b3d.joint:
             raise ConfigError("refinement samples mask and pattern together; set b3d.joint = true")
+
+    @classmethod
+    def within(cls, queries: int) -> RefineConfig:
+        """The refinement that takes at most so many queries, with the trials of both triggers on unseen images.
+
+        Raises ConfigError if they do not cover the first check of the trigger.
+        """
+        settings = cls() if queries >= _MANY else replace(cls(), b3d=_FEW, grow=0, verify_images=32)
+        rest = queries - 2 * settings.verify_images - settings.round_queries
+        if rest < settings.least_queries:
+            least = settings.least_queries + 2 * settings.verify_images + settings.round_queries
+            raise ConfigError(f"refine={queries}: a refinement takes {least} queries or more; give 0 for none")
+        return replace(settings, queries=rest)
+
+    @property
+    def round_queries(self) -> int:
+        """The largest number of queries of one round, by which a search may exceed `queries`."""
+        return self.b3d.samples * self.b3d.images + self.b3d.check_images
 
     @property
     def least_queries(self) -> int:

@@ -69,6 +69,15 @@ OracleOption = Annotated[
         show_default="scores",
     ),
 ]
+RefineOption = Annotated[
+    int | None,
+    typer.Option(
+        "--refine",
+        metavar="N",
+        help="Maximum number of queries that refine the trigger of a flagged class; 0 for none.",
+        show_default="500 in auto, race-wide and race-families, else 0",
+    ),
+]
 PresetOption = Annotated[str | None, typer.Option("--preset", metavar="NAME", help=preset_help(), show_default="auto")]
 RestrictionOption = Annotated[
     str | None,
@@ -163,6 +172,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     data: Data = None,
     oracle: OracleOption = None,
     preset: PresetOption = None,
+    refine: RefineOption = None,
     restriction: RestrictionOption = None,
     seed: Seed = None,
     output: OutputOption = None,
@@ -211,7 +221,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
         "restriction": None if restriction is None else referred(restriction),
         **{"mean": mean, "std": std, "precision": precision, "chunk": chunk, "architecture": architecture},
         **{"output_item": output_item, "input_layout": input_layout, "input_dtype": input_dtype},
-        **{"n_classes": n_classes, "trust_model": trust_model or None},
+        **{"refine": refine, "n_classes": n_classes, "trust_model": trust_model or None},
     }
     asked = {"key_env": api_key_env, "key_file": api_key_file, "in_flight": in_flight, "pace": pace}
     asked |= {"endpoint": endpoint, "class_names": class_names}

@@ -13,6 +13,7 @@ from oracles.oracle import Restriction
 from simkit.detectors.registry import current_settings
 from simkit.errors import ConfigError
 from simkit.search.presets import Preset
+from simkit.search.refine import RefineConfig
 from simkit.verdict import RULES
 from studies.scan.config import ScanConfig
 from studies.scan.user_code import qualified_name
@@ -82,9 +83,14 @@ def _config(info: RunInfo, stored: Mapping[str, Any], own: OwnCode) -> ScanConfi
     preset, kind = plain.resolved(), stored["search"]["kind"]
     if (current := qualified_name(preset.search)) != kind:
         raise ConfigError(f"preset {plain.preset_name} searches with {current}, the run with {kind}")
-    changed = {"search": _changed(preset.search, stored["search"]), "driver": _changed(preset.driver, stored["driver"])}
+    changed: dict[str, Any] = {
+        "search": _changed(preset.search, stored["search"]),
+        "driver": _changed(preset.driver, stored["driver"]),
+    }
     if preset.synthesis is not None:
         changed["synthesis"] = _changed(preset.synthesis, stored["synthesis"])
+    if (refine := _changed_refinement(preset, stored)) is not None:
+        changed["refine"] = refine
     if preset.then is None:  # a scan of several stages has the rules of its preset
         changed["rule"] = _changed_rule(plain, stored["rule"])
     return ScanConfig.of(settings | changed)
@@ -99,6 +105,16 @@ def _changed(base: object, stored: Mapping[str, Any]) -> dict[str, Any]:
     changed = {name: value for name, value in fields.items() if name not in defaults or defaults[name] != value}
     nested = {name: getattr(base, name) for name in changed if is_dataclass(getattr(base, name, None))}
     return changed | {name: _changed(part, stored[name]) for name, part in nested.items()}
+
+
+def _changed_refinement(preset: Preset, stored: Mapping[str, Any]) -> dict[str, Any] | int | None:
+    """The setting `refine` of a stored run; None where it is that of the preset, 0 for no refinement."""
+    before = [stage.get("refine") for stage in (stored, *stored.get("stages", ()))]
+    now = [None if stage.refine is None else json.loads(json.dumps(asdict(stage.refine))) for stage in preset.stages]
+    if before == now:
+        return None
+    first = next((refine for refine in before if refine is not None), None)
+    return 0 if first is None else {"queries": first["queries"], **_changed(RefineConfig(), first)}
 
 
 def _changed_rule(plain: ScanConfig, stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from oracles.torch_options import InputDtype, InputLayout, Output, Precision, To
 from simkit.data.size import ImageSize
 from simkit.errors import ConfigError, complaint
 from simkit.search.presets import Preset, preset, rule
+from simkit.search.refine import RefineConfig
 from simkit.search.relay import Course
 from simkit.verdict import Rule
 from studies.scan.setting_names import check_not_of_a_search, check_search_names
@@ -157,6 +158,12 @@ class ScanConfig(BaseModel):
         default={}, description="Settings for making images (b3d-ss) that replace the preset's own."
     )
 
+    refine: Annotated[Whole, Field(ge=0, le=2**63 - 1)] | dict[str, Any] | None = Field(
+        default=None,
+        description="Maximum number of queries that make the trigger of a flagged class smaller and more reliable, 0"
+        " for none; or settings that replace those of `RefineConfig`. None means the preset's.",
+    )
+
     @field_validator("preset", mode="before")
     @classmethod
     def _name_or_preset(cls, value: object) -> object:
@@ -203,11 +210,17 @@ class ScanConfig(BaseModel):
         if is_dataclass(chosen.search):
             check_search_names(self.search, chosen.search)
         return replace(
-            chosen,
+            chosen.refining(self._refinement()) if self.refine is not None else chosen,
             search=with_fields(chosen.search, self.search, "search"),
             driver=with_fields(chosen.driver, self.driver, "driver"),
             synthesis=with_fields(chosen.synthesis, self.synthesis, "synthesis"),
         )
+
+    def _refinement(self) -> RefineConfig | None:
+        """The refinement that the setting `refine` asks for; None for none."""
+        if isinstance(self.refine, dict):
+            return with_fields(RefineConfig(), self.refine, "refine")
+        return RefineConfig.within(self.refine) if self.refine else None
 
     def resolved_rule(self) -> Rule:
         """The decision rule; the source of a threshold set here is `set for this run`."""
@@ -277,7 +290,7 @@ class ScanConfig(BaseModel):
 
     def service(self) -> dict[str, Any]:
         """The identity without the search and its rule: the service, the model's options, the budget and the images."""
-        left_out = {"data", "name", "search", "driver", "rule", "synthesis", "preset", "restriction"}
+        left_out = {"data", "name", "search", "driver", "rule", "synthesis", "preset", "restriction", "refine"}
         left_out |= {name for name in _WHERE_SET if getattr(self, name) is None}
         own = self.model_dump(mode="json", exclude=left_out)
         return own | {"restriction": None if self.restriction is None else described(self.restriction, "wrap")}

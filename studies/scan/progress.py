@@ -49,7 +49,7 @@ class StageProgress:
         number, refining = self._part
         stage = self._preset.stages[number]
         if refining:
-            return None if stage.refine is None else stage.refine.queries + stage.refine.verify_images
+            return None if stage.refine is None else stage.refine.queries + 2 * stage.refine.verify_images
         length = full_length(replace(stage, then=None), self._prepared.model.oracle.n_classes)
         first = 0 if number else check_price(self._prepared.images, stage.driver)
         return None if length is None else length + first

@@ -103,7 +103,7 @@ def _units(task: Task, values: Mapping[str, Value]) -> Iterator[tuple[Unit, Scan
             yield Unit(own, victim, task.config.detector, config_hash, "", task.new_run), config
 
 
-_OF_A_TRIAL = {"search", "driver", "rule", "preset", "budget", "oracle", "restriction", "synthesis"}
+_OF_A_TRIAL = {"search", "driver", "rule", "preset", "budget", "oracle", "restriction", "synthesis", "refine"}
 """Settings that may differ between two scans with the same images and the same model."""
 
 _KEPT = 64

@@ -123,3 +123,31 @@ def test_a_task_of_another_image_shape_is_another_search() -> None:
     proposal = Refine(CONFIG, wide, actual, 0).ask()
     assert proposal is not None
     assert stack(proposal.triggers).patterns.shape[1:] == (3, 12, 12)
+
+
+@pytest.mark.parametrize("queries", [300, 500, 1_499, 1_500, 4_000])
+@pytest.mark.parametrize("limit", [None, 100_000])
+def test_a_refinement_within_a_number_of_queries_takes_no_more(queries: int, limit: int | None) -> None:
+    scan, config = Scan(PlantedOracle(plant=corner_plant(2))), RefineConfig.within(queries)
+    steps = Refinement(config, patch(4, 0.5), IMAGES, 0).run(scan.evaluator, limit)
+    for _ in steps:
+        pass
+    assert config.least_queries < scan.victim.images_seen <= queries
+
+
+def test_five_hundred_queries_find_the_colour_of_a_planted_trigger() -> None:
+    scan = Scan(PlantedOracle(plant=corner_plant(2)))
+    steps = Refinement(RefineConfig.within(500), patch(4, 0.5), IMAGES, 0).run(scan.evaluator, None)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result = end.value
+            break
+    assert result.success_rate >= 0.95
+    assert scan.victim.images_seen <= 500
+
+
+def test_too_few_queries_for_the_first_check_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"refine=150: a refinement takes \d+ queries or more; give 0 for none"):
+        RefineConfig.within(150)

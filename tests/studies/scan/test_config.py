@@ -15,6 +15,7 @@ from oracles.spec import OracleSpec
 from simkit.errors import ConfigError
 from simkit.search.b3d import B3DConfig
 from simkit.search.presets import PRESETS
+from simkit.search.refine import RefineConfig
 from studies.scan.config import ScanConfig, with_fields
 
 
@@ -137,3 +138,32 @@ def test_narrow_integers_are_numbers_of_any_size() -> None:
     config = ScanConfig.of({"budget": np.int8(100), "search": {"first": np.uint8(200)}})
     assert (config.budget, type(config.budget)) == (100, int)
     assert config.identity() == ScanConfig.of({"budget": 100, "search": {"first": 200}}).identity()
+
+
+@pytest.mark.parametrize(
+    ("refine", "said"),
+    [
+        (-1, "refine"),
+        (1, "refine=1: a refinement takes 192 queries or more; give 0 for none"),
+        (2.5, "refine"),
+        ({"querys": 9}, "refine has no setting 'querys'"),
+        ({"queries": 0}, "queries and verify_images of 1 or more"),
+    ],
+    ids=str,
+)
+def test_a_wrong_refinement_is_refused_before_a_query(refine: object, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        ScanConfig.of({"data": "digits", "refine": refine})
+
+
+def test_a_refinement_is_that_of_every_stage_that_refines() -> None:
+    def within(preset: str, refine: object) -> list[int | None]:
+        stages = ScanConfig.of({"data": "digits", "preset": preset, "refine": refine}).resolved().stages
+        return [None if stage.refine is None else stage.refine.queries for stage in stages]
+
+    some = RefineConfig.within(800).queries
+    assert within("auto", 800) == [some, some]
+    assert within("auto", 0) == [None, None]
+    assert within("race", 800) == within("b3d", 800) == [some]
+    assert within("race", None) == [None]
+    assert within("race-wide", {"queries": 4000}) == [4000]

@@ -55,7 +55,7 @@ def test_every_stage_has_its_name_and_its_own_end(monkeypatch: pytest.MonkeyPatc
         assert len(ends) <= 2  # the last step may go a few queries beyond
         assert max(end or 0 for end in ends) - first <= (full_length(own, 4) or 0) + 200
     refining = stages[-1][1]
-    assert refining[-1][0] <= (refining[-1][1] or 0) <= refining[0][0] + 1_300 + 16
+    assert refining[-1][0] <= (refining[-1][1] or 0) <= refining[0][0] + 1_300 + 2 * 16
 
 
 def test_the_stages_of_auto_are_called_by_their_presets(monkeypatch: pytest.MonkeyPatch) -> None:

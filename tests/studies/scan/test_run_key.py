@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,17 +64,43 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(np, "__version__", stored["numpy"])
 
 
-def key_of(preset: str, oracle: str = "scores") -> str:
+REFINES = ("auto", "race-wide", "race-families")
+"""Their default refinement was changed since, from 4,000 queries to 500."""
+
+SINCE = {
+    ("race-wide", "scores"): "f3d92923c9a991a69e5fbcb418b62b691b0ac2b60195284a8801397226db4d7b",
+    ("race-wide", "label"): "2b2ee0e68884e48066b3152adaa216be36db5ab2e1c243e2d0f53810daed5ada",
+    ("race-families", "scores"): "6cdf25c8653b5bde502a559f3be13d6e50eec88d18ee41960c6082520903f91e",
+    ("race-families", "label"): "b114a238fac8fc63e0810e614bd6c53638afde06af8e0e8b7ea568281690e709",
+    ("auto", "scores"): "d431018ee7eaba821d8a64ce2547bf733aa32e753b738c6dfd9eaff6279be17e",
+    ("auto", "label"): "ac78200788de63b706b04a86f4cfbe3092da65bb3caa796fd89504240f743b1d",
+}
+
+
+def key_of(preset: str, oracle: str = "scores", **settings: Any) -> str:
     images = planted_images(12)
     model = OpenedModel(TorchOracle(TemplateNet(), images.image_shape, n_classes=4), "net", "5" * 64)
     shape = {"image_shape": images.image_shape} if preset == "b3d-ss" else {}
-    config = ScanConfig.of({"preset": preset, "budget": 1000, "oracle": oracle, **shape})
+    config = ScanConfig.of({"preset": preset, "budget": 1000, "oracle": oracle, **shape, **settings})
     return run_info(model, ScanImages(images, images), config).key
 
 
 @pytest.mark.parametrize(("preset", "oracle"), PINNED)
 def test_the_key_of_a_preset_stays_what_it_was(preset: str, oracle: str) -> None:
-    assert key_of(preset, oracle) == PINNED[preset, oracle]
+    before = {"refine": {"queries": 4000}} if preset in REFINES else {}
+    assert key_of(preset, oracle, **before) == PINNED[preset, oracle]
+    assert key_of(preset, oracle) == SINCE.get((preset, oracle), PINNED[preset, oracle])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_refinement_is_in_the_key_only_as_what_it_resolves_to(preset: str) -> None:
+    shape = {"image_shape": (1, 12, 12)} if preset == "b3d-ss" else {}
+    plain, none, set_so, more = (
+        settings_of(ScanConfig.of({"preset": preset, **shape, "refine": refine})) for refine in (None, 0, 500, 2_000)
+    )
+    assert (plain == set_so, plain == none) == (preset in REFINES, preset not in REFINES)
+    assert "refine" not in canonical(none)
+    assert more["refine"]["queries"] < 2_000
 
 
 NEW_SETTINGS = {"output_item": 1, "input_layout": "nhwc", "input_dtype": "uint8"}
