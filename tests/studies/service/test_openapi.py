@@ -56,6 +56,22 @@ def test_headers_of_an_answer_are_described(wire: Wire, service: Provider) -> No
     assert set(reply.headers) <= known | usual
 
 
+def test_headers_of_a_description_are_described(service: Provider) -> None:
+    key = service.key()
+    described = [
+        (path, methods["get"]["responses"]["200"].get("headers", {}))
+        for path, methods in DOCUMENT["paths"].items()
+        if methods.get("get", {}).get("security")
+    ]
+    assert len(described) > 7
+    places = dict.fromkeys(("model", "version", "project", "location", "user", "app"), "m")
+    for path, headers in described:
+        reply = service.send(HttpRequest("GET", path.format(**places), {"authorization": f"Bearer {key.text}"}))
+        assert reply.status == 200, path
+        own = {name for name in reply.headers if name.startswith("simkit-")}
+        assert own == {name.lower() for name in headers}, path
+
+
 @pytest.mark.slow
 def test_nothing_made_up_from_it_breaks_the_service(tmp_path: Path) -> None:
     pytest.importorskip("schemathesis", reason="schemathesis is not installed")
