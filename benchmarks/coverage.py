@@ -1,23 +1,36 @@
 """What the searches of a preset miss, counted on `tune` victims: makes the table in `studies/scan/measured.py`.
 
-python benchmarks/coverage.py results/race-ablation.jsonl
+python benchmarks/coverage.py results/race-ablation.jsonl results/families.jsonl
 
 Only victims count whose trigger is within the limit of the search's rule, and lines whose settings are those of the
 preset today. `clean_value` may be higher, which only ends a search earlier: a scan that detected the backdoor would
 have taken the same course with the lower value. One that did not makes an error here, since its course is unknown.
+
+A race of families is counted by family. How strong the trigger of a victim is, is drawn again from the zoo's spec in
+`benchmarks/zoos`. Victims whose trigger works on one class only (`source-specific`) are of no family.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from simkit.attacks.attack import Attack
+from simkit.attacks.blended import Blended
+from simkit.attacks.sinusoidal import Sinusoidal
+from simkit.attacks.warping import Warping
+from simkit.search.family_race import FamilyRaceConfig
 from simkit.search.presets import PRESETS, Preset
+from simkit.transforms.breeding import Family
+from simkit.transforms.patch import PatchFamily
+from simkit.verdict import Rule
+from simkit.zoo.spec import ZooSpec
 from studies.scan.measured import Measurement
 from studies.study.result_file import read_lines
 from studies.study.result_line import ResultLine
@@ -25,13 +38,23 @@ from studies.study.result_line import ResultLine
 IMAGE = 32 * 32
 """Pixels of the victims' images."""
 
+SHAPE = (3, 32, 32)
 
-def measured(lines: Iterable[ResultLine], name: str, preset: Preset) -> Measurement:
-    """The count over the lines of this preset, by all scores. Raises ValueError where a victim's is unknown."""
+FOUR_CORNERS = 4 * 3 * 3
+"""Pixels of the trigger of a label-consistent attack: one patch in each corner."""
+
+
+def measured(
+    lines: Iterable[ResultLine], name: str, preset: Preset, family: Family | None = None, *, labels: bool = False
+) -> Measurement:
+    """The count over the lines of this preset, of patches or of one of its families.
+
+    labels: whether by labels, else by all scores. Raises ValueError where a victim's result is unknown.
+    """
     search: Any = preset.search
     settings, rule = json.loads(json.dumps(asdict(search))), preset.decision_rule()
-    kept = {line.model_hash: line for line in lines if _counts(line, settings, preset)}.values()
-    victims = [line for line in kept if (_pixels(line.stratum) or IMAGE) <= rule.threshold * IMAGE]
+    kept = {line.model_hash: line for line in lines if _counts(line, settings, preset, labels)}.values()
+    victims = [line for line in kept if _share(line, rule, family) <= 1.0]
     missed = [line for line in victims if not set(line.flagged) & set(line.target_classes)]
     if unknown := [line for line in missed if line.config["search"].get("clean_value") != settings.get("clean_value")]:
         raise ValueError(f"{unknown[0].zoo}:{unknown[0].index} may have been ended too early; scan it again")
@@ -41,8 +64,8 @@ def measured(lines: Iterable[ResultLine], name: str, preset: Preset) -> Measurem
         settings=settings,
         rule=rule.name,
         limit=rule.threshold,
-        answers="scores",
-        family="patch",
+        answers="labels" if labels else "scores",
+        family="patch" if family is None else family.name,
         zoos=tuple(sorted({line.zoo for line in victims})),
         strata=tuple(sorted({line.stratum for line in victims})),
         victims=len(victims),
@@ -50,11 +73,43 @@ def measured(lines: Iterable[ResultLine], name: str, preset: Preset) -> Measurem
     )
 
 
-def _counts(line: ResultLine, settings: dict[str, Any], preset: Preset) -> bool:
+def _share(line: ResultLine, rule: Rule, family: Family | None) -> float:
+    """The strength of a victim's trigger in multiples of the largest that may be flagged; infinite for other kinds."""
+    pixels = _pixels(line.stratum)
+    if family is None:
+        return (pixels or IMAGE) / (rule.threshold * IMAGE)
+    if isinstance(family, PatchFamily):
+        pixels = FOUR_CORNERS if line.attack == "label-consistent" else pixels
+        return math.inf if pixels is None else pixels / (family.largest_share * IMAGE)
+    attack, largest = _attack(line), limit_of(family)
+    match attack:
+        case Sinusoidal() if family.name == "wave":
+            return attack.amplitude / largest
+        case Warping() if family.name == "warp":
+            return attack.as_warp(SHAPE).strength / (largest * SHAPE[1])
+        case Blended() if family.name == "blend":
+            return attack.alpha / largest
+    return math.inf
+
+
+def limit_of(family: Any) -> float:
+    """The setting of a family that limits its strength."""
+    return float(next(getattr(family, f.name) for f in fields(family) if f.name.startswith("largest_")))
+
+
+def _attack(line: ResultLine) -> Attack | None:
+    path = Path(__file__).parent / "zoos" / f"{line.zoo}.toml"
+    spec = ZooSpec.load(path) if path.exists() else None
+    if spec is None or line.stratum not in spec.attacks:
+        return None
+    return spec.attacks[line.stratum].draw(SHAPE, 10, line.target_classes[0], spec.model_seed(line.index))
+
+
+def _counts(line: ResultLine, settings: dict[str, Any], preset: Preset, labels: bool) -> bool:
     if (line.split, line.truth) != ("tune", "backdoored") or line.config.get("stages"):
         return False
     rule, oracle = line.config["rule"], line.config["oracle"]
-    if oracle["label_only"] or oracle["top_k"] is not None or rule["name"] != preset.decision_rule().name:
+    if oracle["label_only"] is not labels or oracle["top_k"] is not None or rule["name"] != preset.decision_rule().name:
         return False
     if rule["threshold"] != preset.decision_rule().threshold:
         return False
@@ -81,3 +136,6 @@ def _pixels(stratum: str) -> int | None:
 if __name__ == "__main__":
     every = [line for path in sys.argv[1:] for line in read_lines(Path(path))]
     print(measured(every, "race", PRESETS["race"]))
+    for by_labels in (False, True):
+        for known in FamilyRaceConfig().families:
+            print(measured(every, "race-families", PRESETS["race-families"], known, labels=by_labels))

@@ -167,7 +167,7 @@ _FAMILIES = Preset(
     FamilyRaceConfig(),
     replace(RULES["small_share"], threshold=1.0, source="the limit of each family, and its test on unseen images"),
     replace(_LOOKS, confirm_batch=8),
-    least_queries=200,
+    least_queries=60,
     refine=_REFINE,
 )
 

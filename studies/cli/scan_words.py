@@ -131,7 +131,7 @@ def _show_classes(result: ScanResult) -> None:
     order = f"Order: {first} whose trigger works, the smallest mask (in pixels) first"
     if any(c.censored for c in result.classes):
         order += "; then censored ones, where no trigger worked: the size is that of the largest that failed"
-    typer.echo(f"{order}.")
+    typer.echo("Flagged classes come first." if _is_of_families(result) else f"{order}.")
 
 
 def _score_words(result: ScanResult) -> str:
@@ -142,11 +142,18 @@ def _score_words(result: ScanResult) -> str:
     if result.threshold is not None:
         score += f" (a class is flagged above {result.threshold:.3g})"
     flags = f"rule {result.rule}"
+    if _is_of_families(result):
+        return f"{score}; {flags} flags what is within the limit of its family and passes the family's test"
     if (limit := _limit_words(result)) is not None:
         flags += f" flags working masks {limit}; {_smallest(result)}"
     setting = "" if result.rule_limit is None else f"; limit {result.rule_limit:g}: "
     setting += source_words(result.threshold_source) if setting else ""
     return f"{score}; {flags}{setting}"
+
+
+def _is_of_families(result: ScanResult) -> bool:
+    """Whether the rule takes triggers of any size, since each family has a limit of its own."""
+    return result.rule == "small_share" and result.rule_limit is not None and result.rule_limit >= 1.0
 
 
 def _limit_words(result: ScanResult) -> str | None:

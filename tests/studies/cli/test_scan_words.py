@@ -176,3 +176,9 @@ def test_money_is_printed_with_its_currency_alone(
     assert words in told
     assert told.count("12.4") == ("currency" in charged)
     assert "cost" not in printed(clean, prepared_with(), capsys)
+
+
+def test_a_rule_of_families_names_no_mask(clean: ScanResult, capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(replace(clean, rule="small_share", rule_limit=1.0), prepared_with(), capsys)
+    assert "rule small_share flags what is within the limit of its family and passes the family's test" in out
+    assert "smallest mask" not in out

@@ -38,8 +38,8 @@ PINNED = {
     ("race", "label"): "ada55326c718b85e580862456bee59033497bcd1064325d2d2fe5e207de658b5",
     ("race-wide", "scores"): "12aab789451ceb408d7b60f4ee057f164a4644b437eefdb57d282fea9c20f036",
     ("race-wide", "label"): "00632d59d815580c8581786006c77e58e86eeb2169ec1510c08cc22d46595d33",
-    ("auto", "scores"): "df72d17f2a495ac3d3a5c8780b00d684bafdc9d62c049726f8389fff402c4ef3",
-    ("auto", "label"): "1a1c4b9547a644e24b7beb231f0d1206d9e7f9b77f910550604400db723434f9",
+    ("auto", "scores"): "a6e498ba565a3abac62b606a2f6de9340be5ba60385807df1cff6f8a5bddf03d",
+    ("auto", "label"): "dbcebab41ce4c87094f5f386ee5b1a0e8458eabf8f273d55bb65b3c249b78da0",
     ("race-families", "scores"): "1a7649084e74268385a941138fb47ac4d52b69b6cf3f07d76f4a5d4c4257b19c",
     ("race-families", "label"): "db405def0f75927ff0d196967d46b2f2f48482ed0ad1eb1863eb5666308d2b4d",
     ("random-patch", "scores"): "bffc34e694bd7b75a5f0a29c2bd428e74df1632113e26274792c968c9cec4315",
@@ -72,8 +72,8 @@ SINCE = {
     ("race-wide", "label"): "2b2ee0e68884e48066b3152adaa216be36db5ab2e1c243e2d0f53810daed5ada",
     ("race-families", "scores"): "6cdf25c8653b5bde502a559f3be13d6e50eec88d18ee41960c6082520903f91e",
     ("race-families", "label"): "b114a238fac8fc63e0810e614bd6c53638afde06af8e0e8b7ea568281690e709",
-    ("auto", "scores"): "d431018ee7eaba821d8a64ce2547bf733aa32e753b738c6dfd9eaff6279be17e",
-    ("auto", "label"): "ac78200788de63b706b04a86f4cfbe3092da65bb3caa796fd89504240f743b1d",
+    ("auto", "scores"): "6e58f523511bd3525651e982b94dedf2b89933ab96598513e350ca03492835d4",
+    ("auto", "label"): "3a371a3d57e38b7b2e0930b231a78dbf0c5444f0843eb0a49f7b11a6638fdb5d",
 }
 
 
