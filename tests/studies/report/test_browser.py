@@ -28,7 +28,9 @@ LONG = Kept(model=NAME, notes="x" * 300, verdict="invalid", reason="y" * 200)
 @pytest.fixture(scope="module", params=["few", "many"])
 def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("page")
-    runs = {"few": [LONG, Kept(steps=30, trigger=bent()), Kept(verdict=None)], "many": [*EVERY, LONG]}[request.param]
+    runs = {"few": [LONG, Kept(steps=30), Kept(trigger=bent()), Kept(verdict=None)], "many": [*EVERY, LONG]}[
+        request.param
+    ]
     page = folder / "page.html"
     page.write_text(render(gather(write(folder / "a.db", *runs), zoos=[zoo(folder / "zoo")])), encoding="utf-8")
     return page.as_uri()
