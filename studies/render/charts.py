@@ -26,12 +26,21 @@ MOST_BARS = 50
 
 @dataclass(frozen=True)
 class Bar:
-    """The mask size of one class, in pixels. censored: whether no trigger reached the required success rate."""
+    """The mask size of one class, in pixels. censored: whether no trigger reached the required success rate.
+
+    words: of a trigger that is no patch, shown in place of a bar; else empty.
+    """
 
     label: str
     size: float
     flagged: bool = False
     censored: bool = False
+    words: str = ""
+
+    @property
+    def length(self) -> float:
+        """The length of the bar in pixels."""
+        return 0.0 if self.words else self.size
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +149,7 @@ def mask_size_chart(shown: Bars, title: str = "", axes: Axes | None = None) -> A
         if left_out := len(shown.bars) - len(bars):
             notes.append(f"{left_out:,} more classes are not shown")
         target.set_xlabel("\n".join(notes))
-        target.set_xlim(0, 1.2 * max(1.0, *(bar.size for bar in bars), shown.limit or 0.0))
+        target.set_xlim(0, 1.2 * max(1.0, *(bar.length for bar in bars), shown.limit or 0.0))
         target.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         plain(target, "x")
     return target
@@ -160,7 +169,7 @@ def _bars(axes: Axes, bars: Sequence[Bar]) -> None:
     edges = [_FLAGGED if bar.flagged else _PLAIN for bar in bars]
     faces = ["none" if outline else edge for outline, edge in zip(outlined, edges, strict=True)]
     look: dict[str, Any] = {"height": 0.62, "color": faces, "edgecolor": edges, "linewidth": 1.2}
-    drawn = axes.barh(range(len(bars)), [bar.size for bar in bars], **look)
+    drawn = axes.barh(range(len(bars)), [bar.length for bar in bars], **look)
     behind = {
         "facecolor": "white",
         "edgecolor": "none",
@@ -175,7 +184,7 @@ def _bars(axes: Axes, bars: Sequence[Bar]) -> None:
 def _size_label(bar: Bar) -> str:
     if bar.size == 0:
         return "no trigger"
-    return f"{number(bar.size)}{', flagged' if bar.flagged else ', censored' if bar.censored else ''}"
+    return f"{bar.words or number(bar.size)}{', flagged' if bar.flagged else ', censored' if bar.censored else ''}"
 
 
 def curve_chart(plot: Plot, axes: Axes | None = None) -> Axes:

@@ -150,7 +150,8 @@ def _run(ledger: Ledger, run: int | None) -> RunReport:
 def _bar(row: ClassRow) -> Bar:
     from studies.render.charts import Bar
 
-    return Bar(f"class {row.label}", row.mask_size, flagged=row.flagged, censored=row.censored)
+    words = "" if row.family == "patch" else row.kind
+    return Bar(f"class {row.label}", row.mask_size, row.flagged, row.censored, words)
 
 
 def _title(report: RunReport) -> str:

@@ -41,7 +41,8 @@ class Classes:
 
     def _bar(self, result: ClassResult) -> Bar:
         flagged = result.target_class in self.flagged
-        return Bar(f"class {result.target_class}", result.mask_size, flagged=flagged, censored=result.censored)
+        words = "" if result.trigger.as_patch is not None else result.trigger.words
+        return Bar(f"class {result.target_class}", result.mask_size, flagged, result.censored, words)
 
 
 def result_html(values: Mapping[str, Any], classes: Classes) -> str:

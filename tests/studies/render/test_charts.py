@@ -27,8 +27,8 @@ from studies.render.figures import COLOURS
 from tests.studies.axes import across, bars, drawn, legend, points, up, widths, words
 
 
-def bar(target: int, size: float, **kind: bool) -> Bar:
-    return Bar(f"class {target}", size, **kind)
+def bar(target: int, size: float, flagged: bool = False, censored: bool = False) -> Bar:
+    return Bar(f"class {target}", size, flagged, censored)
 
 
 def square(side: int, height: int = 4, width: int = 6) -> Trigger:

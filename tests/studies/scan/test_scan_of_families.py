@@ -105,6 +105,9 @@ class TestEveryFamily:
     def test_a_notebook_draws_it(self, family: str) -> None:
         result = scan_of(family)
         assert TRIGGERS[family].words in result._repr_html_()
+        sizes = result.plot_mask_sizes()
+        assert f"{TRIGGERS[family].words}, flagged" in [text.get_text() for text in sizes.texts]
+        assert sizes.get_xlim()[1] < 144, "a bar of all pixels would hide those of patches"
         labels = [label.get_text() for label in result.plot_triggers().get_xticklabels()]
         assert TRIGGERS[family].words in labels[0].replace("\n", " ")
 
