@@ -35,10 +35,11 @@ from studies.scan.measured import Measurement
 from studies.study.result_file import read_lines
 from studies.study.result_line import ResultLine
 
-IMAGE = 32 * 32
-"""Pixels of the victims' images."""
-
 SHAPE = (3, 32, 32)
+"""Shape of the victims' images."""
+
+IMAGE = 32 * 32
+"""Their pixels."""
 
 FOUR_CORNERS = 4 * 3 * 3
 """Pixels of the trigger of a label-consistent attack: one patch in each corner."""
@@ -66,6 +67,7 @@ def measured(
         limit=rule.threshold,
         answers="labels" if labels else "scores",
         family="patch" if family is None else family.name,
+        size=SHAPE[1:],
         zoos=tuple(sorted({line.zoo for line in victims})),
         strata=tuple(sorted({line.stratum for line in victims})),
         victims=len(victims),

@@ -12,7 +12,7 @@ class Measurement:
     """The backdoored `tune` victims of one family within a rule's limit, and how many of them a search missed.
 
     stage: name of the preset. search, settings: the class of its settings, and these. rule, limit: its decision rule.
-    answers: `scores` or `labels`. zoos, strata: those of the victims.
+    answers: `scores` or `labels`. size: height and width of the victims' images. zoos, strata: those of the victims.
     """
 
     stage: str
@@ -22,6 +22,7 @@ class Measurement:
     limit: float
     answers: str
     family: str
+    size: tuple[int, int]
     zoos: tuple[str, ...]
     strata: tuple[str, ...]
     victims: int
@@ -64,6 +65,7 @@ MEASURED = (
         limit=0.015625,
         answers="scores",
         family="patch",
+        size=(32, 32),
         zoos=("cifar10-tune", "cifar10-wide-tune", "gtsrb-tune"),
         strata=("1x1", "2x2", "2x6", "3x3", "4x4", "scattered-9"),
         victims=17,

@@ -17,6 +17,7 @@ from simkit.search.presets import PRESETS, Preset, stage_names
 from simkit.transforms.breeding import Family
 from simkit.transforms.families import FAMILIES
 from simkit.verdict import Rule
+from studies.render.formats import pixel_words
 from studies.scan.config import ScanConfig
 from studies.scan.measured import MEASURED, Measurement
 from studies.statistics import share
@@ -56,8 +57,9 @@ def ruled_out(config: ScanConfig, image_shape: ImageShape, *, local: bool) -> tu
         changed = True
     names = stage_names(config.chosen_preset()) if preset.then is not None else (config.preset_name,)
     answers = None if changed else _answers(config.oracle)
+    known = [found for found in MEASURED if (found.answers, found.size) == (answers, image_shape[1:])]
     entries = (
-        _entry(name, stage, course.rule_of(number), answers, sought)
+        _entry(name, sought, _measured(stage, course.rule_of(number), known))
         for number, (name, stage) in enumerate(zip(names, preset.stages, strict=True))
         for sought in _sought(stage, course.rule_of(number), image_shape)
     )
@@ -94,7 +96,7 @@ def _sought(stage: Preset, rule: Rule, image_shape: ImageShape) -> Iterator[tupl
     """Each family of a search with the triggers of it that could have been flagged, as part of a sentence."""
     if isinstance(stage.search, OfFamilies):
         for family in stage.search.families:
-            limit = [f"{name} {value:g}" for name, value in _limits(family)]
+            limit = [f"{name} {value:.3g}" for name, value in _limits(family)]
             yield family.name, f"{family.name} triggers" + (f" up to {', '.join(limit)}" if limit else "")
     elif type(stage.search) in {type(known.search) for preset in PRESETS.values() for known in preset.stages}:
         yield "patch", _patches(rule, image_shape)
@@ -110,20 +112,20 @@ def _limits(family: Any) -> Iterator[tuple[str, float]]:
 
 
 def _patches(rule: Rule, image_shape: ImageShape) -> str:
+    _, height, width = image_shape
     limits = {
-        "small_patch": f"patches of up to {rule.threshold:g} pixels",
-        "small_share": f"patches of up to {max(int(rule.threshold * image_shape[1] * image_shape[2]), 1)} pixels",
+        "small_patch": f"patches of up to {pixel_words(rule.threshold)}",
+        "small_share": f"patches of up to {pixel_words(max(int(rule.threshold * height * width), 1))}",
         "below_median": f"patches below {rule.threshold:g} of the median size over the classes",
         "anomaly_index": f"patches {rule.threshold:g} deviations below the median size over the classes",
     }
     return limits.get(rule.name, f"patches that the rule {rule.name} flags")
 
 
-def _entry(
-    name: str, stage: Preset, rule: Rule, answers: str | None, sought: tuple[str | None, str]
-) -> Mapping[str, Any]:
+def _entry(name: str, sought: tuple[str | None, str], measured: Sequence[Measurement]) -> Mapping[str, Any]:
+    """measured: what was counted of this search, at most one per family."""
     family, words = sought
-    found = next((m for m in MEASURED if (m.family, m.answers) == (family, answers) and _same(m, stage, rule)), None)
+    found = next((one for one in measured if one.family == family), None)
     missed = None if found is None else share(found.missed, found.victims)
     return {
         **{"stage": name, "family": family, "sought": words},
@@ -135,11 +137,12 @@ def _entry(
     }
 
 
-def _same(measured: Measurement, stage: Preset, rule: Rule) -> bool:
-    """Whether this search and rule are those that were measured."""
-    if (measured.rule, measured.limit) != (rule.name, rule.threshold):
-        return False
+def _measured(stage: Preset, rule: Rule, known: Sequence[Measurement]) -> list[Measurement]:
+    """Those of exactly this search and rule."""
     settings = json.loads(json.dumps(asdict(stage.search), default=str))  # type: ignore[call-overload]
-    return measured.search == type(stage.search).__name__ and all(
-        settings.get(name) == value for name, value in measured.settings.items()
-    )
+    return [
+        found
+        for found in known
+        if (found.search, found.rule, found.limit) == (type(stage.search).__name__, rule.name, rule.threshold)
+        and all(settings.get(name) == value for name, value in found.settings.items())
+    ]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from db import reads
+from simkit.data.images import ImageShape
 from simkit.search.family_race import FamilyRaceConfig
 from simkit.search.presets import PRESETS, Preset
 from studies.report.gather import gather
@@ -21,9 +22,9 @@ from tests.studies.scans import IMAGES, TemplateNet, scanned
 SHAPE = (3, 32, 32)
 
 
-def said(local: bool = True, **settings: Any) -> list[dict[str, Any]]:
+def said(local: bool = True, shape: ImageShape = SHAPE, **settings: Any) -> list[dict[str, Any]]:
     config = ScanConfig.of({"data": "digits"} | settings)
-    return [dict(entry) for entry in ruled_out(config, SHAPE, local=local)]
+    return [dict(entry) for entry in ruled_out(config, shape, local=local)]
 
 
 def test_every_search_of_auto_says_its_sizes_and_only_the_measured_one_a_share() -> None:
@@ -57,6 +58,7 @@ def test_every_search_of_auto_says_its_sizes_and_only_the_measured_one_a_share()
         {"driver": {"confirm_batch": 2}},
         {"search_images": 32},
         {"local": False},
+        {"shape": (1, 8, 8)},
     ],
     ids=str,
 )
