@@ -84,7 +84,7 @@ def _grids(classes: Classes) -> Sequence[Grid]:
     rows = tuple(
         (
             str(result.target_class),
-            number(result.mask_size) if result.mask_size else "no trigger",
+            _size(result),
             "not tried" if not result.trials else f"{percent(result.success_rate)} of {result.trials}",
             "flagged" if result.target_class in classes.flagged else "censored" if result.censored else "",
         )
@@ -96,4 +96,13 @@ def _grids(classes: Classes) -> Sequence[Grid]:
         " success rate."
     )
     note += f" {more:,} more classes are in `classes`." if more else ""
-    return (Grid("", ("class", "mask size (pixels)", "success", ""), rows, note),)
+    patches = all(result.trigger.as_patch is not None for result in shown)
+    measure = "mask size (pixels)" if patches else "trigger, or mask size in pixels"
+    return (Grid("", ("class", measure, "success", ""), rows, note),)
+
+
+def _size(result: ClassResult) -> str:
+    """The mask size of a patch, or what another trigger is."""
+    if not result.mask_size:
+        return "no trigger"
+    return number(result.mask_size) if result.trigger.as_patch is not None else result.trigger.words

@@ -104,7 +104,7 @@ class TestEveryFamily:
 
     def test_a_notebook_draws_it(self, family: str) -> None:
         result = scan_of(family)
-        assert TRIGGERS[family].words in result._repr_html_()
+        assert f">{TRIGGERS[family].words}</td>" in result._repr_html_()
         sizes = result.plot_mask_sizes()
         assert f"{TRIGGERS[family].words}, flagged" in [text.get_text() for text in sizes.texts]
         assert sizes.get_xlim()[1] < 144, "a bar of all pixels would hide those of patches"
