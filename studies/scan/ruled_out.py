@@ -36,9 +36,8 @@ _IMAGES = ("search_images", "verify_images")
 class OfFamilies(Protocol):
     """Settings of a search for several families of triggers."""
 
-    @property
-    def families(self) -> tuple[Family, ...]:
-        """The families, in order."""
+    def families_on(self, image_shape: ImageShape) -> tuple[Family, ...]:
+        """The families that take part on images of this shape, (C, H, W), in order."""
         ...
 
 
@@ -95,7 +94,7 @@ def _answers(spec: OracleSpec) -> str | None:
 def _sought(stage: Preset, rule: Rule, image_shape: ImageShape) -> Iterator[tuple[str | None, str]]:
     """Each family of a search with the triggers of it that could have been flagged, as part of a sentence."""
     if isinstance(stage.search, OfFamilies):
-        for family in stage.search.families:
+        for family in stage.search.families_on(image_shape):
             limit = [f"{name} {value:.3g}" for name, value in _limits(family)]
             yield family.name, f"{family.name} triggers" + (f" up to {', '.join(limit)}" if limit else "")
     elif type(stage.search) in {type(known.search) for preset in PRESETS.values() for known in preset.stages}:

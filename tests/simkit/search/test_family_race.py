@@ -21,7 +21,7 @@ from simkit.transforms.warp import Warp, WarpFamily
 from simkit.transforms.wave import WaveFamily, Waves
 
 TASK = Task((3, 16, 16), 3, (np.arange(60) % 3).astype(np.int32))
-CONFIG = FamilyRaceConfig(patch=None, queries=2500, restart=1500)
+CONFIG = FamilyRaceConfig(patch=None, queries=2500, restart=1500, whole_from=1)
 Turns = Callable[[Transform], float]
 """How surely a trigger turns an image into class 1, from 0 to 1."""
 
@@ -166,3 +166,13 @@ def test_families_have_names_and_what_is_sought_is_said() -> None:
     assert [f.name for f in (WaveFamily(), BlendFamily(), WarpFamily(), PatchFamily())] == [
         *("wave", "blend", "warp", "patch")
     ]
+
+
+def test_small_images_are_searched_for_patches_and_own_families_alone() -> None:
+    small, large = (3, 8, 8), (3, 24, 32)
+    assert [f.name for f in FamilyRaceConfig().families_on(small)] == ["patch"]
+    assert [f.name for f in FamilyRaceConfig().families_on(large)] == ["patch", "wave", "blend", "warp"]
+    mine = replace(WaveFamily(), name="mine")
+    assert FamilyRaceConfig(patch=None, more=(mine,)).families_on(small) == (mine,)
+    with pytest.raises(ConfigError, match="8x8 are too small for waves, blends and warps"):
+        FamilyRaceConfig(patch=None).families_on(small)

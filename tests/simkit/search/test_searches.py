@@ -33,6 +33,7 @@ RACE = RaceConfig(
 )
 FAMILIES = FamilyRaceConfig(
     patch=PatchFamily(largest_share=0.2),
+    whole_from=1,
     first=8,
     fresh=3,
     children=4,

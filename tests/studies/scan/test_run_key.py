@@ -38,10 +38,10 @@ PINNED = {
     ("race", "label"): "ada55326c718b85e580862456bee59033497bcd1064325d2d2fe5e207de658b5",
     ("race-wide", "scores"): "12aab789451ceb408d7b60f4ee057f164a4644b437eefdb57d282fea9c20f036",
     ("race-wide", "label"): "00632d59d815580c8581786006c77e58e86eeb2169ec1510c08cc22d46595d33",
-    ("auto", "scores"): "a6e498ba565a3abac62b606a2f6de9340be5ba60385807df1cff6f8a5bddf03d",
-    ("auto", "label"): "dbcebab41ce4c87094f5f386ee5b1a0e8458eabf8f273d55bb65b3c249b78da0",
-    ("race-families", "scores"): "1a7649084e74268385a941138fb47ac4d52b69b6cf3f07d76f4a5d4c4257b19c",
-    ("race-families", "label"): "db405def0f75927ff0d196967d46b2f2f48482ed0ad1eb1863eb5666308d2b4d",
+    ("auto", "scores"): "c3a3ff68fba9601c61b740dc269ea9dcc66ab81b2a874260c76c72ad763f2180",
+    ("auto", "label"): "6a60a921aec442ae4289e405f3950059461702d2b4451091de53b371a382081f",
+    ("race-families", "scores"): "387c6b673f2fb7e68a960a839a3f3e69369ee1ca42c395b5a9e149a857e44fe8",
+    ("race-families", "label"): "70b62534c5c32de8c6430ac97025179fc58a5b6870f67b4f01969748620d9f2e",
     ("random-patch", "scores"): "bffc34e694bd7b75a5f0a29c2bd428e74df1632113e26274792c968c9cec4315",
     ("random-patch", "label"): "5f98b379b86002a5d37088fff47207a2bc948e2e5a605fb67a817da381e5e1fb",
     ("annealing", "scores"): "0c6540ee0fd81f30f5e4dce924c7bce843c96336b4a753daf98d3d45ddf6abe8",
@@ -70,10 +70,10 @@ REFINES = ("auto", "race-wide", "race-families")
 SINCE = {
     ("race-wide", "scores"): "f3d92923c9a991a69e5fbcb418b62b691b0ac2b60195284a8801397226db4d7b",
     ("race-wide", "label"): "2b2ee0e68884e48066b3152adaa216be36db5ab2e1c243e2d0f53810daed5ada",
-    ("race-families", "scores"): "6cdf25c8653b5bde502a559f3be13d6e50eec88d18ee41960c6082520903f91e",
-    ("race-families", "label"): "b114a238fac8fc63e0810e614bd6c53638afde06af8e0e8b7ea568281690e709",
-    ("auto", "scores"): "6e58f523511bd3525651e982b94dedf2b89933ab96598513e350ca03492835d4",
-    ("auto", "label"): "3a371a3d57e38b7b2e0930b231a78dbf0c5444f0843eb0a49f7b11a6638fdb5d",
+    ("race-families", "scores"): "1d849b40ca8877308c56a23cc3444bbe3b584963d142d8bbb8d72c62d6206c64",
+    ("race-families", "label"): "87452ee8345b830a14135ac25d06dbc9db944a2eed7f7e065b36816c9b59a1a4",
+    ("auto", "scores"): "ca84371769c677ae089c37e18d9b523b963df86bd8b9b253e7751f97bbcebda0",
+    ("auto", "label"): "d18cdf1bcd097346f26a50ed1a391d821d1b4964037a5dfab75d6bfa6df9c0c0",
 }
 
 
