@@ -7,15 +7,23 @@ from pathlib import Path
 import pytest
 
 from benchmarks.coverage import measured
+from simkit.search.family_race import FamilyRaceConfig
 from simkit.search.presets import PRESETS
 from studies.scan.measured import MEASURED
 from studies.study.result_file import read_lines
 
-LINES = read_lines(Path(__file__).resolve().parents[2] / "results" / "race-ablation.jsonl")
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+LINES = [line for name in ("race-ablation", "families") for line in read_lines(RESULTS / f"{name}.jsonl")]
 
 
 def test_the_frozen_table_is_the_count() -> None:
-    assert (measured(LINES, "race", PRESETS["race"]),) == MEASURED
+    race, families = PRESETS["race"], PRESETS["race-families"]
+    counted = [
+        measured(LINES, "race-families", families, family, labels=labels)
+        for labels in (False, True)
+        for family in FamilyRaceConfig().families
+    ]
+    assert (measured(LINES, "race", race), *counted) == MEASURED
 
 
 def test_only_tune_victims_within_the_limit_count() -> None:
