@@ -1,6 +1,6 @@
 """Images per second of processor time through `simkit serve` and through model servers of others, of one small model.
 
-    python benchmarks/service_others.py --python /usr/bin/python3.11 --turns 7 --out results/service.jsonl
+    python -m benchmarks.service_others --python /usr/bin/python3.11 --turns 7 --out results/service.jsonl
 
 A single product of 3 x 32 x 32 pixels, with the same weights behind each server, so that all else shows; simkit also
 checks keys, charges, and writes its ledger. The servers take turns of one second, so that other load on the machine

@@ -27,6 +27,7 @@ OPTIONS: Mapping[tuple[str, ...], Mapping[str, tuple[str, ...]]] = {
         "--input-layout": ("", "HWCN", "nchw "),
         "--input-dtype": ("", "complex", "float8"),
         "--architecture": ("", "nothing", "torchvision:nothing"),
+        "--refine": ("-1", "x", "1.5"),
         "--settings": ("missing.toml", "."),
         "--restriction": ("", "x", "no.such:X"),
         "--db": ("/dev/null", ".", "/proc/self/x/y.db"),

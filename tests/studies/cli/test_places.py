@@ -149,7 +149,7 @@ def test_no_reader_waits_for_a_pipe_beside_a_ledger(
 ) -> None:
     Ledger.open(tmp_path / "x.db").close()
     _fifo(tmp_path / f"x.db{suffix}")
-    assert f"x.db{suffix}: is no file" in refused(list(command), capsys)
+    assert f"x.db{suffix}: is no regular file" in refused(list(command), capsys)
 
 
 def test_a_pipe_as_a_lock_is_a_lock(tmp_path: Path) -> None:
