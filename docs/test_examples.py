@@ -15,6 +15,7 @@ PRINTED = {
     "allocation": ("PPO: ", "race-first: ", "uniform: "),
     "attack": ("attack success rate (ASR) 100.0%", "the scan says: clean []"),
     "detector": ("clean: clean []", "backdoored: backdoored [3]", "run 2: 1,200 external queries"),
+    "family": ("clean: clean [] after ", "backdoored: backdoored [3] after ", "class 3: a ramp of "),
     "other_attacks": ("HopSkipJump: 1000 queries (1000 charged), budget", "SimBA: "),
     "restriction": ("None: backdoored [3]", "Steps(width=0.2, wobble=0.02, seed=0): backdoored [3]"),
     "searcher": ("clean: clean []", "backdoored: backdoored [3]"),

@@ -127,7 +127,7 @@ def test_commands_and_tables_are_those_there_are() -> None:
 
 
 def test_a_rule_is_shown_by_name_and_threshold() -> None:
-    assert "| `RaceConfig` | `small_share`, threshold 0.0625 |" in presets()
+    assert "| `RaceConfig` | `small_share`, threshold 0.0351562 |" in presets()
     assert " at 0x" not in presets()
 
 
