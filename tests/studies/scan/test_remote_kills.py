@@ -63,7 +63,8 @@ def test_a_scan_that_is_killed_again_and_again_pays_once(in_flight: int, seed: i
         behaviour.before = lambda _: None
         assert served.spent > 0
         got = scanned(served.url, budget=700, db=there, remote={"in_flight": in_flight})
-        assert told(got) == told(wanted)
+        # a kill before the service has said that it knows idempotency keys leaves a note that it may have billed twice
+        assert told(got) | {"notes": ""} == told(wanted) | {"notes": ""}
         assert arrays(got) == arrays(wanted)
         assert (stored(here) == stored(there)).all()
         assert served.spent == got.spent == len(reads.queries(there))
