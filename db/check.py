@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from db.engine import reading
 from db.errors import StorageError
-from db.records import TriggerRow, checksum
+from db.records import VERDICT_COLUMNS, TriggerRow, checksum, unpack_verdict
 from db.seal import SEALED, broken, selection
 from db.service_records import image_sha256, unpack_picture
 from db.tables import SCHEMA, VERSION_TABLE
@@ -98,6 +98,7 @@ def _mismatches(connection: Connection) -> Iterator[str]:
     for sql in _COUNTS:
         for (mismatch,) in connection.exec_driver_sql(sql):
             yield str(mismatch)
+    yield from _verdicts(connection)
     yield from _triggers(connection)
     yield from _pictures(connection)
 
@@ -142,6 +143,14 @@ def _seals(connection: Connection) -> Iterator[str]:
         rows = connection.execution_options(yield_per=_PAGE_CALLS).exec_driver_sql(selection(table))
         for row in broken(rows):
             yield f"{table}: row {row} differs from what was written"
+
+
+def _verdicts(connection: Connection) -> Iterator[str]:
+    for run, *row in connection.exec_driver_sql(f"SELECT run_id, {VERDICT_COLUMNS} FROM verdicts ORDER BY run_id"):
+        try:
+            unpack_verdict(row)
+        except StorageError as error:
+            yield f"run {run}: {error}"
 
 
 def _triggers(connection: Connection) -> Iterator[str]:

@@ -226,10 +226,42 @@ def pack_verdict(verdict: VerdictRow) -> tuple[Any, ...]:
 
 
 def unpack_verdict(row: Sequence[Any]) -> VerdictRow:
-    """The record from a row of VERDICT_COLUMNS."""
+    """The record from a row of VERDICT_COLUMNS. Raises StorageError where `ruled_out` is none."""
     values = dict(zip((field.name for field in fields(VerdictRow)), row, strict=True))
-    lists = {name: tuple(json.loads(values[name])) for name in ("flagged", "ruled_out") if values[name] is not None}
+    lists: dict[str, Any] = {"flagged": tuple(json.loads(values["flagged"]))}
+    if values["ruled_out"] is not None:
+        lists["ruled_out"] = _ruled_out(values["ruled_out"])
     return VerdictRow(**values | lists)
+
+
+_RULED_OUT: Mapping[str, tuple[type, ...]] = {
+    **{"stage": (str,), "family": (str, type(None)), "sought": (str,), "victims": (int,), "missed": (int, type(None))},
+    **{"low": (int, float, type(None)), "high": (int, float, type(None)), "zoos": (list,)},
+}
+"""The fields of an entry of `ruled_out`, and the types of their values."""
+
+
+def _ruled_out(text: str) -> tuple[Mapping[str, Any], ...]:
+    """The entries of `ruled_out`, which may come from a stranger's file."""
+    entries = check_json(text, "what the verdict rules out")
+    if not isinstance(entries, list) or not all(map(_is_entry, entries)):
+        names = ", ".join(_RULED_OUT)
+        raise StorageError(f"what the verdict rules out is no list of {names} with numbers that fit each other")
+    return tuple(entries)
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether it has exactly the fields of an entry, and counts of victims with a share just where some were tried."""
+    if not isinstance(entry, dict) or entry.keys() != _RULED_OUT.keys():
+        return False
+    if any(type(value) not in _RULED_OUT[name] for name, value in entry.items()):
+        return False
+    victims, missed, low, high = (entry[name] for name in ("victims", "missed", "low", "high"))
+    if None in (missed, low, high):
+        fits = (victims, missed, low, high) == (0, None, None, None)
+    else:
+        fits = 0 <= missed <= victims > 0 and 0 <= low <= high <= 1
+    return fits and all(isinstance(zoo, str) for zoo in entry["zoos"])
 
 
 VERDICT_COLUMNS = ", ".join(field.name for field in fields(VerdictRow))

@@ -5,6 +5,7 @@ A service answers scores, the top k classes, or one label. Nothing else reaches 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -125,6 +126,15 @@ def codec_of(answer: Answer) -> str:
     if isinstance(answer, TopK):
         return f"topk/{answer.n_classes}/{answer.classes.shape[1]}/{float(answer.floor)!r}"
     return f"scores/{answer.n_classes}/{float(answer.floor)!r}"
+
+
+_TOP_K = re.compile(r"topk/[1-9]\d{0,8}/([1-9]\d{0,8})/[^/]+", re.ASCII)
+
+
+def top_of(codec: str) -> int | None:
+    """How many classes the answers of this codec name, if it is one of top-k answers; None for any other text."""
+    found = _TOP_K.fullmatch(codec)
+    return None if found is None else int(found[1])
 
 
 def encode(answer: Answer) -> tuple[str, bytes]:

@@ -89,6 +89,8 @@ class Trigger:
     def from_json(cls, fields: Mapping[str, Any]) -> Trigger:
         """The trigger that `to_json` wrote. Raises KeyError, TypeError or ValueError where it is none."""
         channels, height, width = map(int, fields["image_shape"])
+        if min(channels, height, width) < 1:
+            raise ValueError(f"images of {channels}x{height}x{width}")
         mask, pattern = (
             np.frombuffer(base64.b64decode(fields[name], validate=True), "<f4").reshape(depth, height, width)
             for name, depth in (("mask", 1), ("pattern", channels))

@@ -58,7 +58,7 @@ class FamilyRaceConfig:
     whole_from: int = 24
     """Smallest side of an image, in pixels, from which waves, blends and warps take part; no effect on `more`.
 
-    Nothing was calibrated below 32 pixels; on digits of 8x8 a warp of 0.75 pixels flagged one of four clean models.
+    Nothing was calibrated below 32 pixels, and a warp of 0.75 pixels flagged a clean model of 8x8 digits.
     """
     first: int = 120  # prototype
     """Fresh candidates at the start, each tried on one image."""
@@ -125,11 +125,6 @@ class FamilyRaceConfig:
         """See `OwnFamilies`: of the families of your own."""
         return {family.name: family.from_json for family in self.more}
 
-    @property
-    def only_sought(self) -> str:
-        """See `Limited`."""
-        return " or ".join(family.name for family in self.families)
-
     def full_length(self, n_classes: int) -> int:
         """See `Bounded`."""
         return self.queries
@@ -184,7 +179,8 @@ class FamilyRace:
     def ask(self) -> Proposal | None:
         """The pair under test on a few images; without a test the best pairs, their children, and fresh candidates."""
         if (test := self._test) is not None:
-            return self._guard.asked(Proposal(self._transforms(self._pool, [test.pair[0]]), self._batch(test)))
+            tried = self._transforms(self._pool, [test.pair[0]])
+            return self._guard.asked(Proposal(tried, test.pairs(self._config.test_batch)))
         if self.over:
             return None
         rng = stream(self._seed, "family race", self._rounds)
@@ -195,8 +191,9 @@ class FamilyRace:
         asked = np.concatenate([again, once]).astype(np.int32)
         rows, candidates = np.unique(asked[:, 0], return_inverse=True)
         pairs = np.column_stack([candidates, asked[:, 1]]).astype(np.int32)
+        proposal = self._guard.asked(Proposal(self._transforms(pool, rows), pairs))
         self._open = pool, asked
-        return self._guard.asked(Proposal(self._transforms(pool, rows), pairs))
+        return proposal
 
     def tell(self, evidence: Evidence) -> None:
         self._guard.told(evidence)
@@ -239,9 +236,6 @@ class FamilyRace:
 
     def _transform(self, member: Member) -> Transform:
         return self._breeders[member.family].transform(member.candidate)
-
-    def _batch(self, test: PairTrial) -> IntArray:
-        return test.pairs(self._config.test_batch)
 
     def _update(self, evidence: Evidence) -> None:
         assert self._open is not None

@@ -113,7 +113,7 @@ def _wave(fields: Mapping[str, Any], channels: int) -> Wave:
 
 @dataclass(frozen=True)
 class WaveFamily:
-    """How a race draws waves, and what it demands of them. (prototype)."""
+    """How a race draws waves, and what it demands of them (prototype)."""
 
     name: str = "wave"
     """The name of the family."""

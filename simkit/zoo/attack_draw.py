@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -21,6 +20,9 @@ from simkit.triggers import Trigger
 Pixels = Annotated[int, Field(ge=1)]
 
 _STAMPED = ("badnets", "blended", "label-consistent", "source-specific", SEVERAL)
+_LARGEST = 2**53
+"""Of the ends of a range: what a float holds exactly."""
+
 _SIZES = {"patch": 2, "aslant": 1, "scattered": 1, "corners": 2, "image": 0}
 
 
@@ -105,7 +107,7 @@ class AttackDraw(BaseModel):
         if twice := self.settings.keys() & self.ranges.keys():
             raise ValueError(f"{min(twice)!r} is in settings and in ranges; keep one")
         for name, (low, high) in self.ranges.items():
-            if not -math.inf < low <= high < math.inf:
+            if not -_LARGEST <= low <= high <= _LARGEST:
                 raise ValueError(f"ranges.{name} is [{low}, {high}]; give two finite numbers, the lower one first")
         return self
 

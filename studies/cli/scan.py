@@ -211,7 +211,6 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     with lasting_imports():
         import torch
 
-        from studies.scan.settings_file import settings_from
         from studies.scan.user_code import is_reference, referred
 
     torch.set_num_threads(threads or torch.get_num_threads())
@@ -225,9 +224,16 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     }
     asked = {"key_env": api_key_env, "key_file": api_key_file, "in_flight": in_flight, "pace": pace}
     asked |= {"endpoint": endpoint, "class_names": class_names}
-    given = with_remote({} if settings_file is None else settings_from(settings_file), asked)
-    given = with_settings(given | {name: value for name, value in options.items() if value is not None}, settings or [])
+    given = with_settings(_given(settings_file, asked, options), settings or [])
     _scan_and_show(model, given, _Places(db, out), new_run=new_run, as_json=as_json)
+
+
+def _given(path: Path | None, asked: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a file, and those of options, which replace them. asked: how a service is asked."""
+    from studies.scan.settings_file import settings_from
+
+    given = with_remote({} if path is None else settings_from(path), asked)
+    return given | {name: value for name, value in options.items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from db.records import RunInfo
 from oracles import spec as oracle_specs
+from oracles.answers import top_of
 from oracles.errors import InvalidSpec
 from oracles.remote.target import is_remote
 from oracles.spec import OracleSpec
@@ -82,12 +83,11 @@ def answered_in_words(oracle: Mapping[str, Any], codecs: Sequence[str]) -> str:
 
     codecs: of the stored answers, see `oracles.answers.encode`.
     """
-    words = service_in_words(oracle)
-    parts = [codec.split("/") for codec in codecs]
-    kinds = {part[0] for part in parts}
-    if words != "scores" or kinds != {"topk"}:
+    words, tops = service_in_words(oracle), [top_of(codec) for codec in codecs]
+    known = [top for top in tops if top is not None]
+    if words != "scores" or not known or len(known) < len(tops):
         return words
-    return f"top{max(int(part[2]) for part in parts)}"
+    return f"top{max(known)}"
 
 
 def service_in_words(oracle: Mapping[str, Any]) -> str:

@@ -150,7 +150,7 @@ def _run(ledger: Ledger, run: int | None) -> RunReport:
 def _bar(row: ClassRow) -> Bar:
     from studies.render.charts import Bar
 
-    words = "" if row.family == "patch" else row.kind
+    words = "" if row.is_patch else row.kind
     return Bar(f"class {row.label}", row.mask_size, row.flagged, row.censored, words)
 
 

@@ -71,7 +71,7 @@ def figure(plot: Plot) -> Figure:
 
 def widest(run: RunReport) -> float:
     """The right end of the mask size bars in pixels: the largest patch, or a little more than the rule's limit."""
-    patches = (row.mask_size for row in run.classes if row.family == "patch")
+    patches = (row.mask_size for row in run.classes if row.is_patch)
     return max([1.0, *patches, 0.0 if run.limit is None else 1.05 * run.limit])
 
 

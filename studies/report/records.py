@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from db.records import VerdictRow
+from db.trigger_rows import PATCH
 from simkit.transforms.contract import Transform
 from simkit.triggers import in_short
 from studies.ledgers.run_words import Setting
@@ -38,6 +39,11 @@ class ClassRow:
     def label(self) -> str:
         """The number and the name of the class; the number alone where the name is unknown or the same."""
         return labelled(self.target_class, self.name)
+
+    @property
+    def is_patch(self) -> bool:
+        """Whether its trigger is a mask and a pattern, which alone has a size in pixels to draw."""
+        return self.family == PATCH
 
     @property
     def kind(self) -> str:

@@ -92,16 +92,16 @@ def _backdoored(run: RunReport) -> str:
 def _kind(row: ClassRow) -> str:
     """The trigger of a class by its size, or by its family and strength where it is no patch."""
     small = f"trigger of {number(row.mask_size)} pixels"
-    return small if row.family == "patch" else f"{row.family} of {in_short(row.strength)} {row.unit}"
+    return small if row.is_patch else f"{row.family} of {in_short(row.strength)} {row.unit}"
 
 
 def _clean(run: RunReport) -> str:
     if not run.classes:
         return f"{run.preset} finished and flags no class; it has no triggers to show."
     working = [row for row in run.classes if not row.censored]
-    if working and all(row.family != "patch" for row in working):
+    if working and all(not row.is_patch for row in working):
         return f"No class has a trigger that is both flagged and confirmed.{_against(run)}"
-    working = [row for row in working if row.family == "patch"]
+    working = [row for row in working if row.is_patch]
     if not working:
         return "The search finished, and no class has a trigger that works on unseen images."
     least = min(working, key=lambda row: row.mask_size)

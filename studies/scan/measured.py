@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -120,131 +120,41 @@ _FAMILIES: Mapping[str, Any] = {
 }
 """The settings of `race-families` that were measured."""
 
-MEASURED = (
-    Measurement(
-        stage="race",
-        search="RaceConfig",
-        settings=_RACE,
-        rule="small_share",
-        limit=0.015625,
-        answers="scores",
-        family="patch",
-        size=(32, 32),
-        zoos=("cifar10-tune", "cifar10-wide-tune", "gtsrb-tune"),
-        strata=("1x1", "2x2", "2x6", "3x3", "4x4", "scattered-9"),
-        victims=17,
-        missed=0,
-    ),
-    Measurement(
-        stage="race-families",
-        search="FamilyRaceConfig",
-        settings=_FAMILIES,
-        rule="small_share",
-        limit=1.0,
-        answers="scores",
-        family="patch",
-        size=(32, 32),
-        zoos=("cifar10-families-tune", "cifar10-wide-tune"),
-        strata=("3x3", "4x4", "5x5", "6x6", "label-consistent", "scattered-9"),
-        victims=8,
-        missed=3,
-    ),
-    Measurement(
-        stage="race-families",
-        search="FamilyRaceConfig",
-        settings=_FAMILIES,
-        rule="small_share",
-        limit=1.0,
-        answers="scores",
-        family="wave",
-        size=(32, 32),
-        zoos=("cifar10-families-tune",),
-        strata=("sinusoidal",),
-        victims=3,
-        missed=0,
-    ),
-    Measurement(
-        stage="race-families",
-        search="FamilyRaceConfig",
-        settings=_FAMILIES,
-        rule="small_share",
-        limit=1.0,
-        answers="scores",
-        family="blend",
-        size=(32, 32),
-        zoos=("cifar10-families-tune",),
-        strata=("blended",),
-        victims=3,
-        missed=0,
-    ),
-    Measurement(
-        stage="race-families",
-        search="FamilyRaceConfig",
-        settings=_FAMILIES,
-        rule="small_share",
-        limit=1.0,
-        answers="scores",
-        family="warp",
-        size=(32, 32),
-        zoos=("cifar10-families-tune",),
-        strata=("warping", "warping-covers"),
-        victims=6,
-        missed=2,
-    ),
-    Measurement(
-        stage="race-families",
-        search="FamilyRaceConfig",
-        settings=_FAMILIES,
-        rule="small_share",
-        limit=1.0,
-        answers="labels",
-        family="patch",
-        size=(32, 32),
-        zoos=("cifar10-families-tune", "cifar10-wide-tune"),
-        strata=("3x3", "4x4", "5x5", "6x6", "label-consistent", "scattered-9"),
-        victims=8,
-        missed=3,
-    ),
-    Measurement(
-        stage="race-families",
-        search="FamilyRaceConfig",
-        settings=_FAMILIES,
-        rule="small_share",
-        limit=1.0,
-        answers="labels",
-        family="wave",
-        size=(32, 32),
-        zoos=("cifar10-families-tune",),
-        strata=("sinusoidal",),
-        victims=3,
-        missed=0,
-    ),
-    Measurement(
-        stage="race-families",
-        search="FamilyRaceConfig",
-        settings=_FAMILIES,
-        rule="small_share",
-        limit=1.0,
-        answers="labels",
-        family="blend",
-        size=(32, 32),
-        zoos=("cifar10-families-tune",),
-        strata=("blended",),
-        victims=3,
-        missed=0,
-    ),
-    Measurement(
-        stage="race-families",
-        search="FamilyRaceConfig",
-        settings=_FAMILIES,
-        rule="small_share",
-        limit=1.0,
-        answers="labels",
-        family="warp",
-        size=(32, 32),
-        zoos=("cifar10-families-tune",),
-        strata=("warping", "warping-covers"),
-        victims=6,
-        missed=2,
-    ),
+_RACED = Measurement(
+    stage="race",
+    search="RaceConfig",
+    settings=_RACE,
+    rule="small_share",
+    limit=0.015625,
+    answers="scores",
+    family="patch",
+    size=(32, 32),
+    zoos=("cifar10-tune", "cifar10-wide-tune", "gtsrb-tune"),
+    strata=("1x1", "2x2", "2x6", "3x3", "4x4", "scattered-9"),
+    victims=17,
+    missed=0,
 )
+
+
+def _of_families(answers: str) -> tuple[Measurement, ...]:
+    """The race of families: what it missed of each is the same by scores and by labels."""
+    patches = replace(
+        _RACED,
+        stage="race-families",
+        search="FamilyRaceConfig",
+        settings=_FAMILIES,
+        limit=1.0,
+        answers=answers,
+        zoos=("cifar10-families-tune", "cifar10-wide-tune"),
+        victims=8,
+        missed=3,
+        strata=("3x3", "4x4", "5x5", "6x6", "label-consistent", "scattered-9"),
+    )
+    waves = replace(
+        patches, family="wave", zoos=("cifar10-families-tune",), strata=("sinusoidal",), victims=3, missed=0
+    )
+    warps = replace(waves, family="warp", strata=("warping", "warping-covers"), victims=6, missed=2)
+    return patches, waves, replace(waves, family="blend", strata=("blended",)), warps
+
+
+MEASURED = (_RACED, *_of_families("scores"), *_of_families("labels"))

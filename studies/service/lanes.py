@@ -31,8 +31,7 @@ class _Ticket:
 class Lane:
     """Lets one call at a time through, in the order of arrival or of their ordinals. Safe to share among threads.
 
-    A turn that ends wakes the call whose turn is next, and no other: to wake all that wait took a third of the
-    processor time of small calls.
+    A turn that ends wakes the call whose turn is next, and no other: to wake all that wait costs processor time.
     """
 
     def __init__(self, patience: float = PATIENCE, most: int = MOST_WAITING) -> None:

@@ -109,6 +109,15 @@ def test_a_family_of_ones_own_is_read_and_an_unknown_one_named() -> None:
         transform_from_json({"family": "mine"})
 
 
+@pytest.mark.parametrize("side", [0, -1])
+def test_a_patch_of_no_or_an_open_side_is_refused(side: int) -> None:
+    whole = Trigger(np.ones((1, 4, 4), np.float32), np.ones((3, 4, 4), np.float32)).to_json()
+    for at in range(3):
+        shape = [side if i == at else length for i, length in enumerate((3, 4, 4))]
+        with pytest.raises(ConfigError, match="family patch"):
+            transform_from_json(whole | {"image_shape": shape})
+
+
 def test_a_wave_is_that_of_the_attack() -> None:
     attack = Sinusoidal(target_class=0, amplitude=0.1, frequency=3.0)
     expected = attack.stamp_all(torch.from_numpy(PIXELS)).numpy()

@@ -137,6 +137,10 @@ def test_the_service_in_words(oracle: str, words: str) -> None:
         ({"top_k": 3}, ("topk/10/2/0.0",), "top3"),
         ({"decimals": 2}, ("topk/10/3/0.005",), "decimals 2"),
         ({}, ("something",), "scores"),
+        ({}, ("topk",), "scores"),
+        ({}, ("topk/x/y/z",), "scores"),
+        ({}, ("topk/10/3/0.0", "topk/10"), "scores"),
+        ({}, (f"topk/10/{'9' * 5000}/0.0",), "scores"),
     ],
 )
 def test_a_service_that_is_not_restricted_is_named_by_its_answers(
