@@ -54,7 +54,8 @@ def test_a_record_is_what_it_was_after_the_disk() -> None:
     assert VERDICT_COLUMNS.split(", ") == STORED
     assert packed[2] == "[3, 1]"
     assert unpack_verdict(packed) == row
-    more = replace(row, rule_limit=0.25, ruled_out=({"family": "patch", "missed": None},))
+    nothing_tried = {"stage": "race", "family": "patch", "sought": "1x1 to 3x3", "victims": 0, "zoos": []}
+    more = replace(row, rule_limit=0.25, ruled_out=(nothing_tried | dict.fromkeys(("missed", "low", "high")),))
     assert unpack_verdict(pack_verdict(more)) == more
     assert [field.name for field in fields(ScanResult)][: len(STORED)] == STORED
     assert "clean_accuracy" in ResultLine.model_fields
