@@ -13,6 +13,7 @@ from db.ledger import Ledger
 from db.records import RunInfo, VerdictRow
 from db.run import Run
 from oracles.spec import OracleSpec
+from simkit.data.images import ImageShape
 from simkit.transforms.families import Reader
 from simkit.verdict import ClassResult, Rule, Verdict, on_one_scale, stored_rule
 from studies.scan.price import Price
@@ -58,6 +59,11 @@ class ScanResult(VerdictRow):
         shown = ("verdict", "flagged", "score", "spent", "budget", "stopped")
         values = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
         return f"ScanResult({values}, {len(self.classes)} classes)"
+
+    @property
+    def image_shape(self) -> ImageShape | None:
+        """The shape (C, H, W) of the model's images, as its triggers state it; None without a class."""
+        return self.classes[0].trigger.image_shape if self.classes else None
 
     @property
     def size_limit(self) -> float | None:

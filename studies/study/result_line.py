@@ -41,6 +41,9 @@ class ResultLine(BaseModel):
     config_hash: str = Field(description="SHA-256 of `config`.")
     config: dict[str, Any] = Field(description="All settings of the scan, with budget and oracle.")
     data_hash: str = Field(description="SHA-256 of the images of the scan.")
+    image_shape: tuple[int, int, int] | None = Field(
+        default=None, description="Shape (C, H, W) of the images; None in older lines and without a trigger."
+    )
     environment: dict[str, Any] = Field(description="Versions, machine and thread count of the scan.")
     truth: Literal["clean", "backdoored"] = Field(description="The truth about the victim.")
     stratum: str = Field(description="Trigger size or attack by which the zoo groups its victims.")

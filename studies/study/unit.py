@@ -216,6 +216,7 @@ def line_of(unit: Unit, result: ScanResult, broken: str) -> ResultLine:
         config_hash=unit.config_hash,
         config=json.loads(run.info.config),
         data_hash=run.info.data_hash,
+        image_shape=result.image_shape,
         environment=json.loads(run.info.environment),
         truth=victim.truth,
         stratum=victim.stratum,

@@ -58,6 +58,7 @@ def test_a_scan_leaves_its_line_and_its_ledger(zoo: Path, tmp_path: Path) -> Non
         assert (line.attack, line.target_classes) == (victim.attack_kind, victim.target_classes)
         assert [c.target_class for c in line.classes] == list(range(10))
         assert line.environment["threads"] == 1
+        assert line.image_shape == (1, 8, 8)
         assert (line.asks, line.white_box, line.forward_passes) == (True, False, None)
 
 
