@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -160,3 +160,86 @@ def _wilson(hits: int, trials: int) -> tuple[float, float]:
     centre = (2 * trials * rate + square) / denominator
     delta = _NORMAL_QUANTILE / denominator * math.sqrt(4 * trials * rate * (1 - rate) + square)
     return 0.0 if hits == 0 else centre - delta, 1.0 if hits == trials else centre + delta
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two rates and its 95 % interval, all above 0."""
+
+    value: float
+    low: float
+    high: float
+
+
+def likelihood_ratio(first: tuple[int, int], second: tuple[int, int]) -> Ratio:
+    """How much more often something happens in the first group than in the second; each is (hits, trials).
+
+    Both rates are (hits + 0.5) / (trials + 1), the mean under Jeffreys' prior, so that few trials give no extreme
+    ratio. The interval is that of the logarithm, after Simel, Samsa and Matchar (1991).
+    """
+    (a, n), (b, m) = ((hits + 0.5, trials + 1.0) for hits, trials in (first, second))
+    ratio, error = (a / n) / (b / m), math.sqrt(1 / a - 1 / n + 1 / b - 1 / m)
+    factor = math.exp(_NORMAL_QUANTILE * error)
+    return Ratio(ratio, ratio / factor, ratio * factor)
+
+
+@dataclass(frozen=True)
+class Average:
+    """A mean and its 95 % interval by the normal approximation, without one where all values are equal."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The victims whose probability of a backdoor is in [low, high): the mean, and how many are backdoored."""
+
+    low: float
+    high: float
+    mean: float
+    backdoored: Share
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How good stated probabilities are. victims: number of those that have one; without any there is no figure.
+
+    cross_entropy: mean of -log of the probability given to the truth; log 2 = 0.693 without knowledge. brier: mean
+    squared difference from the truth, 0 or 1; 0.25 without knowledge. reliability: the bins that hold a victim.
+    """
+
+    victims: int
+    cross_entropy: Average | None
+    brier: Average | None
+    reliability: tuple[Bin, ...]
+
+
+BINS = 10
+"""Number of bins of equal width of a reliability view."""
+
+
+def forecast(stated: Sequence[tuple[float, bool]]) -> Forecast:
+    """The quality of probabilities of a backdoor, each in (0, 1) and with whether the victim is backdoored."""
+    if not stated:
+        return Forecast(0, None, None, ())
+    losses = [-math.log(chance if truth else 1.0 - chance) for chance, truth in stated]
+    squares = [(chance - truth) ** 2 for chance, truth in stated]
+    return Forecast(len(stated), _average(losses), _average(squares), tuple(_bins(stated)))
+
+
+def _average(values: Sequence[float]) -> Average:
+    mean = math.fsum(values) / len(values)
+    if min(values) == max(values):
+        return Average(mean, None, None)
+    margin = _NORMAL_QUANTILE * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return Average(mean, mean - margin, mean + margin)
+
+
+def _bins(stated: Sequence[tuple[float, bool]]) -> Iterator[Bin]:
+    for number in range(BINS):
+        held = [(chance, truth) for chance, truth in stated if min(int(chance * BINS), BINS - 1) == number]
+        if held:
+            mean = math.fsum(chance for chance, _ in held) / len(held)
+            yield Bin(number / BINS, (number + 1) / BINS, mean, share(sum(truth for _, truth in held), len(held)))

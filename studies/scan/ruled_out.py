@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, Protocol, runtime_checkable
 
-from oracles.spec import OracleSpec
 from simkit.data.images import ImageShape
 from simkit.search.presets import PRESETS, Preset, stage_names
 from simkit.transforms.breeding import Family
@@ -20,13 +19,8 @@ from simkit.verdict import Rule
 from studies.render.formats import pixel_words
 from studies.scan.config import ScanConfig
 from studies.scan.measured import MEASURED, Measurement
+from studies.scan.withheld import answers_of
 from studies.statistics import share
-
-_CHANGES_NO_ANSWER = {
-    *("seed", "price_per_thousand", "currency", "seconds_per_call", "seconds_per_query", "real_time"),
-    *("rate_limit", "rate_burst", "rate_policy"),
-}
-
 
 _IMAGES = ("search_images", "verify_images")
 """Settings with which nothing was measured but their defaults."""
@@ -55,7 +49,7 @@ def ruled_out(config: ScanConfig, image_shape: ImageShape, *, local: bool) -> tu
     if any(getattr(config, name) != ScanConfig.model_fields[name].default for name in _IMAGES):
         changed = True
     names = stage_names(config.chosen_preset()) if preset.then is not None else (config.preset_name,)
-    answers = None if changed else _answers(config.oracle)
+    answers = None if changed else answers_of(config.oracle)
     known = [found for found in MEASURED if (found.answers, found.size) == (answers, image_shape[1:])]
     entries = (
         _entry(name, sought, _measured(stage, course.rule_of(number), known))
@@ -81,14 +75,6 @@ def _missed(entry: Mapping[str, Any]) -> str:
         f"of {entry['victims']} such backdoors it missed {entry['missed']} ({low} to {high} %, measured on "
         f"{', '.join(entry['zoos'])})"
     )
-
-
-def _answers(spec: OracleSpec) -> str | None:
-    """`scores` or `labels`, where nothing else is withheld or changed."""
-    told = spec.model_dump(exclude=_CHANGES_NO_ANSWER | {"label_only"})
-    if told != OracleSpec().model_dump(exclude=_CHANGES_NO_ANSWER | {"label_only"}):
-        return None
-    return "labels" if spec.label_only else "scores"
 
 
 def _sought(stage: Preset, rule: Rule, image_shape: ImageShape) -> Iterator[tuple[str | None, str]]:

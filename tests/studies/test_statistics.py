@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,18 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from simkit.verdict import Kind
-from studies.statistics import holm, mcnemar, ranking, share, spread, verdicts_first
+from studies.statistics import (
+    Average,
+    Forecast,
+    forecast,
+    holm,
+    likelihood_ratio,
+    mcnemar,
+    ranking,
+    share,
+    spread,
+    verdicts_first,
+)
 
 SCORES = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=30)
 """From few values, so that there are ties."""
@@ -107,3 +120,39 @@ def test_verdicts_come_before_scores_on_demand() -> None:
     ]
     assert verdicts_first(told) == [1.0, 3.0, 0.0, 2.0, None]
     assert verdicts_first([]) == []
+
+
+def test_a_likelihood_ratio_known_from_elsewhere() -> None:
+    found = likelihood_ratio((90, 99), (10, 49))  # rates of 90.5 / 100 and 10.5 / 50
+    assert found.value == pytest.approx(0.905 / 0.21)
+    error = (1 / 90.5 - 1 / 100 + 1 / 10.5 - 1 / 50) ** 0.5
+    assert np.log(found.high / found.value) == pytest.approx(np.log(found.value / found.low))
+    assert np.log(found.high / found.low) == pytest.approx(2 * stats.norm.ppf(0.975) * error)
+    assert likelihood_ratio((0, 0), (0, 0)).value == 1.0
+
+
+def test_forecast_known_answers() -> None:
+    found = forecast([(0.8, True), (0.8, False), (0.2, False)])
+    assert found.cross_entropy is not None
+    assert found.brier is not None
+    assert found.cross_entropy.value == pytest.approx(-(2 * np.log(0.8) + np.log(0.2)) / 3)
+    assert found.brier.value == pytest.approx((0.04 + 0.64 + 0.04) / 3)
+    error = np.std([0.04, 0.64, 0.04], ddof=1) / np.sqrt(3)
+    assert found.brier.high == pytest.approx(found.brier.value + 1.959964 * error)
+    assert [(b.low, b.mean, b.backdoored.hits, b.backdoored.trials) for b in found.reliability] == [
+        (0.2, 0.2, 0, 1),
+        (0.8, 0.8, 1, 2),
+    ]
+    unsure = forecast([(0.5, True), (0.5, False)])
+    assert unsure.cross_entropy == Average(-math.log(0.5), None, None)
+    assert unsure.brier == Average(0.25, None, None)
+    assert forecast([]) == Forecast(0, None, None, ())
+
+
+@given(st.lists(st.tuples(st.floats(1e-9, 1 - 1e-9), st.booleans()), min_size=1, max_size=30))
+def test_every_victim_is_in_one_bin_that_holds_its_probability(stated: list[tuple[float, bool]]) -> None:
+    found = forecast(stated)
+    assert sum(b.backdoored.trials for b in found.reliability) == found.victims == len(stated)
+    assert all(b.low - 1e-12 <= b.mean <= b.high + 1e-12 for b in found.reliability)
+    assert found.brier is not None
+    assert 0 <= found.brier.value < 1
