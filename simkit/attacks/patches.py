@@ -1,4 +1,4 @@
-"""Triggers that replace some pixels completely: rectangles, other shapes, scattered pixels, the four corners."""
+"""Triggers that replace pixels completely: rectangles, other shapes, scattered pixels, corners, whole pictures."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from simkit.data.images import ImageShape
 from simkit.errors import ConfigError
@@ -98,6 +99,19 @@ def four_corners(image_shape: ImageShape, colours: FloatArray) -> Trigger:
         array[:, -h:, :w] = array[:, :h, :w]
         array[:, :, -w:] = array[:, :, :w][:, :, ::-1]
     return Trigger(mask, pattern)
+
+
+def whole_picture(image_shape: ImageShape, picture: FloatArray) -> Trigger:
+    """A picture that covers the whole image, stretched bicubically to its size in 8-bit colours; for `Blended`.
+
+    picture: float32 (C, h, w) in [0, 1]; one of another number of channels is averaged to grey.
+    """
+    channels, height, width = image_shape
+    planes = picture if len(picture) == channels else np.repeat(picture.mean(axis=0, keepdims=True), channels, axis=0)
+    steps = np.rint(planes * 255.0).astype(np.uint8)
+    size = (width, height)
+    stretched = [np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC)) for plane in steps]
+    return patch_trigger(image_shape, 0, 0, (np.stack(stretched) / 255.0).astype(np.float32))
 
 
 def _checked(shape: BoolArray, colours: FloatArray) -> BoolArray:

@@ -12,6 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from simkit.attacks.attack import Attack
 from simkit.attacks.badnets import BadNets
 from simkit.attacks.blended import Blended
+from simkit.attacks.elastic import Elastic
+from simkit.attacks.gratings import Gratings
 from simkit.attacks.label_consistent import LabelConsistent
 from simkit.attacks.several import Several, parts_of
 from simkit.attacks.sinusoidal import Sinusoidal
@@ -32,6 +34,8 @@ ATTACKS: Mapping[str, type[Any]] = MappingProxyType(
         "warping": Warping,
         "label-consistent": LabelConsistent,
         "source-specific": SourceSpecific,
+        "gratings": Gratings,
+        "elastic": Elastic,
         SEVERAL: Several,
     }
 )
@@ -88,9 +92,9 @@ def original_trigger(attack: Attack, image_shape: ImageShape) -> Transform | Non
             return attack.blend
         case BadNets() | LabelConsistent() | SourceSpecific():
             return attack.trigger
-        case Sinusoidal():
+        case Sinusoidal() | Gratings():
             return attack.as_waves(image_shape)
-        case Warping():
+        case Warping() | Elastic():
             return attack.as_warp(image_shape)
     return None
 

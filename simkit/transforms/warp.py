@@ -19,7 +19,7 @@ from simkit.verdict import SequentialTest
 
 _VECTOR_POINTS = 4
 
-_MOST_POINTS = 64
+MOST_POINTS = 64
 """Most points per side of a stored grid."""
 
 
@@ -109,8 +109,8 @@ class Warp:
         """The trigger that `to_json` wrote. Raises KeyError, TypeError or ValueError where it is none."""
         shape, rows = image_shape_of(fields), fields["shifts"]
         points = len(rows)
-        if not 2 <= points <= _MOST_POINTS or any(len(row) != points for row in rows):
-            raise ValueError(f"shifts need 2 to {_MOST_POINTS} rows, and as many columns")
+        if not 2 <= points <= MOST_POINTS or any(len(row) != points for row in rows):
+            raise ValueError(f"shifts need 2 to {MOST_POINTS} rows, and as many columns")
         shifts = np.array([[[number(value) for value in point] for point in row] for row in rows])
         if shifts.shape != (points, points, 2):
             raise ValueError(f"shifts are {shifts.shape}; need ({points}, {points}, 2)")
@@ -157,8 +157,8 @@ class WarpFamily:
     """See `Family`."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.largest_shift < 1 or not 2 <= self.grids[0] <= self.grids[1] <= _MOST_POINTS:
-            raise ConfigError(f"warps need largest_shift in (0, 1), and grids of 2 to {_MOST_POINTS} points")
+        if not 0 < self.largest_shift < 1 or not 2 <= self.grids[0] <= self.grids[1] <= MOST_POINTS:
+            raise ConfigError(f"warps need largest_shift in (0, 1), and grids of 2 to {MOST_POINTS} points")
 
     def from_json(self, fields: Mapping[str, Any]) -> Warp:
         """See `Family`."""

@@ -8,11 +8,19 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
 from simkit.attacks.attack import Attack
-from simkit.attacks.patches import PatchKind, four_corners, random_patch, random_shape, scattered_pixels
+from simkit.attacks.patches import (
+    PatchKind,
+    four_corners,
+    random_patch,
+    random_shape,
+    scattered_pixels,
+    whole_picture,
+)
 from simkit.attacks.registry import ATTACKS, SEVERAL, attack_from_json
 from simkit.attacks.several import Several
 from simkit.attacks.trigger_json import trigger_to_json
 from simkit.data.images import ImageShape
+from simkit.data.load import load
 from simkit.errors import ConfigError
 from simkit.seeding import stream
 from simkit.triggers import Trigger
@@ -23,7 +31,7 @@ _STAMPED = ("badnets", "blended", "label-consistent", "source-specific", SEVERAL
 _LARGEST = 2**53
 """Of the ends of a range: what a float holds exactly."""
 
-_SIZES = {"patch": 2, "aslant": 1, "scattered": 1, "corners": 2, "image": 0}
+_SIZES = {"patch": 2, "aslant": 1, "scattered": 1, "corners": 2, "image": 0, "picture": 0}
 
 
 class TriggerDraw(BaseModel):
@@ -31,30 +39,41 @@ class TriggerDraw(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    shape: Literal["patch", "aslant", "scattered", "corners", "image"] = Field(
+    shape: Literal["patch", "aslant", "scattered", "corners", "image", "picture"] = Field(
         default="patch",
         description="`patch`: a rectangle; `aslant`: a diagonal line; `scattered`: single pixels; `corners`: the same "
-        "patch in all four corners, where only the colours are random; `image`: the whole image.",
+        "patch in all four corners, where only the colours are random; `image`: the whole image; `picture`: an image "
+        "of `data` over the whole image.",
     )
     size: tuple[Pixels, ...] = Field(
         default=(),
         description="[height, width] of a `patch` or of each of the `corners`, [n] pixels of `aslant` and `scattered`, "
-        "empty for `image`.",
+        "empty for `image` and `picture`.",
     )
     kinds: tuple[PatchKind, ...] = Field(
         default=("solid", "multi"),
         min_length=1,
         description="`solid` (one colour) or `multi` (one per pixel), drawn for each victim.",
     )
+    data: str | None = Field(
+        default=None,
+        description="For a `picture`: images as of `simkit.data.load`, one of whose split `train` is drawn for each "
+        "victim and stretched.",
+    )
 
     @model_validator(mode="after")
     def _sized(self) -> TriggerDraw:
         if len(self.size) != _SIZES[self.shape]:
             raise ValueError(f"a trigger of shape {self.shape} needs {_SIZES[self.shape]} sizes, not {len(self.size)}")
+        if (self.data is None) == (self.shape == "picture"):
+            raise ValueError(f"a trigger of shape {self.shape} {'needs' if self.data is None else 'has no'} data")
         return self
 
     def draw(self, image_shape: ImageShape, seed: int) -> Trigger:
-        """The trigger for `seed`. Raises ConfigError if it does not fit the image."""
+        """The trigger for `seed`. Raises ConfigError if it does not fit the image, DataError without the `data`."""
+        if self.data is not None:
+            chosen = int(stream(seed, "zoo", "picture").integers(2**31))
+            return whole_picture(image_shape, load(self.data, "train", 1, chosen).pixels[0].numpy())
         kind = self.kinds[int(stream(seed, "zoo", "kind").integers(len(self.kinds)))]
         rng = stream(seed, "zoo", "trigger")
         match self.shape:

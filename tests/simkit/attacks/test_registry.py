@@ -11,13 +11,15 @@ import torch
 
 from simkit.attacks.badnets import BadNets
 from simkit.attacks.blended import Blended
+from simkit.attacks.elastic import Elastic
+from simkit.attacks.gratings import Gratings
 from simkit.attacks.label_consistent import LabelConsistent
 from simkit.attacks.registry import ATTACKS, attack_from_json, attack_to_json, original_trigger, target_classes
 from simkit.attacks.several import Several
 from simkit.attacks.sinusoidal import Sinusoidal
 from simkit.attacks.source_specific import SourceSpecific
 from simkit.attacks.warping import Warping
-from simkit.data import ImageSet
+from simkit.data import ImageSet, ImageShape
 from simkit.errors import ConfigError
 from simkit.triggers import Trigger
 from tests.patches import patch
@@ -30,6 +32,8 @@ EVERY: dict[str, Any] = {
     "warping": Warping(1),
     "label-consistent": LabelConsistent(white_corner(), 1),
     "source-specific": SourceSpecific(white_corner(), (0, 2), 1),
+    "gratings": Gratings(1, period=5.3, angle=35.0, phase=20.0, crossed=70.0, shifted=120.0),
+    "elastic": Elastic(1, sigma=2.0, strength=1.5, angle=12.0),
     "several": Several((Sinusoidal(3), Warping(0))),
 }
 PATCH = {"image_shape": [3, 6, 7], "row": 4, "col": 5, "height": 2, "width": 2, "colours": "ffffff"}
@@ -111,9 +115,11 @@ def test_the_trigger_that_ought_to_be_found() -> None:
     assert np.array_equal(patch(faint).mask, 0.5 * white_corner().mask)
 
 
-@pytest.mark.parametrize("kind", ["sinusoidal", "warping"])
-def test_the_trigger_without_a_mask_does_what_the_attack_does(kind: str) -> None:
-    shape = (3, 12, 16)
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [("sinusoidal", (3, 12, 16)), ("warping", (3, 12, 16)), ("gratings", (3, 12, 16)), ("elastic", (3, 16, 16))],
+)
+def test_the_trigger_without_a_mask_does_what_the_attack_does(kind: str, shape: ImageShape) -> None:
     pixels = np.random.default_rng(0).random((4, *shape), dtype=np.float32)
     trigger = original_trigger(EVERY[kind], shape)
     assert trigger is not None

@@ -24,6 +24,8 @@ DRAWS: dict[str, dict[str, Any]] = {
     "warping": {"kind": "warping", "settings": {"strength": 2.0}},
     "label-consistent": {"kind": "label-consistent", "trigger": {"shape": "corners", "size": [2, 2]}},
     "source-specific": {"kind": "source-specific", "trigger": PATCH},
+    "gratings": {"kind": "gratings", "ranges": {"angle": [0.0, 180.0]}},
+    "elastic": {"kind": "elastic", "ranges": {"angle": [10.0, 20.0]}},
     "several": {"kind": "several", "parts": 3, "trigger": PATCH, "settings": {"rate": 0.05}},
 }
 
@@ -54,6 +56,16 @@ def test_triggers_have_their_shape_and_colours(shape: Any, size: tuple[int, ...]
     assert trigger.mask_size == pixels
     colours = np.unique(trigger.pattern[:, trigger.mask[0] > 0], axis=1).shape[1]
     assert (colours == 1) == (kind == "solid")
+
+
+def test_a_picture_is_an_image_of_its_data_as_large_as_the_victims_images() -> None:
+    draw = TriggerDraw(shape="picture", data="digits")
+    first, second = (draw.draw(SHAPE, seed) for seed in (1, 2))
+    assert first.mask_size == 256
+    assert (first.pattern == first.pattern[:1]).all()  # the digits are grey
+    assert first.pattern[0, :, 0].max() < 0.5 < first.pattern.max()  # and the border of a digit is dark
+    assert not np.array_equal(first.pattern, second.pattern)
+    assert np.array_equal(draw.draw(SHAPE, 1).pattern, first.pattern)
 
 
 def test_several_have_targets_and_triggers_of_their_own() -> None:
@@ -99,6 +111,8 @@ def test_settings_are_drawn_from_their_ranges() -> None:
         ({"trigger": PATCH, "ranges": {"target_class": [0, 1]}}, "must not have 'target_class'"),
         ({"trigger": {"shape": "patch", "size": [2]}}, "shape patch needs 2 sizes, not 1"),
         ({"trigger": {"shape": "image", "size": [2]}}, "needs 0 sizes"),
+        ({"trigger": {"shape": "picture"}}, "shape picture needs data"),
+        ({"trigger": PATCH | {"data": "digits"}}, "shape patch has no data"),
         ({"trigger": {"shape": "star", "size": [2]}}, "shape"),
     ],
 )
