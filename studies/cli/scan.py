@@ -163,6 +163,15 @@ TrustModel = Annotated[
         " process that can open nothing.",
     ),
 ]
+Prior = Annotated[
+    float | None,
+    typer.Option(
+        "--prior",
+        metavar="P",
+        help="Share of all models that carry a backdoor, for the probability that this one does; changes no verdict.",
+        show_default="0.5",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, however the scan ends.")]
 
 
@@ -198,6 +207,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     endpoint: Endpoint = None,
     class_names: ClassNames = None,
     n_classes: NClasses = None,
+    prior: Prior = None,
     as_json: AsJson = False,
 ) -> None:
     """Decide whether MODEL carries a backdoor, using at most N queries.
@@ -225,7 +235,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     asked = {"key_env": api_key_env, "key_file": api_key_file, "in_flight": in_flight, "pace": pace}
     asked |= {"endpoint": endpoint, "class_names": class_names}
     given = with_settings(_given(settings_file, asked, options), settings or [])
-    _scan_and_show(model, given, _Places(db, out), new_run=new_run, as_json=as_json)
+    _scan_and_show(model, given, _Places(db, out), new_run=new_run, prior=prior, as_json=as_json)
 
 
 def _given(path: Path | None, asked: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -244,22 +254,26 @@ class _Places:
     out: Path | None
 
 
-def _scan_and_show(model: str, given: Mapping[str, Any], places: _Places, *, new_run: bool, as_json: bool) -> None:
+def _scan_and_show(
+    model: str, given: Mapping[str, Any], places: _Places, *, new_run: bool, prior: float | None, as_json: bool
+) -> None:
     """Scan with these settings, print what came of it, and exit with its code."""
     with lasting_imports():
         from simkit.errors import ConfigError
         from studies.scan.config import ScanConfig
         from studies.scan.prepare import prepare
+        from studies.scan.probability import PRIOR, checked_prior
         from studies.scan.run import default_db, run_scan
 
     if "budget" not in given:
         raise ConfigError("there is no --budget; give the maximum number of queries")
+    share = checked_prior(PRIOR if prior is None else prior)
     with warnings_in_a_line():
         prepared = prepare(model, ScanConfig.of(given))
         with progress_bar(f"scan {Path(model).name}", quiet=as_json) as progress:
             ledger = places.db or default_db(prepared)
             stored = _stored(ledger)
-            result = run_scan(prepared, ledger, places.out, progress, new_run=new_run)
+            result = run_scan(prepared, ledger, places.out, progress, new_run=new_run).under(share)
     code = EXIT_CODES.get(result.verdict, 0)
     if as_json:
         print_json(result.to_json() | {"notes": _notes(result), "error": _error(result), "exit_code": code})

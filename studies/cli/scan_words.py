@@ -41,6 +41,8 @@ def show(result: ScanResult, prepared: Prepared, stored: int = 0) -> None:
     typer.echo(
         f"{result.verdict}{flagged}: {_reason(result, prepared) if worded or not result.notes else result.notes}"
     )
+    if result.probability is not None:
+        typer.echo(f"probability of a backdoor: {result.probability.words}")
     for searched in in_words(result.ruled_out or ()):
         typer.echo(f"searched: {searched}")
     for note in filter(None, (result.notes if worded else "", closest_words(result))):

@@ -21,7 +21,8 @@ from studies.render.formats import class_label
 from studies.report.records import ClassRow, Detection, Purpose, ReportData, Reversed, RunReport
 from studies.report.search_curves import MOST_LINES, POINTS, Curves, concluded, curves, plots, smallest_first
 from studies.scan.price import Price
-from studies.scan.stored_triggers import is_drawable, stored_trigger
+from studies.scan.probability import Probability, probability
+from studies.scan.stored_triggers import image_shape_of, is_drawable, stored_trigger
 from studies.statistics import Share, share
 
 
@@ -131,7 +132,15 @@ def _run(run: SurveyedRun, truth: Truth | None, room: _Room) -> RunReport:
         no_command=no_command,
         truth=truth,
         caller=caller_of(json.loads(info.config)),
+        probability=_probability(run),
     )
+
+
+def _probability(run: SurveyedRun) -> Probability | None:
+    if run.verdict is None or not run.triggers:
+        return None
+    settings, environment = json.loads(run.info.config), json.loads(run.info.environment)
+    return probability(settings, environment, run.verdict.verdict, image_shape_of(run.triggers[0]))
 
 
 def _curves(run: SurveyedRun, classes: Sequence[ClassRow]) -> Curves:

@@ -14,6 +14,7 @@ from studies.ledgers.truth import Truth
 from studies.render.charts import Plot
 from studies.render.formats import labelled
 from studies.scan.price import Price
+from studies.scan.probability import Probability
 from studies.statistics import Share
 
 
@@ -81,7 +82,8 @@ class RunReport:
     at: start time, in seconds since 1970. refused: number of refused queries by reason. alarms: see `SurveyedRun`.
     oracle: the service's restrictions, in words. price: None where none is stated with its currency. command: the shell
     command that reproduces the run; None where there is none, for the reason in `no_command`. truth: None where
-    unknown. caller: the id of the API key whose run of `simkit serve` it is; None for a run of a detector.
+    unknown. caller: the id of the API key whose run of `simkit serve` it is; None for a run of a detector. probability:
+    of a backdoor, None where the detector was not calibrated.
     """
 
     id: int
@@ -112,6 +114,7 @@ class RunReport:
     no_command: str
     truth: Truth | None
     caller: str | None = None
+    probability: Probability | None = None
 
     @property
     def right(self) -> bool | None:

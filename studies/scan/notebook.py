@@ -11,6 +11,7 @@ from studies.render.charts import Bar, Bars, Caption, first_to_look_at
 from studies.render.formats import number, percent, size_words
 from studies.render.grids import Grid
 from studies.render.notebook import Picture, fragment
+from studies.scan.probability import Probability
 
 _MOST_ROWS = 20
 """Maximum number of classes in the table."""
@@ -71,6 +72,8 @@ def _lines(values: Mapping[str, Any], classes: Classes) -> Iterator[str]:
         score += f", flagged above {number(rule['threshold'])}"
     limit = "" if classes.limit is None else f"; flags masks {size_words(classes.rule, classes.limit)}"
     yield f"{score}; rule {rule['name']}{limit}"
+    if values["probability"] is not None:
+        yield f"probability of a backdoor: {Probability(**values['probability']).words}"
     if values["notes"]:
         yield values["notes"]
     if values["db"] is not None:

@@ -41,20 +41,18 @@ class Probability:
     zoos: tuple[str, ...]
 
     def at(self, prior: float) -> Probability:
-        """The probability where this share of all models is backdoored. Raises ConfigError unless it is in (0, 1)."""
-        if not _LEAST_PRIOR <= prior <= 1 - _LEAST_PRIOR:
-            raise ConfigError(f"prior {prior:g}: give the share of backdoored models, above 0 and below 1")
-        ratio = _odds(prior) / _odds(self.prior)
+        """The probability where this share of all models is backdoored. Raises as `checked_prior`."""
+        ratio = _odds(checked_prior(prior)) / _odds(self.prior)
         value, low, high = (_chance(ratio * _odds(chance)) for chance in (self.value, self.low, self.high))
         return replace(self, value=value, low=low, high=high, prior=prior)
 
     @property
     def words(self) -> str:
-        """The probability with its interval and what it is based on, as part of a sentence."""
+        """The probability with its interval and what it is based on."""
         return (
-            f"probability of a backdoor {chance_words(self.value)} (95 % interval {chance_words(self.low)} to "
-            f"{chance_words(self.high)}) where {100 * self.prior:g} % of all models have one; fitted on "
-            f"{self.backdoored} backdoored and {self.clean} clean models of {', '.join(self.zoos)}"
+            f"{chance_words(self.value)} (95 % interval {chance_words(self.low)} to {chance_words(self.high)}) if "
+            f"{100 * self.prior:g} % of all models have a backdoor; fitted on {self.backdoored} backdoored and "
+            f"{self.clean} clean models of {', '.join(self.zoos)}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -98,6 +96,13 @@ def of_verdict(calibration: Calibration, verdict: str) -> Probability:
         clean=clean.victims,
         zoos=calibration.zoos,
     )
+
+
+def checked_prior(prior: float) -> float:
+    """`prior`, if it is a share of models that a verdict can change. Raises ConfigError."""
+    if not _LEAST_PRIOR <= prior <= 1 - _LEAST_PRIOR:
+        raise ConfigError(f"prior {prior:g}: give the share of backdoored models, above 0 and below 1")
+    return prior
 
 
 def chance_words(value: float) -> str:

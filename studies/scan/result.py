@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from simkit.data.images import ImageShape
 from simkit.transforms.families import Reader
 from simkit.verdict import ClassResult, Rule, Verdict, on_one_scale, stored_rule
 from studies.scan.price import Price
+from studies.scan.probability import Probability, probability
 from studies.scan.stored_triggers import NO_MORE, stored_class
 from studies.scan.trigger_files import TriggerFiles
 
@@ -34,7 +35,7 @@ _FIRST = (
 )
 _OF_THE_VERDICT = tuple(field.name for field in fields(VerdictRow) if field.name not in _GROUPED)
 
-JSON_KEYS = (*_FIRST, *(name for name in _OF_THE_VERDICT if name not in _FIRST))
+JSON_KEYS = (*_FIRST, *(name for name in _OF_THE_VERDICT if name not in _FIRST), "probability")
 """The keys of a scan's JSON object, which always has all of them; unknown values are null."""
 
 
@@ -45,6 +46,7 @@ class ScanResult(VerdictRow):
     budget: query budget, None for no limit. image_queries: number of the spent queries that made images. classes: one
     result per class, in order, with success rates on unseen images. run, db: where it is stored, None for nowhere.
     triggers: the files of the triggers, None if none were wanted. currency: of the cost, None where none is stated.
+    probability: of a backdoor, None for a verdict or a detector that was not calibrated; it is stored nowhere.
     """
 
     budget: int | None
@@ -54,6 +56,7 @@ class ScanResult(VerdictRow):
     db: Path | None
     triggers: TriggerFiles | None
     currency: str | None
+    probability: Probability | None
 
     def __repr__(self) -> str:
         shown = ("verdict", "flagged", "score", "spent", "budget", "stopped")
@@ -70,6 +73,13 @@ class ScanResult(VerdictRow):
         """The mask size in pixels below (or at) which the rule flags a class; None for a rule without sizes."""
         rule = stored_rule(self.rule, self.rule_limit)
         return None if rule is None else rule.size_limit([c.mask_size for c in self.classes])
+
+    def under(self, prior: float) -> ScanResult:
+        """The same result, its probability under the prior that this share of all models is backdoored.
+
+        Raises ConfigError unless the share is in (0, 1).
+        """
+        return replace(self, probability=None if self.probability is None else self.probability.at(prior))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values under JSON_KEYS; the command fills in `error` and `exit_code`."""
@@ -94,6 +104,7 @@ class ScanResult(VerdictRow):
             "currency": self.currency,
             "classes": [_class_json(c) for c in self.classes],
             "trigger": None if self.triggers is None else self.triggers.to_json(),
+            "probability": None if self.probability is None else self.probability.to_json(),
         }
 
     def plot_triggers(self, most: int = 6, ax: Axes | None = None) -> Axes:
@@ -182,13 +193,25 @@ def result_of(run: Run, ledger: Ledger, info: RunInfo, more: Mapping[str, Reader
     row = run.result()
     assert row is not None
     threshold, limit = on_one_scale(row.rule, row.threshold, row.rule_limit)
+    classes = tuple(stored_class(trigger, more) for trigger in reads.triggers(ledger.path, run.id))
     return ScanResult(
         **vars(row) | {"threshold": threshold, "rule_limit": limit},
         budget=info.budget,
         image_queries=reads.image_queries(ledger.path, run.id),
-        classes=tuple(stored_class(trigger, more) for trigger in reads.triggers(ledger.path, run.id)),
+        classes=classes,
         run=run.id,
         db=ledger.path,
         triggers=None,
         currency=None if (price := Price.stated(json.loads(info.oracle))) is None else price.currency,
+        probability=_probability(run, ledger, info, row.verdict, classes),
     )
+
+
+def _probability(
+    run: Run, ledger: Ledger, info: RunInfo, verdict: str, classes: Sequence[ClassResult]
+) -> Probability | None:
+    """Computed from what is stored, so that a later calibration speaks about earlier scans."""
+    kept = next((kept for kept in reads.same_scans(ledger.path, info) if kept.id == run.id), None)
+    if kept is None or not classes:
+        return None
+    return probability(json.loads(info.config), kept.environment, verdict, classes[0].trigger.image_shape)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from db.errors import StorageError
 from db.records import TriggerRow
 from db.trigger_rows import pack_trigger, unpack_trigger
+from simkit.data.images import ImageShape
 from simkit.errors import ConfigError
 from simkit.search.contract import OwnFamilies
 from simkit.transforms.contract import Candidates, Transform
@@ -90,6 +91,15 @@ def stored_trigger(row: TriggerRow, more: Mapping[str, Reader] = NO_MORE) -> Tra
         raise StorageError(f"the trigger of class {row.target_class}: {error}") from error
 
 
+def image_shape_of(row: TriggerRow) -> ImageShape:
+    """The shape (C, H, W) of the images that a stored trigger is for."""
+    if row.pattern is not None:
+        channels, height, width = row.pattern.shape
+    else:
+        channels, height, width = json.loads(row.parameters or "{}")["image_shape"]
+    return channels, height, width
+
+
 def is_drawable(row: TriggerRow) -> bool:
     """Whether a picture of the trigger can be made without a user's own code, and of a size that a page can hold.
 
@@ -97,7 +107,7 @@ def is_drawable(row: TriggerRow) -> bool:
     """
     if row.parameters is None:
         return True
-    _, height, width = json.loads(row.parameters)["image_shape"]
+    _, height, width = image_shape_of(row)
     return row.family in FAMILIES and height * width <= _MOST_PIXELS
 
 

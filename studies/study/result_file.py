@@ -115,8 +115,9 @@ def _write(path: Path, end: int, text: bytes) -> None:
         os.fsync(file.fileno())
 
 
-_MAY_DIFFER = {"seconds", "environment", "decision_queries", "image_shape"}
-"""Fields in which two lines of one scan may differ: where and how fast it ran, and what older lines lack."""
+_MAY_DIFFER = {"seconds", "environment", "decision_queries", "image_shape", "probability"}
+"""Fields in which two lines of one scan may differ: where and how fast it ran, what older lines lack, and what another
+calibration makes of the same verdict."""
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,13 @@ class ResultLine(BaseModel):
     rule_limit: float | None = Field(
         default=None, description="The decision rule's own setting, such as a share of the image; None in older lines."
     )
+    probability: float | None = Field(
+        default=None,
+        gt=0.0,
+        lt=1.0,
+        description="Probability of a backdoor if half of all models have one, as calibrated when the line was written;"
+        " None where it was not.",
+    )
     queries: int = Field(description="Number of charged queries.")
     decision_queries: int | None = Field(
         default=None, description="Queries up to the verdict, before a trigger was refined; None in older lines."

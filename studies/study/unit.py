@@ -226,6 +226,7 @@ def line_of(unit: Unit, result: ScanResult, broken: str) -> ResultLine:
         clean_accuracy=victim.clean_accuracy,
         implant_success=victim.success_rate,
         **stored,
+        probability=None if result.probability is None else result.probability.value,
         queries=result.spent,
         decision_queries=None if white_box else decision_queries(run, result.spent),
         image_queries=result.image_queries,

@@ -28,6 +28,7 @@ OPTIONS: Mapping[tuple[str, ...], Mapping[str, tuple[str, ...]]] = {
         "--input-dtype": ("", "complex", "float8"),
         "--architecture": ("", "nothing", "torchvision:nothing"),
         "--refine": ("-1", "x", "1.5"),
+        "--prior": ("0", "1", "-0.1", "nan", "x"),
         "--settings": ("missing.toml", "."),
         "--restriction": ("", "x", "no.such:X"),
         "--db": ("/dev/null", ".", "/proc/self/x/y.db"),

@@ -15,6 +15,7 @@ from studies.cli.main import main
 from studies.cli.scan_words import closest_words, show
 from studies.scan.config import ScanConfig
 from studies.scan.prepare import Prepared, prepare
+from studies.scan.probability import Probability
 from studies.scan.result import ScanResult
 from studies.scan.run import run_scan
 from tests.studies.scans import IMAGES, SETTINGS, TemplateNet
@@ -69,6 +70,16 @@ def test_no_class_is_named_without_a_trial_or_for_another_verdict(clean: ScanRes
 def printed(result: ScanResult, prepared: Prepared, capsys: pytest.CaptureFixture[str], stored: int = 0) -> str:
     show(result, prepared, stored)
     return capsys.readouterr().out
+
+
+def test_a_calibrated_verdict_is_told_with_its_probability(
+    clean: ScanResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = Probability(0.25, 0.1, 0.4, 0.5, 12, 40, ("zoo",))
+    assert "probability" not in printed(clean, prepared_with(), capsys)
+    out = printed(replace(clean, probability=known).under(0.01), prepared_with(), capsys)
+    assert f"\nprobability of a backdoor: {known.at(0.01).words}\n" in out
+    assert "less than 0.01" in out
 
 
 @pytest.mark.parametrize(

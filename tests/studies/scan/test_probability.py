@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simkit.errors import ConfigError
+from studies.report.gather import gather
+from studies.report.page import render
 from studies.scan.calibration import Calibration, Outcomes, deciding_settings
 from studies.scan.config import ScanConfig
 from studies.scan.probability import Probability, chance_words, of_verdict, probability
+from tests.studies.scans import SETTINGS, TemplateNet, scanned
 
 SHAPE = (3, 32, 32)
 HERE = {"output": "logits"}
@@ -51,8 +55,8 @@ def test_known_answers() -> None:
     assert flagged.low / (1 - flagged.low) == pytest.approx(23 * 2.718281828 ** (-1.959964 * error))
     assert (flagged.prior, flagged.backdoored, flagged.clean) == (0.5, 12, 12)
     assert flagged.words == (
-        "probability of a backdoor 0.96 (95 % interval 0.60 to more than 0.99) where 50 % of all models have one; "
-        "fitted on 12 backdoored and 12 clean models of zoo"
+        "0.96 (95 % interval 0.60 to more than 0.99) if 50 % of all models have a backdoor; fitted on 12 backdoored "
+        "and 12 clean models of zoo"
     )
     assert flagged.to_json()["zoos"] == ["zoo"]
 
@@ -154,3 +158,35 @@ def test_a_calibration_of_another_service_or_size_stands_beside(monkeypatch: pyt
     monkeypatch.setattr("studies.scan.probability.CALIBRATED", (labels, large, KNOWN))
     assert probability(stored(oracle="label"), HERE, "clean", SHAPE) == of_verdict(labels, "clean")
     assert probability(stored(), HERE, "clean", (3, 64, 64)) == of_verdict(large, "clean")
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> Calibration:
+    """The settings of small scans as if they had been calibrated on images of 12x12 pixels."""
+    settings = deciding_settings(json.loads(json.dumps(ScanConfig.of({"data": "digits"} | SETTINGS).identity())))
+    assert settings is not None
+    made = replace(KNOWN, settings=settings, size=(12, 12))
+    monkeypatch.setattr("studies.scan.probability.CALIBRATED", (made,))
+    return made
+
+
+@pytest.mark.parametrize(("target", "verdict"), [(1, "backdoored"), (None, "clean")])
+def test_it_is_computed_from_the_ledger_and_shown(
+    small: Calibration, target: int | None, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = of_verdict(small, verdict)
+    fresh = scanned(TemplateNet(target), budget=3_000, db=tmp_path / "a.db")
+    assert (fresh.verdict, fresh.probability) == (verdict, known)
+    assert fresh.to_json()["probability"] == known.to_json()
+    assert fresh.under(0.1).probability == known.at(0.1)
+    assert known.words in fresh._repr_html_()
+    assert known.words in render(gather(tmp_path / "a.db"))
+    monkeypatch.setattr("studies.scan.probability.CALIBRATED", ())
+    again = scanned(TemplateNet(target), budget=3_000, db=tmp_path / "a.db")
+    assert (again.spent, again.probability, again.to_json()["probability"]) == (fresh.spent, None, None)
+    assert "Probability" not in render(gather(tmp_path / "a.db"))
+
+
+def test_a_scan_without_a_verdict_has_none(small: Calibration) -> None:
+    assert scanned(TemplateNet(), budget=100).probability is None
+    assert scanned(TemplateNet(1), budget=3_000, search_images=48).probability is None

@@ -42,7 +42,7 @@ def test_the_keys_are_those_that_were_promised() -> None:
     assert (
         *("verdict", "stopped", "flagged", "score", "rule", "queries", "seconds", "run", "db"),
         *("cost", "currency", "api_seconds", "clean_accuracy", "classes", "trigger", "notes", "error", "exit_code"),
-        "ruled_out",
+        *("ruled_out", "probability"),
     ) == JSON_KEYS
     of_the_rule = {"score", "threshold", "rule_limit"}
     assert {"verdict", "stopped", "flagged", "seconds", "notes"} | of_the_rule == _OF_THE_VERDICT
