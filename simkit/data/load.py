@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from oracles.known_files import file_mistaken_for
 from simkit.data.digits import Digits
@@ -13,11 +15,17 @@ from simkit.data.layout import SUFFIXES, holds_images
 from simkit.data.npz import NpzSource
 from simkit.data.parquet import ParquetSource, holds_parquet
 from simkit.data.parquet_labels import LABEL
+from simkit.data.shapes import Shapes
 from simkit.data.source import Source, Split
 from simkit.data.vision import PREFIX, open_torchvision
 from simkit.errors import DataError
 
-KINDS = "`digits`, torchvision:cifar10 (gtsrb, imagenette), a .npz file, or a folder of images or of Parquet files"
+_BUILT_IN: Mapping[str, Callable[[], Source]] = MappingProxyType({"digits": Digits, "drawn-shapes": Shapes})
+
+KINDS = (
+    "`digits`, `drawn-shapes`, torchvision:cifar10 (gtsrb, imagenette), a .npz file, or a folder of images or of "
+    "Parquet files"
+)
 
 
 def load(
@@ -29,9 +37,10 @@ def load(
 ) -> ImageSet:
     """The images of one split.
 
-    data: `digits`, `torchvision:cifar10`, `torchvision:gtsrb` or `torchvision:imagenette`, a `.npz` file, a folder of
-    images (with one folder per class, or without labels), or a folder of Parquet files, after which `:label=COLUMN`
-    names the column of the labels. limit: number of images, chosen at random by `seed`; the others are not decoded.
+    data: `digits`, `drawn-shapes`, `torchvision:cifar10`, `torchvision:gtsrb` or `torchvision:imagenette`, a `.npz`
+    file, a folder of images (with one folder per class, or without labels), or a folder of Parquet files, after which
+    `:label=COLUMN` names the column of the labels. limit: number of images, chosen at random by `seed`; of files, the
+    others are not decoded.
     image_size: (height, width) to which image files are stretched; None keeps their size, which must be the same for
     all. Raises DataError with one line that names the file, the column and the row.
     """
@@ -42,7 +51,7 @@ def load(
 
 def absolute(data: str, folder: Path) -> str:
     """`data` with a path relative to `folder` made absolute; names are returned unchanged."""
-    named = data in ("", "digits") or data.startswith(PREFIX)
+    named = data in ("", *_BUILT_IN) or data.startswith(PREFIX)
     return data if named else str((folder / data).absolute())
 
 
@@ -54,17 +63,17 @@ def open_source(data: str | Path, image_size: tuple[int, int] | None = None) -> 
     if isinstance(data, str) and data.startswith(PREFIX):
         return open_torchvision(data, image_size)
     path = Path(data)
-    if data != "digits" and path.is_dir():
+    if data not in _BUILT_IN and path.is_dir():
         return _open_folder(path, image_size)
-    if data != "digits" and not path.exists():
+    if data not in _BUILT_IN and not path.exists():
         raise DataError(f"{path}: no such data; name {KINDS}")
-    if data != "digits" and path.suffix != ".npz":
+    if data not in _BUILT_IN and path.suffix != ".npz":
         if kind := file_mistaken_for(path):
             raise DataError(f"{path}: is {kind}")
         raise DataError(f"{path}: a {path.suffix or 'nameless'} file; name {KINDS}")
     if image_size is not None:
         raise DataError(f"{data}: image_size is for image files; store the images of an array at the size they need")
-    return Digits() if data == "digits" else NpzSource(path)
+    return _BUILT_IN[data]() if isinstance(data, str) and data in _BUILT_IN else NpzSource(path)
 
 
 def _with_label(source: Source, named: str, column: str) -> Source:
