@@ -185,7 +185,8 @@ def likelihood_ratio(first: tuple[int, int], second: tuple[int, int]) -> Ratio:
 
 @dataclass(frozen=True)
 class Average:
-    """A mean and its 95 % interval by the normal approximation, without one where all values are equal."""
+    """A mean of amounts and its 95 % interval by the normal approximation, which does not go below 0; None where all
+    amounts are equal."""
 
     value: float
     low: float | None
@@ -234,7 +235,7 @@ def _average(values: Sequence[float]) -> Average:
     if min(values) == max(values):
         return Average(mean, None, None)
     margin = _NORMAL_QUANTILE * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return Average(mean, mean - margin, mean + margin)
+    return Average(mean, max(mean - margin, 0.0), mean + margin)
 
 
 def _bins(stated: Sequence[tuple[float, bool]]) -> Iterator[Bin]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -29,6 +30,13 @@ Ledgers = Annotated[
     ),
 ]
 
+Prior = Annotated[
+    float | None,
+    typer.Option(
+        "--prior", metavar="P", help="Share of all models that carry a backdoor, for probabilities.", show_default="0.5"
+    ),
+]
+
 
 def show_table(  # noqa: PLR0913 (the options are the command's interface)
     files: Files,
@@ -38,6 +46,7 @@ def show_table(  # noqa: PLR0913 (the options are the command's interface)
     split: SplitOption = None,
     by: Breakdown = None,
     ledgers: Ledgers = None,
+    prior: Prior = None,
 ) -> None:
     """Compare detectors on the victims of zoos: accuracy, TPR, FPR, AUROC, target classes, cost, and McNemar's test.
 
@@ -51,6 +60,7 @@ def show_table(  # noqa: PLR0913 (the options are the command's interface)
     place = None if out is None else checked_place(out, files)
     form = wanted or format_of(out)
     chosen = Wanted(split, tuple(zoos or ()), (by,) if by else (), ledgers)
+    chosen = chosen if prior is None else replace(chosen, prior=prior)
     output = _rendered(gather(files, chosen), form, place)
     if place is None:
         echo(output, nl=False)

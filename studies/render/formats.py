@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from studies.statistics import Ranking, Share, Spread
+    from studies.statistics import Average, Ranking, Share, Spread
 
 
 def money_words(value: float, currency: str) -> str:
@@ -144,6 +144,14 @@ def ranking_words(value: Ranking) -> str:
         return f"{value.auroc:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
     counts = "" if value.victims is None else f" (n = {value.victims[0]} + {value.victims[1]})"
     return f"{value.auroc:.2f}{counts}"
+
+
+def average_words(value: Average | None) -> str:
+    """A mean with its interval, as in `0.312 (0.210-0.414)`."""
+    if value is None:
+        return NONE
+    interval = "" if value.low is None or value.high is None else f" ({value.low:.3f}-{value.high:.3f})"
+    return f"{value.value:.3f}{interval}"
 
 
 def amount(value: float | None) -> str:

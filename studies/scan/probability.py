@@ -42,8 +42,7 @@ class Probability:
 
     def at(self, prior: float) -> Probability:
         """The probability where this share of all models is backdoored. Raises as `checked_prior`."""
-        ratio = _odds(checked_prior(prior)) / _odds(self.prior)
-        value, low, high = (_chance(ratio * _odds(chance)) for chance in (self.value, self.low, self.high))
+        value, low, high = (moved(chance, self.prior, prior) for chance in (self.value, self.low, self.high))
         return replace(self, value=value, low=low, high=high, prior=prior)
 
     @property
@@ -96,6 +95,11 @@ def of_verdict(calibration: Calibration, verdict: str) -> Probability:
         clean=clean.victims,
         zoos=calibration.zoos,
     )
+
+
+def moved(chance: float, prior: float, other: float) -> float:
+    """A probability of a backdoor under one prior as it is under another, by Bayes' rule. Raises as `checked_prior`."""
+    return _chance(_odds(checked_prior(other)) / _odds(prior) * _odds(chance))
 
 
 def checked_prior(prior: float) -> float:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from studies.render.figures import COLOURS, Drawing, csv_text, logarithmic, plain
+from studies.render.figures import COLOURS, Drawing, csv_text, logarithmic, looks, plain
 from studies.report.study.records import Spend, StudyReport
 from studies.results.budget import wording
 from studies.results.budget.export import drawn_csv
 from studies.results.budget.figure import figure
 from studies.results.budget.records import BudgetStudy, Measure
-from studies.statistics import Spread
+from studies.results.table.records import Table
+from studies.statistics import Bin, Spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MEASURES: tuple[Measure, ...] = ("accuracy", "auroc", "tpr", "fpr")
+
+_SHARE = ("hits", "trials", "low", "high")
 
 _KINDS = (("backdoored", COLOURS[1]), ("clean", COLOURS[0]))
 
@@ -25,7 +28,47 @@ def drawings(report: StudyReport) -> list[Drawing]:
     """All figures in the order of the page, except those of the tuning."""
     curves = [] if report.curves is None else [_curves(report.curves, measure) for measure in _MEASURES]
     asked = [spend for spend in report.spend if spend.queries.total]
-    return [*curves, *([_spend(asked)] if asked else [])]
+    stated = [] if report.table is None else list(_stated(report.table))
+    return [*curves, *([_spend(asked)] if asked else []), *([_reliability(stated)] if stated else [])]
+
+
+def _stated(table: Table) -> Iterator[tuple[str, Bin]]:
+    """Every bin of stated probabilities with whose it is."""
+    for zoo in table.zoos:
+        for cell in zoo.cells:
+            label = cell.method.label if len(table.zoos) == 1 else f"{cell.method.label}, {zoo.zoo}"
+            yield from ((label, held) for held in cell.forecast.reliability)
+
+
+def _reliability(stated: Sequence[tuple[str, Bin]]) -> Drawing:
+    """The share of backdoored victims over the probability that was stated, with its Wilson interval."""
+    title = "Reliability of the probabilities of a backdoor"
+    alt = f"{title}: the share of backdoored victims over the stated probability, with the line where both agree"
+    columns = ("method", "probability", "backdoored", "victims", "low", "high")
+    rows = ((label, b.mean, *(getattr(b.backdoored, name) for name in _SHARE)) for label, b in stated)
+    return Drawing.of("reliability", title, alt, lambda: _reliability_figure(stated), csv_text(columns, rows))
+
+
+def _reliability_figure(stated: Sequence[tuple[str, Bin]]) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.6, 4.6), layout="constrained")
+    axes, styles = figure.subplots(), looks(label for label, _ in stated)
+    axes.plot([0, 1], [0, 1], color="#888888", linewidth=1, label="as stated")
+    for label, look in styles.items():
+        held = [b for name, b in stated if name == label]
+        for b in held:
+            axes.plot(
+                [b.mean] * 2, [b.backdoored.low or 0.0, b.backdoored.high or 1.0], color=look["color"], linewidth=1
+            )
+        rates = [b.backdoored.rate or 0.0 for b in held]
+        axes.plot([b.mean for b in held], rates, marker="o", markersize=6, label=label, **look)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.set_xlabel("probability of a backdoor", fontsize=10.5)
+    axes.set_ylabel("share of backdoored victims", fontsize=10.5)
+    plain(axes)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=9, frameon=False)
+    return figure
 
 
 def _curves(study: BudgetStudy, measure: Measure) -> Drawing:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from studies.results.table.records import Breakdown, BreakdownRow, By, Cell, Cost, Key, Method, Pair, Rates
-from studies.statistics import Ranking, Share, mcnemar, ranking, share, spread, verdicts_first
+from studies.scan.probability import PRIOR, moved, probability
+from studies.statistics import Forecast, Ranking, Share, forecast, mcnemar, ranking, share, spread, verdicts_first
 from studies.study.result_line import ResultLine
 
 CLEAN = "clean"
@@ -23,8 +24,8 @@ GROUPS: Mapping[By, Callable[[ResultLine], str]] = MappingProxyType(
 """The group of a line's victim, for each kind of breakdown."""
 
 
-def cell(method: Method, lines: Sequence[ResultLine]) -> Cell:
-    """The figures of one method on one zoo. lines: one per victim, at least one."""
+def cell(method: Method, lines: Sequence[ResultLine], prior: float = PRIOR) -> Cell:
+    """The figures of one method on one zoo. lines: one per victim, at least one. prior: see `chance_of`."""
     detected = [line for line in lines if line.truth == line.verdict == "backdoored"]
     on_target = [line for line in detected if set(line.flagged) & set(line.target_classes)]
     only_target = [line for line in on_target if set(line.flagged) <= set(line.target_classes)]
@@ -34,6 +35,7 @@ def cell(method: Method, lines: Sequence[ResultLine]) -> Cell:
         right=_share(lines, lambda line: line.right),
         rates=rates(lines),
         ranking=_ranking(lines),
+        forecast=_forecast(lines, prior),
         target=share(len(on_target), len(detected)),
         only_target=share(len(only_target), len(detected)),
         undecided=_share(lines, lambda line: line.verdict == "undecided"),
@@ -45,6 +47,21 @@ def cell(method: Method, lines: Sequence[ResultLine]) -> Cell:
         seconds=spread([line.seconds for line in lines]),
         image_sets=len({line.data_hash for line in lines}),
     )
+
+
+def chance_of(line: ResultLine, prior: float) -> float | None:
+    """The probability of a backdoor if this share of all models has one: by today's calibration, else as the line says.
+
+    None where neither has one, and for a verdict that may be of an early stage.
+    """
+    known = probability(line.config, line.environment, line.verdict, line.image_shape)
+    said = line.probability if known is None else known.value
+    return None if said is None or line.perhaps_early else moved(said, PRIOR, prior)
+
+
+def _forecast(lines: Sequence[ResultLine], prior: float) -> Forecast:
+    stated = [(chance_of(line, prior), line.truth == "backdoored") for line in lines]
+    return forecast([(chance, truth) for chance, truth in stated if chance is not None])
 
 
 def rates(lines: Sequence[ResultLine]) -> Rates:

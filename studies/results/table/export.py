@@ -12,7 +12,7 @@ from typing import Any
 from studies.results.table.published import CONTEXT, slides_table
 from studies.results.table.records import Cell, Cost, Rates, Table, ZooTable
 from studies.results.table.wording import READING
-from studies.statistics import Ranking, Share, Spread
+from studies.statistics import Average, Forecast, Ranking, Share, Spread
 
 
 def to_json(table: Table) -> dict[str, Any]:
@@ -69,6 +69,15 @@ def _ranking(_: str, ranking: Ranking) -> dict[str, object]:
     return area | {"auroc_unscored": ranking.unscored}
 
 
+def _forecast(_: str, forecast: Forecast) -> dict[str, object]:
+    row: dict[str, object] = {"probabilities": forecast.victims}
+    for name in ("cross_entropy", "brier"):
+        average: Average | None = getattr(forecast, name)
+        ends = (None, None, None) if average is None else (average.value, average.low, average.high)
+        row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+    return row
+
+
 def _spread(name: str, spread: Spread) -> dict[str, object]:
     return {f"{name}_median": spread.median}
 
@@ -95,6 +104,7 @@ _COLUMNS: Mapping[str, Callable[[str, Any], dict[str, object]]] = MappingProxyTy
         "Share": _share,
         "Rates": lambda _, rates: _rates(rates),
         "Ranking": _ranking,
+        "Forecast": _forecast,
         "Cost": _cost,
         "Spread": _spread,
     }

@@ -16,6 +16,7 @@ from studies.results.table.cells import GROUPS, breakdown, cell, pair
 from studies.results.table.configurations import Config, configurations, runs_of
 from studies.results.table.methods import key_of, methods
 from studies.results.table.records import By, Key, Method, Table, Victims, ZooTable
+from studies.scan.probability import PRIOR, checked_prior
 from studies.study.result_file import checked_lines
 from studies.study.result_line import ResultLine
 
@@ -26,20 +27,22 @@ class Wanted:
 
     split: the split to show, since splits are never pooled; None means `report`, or the only split that the lines have.
     zoos: names of the zoos to show; empty means all. by: the breakdowns to show; empty means those of `telling`.
-    ledgers: folder whose ledgers count towards the configurations tried.
+    ledgers: folder whose ledgers count towards the configurations tried. prior: the share of backdoored models that
+    probabilities of a backdoor assume; it is a setting and not the zoo's own share, which a prober does not know.
     """
 
     split: ZooSplit | None = None
     zoos: tuple[str, ...] = ()
     by: tuple[By, ...] = ()
     ledgers: Path | None = None
+    prior: float = PRIOR
 
 
 def gather(files: Sequence[Path], wanted: Wanted | None = None) -> Table:
     """The table of the lines in these files.
 
-    Raises DataError for an unusable line (see `checked_lines`), ConfigError where no line is of the split or zoo, and
-    NotALedger or StorageError for the ledgers.
+    Raises DataError for an unusable line (see `checked_lines`), ConfigError where no line is of the split or zoo, or
+    the prior is none, and NotALedger or StorageError for the ledgers.
     """
     return tabulated(checked_lines(files), wanted or Wanted())
 
@@ -50,8 +53,9 @@ def tabulated(lines: Sequence[ResultLine], wanted: Wanted) -> Table:
     split = shown[0].split
     left_out = Counter(line.split for line in lines if line.split != split)
     ledgers = [] if wanted.ledgers is None else scans_in(wanted.ledgers)
-    seen = _Seen(methods(shown, TITLES), tuple(runs_of(ledgers)), len(ledgers), wanted.by)
-    return Table(split, tuple(seen.zoo(own) for own in _grouped(shown).values()), tuple(left_out.items()))
+    prior = checked_prior(wanted.prior)
+    seen = _Seen(methods(shown, TITLES), tuple(runs_of(ledgers)), len(ledgers), wanted.by, prior)
+    return Table(split, tuple(seen.zoo(own) for own in _grouped(shown).values()), tuple(left_out.items()), prior)
 
 
 def chosen(lines: Sequence[ResultLine], wanted: Wanted) -> list[ResultLine]:
@@ -88,6 +92,7 @@ class _Seen:
     runs: tuple[tuple[str, Config], ...]
     ledgers: int
     by: tuple[By, ...]
+    prior: float
 
     def zoo(self, lines: Sequence[ResultLine]) -> ZooTable:
         """The figures of the lines of one zoo."""
@@ -100,7 +105,7 @@ class _Seen:
         return ZooTable(
             zoo=lines[0].zoo,
             victims=victims_of(lines),
-            cells=tuple(cell(method, by_method[method.key]) for method in shown),
+            cells=tuple(cell(method, by_method[method.key], self.prior) for method in shown),
             pairs=tuple(compared for compared in pairs if compared is not None),
             breakdowns=tuple(breakdowns),
             tries=configurations(lines, self.runs, self.ledgers),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from simkit.zoo.spec import ZooSplit
 from studies.render import formats
 from studies.render.formats import number
 from studies.render.grids import Grid, Section, Shown
@@ -13,6 +12,7 @@ from studies.results.table import wording
 from studies.results.table.cells import CLEAN
 from studies.results.table.published import CONTEXT, MODELS, slides_table
 from studies.results.table.records import Breakdown, Cell, Method, Pair, Table, ZooTable
+from studies.scan.probability import chance_words
 from studies.statistics import Share
 
 _PAIRS = "Pairwise comparison on the same victims (McNemar's exact test)"
@@ -24,7 +24,7 @@ _LISTED = 4
 def sections(table: Table) -> list[Section]:
     """All sections of a table in reading order."""
     about = [_overview(table)] if len(table.zoos) > 1 else []
-    return [*about, *(_zoo(zoo, table.split) for zoo in table.zoos), _methods(table), _slides()]
+    return [*about, *(_zoo(zoo, table) for zoo in table.zoos), _methods(table), _slides()]
 
 
 def verdict_grids(table: Table) -> list[Grid]:
@@ -45,9 +45,10 @@ def _right(value: Share | None) -> str | Shown:
     return formats.NONE if value is None else Shown(value, formats.right_words(value))
 
 
-def _zoo(zoo: ZooTable, split: ZooSplit) -> Section:
-    grids = (_verdicts(zoo), _targets(zoo), *_costs(zoo), *map(_breakdown, zoo.breakdowns), *_pairs(zoo))
-    title = zoo.zoo if split == "report" else f"{zoo.zoo}, split {split}"  # figures are quoted on `report`
+def _zoo(zoo: ZooTable, table: Table) -> Section:
+    first = (_verdicts(zoo), *_probabilities(zoo, table.prior), _targets(zoo))
+    grids = (*first, *_costs(zoo), *map(_breakdown, zoo.breakdowns), *_pairs(zoo))
+    title = zoo.zoo if table.split == "report" else f"{zoo.zoo}, split {table.split}"  # figures are quoted on `report`
     return Section(title, wording.victims_words(zoo.victims), grids, wording.tries_words(zoo.tries))
 
 
@@ -63,6 +64,31 @@ def _verdicts(zoo: ZooTable) -> Grid:
         for cell in zoo.cells
     )
     return Grid("Verdicts", ("method", "accuracy", "TPR", "FPR", "AUROC"), rows, _incomplete(zoo))
+
+
+def _probabilities(zoo: ZooTable, prior: float) -> Iterator[Grid]:
+    """The quality of the methods' probabilities, and how often what they say is so; nothing where no method has any."""
+    stated = [cell for cell in zoo.cells if cell.forecast.victims]
+    if not stated:
+        return
+    rows = tuple(
+        (
+            cell.method.label,
+            formats.average_words(cell.forecast.cross_entropy),
+            formats.average_words(cell.forecast.brier),
+            f"{cell.forecast.victims}/{cell.scans}" if cell.forecast.victims else formats.NONE,
+        )
+        for cell in zoo.cells
+    )
+    columns = ("method", "cross entropy", "Brier score", "victims with one")
+    note = f"The probabilities assume that {100 * prior:g} % of all models have a backdoor, whatever the share here."
+    yield Grid("Probability of a backdoor", columns, rows, note)
+    bins = tuple(
+        (cell.method.label, f"{held.low:.1f} to {held.high:.1f}", chance_words(held.mean), _right(held.backdoored))
+        for cell in stated
+        for held in cell.forecast.reliability
+    )
+    yield Grid("Reliability of the probabilities", ("method", "probability", "mean", "backdoored"), bins)
 
 
 def _incomplete(zoo: ZooTable) -> str:

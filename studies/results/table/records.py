@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from simkit.zoo.spec import ZooSplit
-from studies.statistics import Ranking, Share, Spread
+from studies.statistics import Forecast, Ranking, Share, Spread
 
 By: TypeAlias = Literal["size", "attack", "architecture"]
 
@@ -58,8 +58,9 @@ class Cell:
 
     scans: number of scanned victims. right: correct verdicts; `undecided` and `invalid` never are. target: detected
     backdoored victims of which a target class is flagged. only_target: those of which no other class is flagged.
-    image_queries: queries spent on making images, of all scans. forward, backward: None where passes are not counted,
-    as for a black-box detector. seconds: wall time per scan. image_sets: number of different sets of images used.
+    image_queries: queries spent on making images, of all scans. forward, backward: None where passes are not
+    counted, as for a black-box detector. seconds: wall time per scan. image_sets: number of different sets of
+    images used. forecast: how good its probabilities of a backdoor are, over the victims that have one.
     """
 
     method: Method
@@ -67,6 +68,7 @@ class Cell:
     right: Share
     rates: Rates
     ranking: Ranking
+    forecast: Forecast
     target: Share
     only_target: Share
     undecided: Share
@@ -161,8 +163,12 @@ class ZooTable:
 
 @dataclass(frozen=True)
 class Table:
-    """The zoos of one split. left_out: (split, number of lines) of other splits, which are never pooled with it."""
+    """The zoos of one split. left_out: (split, number of lines) of other splits, which are never pooled with it.
+
+    prior: the share of backdoored models that probabilities assume.
+    """
 
     split: ZooSplit
     zoos: tuple[ZooTable, ...]
     left_out: tuple[tuple[str, int], ...]
+    prior: float

@@ -18,6 +18,10 @@ READING = (
     " on one scale, so these scans are ranked by verdict first and by score second. A tie counts one half, and a victim"
     f" without a score ranks below all others. The 95 % interval is a bootstrap over victims with {RESAMPLES:,}"
     " resamples; there is none where the two kinds are perfectly separated, since all resamples would agree.",
+    "A probability of a backdoor is that of a verdict `backdoored` or `clean` of a detector that was calibrated. Cross"
+    " entropy is the mean of -log of the probability that was given to the truth (0.693 without any knowledge), and the"
+    " Brier score the mean squared difference from it (0.250); lower is better, and the 95 % interval is the normal"
+    " approximation. Probabilities are reliable where the share of backdoored victims agrees with their mean.",
     "For the detected victims, `target flagged` counts verdicts that flag a target class, and `only target` those that"
     " flag no other class.",
     "Queries are the charged ones, and p90 is their 90th percentile over scans. The cost of a white-box detector is the"

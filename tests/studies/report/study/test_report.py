@@ -22,6 +22,7 @@ from studies.report.study.page import page
 from studies.report.study.records import StudyReport
 from studies.report.study.wording import cost, tiles
 from studies.report.study.write import checked_folder, write_report
+from studies.results.table.gather import Wanted, tabulated
 from studies.scan.price import Price
 from studies.study.study_file import StudyFile
 from studies.study.unit import scan_unit
@@ -130,6 +131,15 @@ def test_every_figure_has_three_forms(drawn: list[Drawing]) -> None:
     rows = list(csv.DictReader(StringIO(drawn[0].csv)))
     assert {row["service"] for row in rows} == {"scores", "label"}
     assert all(float(row["low"]) <= float(row["accuracy"]) <= float(row["high"]) for row in rows)
+
+
+def test_stated_probabilities_are_drawn_with_their_reliability(report: StudyReport) -> None:
+    stated = [one.model_copy(update={"probability": 0.9 if one.index % 2 else 0.2}) for one in lines("cbcb")]
+    *_, drawing = drawings(replace(report, curves=None, table=tabulated(stated, Wanted())))
+    assert drawing.name == "reliability"
+    rows = [(row["probability"], row["backdoored"], row["victims"]) for row in csv.DictReader(StringIO(drawing.csv))]
+    assert rows == [("0.2", "0", "2"), ("0.9", "2", "2")]
+    assert drawing.title in page(report, [drawing])
 
 
 def test_the_same_study_gives_the_same_bytes(scanned: Path, tmp_path: Path) -> None:
