@@ -90,9 +90,9 @@ def listed(path: Path) -> list[dict[str, Any]]:
     """One mapping per run, by id, of plain values: pandas takes longer to import than everything else together.
 
     run, model, data, oracle, config, seed, budget, state, environment (JSON), spent; codecs of the answers, joined by
-    commas, None without any; of its verdict, None in an open run: verdict, stopped, score, flagged (a JSON list),
-    seconds, api_seconds, cost. alarms: queries with an alarm of a detector of probing. first_alarm: the ordinal of the
-    first; both are None without one.
+    commas, None without any; image_shape of its triggers, a JSON list (C, H, W), None without any; of its verdict,
+    None in an open run: verdict, stopped, score, flagged (a JSON list), seconds, api_seconds, cost. alarms: queries
+    with an alarm of a detector of probing. first_alarm: the ordinal of the first; both are None without one.
     """
     own = "verdict, stopped, score, flagged, seconds, api_seconds, cost"
     with reading(path) as connection:
@@ -100,6 +100,7 @@ def listed(path: Path) -> list[dict[str, Any]]:
             SELECT r.id AS run, r.model, r.data, r.oracle, r.config, r.seed, r.budget, r.state, r.environment,
                 (SELECT coalesce(sum(charged), 0) FROM calls WHERE run_id = r.id) AS spent,
                 (SELECT group_concat(DISTINCT codec) FROM calls WHERE run_id = r.id) AS codecs,
+                (SELECT json_array(channels, height, width) FROM triggers WHERE run_id = r.id LIMIT 1) AS image_shape,
                 {own}, alarms, first_alarm
             FROM runs AS r LEFT JOIN (SELECT run_id, {selected(connection, "verdicts", own)} FROM verdicts) AS v
                 ON v.run_id = r.id

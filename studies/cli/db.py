@@ -32,6 +32,7 @@ COLUMNS = (
     "verdict",
     "stopped",
     "score",
+    "probability",
     "flagged",
     "spent",
     "budget",
@@ -49,9 +50,9 @@ COLUMNS = (
 SHOWN = ("run", "model", "preset", "oracle", "verdict", "flagged", "spent")
 """The columns that fit a terminal."""
 
-SHOWN_IF_KNOWN = ("api_key", "api_seconds", "cost", "alarms", "first_alarm")
-"""Further columns, shown where a run is that of a key of `simkit serve`, or where a service states times, or a price
-with its currency, or raised an alarm."""
+SHOWN_IF_KNOWN = ("api_key", "probability", "api_seconds", "cost", "alarms", "first_alarm")
+"""Further columns, shown where a run is that of a key of `simkit serve`, or where its detector was calibrated, or a
+service states times, or a price with its currency, or raised an alarm."""
 
 SHOWN_IF_DIFFERENT = ("data", "seed", "budget", "threads", "versions")
 """Further columns, shown where they tell apart runs that look alike."""
@@ -108,6 +109,8 @@ def list_runs(file: LedgerFile, as_json: AsJson = False) -> None:
 
     Data, seed, budget, threads and library versions are shown where they tell runs apart.
     --json adds them all, score, seconds, and why each scan stopped.
+
+    probability is that of a backdoor if half of all models have one, where the detector was calibrated.
     """
     rows = run_rows(file)
     if as_json:
@@ -176,6 +179,7 @@ def run_rows(file: Path) -> list[dict[str, Any]]:
     from simkit.detectors.registry import searched_by
     from studies.ledgers.run_words import answered_in_words, caller_of
     from studies.scan.price import Price
+    from studies.scan.probability import probability
 
     rows = reads.listed(file)
     for row in rows:
@@ -186,6 +190,9 @@ def run_rows(file: Path) -> list[dict[str, Any]]:
         row["oracle"], price = answered_in_words(oracle, codecs), Price.stated(oracle)
         row["currency"] = None if price is None else price.currency
         environment = json.loads(row["environment"])
+        shape = None if row["image_shape"] is None else tuple(json.loads(row["image_shape"]))
+        known = probability(config, environment, row["verdict"], shape)
+        row["probability"] = None if known is None else known.value
         row["threads"] = environment.get("threads")
         row["versions"] = ", ".join(f"{name} {environment[name]}" for name in _VERSIONS if name in environment)
         row["flagged"] = json.loads(row["flagged"]) if row["flagged"] else None
@@ -206,8 +213,11 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
     """The row for a terminal: the model without its folder, the state of an open run as its verdict, numbers with
     separated thousands, and a cost only with its currency."""
     from studies.render.formats import money_words
+    from studies.scan.probability import chance_words
 
     name = row["model"].rstrip("/").rpartition("/")[2] or row["model"]
     unknown = row["cost"] is None or row["currency"] is None
     cost = None if unknown else money_words(row["cost"], row["currency"])
-    return row | {"model": name, "verdict": row["verdict"] or row["state"], "spent": f"{row['spent']:,}", "cost": cost}
+    chance = None if row["probability"] is None else chance_words(row["probability"])
+    shown = {"model": name, "verdict": row["verdict"] or row["state"], "spent": f"{row['spent']:,}", "cost": cost}
+    return row | shown | {"probability": chance}

@@ -60,13 +60,14 @@ class Probability:
 
 
 def probability(
-    settings: Mapping[str, Any], environment: Mapping[str, Any], verdict: str, image_shape: ImageShape | None
+    settings: Mapping[str, Any], environment: Mapping[str, Any], verdict: str | None, image_shape: ImageShape | None
 ) -> Probability | None:
     """The probability of a backdoor under the prior of one half.
 
-    settings, environment: of a stored run or a result line. image_shape: (C, H, W). None for a verdict other than
-    `backdoored` and `clean`, and where nothing was calibrated with exactly these settings and answers on images of this
-    size, or the model answers elsewhere, so that nobody knows what its service changes.
+    settings, environment: of a stored run or a result line. verdict: None while there is none. image_shape: (C, H, W).
+    None for a verdict other than `backdoored` and `clean`, and where nothing was calibrated with exactly these
+    settings and answers on images of this size, or the model answers elsewhere, so that nobody knows what its
+    service changes.
     """
     if verdict not in ("backdoored", "clean") or image_shape is None or "output" not in environment:
         return None  # only a model that is run here has its output type in the environment

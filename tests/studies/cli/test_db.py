@@ -117,6 +117,7 @@ def test_runs_as_json(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "verdict": "backdoored",
         "stopped": "decided",
         "score": 3.5,
+        "probability": None,
         "flagged": [2, 5],
         "spent": 3,
         "budget": 50,

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simkit.errors import ConfigError
+from studies.cli.db import run_rows
 from studies.report.gather import gather
 from studies.report.page import render
 from studies.scan.calibration import Calibration, Outcomes, deciding_settings
@@ -181,10 +182,12 @@ def test_it_is_computed_from_the_ledger_and_shown(
     assert fresh.under(0.1).probability == known.at(0.1)
     assert known.words in fresh._repr_html_()
     assert known.words in render(gather(tmp_path / "a.db"))
+    assert [row["probability"] for row in run_rows(tmp_path / "a.db")] == [known.value]
     monkeypatch.setattr("studies.scan.probability.CALIBRATED", ())
     again = scanned(TemplateNet(target), budget=3_000, db=tmp_path / "a.db")
     assert (again.spent, again.probability, again.to_json()["probability"]) == (fresh.spent, None, None)
     assert "Probability" not in render(gather(tmp_path / "a.db"))
+    assert [row["probability"] for row in run_rows(tmp_path / "a.db")] == [None]
 
 
 def test_a_scan_without_a_verdict_has_none(small: Calibration) -> None:
