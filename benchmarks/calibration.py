@@ -44,8 +44,9 @@ def calibrated(lines: Iterable[ResultLine]) -> tuple[Calibration, ...]:
         if line.split != "calibrate" or settings is None or "output" not in line.environment or line.perhaps_early:
             continue
         if line.image_shape is None:
-            raise ValueError(f"{line.zoo}:{line.index} does not state the shape of its images; scan it again")
-        groups[settings, line.image_shape[1:]].setdefault(line.model_hash, line)
+            sys.stderr.write(f"{line.zoo}:{line.index}: states no shape of its images, so it does not count\n")
+        else:
+            groups[settings, line.image_shape[1:]].setdefault(line.model_hash, line)
     entries = (_entry(key, list(victims.values())) for key, victims in groups.items())
     return tuple(entry for entry in entries if entry.backdoored.victims and entry.clean.victims)
 

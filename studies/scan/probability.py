@@ -111,10 +111,12 @@ def checked_prior(prior: float) -> float:
 
 
 def chance_words(value: float) -> str:
-    """A probability with two digits, and never as certain: `0.96`, `more than 0.99`, `less than 0.01`."""
-    if value > 0.99:
-        return "more than 0.99"
-    return "less than 0.01" if value < 0.01 else f"{value:.2f}"
+    """A probability with two digits, or three near the ends, and never as certain: `0.96`, `more than 0.999`."""
+    if value > 0.999:
+        return "more than 0.999"
+    if value < 0.001:
+        return "less than 0.001"
+    return f"{value:.2f}" if 0.01 <= value <= 0.99 else f"{value:.3f}"
 
 
 def _odds(chance: float) -> float:

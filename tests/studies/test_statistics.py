@@ -122,13 +122,24 @@ def test_verdicts_come_before_scores_on_demand() -> None:
     assert verdicts_first([]) == []
 
 
-def test_a_likelihood_ratio_known_from_elsewhere() -> None:
-    found = likelihood_ratio((90, 99), (10, 49))  # rates of 90.5 / 100 and 10.5 / 50
-    assert found.value == pytest.approx(0.905 / 0.21)
-    error = (1 / 90.5 - 1 / 100 + 1 / 10.5 - 1 / 50) ** 0.5
-    assert np.log(found.high / found.value) == pytest.approx(np.log(found.value / found.low))
-    assert np.log(found.high / found.low) == pytest.approx(2 * stats.norm.ppf(0.975) * error)
+def test_a_likelihood_ratio_and_its_interval_are_those_of_the_posterior() -> None:
+    found = likelihood_ratio((90, 99), (500_000, 1_000_000))  # the second rate is known: 0.5
+    assert found.value == pytest.approx(0.905 / 0.5, rel=1e-4)
+    known = stats.beta(90.5, 9.5).ppf([0.025, 0.975]) / 0.5
+    assert [found.low, found.high] == pytest.approx(known, rel=0.01)
+    turned = likelihood_ratio((500_000, 1_000_000), (90, 99))
+    assert (turned.value, turned.low, turned.high) == pytest.approx(
+        (1 / found.value, 1 / known[1], 1 / known[0]), rel=0.01
+    )
     assert likelihood_ratio((0, 0), (0, 0)).value == 1.0
+
+
+def test_the_interval_of_a_likelihood_ratio_holds_the_true_one() -> None:
+    draws = np.random.default_rng(1)
+    for rates, trials in (((0.9, 0.05), (12, 12)), ((0.97, 0.02), (12, 52)), ((0.1, 0.98), (12, 52))):
+        hits = zip(*(draws.binomial(n, p, 400).tolist() for p, n in zip(rates, trials, strict=True)), strict=True)
+        found = [likelihood_ratio((a, trials[0]), (b, trials[1])) for a, b in hits]
+        assert np.mean([one.low <= rates[0] / rates[1] <= one.high for one in found]) > 0.94
 
 
 def test_forecast_known_answers() -> None:

@@ -79,7 +79,7 @@ def test_a_calibrated_verdict_is_told_with_its_probability(
     assert "probability" not in printed(clean, prepared_with(), capsys)
     out = printed(replace(clean, probability=known).under(0.01), prepared_with(), capsys)
     assert f"\nprobability of a backdoor: {known.at(0.01).words}\n" in out
-    assert "less than 0.01" in out
+    assert "probability of a backdoor: 0.003 (95 % interval 0.001 to 0.007) if 1 %" in out
 
 
 @pytest.mark.parametrize(

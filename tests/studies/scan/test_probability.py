@@ -18,6 +18,7 @@ from studies.report.page import render
 from studies.scan.calibration import Calibration, Outcomes, deciding_settings
 from studies.scan.config import ScanConfig
 from studies.scan.probability import Probability, chance_words, of_verdict, probability
+from studies.statistics import likelihood_ratio
 from tests.studies.scans import SETTINGS, TemplateNet, scanned
 
 SHAPE = (3, 32, 32)
@@ -52,11 +53,11 @@ def test_known_answers() -> None:
     flagged, clean = of_verdict(KNOWN, "backdoored"), of_verdict(KNOWN, "clean")
     assert flagged.value == pytest.approx(11.5 / (11.5 + 0.5))
     assert clean.value == pytest.approx(1.5 / (1.5 + 12.5))
-    error = (1 / 11.5 - 1 / 13 + 1 / 0.5 - 1 / 13) ** 0.5
-    assert flagged.low / (1 - flagged.low) == pytest.approx(23 * 2.718281828 ** (-1.959964 * error))
+    ratio = likelihood_ratio((11, 12), (0, 12))
+    assert (flagged.low, flagged.high) == pytest.approx((ratio.low / (1 + ratio.low), ratio.high / (1 + ratio.high)))
     assert (flagged.prior, flagged.backdoored, flagged.clean) == (0.5, 12, 12)
     assert flagged.words == (
-        "0.96 (95 % interval 0.60 to more than 0.99) if 50 % of all models have a backdoor; fitted on 12 backdoored "
+        "0.96 (95 % interval 0.83 to more than 0.999) if 50 % of all models have a backdoor; fitted on 12 backdoored "
         "and 12 clean models of zoo"
     )
     assert flagged.to_json()["zoos"] == ["zoo"]
@@ -90,9 +91,12 @@ def test_a_prior_of_certainty_is_refused(prior: float) -> None:
         of_verdict(KNOWN, "clean").at(prior)
 
 
-@pytest.mark.parametrize("chance", [1e-9, 0.004, 0.0099, 0.01, 0.5, 0.99, 0.9901, 0.996, 1 - 1e-12])
+@pytest.mark.parametrize(
+    "chance", [1e-9, 0.0004, 0.00099, 0.004, 0.0099, 0.01, 0.5, 0.99, 0.9901, 0.996, 0.9991, 1 - 1e-12]
+)
 def test_words_never_round_to_certainty(chance: float) -> None:
-    assert not {"0.00", "1.00"} & set(chance_words(chance).split())
+    assert not {"0.00", "1.00", "0.000", "1.000"} & set(chance_words(chance).split())
+    assert float(chance_words(chance).rpartition(" ")[2]) == pytest.approx(chance, abs=0.005)
 
 
 SAME: tuple[dict[str, Any], ...] = (
