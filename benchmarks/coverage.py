@@ -3,8 +3,7 @@
 python benchmarks/coverage.py results/race-ablation.jsonl results/families.jsonl
 
 Only victims count whose trigger is within the limit of the search's rule, and lines whose settings are those of the
-preset today. `clean_value` may be higher, which only ends a search earlier: a scan that detected the backdoor would
-have taken the same course with the lower value. One that did not makes an error here, since its course is unknown.
+preset today, but for those of an early end that neither has.
 
 A race of families is counted by family. How strong the trigger of a victim is, is drawn again from the zoo's spec in
 `benchmarks/zoos`. Victims whose trigger works on one class only (`source-specific`) are of no family.
@@ -16,7 +15,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -48,17 +47,12 @@ FOUR_CORNERS = 4 * 3 * 3
 def measured(
     lines: Iterable[ResultLine], name: str, preset: Preset, family: Family | None = None, *, labels: bool = False
 ) -> Measurement:
-    """The count over the lines of this preset, of patches or of one of its families.
-
-    labels: whether by labels, else by all scores. Raises ValueError where a victim's result is unknown.
-    """
+    """The count over the lines of this preset, of patches or of one of its families, by labels or by all scores."""
     search: Any = preset.search
     settings, rule = json.loads(json.dumps(asdict(search))), preset.decision_rule()
     kept = {line.model_hash: line for line in lines if _counts(line, settings, preset, labels)}.values()
     victims = [line for line in kept if _share(line, rule, family) <= 1.0]
     missed = [line for line in victims if not set(line.flagged) & set(line.target_classes)]
-    if unknown := [line for line in missed if line.config["search"].get("clean_value") != settings.get("clean_value")]:
-        raise ValueError(f"{unknown[0].zoo}:{unknown[0].index} may have been ended too early; scan it again")
     return Measurement(
         stage=name,
         search=type(search).__name__,
@@ -73,6 +67,14 @@ def measured(
         victims=len(victims),
         missed=len(missed),
     )
+
+
+def of_families() -> Iterator[tuple[str, Family]]:
+    """The races of families, each with each of its families."""
+    for name in ("race-families", "race-warps"):
+        search = PRESETS[name].search
+        assert isinstance(search, FamilyRaceConfig)
+        yield from ((name, family) for family in search.families)
 
 
 def _share(line: ResultLine, rule: Rule, family: Family | None) -> float:
@@ -115,10 +117,13 @@ def _counts(line: ResultLine, settings: dict[str, Any], preset: Preset, labels: 
         return False
     if rule["threshold"] != preset.decision_rule().threshold:
         return False
-    stored = _plain(line.config["search"])
-    ends, earlier = stored.pop("clean_value", None), settings.get("clean_value")
-    others = {name: value for name, value in settings.items() if name != "clean_value"}
-    return stored == others and (ends or 0) >= (earlier or 0)
+    return _in_effect(_plain(line.config["search"])) == _in_effect(settings)
+
+
+def _in_effect(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a search without those of an early end that it does not have."""
+    off = ("clean_value", "clean_rounds") if "clean_from" in settings and settings["clean_from"] is None else ()
+    return {name: value for name, value in settings.items() if name not in off}
 
 
 def _plain(stored: Any) -> Any:
@@ -139,5 +144,5 @@ if __name__ == "__main__":
     every = [line for path in sys.argv[1:] for line in read_lines(Path(path))]
     print(measured(every, "race", PRESETS["race"]))
     for by_labels in (False, True):
-        for known in FamilyRaceConfig().families:
-            print(measured(every, "race-families", PRESETS["race-families"], known, labels=by_labels))
+        for name, family in of_families():
+            print(measured(every, name, PRESETS[name], family, labels=by_labels))

@@ -14,6 +14,7 @@ from simkit.search.leaps import LeapConfig
 from simkit.search.presets import Preset, preset
 from simkit.search.race import RaceConfig
 from simkit.transforms.patch import PatchFamily
+from simkit.transforms.warp import WarpFamily
 from simkit.verdict import SequentialTest
 
 WIDE = preset("race-wide")
@@ -43,14 +44,28 @@ PATCHES_8X8 = patches(1 / 16, WIDE.driver.confirmation)
 PATCHES_6X6 = patches(9 / 256, WIDE.driver.confirmation)
 """Today's limit and test."""
 
-FAMILIES_8X8 = families(patch=PatchFamily(largest_share=1 / 16))
+FAMILIES_8X8 = families(patch=PatchFamily(largest_share=1 / 16), warp=WarpFamily(), queries=6000)
 """The race of families with patches of up to a sixteenth of the image."""
 
-NO_LEAPS = families(leap=LeapConfig(each=0))
+NO_LEAPS = families(warp=WarpFamily(), queries=6000, leap=LeapConfig(each=0))
 """The race of families without candidates along slopes."""
 
-WARPS = families(patch=None, wave=None, blend=None)
-"""Warps alone."""
+ALL = families(warp=WarpFamily(), queries=6000)
+"""One race of all families, warps among them."""
 
-WARPS_NO_LEAPS = families(patch=None, wave=None, blend=None, leap=LeapConfig(each=0))
-"""Warps alone, without candidates along slopes."""
+_ONLY_WARPS = {"patch": None, "wave": None, "blend": None, "warp": WarpFamily(), "queries": 6000}
+
+WARPS = families(**_ONLY_WARPS)
+"""Warps alone, with the numbers of new candidates that the other families have."""
+
+WARPS_NO_LEAPS = families(**_ONLY_WARPS, leap=LeapConfig(each=0))
+"""The same without candidates along slopes."""
+
+WARPS_FEW = families(**_ONLY_WARPS, fresh=4, children=8)
+"""Warps alone with fewer new candidates in a round."""
+
+WARPS_MANY_LEAPS = families(**_ONLY_WARPS, leap=LeapConfig(each=8))
+"""Warps alone with more candidates along slopes."""
+
+WARPS_FEW_AND_LEAPS = families(**_ONLY_WARPS, fresh=4, children=8, leap=LeapConfig(each=8))
+"""Both, as `race-warps` has it."""

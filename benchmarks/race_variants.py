@@ -15,12 +15,12 @@ RACE = preset("race")
 
 
 def without(**changes: Any) -> Preset:
-    """The race until its cap, with changed settings, which also apply to label-only services."""
-    return replace(RACE, search=replace(RaceConfig(clean_from=None), **changes), labels=None)
+    """The race with changed settings, which also apply to label-only services."""
+    return replace(RACE, search=replace(RaceConfig(), **changes), labels=None)
 
 
 WHOLE = without()
-"""Everything except the early end for clean models, which could only lose detections."""
+"""Today's race."""
 
 SINGLE = without(patches=1)
 """Collages of one patch."""
@@ -40,7 +40,7 @@ SHRUNK = without(shrinkage=1.0)
 NO_RESTART = without(restart=1_000_000)
 """One population until the end."""
 
-EARLY_END = RACE
+EARLY_END = without(clean_from=1200)
 """With the early end for clean models."""
 
 PROTOTYPE = without(

@@ -57,7 +57,7 @@ def _measured(zoo: Path, manifest: Manifest, victim: Victim, data: str, seed: in
     config = ScanConfig.of({"data": data, "seed": seed, "preset": "race"})
     prepared = prepare(checked_weights(zoo, victim), config)
     oracle, evaluator = prepared.model.oracle, Evaluator(prepared.model.oracle, None)
-    verdict = [c.verdict for c in Relay(config.course(), prepared.images, lambda: oracle.n_classes).run(evaluator)][-1]
+    verdict = [c.verdict for c in Relay(prepared.course, prepared.images, lambda: oracle.n_classes).run(evaluator)][-1]
     assert verdict is not None
     line: dict[str, Any] = {
         **{"zoo": manifest.spec.name, "index": victim.index, "stratum": victim.stratum, "seed": seed},

@@ -86,16 +86,17 @@ _ENTRIES = (
     ),
     Entry(
         "auto",
-        "Race, then families",
-        "runs race and race-families one after the other, until one detects a backdoor",
+        "Races in turn",
+        "runs race, race-families and race-warps one after the other, until one detects a backdoor",
         staged=True,
     ),
     Entry("race", "Race of patches", "races collages of small patches for all classes at once"),
     Entry(
         "race-families",
         "Race of families",
-        "races waves, blends, warps and large patches for all classes at once",
+        "races waves, blends and large patches for all classes at once",
     ),
+    Entry("race-warps", "Race of warps", "races smooth warps for all classes at once"),
     Entry("race-wide", "Race of large patches", "races patches of up to 6x6 of 32x32 pixels"),
     Entry("b3d", "B3D", "estimates gradients of mask and pattern from queries", former_names=("efficient",)),
     Entry(

@@ -61,8 +61,8 @@ class ArmsConfig:
     """B3D of a class arm; a chunk ends with a check of its trigger, every `check_every` steps."""
     largest_share: float = 1 / 16
     """Largest share of the image that a class arm's trigger may cover to be tried on unseen images."""
-    shared: RaceConfig = field(default_factory=lambda: RaceConfig(clean_from=None))
-    """The race of the shared arm, without its early end for clean models, since the policy decides when to stop."""
+    shared: RaceConfig = field(default_factory=RaceConfig)
+    """The race of the shared arm; without an early end for clean models, since the policy decides when to stop."""
     shared_chunk: int = 200
     """Fewest queries of a chunk of the race."""
     patch_test: SequentialTest = field(default_factory=SequentialTest)

@@ -115,6 +115,15 @@ class Cautious(Protocol):
 
 
 @runtime_checkable
+class Choosy(Protocol):
+    """Settings of a search that has nothing to look for on images of some shapes."""
+
+    def takes(self, image_shape: tuple[int, int, int]) -> bool:
+        """Whether it has something to look for on images of this shape, (C, H, W)."""
+        ...
+
+
+@runtime_checkable
 class OwnFamilies(Protocol):
     """Settings of a search for triggers of families that do not come with simkit."""
 

@@ -113,13 +113,21 @@ class FamilyRaceConfig:
 
     def families_on(self, image_shape: tuple[int, int, int]) -> tuple[Family, ...]:
         """Those that take part on images of this shape, (C, H, W). Raises ConfigError if there is none."""
-        if min(image_shape[1:]) >= self.whole_from:
-            return self.families
-        kept = (*(() if self.patch is None else (self.patch,)), *self.more)
-        if not kept:
+        if not self.takes(image_shape):
             size = f"{image_shape[1]}x{image_shape[2]}"
             raise ConfigError(f"images of {size} are too small for waves, blends and warps; lower search.whole_from")
-        return kept
+        return self.families if self._is_large(image_shape) else self._of_any_size
+
+    def takes(self, image_shape: tuple[int, int, int]) -> bool:
+        """See `Choosy`: whether some family takes part."""
+        return self._is_large(image_shape) or bool(self._of_any_size)
+
+    def _is_large(self, image_shape: tuple[int, int, int]) -> bool:
+        return min(image_shape[1:]) >= self.whole_from
+
+    @property
+    def _of_any_size(self) -> tuple[Family, ...]:
+        return (*(() if self.patch is None else (self.patch,)), *self.more)
 
     def readers(self) -> Mapping[str, Reader]:
         """See `OwnFamilies`: of the families of your own."""

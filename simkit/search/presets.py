@@ -10,9 +10,10 @@ from oracles.errors import likely
 from simkit.errors import ConfigError
 from simkit.search.annealing import AnnealingConfig
 from simkit.search.b3d import B3DConfig
-from simkit.search.contract import Cautious, Limited, SearchConfig
+from simkit.search.contract import Cautious, Choosy, Limited, SearchConfig
 from simkit.search.driver import DriverConfig
 from simkit.search.family_race import FamilyRaceConfig
+from simkit.search.leaps import LeapConfig
 from simkit.search.race import RaceConfig
 from simkit.search.random_patch import RandomPatchConfig
 from simkit.search.refine import RefineConfig
@@ -47,6 +48,13 @@ class Preset:
         then = None if self.then is None else self.then.for_answers(labels_only=labels_only)
         chosen = self.labels if labels_only and self.labels is not None else self.search
         return replace(self, search=chosen, then=then)
+
+    def on(self, image_shape: tuple[int, int, int]) -> Preset:
+        """The preset without those later stages that have nothing to look for on images of this shape, (C, H, W)."""
+        later = None if self.then is None else self.then.on(image_shape)
+        if later is not None and isinstance(later.search, Choosy) and not later.search.takes(image_shape):
+            later = later.then
+        return replace(self, then=later)
 
     def refining(self, refine: RefineConfig | None) -> Preset:
         """The preset with this refinement in each stage that has one, or in all where none has; None for none."""
@@ -134,10 +142,8 @@ _SYNTHESIS = SynthesisConfig(
 # The rule is applied in every round, so that a patch that passed the race's own test is tried on unseen images at once.
 _LOOKS = DriverConfig(check_images=32, verify_images=0, first_look=1, look_every=1, confirm_batch=4)
 
-# With label-only answers a margin is 1 or -1. The early end for clean models would have ended one of 84 successful
-# label-only scans of tune victims with ten classes too early, and none of 29 with 43 classes; it ends half of the scans
-# of clean models by 1,224 queries.
-_RACE = Preset(RaceConfig(), "small_share", _LOOKS, labels=RaceConfig(clean_value=0.21, queries=4700))
+# With label-only answers a margin is 1 or -1, which says less of a patch than scores do.
+_RACE = Preset(RaceConfig(), "small_share", _LOOKS, labels=RaceConfig(queries=4700))
 
 _REFINE = RefineConfig.within(500)
 
@@ -154,7 +160,6 @@ _WIDE = Preset(
         required_success=0.88,
         test=SequentialTest(works=0.95, fails=0.8, alpha=0.01, beta=0.01),
         queries=10_000,
-        clean_from=None,
     ),
     replace(RULES["small_share"], threshold=9 / 256, source="of the race, under a stricter test"),
     replace(_LOOKS, confirmation=_STRICT, confirm_batch=8),
@@ -162,13 +167,23 @@ _WIDE = Preset(
     refine=_REFINE,
 )
 
-# Each family has a limit and a test of its own, and the race lets nothing pass that is above the limit.
+# Each family has a limit and a test of its own, and the race lets nothing pass that is above the limit. Warps want
+# most of a race's queries, and beside the others they get a quarter: on tune victims they were then missed most often
+# (benchmarks/family_variants.py, results/family-ablation.jsonl). So they have a race of their own.
 _FAMILIES = Preset(
-    FamilyRaceConfig(),
+    FamilyRaceConfig(warp=None, queries=2400),
     replace(RULES["small_share"], threshold=1.0, source="the limit of each family, and its test on unseen images"),
     replace(_LOOKS, confirm_batch=8),
     least_queries=60,
     refine=_REFINE,
+)
+# Few new candidates in a round, and most of them along the slopes, were the best of six settings on the same victims.
+# Within 2,700 queries 11 of 12 scans found the backdoor by scores and 9 by labels; with the default numbers 8 and 3.
+_WARPS = replace(
+    _FAMILIES,
+    search=FamilyRaceConfig(
+        patch=None, wave=None, blend=None, fresh=4, children=8, leap=LeapConfig(each=8), queries=2700
+    ),
 )
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -182,8 +197,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "race": _RACE,
         "race-wide": _WIDE,
         "race-families": _FAMILIES,
+        "race-warps": _WARPS,
         # the default: the cheapest search first
-        "auto": replace(_RACE, then=_FAMILIES, refine=_REFINE),
+        "auto": replace(_RACE, then=replace(_FAMILIES, then=_WARPS), refine=_REFINE),
         "random-patch": Preset(RandomPatchConfig(), "small_patch", DriverConfig(first_look=10, look_every=5)),
         "annealing": Preset(
             _ANNEALING,

@@ -78,11 +78,11 @@ def _reason(result: ScanResult, prepared: Prepared) -> str:
     """The reason for the verdict: for `clean`, what was searched; for a budget that is too small, the least one."""
     from simkit.search.costs import check_price
 
-    preset = prepared.config.resolved()
+    preset = prepared.preset
     if result.verdict == "clean":
         if preset.only_sought is not None:
             return f"no {preset.only_sought} is both flagged and confirmed; other triggers were not searched for"
-        return f"{_stages(result, prepared)}{WORDS['clean']}"
+        return f"{_stages(prepared)}{WORDS['clean']}"
     others = [result.classes[c].trigger for c in result.flagged if c < len(result.classes)]
     if result.verdict == "backdoored" and (words := [t.words for t in others if t.as_patch is None]):
         return f"{' and '.join(words)} turned unseen images into the flagged class"
@@ -93,27 +93,17 @@ def _reason(result: ScanResult, prepared: Prepared) -> str:
     return WORDS[result.verdict] + (_whole_price(result, prepared, price) if result.verdict == "undecided" else "")
 
 
-def _stages(result: ScanResult, prepared: Prepared) -> str:
-    """The searches that a scan in stages ran to their end, as the start of a sentence; empty for a scan of one stage.
-
-    The rule of the verdict says which stage it is of.
-    """
-    from simkit.search.presets import stage_names
-
-    preset = prepared.config.chosen_preset()
-    names, rules = stage_names(preset), [stage.decision_rule() for stage in preset.stages]
-    decided = [(rule.name, rule.threshold) == (result.rule, result.rule_limit) for rule in rules]
-    if len(names) == 1 or True not in decided:
-        return ""
-    *first, last = names[: decided.index(True) + 1]
-    return f"{', '.join(first)} and {last} ran to their end: " if first else f"{last} ran to its end: "
+def _stages(prepared: Prepared) -> str:
+    """The searches of a scan in stages, which all ran to their end, as the start of a sentence; empty for one stage."""
+    *first, last = prepared.stage_names
+    return f"{', '.join(first)} and {last} ran to their end: " if first else ""
 
 
 def _whole_price(result: ScanResult, prepared: Prepared, price: int) -> str:
     """The queries of a whole scan, where they follow from the settings and the budget was smaller."""
     from simkit.search.costs import full_length
 
-    length = full_length(prepared.config.resolved(), len(result.classes))
+    length = full_length(prepared.preset, len(result.classes))
     if length is None or result.budget is None or result.budget >= length + price:
         return ""
     return (

@@ -88,7 +88,7 @@ class Replay:
 
         Raises ConfigError for another rule and a run of several stages.
         """
-        course, n_classes = self.config.course(), self.n_classes
+        course, n_classes = self.config.course(self.images.search.image_shape), self.n_classes
         if rule is not None and len(course.stages) > 1:
             raise ConfigError(f"a run of {self.config.preset_name} has one rule per stage, which cannot be replaced")
         course = replace(course, limit=limit, rule=course.rule if rule is None else rule)

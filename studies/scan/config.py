@@ -25,7 +25,7 @@ from pydantic_core import PydanticCustomError
 from oracles import spec as oracle_specs
 from oracles.budget import whole_number
 from oracles.errors import likely
-from oracles.oracle import Oracle, Restriction
+from oracles.oracle import ImageShape, Oracle, Restriction
 from oracles.remote.config import RemoteConfig
 from oracles.spec import OracleSpec
 from oracles.torch_options import InputDtype, InputLayout, Output, Precision, TorchOptions
@@ -283,10 +283,10 @@ class ScanConfig(BaseModel):
             **({"stages": later} if later else {}),
         }
 
-    def course(self) -> Course:
-        """The stages of this scan for the driver."""
+    def course(self, image_shape: ImageShape) -> Course:
+        """The stages of this scan that have something to look for on images of this shape, (C, H, W)."""
         staged = self.chosen_preset().then is not None
-        return Course(self.resolved(), self.seed, self.budget, None if staged else self.resolved_rule())
+        return Course(self.resolved().on(image_shape), self.seed, self.budget, None if staged else self.resolved_rule())
 
     def service(self) -> dict[str, Any]:
         """The identity without the search and its rule: the service, the model's options, the budget and the images."""

@@ -72,7 +72,7 @@ def _too_few(images: ImageSet, config: ScanConfig) -> str:
 def _lack(images: ImageSet, config: ScanConfig, search: int, verify: int) -> str:
     """The reason why some stage could not flag some class with this split of the images; empty if all could."""
     split = ScanImages(images.take(np.arange(search)), images.take(np.arange(search, search + verify)))
-    course, n_classes = config.course(), images.n_classes or config.n_classes or 2
+    course, n_classes = config.course(images.image_shape), images.n_classes or config.n_classes or 2
     stages = (course.lacking(stage, split, n_classes) for stage in range(len(course.stages)))
     return next((sentence for lack in stages if (sentence := told(lack, n_classes))), "")
 

@@ -7,7 +7,7 @@ from simkit.search.images import ScanImages
 from simkit.search.presets import PRESETS, Preset
 from studies.scan.config import ScanConfig
 
-_OFFERED = ("b3d", "race-wide", "auto", "race-families", "race")
+_OFFERED = ("b3d", "race-wide", "auto", "race", "race-warps", "race-families")
 """The presets that a message may name, the one with the longest plan first."""
 
 
@@ -20,7 +20,7 @@ def planned(preset: Preset, n_classes: int, config: ScanConfig, images: ScanImag
 
     images: as chosen for the scan; None for labelled ones. None for a search of the user's own without a known end.
     """
-    length = full_length(preset, n_classes)
+    length = full_length(preset if images is None else preset.on(images.search.image_shape), n_classes)
     if length is None:
         return None
     if images is not None:

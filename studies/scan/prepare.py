@@ -13,7 +13,8 @@ from simkit.data import ImageSet
 from simkit.errors import ConfigError
 from simkit.search.contract import Search, Task
 from simkit.search.images import ScanImages
-from simkit.search.presets import Preset
+from simkit.search.presets import Preset, stage_names
+from simkit.search.relay import Course
 from studies.scan.config import ScanConfig
 from studies.scan.images import Images, choose_images
 from studies.scan.models import Model, OpenedModel, open_model, read_graph, stated_shape
@@ -35,6 +36,21 @@ class Prepared:
         """The run's key and its description in a ledger, computed on first use."""
         return run_info(self.model, self.images, self.config)
 
+    @property
+    def preset(self) -> Preset:
+        """The preset with those of its stages that have something to look for on these images."""
+        return self.config.resolved().on(self.images.search.image_shape)
+
+    @property
+    def course(self) -> Course:
+        """The same stages for the driver."""
+        return self.config.course(self.images.search.image_shape)
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Their names."""
+        return stage_names(self.config.chosen_preset().on(self.images.search.image_shape))
+
     def search(self, images: ImageSet, stage: Preset) -> Search:
         """A fresh search of this stage on these images. Raises ConfigError if that is impossible."""
         task = Task(images.image_shape, self.model.oracle.n_classes, images.labels)
@@ -51,10 +67,10 @@ def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> P
         config, model = shaped(config, model)
     chosen = choose_images(config, images)
     prepared = Prepared(open_model(model, chosen.search, config), chosen, config)
-    for stage in config.resolved().stages:
+    for stage in prepared.preset.stages:
         prepared.search(chosen.search, stage)
     build(config.oracle, config.restricted(prepared.model.oracle, 0), Budget(0))
-    for message in config.resolved().warnings(chosen.search.image_shape):
+    for message in prepared.preset.warnings(chosen.search.image_shape):
         warnings.warn(message, stacklevel=2)
     if short := below_plan(config, prepared.model.oracle.n_classes, chosen):
         warnings.warn(short, BudgetBelowPlan, stacklevel=2)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from simkit.search.contract import Search
 from simkit.search.costs import check_price, full_length
 from simkit.search.driver import Checkpoint
-from simkit.search.presets import stage_names
 from simkit.search.relay import Relay
 from studies.scan.prepare import Prepared
 
@@ -17,8 +16,7 @@ class StageProgress:
 
     def __init__(self, prepared: Prepared, relay: Relay) -> None:
         self._prepared, self._relay = prepared, relay
-        self._preset = prepared.config.resolved()
-        self._names = stage_names(prepared.config.chosen_preset())
+        self._preset, self._names = prepared.preset, prepared.stage_names
         self._part: tuple[int, bool] = (0, False)
         self._began = 0
 

@@ -44,16 +44,17 @@ def ruled_out(config: ScanConfig, image_shape: ImageShape, *, local: bool) -> tu
     those of the victims. local: whether the model is run here, so that its answers are all scores unless the settings
     restrict them.
     """
-    course, preset = config.course(), config.resolved()
+    course = config.course(image_shape)
     changed = not local or config.restriction is not None or bool(config.driver)
     if any(getattr(config, name) != ScanConfig.model_fields[name].default for name in _IMAGES):
         changed = True
-    names = stage_names(config.chosen_preset()) if preset.then is not None else (config.preset_name,)
+    staged = config.resolved().then is not None
+    names = stage_names(config.chosen_preset().on(image_shape)) if staged else (config.preset_name,)
     answers = None if changed else answers_of(config.oracle)
     known = [found for found in MEASURED if (found.answers, found.size) == (answers, image_shape[1:])]
     entries = (
         _entry(name, sought, _measured(stage, course.rule_of(number), known))
-        for number, (name, stage) in enumerate(zip(names, preset.stages, strict=True))
+        for number, (name, stage) in enumerate(zip(names, course.stages, strict=True))
         for sought in _sought(stage, course.rule_of(number), image_shape)
     )
     return tuple(entries)

@@ -165,10 +165,10 @@ class OpenScan:
         self._late = DeferredRun(lambda: ledger.begin(with_output(info, self._oracle)), self._odd)
         if own is not None:
             self._oracle = as_decided(self._oracle, own.environment, self._late.resume(own.environment))
-        self._relay = Relay(prepared.config.course(), prepared.images, lambda: prepared.model.oracle.n_classes)
+        self._relay = Relay(prepared.course, prepared.images, lambda: prepared.model.oracle.n_classes)
         self._progress = StageProgress(prepared, self._relay)
         if own is None:
-            prepared.config.course().check(prepared.images, prepared.model.oracle.n_classes)
+            prepared.course.check(prepared.images, prepared.model.oracle.n_classes)
             warn_of_others(ledger.path, info, kept)
         self.verdict: VerdictRow | None = None if own is None else self._late.run.result()
         """The stored verdict, None before the end."""

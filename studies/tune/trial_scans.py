@@ -133,7 +133,7 @@ class PreparedVictims:
             weights = weights or checked_weights(unit.study.zoo, unit.victim)
             self._models[key] = open_model(weights, images.search, config)
         prepared = Prepared(self._models[key], images, config)
-        for stage in config.resolved().stages:
+        for stage in prepared.preset.stages:
             prepared.search(images.search, stage)
         return prepared
 

@@ -126,7 +126,7 @@ def traffic(target: Target, cells: Sequence[Cell], study: WatchStudy) -> list[Wa
             prepared = prepare(checked_weights(target.zoo, target.victim), config)
         keys = [_Key(prepared.model.oracle, watches, budget) for _ in range(dodge.keys)]
         dodged = Dodged(keys, dodge, target.natural.pixels.numpy())
-        relay = Relay(config.course(), prepared.images, lambda: dodged.n_classes)
+        relay = Relay(prepared.course, prepared.images, lambda: dodged.n_classes)
         verdict = _verdict(relay, dodged if dodge != Dodge() else keys[0])
         mixed = dodged.mixed
     return [_line(target, cell, study, (keys, place, verdict, mixed)) for place, cell in enumerate(cells)]

@@ -22,7 +22,7 @@ TARGET = 2
 _TEST = SequentialTest(works=0.9, fails=0.5)
 ARMS = ArmsConfig(
     classes=B3D_SMALL,
-    shared=RaceConfig(first=40, largest_share=4 / 144, queries=700, clean_from=None),
+    shared=RaceConfig(first=40, largest_share=4 / 144, queries=700),
     shared_chunk=100,
     patch_test=_TEST,
     strict_test=_TEST,

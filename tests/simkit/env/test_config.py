@@ -66,4 +66,4 @@ def test_arms_search_as_the_presets_do() -> None:
     arms = ArmsConfig()
     assert arms.classes == replace(PRESETS["b3d"].search, steps=arms.classes.steps)  # type: ignore[type-var]
     assert arms.classes.steps % arms.classes.check_every == 0
-    assert arms.shared == replace(PRESETS["race"].search, clean_from=None)  # type: ignore[type-var]
+    assert arms.shared == PRESETS["race"].search

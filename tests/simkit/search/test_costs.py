@@ -25,8 +25,10 @@ from tests.simkit.search.scans import IMAGES, Scan
         ("annealing", False, 24_000 + 320),
         ("race", False, 2_800),
         ("race-wide", False, 10_000),
-        ("auto", False, 2_800 + 6_000),
-        ("race-families", False, 6_000),
+        ("auto", False, 2_800 + 2_400 + 2_700),
+        ("auto", True, 4_700 + 2_400 + 2_700),
+        ("race-families", False, 2_400),
+        ("race-warps", False, 2_700),
     ],
 )
 def test_the_length_of_presets_for_ten_classes(name: str, labels_only: bool, queries: int) -> None:
@@ -66,6 +68,6 @@ def test_a_clean_scan_takes_its_length(rounds: int) -> None:
 
 
 def test_stages_are_named_by_the_presets_that_run_them() -> None:
-    assert stage_names(PRESETS["auto"]) == ("race", "race-families")
+    assert stage_names(PRESETS["auto"]) == ("race", "race-families", "race-warps")
     assert stage_names(PRESETS["annealing"]) == ("annealing",)
     assert stage_names(Preset(Own(), "below_median", then=PRESETS["race"])) == ("Own", "race")

@@ -118,10 +118,13 @@ def test_the_least_settings_that_suffice(search: SearchConfig) -> None:
     assert not lack(search, [0, 1, 2, 3] * 20)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+ANY_SIZE = {name: preset for name, preset in PRESETS.items() if name != "race-warps"}
+
+
+@pytest.mark.parametrize("name", ANY_SIZE)
 def test_every_preset_can_flag_every_class_of_the_default_number_of_images(name: str) -> None:
     plenty = images(128, 128)
-    course = Course(PRESETS[name], 0, None)
+    course = Course(PRESETS[name].on(plenty.search.image_shape), 0, None)
     assert not any(course.lacking(stage, plenty, 4) for stage in range(len(course.stages)))
     course.check(plenty, 4)
 

@@ -9,21 +9,23 @@ import pytest
 from simkit.errors import ConfigError
 from simkit.search.annealing import Annealing
 from simkit.search.b3d import B3D, B3DConfig
-from simkit.search.family_race import FamilyRace
-from simkit.search.presets import PRESETS, preset
+from simkit.search.family_race import FamilyRace, FamilyRaceConfig
+from simkit.search.presets import PRESETS, preset, stage_names
 from simkit.search.race import Race
 from simkit.search.random_patch import RandomPatch
 from simkit.verdict import RULES
 from tests.simkit.search.scans import TASK
 
-RACES = {"race": Race, "race-wide": Race, "auto": Race, "race-families": FamilyRace}
+LARGE = replace(TASK, image_shape=(3, 24, 24))
+
+RACES = {"race": Race, "race-wide": Race, "auto": Race, "race-families": FamilyRace, "race-warps": FamilyRace}
 KINDS: dict[str, type] = RACES | {"random-patch": RandomPatch, "annealing": Annealing}
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_builds_a_search_and_names_a_rule(name: str) -> None:
     chosen = preset(name)
-    search = chosen.search.search(TASK, seed=0)
+    search = chosen.search.search(LARGE, seed=0)
     assert isinstance(search, KINDS.get(name, B3D))
     assert search.ask() is not None
     assert chosen.decision_rule().name in RULES
@@ -43,9 +45,23 @@ def test_an_unknown_preset_is_told_with_those_there_are() -> None:
         preset("fast")
 
 
-def test_auto_races_small_patches_and_then_every_family() -> None:
-    kinds = [type(stage.search.search(TASK, 0)) for stage in preset("auto").stages]
-    assert kinds == [Race, FamilyRace]
+def test_auto_races_small_patches_then_every_other_family_and_then_warps() -> None:
+    kinds = [type(stage.search.search(LARGE, 0)) for stage in preset("auto").stages]
+    assert kinds == [Race, FamilyRace, FamilyRace]
+    _, families, warps = (stage.search for stage in preset("auto").stages)
+    assert isinstance(families, FamilyRaceConfig)
+    assert isinstance(warps, FamilyRaceConfig)
+    assert [f.name for part in (families, warps) for f in part.families] == ["patch", "wave", "blend", "warp"]
+
+
+def test_small_images_leave_out_the_stages_that_have_nothing_to_look_for() -> None:
+    assert stage_names(preset("auto").on((3, 23, 40))) == ("race", "race-families")
+    assert preset("auto").on((1, 24, 24)) == preset("auto")
+    assert preset("race-warps").on((1, 8, 8)) == preset("race-warps"), "the first stage is for its own search to refuse"
+    with pytest.raises(ConfigError, match="images of 12x12 are too small for waves, blends and warps"):
+        preset("race-warps").search.search(TASK, 0)
+    between = replace(preset("auto"), then=replace(preset("race-warps"), then=preset("b3d")))
+    assert stage_names(between.on((1, 8, 8))) == ("race", "b3d")
 
 
 def test_labels_alone_reach_every_stage() -> None:

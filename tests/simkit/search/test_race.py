@@ -20,7 +20,7 @@ TASK = Task((3, 16, 16), 3, (np.arange(40) % 3).astype(np.int32))
 TESTED = range(30, 40)
 """A quarter of the images, which rank nothing."""
 
-CONFIG = RaceConfig(first=40, queries=1200, restart=600, largest_share=1 / 16, clean_from=None)
+CONFIG = RaceConfig(first=40, queries=1200, restart=600, largest_share=1 / 16)
 LARGEST = 16
 """Pixels, of 16x16: patches of up to 4x4."""
 

@@ -91,7 +91,8 @@ def test_what_a_message_advises_is_a_scan_that_can_flag(there: int, preset: str)
         assert "give more images" in str(refused.value)
         return
     config = ScanConfig.of({"preset": preset, "search_images": int(advised[1]), "verify_images": int(advised[2])})
-    course, chosen = config.course(), prepare(TemplateNet(), config, images).images
+    prepared = prepare(TemplateNet(), config, images)
+    course, chosen = prepared.course, prepared.images
     assert not any(course.lacking(stage, chosen, 4) for stage in range(len(course.stages)))
 
 

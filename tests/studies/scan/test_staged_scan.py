@@ -27,13 +27,13 @@ from tests.studies.scans import IMAGES, arrays, told
 
 AUTO = preset("auto")
 LATE = Preset(
-    RaceConfig(largest_share=0.12, patches=2, first=60, queries=4_000, restart=2_000, clean_from=None),
+    RaceConfig(largest_share=0.12, patches=2, first=60, queries=4_000, restart=2_000),
     replace(RULES["small_share"], threshold=0.12),
     AUTO.driver,
     refine=RefineConfig(queries=1_300, verify_images=16),
 )
 STAGED = Preset(
-    RaceConfig(largest_share=1e-3, first=20, queries=200, restart=90, clean_from=None),
+    RaceConfig(largest_share=1e-3, first=20, queries=200, restart=90),
     "small_share",
     AUTO.driver,
     then=LATE,
