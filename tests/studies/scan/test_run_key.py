@@ -38,10 +38,6 @@ PINNED = {
     ("race", "label"): "ada55326c718b85e580862456bee59033497bcd1064325d2d2fe5e207de658b5",
     ("race-wide", "scores"): "12aab789451ceb408d7b60f4ee057f164a4644b437eefdb57d282fea9c20f036",
     ("race-wide", "label"): "00632d59d815580c8581786006c77e58e86eeb2169ec1510c08cc22d46595d33",
-    ("auto", "scores"): "c3a3ff68fba9601c61b740dc269ea9dcc66ab81b2a874260c76c72ad763f2180",
-    ("auto", "label"): "6a60a921aec442ae4289e405f3950059461702d2b4451091de53b371a382081f",
-    ("race-families", "scores"): "387c6b673f2fb7e68a960a839a3f3e69369ee1ca42c395b5a9e149a857e44fe8",
-    ("race-families", "label"): "70b62534c5c32de8c6430ac97025179fc58a5b6870f67b4f01969748620d9f2e",
     ("random-patch", "scores"): "bffc34e694bd7b75a5f0a29c2bd428e74df1632113e26274792c968c9cec4315",
     ("random-patch", "label"): "5f98b379b86002a5d37088fff47207a2bc948e2e5a605fb67a817da381e5e1fb",
     ("annealing", "scores"): "0c6540ee0fd81f30f5e4dce924c7bce843c96336b4a753daf98d3d45ddf6abe8",
@@ -64,16 +60,26 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(np, "__version__", stored["numpy"])
 
 
-REFINES = ("auto", "race-wide", "race-families")
-"""Their default refinement was changed since, from 4,000 queries to 500."""
+REFINES = ("auto", "race-wide", "race-families", "race-warps")
+
+FORMER: dict[tuple[str, str], dict[str, Any]] = {
+    **{("race-wide", oracle): {"refine": {"queries": 4000}} for oracle in ("scores", "label")},
+    ("race", "scores"): {"search": {"clean_from": 1200}},
+    ("race", "label"): {"search": {"clean_from": 1200, "clean_value": 0.21}},
+}
+"""The settings that were the default before: more refinement, and an early end for clean models."""
 
 SINCE = {
+    ("race", "scores"): "3c0eb7537f6a6c26ff459bb0f6f14a21f7aeb9d1551313e613a02658149f556e",
+    ("race", "label"): "7ad497eab7f4cbdda841abfd09d1ff52322bea1cf8ddd4ca2ab931d18b93aa9a",
     ("race-wide", "scores"): "f3d92923c9a991a69e5fbcb418b62b691b0ac2b60195284a8801397226db4d7b",
     ("race-wide", "label"): "2b2ee0e68884e48066b3152adaa216be36db5ab2e1c243e2d0f53810daed5ada",
-    ("race-families", "scores"): "1d849b40ca8877308c56a23cc3444bbe3b584963d142d8bbb8d72c62d6206c64",
-    ("race-families", "label"): "87452ee8345b830a14135ac25d06dbc9db944a2eed7f7e065b36816c9b59a1a4",
-    ("auto", "scores"): "ca84371769c677ae089c37e18d9b523b963df86bd8b9b253e7751f97bbcebda0",
-    ("auto", "label"): "d18cdf1bcd097346f26a50ed1a391d821d1b4964037a5dfab75d6bfa6df9c0c0",
+    ("race-families", "scores"): "bc710010f1d62eb618ba428e7e70111a581c94cc666f829ea4849a7b3486b290",
+    ("race-families", "label"): "7179c50151c8442f7a1a8e3fc2a2d98b2563bee364bafd610fbddc5893d9602b",
+    ("race-warps", "scores"): "f69defc4ac762a89ed60205a003e69b5a405dfc2c5f56b6f87dedc0f76d4f99e",
+    ("race-warps", "label"): "69560a63001fc9982be209d9ccfdbf589dbb4c210a8d7f0cc8db007a2111a941",
+    ("auto", "scores"): "35b9bd7182151f3ad3b37e5a9beb6cfa20eee6253bfb1ac685478c9f1fdf359e",
+    ("auto", "label"): "beeadecf5132d65e8ba9d1e5f3b65db67f4301ea14c847df9e93d6773fc10828",
 }
 
 
@@ -87,9 +93,12 @@ def key_of(preset: str, oracle: str = "scores", **settings: Any) -> str:
 
 @pytest.mark.parametrize(("preset", "oracle"), PINNED)
 def test_the_key_of_a_preset_stays_what_it_was(preset: str, oracle: str) -> None:
-    before = {"refine": {"queries": 4000}} if preset in REFINES else {}
-    assert key_of(preset, oracle, **before) == PINNED[preset, oracle]
-    assert key_of(preset, oracle) == SINCE.get((preset, oracle), PINNED[preset, oracle])
+    assert key_of(preset, oracle, **FORMER.get((preset, oracle), {})) == PINNED[preset, oracle]
+
+
+@pytest.mark.parametrize(("preset", "oracle"), PINNED | SINCE)
+def test_the_key_of_a_preset_is_that_of_its_settings_today(preset: str, oracle: str) -> None:
+    assert key_of(preset, oracle) == (PINNED | SINCE)[preset, oracle]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -131,13 +140,14 @@ def test_a_detector_of_probing_is_in_the_key_only_where_it_is_set() -> None:
 
 
 def test_every_preset_is_pinned() -> None:
-    assert {preset for preset, _ in PINNED} == set(PRESETS)
+    assert {preset for preset, _ in PINNED | SINCE} == set(PRESETS)
 
 
 @pytest.mark.parametrize(("preset", "budget"), [("race", 400), ("b3d", 60), ("b3d-slides", 60)])
 def test_a_scan_finished_before_the_move_is_answered_without_a_query(tmp_path: Path, preset: str, budget: int) -> None:
     shutil.copy(BEFORE, tmp_path / "before.db")
-    model, settings = TemplateNet(1), {"search": {}, "search_images": 16, "verify_images": 16}
+    search = {"clean_from": 1200} if preset == "race" else {}
+    model, settings = TemplateNet(1), {"search": search, "search_images": 16, "verify_images": 16}
     driver = {"check_images": 16}
     result = scanned(model, preset=preset, budget=budget, db=tmp_path / "before.db", driver=driver, **settings)
     assert (model.seen.images, result.spent) == (0, 396 if preset == "race" else 16)
