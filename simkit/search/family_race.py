@@ -114,7 +114,7 @@ class FamilyRaceConfig:
     def families_on(self, image_shape: tuple[int, int, int]) -> tuple[Family, ...]:
         """Those that take part on images of this shape, (C, H, W). Raises ConfigError if there is none."""
         if not self.takes(image_shape):
-            size = f"{image_shape[1]}x{image_shape[2]}"
+            size = "x".join(map(str, image_shape[1:]))
             raise ConfigError(f"images of {size} are too small for waves, blends and warps; lower search.whole_from")
         return self.families if self._is_large(image_shape) else self._of_any_size
 

@@ -53,7 +53,7 @@ _RACE: Mapping[str, Any] = {
     "keep": 200,
     "restart": 1500,
     "queries": 2800,
-    "clean_from": 1200,
+    "clean_from": None,
     "clean_value": 0.8,
     "clean_rounds": 15,
 }
@@ -90,15 +90,7 @@ _FAMILIES: Mapping[str, Any] = {
         "screen": {"works": 0.97, "fails": 0.8, "alpha": 0.02, "beta": 0.02},
         "test": {"works": 0.98, "fails": 0.9, "alpha": 0.02, "beta": 0.02},
     },
-    "warp": {
-        "name": "warp",
-        "largest_shift": 0.09375,
-        "grids": [2, 6],
-        "required_success": 0.7,
-        "required_trials": 8,
-        "screen": {"works": 0.9, "fails": 0.65, "alpha": 0.05, "beta": 0.05},
-        "test": {"works": 0.9, "fails": 0.75, "alpha": 0.01, "beta": 0.01},
-    },
+    "warp": None,
     "more": [],
     "whole_from": 24,
     "first": 120,
@@ -116,9 +108,28 @@ _FAMILIES: Mapping[str, Any] = {
     "most_trials": 32,
     "keep": 300,
     "restart": 2500,
-    "queries": 6000,
+    "queries": 2400,
 }
 """The settings of `race-families` that were measured."""
+
+_WARPS: Mapping[str, Any] = {
+    **_FAMILIES,
+    **dict.fromkeys(("patch", "wave", "blend")),
+    "warp": {
+        "name": "warp",
+        "largest_shift": 0.09375,
+        "grids": [2, 6],
+        "required_success": 0.7,
+        "required_trials": 8,
+        "screen": {"works": 0.9, "fails": 0.65, "alpha": 0.05, "beta": 0.05},
+        "test": {"works": 0.9, "fails": 0.75, "alpha": 0.01, "beta": 0.01},
+    },
+    "fresh": 4,
+    "children": 8,
+    "leap": {"each": 8, "classes": 4, "after": 200, "noise": 0.4, "ridge": 30.0},
+    "queries": 2700,
+}
+"""The settings of `race-warps` that were measured."""
 
 _RACED = Measurement(
     stage="race",
@@ -136,8 +147,8 @@ _RACED = Measurement(
 )
 
 
-def _of_families(answers: str) -> tuple[Measurement, ...]:
-    """The race of families: what it missed of each is the same by scores and by labels."""
+def _of_families(answers: str, waves_missed: int, warps_missed: int) -> tuple[Measurement, ...]:
+    """The races of families: what they missed of patches and blends is the same by scores and by labels."""
     patches = replace(
         _RACED,
         stage="race-families",
@@ -147,14 +158,14 @@ def _of_families(answers: str) -> tuple[Measurement, ...]:
         answers=answers,
         zoos=("cifar10-families-tune", "cifar10-wide-tune"),
         victims=8,
-        missed=3,
+        missed=4,
         strata=("3x3", "4x4", "5x5", "6x6", "label-consistent", "scattered-9"),
     )
-    waves = replace(
-        patches, family="wave", zoos=("cifar10-families-tune",), strata=("sinusoidal",), victims=3, missed=0
-    )
-    warps = replace(waves, family="warp", strata=("warping", "warping-covers"), victims=6, missed=2)
-    return patches, waves, replace(waves, family="blend", strata=("blended",)), warps
+    of_one_zoo = replace(patches, zoos=("cifar10-families-tune",), victims=3)
+    waves = replace(of_one_zoo, family="wave", strata=("sinusoidal",), missed=waves_missed)
+    blends = replace(of_one_zoo, family="blend", strata=("blended",), missed=0)
+    warps = replace(of_one_zoo, stage="race-warps", settings=_WARPS, family="warp", victims=6, missed=warps_missed)
+    return patches, waves, blends, replace(warps, strata=("warping", "warping-covers"))
 
 
-MEASURED = (_RACED, *_of_families("scores"), *_of_families("labels"))
+MEASURED = (_RACED, *_of_families("scores", 1, 1), *_of_families("labels", 0, 3))
