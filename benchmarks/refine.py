@@ -1,7 +1,8 @@
-"""What refining a trigger gives for its queries: the patch that a race found, and refined ones, on unseen images.
+"""What refining a trigger gives for its queries: the patch that a search found, and refined ones, on unseen images.
 
 simkit zoo make benchmarks/zoos/cifar10-refine-tune.toml --data DATA --out ZOO
 python benchmarks/refine.py ZOO DATA --out results/refine.jsonl
+python benchmarks/refine.py ZOO DATA --preset b3d --seeds 1 --out results/b3d-refine.jsonl
 
 One line per backdoored victim and seed. `pixels`: size of the mask. `success`: attack success rate on 1,500 test images
 (the scan may have used some of them). `iou`: overlap with the original mask.
@@ -41,6 +42,7 @@ def main(
     data: Annotated[str, typer.Argument()],
     out: Annotated[Path, typer.Option()],
     seeds: Annotated[int, typer.Option()] = 2,
+    preset: Annotated[str, typer.Option()] = "race",
 ) -> None:
     torch.set_num_threads(1)
     manifest, test = Manifest.load(zoo), load(data, "test", 1500, 99)
@@ -48,19 +50,19 @@ def main(
     with out.open("w", encoding="utf-8") as file:
         for victim in victims:
             for seed in range(seeds):
-                line = _measured(zoo, manifest, victim, data, seed, test)
+                config = ScanConfig.of({"data": data, "seed": seed, "preset": preset})
+                line = _measured(zoo, manifest, victim, config, test)
                 file.write(f"{json.dumps(line)}\n")
                 typer.echo(json.dumps(line))
 
 
-def _measured(zoo: Path, manifest: Manifest, victim: Victim, data: str, seed: int, test: ImageSet) -> dict[str, Any]:
-    config = ScanConfig.of({"data": data, "seed": seed, "preset": "race"})
+def _measured(zoo: Path, manifest: Manifest, victim: Victim, config: ScanConfig, test: ImageSet) -> dict[str, Any]:
     prepared = prepare(checked_weights(zoo, victim), config)
     oracle, evaluator = prepared.model.oracle, Evaluator(prepared.model.oracle, None)
     verdict = [c.verdict for c in Relay(prepared.course, prepared.images, lambda: oracle.n_classes).run(evaluator)][-1]
     assert verdict is not None
     line: dict[str, Any] = {
-        **{"zoo": manifest.spec.name, "index": victim.index, "stratum": victim.stratum, "seed": seed},
+        **{"zoo": manifest.spec.name, "index": victim.index, "stratum": victim.stratum, "seed": config.seed},
         **{"architecture": victim.architecture, "verdict": verdict.verdict, "queries": evaluator.queries},
     }
     original = victim.trigger(manifest.image_shape)
@@ -68,7 +70,7 @@ def _measured(zoo: Path, manifest: Manifest, victim: Victim, data: str, seed: in
         found = verdict.classes[target]
         line["found"] = _about(oracle, found, original, test)
         for name, settings in SETTINGS.items():
-            result, queries = _refined(oracle, found, prepared.images, settings, seed)
+            result, queries = _refined(oracle, found, prepared.images, settings, config.seed)
             line[name] = _about(oracle, result, original, test) | {"queries": queries}
     return line
 

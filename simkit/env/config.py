@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from simkit.errors import ConfigError
 from simkit.search.b3d import B3DConfig
-from simkit.search.presets import B3D
+from simkit.search.presets import B3D_50
 from simkit.search.race import RaceConfig
 from simkit.verdict import SequentialTest
 
@@ -49,8 +49,8 @@ class EnvConfig:
 
 
 def _b3d_in_chunks() -> B3DConfig:
-    """B3D of the preset `b3d`, without the last steps, which no check follows."""
-    return replace(B3D, steps=B3D.steps // B3D.check_every * B3D.check_every)
+    """B3D with fifty samples a step, without the last steps, which no check follows."""
+    return replace(B3D_50, steps=B3D_50.steps // B3D_50.check_every * B3D_50.check_every)
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ class ClassDistribution:
         config, k, g = self._config, len(samples.masks), self.probabilities
         self.loss = float(losses.mean())
         mask_losses, pattern_losses = losses[:k], losses[:k] if config.joint else losses[k:]
-        weight = np.float32(self.sparsity.weight * self._tile**2)
+        weight = np.float32(self.sparsity.of_step(success_rate, config.sparsity) * self._tile**2)
         if not config.exact_sparsity:
             mask_losses = mask_losses + weight * samples.masks.sum(axis=(1, 2))
             pattern_losses = pattern_losses + weight * g.sum()

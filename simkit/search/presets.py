@@ -34,6 +34,8 @@ class Preset:
     """How the search is driven."""
     labels: SearchConfig | None = None
     """The settings of the search for label-only services; None for the same as `search`."""
+    labels_rule: Rule | None = None
+    """The decision rule for label-only services; None for the same as `rule`."""
     synthesis: SynthesisConfig | None = None
     """How images are synthesised by queries; None for a scan that is given images."""
     then: Preset | None = None
@@ -47,7 +49,8 @@ class Preset:
         """The preset, with all later stages, for this kind of answer."""
         then = None if self.then is None else self.then.for_answers(labels_only=labels_only)
         chosen = self.labels if labels_only and self.labels is not None else self.search
-        return replace(self, search=chosen, then=then)
+        rule = self.labels_rule if labels_only and self.labels_rule is not None else self.rule
+        return replace(self, search=chosen, rule=rule, then=then)
 
     def on(self, image_shape: tuple[int, int, int]) -> Preset:
         """The preset without those later stages that have nothing to look for on images of this shape, (C, H, W)."""
@@ -85,9 +88,9 @@ class Preset:
         return self.rule if isinstance(self.rule, Rule) else rule(self.rule)
 
 
-# Chosen on tune victims: large steps of the pattern and of Adam, and a high sparsity weight from the start. With 100
-# and with 50 samples per step all eight backdoors tried there were detected, the latter with half the queries.
-B3D = B3DConfig(
+# Chosen on tune victims: large steps of the pattern and of Adam, and a high sparsity weight from the start. B3D-SS and
+# the environment were measured with these settings.
+B3D_50 = B3DConfig(
     samples=50,
     images=1,
     steps=114,
@@ -111,15 +114,32 @@ B3D = B3DConfig(
     ),
 )
 
+# Ten samples in twice as many steps detect what fifty do on tune victims, for a third of the queries
+# (benchmarks/b3d_variants.py, results/b3d-variants.jsonl).
+B3D = replace(B3D_50, samples=10, steps=220, check_every=20)
+
 # With label-only answers the loss lies in [0, 1], a tenth of a typical cross-entropy; with a sparse initial mask it
-# would be 1 everywhere. As few samples as above were not tried with labels.
-_B3D_LABELS = replace(
-    B3D,
+# would be 1 everywhere.
+_B3D_LABELS_100 = replace(
+    B3D_50,
     samples=100,
     steps=120,
     mask_init=0.0,
-    sparsity=replace(B3D.sparsity, weight=1e-3, least=1e-4, most=0.03),
+    sparsity=replace(B3D_50.sparsity, weight=1e-3, least=1e-4, most=0.03),
 )
+
+# Most steps of most classes have no sample that works, and masks must not be emptied there for their size alone.
+_B3D_LABELS = replace(
+    _B3D_LABELS_100,
+    samples=20,
+    steps=200,
+    check_every=20,
+    sparsity=replace(_B3D_LABELS_100.sparsity, mode="working"),
+)
+
+# By labels the masks of classes that never worked say nothing, so that no share of the median separates: clean tune
+# victims have classes of a fifth of it. The size itself does.
+_SMALL = replace(RULES["small_share"], threshold=1 / 32, source="32 of 32x32 pixels, chosen on tune victims")
 
 _ANNEALING = AnnealingConfig()
 
@@ -191,9 +211,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         # what each is called and does is said in simkit.detectors.registry
         # the estimators of the slides with the default constants of B3DConfig, which names their sources
         "b3d-slides": Preset(B3DConfig(), "below_median"),
-        "b3d": Preset(B3D, "below_median", labels=_B3D_LABELS),
-        # B3D-SS: the same search on images that it synthesises itself
-        "b3d-ss": Preset(B3D, "below_median", labels=_B3D_LABELS, synthesis=_SYNTHESIS),
+        "b3d": Preset(B3D, "below_median", labels=_B3D_LABELS, labels_rule=_SMALL, refine=_REFINE),
+        # B3D-SS: such a search on images that it synthesises itself
+        "b3d-ss": Preset(B3D_50, "below_median", labels=_B3D_LABELS_100, synthesis=_SYNTHESIS),
         "race": _RACE,
         "race-wide": _WIDE,
         "race-families": _FAMILIES,

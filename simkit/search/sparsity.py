@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from simkit.errors import ConfigError
 
-Mode: TypeAlias = Literal["patience", "proportional"]
+Mode: TypeAlias = Literal["patience", "proportional", "working"]
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,12 @@ class SparsityConfig:
     weight: float = 1e-3
     """Initial sparsity weight, as loss per pixel of the mask: lambda of the slides."""
     mode: Mode = "patience"
-    """`patience` changes the weight after `patience` updates on one side of `required_success`; `proportional` always.
+    """`patience` changes the weight after `patience` updates on one side of `required_success`; the others always.
 
     `patience` is the rule of Neural Cleanse (bolunwang/backdoor, visualizer.py). `proportional` (ours) raises the
-    factor to the relative distance between the smoothed success rate and `required_success`.
+    factor to the relative distance between the smoothed success rate and `required_success`. `working` (ours) does the
+    same, and leaves the size out of every step in which no sample works: labels say nothing there, and Adam, which
+    scales gradients to one length, would empty the mask for the size alone, however small its weight.
     """
     raise_by: float = 1.5
     """Factor by which the weight is raised, above 1."""
@@ -56,12 +58,16 @@ class Sparsity:
     success_rate: float | None = None
     streak: int = 0
 
+    def of_step(self, success_rate: float, config: SparsityConfig) -> float:
+        """The weight in a step whose samples have this success rate."""
+        return 0.0 if config.mode == "working" and success_rate == 0.0 else self.weight
+
     def after(self, success_rate: float, config: SparsityConfig) -> Sparsity:
         """The schedule one update later; success_rate in [0, 1]."""
         past = success_rate if self.success_rate is None else self.success_rate
         rate = config.smoothing * past + (1 - config.smoothing) * success_rate
         above = rate >= config.required_success
-        if config.mode == "proportional":
+        if config.mode != "patience":
             return Sparsity(self._moved(above, _distance(rate, config.required_success), config), rate)
         streak = (max(self.streak, 0) + 1) if above else (min(self.streak, 0) - 1)
         if abs(streak) < config.patience:

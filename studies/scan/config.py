@@ -228,7 +228,8 @@ class ScanConfig(BaseModel):
             raise ConfigError(f"rule has no setting {min(unknown)!r}; set name or threshold")
         if self.rule and self.chosen_preset().then is not None:
             raise ConfigError(f"preset {self.preset_name} has one rule per stage; choose a preset of one stage")
-        chosen = rule(self.rule["name"]) if "name" in self.rule else self.chosen_preset().decision_rule()
+        own = self.chosen_preset().for_answers(labels_only=self.oracle.label_only).decision_rule()
+        chosen = rule(self.rule["name"]) if "name" in self.rule else own
         if "threshold" not in self.rule:
             return chosen
         threshold = _valid(float, self.rule["threshold"], "rule.threshold")

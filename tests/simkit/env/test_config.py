@@ -64,6 +64,6 @@ def test_a_search_that_ends_before_its_first_look_is_refused() -> None:
 
 def test_arms_search_as_the_presets_do() -> None:
     arms = ArmsConfig()
-    assert arms.classes == replace(PRESETS["b3d"].search, steps=arms.classes.steps)  # type: ignore[type-var]
+    assert arms.classes == replace(PRESETS["b3d-ss"].search, steps=arms.classes.steps)  # type: ignore[type-var]
     assert arms.classes.steps % arms.classes.check_every == 0
     assert arms.shared == PRESETS["race"].search

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from simkit.search.b3d import B3DConfig, ClassDistribution, Samples
+from simkit.search.sparsity import Mode, SparsityConfig
 from simkit.triggers import Trigger
 
 CONFIG = B3DConfig(samples=4, joint=True, grid=3, mask_limit=2.0, learning_rate=5.0, required_success=0.9)
@@ -43,3 +47,18 @@ def test_theta_stays_within_its_bound_and_the_checksum_follows_it() -> None:
 def test_the_expected_size_counts_pixels() -> None:
     sparse = ClassDistribution(CONFIG, SHAPE)
     np.testing.assert_allclose(sparse.expected_mask_size, 36 * (np.tanh(-1.14) + 1) / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("mode", "emptied"), [("proportional", True), ("working", False)])
+def test_a_mask_is_not_emptied_for_its_size_alone_while_nothing_works(mode: Mode, emptied: bool) -> None:
+    tiny = SparsityConfig(weight=1e-6, mode=mode)
+    config = replace(
+        CONFIG, learning_rate=0.2, mask_init=0.0, sparsity=tiny, exact_sparsity=True, baseline="leave_one_out"
+    )
+    distribution, rng = ClassDistribution(config, SHAPE), np.random.default_rng(0)
+    for _ in range(10):
+        distribution.update(distribution.sample(rng), np.ones(4, np.float32), 0.0)  # labels, and no sample is a hit
+    before = distribution.expected_mask_size
+    assert before < 3.0 if emptied else before == 18.0
+    distribution.update(distribution.sample(rng), np.array([0.0, 1.0, 1.0, 1.0], np.float32), 0.25)
+    assert distribution.expected_mask_size != before

@@ -19,8 +19,8 @@ from tests.simkit.search.scans import IMAGES, Scan
 @pytest.mark.parametrize(
     ("name", "labels_only", "queries"),
     [
-        ("b3d", False, 59_584 - 64),  # ten classes, as docs/measured.md counts them, without the first check
-        ("b3d", True, 122_784 - 64),
+        ("b3d", False, 24_584 - 64),  # ten classes, as docs/measured.md counts them, without the first check
+        ("b3d", True, 42_384 - 64),
         ("random-patch", False, 3_374 - 64),
         ("annealing", False, 24_000 + 320),
         ("race", False, 2_800),

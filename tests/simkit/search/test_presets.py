@@ -69,3 +69,4 @@ def test_labels_alone_reach_every_stage() -> None:
     assert first.search == preset("race").labels != preset("race").search
     last = replace(preset("race"), then=preset("b3d")).for_answers(labels_only=True).stages[-1]
     assert last.search == preset("b3d").labels != preset("b3d").search
+    assert last.decision_rule() == preset("b3d").labels_rule != preset("b3d").decision_rule()

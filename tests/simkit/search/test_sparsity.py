@@ -62,9 +62,16 @@ def test_the_proportional_weight_follows_the_smoothed_rate() -> None:
     assert [first.weight, second.weight] == pytest.approx([0.02, 0.02])
 
 
+@pytest.mark.parametrize("mode", ["patience", "proportional", "working"])
+def test_the_size_is_left_out_of_a_step_only_where_nothing_works_and_the_mode_says_so(mode: Mode) -> None:
+    config, sparsity = replace(CONFIG, mode=mode), Sparsity(0.02)
+    assert sparsity.of_step(0.0, config) == (0.0 if mode == "working" else 0.02)
+    assert sparsity.of_step(0.1, config) == 0.02
+
+
 @given(st.lists(st.floats(0, 1), max_size=60))
-def test_the_weight_stays_within_its_bounds_in_either_mode(rates: list[float]) -> None:
-    modes: tuple[Mode, ...] = ("patience", "proportional")
+def test_the_weight_stays_within_its_bounds_in_every_mode(rates: list[float]) -> None:
+    modes: tuple[Mode, ...] = ("patience", "proportional", "working")
     for mode in modes:
         config = replace(CONFIG, mode=mode, least=0.004)
         assert 0.004 <= _after(rates, config).weight <= CONFIG.most

@@ -132,7 +132,7 @@ def test_the_order_of_the_classes_and_censored_sizes_are_explained(
 def test_a_budget_that_ended_first_is_told_what_a_whole_scan_takes(capsys: pytest.CaptureFixture[str]) -> None:
     prepared = prepared_with(budget=900, preset="b3d", **OTHER)
     out = printed(run_scan(prepared), prepared, capsys)
-    assert "with b3d, a model of 4 classes takes up to 23,872 queries where nothing is flagged\n" in out
+    assert "with b3d, a model of 4 classes takes up to 9,872 queries where nothing is flagged\n" in out
 
 
 def test_queries_of_an_earlier_process_are_told_apart(

@@ -60,16 +60,24 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(np, "__version__", stored["numpy"])
 
 
-REFINES = ("auto", "race-wide", "race-families", "race-warps")
+REFINES = ("auto", "race-wide", "race-families", "race-warps", "b3d")
 
 FORMER: dict[tuple[str, str], dict[str, Any]] = {
     **{("race-wide", oracle): {"refine": {"queries": 4000}} for oracle in ("scores", "label")},
     ("race", "scores"): {"search": {"clean_from": 1200}},
     ("race", "label"): {"search": {"clean_from": 1200, "clean_value": 0.21}},
+    ("b3d", "scores"): {"refine": 0, "search": {"samples": 50, "steps": 114, "check_every": 10}},
+    ("b3d", "label"): {
+        "refine": 0,
+        "search": {"samples": 100, "steps": 120, "check_every": 10, "sparsity": {"mode": "proportional"}},
+        "rule": {"name": "below_median"},
+    },
 }
-"""The settings that were the default before: more refinement, and an early end for clean models."""
+"""The settings that were the default before."""
 
 SINCE = {
+    ("b3d", "scores"): "c83c83bea728b1ffc5d5ef984b229e82d787e50cf33b22ee64ef81d9036ac9f2",
+    ("b3d", "label"): "20eb56bdaac8fde378df52bd4b5f11729e6d2cf8b6cf9a07dfeaa6303c2446f9",
     ("race", "scores"): "3c0eb7537f6a6c26ff459bb0f6f14a21f7aeb9d1551313e613a02658149f556e",
     ("race", "label"): "7ad497eab7f4cbdda841abfd09d1ff52322bea1cf8ddd4ca2ab931d18b93aa9a",
     ("race-wide", "scores"): "f3d92923c9a991a69e5fbcb418b62b691b0ac2b60195284a8801397226db4d7b",
@@ -146,8 +154,9 @@ def test_every_preset_is_pinned() -> None:
 @pytest.mark.parametrize(("preset", "budget"), [("race", 400), ("b3d", 60), ("b3d-slides", 60)])
 def test_a_scan_finished_before_the_move_is_answered_without_a_query(tmp_path: Path, preset: str, budget: int) -> None:
     shutil.copy(BEFORE, tmp_path / "before.db")
-    search = {"clean_from": 1200} if preset == "race" else {}
-    model, settings = TemplateNet(1), {"search": search, "search_images": 16, "verify_images": 16}
+    model = TemplateNet(1)
+    settings: dict[str, Any] = {"search": {}, "search_images": 16, "verify_images": 16}
+    settings |= FORMER.get((preset, "scores"), {})
     driver = {"check_images": 16}
     result = scanned(model, preset=preset, budget=budget, db=tmp_path / "before.db", driver=driver, **settings)
     assert (model.seen.images, result.spent) == (0, 396 if preset == "race" else 16)

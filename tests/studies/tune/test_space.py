@@ -42,7 +42,7 @@ def test_the_default_space_is_one_that_the_detector_takes_with_its_own_values_in
     assert defaults(EFFICIENT.config(DIGITS), B3D_SPACE) == {
         "search.sparsity.weight": 0.01,
         "search.sigma": 1.0,
-        "search.samples": 50,
+        "search.samples": 10,
     }
 
 

@@ -76,8 +76,8 @@ def test_what_was_set_is_listed_for_every_preset_also_where_no_other_method_stan
 
 
 def test_the_settings_of_a_tuned_search_are_listed() -> None:
-    tuned = stored("b3d", search={"samples": 10, "sigma": 0.5, "sparsity": {"weight": 0.004}}, seed=3)
-    expected = {"search.samples": "10", "search.sigma": "0.5", "search.sparsity.weight": "0.004", "seed": "3"}
+    tuned = stored("b3d", search={"samples": 12, "sigma": 0.5, "sparsity": {"weight": 0.004}}, seed=3)
+    expected = {"search.samples": "12", "search.sigma": "0.5", "search.sparsity.weight": "0.004", "seed": "3"}
     assert shown(tuned) == [expected]
     ours, theirs = shown(stored("b3d"), tuned)
     assert theirs == expected
@@ -89,9 +89,9 @@ def test_what_a_preset_chooses_for_a_kind_of_answer_is_not_listed() -> None:
 
 
 def test_a_former_name_of_a_preset_has_the_defaults_of_the_current_one() -> None:
-    tuned = stored("b3d", search={"samples": 10})
+    tuned = stored("b3d", search={"samples": 12})
     assert shown(line(0, detector="efficient", config=tuned.config | {"preset": "efficient"})) == [
-        {"search.samples": "10"}
+        {"search.samples": "12"}
     ]
 
 
