@@ -38,7 +38,7 @@ from oracles.oracle import ImageShape
 from simkit.files import make_folder
 from simkit.zoo.networks import NETWORKS
 from simkit.zoo.zoo import make
-from studies.cli.demo_scans import SETTINGS, SPEC
+from studies.cli.demo_digits import SETTINGS, SPEC
 from studies.cli.output import print_table
 from studies.cli.scripts import check_only, run
 from studies.scan.config import ScanConfig
@@ -123,7 +123,7 @@ def exported(module: nn.Module, shape: ImageShape, path: Path) -> Path:
 
 def scanned(model: Model, ledger: Path) -> dict[str, Any]:
     """The scan of one model: what it found, and the outcomes of its calls where it is remote."""
-    config = ScanConfig.of({"data": "digits", "preset": PRESET, **SETTINGS[PRESET]})
+    config = ScanConfig.of({"data": "digits", "preset": PRESET, **SETTINGS})
     result = run_scan(prepare(model, config), db=ledger)
     found = {"verdict": result.verdict, "flagged": list(result.flagged), "queries": result.spent}
     with closing(sqlite3.connect(ledger)) as base:

@@ -41,7 +41,7 @@ from db import reads
 from db.check import check
 from simkit.files import make_folder
 from simkit.zoo.zoo import make
-from studies.cli.demo_scans import SETTINGS, SPEC
+from studies.cli.demo_digits import SETTINGS, SPEC
 from studies.cli.output import print_table
 from studies.cli.scripts import run
 from studies.scan.run_key import environment
@@ -231,7 +231,7 @@ def drawn(kills: int, seed: int) -> list[Side]:
 
 def demo_cases(folder: Path) -> list[Case]:
     """The two victims of `simkit demo`, a backdoored one and a clean one, as its search of small patches scans them."""
-    zoo, settings = make(SPEC, folder / "zoo"), SETTINGS["random-patch"]
+    zoo, settings = make(SPEC, folder / "zoo"), SETTINGS
     options = ["--preset", "random-patch"]
     for name, value in _flat(settings):
         options += ["--set", f"{name}={value}"]

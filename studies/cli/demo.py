@@ -27,7 +27,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def show_demo(
     out: OutFolder = Path("simkit-demo"), service: Service = False, keep: Keep = False, as_json: AsJson = False
 ) -> None:
-    """Train a clean and a backdoored classifier, and tell them apart with query access only, through four services.
+    """Train three backdoored classifiers and a clean one, and tell them apart with query access only.
 
     Takes about a minute on two idle cores; downloads nothing.
     In the same folder, a second run prints the stored results. Each run with --service has
@@ -39,7 +39,7 @@ def show_demo(
         from simkit.errors import ConfigError
 
         raise ConfigError("--keep is for --service; give both")
-    torch.set_num_threads(1)  # images of 8x8 are too small to share among threads
+    torch.set_num_threads(1)  # the networks are too small to share among threads
     if service:
         _show_service(out, keep, as_json)
         return
@@ -47,16 +47,16 @@ def show_demo(
 
     with progress_bar("demo", quiet=as_json) as progress:
         scans = demo(out, progress)
-    db, picture, report = (str(out / f"demo.{ending}") for ending in ("db", "png", "html"))
+    db, picture, report, triggers = (str(out / name) for name in ("demo.db", "demo.png", "demo.html", "triggers.html"))
     if as_json:
         rows = [scan.row() for scan in scans]
-        print_json({"scans": rows, "db": db, "picture": picture, "report": report})
+        print_json({"scans": rows, "db": db, "picture": picture, "report": report, "triggers": triggers})
         return
-    echo("Two classifiers of handwritten digits, one with a backdoor. A scan sees only the service's answers:")
+    echo("Four classifiers of drawn shapes, three with a backdoor. A scan by `auto` sees only the service's answers:")
     echo("all scores, the top-3 scores, only the label, or noisy scores. Each cell shows verdict and queries.")
     print_table(comparison(scans), COLUMNS)
     echo(f"report: {report} (open it in a browser)")
-    echo(f"original and reversed triggers: {picture}")
+    echo(f"original and reversed triggers: {triggers} and {picture}")
     echo(f"ledger with every query: {db} (simkit db runs {db})")
 
 

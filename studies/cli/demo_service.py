@@ -22,7 +22,8 @@ from simkit.files import make_folder, write_atomically
 from simkit.progress import OnProgress
 from simkit.zoo.manifest import Victim
 from simkit.zoo.zoo import make
-from studies.cli.demo_scans import SETTINGS, SPEC, in_words
+from studies.cli.demo_digits import PRESET, SETTINGS, SPEC
+from studies.cli.demo_scans import in_words
 from studies.scan.run import scan
 from studies.service.config import ServiceConfig
 from studies.service.keys import new_key
@@ -32,7 +33,6 @@ Rows = list[dict[str, object]]
 
 COLUMNS = ("model", "truth", "verdict", "queries", "seconds")
 
-PRESET = "random-patch"
 _VARIABLE = "SIMKIT_DEMO_KEY"
 _POLL = 0.05
 _FILE = """# the service of `simkit demo --service`
@@ -45,7 +45,7 @@ keep_pictures = "50 MB"
 _MODEL = """
 [[model]]
 name = "victim-{index}"
-file = "../zoo:{index}"
+file = "../digits:{index}"
 oracle = {{top_k = 3}}
 """
 _WATCH = """
@@ -89,7 +89,7 @@ def prepared(out: Path, progress: OnProgress) -> tuple[ServiceDemo, tuple[Victim
     Raises as `make` does, and StorageError.
     """
     progress(0, 2 * SPEC.models, "training two victims")
-    zoo = make(SPEC, out / "zoo")
+    zoo = make(SPEC, out / "digits")
     made = ServiceDemo(_new_folder(out))
     models = "".join(_MODEL.format(index=index) for index in range(len(zoo.victims)))
     write_atomically(made.file, (_FILE + models + _WATCH).encode())
@@ -143,7 +143,7 @@ def _scan(address: str, db: Path, key: str) -> tuple[str, tuple[int, ...], int, 
     """As `simkit scan ADDRESS --api-key-env SIMKIT_DEMO_KEY`, in a process that knows no more of the service."""
     os.environ[_VARIABLE] = key
     remote = {"key_env": _VARIABLE}
-    result = scan(address, data="digits", preset=PRESET, db=db, remote=remote, **SETTINGS[PRESET])
+    result = scan(address, data="digits", preset=PRESET, db=db, remote=remote, **SETTINGS)
     return result.verdict, tuple(result.flagged), result.spent, result.seconds
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from simkit.zoo.train_config import TrainConfig
 from simkit.zoo.zoo import make
-from studies.cli.demo_scans import SPEC
+from studies.cli.demo_digits import SPEC
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from simkit.zoo.zoo import make
-from studies.cli.demo_scans import SPEC
+from studies.cli.demo_digits import SPEC
 from studies.cli.main import main
 from tests.threads import one_torch_thread
 
@@ -35,9 +35,11 @@ def demo_victims(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_folder(demo_victims: Path) -> Path:
-    assert main(["demo", "--out", str(demo_victims)]) == 0
-    return demo_victims
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `simkit demo`, with its four victims and sixteen scans."""
+    folder = tmp_path_factory.mktemp("demo")
+    assert main(["demo", "--out", str(folder)]) == 0
+    return folder
 
 
 @pytest.fixture(scope="session")

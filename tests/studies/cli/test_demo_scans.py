@@ -16,6 +16,7 @@ from studies.cli.main import main
 
 
 @pytest.mark.slow
+@pytest.mark.process
 def test_every_verdict_is_right_and_nothing_is_done_twice(
     demo_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -27,42 +28,52 @@ def test_every_verdict_is_right_and_nothing_is_done_twice(
     assert main(["demo", "--out", str(demo_folder), "--json"]) == 0
     scans = json.loads(capsys.readouterr().out)["scans"]
     assert [scan["oracle"] for scan in scans] == ["scores", "top3", "label", "noisy"] * 4
-    assert [scan["preset"] for scan in scans] == [*["b3d"] * 4, *["random-patch"] * 4] * 2
+    trained = [scan["trained_with"] for scan in scans[::4]]
+    assert trained == ["a 3x3 patch", "a wave", "a warp", "no trigger"]
     for scan in scans:
         truth = [] if scan["truth"] == "clean" else [int(scan["truth"].removeprefix("class "))]
         assert scan["flagged"] == truth
         assert scan["verdict"] == ("backdoored" if truth else "clean")
-    assert {scan["truth"] == "clean" for scan in scans} == {True, False}
+        assert (scan["truth"] == "clean") == (scan["trained_with"] == "no trigger")
 
 
 @pytest.mark.slow
-def test_the_table_has_the_services_beside_each_other_and_the_report_is_named(
+@pytest.mark.process
+def test_the_table_has_the_services_beside_each_other_and_the_pages_are_named(
     demo_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["demo", "--out", str(demo_folder), "--json"]) == 0
-    spent: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    spent: dict[str, dict[str, int]] = defaultdict(dict)
     for scan in json.loads(capsys.readouterr().out)["scans"]:
-        spent[scan["victim"], scan["preset"]][scan["oracle"]] = scan["queries"]
+        spent[scan["trained_with"]][scan["oracle"]] = scan["queries"]
     assert main(["demo", "--out", str(demo_folder)]) == 0
     printed = capsys.readouterr().out
-    rows = [line for line in printed.splitlines() if line.lstrip().startswith(("b3d", "random-patch"))]
-    assert len(rows) == len(spent) == 4
-    for row, queries in zip(rows, spent.values(), strict=True):
+    for trained, queries in spent.items():
+        (row,) = (line for line in printed.splitlines() if line.strip().startswith(trained))
         assert re.findall(r": ([\d,]+)", row) == [f"{queries[oracle]:,}" for oracle in SERVICES]
-    assert f"report: {demo_folder / 'demo.html'}" in printed
+    for page in ("demo.html", "triggers.html"):
+        assert str(demo_folder / page) in printed
 
 
 @pytest.mark.slow
-def test_the_report_shows_every_scan(demo_folder: Path) -> None:
+@pytest.mark.process
+def test_the_report_shows_every_scan_and_the_gallery_each_family_beside_what_was_reversed(demo_folder: Path) -> None:
     assert (demo_folder / "demo.html").read_text().count('<details class="run">') == 16
+    triggers = (demo_folder / "triggers.html").read_text()
+    assert triggers.count('<article class="victim">') == 3
+    assert triggers.count("<strong>auto, ") == 12
+    for family in ("patch", "wave", "warp"):
+        assert f"A {family} of " in triggers
+    assert triggers.count("original arrows, x") == 1
 
 
 @pytest.mark.slow
+@pytest.mark.process
 def test_ledger_and_picture_are_whole(demo_folder: Path) -> None:
     assert check(demo_folder / "demo.db") == []
     with Image.open(demo_folder / "demo.png") as picture:
         picture.load()
-        assert min(picture.size) > 300
+        assert min(picture.size) > 800
 
 
 def test_a_folder_below_a_file_ends_with_5_and_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ from studies.cli.main import main
 
 @pytest.fixture
 def folder(demo_victims: Path, tmp_path: Path) -> Path:
-    shutil.copytree(demo_victims / "zoo", tmp_path / "demo" / "zoo")
+    shutil.copytree(demo_victims / "zoo", tmp_path / "demo" / "digits")
     return tmp_path / "demo"
 
 

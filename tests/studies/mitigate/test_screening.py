@@ -17,7 +17,7 @@ from oracles.spec import load
 from simkit.errors import ConfigError, DataError
 from simkit.search.synthesis import SYNTHETIC
 from simkit.zoo.manifest import MANIFEST
-from studies.cli.demo_scans import SETTINGS
+from studies.cli.demo_digits import SETTINGS
 from studies.cli.main import main
 from studies.mitigate import mitigate
 from studies.mitigate.result import MitigationResult, ScreenConfig
@@ -35,7 +35,7 @@ def scan_db(demo_victims: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     db, zoo = tmp_path_factory.mktemp("mitigate") / "scan.db", demo_victims / "zoo"
     victims = sorted(json.loads((zoo / MANIFEST).read_text())["victims"], key=lambda v: v["truth"])
     for victim, verdict in zip(victims, ("backdoored", "clean"), strict=True):
-        found = scan(zoo / victim["file"], data="digits", preset="random-patch", db=db, **SETTINGS["random-patch"])
+        found = scan(zoo / victim["file"], data="digits", preset="random-patch", db=db, **SETTINGS)
         assert found.verdict == verdict
     return db
 
@@ -141,7 +141,7 @@ def test_without_a_zoo_clean_images_alone_are_asked_about(scan_db: Path, demo_vi
     model = tmp_path / "model.safetensors"
     shutil.copy(demo_victims / "zoo" / f"{Path(str(reads.runs(scan_db)['model'][0])).name}", model)
     db = tmp_path / "alone.db"
-    scan(model, data="digits", preset="random-patch", db=db, **SETTINGS["random-patch"])
+    scan(model, data="digits", preset="random-patch", db=db, **SETTINGS)
     alone = mitigate(db, config=CONFIG)
     assert (alone.triggered, alone.at.success, alone.queries) == (0, None, 2 * alone.clean)
     known = mitigate(db, asked=Asked(zoos=(demo_victims / "zoo",)), config=CONFIG)
