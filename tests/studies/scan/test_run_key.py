@@ -66,7 +66,7 @@ FORMER: dict[tuple[str, str], dict[str, Any]] = {
     **{("race-wide", oracle): {"refine": {"queries": 4000}} for oracle in ("scores", "label")},
     ("race", "scores"): {"search": {"clean_from": 1200}},
     ("race", "label"): {"search": {"clean_from": 1200, "clean_value": 0.21}},
-    ("b3d", "scores"): {"refine": 0, "search": {"samples": 50, "steps": 114, "check_every": 10}},
+    ("b3d", "scores"): {"refine": 0, "search": {"samples": 50, "steps": 114, "check_every": 10, "learning_rate": 0.2}},
     ("b3d", "label"): {
         "refine": 0,
         "search": {"samples": 100, "steps": 120, "check_every": 10, "sparsity": {"mode": "proportional"}},
@@ -76,7 +76,7 @@ FORMER: dict[tuple[str, str], dict[str, Any]] = {
 """The settings that were the default before."""
 
 SINCE = {
-    ("b3d", "scores"): "c83c83bea728b1ffc5d5ef984b229e82d787e50cf33b22ee64ef81d9036ac9f2",
+    ("b3d", "scores"): "44d28dbe09e81f4bdee83859875c94ca4750bc9bb3a40dfd98067be56ba278d3",
     ("b3d", "label"): "20eb56bdaac8fde378df52bd4b5f11729e6d2cf8b6cf9a07dfeaa6303c2446f9",
     ("race", "scores"): "3c0eb7537f6a6c26ff459bb0f6f14a21f7aeb9d1551313e613a02658149f556e",
     ("race", "label"): "7ad497eab7f4cbdda841abfd09d1ff52322bea1cf8ddd4ca2ab931d18b93aa9a",
