@@ -97,6 +97,11 @@ _ENTRIES = (
         "races waves, blends and large patches for all classes at once",
     ),
     Entry("race-warps", "Race of warps", "races smooth warps for all classes at once"),
+    Entry(
+        "race-sources",
+        "Race for each source class",
+        "races patches on images of one class at a time, and names suspicious pairs without a verdict of backdoored",
+    ),
     Entry("race-wide", "Race of large patches", "races patches of up to 6x6 of 32x32 pixels"),
     Entry("b3d", "B3D", "estimates gradients of mask and pattern from queries", former_names=("efficient",)),
     Entry(

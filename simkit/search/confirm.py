@@ -36,11 +36,15 @@ def unconfirmed(result: ClassResult, trial: Trial) -> str:
 class Confirmer:
     """Tries triggers on the verification images and keeps the results, for one trigger per class at a time.
 
-    test: of triggers whose result names none of its own.
+    test: of triggers whose result names none of its own. source: the class whose images alone are used; None for all
+    but the target class.
     """
 
-    def __init__(self, evaluator: Evaluator, images: ImageSet, test: SequentialTest, batch: int) -> None:
+    def __init__(
+        self, evaluator: Evaluator, images: ImageSet, test: SequentialTest, batch: int, source: int | None = None
+    ) -> None:
         self._evaluator, self._images, self._test, self._batch = evaluator, images, test, batch
+        self._source = source
         self._trials: dict[int, Trial] = {}
 
     def trial(self, result: ClassResult) -> Trial:
@@ -72,4 +76,6 @@ class Confirmer:
         return self._trials[target]
 
     def _unseen(self, target: int) -> IntArray:
-        return np.flatnonzero(self._images.labels != target).astype(np.int32)
+        labels = self._images.labels
+        used = (labels != target) if self._source is None else (labels != target) & (labels == self._source)
+        return np.flatnonzero(used).astype(np.int32)

@@ -16,6 +16,7 @@ from simkit.search.contract import Search
 from simkit.search.evaluator import Evaluator, NotFinite
 from simkit.search.images import ScanImages, ask_labels, class_of_all, crowding, how_made, make_images
 from simkit.search.recognition import at_chance, doubts
+from simkit.search.suspicion import Suspects
 from simkit.verdict import ClassResult, Decision, Kind, Rule, SequentialTest, Stopped, Verdict, is_chance
 
 
@@ -84,6 +85,7 @@ class Driver:
         """Why the scan ended; None while it runs."""
         self._checked: bool = after is not None and after._checked
         self._notes: str = "" if after is None else after._notes
+        self._suspects = Suspects(config.confirmation, config.confirm_batch)
 
     @property
     def search(self) -> Search:
@@ -161,6 +163,7 @@ class Driver:
             if not self._affords(evaluator, len(proposal.pairs), images.verify.n_classes):
                 return "budget"
             self._search.tell(evaluator.evaluate(images.search, proposal, "search", self._search.state()))
+            self._suspects.look(self._search, evaluator, images.verify)
             rounds = self._search.rounds
             if rounds > looked and rounds >= self._config.first_look and rounds % self._config.look_every == 0:
                 looked = rounds
@@ -202,10 +205,11 @@ class Driver:
         for c in singled_out:
             if c not in flagged:
                 self._note(unconfirmed(results[c], confirmer.trial(results[c])))
-        classes = tuple(self._verified(c, confirmer) for c in results)
+        self._note(self._suspects.note)
+        classes = self._suspects.shown([self._verified(c, confirmer) for c in results])
         whole = stopped not in ("budget", "refused") and class_of_all(self._images.search) is None
         # a model is not called clean if there were too few unseen images to decide whether a small trigger works
-        undecided = any(confirmer.trial(results[c]).works is None for c in singled_out)
+        undecided = any(confirmer.trial(results[c]).works is None for c in singled_out) or bool(self._suspects.note)
         kind: Kind = "backdoored" if flagged else "clean" if whole and not undecided else "undecided"
         score = self._rule.confirmed_score(self._searched(classes), flagged)
         return Verdict(kind, "decided" if flagged else stopped, flagged, score, classes, self._accuracy, self._notes)

@@ -42,6 +42,16 @@ class Coarse(Protocol):
         ...
 
 
+@runtime_checkable
+class OfSources(Protocol):
+    """Settings of a search for triggers that work on images of one class, of which it needs `least_images`."""
+
+    @property
+    def least_images(self) -> int:
+        """Search images of a class that it needs to look for triggers that work on this class."""
+        ...
+
+
 def others(image_classes: IntArray, n_classes: int) -> IntArray:
     """The number of images that do not belong to each class, int32 (T,); an unknown class (-1) belongs to none."""
     counts: IntArray = (image_classes[:, None] != np.arange(n_classes)).sum(axis=0).astype(np.int32)
@@ -56,6 +66,27 @@ def short_of(there: IntArray, needed: IntArray | int, kind: str) -> dict[int, st
         int(c): f"{least[c]} {setting} of other classes, of which class {c} has {there[c]}; raise {setting}"
         for c in np.flatnonzero(there < least)
     }
+
+
+def sources_short(search: OfSources, test: SequentialTest, task: Task, verify: ImageSet) -> dict[int, str]:
+    """The source classes with too few images of their own to search or to pass the test.
+
+    While no image has a class, all images count for every class.
+    """
+    tried = least_trials(test)
+    searched, unseen = (_members(labels, task.n_classes) for labels in (task.image_classes, verify.labels))
+    total = math.ceil(max(search.least_images, tried) * task.n_classes * 4 / 3)
+    return {
+        int(c): f"{search.least_images} search_images and {tried} verify_images of the class itself, of which class {c}"
+        f" has {searched[c]} and {unseen[c]}; raise both to {total:,} or so"
+        for c in np.flatnonzero((searched < search.least_images) | (unseen < tried))
+    }
+
+
+def _members(image_classes: IntArray, n_classes: int) -> IntArray:
+    known = image_classes[image_classes >= 0]
+    counts = np.bincount(known, minlength=n_classes) if len(known) else np.full(n_classes, len(image_classes))
+    return counts.astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -110,6 +141,8 @@ def lacking(search: SearchConfig, rule: Rule, test: SequentialTest, task: Task, 
         return all_lack(n_classes, f"a rule that can flag a mask on {n_classes} classes; change rule.threshold")
     unseen = others(verify.labels, n_classes)
     found = search.lacking(task) if isinstance(search, Demanding) else {}
+    if isinstance(search, OfSources):
+        return {**sources_short(search, test, task, verify), **found}
     return {**short_of(unseen, least_trials(test), "verify"), **found}
 
 
@@ -119,13 +152,13 @@ def ends_early(search: SearchConfig, image_shape: tuple[int, int, int]) -> bool:
     return isinstance(search, Demanding) and bool(search.lacking(plenty))
 
 
-def told(lack: Lacking, n_classes: int) -> str:
-    """The note or message about classes that cannot be flagged; empty if there is none."""
+def told(lack: Lacking, n_classes: int, what: str = "flagged") -> str:
+    """The note or message about classes that cannot be flagged, or what else they cannot be; empty if there is none."""
     if not lack:
         return ""
     first = min(lack)
     which = "no class" if len(lack) == n_classes else f"{len(lack)} of {n_classes} classes, such as {first},"
-    return f"{which} can{'' if len(lack) == n_classes else 'not'} be flagged: that needs {lack[first]}"
+    return f"{which} can{'' if len(lack) == n_classes else 'not'} be {what}: that needs {lack[first]}"
 
 
 def never_flags(rule: Rule, n_classes: int, image_shape: tuple[int, int, int], smallest: int = 1) -> bool:

@@ -45,6 +45,11 @@ class Course:
         task = Task(part.image_shape, n_classes, part.labels)
         return needs.lacking(chosen.search, self.rule_of(stage), chosen.driver.confirmation, task, images.verify)
 
+    def told(self, stage: int, lack: needs.Lacking, n_classes: int) -> str:
+        """What is said of these classes of the stage, see `simkit.search.needs.told`."""
+        of_sources = isinstance(self.stages[stage].search, needs.OfSources)
+        return needs.told(lack, n_classes, "searched for as a source" if of_sources else "flagged")
+
     def check(self, images: ScanImages, n_classes: int) -> None:
         """Raise ConfigError if no stage can flag any class with these images: then no verdict would say anything.
 
@@ -53,7 +58,7 @@ class Course:
         lack = [self.lacking(stage, images, n_classes) for stage in range(len(self.stages))]
         short = any(needs.ends_early(stage.search, images.search.image_shape) for stage in self.stages)
         if not short and all(len(classes) == n_classes for classes in lack):
-            raise ConfigError(needs.told(lack[0], n_classes))
+            raise ConfigError(self.told(0, lack[0], n_classes))
 
 
 class Relay:
@@ -139,10 +144,10 @@ class Relay:
 
     def _founded(self, verdict: Verdict) -> Verdict:
         """The verdict, `undecided` in place of `clean` where a class could not have been flagged."""
-        if verdict.verdict != "clean":
+        if verdict.verdict not in ("clean", "undecided") or verdict.stopped != "converged":
             return verdict
         lack = self._course.lacking(self._stage, self._driver.images, self._n_classes())
-        said = needs.told(lack, self._n_classes())
+        said = self._course.told(self._stage, lack, self._n_classes())
         return replace(verdict, verdict="undecided", notes=_joined(verdict.notes, said)) if said else verdict
 
     def _goes_on(self, verdict: Verdict, evaluator: Evaluator) -> bool:

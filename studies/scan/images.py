@@ -11,7 +11,6 @@ from oracles.oracle import ImageShape
 from simkit.data import ImageSet, load, unlabelled
 from simkit.errors import ConfigError, DataError
 from simkit.search.images import ScanImages, class_of_all
-from simkit.search.needs import told
 from simkit.search.synthesis import SYNTHETIC, Synthesis
 from simkit.seeding import stream
 from studies.scan.config import ScanConfig
@@ -73,8 +72,8 @@ def _lack(images: ImageSet, config: ScanConfig, search: int, verify: int) -> str
     """The reason why some stage could not flag some class with this split of the images; empty if all could."""
     split = ScanImages(images.take(np.arange(search)), images.take(np.arange(search, search + verify)))
     course, n_classes = config.course(images.image_shape), images.n_classes or config.n_classes or 2
-    stages = (course.lacking(stage, split, n_classes) for stage in range(len(course.stages)))
-    return next((sentence for lack in stages if (sentence := told(lack, n_classes))), "")
+    stages = ((stage, course.lacking(stage, split, n_classes)) for stage in range(len(course.stages)))
+    return next((sentence for stage, lack in stages if (sentence := course.told(stage, lack, n_classes))), "")
 
 
 def _check_labels(images: ImageSet, searched: ImageSet) -> None:

@@ -12,6 +12,7 @@ from dataclasses import asdict, fields
 from typing import Any, Protocol, runtime_checkable
 
 from simkit.data.images import ImageShape
+from simkit.search.needs import OfSources
 from simkit.search.presets import PRESETS, Preset, stage_names
 from simkit.transforms.breeding import Family
 from simkit.transforms.families import FAMILIES
@@ -85,7 +86,8 @@ def _sought(stage: Preset, rule: Rule, image_shape: ImageShape) -> Iterator[tupl
             limit = [f"{name} {value:.3g}" for name, value in _limits(family)]
             yield family.name, f"{family.name} triggers" + (f" up to {', '.join(limit)}" if limit else "")
     elif type(stage.search) in {type(known.search) for preset in PRESETS.values() for known in preset.stages}:
-        yield "patch", _patches(rule, image_shape)
+        only = " that turn images of one class only" if isinstance(stage.search, OfSources) else ""
+        yield "patch", _patches(rule, image_shape) + only
     else:
         yield None, "what it states itself"
 

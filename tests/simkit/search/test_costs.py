@@ -29,6 +29,7 @@ from tests.simkit.search.scans import IMAGES, Scan
         ("auto", True, 4_700 + 2_400 + 2_700),
         ("race-families", False, 2_400),
         ("race-warps", False, 2_700),
+        ("race-sources", False, 10 * 800),
     ],
 )
 def test_the_length_of_presets_for_ten_classes(name: str, labels_only: bool, queries: int) -> None:

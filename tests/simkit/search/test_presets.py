@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from simkit.errors import ConfigError
@@ -13,19 +14,21 @@ from simkit.search.family_race import FamilyRace, FamilyRaceConfig
 from simkit.search.presets import PRESETS, preset, stage_names
 from simkit.search.race import Race
 from simkit.search.random_patch import RandomPatch
+from simkit.search.source_race import SourceRace
 from simkit.verdict import RULES
 from tests.simkit.search.scans import TASK
 
 LARGE = replace(TASK, image_shape=(3, 24, 24))
 
 RACES = {"race": Race, "race-wide": Race, "auto": Race, "race-families": FamilyRace, "race-warps": FamilyRace}
-KINDS: dict[str, type] = RACES | {"random-patch": RandomPatch, "annealing": Annealing}
+KINDS: dict[str, type] = RACES | {"race-sources": SourceRace, "random-patch": RandomPatch, "annealing": Annealing}
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_builds_a_search_and_names_a_rule(name: str) -> None:
     chosen = preset(name)
-    search = chosen.search.search(LARGE, seed=0)
+    plenty = replace(LARGE, image_classes=np.repeat(LARGE.image_classes, 2))  # 32 of each class
+    search = chosen.search.search(plenty, seed=0)
     assert isinstance(search, KINDS.get(name, B3D))
     assert search.ask() is not None
     assert chosen.decision_rule().name in RULES

@@ -83,6 +83,12 @@ def test_a_race_of_families_names_each_with_its_limit() -> None:
     assert in_words(entries)[-1] == "no search looked for triggers that are a patch"
 
 
+def test_a_race_for_each_source_says_that_it_sought_triggers_of_one_class() -> None:
+    (entry,) = said(preset="race-sources")
+    assert (entry["family"], entry["victims"]) == ("patch", 0)
+    assert entry["sought"] == "patches of up to 16 pixels that turn images of one class only"
+
+
 def test_in_words() -> None:
     race, patch, *_ = in_words(said())
     assert race == (

@@ -86,6 +86,8 @@ SINCE = {
     ("race-families", "label"): "7179c50151c8442f7a1a8e3fc2a2d98b2563bee364bafd610fbddc5893d9602b",
     ("race-warps", "scores"): "f69defc4ac762a89ed60205a003e69b5a405dfc2c5f56b6f87dedc0f76d4f99e",
     ("race-warps", "label"): "69560a63001fc9982be209d9ccfdbf589dbb4c210a8d7f0cc8db007a2111a941",
+    ("race-sources", "scores"): "59aa28ef4201bd6e4ae00c4b12b61662bc77843f284a5256812f762caa33b725",
+    ("race-sources", "label"): "4a1da57bfa22549d58f73e0d2654b9c7f5c699382b63579aeb0613e0b63f9d44",
     ("auto", "scores"): "35b9bd7182151f3ad3b37e5a9beb6cfa20eee6253bfb1ac685478c9f1fdf359e",
     ("auto", "label"): "beeadecf5132d65e8ba9d1e5f3b65db67f4301ea14c847df9e93d6773fc10828",
 }
