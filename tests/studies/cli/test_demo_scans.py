@@ -14,6 +14,8 @@ from db.check import check
 from studies.cli.demo_scans import SERVICES
 from studies.cli.main import main
 
+pytestmark = pytest.mark.timeout(900)  # the first one makes the demo, which takes minutes where others share the cores
+
 
 @pytest.mark.slow
 @pytest.mark.process
