@@ -73,7 +73,7 @@ class Suspects:
 
     @property
     def confirmed(self) -> tuple[_Tried, ...]:
-        """The pairs whose trigger works on unseen images, in the order in which they were confirmed."""
+        """The pairs whose trigger works on unseen images, in the order in which the pairs were first tried."""
         return tuple(tried for tried in self._tried.values() if tried.trial.works)
 
     @property

@@ -155,13 +155,15 @@ def test_what_unseen_images_refute_is_not_noted_and_what_they_leave_open_is() ->
     )
 
 
-def test_every_pair_is_tried_and_those_that_work_are_told() -> None:
+def test_every_pair_is_tried_and_the_first_five_of_those_that_work_are_told() -> None:
     suspects, scan = noted(*(suspected(SOURCE, replace(corner_plant(TARGET), target_class=c)) for c in (0, 2, 3)))
     assert (suspects.note.count("turned"), scan.victim.images_seen) == (1, 48 + 2 * 8), "only class 2 is the target"
-    everything = backdoored(told=PlantedOracle(plant=corner_plant(TARGET)))
-    Suspects.look(suspects, told_of(0, SOURCE, 3), everything.evaluator, IMAGES.verify)
-    assert suspects.note.startswith("suspicious pairs: ")
-    assert suspects.note.count("into class 2") == 3
+    every = Scan(PlantedOracle(8, plant=corner_plant(TARGET)))
+    many = Suspects(PAIRS.driver.confirmation, 8)
+    many.look(told_of(0, 1, 3, 4, 5, 6, 7), every.evaluator, planted_images(8 * 64, 8, seed=2))
+    assert many.note.startswith("suspicious pairs: a patch of 4 pixels turned 48 of 48 unseen images of class 0 into")
+    assert many.note.count("turned") == 5
+    assert ", and 2 more pairs; natural" in many.note
 
 
 def test_the_least_number_of_images_is_two() -> None:
