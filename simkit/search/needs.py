@@ -75,11 +75,18 @@ def sources_short(search: OfSources, test: SequentialTest, task: Task, verify: I
     """
     tried = least_trials(test)
     searched, unseen = (_members(labels, task.n_classes) for labels in (task.image_classes, verify.labels))
-    total = math.ceil(max(search.least_images, tried) * task.n_classes * 4 / 3)
+    images = len(task.image_classes), len(verify)
+
+    def enough(c: int) -> int:
+        """Images of all classes that have a third more of this one than needed, by its share in those there are."""
+        there = ((search.least_images, searched[c], images[0]), (tried, unseen[c], images[1]))
+        return max(math.ceil(4 * least * (total / n if n else task.n_classes) / 3) for least, n, total in there)
+
+    short = np.flatnonzero((searched < search.least_images) | (unseen < tried)).tolist()
     return {
-        int(c): f"{search.least_images} search_images and {tried} verify_images of the class itself, of which class {c}"
-        f" has {searched[c]} and {unseen[c]}; raise both to {total:,} or so"
-        for c in np.flatnonzero((searched < search.least_images) | (unseen < tried))
+        c: f"{search.least_images} search_images and {tried} verify_images of the class itself, of which class {c} has "
+        f"{searched[c]} and {unseen[c]}; raise both to {enough(c):,} or so"
+        for c in short
     }
 
 

@@ -87,7 +87,7 @@ class Suspects:
         found = [f"{tried.words}, by query {tried.queries:,}" for tried in self.confirmed]
         notes = []
         if found:
-            more = f", and {len(found) - _SHOWN} more pairs" if len(found) > _SHOWN else ""
+            more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
             kind = "suspicious pairs" if len(found) > 1 else "suspicious pair"
             notes.append(
                 f"{kind}: {', '.join(found[:_SHOWN])}{more}; natural pairs are not ruled out, so this is no verdict"

@@ -108,6 +108,7 @@ def test_a_source_class_with_too_few_images_is_left_out_and_said(victim: Planted
     verdict = verdict_of(Scan(victim), replace(IMAGES, search=IMAGES.search.take(some)))
     assert verdict.verdict == "undecided"
     assert "1 of 4 classes, such as 3, cannot be searched for as a source: that needs 32 search_im" in verdict.notes
+    assert "of which class 3 has 20 and 64; raise both to 350 or so" in verdict.notes  # 32 * 164 / 20, and a third more
 
 
 def test_settings_under_which_no_race_reports_a_pair_lack_every_source() -> None:
@@ -163,7 +164,7 @@ def test_every_pair_is_tried_and_the_first_five_of_those_that_work_are_told() ->
     many.look(told_of(0, 1, 3, 4, 5, 6, 7), every.evaluator, planted_images(8 * 64, 8, seed=2))
     assert many.note.startswith("suspicious pairs: a patch of 4 pixels turned 48 of 48 unseen images of class 0 into")
     assert many.note.count("turned") == 5
-    assert ", and 2 more pairs; natural" in many.note
+    assert ", and 2 more; natural" in many.note
 
 
 def test_the_least_number_of_images_is_two() -> None:
