@@ -17,6 +17,8 @@ import typer
 from simkit.attacks.attack import Attack
 from simkit.attacks.badnets import BadNets
 from simkit.attacks.blended import Blended
+from simkit.attacks.elastic import Elastic
+from simkit.attacks.gratings import Gratings
 from simkit.attacks.label_consistent import LabelConsistent
 from simkit.attacks.patches import four_corners, random_patch, random_shape, scattered_pixels
 from simkit.attacks.several import Several
@@ -85,6 +87,10 @@ def attacks(shape: ImageShape, seed: int) -> dict[str, Attack | None]:
         "warping": Warping(TARGET),
         "warping, strength 2": Warping(TARGET, strength=2.0),
         "warping, strength 2, no covers": Warping(TARGET, strength=2.0, covers=0.0),
+        "gratings": Gratings(TARGET, period=5.0, angle=30.0),
+        "gratings, crossed": Gratings(TARGET, amplitude=40 / 255, period=5.0, angle=30.0, crossed=90.0),
+        "elastic": Elastic(TARGET),
+        "elastic, turned by 15 degrees": Elastic(TARGET, strength=0.0, angle=15.0),
         "label-consistent, mix": LabelConsistent(corner, TARGET),
         "label-consistent, noise": LabelConsistent(corner, TARGET, harden="noise"),
         "source-specific": SourceSpecific(patch, (7,), TARGET),

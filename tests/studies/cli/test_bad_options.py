@@ -124,6 +124,7 @@ OPTIONS: Mapping[tuple[str, ...], Mapping[str, tuple[str, ...]]] = {
         "--out": ("x.pdf", "."),
         "--zoo": ("", "nothing"),
         "--ledgers": ("missing",),
+        "--prior": ("0", "1", "-0.1", "nan", "x"),
     },
     ("study", "budget", "a.jsonl"): {
         "--exact": ("x",),

@@ -31,7 +31,8 @@ Say = Callable[[Any], ScanResult]
 
 def b3d(model: Any) -> ScanResult:
     """With fewer steps than a search takes that leaves masks of four pixels; so the rule asks for less."""
-    return scan(model, preset="b3d", search={"samples": 100, "steps": 60}, rule={"threshold": 0.7}, **COUNTS)
+    search = {"samples": 100, "steps": 60, "learning_rate": 0.2, "check_every": 10}
+    return scan(model, preset="b3d", search=search, rule={"threshold": 0.7}, refine=0, **COUNTS)
 
 
 def b3d_by_labels(model: Any) -> ScanResult:

@@ -106,7 +106,7 @@ def test_a_study_file_may_name_the_service(demo_victims: Path, tmp_path: Path, c
     key.write_text(CANARY)
     with zoo_served(zoo) as address:
         head = HEAD.replace("}", f', remote = {{key_file = "{key}"}}}}')
-        path = written(tmp_path, zoo, "race", head=head)
+        path = written(tmp_path, zoo, "race", head=head.replace("budget = 2000", "budget = 3000"))
         path.write_text(path.read_text().replace("[[zoos]]", f'[[zoos]]\nserved = "{address}"'))
         assert main(["study", "run", str(path)]) == 0
     lines = read_lines(StudyFile.load(path).results)
