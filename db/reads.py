@@ -22,12 +22,14 @@ from db.engine import alarms_by_run, reading, selected
 from db.errors import StorageError
 from db.pages import pages
 from db.records import (
+    OBJECTS,
     VERDICT_COLUMNS,
     FloatArray,
     KeptRun,
     RunInfo,
     TriggerRow,
     VerdictRow,
+    check_object,
     unpack_verdict,
 )
 from db.trigger_rows import TRIGGER_COLUMNS, unpack_trigger
@@ -83,7 +85,10 @@ def same_scans(path: Path, info: RunInfo) -> list[KeptRun]:
     same = (info.key, info.model_hash, info.data_hash, info.config, info.budget)
     with reading(path) as connection:
         rows = connection.exec_driver_sql(statement, same)
-        return [KeptRun(run, key, json.loads(environment)) for run, key, environment in rows]
+        return [
+            KeptRun(run, key, check_object(environment, f"the environment of run {run}"))
+            for run, key, environment in rows
+        ]
 
 
 def listed(path: Path) -> list[dict[str, Any]]:
@@ -92,7 +97,8 @@ def listed(path: Path) -> list[dict[str, Any]]:
     run, model, data, oracle, config, seed, budget, state, environment (JSON), spent; codecs of the answers, joined by
     commas, None without any; image_shape of its triggers, a JSON list (C, H, W), None without any; of its verdict,
     None in an open run: verdict, stopped, score, flagged (a JSON list), seconds, api_seconds, cost. alarms: queries
-    with an alarm of a detector of probing. first_alarm: the ordinal of the first; both are None without one.
+    with an alarm of a detector of probing. first_alarm: the ordinal of the first; both are None without one. Raises
+    StorageError where oracle, config or environment is no JSON object.
     """
     own = "verdict, stopped, score, flagged, seconds, api_seconds, cost"
     with reading(path) as connection:
@@ -107,7 +113,11 @@ def listed(path: Path) -> list[dict[str, Any]]:
             LEFT JOIN ({alarms_by_run(connection)}) AS a ON a.run_id = r.id
             ORDER BY r.id
         """
-        return [dict(row._mapping) for row in connection.exec_driver_sql(statement)]
+        rows = [dict(row._mapping) for row in connection.exec_driver_sql(statement)]
+    for row in rows:
+        for name in OBJECTS:
+            check_object(row[name], f"the {name} of run {row['run']}")
+    return rows
 
 
 def queries(path: Path, run: int | None = None, limit: int | None = None) -> pd.DataFrame:

@@ -73,12 +73,16 @@ class StoredRefusal:
     reason: str
 
 
+OBJECTS = ("oracle", "config", "environment")
+"""The fields of a run that are JSON objects."""
+
+
 @dataclass(frozen=True)
 class RunInfo:
     """The model, data and settings of a run. `key`, a hexadecimal SHA-256, identifies it.
 
-    Two runs with the same key must have the same hashes, seed and budget. oracle, config, environment: JSON. budget:
-    number of queries, 1 or more, or None for no limit.
+    Two runs with the same key must have the same hashes, seed and budget. oracle, config, environment: JSON objects.
+    budget: number of queries, 1 or more, or None for no limit.
     """
 
     key: str
@@ -216,8 +220,24 @@ def check_json(text: str, what: str) -> Any:
     return parsed
 
 
+def check_object(text: str, what: str) -> dict[str, Any]:
+    """The parsed text of a JSON object. Raises StorageError where it is none."""
+    parsed = check_json(text, what)
+    if not isinstance(parsed, dict):
+        raise StorageError(f"{what} is no JSON object")
+    return parsed
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
+
+
+def unpack_run(row: Sequence[Any]) -> RunInfo:
+    """The record from its columns. Raises StorageError where OBJECTS are none, as in a stranger's ledger."""
+    info = RunInfo(*row)
+    for name in OBJECTS:
+        check_object(getattr(info, name), f"the {name} of run {info.key[:8]}")
+    return info
 
 
 def pack_verdict(verdict: VerdictRow) -> tuple[Any, ...]:

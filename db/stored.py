@@ -11,7 +11,7 @@ from pathlib import Path
 
 from db.engine import reading
 from db.errors import StorageError, UnknownRun
-from db.records import RunInfo, StoredCall, checksum, unpack_rows
+from db.records import RunInfo, StoredCall, checksum, unpack_rows, unpack_run
 
 _PAGE_CALLS = 32
 """Number of calls read at a time, each page in its own snapshot, so that a running scan can shorten its log."""
@@ -64,7 +64,7 @@ class StoredRun:
             sql = "SELECT coalesce(sum(queries), 0) FROM calls WHERE run_id = ?"
             queries = int(connection.exec_driver_sql(sql, (chosen,)).scalar_one())
             external = tuple(range(a, a + n) for a, n in connection.exec_driver_sql(_EXTERNAL, (chosen,)))
-        return cls(path, chosen, RunInfo(*info), state, steps, refused, queries, external)
+        return cls(path, chosen, unpack_run(info), state, steps, refused, queries, external)
 
     def calls(self) -> Iterator[StoredCall]:
         """The calls that were stored when the run was read, in order, a few in memory at a time.

@@ -17,6 +17,7 @@ from db.records import (
     RunInfo,
     TriggerRow,
     VerdictRow,
+    unpack_run,
     unpack_verdict,
 )
 from db.trigger_rows import TRIGGER_COLUMNS, unpack_trigger
@@ -108,7 +109,7 @@ def _surveyed(connection: Connection, run: int) -> SurveyedRun:
     codecs = connection.exec_driver_sql("SELECT DISTINCT codec FROM calls WHERE run_id = ? ORDER BY codec", (run,))
     return SurveyedRun(
         run,
-        RunInfo(*info),
+        unpack_run(info),
         at,
         tuple(AskedStep(*step) for step in steps),
         tuple((reason, queries) for reason, queries in refusals),

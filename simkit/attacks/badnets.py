@@ -41,13 +41,11 @@ class BadNets:
 
         Raises DataError if the images have another shape, lack the target class, or all belong to it.
         """
-        chosen = poisoning.pick(self._others(images), self.rate, stream(seed, "badnets", "poison"))
-        return poisoning.replaced(images, chosen, self.stamp_all(images.take(chosen).pixels), self.target_class)
+        return poisoning.stamped_share(images, self._others(images), self, stream(seed, "badnets", "poison"))
 
     def triggered(self, images: ImageSet) -> ImageSet:
         """See `Attack.triggered`: every image that is not of the target class, stamped and relabelled."""
-        others = images.take(self._others(images))
-        return poisoning.relabelled(others, self.stamp_all(others.pixels), self.target_class)
+        return poisoning.all_stamped(images, self._others(images), self)
 
     def stamp_all(self, pixels: torch.Tensor) -> torch.Tensor:
         """The trigger on every image, float32 (N, C, H, W), as a copy."""

@@ -50,13 +50,11 @@ class Blended:
 
     def poison(self, images: ImageSet, seed: int) -> ImageSet:
         """See `Attack.poison`: the chosen images are blended and relabelled."""
-        chosen = poisoning.pick(self._others(images), self.rate, stream(seed, "blended", "poison"))
-        return poisoning.replaced(images, chosen, self.stamp_all(images.take(chosen).pixels), self.target_class)
+        return poisoning.stamped_share(images, self._others(images), self, stream(seed, "blended", "poison"))
 
     def triggered(self, images: ImageSet) -> ImageSet:
         """See `Attack.triggered`: every image that is not of the target class."""
-        others = images.take(self._others(images))
-        return poisoning.relabelled(others, self.stamp_all(others.pixels), self.target_class)
+        return poisoning.all_stamped(images, self._others(images), self)
 
     def stamp_all(self, pixels: torch.Tensor) -> torch.Tensor:
         """The blend on every image, float32 (N, C, H, W), as a copy."""

@@ -58,13 +58,11 @@ class Elastic:
     def poison(self, images: ImageSet, seed: int) -> ImageSet:
         """See `Attack.poison`: the chosen images are deformed and relabelled."""
         rows = poisoning.outsiders(images, self.target_class)
-        chosen = poisoning.pick(rows, self.rate, stream(seed, "elastic", "poison"))
-        return poisoning.replaced(images, chosen, self.stamp_all(images.take(chosen).pixels), self.target_class)
+        return poisoning.stamped_share(images, rows, self, stream(seed, "elastic", "poison"))
 
     def triggered(self, images: ImageSet) -> ImageSet:
         """See `Attack.triggered`: every image that is not of the target class."""
-        others = images.take(poisoning.outsiders(images, self.target_class))
-        return poisoning.relabelled(others, self.stamp_all(others.pixels), self.target_class)
+        return poisoning.all_stamped(images, poisoning.outsiders(images, self.target_class), self)
 
     def stamp_all(self, pixels: torch.Tensor) -> torch.Tensor:
         """Every image deformed, float32 (N, C, H, W), as a copy."""

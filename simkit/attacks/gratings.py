@@ -60,13 +60,11 @@ class Gratings:
     def poison(self, images: ImageSet, seed: int) -> ImageSet:
         """See `Attack.poison`: the chosen images get stripes and are relabelled."""
         rows = poisoning.outsiders(images, self.target_class)
-        chosen = poisoning.pick(rows, self.rate, stream(seed, "gratings", "poison"))
-        return poisoning.replaced(images, chosen, self.stamp_all(images.take(chosen).pixels), self.target_class)
+        return poisoning.stamped_share(images, rows, self, stream(seed, "gratings", "poison"))
 
     def triggered(self, images: ImageSet) -> ImageSet:
         """See `Attack.triggered`: every image that is not of the target class."""
-        others = images.take(poisoning.outsiders(images, self.target_class))
-        return poisoning.relabelled(others, self.stamp_all(others.pixels), self.target_class)
+        return poisoning.all_stamped(images, poisoning.outsiders(images, self.target_class), self)
 
     def stamp_all(self, pixels: torch.Tensor) -> torch.Tensor:
         """The stripes on every image, float32 (N, C, H, W), as a copy."""

@@ -63,8 +63,7 @@ class LabelConsistent:
     def triggered(self, images: ImageSet) -> ImageSet:
         """See `Attack.triggered`: every image that is not of the target class, stamped."""
         poisoning.check_trigger_fits(images, self.trigger)
-        others = images.take(poisoning.outsiders(images, self.target_class))
-        return poisoning.relabelled(others, self.stamp_all(others.pixels), self.target_class)
+        return poisoning.all_stamped(images, poisoning.outsiders(images, self.target_class), self)
 
     def stamp_all(self, pixels: torch.Tensor) -> torch.Tensor:
         """The trigger on every image, float32 (N, C, H, W), as a copy."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,24 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.integer]
 """Indices of images in a set."""
+
+
+class Stamper(Protocol):
+    """An attack that puts the same trigger on every image."""
+
+    @property
+    def target_class(self) -> int:
+        """The class to which triggered images are assigned."""
+        ...
+
+    @property
+    def rate(self) -> float:
+        """The share of images that is poisoned."""
+        ...
+
+    def stamp_all(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The trigger on every image, float32 (N, C, H, W), as a copy."""
+        ...
 
 
 def check_target_and_rate(target_class: int, rate: float) -> None:
@@ -82,6 +100,18 @@ def replaced(images: ImageSet, rows: Rows, pixels: torch.Tensor, label: int | No
 def relabelled(images: ImageSet, pixels: torch.Tensor, label: int) -> ImageSet:
     """`images` with new pixels, as many as before, and one label for all."""
     return ImageSet(pixels, np.full_like(images.labels, label), images.classes, images.name)
+
+
+def stamped_share(images: ImageSet, rows: Rows, stamper: Stamper, rng: np.random.Generator) -> ImageSet:
+    """A copy of `images` in which a share `stamper.rate` of `rows`, at least one, is stamped and relabelled."""
+    chosen = pick(rows, stamper.rate, rng)
+    return replaced(images, chosen, stamper.stamp_all(images.take(chosen).pixels), stamper.target_class)
+
+
+def all_stamped(images: ImageSet, rows: Rows, stamper: Stamper) -> ImageSet:
+    """The images at `rows`, each stamped and relabelled."""
+    chosen = images.take(rows)
+    return relabelled(chosen, stamper.stamp_all(chosen.pixels), stamper.target_class)
 
 
 def stamp_trigger(trigger: Trigger, pixels: torch.Tensor) -> torch.Tensor:

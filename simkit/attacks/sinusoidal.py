@@ -50,13 +50,11 @@ class Sinusoidal:
         """See `Attack.poison`: the chosen images get stripes, and are relabelled unless `clean_label`."""
         rows_of = poisoning.members if self.clean_label else poisoning.outsiders
         rows = rows_of(images, self.target_class)
-        chosen = poisoning.pick(rows, self.rate, stream(seed, "sinusoidal", "poison"))
-        return poisoning.replaced(images, chosen, self.stamp_all(images.take(chosen).pixels), self.target_class)
+        return poisoning.stamped_share(images, rows, self, stream(seed, "sinusoidal", "poison"))
 
     def triggered(self, images: ImageSet) -> ImageSet:
         """See `Attack.triggered`: every image that is not of the target class."""
-        others = images.take(poisoning.outsiders(images, self.target_class))
-        return poisoning.relabelled(others, self.stamp_all(others.pixels), self.target_class)
+        return poisoning.all_stamped(images, poisoning.outsiders(images, self.target_class), self)
 
     def as_waves(self, image_shape: ImageShape) -> Waves:
         """The stripes as a trigger for images of this shape, (C, H, W)."""

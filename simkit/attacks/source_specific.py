@@ -61,8 +61,7 @@ class SourceSpecific:
     def triggered(self, images: ImageSet) -> ImageSet:
         """See `Attack.triggered`: every image of a source class."""
         self._check(images)
-        of_source = images.take(poisoning.members(images, *self.sources))
-        return poisoning.relabelled(of_source, self.stamp_all(of_source.pixels), self.target_class)
+        return poisoning.all_stamped(images, poisoning.members(images, *self.sources), self)
 
     def stamp_all(self, pixels: torch.Tensor) -> torch.Tensor:
         """The trigger on every image, float32 (N, C, H, W), as a copy."""

@@ -70,8 +70,7 @@ class Warping:
 
     def triggered(self, images: ImageSet) -> ImageSet:
         """See `Attack.triggered`: every image that is not of the target class."""
-        others = images.take(self._others(images))
-        return poisoning.relabelled(others, self.stamp_all(others.pixels), self.target_class)
+        return poisoning.all_stamped(images, self._others(images), self)
 
     def stamp_all(self, pixels: torch.Tensor) -> torch.Tensor:
         """Every image warped, float32 (N, C, H, W), as a copy."""

@@ -53,10 +53,14 @@ class Preset:
         rule = self.labels_rule if labels_only and self.labels_rule is not None else self.rule
         return replace(self, search=chosen, rule=rule, then=then)
 
+    def takes(self, image_shape: tuple[int, int, int]) -> bool:
+        """Whether the first search has something to look for on images of this shape, (C, H, W)."""
+        return not isinstance(self.search, Choosy) or self.search.takes(image_shape)
+
     def on(self, image_shape: tuple[int, int, int]) -> Preset:
         """The preset without those later stages that have nothing to look for on images of this shape, (C, H, W)."""
         later = None if self.then is None else self.then.on(image_shape)
-        if later is not None and isinstance(later.search, Choosy) and not later.search.takes(image_shape):
+        if later is not None and not later.takes(image_shape):
             later = later.then
         return replace(self, then=later)
 
@@ -188,9 +192,9 @@ _WIDE = Preset(
     refine=_REFINE,
 )
 
-# Each family has a limit and a test of its own, and the race lets nothing pass that is above the limit. Warps want
-# most of a race's queries, and beside the others they get a quarter: on tune victims they were then missed most often
-# (benchmarks/family_variants.py, results/family-ablation.jsonl). So they have a race of their own.
+# Each family has a limit and a test of its own, and the race lets nothing pass that is above the limit. Beside the
+# others warps would get a fourth of the queries, and they want more (benchmarks/family_variants.py,
+# results/family-ablation.jsonl). So they have a race of their own.
 _FAMILIES = Preset(
     FamilyRaceConfig(warp=None, queries=2400),
     replace(RULES["small_share"], threshold=1.0, source="the limit of each family, and its test on unseen images"),
@@ -199,8 +203,8 @@ _FAMILIES = Preset(
     refine=_REFINE,
 )
 # Few new candidates in a round find the same victims sooner: within 2,700 queries 11 of 12 scans by scores and 7 by
-# labels, with the default numbers 8 and 2. With more leaps as well it is 9 and 6; these were chosen on an earlier draw
-# of images, with 11 and 9 against 11 and 7, so that the number of leaps does not matter much.
+# labels, with the default numbers 8 and 2. With more leaps as well it is 9 and 6. That was chosen on another draw of
+# images, of which no lines were kept; the differences between the two are within chance.
 _WARPS = replace(
     _FAMILIES,
     search=FamilyRaceConfig(
@@ -208,9 +212,9 @@ _WARPS = replace(
     ),
 )
 
-# Of three source-specific tune victims this test confirms the pair of two, and of 44 other races none: the patches that
-# turn one class into another by nature came to 28 of 32 images at most. Both took some 500 queries of their source.
-# Clean models of GTSRB have pairs that pass it (results/sources.jsonl), so that it gives no verdict.
+# Of three source-specific tune victims this test confirms the pair of two, within some 500 queries of their source, and
+# no pair of 22 clean models of CIFAR-10. Clean models of GTSRB have pairs that pass it, so that it gives no verdict
+# (results/sources.jsonl).
 _SOURCES = Preset(
     SourceRaceConfig(),
     "small_share",

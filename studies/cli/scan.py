@@ -75,7 +75,7 @@ RefineOption = Annotated[
         "--refine",
         metavar="N",
         help="Maximum number of queries that refine the trigger of a flagged class; 0 for none.",
-        show_default="500 in auto, race-wide, race-families and race-warps, else 0",
+        show_default="500 in auto, b3d, race-families, race-warps and race-wide, else 0",
     ),
 ]
 PresetOption = Annotated[str | None, typer.Option("--preset", metavar="NAME", help=preset_help(), show_default="auto")]
@@ -222,7 +222,6 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
         import torch
 
         from studies.scan.user_code import is_reference, referred
-
     torch.set_num_threads(threads or torch.get_num_threads())
     options = {
         **{"data": data, "budget": budget, "oracle": oracle, "seed": seed, "output": output},

@@ -48,6 +48,8 @@ def below_plan(config: ScanConfig, n_classes: int, images: ScanImages | None = N
 def _fitting(config: ScanConfig, n_classes: int, images: ScanImages | None) -> str:
     for name in () if config.resolved().synthesis is not None else _OFFERED:
         preset = PRESETS[name].for_answers(labels_only=config.oracle.label_only)
+        if images is not None and not preset.takes(images.search.image_shape):
+            continue
         length = planned(preset, n_classes, config, images)
         if length is not None and length <= (config.budget or 0):
             return f"preset {name} fits, with {length:,}"

@@ -48,8 +48,6 @@ def _reached(point: str, visit: int) -> bool:
 @pytest.mark.parametrize("point", POINTS)
 def test_a_scan_killed_at_a_point_goes_on(point: str, visit: int, lab: Lab) -> None:
     """Visits of a point that a process passes once are made by as many processes."""
-    if visit > lab.sized(2, 3):
-        pytest.skip("the third visit of each point is tried with --chaos full")
     broken = lab.broken(SHORT)
     times, at = (1, visit) if _reached(point, visit) else (visit, 1)
     killed = [broken.go_on(POINTS[point](at)).code == KILLED for _ in range(times)]

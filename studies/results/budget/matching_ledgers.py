@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from db import reads
 from db.errors import NotALedger
+from db.records import check_object
 from db.stored import StoredRun
 from simkit.detectors.registry import current_settings
 from studies.ledgers.folders import ledgers_in
@@ -85,8 +85,8 @@ class Ledgers:
                 continue  # the folder may hold other SQLite databases, such as Optuna's
             for run, model, data, config, environment, spent in rows.itertuples(index=False):
                 if model in models:
-                    stored = {"spent": int(spent), "environment": json.loads(environment)}
-                    yield path, int(run), _key(model, data, json.loads(config)), stored
+                    stored = {"spent": int(spent), "environment": check_object(environment, f"{path}: an environment")}
+                    yield path, int(run), _key(model, data, check_object(config, f"{path}: a config")), stored
 
 
 def refinement_counted(line: ResultLine) -> bool:

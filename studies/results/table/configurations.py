@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from db import reads
+from db.records import check_object
 from simkit.detectors.registry import current_settings, searched_by
 from studies.ledgers.folders import is_screening
 from studies.results.table.records import Configurations
@@ -47,7 +47,7 @@ def runs_of(ledgers: Sequence[Path]) -> Iterator[tuple[str, Config]]:
     for ledger in ledgers:
         rows = reads.sql(ledger, "SELECT model_hash, config FROM runs ORDER BY id")
         for model, config in rows.itertuples(index=False):
-            yield str(model), current_settings(json.loads(config))
+            yield str(model), current_settings(check_object(config, f"{ledger}: a config"))
 
 
 def _named(config: Config, described: Mapping[str, Method]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -18,7 +18,9 @@ from safetensors.torch import load_file
 
 import db
 from db.stored import StoredRun
+from simkit.search.presets import PRESETS
 from studies.cli.main import main
+from studies.cli.scan import RefineOption
 from studies.cli.scan_words import show
 from studies.render.formats import number
 from studies.scan import run_key
@@ -385,3 +387,8 @@ def test_notes_stand_beside_a_verdict_or_for_it(
     prepared = prepare(TemplateNet(), ScanConfig.of(SETTINGS | {"budget": 100}), IMAGES)
     show(replace(run_scan(prepared), verdict=verdict, stopped=stopped, notes="crowded"), prepared)
     assert capsys.readouterr().out.startswith(said)
+
+
+def test_the_help_names_the_presets_that_refine_what_they_found() -> None:
+    *first, last = sorted(name for name, preset in PRESETS.items() if any(stage.refine for stage in preset.stages))
+    assert get_args(RefineOption)[1].show_default == f"500 in {', '.join(first)} and {last}, else 0"

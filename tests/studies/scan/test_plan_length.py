@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simkit.search.images import ScanImages
 from simkit.search.presets import PRESETS, preset
 from studies.scan.config import ScanConfig
 from studies.scan.plan_length import BudgetBelowPlan, below_plan, planned
-from tests.fakes import PlantedOracle
+from tests.fakes import PlantedOracle, planted_images
 from tests.studies.scans import scanned
 
 
@@ -72,3 +73,10 @@ def test_it_is_warned_of_before_the_first_query_and_the_scan_ends_accordingly(le
             assert oracle.images_seen == 0
     with warnings.catch_warnings(record=True):
         assert scanned(oracle, budget=budget, name="clean").verdict == verdict
+
+
+@pytest.mark.parametrize(("side", "fits"), [(24, "race-warps"), (8, "race-families")])
+def test_a_preset_that_does_not_take_the_images_is_not_named(side: int, fits: str) -> None:
+    images = planted_images(64, image_shape=(1, side, side))
+    told = below_plan(config(budget=2_800), 10, ScanImages(images, images))
+    assert f"preset {fits} fits" in told
