@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 PRINTED = {
     "allocation": ("PPO: ", "race-first: ", "uniform: "),
-    "attack": ("attack success rate (ASR) 100.0%", "the scan says: clean []"),
+    "attack": ("attack success rate (ASR) 100.0%", "the scan says: clean []", "victim 1: class 9 becomes 4"),
     "detector": ("clean: clean []", "backdoored: backdoored [3]", "run 2: 1,200 external queries"),
     "family": ("clean: clean [] after ", "backdoored: backdoored [3] after ", "class 3: a ramp of "),
     "other_attacks": ("HopSkipJump: 1000 queries (1000 charged), budget", "SimBA: "),

@@ -44,4 +44,5 @@ def complaint(error: ValidationError, settings: Iterable[str] = ()) -> str:
         return f"no setting {where!r}" + (likely(where, names, "the settings are") if names else "") + more
     shown = repr(first["input"])
     value = f" = {shown}" if first["loc"] and first["type"] != "missing" and len(shown) <= _SHOWN else ""
-    return f"{where}{value}: {first['msg'].removeprefix('Value error, ')}{more}"
+    said = " ".join(first["msg"].removeprefix("Value error, ").split())  # a class of the user's may say several lines
+    return f"{where}{value}: {said}{more}"

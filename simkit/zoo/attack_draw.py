@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
 from simkit.attacks.attack import Attack
+from simkit.attacks.own import own_attack, own_kind
 from simkit.attacks.patches import (
     PatchKind,
     four_corners,
@@ -16,12 +17,13 @@ from simkit.attacks.patches import (
     scattered_pixels,
     whole_picture,
 )
-from simkit.attacks.registry import ATTACKS, SEVERAL, attack_from_json
+from simkit.attacks.registry import ATTACKS, SEVERAL, attack_from_json, check_stored
 from simkit.attacks.several import Several
 from simkit.attacks.trigger_json import trigger_to_json
 from simkit.data.images import ImageShape
 from simkit.data.load import load
 from simkit.errors import ConfigError
+from simkit.references import is_reference
 from simkit.seeding import stream
 from simkit.triggers import Trigger
 
@@ -95,7 +97,10 @@ class AttackDraw(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: str = Field(default="badnets", description="A name in `simkit.attacks.registry.ATTACKS`.")
+    kind: str = Field(
+        default="badnets",
+        description="A name in `simkit.attacks.registry.ATTACKS`, or an attack of your own as `module:NAME`.",
+    )
     trigger: TriggerDraw | None = Field(default=None, description="The trigger, for attacks that stamp one.")
     parts: int | None = Field(
         default=None,
@@ -113,9 +118,10 @@ class AttackDraw(BaseModel):
 
     @model_validator(mode="after")
     def _agrees(self) -> AttackDraw:
-        if self.kind not in ATTACKS:
-            raise ValueError(f"no attack {self.kind!r}; choose from {', '.join(ATTACKS)}")
-        if (self.trigger is None) == (self.kind in _STAMPED):
+        own = is_reference(self.kind)  # and no more of it: a manifest has a spec too, and imports no code
+        if self.kind not in ATTACKS and not own:
+            raise ValueError(f"no attack {self.kind!r}; choose from {', '.join(ATTACKS)}, or your own as module:NAME")
+        if not own and (self.trigger is None) == (self.kind in _STAMPED):
             raise ValueError(f"attack {self.kind} {'needs a' if self.trigger is None else 'has no'} trigger")
         if (self.parts is None) == (self.kind == SEVERAL):
             raise ValueError(f"attack {self.kind} {'needs' if self.parts is None else 'has no'} parts")
@@ -131,19 +137,28 @@ class AttackDraw(BaseModel):
         return self
 
     def draw(self, image_shape: ImageShape, n_classes: int, target_class: int, seed: int) -> Attack:
-        """The attack on `target_class` for `seed`. Raises ConfigError if it does not fit the images."""
+        """The attack on `target_class` for `seed`. An attack of the user's own is imported.
+
+        Raises ConfigError if it does not fit the images, or if there is no such attack.
+        """
         if self.parts is not None:
             return self._several(self.parts, image_shape, n_classes, target_class, seed)
         return self._single(self.kind, image_shape, n_classes, target_class, seed)
 
     def _single(self, kind: str, image_shape: ImageShape, n_classes: int, target_class: int, seed: int) -> Attack:
+        own = own_attack(kind) if is_reference(kind) else None
+        kind = kind if own is None else own_kind(own)
         fields: dict[str, Any] = {"kind": kind, "target_class": target_class} | self.settings | self._drawn(seed)
         if self.trigger is not None:
             fields["trigger"] = trigger_to_json(self.trigger.draw(image_shape, seed))
         if kind == "source-specific" and "sources" not in fields:
             others = [c for c in range(n_classes) if c != target_class]
             fields["sources"] = [int(stream(seed, "zoo", "source").choice(others))]
-        return attack_from_json(fields)
+        if own is None:
+            return attack_from_json(fields)
+        attack = attack_from_json(fields, {kind: own})
+        check_stored(attack)
+        return attack
 
     def _drawn(self, seed: int) -> dict[str, int | float]:
         """The settings of `ranges` for `seed`, each from a stream of its own."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,6 +15,7 @@ from simkit.attacks.registry import attack_from_json, original_trigger
 from simkit.data.images import ImageShape
 from simkit.errors import ConfigError, DataError, complaint
 from simkit.files import write_atomically
+from simkit.references import is_reference
 from simkit.transforms.contract import Transform
 from simkit.zoo.spec import ZooSpec
 
@@ -49,19 +52,30 @@ class Victim(BaseModel):
 
     @property
     def attack_kind(self) -> str | None:
-        """The name of its attack in ATTACKS; None for a clean victim."""
+        """The name of its attack in ATTACKS, or `module:NAME` of somebody's own; None for a clean victim."""
         return None if self.attack is None else str(self.attack.get("kind"))
 
-    def attacked(self) -> Attack | None:
-        """The attack it was trained with; None for a clean victim. Raises DataError if it cannot be read."""
+    @property
+    def own_attack(self) -> bool:
+        """Whether its attack is somebody's own, which is never imported because a manifest names it."""
+        return self.attack_kind is not None and is_reference(self.attack_kind)
+
+    def attacked(self, own: Mapping[str, type[Any]] = MappingProxyType({})) -> Attack | None:
+        """The attack it was trained with; None for a clean victim. own: classes of the user's own attacks by kind.
+
+        Raises DataError if it cannot be read.
+        """
         try:
-            return None if self.attack is None else attack_from_json(self.attack)
+            return None if self.attack is None else attack_from_json(self.attack, own)
         except ConfigError as error:
             raise DataError(f"victim {self.index} of the manifest: {error}") from error
 
     def trigger(self, image_shape: ImageShape) -> Transform | None:
-        """The trigger of its backdoor for images (C, H, W); None for a clean victim, or one of several backdoors."""
-        attack = self.attacked()
+        """The trigger of its backdoor for images (C, H, W); None for a clean victim, or one of several backdoors.
+
+        None also where the attack is somebody's own, whose code is not run. Raises DataError as `attacked`.
+        """
+        attack = None if self.own_attack else self.attacked()
         return None if attack is None else original_trigger(attack, image_shape)
 
 

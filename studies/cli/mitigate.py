@@ -82,9 +82,9 @@ def mitigate_run(  # noqa: PLR0913 (the options are the command's interface)
     """
     from oracles.spec import load
     from simkit.mitigation import THRESHOLD
+    from simkit.references import referred
     from studies.mitigate.result import ScreenConfig
     from studies.mitigate.screening import Asked, mitigate
-    from studies.scan.user_code import referred
 
     asked = Asked(
         model,

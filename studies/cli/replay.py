@@ -151,8 +151,8 @@ def _rule(text: str) -> Rule:
 
 
 def _own_code(preset: str | None, restriction: str | None) -> OwnCode:
+    from simkit.references import referred
     from studies.ledgers.run_settings import OwnCode
-    from studies.scan.user_code import referred
 
     return OwnCode(*(None if name is None else referred(name) for name in (preset, restriction)))
 

@@ -221,7 +221,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     with lasting_imports():
         import torch
 
-        from studies.scan.user_code import is_reference, referred
+        from simkit.references import is_reference, referred
     torch.set_num_threads(threads or torch.get_num_threads())
     options = {
         **{"data": data, "budget": budget, "oracle": oracle, "seed": seed, "output": output},

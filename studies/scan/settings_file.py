@@ -9,8 +9,8 @@ from typing import Any
 from oracles.errors import InvalidSpec, likely
 from oracles.outside import TEXT_BYTES, read_outside
 from simkit.errors import ConfigError
+from simkit.references import is_reference, referred
 from studies.scan.config import ScanConfig
-from studies.scan.user_code import is_reference, referred
 
 
 def settings_in(path: str | Path) -> dict[str, Any]:

@@ -1,13 +1,10 @@
-"""User code in a scan: how it is imported by name, and how it enters the run key."""
+"""User code in a scan: models that are functions, and how code enters the run key."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import json
-import os
-import re
 import sys
 import warnings
 from collections.abc import Mapping
@@ -16,32 +13,13 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from oracles.errors import ModelError, one_line
+from oracles.errors import ModelError
 from simkit.errors import ConfigError
+from simkit.references import imported
 from simkit.verdict import RULES, Rule
 
-_NAME = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)")
 _OWN_PACKAGES = ("simkit", "oracles", "studies")
 """Packages whose code is identified by simkit's version, which is part of every run key."""
-
-
-def is_reference(name: str) -> bool:
-    """Whether `name` is of the form `package.module:NAME`."""
-    return _NAME.fullmatch(name) is not None
-
-
-def referred(name: str) -> Any:
-    """The object that `package.module:NAME` names; the module may also be in the working folder.
-
-    This runs the user's code, so it is only for names that the user typed. Raises ConfigError if there is none.
-    """
-    match = _NAME.fullmatch(name)
-    if match is None:
-        raise ConfigError(f"{name!r} does not name an object in a module; write package.module:NAME")
-    try:
-        return imported(match[1], match[2])
-    except ImportError as error:
-        raise ConfigError(f"{name}: {error}") from error
 
 
 def described(extension: Any, method: str) -> dict[str, Any]:
@@ -152,21 +130,3 @@ def source_sha256(address: str, model: object, *more: str | None) -> str:
         with suppress(TypeError, OSError):  # built-in and compiled objects have no Python file
             digest.update(Path(inspect.getfile(thing)).read_bytes())
     return digest.hexdigest()
-
-
-def imported(module_name: str, name: str) -> Any:
-    """The object with this (possibly dotted) name in a module, which may also be in the working folder.
-
-    Raises ImportError with a message of one line for every failure, also where the module raises or calls sys.exit.
-    """
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())  # an installed command does not have the working folder in its path
-    try:
-        thing: Any = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
-        raise ImportError(f"cannot import {module_name}: {one_line(error)}") from error
-    for part in name.split("."):
-        if not hasattr(thing, part):
-            raise ImportError(f"{module_name} has no {name}")
-        thing = getattr(thing, part)
-    return thing

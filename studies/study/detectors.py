@@ -16,11 +16,12 @@ from simkit.detectors.blackbox.data_free import DataFreeSearch
 from simkit.detectors.blackbox.trigger_search import TriggerSearch
 from simkit.detectors.registry import DETECTORS, Entry
 from simkit.errors import ConfigError
+from simkit.references import is_reference, referred
 from simkit.search.presets import PRESETS, Preset
 from studies.scan.canonical import canonical
 from studies.scan.config import ScanConfig
 from studies.scan.run_key import settings_of
-from studies.scan.user_code import described, is_reference, qualified_name, referred
+from studies.scan.user_code import described, qualified_name
 
 _SERVICE = ("budget", "oracle", "restriction")
 """Settings that do not affect a white-box detector, so they are not part of its scan's identity."""

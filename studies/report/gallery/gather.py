@@ -153,8 +153,11 @@ def gather_gallery(
 
 
 def _groups(manifest: Manifest, most: int | None = None) -> dict[str, list[Victim]]:
-    """The first `most` (None: all) backdoored victims of each stratum by index; strata in the order of the spec."""
-    victims = sorted((v for v in manifest.victims if v.attack is not None), key=lambda v: v.index)
+    """The first `most` (None: all) backdoored victims of each stratum by index; strata in the order of the spec.
+
+    Without those of somebody's own attack, which the page has no code to show.
+    """
+    victims = sorted((v for v in manifest.victims if v.attack is not None and not v.own_attack), key=lambda v: v.index)
     names = [*manifest.spec.draws(), *(v.stratum for v in victims)]
     groups = {name: [v for v in victims if v.stratum == name] for name in dict.fromkeys(names)}
     return {name: group[:most] for name, group in groups.items() if group}

@@ -7,7 +7,8 @@ import pytest
 
 from oracles.errors import ModelError
 from simkit.errors import ConfigError
-from studies.scan.user_code import import_model, referred, source_sha256
+from simkit.references import referred
+from studies.scan.user_code import import_model, source_sha256
 
 NUMBERS = itertools.count()
 

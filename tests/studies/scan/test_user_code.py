@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from simkit.errors import ConfigError
+from simkit.references import referred
 from simkit.search.b3d import B3DConfig
 from simkit.search.presets import Preset
 from simkit.verdict import RULES
 from studies.cli.scan import scan_model
 from studies.scan.config import ScanConfig
-from studies.scan.user_code import described, described_rule, referred
+from studies.scan.user_code import described, described_rule
 from tests.studies.own_code import ANY, CORNER, CornerConfig, Dimmed
 from tests.studies.scans import TemplateNet, arrays, scanned, told
 
@@ -178,7 +179,7 @@ def test_the_command_takes_both_by_their_names(capsys: pytest.CaptureFixture[str
 @pytest.mark.process
 def test_the_command_finds_code_in_the_folder_where_the_user_stands(tmp_path: Path) -> None:
     (tmp_path / "my_preset.py").write_text("MINE = 7\n")
-    code = "import sys; sys.path.pop(0); from studies.scan.user_code import referred; print(referred('my_preset:MINE'))"
+    code = "import sys; sys.path.pop(0); from simkit.references import referred; print(referred('my_preset:MINE'))"
     env = {"PYTHONPATH": str(Path(__file__).resolve().parents[3])}
     done = subprocess.run(
         [sys.executable, "-c", code],
