@@ -12,7 +12,7 @@ from oracles.errors import likely
 from simkit.errors import ConfigError
 from simkit.zoo.spec import ZooSpec, ZooSplit
 
-ZooSize: TypeAlias = Literal["small", "paper"]
+ZooSize: TypeAlias = Literal["small", "fleet", "paper"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class ZooPreset:
     """Number of victims by split."""
     fields: Mapping[str, Any]
     """Fields of the `ZooSpec`. Training settings were chosen by clean accuracy and time only, before any scan."""
+    fleet_models: int
+    """Number of victims of the split `report` in the size `fleet`."""
     paper_models: int
     """Number of victims of the split `report` in the size `paper`, as in the slides."""
     paper: Mapping[str, Any]
@@ -48,6 +50,7 @@ ZOO_PRESETS: Mapping[str, ZooPreset] = MappingProxyType(
                 "train": _SHORT,
                 "train_of": {"resnet9": _LONG},
             },
+            fleet_models=200,
             paper_models=200,
             paper={"epochs": 30, "augment": True},
         ),
@@ -61,6 +64,7 @@ ZOO_PRESETS: Mapping[str, ZooPreset] = MappingProxyType(
                 "train": _SHORT,
                 "train_of": {"resnet9": {"epochs": 3, "augment": True, "flips": False}},
             },
+            fleet_models=172,
             paper_models=172,
             paper={"epochs": 15, "augment": True, "flips": False},
         ),
@@ -76,6 +80,7 @@ ZOO_PRESETS: Mapping[str, ZooPreset] = MappingProxyType(
                 "train": {"epochs": 6, "batch": 64},
                 "train_of": {"resnet9": {"epochs": 10, "batch": 64, "augment": True}},
             },
+            fleet_models=60,
             paper_models=200,
             paper={"epochs": 40, "augment": True},
         ),
@@ -95,8 +100,8 @@ def zoo_preset(
 
     models: number of victims instead of the preset's. data: a folder of Parquet files, or anything else that
     `simkit.data.load` takes; None downloads the images with torchvision. size: `small` takes minutes on two cores;
-    `paper` trains ResNet-18 on `cuda`, with the number of victims of the slides. Raises ConfigError for an unknown
-    name, split or size.
+    `fleet` has such victims in the numbers of the slides (60 of Imagenette) if the split is `report`; `paper` trains
+    ResNet-18 on `cuda`, in these numbers. Raises ConfigError for an unknown name, split or size.
     """
     if name not in ZOO_PRESETS:
         raise ConfigError(f"no zoo preset {name!r}{likely(name, ZOO_PRESETS)}")
@@ -104,12 +109,13 @@ def zoo_preset(
         raise ConfigError(f"no split {split!r}; choose from {', '.join(get_args(ZooSplit))}")
     if size not in get_args(ZooSize):
         raise ConfigError(f"no size {size!r}; choose from {', '.join(get_args(ZooSize))}")
-    preset, paper = ZOO_PRESETS[name], size == "paper"
-    fields = dict(preset.fields)
-    if paper:
+    preset = ZOO_PRESETS[name]
+    fields, suffix = dict(preset.fields), "" if size == "small" else f"-{size}"
+    if size == "paper":
         fields |= {"architectures": ("resnet18",), "train": dict(preset.paper) | {"device": "cuda"}, "train_of": {}}
-    number = preset.paper_models if paper and split == "report" else preset.models[split]
-    named = {"name": f"{name}-{split}" + ("-paper" if paper else ""), "split": split}
+    of_report = {"small": preset.models["report"], "fleet": preset.fleet_models, "paper": preset.paper_models}
+    number = of_report[size] if split == "report" else preset.models[split]
+    named = {"name": f"{name}-{split}{suffix}", "split": split}
     return ZooSpec.of(
         fields | named | {"data": str(data or preset.data), "models": number if models is None else models}
     )

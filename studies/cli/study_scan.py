@@ -47,6 +47,13 @@ LedgerFolder = Annotated[
     ),
 ]
 OnlyComplete = Annotated[bool, typer.Option("--only-complete", help="Refuse a zoo that is still being made.")]
+SameImages = Annotated[
+    bool,
+    typer.Option(
+        "--same-images",
+        help="Scan every victim with the very seed, so with the same images; by default it follows from the victim's.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 
 
@@ -64,6 +71,7 @@ def scan_zoo(  # noqa: PLR0913 (the options are the command's interface)
     indices: Indices = None,
     limit: Limit = None,
     only_complete: OnlyComplete = False,
+    same_images: SameImages = False,
     settings: Settings = None,
     new_run: NewRunOption = False,
     as_json: AsJson = False,
@@ -87,7 +95,8 @@ def scan_zoo(  # noqa: PLR0913 (the options are the command's interface)
         raise ConfigError(f"{detector[0]} is white-box and queries no service; leave --oracle out")
     of_images = {"data": data or spec.data, "image_size": spec.image_size, "image_shape": manifest.image_shape}
     shared = with_settings(of_images | {"budget": budget, "oracle": oracle}, settings or [])
-    study = Study(zoo, spec.name, spec.split, out, ledgers or ledgers_of(home(), spec.name), shared)
+    where = zoo, spec.name, spec.split, out, ledgers or ledgers_of(home(), spec.name)
+    study = Study(*where, shared, same_images=same_images)
     who = Workers(workers, threads, executor)
     work = plan(study.absolute() if who.elsewhere else study, chosen(manifest, indices, limit), methods)
     with progress_bar("scans", quiet=as_json) as progress:

@@ -78,7 +78,12 @@ def make_zoo(  # noqa: PLR0913 - one parameter an option
         str | None,
         typer.Option(help="The images, as in simkit scan --data; a preset downloads its own.", metavar="PATH"),
     ] = None,
-    size: Annotated[str | None, typer.Option(help="Size of the preset: small, or paper (ResNet-18 on CUDA).")] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Size of the preset: small, fleet (as many victims as in the slides), or paper (ResNet-18 on CUDA)."
+        ),
+    ] = None,
     workers: Annotated[
         int, typer.Option(help="Number of processes that train, each with its own copy of the images.")
     ] = 1,

@@ -133,6 +133,11 @@ class StudyConfig(BaseModel):
         default=(),
         description="Seeds of images and search; every scan is repeated with each of them. By default only `seed`.",
     )
+    same_images: bool = Field(
+        default=False,
+        description="Whether every victim is scanned with that very seed, so with the same images. By default the seed"
+        " of a scan follows from it and from the victim's, so that intervals hold the draw of images.",
+    )
     budget: Queries = Field(default=300_000, description="Query budget per scan.")
     budgets: tuple[Queries, ...] = Field(
         default=(), description="The budgets at which curves are tabulated; by default round numbers."

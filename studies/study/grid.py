@@ -137,7 +137,8 @@ def _cells(config: StudyConfig, zoo: Zoo, places: Places, of: tuple[str, Detecto
             chosen.config(settings)
             if chosen.white_box and zoo.served is not None:
                 raise ConfigError(f"needs weights, but zoo {spec.name} is served; leave one of them out")
-            study = Study(zoo.folder, spec.name, spec.split, places.results, places.ledgers, settings, zoo.served)
+            where = zoo.folder, spec.name, spec.split, places.results, places.ledgers
+            study = Study(*where, settings, zoo.served, config.same_images)
             yield Cell(title, name, seed, chosen, zoo.victims, study)
     except (ConfigError, InvalidSpec) as error:
         raise ConfigError(f"detectors[{entry.name}]: {str(error).removeprefix('scan: ')}") from error

@@ -11,7 +11,6 @@ from simkit.errors import ConfigError
 from simkit.zoo.manifest import Manifest, Victim
 from simkit.zoo.zoo import missing
 from studies.scan.canonical import digest
-from studies.scan.config import ScanConfig
 from studies.scan.plan_length import below_plan
 from studies.study.detectors import Method, method
 from studies.study.image_hashes import ImageHashes
@@ -46,8 +45,12 @@ def units_of(
     study: Study, victims: Sequence[Victim], methods: Sequence[Method], images: ImageHashes
 ) -> tuple[Unit, ...]:
     """Every detector on every victim, ordered by victim. Raises ConfigError, InvalidSpec, DataError."""
-    tasks = [_task(study, method, images) for method in methods]
-    return tuple(Unit(study, victim, *task) for victim in victims for task in tasks)
+    hashes = [config_hash(study, method) for method in methods]
+    return tuple(
+        Unit(study, victim, method.name, hashed, images.of(method, method.config(study.settings_of(victim))))
+        for victim in victims
+        for method, hashed in zip(methods, hashes, strict=True)
+    )
 
 
 def done_of(units: Iterable[Unit], out: Path) -> dict[UnitKey, ResultLine]:
@@ -77,18 +80,11 @@ def _below_plan(unit: Unit, n_classes: int) -> str:
     return "" if chosen.preset is None else below_plan(chosen.config(unit.study.settings), n_classes)
 
 
-def config_hash(method: Method, config: ScanConfig) -> str:
-    """The hash of a scan's settings in its result line."""
-    return digest(method.identity(config))
-
-
-def _task(study: Study, method: Method, images: ImageHashes) -> tuple[str, str, str]:
-    """The method's name, the hash of the settings, and the hash of the images."""
-    config = method.config(study.settings)
-    hashed = config_hash(method, config)
-    if study.served is not None:  # the answers of a service are other results than those of the files
-        hashed = digest([hashed, study.served])
-    return method.name, hashed, images.of(method, config)
+def config_hash(study: Study, method: Method) -> str:
+    """The hash of a study's settings in the result lines of this method. Raises ConfigError, InvalidSpec."""
+    hashed = digest(study.in_lines(method.identity(method.config(study.settings))))
+    # The answers of a service are other results than those of the files.
+    return hashed if study.served is None else digest([hashed, study.served])
 
 
 def chosen(manifest: Manifest, indices: str | None = None, limit: int | None = None) -> list[Victim]:

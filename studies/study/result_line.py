@@ -12,6 +12,9 @@ from simkit.verdict import Kind, Stopped
 from simkit.zoo.spec import ZooSplit
 from studies.scan.canonical import digest
 
+BY_VICTIM = ", by victim"
+"""Ends the seed in the settings of a line where each victim of a zoo is scanned with a seed of its own."""
+
 
 class ClassLine(BaseModel):
     """The result for one class; see `simkit.verdict.ClassResult`."""
@@ -39,7 +42,13 @@ class ResultLine(BaseModel):
     model_hash: str = Field(description="SHA-256 of the victim's weights.")
     detector: str = Field(description="Name of the detector, as in `simkit detectors`.")
     config_hash: str = Field(description="SHA-256 of `config`.")
-    config: dict[str, Any] = Field(description="All settings of the scan, with budget and oracle.")
+    config: dict[str, Any] = Field(
+        description="All settings of the scan, with budget and oracle. `seed` is a text where the scan's own seed"
+        " follows from it and from the victim's."
+    )
+    seed: int | None = Field(
+        default=None, description="Seed of the scan; None in older lines, where it is in `config`."
+    )
     data_hash: str = Field(description="SHA-256 of the images of the scan.")
     image_shape: tuple[int, int, int] | None = Field(
         default=None, description="Shape (C, H, W) of the images; None in older lines and without a trigger."
@@ -103,6 +112,11 @@ class ResultLine(BaseModel):
     def unit(self) -> tuple[str, str, int, str, str, str]:
         """The identity of a line's scan; no unit is scanned twice."""
         return self.zoo, self.split, self.index, self.model_hash, self.detector, self.config_hash
+
+    @property
+    def config_of_run(self) -> dict[str, Any]:
+        """The settings as they are in the scan's ledger, with its own seed."""
+        return self.config if self.seed is None else {**self.config, "seed": self.seed}
 
     @property
     def asks(self) -> bool:

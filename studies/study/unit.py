@@ -22,6 +22,7 @@ from simkit.data.load import absolute
 from simkit.errors import DataError
 from simkit.search.images import ScanImages
 from simkit.search.refine import is_refinement
+from simkit.seeding import subseed
 from simkit.verdict import ClassResult
 from simkit.zoo.manifest import Victim, checked_weights
 from simkit.zoo.spec import ZooSplit
@@ -39,7 +40,7 @@ from studies.study.claim import claimed
 from studies.study.detectors import Method, method
 from studies.study.executors import error_in_one_line
 from studies.study.result_file import append_line, find_line, length
-from studies.study.result_line import ClassLine, ResultLine
+from studies.study.result_line import BY_VICTIM, ClassLine, ResultLine
 
 UnitKey: TypeAlias = tuple[str, str, int, str, str, str]
 """See `ResultLine.unit`."""
@@ -52,6 +53,7 @@ class Study:
     """One zoo, the places of its scans, and the settings that they share, which are fields of `ScanConfig`.
 
     served: the name of the service that answers for each victim, with `{index}`; None for the files of the zoo.
+    same_images: whether all victims are scanned with the same seed, so with the same images.
     """
 
     zoo: Path
@@ -61,6 +63,21 @@ class Study:
     ledgers: Path
     settings: Mapping[str, Any]
     served: str | None = None
+    same_images: bool = False
+
+    def settings_of(self, victim: Victim) -> dict[str, Any]:
+        """The settings of this victim's scan. Its seed follows from the victim's, so that the choice of images is part
+        of what intervals over victims measure; at seed 0 it is the victim's own."""
+        seed = int(self.settings.get("seed", 0))
+        if self.same_images:
+            return dict(self.settings)
+        own = victim.seed if seed == 0 else subseed(seed, "scan", victim.seed)
+        return {**self.settings, "seed": own}
+
+    def in_lines(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """A scan's settings as they are in its result line: equal for all victims, so without their seeds."""
+        seed = self.settings.get("seed", 0)
+        return dict(config) if self.same_images else {**config, "seed": f"{seed}{BY_VICTIM}"}
 
     def model_of(self, victim: Victim) -> OutsideFile | str:
         """The victim's weights, or the name of the service that answers for it. Raises DataError."""
@@ -96,6 +113,11 @@ class Unit:
         victim = self.victim
         of_victim = self.study.name, self.study.split, victim.index, str(victim.sha256)
         return *of_victim, self.detector, self.config_hash
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of its scan, see `Study.settings_of`."""
+        return self.study.settings_of(self.victim)
 
     @property
     def stem(self) -> str:
@@ -157,7 +179,7 @@ def _scanned(unit: Unit) -> ResultLine | None:
 
 
 def _result(unit: Unit, chosen: Method, model: OutsideFile | str, ledger: Ledger) -> ScanResult:
-    config = chosen.config(unit.study.settings)
+    config = chosen.config(unit.settings)
     if chosen.preset is not None:
         prepared = prepare(model, config)
         _check_images(unit, prepared.images)
@@ -214,7 +236,8 @@ def line_of(unit: Unit, result: ScanResult, broken: str) -> ResultLine:
         model_hash=run.info.model_hash if unit.study.served is None else str(victim.sha256),
         detector=unit.detector,
         config_hash=unit.config_hash,
-        config=json.loads(run.info.config),
+        config=unit.study.in_lines(json.loads(run.info.config)),
+        seed=run.info.seed,
         data_hash=run.info.data_hash,
         image_shape=result.image_shape,
         environment=json.loads(run.info.environment),

@@ -69,7 +69,8 @@ def _scans(file: StudyFile, config: TuneConfig, zoo: Zoo, seed: int, budget: int
     shared = zoo.settings() | {"budget": budget, "seed": seed, "oracle": service}
     settings = shared | over(file.config.settings, config.settings)
     spec = zoo.manifest.spec
-    return Study(zoo.folder, spec.name, spec.split, file.results, file.ledgers, settings), zoo.victims
+    where = zoo.folder, spec.name, spec.split, file.results, file.ledgers
+    return Study(*where, settings, same_images=file.config.same_images), zoo.victims
 
 
 def _service(file: StudyFile, config: TuneConfig) -> str:

@@ -69,7 +69,7 @@ class Task:
     def identity(self) -> dict[str, Any]:
         """Everything that a trial's values depend on, as plain values for JSON."""
         scans = [
-            [study.name, study.split, victim.index, victim.sha256, _without_places(study.settings)]
+            [study.name, study.split, victim.index, victim.sha256, _without_places(study.settings_of(victim))]
             for study, victims in self.zoos
             for victim in victims
         ]

@@ -13,7 +13,7 @@ from oracles.outside import OutsideFile
 from simkit.errors import ConfigError
 from simkit.search.images import ScanImages
 from simkit.zoo.manifest import Victim, checked_weights
-from studies.scan.canonical import canonical, digest
+from studies.scan.canonical import canonical
 from studies.scan.config import ScanConfig
 from studies.scan.images import choose_images
 from studies.scan.ledger_run import refuse_to_pay_again
@@ -21,6 +21,7 @@ from studies.scan.models import OpenedModel, open_model
 from studies.scan.prepare import Prepared, shaped
 from studies.scan.result import result_of
 from studies.scan.run import OpenScan
+from studies.study.plan import config_hash
 from studies.study.result_line import ResultLine
 from studies.study.tune_config import Value
 from studies.study.unit import Unit, line_of
@@ -92,15 +93,14 @@ class TrialScans:
 def _units(task: Task, values: Mapping[str, Value]) -> Iterator[tuple[Unit, ScanConfig]]:
     """Each victim as a unit with the trial's values in its settings, and its config; images are not loaded yet."""
     for study, victims in task.zoos:
-        settings = with_values(study.settings, values)
+        own = replace(study, settings=with_values(study.settings, values))
         try:
-            config = task.method.config(settings)
+            hashed = config_hash(own, task.method)
         except InvalidSpec as error:
             raise ConfigError(str(error)) from error
-        config_hash = digest(task.method.identity(config))
-        own = replace(study, settings=settings)
         for victim in victims:
-            yield Unit(own, victim, task.config.detector, config_hash, "", task.new_run), config
+            unit = Unit(own, victim, task.config.detector, hashed, "", task.new_run)
+            yield unit, task.method.config(unit.settings)
 
 
 _OF_A_TRIAL = {"search", "driver", "rule", "preset", "budget", "oracle", "restriction", "synthesis", "refine"}

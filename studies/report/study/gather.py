@@ -90,7 +90,7 @@ def _lines(file: StudyFile) -> tuple[list[ResultLine], int]:
     wanted = {
         (cell.study.name, cell.study.split, victim.index, str(victim.sha256), cell.method.name, digest)
         for cell in file.cells()
-        for digest in [config_hash(cell.method, cell.method.config(cell.study.settings))]
+        for digest in [config_hash(cell.study, cell.method)]
         for victim in cell.victims
     }
     lines = checked_lines([file.results]) if file.results.exists() else []

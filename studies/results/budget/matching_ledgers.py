@@ -54,7 +54,7 @@ class Ledgers:
 
     def found(self, lines: Sequence[ResultLine]) -> list[Found]:
         """The lines whose scan is stored here. Raises StorageError where a folder or a file cannot be read."""
-        wanted = {_key(line.model_hash, line.data_hash, line.config): line for line in lines}
+        wanted = {_key(line.model_hash, line.data_hash, line.config_of_run): line for line in lines}
         kept: dict[_Key, Found] = {}
         for path, run, key, stored in self._runs({line.model_hash for line in lines}):
             line = wanted.get(key)

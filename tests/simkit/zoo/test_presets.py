@@ -62,6 +62,14 @@ def test_the_paper_size_is_what_the_slides_count(name: str, models: int) -> None
     assert spec.training("resnet18").device == "cuda"
 
 
+@pytest.mark.parametrize(("name", "models"), [("cifar10", 200), ("gtsrb", 172), ("imagenette", 60)])
+def test_a_fleet_has_the_victims_of_the_small_zoo_in_larger_numbers(name: str, models: int) -> None:
+    small, fleet = zoo_preset(name, "report"), zoo_preset(name, "report", size="fleet")
+    assert (fleet.models, fleet.quotas()["clean"], fleet.name) == (models, models // 4, f"{name}-report-fleet")
+    assert fleet == small.model_copy(update={"models": models, "name": fleet.name})
+    assert zoo_preset(name, "tune", size="fleet").models == zoo_preset(name, "tune").models
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -18,11 +18,14 @@ from db import reads
 from db.check import check
 from simkit.search.relay import Relay
 from simkit.zoo.manifest import Manifest
+from studies.scan.canonical import digest
+from studies.scan.config import ScanConfig
+from studies.scan.images import choose_images
 from studies.study.result_file import append_line, read_lines
 from studies.study.result_line import ResultLine
 from studies.study.unit import Outcome, Unit, scan_unit
 from tests.studies.study.detectors import HERE
-from tests.studies.study.studies import study_of, units
+from tests.studies.study.studies import IMAGES, study_of, units
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def test_a_scan_leaves_its_line_and_its_ledger(zoo: Path, tmp_path: Path) -> Non
     assert read_lines(study.out) == lines
     assert [check(path) for path in sorted(study.ledgers.glob("*.db"))] == [[], []]
     told = rows(study.ledgers, "SELECT model_hash, data_hash, config, spent, verdict FROM runs, verdicts")
-    kept = [(line.model_hash, line.data_hash, line.config, line.queries, line.verdict) for line in lines]
+    kept = [(line.model_hash, line.data_hash, line.config_of_run, line.queries, line.verdict) for line in lines]
     assert [(m, d, json.loads(c), s, v) for m, d, c, s, v in told] == kept
     for line, victim in zip(lines, Manifest.load(zoo).victims, strict=True):
         assert line.unit[:4] == ("demo", "report", victim.index, victim.sha256)
@@ -60,6 +63,37 @@ def test_a_scan_leaves_its_line_and_its_ledger(zoo: Path, tmp_path: Path) -> Non
         assert line.environment["threads"] == 1
         assert line.image_shape == (1, 8, 8)
         assert (line.asks, line.white_box, line.forward_passes) == (True, False, None)
+
+
+def test_each_victim_is_scanned_with_images_of_its_own_and_the_lines_are_of_one_method(
+    zoo: Path, tmp_path: Path
+) -> None:
+    victims = Manifest.load(zoo).victims
+    own = lines_of([scan_unit(unit) for unit in units(study_of(zoo, tmp_path / "own"), "label-noise")])
+    assert [line.seed for line in own] == [victim.seed for victim in victims]
+    assert len({line.data_hash for line in own}) == len(own) == 2
+    assert {(line.config["seed"], line.config_hash) for line in own} == {("0, by victim", digest(own[0].config))}
+    for line in own:
+        alone = scan_images({**IMAGES, "seed": line.seed})
+        assert line.data_hash == alone
+
+
+def test_the_seeds_of_a_study_give_every_victim_other_images_each_time(zoo: Path, tmp_path: Path) -> None:
+    hashes = [unit.data_hash for seed in (0, 1, 2) for unit in units(study_of(zoo, tmp_path, seed=seed), "b3d")]
+    assert len(set(hashes)) == 6
+
+
+def test_one_draw_of_images_for_all_victims_on_demand(zoo: Path, tmp_path: Path) -> None:
+    study = replace(study_of(zoo, tmp_path, seed=3), same_images=True)
+    lines = lines_of([scan_unit(unit) for unit in units(study, "label-noise")])
+    assert [(line.seed, line.config["seed"]) for line in lines] == [(3, 3), (3, 3)]
+    assert {line.data_hash for line in lines} == {scan_images({**IMAGES, "seed": 3})}
+    assert units(study, "label-noise") == ()
+
+
+def scan_images(settings: dict[str, Any]) -> str:
+    """The hash of the images that a scan with these settings uses."""
+    return choose_images(ScanConfig.of(settings), None).sha256
 
 
 def test_a_scan_that_makes_its_images_has_no_use_for_the_data(zoo: Path, tmp_path: Path) -> None:

@@ -60,7 +60,9 @@ def test_a_trial_is_its_scans_each_as_it_is_alone(tmp_path: Path, zoo: Path) -> 
     list(work(tuned, ScanObjective))
     trial = read(tuned).trials[1]
     lines = read_lines(tuned.folder / "trial-0001.jsonl")
-    assert [(line.index, line.config["seed"]) for line in lines] == [(0, 0), (1, 0), (0, 1), (1, 1)]
+    seeds = [(line.index, line.config["seed"]) for line in lines]
+    assert seeds == [(0, "0, by victim"), (1, "0, by victim"), (0, "1, by victim"), (1, "1, by victim")]
+    assert len({line.seed for line in lines}) == 4
     assert trial_number(tuned.folder / "trial-0001.db") == 1
     for line in lines:
         settings: dict[str, Any] = {"search_images": 32, "verify_images": 32, "preset": "random-patch"}
@@ -70,7 +72,7 @@ def test_a_trial_is_its_scans_each_as_it_is_alone(tmp_path: Path, zoo: Path) -> 
             **settings,
             data="digits",
             budget=600,
-            seed=line.config["seed"],
+            seed=line.seed,
             search={"rounds": 12, **values},
             driver={"check_images": 16, "first_look": 6},
         )
