@@ -92,7 +92,13 @@ def test_what_a_scan_warns_of_is_told_once(zoo: str, capsys: pytest.CaptureFixtu
 def test_settings_of_the_zoo_are_the_scans_and_may_be_changed(zoo: str) -> None:
     assert study(zoo, "--limit", "1", "--budget", "70", "--oracle", "label", "--set", "seed=4") == 0
     (line,) = read_lines(Path("r.jsonl"))
-    assert (line.config["budget"], line.config["seed"], line.config["oracle"]["label_only"]) == (70, 4, True)
+    assert (line.config["budget"], line.config["seed"], line.config["oracle"]["label_only"]) == (
+        70,
+        "4, by victim",
+        True,
+    )
+    assert study(zoo, "--limit", "1", "--budget", "70", "--set", "seed=4", "--same-images") == 0
+    assert read_lines(Path("r.jsonl"))[1].config["seed"] == 4
     assert study(zoo, "--limit", "1", "--data", "no-such.npz") == 4
 
 
