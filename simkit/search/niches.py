@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 from typing import Any
 
 import numpy as np
@@ -49,9 +49,10 @@ def niches(members: Sequence[Member], values: Values, turn: int) -> list[Pair]:
 
 def mates_of(members: Sequence[Member], values: Values, row: int) -> list[Any]:
     """The best other candidates of the same family for one class. values: (members,), -inf without answers."""
-    same = [r for r, member in enumerate(members) if member.family == members[row].family and r != row]
-    best = sorted((r for r in same if np.isfinite(values[r])), key=lambda r: -values[r])
-    return [members[r].candidate for r in best[:_MATES]]
+    family = members[row].family
+    order = (int(r) for r in np.argsort(-values, kind="stable") if r != row and np.isfinite(values[r]))
+    best = (members[r].candidate for r in order if members[r].family == family)
+    return list(islice(best, _MATES))
 
 
 def best_of(members: Sequence[Member], family: int, values: Values, number: int) -> list[Pair]:

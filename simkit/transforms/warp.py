@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -117,10 +117,12 @@ class Warp:
         return cls(shape, shifts)
 
 
+@lru_cache(maxsize=64)
 def bicubic(points: int, pixels: int) -> NDArray[np.float64]:
     """The weights (pixels, points) of bicubic interpolation from corner to corner (a = -0.75, repeated at the edges).
 
     This is torch's `interpolate` with mode bicubic and align_corners, with which WaNet's code makes its fields.
+    Every warp of a size shares the array, which cannot be written to.
     """
     at = np.arange(pixels) * ((points - 1) / max(pixels - 1, 1))
     first = np.floor(at).astype(np.intp)
@@ -134,6 +136,7 @@ def bicubic(points: int, pixels: int) -> NDArray[np.float64]:
             (np.arange(pixels), np.clip(first + offset, 0, points - 1)),
             np.where(distance <= 1.0, near, np.where(distance < 2.0, far, 0.0)),
         )
+    weights.flags.writeable = False
     return weights
 
 
