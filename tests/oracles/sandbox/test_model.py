@@ -72,29 +72,48 @@ def saved(path: Path, model: nn.Module) -> Path:
     return path
 
 
-def both(path: Path, options: TorchOptions) -> tuple[TorchOracle, TorchOracle]:
-    """The oracle of a file in a child, and in this process."""
+def loaded(path: Path) -> tuple[nn.Module, nn.Module]:
+    """The model of a file in a child, and in this process."""
     there, here = (load_model(path, ARCHITECTURES, TOLD, trusted=trusted) for trusted in (False, True))
     assert isinstance(there.module, SandboxedModel)
     assert there.notes == ""
     stated = [(m.image_shape, m.n_classes, m.batch, m.sha256, dict(m.libraries)) for m in (there, here)]
     assert stated[0] == stated[1]
-    return TorchOracle(there.module, SHAPE, options, 4), TorchOracle(here.module, SHAPE, options, 4)
+    return there.module, here.module
+
+
+def oracles(models: tuple[nn.Module, nn.Module], options: TorchOptions) -> tuple[TorchOracle, TorchOracle]:
+    there, here = models
+    return TorchOracle(there, SHAPE, options, 4), TorchOracle(here, SHAPE, options, 4)
+
+
+def both(path: Path, options: TorchOptions) -> tuple[TorchOracle, TorchOracle]:
+    """The oracle of a file in a child, and in this process."""
+    return oracles(loaded(path), options)
+
+
+@pytest.fixture(scope="module", params=[".pt", ".pt2"])
+def models(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, nn.Module]:
+    return loaded(saved(tmp_path_factory.mktemp("models") / f"model{request.param}", Net()))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("suffix", [".pt", ".pt2"])
-def test_every_bit_is_the_same(suffix: str, precision: Precision, threads: int, tmp_path: Path) -> None:
-    path = saved(tmp_path / f"model{suffix}", Net())
-    there, here = both(path, TorchOptions(precision=precision, chunk=16))
+def test_every_bit_is_the_same(models: tuple[nn.Module, nn.Module], precision: Precision, threads: int) -> None:
+    there, here = oracles(models, TorchOptions(precision=precision, chunk=16))
     for count in (1, 2, 16, 75):
         images = random_images(count, SHAPE)
         assert (there.query(images).values == here.query(images).values).all()  # type: ignore[union-attr]
 
 
-def test_an_onnx_file_answers_the_same(threads: int, tmp_path: Path) -> None:
-    KINDS["onnx"][1](tmp_path / "a.onnx")
-    there, here = both(tmp_path / "a.onnx", TorchOptions(chunk=16))
+@pytest.fixture(scope="module")
+def onnx_models(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, nn.Module]:
+    path = tmp_path_factory.mktemp("onnx") / "a.onnx"
+    KINDS["onnx"][1](path)
+    return loaded(path)
+
+
+def test_an_onnx_file_answers_the_same(onnx_models: tuple[nn.Module, nn.Module], threads: int) -> None:
+    there, here = oracles(onnx_models, TorchOptions(chunk=16))
     images = random_images(75, SHAPE)
     assert (there.query(images).values == here.query(images).values).all()  # type: ignore[union-attr]
 
@@ -144,10 +163,9 @@ def test_a_model_that_fails_says_the_same_and_goes_on(tmp_path: Path) -> None:
     assert "shape '[-1, 7]' is invalid" in said[1]
 
 
-def test_a_device_that_the_child_cannot_open_is_an_error(tmp_path: Path) -> None:
-    model = load_model(saved(tmp_path / "a.pt", Net()), ARCHITECTURES, TOLD).module
+def test_a_device_that_the_child_cannot_open_is_an_error(sandboxed: nn.Module) -> None:
     with pytest.raises(ModelError, match=r"cannot open meta.*--trust-model"):
-        TorchOracle(model, SHAPE, TorchOptions(device="meta"), 4)
+        TorchOracle(sandboxed, SHAPE, TorchOptions(device="meta"), 4)
 
 
 def test_no_process_stays_when_the_model_is_dropped(tmp_path: Path) -> None:
@@ -185,6 +203,7 @@ def test_a_child_that_breaks_the_format_is_one_line(
     start = "import json, os, struct, sys, time; paths, args = json.loads(sys.argv[1]); sys.path[:] = paths; "
     start += f"from oracles.sandbox.wire import send; fd = args[0][0]; {answer}; {answer}; time.sleep(60)"
     monkeypatch.setattr(process, "CODE", start)
+    monkeypatch.setattr(process, "_SECONDS_TO_END", 0.2)  # it sleeps
     with pytest.raises((ModelError, RuntimeError)) as caught:
         load_model(saved(tmp_path / "a.pt", Net()), ARCHITECTURES, TOLD)
     assert str(caught.value).isprintable()
@@ -228,17 +247,21 @@ class Named(nn.Module):
         return {"label": rows.argmax(1), "scores": rows}
 
 
-def test_another_input_and_output_are_the_same_in_both(threads: int, tmp_path: Path) -> None:
-    path = saved(tmp_path / "model.pt", Several())
-    there, here = both(path, TorchOptions(input_layout="nhwc", input_dtype="uint8", output_item="1", chunk=16))
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, nn.Module]:
+    return loaded(saved(tmp_path_factory.mktemp("several") / "model.pt", Several()))
+
+
+def test_another_input_and_output_are_the_same_in_both(several: tuple[nn.Module, nn.Module], threads: int) -> None:
+    there, here = oracles(several, TorchOptions(input_layout="nhwc", input_dtype="uint8", output_item="1", chunk=16))
     images = random_images(75, SHAPE)
     assert (there.query(images).values == here.query(images).values).all()  # type: ignore[union-attr]
 
 
 def test_names_of_outputs_are_kept(tmp_path: Path) -> None:
-    path = saved(tmp_path / "model.pt", Named())
-    there, here = both(path, TorchOptions(output_item="scores"))
+    models = loaded(saved(tmp_path / "model.pt", Named()))
+    there, here = oracles(models, TorchOptions(output_item="scores"))
     images = random_images(9, SHAPE)
     assert (there.query(images).values == here.query(images).values).all()  # type: ignore[union-attr]
     with pytest.raises(ModelError, match=r"2 tensors: label \(N\), scores \(N, 4\)"):
-        both(path, TorchOptions())
+        oracles(models, TorchOptions())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -17,18 +20,25 @@ from studies.cli.main import main
 pytestmark = pytest.mark.timeout(900)  # the first one makes the demo, which takes minutes where others share the cores
 
 
-@pytest.mark.slow
-@pytest.mark.process
-def test_every_verdict_is_right_and_nothing_is_done_twice(
-    demo_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture(scope="module")
+def scans(demo_folder: Path) -> list[dict[str, Any]]:
+    """What the demo says when it is run a second time, in which no model is trained and none is asked."""
+
     def forbidden(*_args: object, **_settings: object) -> None:
         raise AssertionError("trained or asked a second time")
 
-    monkeypatch.setattr("simkit.zoo.workshop.train", forbidden)
-    monkeypatch.setattr("oracles.torch_model.TorchOracle.query", forbidden)
-    assert main(["demo", "--out", str(demo_folder), "--json"]) == 0
-    scans = json.loads(capsys.readouterr().out)["scans"]
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr("simkit.zoo.workshop.train", forbidden)
+        patch.setattr("oracles.torch_model.TorchOracle.query", forbidden)
+        assert main(["demo", "--out", str(demo_folder), "--json"]) == 0
+    told: list[dict[str, Any]] = json.loads(printed.getvalue())["scans"]
+    return told
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_every_verdict_is_right_and_nothing_is_done_twice(scans: list[dict[str, Any]]) -> None:
     assert [scan["oracle"] for scan in scans] == ["scores", "top3", "label", "noisy"] * 4
     trained = [scan["trained_with"] for scan in scans[::4]]
     assert trained == ["a 3x3 patch", "a wave", "a warp", "no trigger"]
@@ -42,11 +52,10 @@ def test_every_verdict_is_right_and_nothing_is_done_twice(
 @pytest.mark.slow
 @pytest.mark.process
 def test_the_table_has_the_services_beside_each_other_and_the_pages_are_named(
-    demo_folder: Path, capsys: pytest.CaptureFixture[str]
+    demo_folder: Path, scans: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["demo", "--out", str(demo_folder), "--json"]) == 0
     spent: dict[str, dict[str, int]] = defaultdict(dict)
-    for scan in json.loads(capsys.readouterr().out)["scans"]:
+    for scan in scans:
         spent[scan["trained_with"]][scan["oracle"]] = scan["queries"]
     assert main(["demo", "--out", str(demo_folder)]) == 0
     printed = capsys.readouterr().out
