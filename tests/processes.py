@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import multiprocessing.process
 import os
 import socket
@@ -34,6 +35,15 @@ def no_process() -> Iterator[None]:
         for owner, name in STARTS:
             patch.setattr(owner, name, _refusal(f"{owner.__name__}.{name}"))
         yield
+
+
+def forked(called: Callable[..., None], *args: object) -> multiprocessing.process.BaseProcess:
+    """A process of its own that calls a function, forked from one that has imported what takes seconds to import."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.studies.scan.remote_child", "tests.studies.service.provider"])
+    process = context.Process(target=called, args=args)
+    process.start()
+    return process
 
 
 def _refusal(name: str) -> Callable[..., Any]:

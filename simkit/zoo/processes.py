@@ -29,7 +29,9 @@ def made_by_processes(workshop: Workshop, to_make: ToMake, workers: int) -> Gene
     if a process died. If this generator is interrupted or closed early, the processes are terminated.
     """
     running: dict[Future[Victim], int] = {}
-    with children(workers, multiprocessing.get_context("spawn"), torch.get_num_threads()) as pool:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["simkit.zoo.workshop"])  # imports torch once instead of once per worker
+    with children(workers, context, torch.get_num_threads()) as pool:
         try:
             while True:
                 for index in [i for i in to_make() if i not in running.values()][: workers - len(running)]:

@@ -28,7 +28,7 @@ from tests.threads import one_torch_thread
 pytestmark = pytest.mark.process
 
 SPEC = ZooSpec(name="z", data="digits", split="tune", models=4)
-PATIENCE = 30.0
+PATIENCE = 90.0
 """Seconds that a process is given to start or to end."""
 
 

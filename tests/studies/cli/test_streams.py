@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from db.ledger import Ledger
 from studies.cli.main import BAD_INPUT, INTERRUPTED, READER_GONE, STORAGE, USAGE, main
 from studies.cli.output import echo, print_json, print_table, say
 from studies.render.text import printable
@@ -39,19 +40,21 @@ def shell(command: str) -> subprocess.CompletedProcess[str]:
     [
         ("simkit detectors > /dev/full", STORAGE),
         ("simkit --help > /dev/full", STORAGE),
-        ("simkit detectors >&-", 0),
+        ("simkit db runs LEDGER > /dev/full", STORAGE),
+        ("simkit db runs LEDGER >&-", 0),
         ("simkit nonsense 2>&-", USAGE),
         ("simkit nonsense 2> /dev/full", USAGE),
-        ("simkit detectors > /dev/full 2> /dev/full", STORAGE),
-        ("simkit detectors >&- 2>&-", 0),
+        ("simkit db runs LEDGER > /dev/full 2> /dev/full", STORAGE),
+        ("simkit db runs LEDGER >&- 2>&-", 0),
         ("simkit --version > /dev/full", STORAGE),
-        ("simkit detectors --json > /dev/full", STORAGE),
+        ("simkit db runs LEDGER --json > /dev/full", STORAGE),
         ("simkit scan missing.pt --data digits --budget 9 --json > /dev/full", BAD_INPUT),
         ("simkit scan missing.pt --data digits --budget 9 2> /dev/full", BAD_INPUT),
     ],
 )
-def test_streams_that_are_full_or_closed(command: str, code: int) -> None:
-    done = shell(command)
+def test_streams_that_are_full_or_closed(command: str, code: int, tmp_path: Path) -> None:
+    Ledger.open(tmp_path / "scan.db").close()
+    done = shell(command.replace("LEDGER", str(tmp_path / "scan.db")))
     assert done.returncode == code, done.stderr
     assert "bug" not in done.stderr
     assert "Traceback" not in done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
@@ -15,6 +14,7 @@ from db import reads
 from db.check import check
 from oracles.wire.bodies import json_reply
 from oracles.wire.contract import HttpReply, HttpRequest
+from tests.processes import forked
 from tests.remote_server import Behaviour, seeded, serving
 from tests.studies.scan.remote_child import scan_in_child
 from tests.studies.scan.test_remote_scan import stored, victim
@@ -22,9 +22,6 @@ from tests.studies.scans import TemplateNet, arrays, scanned, told
 
 pytestmark = pytest.mark.process
 KILLS = 10
-
-SERVERS = multiprocessing.get_context("forkserver")
-SERVERS.set_forkserver_preload(["tests.studies.scan.remote_child"])
 
 
 @dataclass
@@ -55,8 +52,7 @@ def test_a_scan_that_is_killed_again_and_again_pays_once(in_flight: int, seed: i
     with serving(victim(), behaviour, max_batch=8) as served:
         for _ in range(KILLS):
             behaviour.before = killer = Killer(draw.randint(1, 8), draw.random() < 0.5)
-            process = SERVERS.Process(target=scan_in_child, args=(served.url, there, in_flight))
-            process.start()
+            process = forked(scan_in_child, served.url, there, in_flight)
             killer.pid = process.pid
             process.join(timeout=60.0)
             assert process.exitcode == -signal.SIGKILL

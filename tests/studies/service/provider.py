@@ -1,17 +1,11 @@
-"""A provider in a process of its own: answers questions until it is killed. Used by test_kills.py.
-
-    python -m tests.studies.service.provider DB POINT CALLS
-
-POINT: where it kills itself: `before` the commit of the call that the budget pays last, `after` it, or `never`. Each
-answered call is a line `IDEMPOTENCY charged replayed hash` on stdout.
-"""
+"""A provider in a process of its own: answers questions until it is killed. Used by test_kills.py."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import signal
-import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +18,12 @@ SPEC = OracleSpec(score_noise=0.05, near_duplicate=0.0001, rate_limit="100000/ho
 KEY = key_of(budget=100)
 
 
-def main(path: Path, point: str, calls: int) -> None:
+def main(path: Path, point: str, calls: int, pipe: Connection) -> None:
+    """Answer so many calls.
+
+    point: where it kills itself: `before` the commit of the call that the budget pays last, `after` it, or `never`.
+    pipe: told of each answered call, as its idempotency key and a list of charged, replayed and hash in words.
+    """
     commit = Run.record
 
     def killed(run: Run, call: Any, beside: Any = None) -> None:
@@ -42,12 +41,8 @@ def main(path: Path, point: str, calls: int) -> None:
         try:
             outcome = gate.call(KEY, "m", question, sent(question, f"call-{number}", first=2 * number))
         except Problem as problem:
-            print(f"call-{number} {problem.kind}: {problem.message}", flush=True)
+            pipe.send((f"call-{number}", [problem.kind, problem.message]))
             continue
         told = hashlib.sha256(outcome.data).hexdigest()[:16]
-        print(f"call-{number} {outcome.charged} {outcome.replayed} {told}", flush=True)
+        pipe.send((f"call-{number}", [str(outcome.charged), str(outcome.replayed), told]))
     ledger.close()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -13,21 +15,43 @@ import pytest
 from db import reads
 from db.check import check
 from db.ledger import Ledger
+from tests.processes import forked
+from tests.studies.service.provider import main
 
 pytestmark = pytest.mark.process
-ROOT = Path(__file__).resolve().parents[3]
 CALLS = 6
 
 
-def provider(path: Path, point: str, calls: int = CALLS) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.studies.service.provider", str(path), point, str(calls)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+@dataclass(frozen=True)
+class Provider:
+    """A provider in a process, and where it tells of the calls that it has answered."""
+
+    process: BaseProcess
+    replies: Connection
+
+    def reply(self) -> tuple[str, list[str]] | None:
+        """The next idempotency key with its reply; None once the process has ended."""
+        assert self.replies.poll(100)
+        try:
+            name, reply = self.replies.recv()
+        except EOFError:
+            return None
+        return name, reply
 
 
-def told(process: subprocess.Popen[str]) -> dict[str, list[str]]:
+def provider(path: Path, point: str, calls: int = CALLS) -> Provider:
+    here, there = Pipe(duplex=False)
+    with there:
+        process = forked(main, path, point, calls, there)
+    return Provider(process, here)
+
+
+def told(provided: Provider) -> dict[str, list[str]]:
     """The reply to each call by its idempotency key."""
-    out, _ = process.communicate(timeout=100)
-    return {line.split(" ", 1)[0]: line.split()[1:] for line in out.splitlines()}
+    with provided.replies:
+        replies = dict(iter(provided.reply, None))
+    provided.process.join(100)
+    return replies
 
 
 def charges(path: Path) -> list[tuple[str, int]]:
@@ -51,7 +75,7 @@ def test_a_kill_at_the_commit_charges_a_call_once_and_a_retry_gets_the_answer(
     path = tmp_path / "provider.db"
     killed = provider(path, point)
     first = told(killed)
-    assert killed.returncode == -signal.SIGKILL
+    assert killed.process.exitcode == -signal.SIGKILL
     assert len(first) == CALLS - 1, "the last reply never left"
     Ledger.open(path).close()
     assert (check(path), len(charges(path))) == ([], stored)
@@ -70,13 +94,12 @@ def test_kills_at_any_time_lose_nothing_and_charge_nothing_twice(
 ) -> None:
     path, seen = tmp_path / "provider.db", dict[str, str]()
     for number in range(6):
-        process = provider(path, "never")
-        assert process.stdout is not None
+        provided = provider(path, "never")
         for _ in range(number):
-            process.stdout.readline()
+            provided.reply()
         time.sleep(0.002 * number)
-        process.kill()
-        for name, reply in told(process).items():
+        provided.process.kill()
+        for name, reply in told(provided).items():
             assert seen.setdefault(name, reply[2]) == reply[2]
     for name, (_, _, data) in told(provider(path, "never")).items():
         assert seen.get(name, data) == data == unharmed[name][2]
