@@ -35,9 +35,8 @@ PLACES: Mapping[Kind, int] = MappingProxyType({"backdoored": 1, "undecided": 0, 
 class Ranking:
     """How well scores rank backdoored victims above clean ones.
 
-    auroc: in [0, 1], None where one kind is missing. low, high: its 95 % bootstrap interval; None where all pairs of
-    victims agree, as when the kinds are perfectly separated, since all resamples would be equal. unscored: number of
-    victims without a score. victims: backdoored and clean ones behind it.
+    auroc: in [0, 1], None where one kind is missing. low, high: its 95 % interval, see `ranked`; None where all pairs
+    are ties. unscored: number of victims without a score. victims: backdoored and clean ones behind it.
     """
 
     auroc: float | None
@@ -73,10 +72,9 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
     only_first, only_second: number of cases that only this method got right. The test is binomial with p = 1/2.
     """
-    from scipy import stats  # slow to import, and a report compares no detectors
-
-    discordant = only_first + only_second
-    return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
+    discordant, fewer = only_first + only_second, min(only_first, only_second)
+    tail = sum(math.comb(discordant, hits) for hits in range(fewer + 1))  # of the binomial, in whole numbers
+    return min(1.0, 2 * tail / (1 << discordant))
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -110,9 +108,39 @@ def ranking(backdoored: Sequence[float | None], clean: Sequence[float | None]) -
 
 
 def ranked(won: NDArray[np.float64], unscored: int, *, interval: bool = True) -> Ranking:
-    """The area under the ROC curve from `wins`. interval: whether to compute its bootstrap interval."""
-    low, high = _interval(won) if interval and np.ptp(won) > 0 else (None, None)
-    return Ranking(float(won.mean()), low, high, unscored, (won.shape[0], won.shape[1]))
+    """The area under the ROC curve from `wins`. interval: whether to compute its interval.
+
+    The interval is a bootstrap over victims. Where the kinds are perfectly separated all resamples would agree, and it
+    is `separated`, which has a width there.
+    """
+    area, victims = float(won.mean()), (won.shape[0], won.shape[1])
+    low, high = None, None
+    if interval and area in (0.0, 1.0):
+        limit = separated(*victims)
+        low, high = (limit, 1.0) if area else (0.0, 1.0 - limit)
+    elif interval and np.ptp(won) > 0:
+        low, high = _interval(won)
+    return Ranking(area, low, high, unscored, victims)
+
+
+@lru_cache(maxsize=256)
+def separated(backdoored: int, clean: int) -> float:
+    """The lower end of the 95 % interval of an AUROC of 1, from these numbers of victims, each at least 1.
+
+    Method 5 of Newcombe (2006), Statistics in Medicine 25:559-573: the smallest area from which 1 is 1.96 standard
+    errors away, with the variance of Hanley and McNeil (1982), of two exponential distributions, at that area.
+    """
+    pairs, mean = backdoored * clean, (backdoored + clean) / 2 - 1
+
+    def too_far(area: float) -> bool:
+        shape = 1 + mean * (1 - area) / (2 - area) + mean * area / (1 + area)
+        return (1 - area) ** 2 > _NORMAL_QUANTILE**2 * area * (1 - area) * shape / pairs
+
+    low, high = 0.0, 1.0
+    for _ in range(60):  # halvings, to the last bit
+        middle = (low + high) / 2
+        low, high = (middle, high) if too_far(middle) else (low, middle)
+    return high
 
 
 def wins(backdoored: Sequence[float | None], clean: Sequence[float | None]) -> NDArray[np.float64]:

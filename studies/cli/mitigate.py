@@ -121,7 +121,9 @@ def show(result: MitigationResult) -> None:
         )
     print_table([_row(point) for point in result.points], COLUMNS)
     if result.ranking is not None and result.ranking.auroc is not None:
-        echo(f"AUROC of triggered against clean inputs: {result.ranking.auroc:.3f}")
+        from studies.render.formats import ranking_words
+
+        echo(f"AUROC of triggered against clean inputs: {ranking_words(result.ranking)}")
     echo(f"{result.queries:,} queries; ledger: {result.db}, run {result.run}")
 
 
@@ -133,9 +135,9 @@ def _row(point: Point) -> dict[str, str]:
 
 def _rendered(share: Share) -> str:
     """A share with its Wilson interval, as in `67.4 % (63 to 71)`."""
-    if share.low is None or share.high is None:
-        return "none"
-    return f"{_percent(share)} ({100 * share.low:.0f} to {100 * share.high:.0f})"
+    from studies.render.formats import ends
+
+    return f"{_percent(share)} ({ends(share, ' to ')})" if share.trials else "none"
 
 
 def _percent(share: Share | None) -> str:

@@ -88,6 +88,8 @@ OutFile = Annotated[
 
 Zoos = Annotated[list[str] | None, typer.Option("--zoo", metavar="NAME", help="Show only this zoo; may be repeated.")]
 
+Pool = Annotated[bool, typer.Option("--pool", help="Treat all zoos as one; by default each is shown by itself.")]
+
 SplitOption = Annotated[
     Split | None,
     typer.Option(

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from studies.cli.options import WIDTH, ExactOption, Files, Format, FormatOption, OutFile, SplitOption, Zoos, write_out
+from studies.cli.options import (
+    WIDTH,
+    ExactOption,
+    Files,
+    Format,
+    FormatOption,
+    OutFile,
+    Pool,
+    SplitOption,
+    Zoos,
+    write_out,
+)
 from studies.cli.output import echo, progress_bar, warnings_in_a_line
 
 if TYPE_CHECKING:
@@ -25,7 +36,6 @@ Budgets = Annotated[
     str | None,
     typer.Option("--budgets", metavar="Q,Q,...", help="Budgets to tabulate; by default 1, 2, 3 and 5 of every decade."),
 ]
-Pool = Annotated[bool, typer.Option("--pool", help="Pool all zoos; by default each has its own curves.")]
 UndecidedAs = Annotated[
     Undecided,
     typer.Option("--undecided-as", help="What a scan without a verdict within the budget counts as."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from studies.cli.options import WIDTH, Files, Format, FormatOption, OutFile, SplitOption, Zoos, write_out
+from studies.cli.options import WIDTH, Files, Format, FormatOption, OutFile, Pool, SplitOption, Zoos, write_out
 from studies.cli.output import echo
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def show_table(  # noqa: PLR0913 (the options are the command's interface)
     by: Breakdown = None,
     ledgers: Ledgers = None,
     prior: Prior = None,
+    pool: Pool = False,
 ) -> None:
     """Compare detectors on the victims of zoos: accuracy, TPR, FPR, AUROC, target classes, cost, and McNemar's test.
 
@@ -59,7 +60,7 @@ def show_table(  # noqa: PLR0913 (the options are the command's interface)
 
     place = None if out is None else checked_place(out, files)
     form = wanted or format_of(out)
-    chosen = Wanted(split, tuple(zoos or ()), (by,) if by else (), ledgers)
+    chosen = Wanted(split, tuple(zoos or ()), (by,) if by else (), ledgers, pool=pool)
     chosen = chosen if prior is None else replace(chosen, prior=prior)
     output = _rendered(gather(files, chosen), form, place)
     if place is None:

@@ -44,9 +44,9 @@ def percent(value: float | None) -> str:
 
 def interval(value: Share) -> str:
     """A share with its Wilson interval, as in `31 of 32 (84 to 99 %)`; `not tried` without trials."""
-    if value.low is None or value.high is None:
+    if not value.trials:
         return "not tried"
-    return f"{value.hits} of {value.trials} ({100 * value.low:.0f} to {100 * value.high:.0f} %)"
+    return f"{value.hits} of {value.trials} ({ends(value, ' to ')} %)"
 
 
 def class_label(target: int, names: Sequence[str] = ()) -> str:
@@ -100,12 +100,6 @@ def source_words(source: str) -> str:
 
 NONE = "-"
 
-_LONGEST = 40
-"""Maximum number of characters shown of a setting."""
-
-_SETTINGS = 3
-"""Maximum number of settings shown of a method."""
-
 
 def right_words(value: Share) -> str:
     """A share with percentage and interval, as in `58/60 96.7% (89-99)`."""
@@ -126,21 +120,41 @@ def counted(value: Share) -> str:
 
 
 def bounds(value: Share) -> str:
-    """The interval of a share in percent, as in `(88-100)`."""
-    return "" if value.low is None or value.high is None else f"({100 * value.low:.0f}-{100 * value.high:.0f})"
+    """The interval of a share in percent, as in `(88-100)`; empty without trials."""
+    return f"({ends(value, '-')})" if value.trials else ""
+
+
+def ends(value: Share, between: str) -> str:
+    """The ends of a share's interval in percent, with more digits where none would show no width."""
+    low, high = (0.0 if end is None else 100 * end for end in (value.low, value.high))
+    digits = _telling(low, high, 0)
+    return f"{low:.{digits}f}{between}{high:.{digits}f}"
+
+
+_DIGITS = 9
+"""Maximum number of decimals of an interval."""
+
+
+def _telling(low: float, high: float, least: int) -> int:
+    """The number of decimals, at least `least`, by which the ends of an interval differ when printed."""
+    return next((d for d in range(least, _DIGITS) if f"{low:.{d}f}" != f"{high:.{d}f}"), _DIGITS)
+
+
+def percent_words(value: Share) -> str:
+    """A share in percent with its interval, as in `98 (91-100)`."""
+    return NONE if value.rate is None else f"{100 * value.rate:.0f} {bounds(value)}"
 
 
 def ranking_words(value: Ranking) -> str:
     """An AUROC with its interval, as in `0.97 (0.92-0.99)`, with more digits where two would show no width.
 
-    There is no interval where the separation is perfect; then the numbers of backdoored and clean victims stand there,
-    as in `1.00 (n = 6 + 6)`.
+    Where no interval is known the numbers of backdoored and clean victims stand there, as in `0.50 (n = 6 + 6)`.
     """
     if value.auroc is None:
         return NONE
     if value.low is not None and value.high is not None:
         low, high = value.low, value.high
-        digits = next((d for d in (2, 3) if f"{low:.{d}f}" != f"{high:.{d}f}"), 4)
+        digits = _telling(low, high, 2)
         return f"{value.auroc:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
     counts = "" if value.victims is None else f" (n = {value.victims[0]} + {value.victims[1]})"
     return f"{value.auroc:.2f}{counts}"
@@ -173,15 +187,9 @@ def spread_words(value: Spread) -> str:
     return NONE if value.median is None else f"{amount(value.median)} / {amount(value.p90)}"
 
 
-def _short(setting: str) -> str:
-    return setting if len(setting) <= _LONGEST else f"{setting[:_LONGEST].rstrip()}..."
-
-
 def changed_words(changed: Sequence[tuple[str, str]]) -> str:
-    """The first settings in which a method differs, as in `search.steps=120, and 2 more`; empty for none."""
-    shown = [f"{name}={_short(setting)}" for name, setting in changed[:_SETTINGS]]
-    more = len(changed) - len(shown)
-    return ", ".join(shown + ([f"and {more} more"] if more else []))
+    """All settings in which a method differs, as in `search.steps=120, seed=1`; empty for none."""
+    return ", ".join(f"{name}={setting}" for name, setting in changed)
 
 
 def left_out_words(split: str, left_out: Sequence[tuple[str, int]]) -> str:

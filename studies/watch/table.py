@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from studies.render.figures import COLOURS, Drawing, axes_to_draw_on, csv_text, logarithmic, plain
+from studies.render.formats import ends
 from studies.statistics import Share, share
 from studies.watch.config import WatchLine
 
@@ -55,9 +56,7 @@ class Row:
 
 def _told(counted: Share | None) -> str:
     """Hits, trials and the 95 % Wilson interval in per cent."""
-    if counted is None or counted.low is None or counted.high is None:
-        return "-"
-    return f"{counted.hits}/{counted.trials} ({100 * counted.low:.0f}-{100 * counted.high:.0f} %)"
+    return f"{counted.hits}/{counted.trials} ({ends(counted, '-')} %)" if counted and counted.trials else "-"
 
 
 def rows(lines: Sequence[WatchLine]) -> list[Row]:

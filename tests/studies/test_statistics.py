@@ -19,6 +19,7 @@ from studies.statistics import (
     likelihood_ratio,
     mcnemar,
     ranking,
+    separated,
     share,
     spread,
     verdicts_first,
@@ -90,10 +91,30 @@ def test_the_interval_is_of_the_bootstrap_and_the_same_every_time() -> None:
     assert found.low < area < found.high
 
 
-def test_a_perfect_parting_has_no_interval() -> None:
-    found = ranking([2.0, 3.0], [1.0, 0.0])
-    assert (found.auroc, found.low, found.high) == (1.0, None, None)
-    assert ranking([0.0], [1.0]).low is None
+def test_the_interval_of_a_perfect_parting_has_a_width() -> None:
+    found, turned = ranking([2.0, 3.0, 4.0], [1.0, 0.0]), ranking([0.0, 1.0], [2.0, 3.0, 4.0])
+    assert (found.auroc, found.high, turned.auroc, turned.low) == (1.0, 1.0, 0.0, 0.0)
+    assert found.low == separated(3, 2)
+    assert turned.high == 1.0 - separated(2, 3)
+    assert ranking([1.0, 1.0], [1.0]).low is None  # ties alone say nothing
+
+
+@given(st.integers(1, 300), st.integers(1, 300))
+def test_the_end_of_a_perfect_parting_is_two_standard_errors_from_one(backdoored: int, clean: int) -> None:
+    area = separated(backdoored, clean)
+    first, second = area / (2 - area), 2 * area**2 / (1 + area)  # of Hanley and McNeil
+    mean = (backdoored + clean) / 2 - 1
+    variance = area * (1 - area) + mean * (first - area**2) + mean * (second - area**2)
+    assert 1 - area == pytest.approx(1.959964 * np.sqrt(variance / (backdoored * clean)), rel=1e-4)
+    assert separated(backdoored + 1, clean) > area
+
+
+def test_a_perfect_parting_of_few_happens_at_areas_within_its_interval() -> None:
+    """From areas below the interval, 6 and 6 victims part perfectly less often than in 1 of 20 draws."""
+    low, draws = separated(6, 6), np.random.default_rng(3)
+    shift = np.sqrt(2) * stats.norm.ppf(low - 0.02)
+    parted = draws.normal(shift, 1, (20_000, 6)).min(1) > draws.normal(0, 1, (20_000, 6)).max(1)
+    assert parted.mean() < 0.05
 
 
 def test_holm_known_answers() -> None:

@@ -45,4 +45,4 @@ def _reading(report: StudyReport) -> list[str]:
     """The notes on how to read the parts that the report has."""
     curves = () if report.curves is None else budget_wording.READING
     table = () if report.table is None else (*wording.SPENT, *table_wording.READING)
-    return [*wording.MADE, *curves, *table]
+    return list(dict.fromkeys((*wording.MADE, *curves, *table)))

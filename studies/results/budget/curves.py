@@ -8,16 +8,22 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from studies.results.budget.matching_ledgers import refinement_counted
+from studies.results.budget.order import order
 from studies.results.budget.records import Curve, Money, Point, UndecidedAs
-from studies.results.budget.verdict_at_budget import VerdictAt, budget_of, known_until, speaker, stands, verdict_at
+from studies.results.budget.verdict_at_budget import (
+    VerdictAt,
+    budget_of,
+    known_until,
+    of_line,
+    speaker,
+    stands,
+    verdict_at,
+)
 from studies.results.table.records import Method
 from studies.scan.canonical import canonical
 from studies.scan.price import Price
-from studies.statistics import Ranking, ranked, share, verdicts_first, wins
+from studies.statistics import share
 from studies.study.result_line import ResultLine
 
 Truth: TypeAlias = str
@@ -96,8 +102,7 @@ class MethodLines:
         """The verdict on each victim at `budget`, by the hash of its model; empty where some verdicts are unknown."""
         if not self.stands:
             lines = [line for line in self.lines if budget_of(line) == budget]
-            verdicts = [VerdictAt(line.verdict, line.ranked, True, line.queries, line.staged) for line in lines]
-            return {line.model_hash: (line.truth, verdict) for line, verdict in zip(lines, verdicts, strict=True)}
+            return {line.model_hash: (line.truth, of_line(line)) for line in lines}
         if self.end is not None and budget > self.end:
             return {}
         return {victim: (own[0].truth, self._verdict(own, budget)) for victim, own in self.victims.items()}
@@ -171,28 +176,3 @@ def _price(lines: Sequence[ResultLine], given: Price | None) -> Price | None:
         return given
     oracle = lines[0].config.get("oracle")
     return Price.stated(oracle) if isinstance(oracle, Mapping) else None
-
-
-def order(backdoored: Sequence[VerdictAt], clean: Sequence[VerdictAt], *, interval: bool = True) -> Ranking:
-    """The AUROC of these verdicts; a scan that has not ended ranks below `backdoored` and level with all others.
-
-    It knows nothing yet, so it is no more suspicious than a finished clean scan: else the AUROC would fall as scans
-    end. Where all scans have ended it equals `studies.statistics.ranking`.
-    """
-    every = (*backdoored, *clean)
-    unscored = sum(verdict.score is None for verdict in every)
-    silent = all(verdict.ended and verdict.score is None for verdict in every)
-    if not backdoored or not clean or silent:
-        return Ranking(None, None, None, unscored)
-    scores = [verdict.score for verdict in every]
-    if any(verdict.staged for verdict in every):
-        scores = verdicts_first([(verdict.kind, verdict.score) for verdict in every])
-    won = wins(scores[: len(backdoored)], scores[len(backdoored) :])
-    ended = np.array([verdict.ended for verdict in backdoored])[:, None] & np.array([v.ended for v in clean])
-    return ranked(np.where(ended, won, _by_place(backdoored, clean)), unscored, interval=interval)
-
-
-def _by_place(backdoored: Sequence[VerdictAt], clean: Sequence[VerdictAt]) -> NDArray[np.float64]:
-    """(backdoored, clean): wins by detections alone: who has not ended is level with who was not detected."""
-    called = ([float(verdict.kind == "backdoored") for verdict in every] for every in (backdoored, clean))
-    return wins(*called)

@@ -110,6 +110,8 @@ def one_panel(study: BudgetStudy, measure: Measure, axes: Axes | None = None) ->
         target.set_ylabel(wording.axis(measure, panel.victims))
         target.set_xlabel("query budget per victim")
         if measure == "auroc":
+            note = textwrap.fill(wording.measure_note(measure, study), 80)
+            target.set_xlabel(f"query budget per victim\n{note}")
             target.yaxis.set_major_formatter(lambda value, _: f"{value / 100:g}")
         if axes is None:
             _add_legend(target.get_figure(root=True), legend, 9)

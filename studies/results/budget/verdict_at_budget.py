@@ -14,7 +14,7 @@ refinement, which follows the verdict, as well. `from_ledgers` computes verdict 
 also reserves the most that testing every class's trigger on unseen images can cost; where it needs less, the budget
 that it needs is larger than q by the difference.
 
-**Scores.** A score is known once a scan has ended, so there is none at a smaller budget; `curves.order` defines how
+**Scores.** A score is known once a scan has ended, so there is none at a smaller budget; `order` defines how
 victims are ranked then.
 
 **Scans in several stages.** A scan says `clean` only where every stage came to its end, so that the first rule holds
@@ -54,6 +54,11 @@ class VerdictAt:
     spent: int
     staged: bool = False
     held: bool = True
+
+
+def of_line(line: ResultLine) -> VerdictAt:
+    """The verdict of a line as it stands, at its own budget."""
+    return VerdictAt(line.verdict, line.ranked, True, line.queries, line.staged)
 
 
 def budget_of(line: ResultLine) -> int | None:

@@ -11,9 +11,11 @@ from types import MappingProxyType
 from studies.render import formats
 from studies.render.formats import money_amount, money_words, number, short
 from studies.render.grids import Grid, Section, Shown
+from studies.results.budget.order import DEFINITION
 from studies.results.budget.records import BudgetStudy, Curve, Measure, Paired, Panel, Point, UndecidedAs
 from studies.results.table import wording
 from studies.results.table.records import Victims
+from studies.results.table.wording import RANKING_INTERVAL
 from studies.statistics import Share
 
 MEASURES: Mapping[Measure, str] = MappingProxyType(
@@ -53,6 +55,11 @@ _COUNTED: Mapping[UndecidedAs, str] = MappingProxyType(
     }
 )
 
+_LEVEL_RANK = (
+    "A scan without a verdict ranks below every verdict backdoored and level with all others, never above clean."
+)
+"""The part of the definition of AUROC that a curve over budgets turns on, for the place below its title."""
+
 READING = (
     "Bands and brackets are 95 % Wilson intervals.",
     "A verdict holds at every budget of at least the queries that it took; at a smaller budget the scan is undecided."
@@ -60,10 +67,7 @@ READING = (
     " shown here. Curves computed from ledgers (--exact) are exact in this respect at the tabulated budgets.",
     "A verdict is reached before a preset refines the trigger that it found (`auto`, `race-wide`). Queries and money"
     " include the cost of refining where the budget covers it.",
-    "AUROC is computed from the scores of scans that have ended. A scan that has not ended ranks below every verdict"
-    " backdoored and level with all other scans. Where all scans have ended, it is that of `simkit study table`. Its"
-    " 95 % interval is a bootstrap over victims; where the separation is perfect there is none, and the numbers of"
-    " backdoored and clean victims are shown in its place.",
+    f"{DEFINITION} {RANKING_INTERVAL}",
     "Queries and money are means over all victims, including those for which the budget was too small; a scan that ends"
     " early leaves the rest of its budget unspent.",
     "Pairs are compared by McNemar's exact two-sided test on their common victims, adjusted by Holm's method over the"
@@ -85,8 +89,7 @@ def counted(study: BudgetStudy) -> str:
 
 def measure_note(measure: Measure, study: BudgetStudy) -> str:
     """The note below a figure's title."""
-    middle = "A scan without a verdict ranks between verdicts clean and verdicts backdoored."
-    return middle if measure == "auroc" else counted(study)
+    return _LEVEL_RANK if measure == "auroc" else counted(study)
 
 
 def panel_title(panel: Panel) -> str:
@@ -110,6 +113,7 @@ def sections(study: BudgetStudy) -> list[Section]:
 def _panel(study: BudgetStudy, panel: Panel) -> Section:
     services = list(_by_service(study, panel)) if study.by_service else []
     overviews = [_overview(study, panel.curves, title, cell) for title, cell in _CELLS.items()]
+    overviews = [replace(g, note=_LEVEL_RANK) if g.title.startswith(MEASURES["auroc"]) else g for g in overviews]
     money = [_costs(study, panel)] if any(curve.price is not None for curve in panel.curves) else []
     grids = (*services, *overviews, *money, *map(_detail, panel.curves), *_pairs(study, panel), _curves(panel))
     return Section(panel_title(panel), wording.victims_words(panel.victims), grids)
@@ -145,13 +149,7 @@ def _overview(study: BudgetStudy, curves: Sequence[Curve], title: str, cell: Cal
 
 
 def _percent(value: Share | None) -> str:
-    return formats.NONE if value is None or value.rate is None else f"{100 * value.rate:.0f}"
-
-
-def _auroc(point: Point) -> str:
-    """Without its interval, for which a grid has no room, but where that would look like certainty."""
-    words = formats.ranking_words(point.auroc)
-    return words if words.startswith(("1.00", "0.00")) else words.partition(" ")[0]
+    return formats.NONE if value is None else formats.percent_words(value).replace(" ", "\n")
 
 
 def _costs(study: BudgetStudy, panel: Panel) -> Grid:
@@ -183,7 +181,7 @@ _CELLS: Mapping[str, Callable[[Point], str]] = MappingProxyType(
         f"{MEASURES['tpr']} in %": lambda point: _percent(point.tpr),
         f"{MEASURES['fpr']} in %": lambda point: _percent(point.fpr),
         f"{MEASURES['undecided']} in %": lambda point: _percent(point.undecided),
-        MEASURES["auroc"]: _auroc,
+        MEASURES["auroc"]: lambda point: formats.ranking_words(point.auroc).replace(" ", "\n", 1),
         "Mean queries per victim": lambda point: formats.amount(round(point.spent)),
     }
 )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 from types import MappingProxyType
 
+from studies.results.budget.order import order
+from studies.results.budget.verdict_at_budget import of_line
 from studies.results.table.records import Breakdown, BreakdownRow, By, Cell, Cost, Key, Method, Pair, Rates
 from studies.scan.probability import PRIOR, moved, probability
-from studies.statistics import Forecast, Ranking, Share, forecast, mcnemar, ranking, share, spread, verdicts_first
+from studies.statistics import Forecast, Ranking, Share, forecast, holm, mcnemar, share, spread
 from studies.study.result_line import ResultLine
 
 CLEAN = "clean"
@@ -71,14 +75,24 @@ def rates(lines: Sequence[ResultLine]) -> Rates:
 
 
 def pair(first: Method, second: Method, lines: Mapping[Key, Sequence[ResultLine]]) -> Pair | None:
-    """Both methods compared on the victims (by model_hash) that both scanned; None where there are none."""
+    """Both methods compared on the victims (by model_hash) that both scanned; None where there are none.
+
+    The p value is that of this pair alone, see `pairs`.
+    """
     right, others = ({line.model_hash: line.right for line in lines[method.key]} for method in (first, second))
     outcomes = [(right[victim], others[victim]) for victim in right if victim in others]
     if not outcomes:
         return None
     only_first, only_second = outcomes.count((True, False)), outcomes.count((False, True))
     p = mcnemar(only_first, only_second)
-    return Pair(first, second, len(outcomes), outcomes.count((True, True)), only_first, only_second, p)
+    return Pair(first, second, len(outcomes), outcomes.count((True, True)), only_first, only_second, p, p)
+
+
+def pairs(shown: Sequence[Method], lines: Mapping[Key, Sequence[ResultLine]]) -> tuple[Pair, ...]:
+    """All methods compared two by two, as far as they have common victims, with p values adjusted for their number."""
+    found = [p for first, second in combinations(shown, 2) if (p := pair(first, second, lines)) is not None]
+    adjusted = holm([compared.p for compared in found])
+    return tuple(replace(compared, adjusted=p) for compared, p in zip(found, adjusted, strict=True))
 
 
 def breakdown(by: By, shown: Sequence[Method], lines: Mapping[Key, Sequence[ResultLine]]) -> Breakdown:
@@ -98,12 +112,8 @@ def _in_order(group: str) -> tuple[object, ...]:
 
 
 def _ranking(lines: Sequence[ResultLine]) -> Ranking:
-    scores = [line.ranked for line in lines]
-    if any(line.staged for line in lines):
-        scores = verdicts_first([(line.verdict, line.ranked) for line in lines])
-    scored = list(zip(lines, scores, strict=True))
-    backdoored, clean = ([score for line, score in scored if line.truth == t] for t in ("backdoored", "clean"))
-    return ranking(backdoored, clean)
+    kinds = ([of_line(line) for line in lines if line.truth == truth] for truth in ("backdoored", "clean"))
+    return order(*kinds)
 
 
 def _passes(lines: Sequence[ResultLine], amount: Callable[[ResultLine], int | None]) -> Cost | None:

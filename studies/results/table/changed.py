@@ -15,11 +15,15 @@ from studies.results.table.records import Key
 from studies.scan.config import ScanConfig
 from studies.scan.overrides import leaves
 from studies.scan.user_code import described, qualified_name
+from studies.study.detectors import Method as DetectorMethod
 from studies.study.detectors import methods
 from studies.study.result_line import ResultLine
 
 _NO_SETTINGS = ("budget", "oracle", "preset")
 """Entries of a config that a method states elsewhere: its budget, its service and its name."""
+
+_NONE = "null"
+"""A setting that is not set, as one that did not exist yet."""
 
 _OF_THE_ZOO = ("image_size", "image_shape")
 """Entries of a config that say what images the victims take; listed only where methods differ in them."""
@@ -29,23 +33,32 @@ def changed(firsts: Mapping[Key, ResultLine]) -> dict[Key, tuple[tuple[str, str]
     """For each method, the settings that differ from the defaults of its preset or detector, as they are today.
 
     A setting that another method with the same detector changed is listed too, so that rows can be compared; what a
-    preset itself chooses for a kind of answer is not. A setting without a known default is listed where it differs
-    between methods with the same detector.
+    preset itself chooses for a kind of answer is not. A setting that a detector of simkit does not have today, as of a
+    former stage, is listed; one of a user's own detector, whose defaults are unknown, where it differs between methods.
     """
     settings = {key: _settings(line.config) for key, line in firsts.items()}
     defaults = {key: _settings(_defaults(line)) for key, line in firsts.items()}
+    not_default = {key: set(_not_default(own, defaults[key], firsts[key])) for key, own in settings.items()}
     listed = {}
     for key, own in settings.items():
         others = [other for other in settings if other[0] == key[0]]
-        touched = {name for other in others for name in _not_default(settings[other], defaults[other])}
+        touched = {name for other in others for name in not_default[other]}
         differing = {name for name, value in own.items() if any(settings[o].get(name) != value for o in others)}
-        names = set(_not_default(own, defaults[key])) | (differing & touched) | (differing - defaults[key].keys())
+        names = not_default[key] | (differing & touched) | (differing - defaults[key].keys())
         listed[key] = tuple((name, value) for name, value in own.items() if name in names)
     return listed
 
 
-def _not_default(own: Mapping[str, str], default: Mapping[str, str]) -> Iterator[str]:
-    return (n for n, value in own.items() if n not in _OF_THE_ZOO and default.get(n, value) != value)
+def _not_default(own: Mapping[str, str], default: Mapping[str, str], line: ResultLine) -> Iterator[str]:
+    """The settings that have another default today, or none although the detector is one of simkit."""
+    absent = _NONE if _ours(line) is not None else None
+    for name, value in own.items():
+        if name not in _OF_THE_ZOO and default.get(name, absent or value) != value:
+            yield name
+
+
+def _ours(line: ResultLine) -> DetectorMethod | None:
+    return methods().get(current_name(str(line.config.get("preset", line.detector))))
 
 
 def _defaults(line: ResultLine) -> dict[str, Any]:
@@ -53,7 +66,7 @@ def _defaults(line: ResultLine) -> dict[str, Any]:
     oracle = line.config.get("oracle")
     label_only = isinstance(oracle, Mapping) and oracle.get("label_only") is True
     given = {"oracle": OracleSpec(label_only=label_only)}
-    known = methods().get(current_name(str(line.config.get("preset", line.detector))))
+    known = _ours(line)
     if known is not None:
         return known.identity(known.config({} if known.white_box else given))
     return ScanConfig.of(given).service() | {"search": _of_class(line.config), "driver": asdict(DriverConfig())}

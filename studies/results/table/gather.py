@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 from simkit.detectors.registry import TITLES
 from simkit.errors import ConfigError
 from simkit.zoo.spec import ZooSplit
 from studies.ledgers.folders import scans_in
-from studies.results.table.cells import GROUPS, breakdown, cell, pair
+from studies.results.table.cells import GROUPS, breakdown, cell, pairs
 from studies.results.table.configurations import Config, configurations, runs_of
 from studies.results.table.methods import key_of, methods
 from studies.results.table.records import By, Key, Method, Table, Victims, ZooTable
@@ -28,7 +27,8 @@ class Wanted:
     split: the split to show, since splits are never pooled; None means `report`, or the only split that the lines have.
     zoos: names of the zoos to show; empty means all. by: the breakdowns to show; empty means those of `telling`.
     ledgers: folder whose ledgers count towards the configurations tried. prior: the share of backdoored models that
-    probabilities of a backdoor assume; it is a setting and not the zoo's own share, which a prober does not know.
+    probabilities of a backdoor assume; it is a setting and not the zoo's own share, which a prober does not know. pool:
+    whether to treat the zoos as one.
     """
 
     split: ZooSplit | None = None
@@ -36,6 +36,7 @@ class Wanted:
     by: tuple[By, ...] = ()
     ledgers: Path | None = None
     prior: float = PRIOR
+    pool: bool = False
 
 
 def gather(files: Sequence[Path], wanted: Wanted | None = None) -> Table:
@@ -49,7 +50,7 @@ def gather(files: Sequence[Path], wanted: Wanted | None = None) -> Table:
 
 def tabulated(lines: Sequence[ResultLine], wanted: Wanted) -> Table:
     """The table of these lines, each of another scan. Raises as `gather`, except for unusable lines."""
-    shown = chosen(lines, wanted)
+    shown = _pooled(chosen(lines, wanted)) if wanted.pool else chosen(lines, wanted)
     split = shown[0].split
     left_out = Counter(line.split for line in lines if line.split != split)
     ledgers = [] if wanted.ledgers is None else scans_in(wanted.ledgers)
@@ -77,6 +78,12 @@ def _only_split(lines: Sequence[ResultLine]) -> ZooSplit:
     return splits.pop() if len(splits) == 1 else "report"
 
 
+def _pooled(lines: Sequence[ResultLine]) -> list[ResultLine]:
+    """The lines as if of one zoo, which has the names of all."""
+    name = " + ".join(dict.fromkeys(line.zoo for line in lines))
+    return [line.model_copy(update={"zoo": name}) for line in lines]
+
+
 def _grouped(lines: Sequence[ResultLine]) -> dict[str, list[ResultLine]]:
     zoos: dict[str, list[ResultLine]] = defaultdict(list)
     for line in lines:
@@ -100,13 +107,12 @@ class _Seen:
         for line in lines:
             by_method[key_of(line)].append(line)
         shown = [method for key, method in self.methods.items() if by_method[key]]
-        pairs = (pair(first, second, by_method) for first, second in combinations(shown, 2))
         breakdowns = [breakdown(by, shown, by_method) for by in self.by or telling(lines)]
         return ZooTable(
             zoo=lines[0].zoo,
             victims=victims_of(lines),
             cells=tuple(cell(method, by_method[method.key], self.prior) for method in shown),
-            pairs=tuple(compared for compared in pairs if compared is not None),
+            pairs=pairs(shown, by_method),
             breakdowns=tuple(breakdowns),
             tries=configurations(lines, self.runs, self.ledgers),
         )

@@ -15,7 +15,7 @@ from studies.results.table.records import Breakdown, Cell, Method, Pair, Table, 
 from studies.scan.probability import chance_words
 from studies.statistics import Share
 
-_PAIRS = "Pairwise comparison on the same victims (McNemar's exact test)"
+_PAIRS = "Pairs on the same victims (McNemar's exact test, p adjusted by Holm's method)"
 
 _LISTED = 4
 """With more methods than this, pairs are shown as a matrix."""
@@ -152,7 +152,7 @@ def _breakdown(breakdown: Breakdown) -> Grid:
     names = [f"{CLEAN} (false positives)" if group == CLEAN else group for group in breakdown.groups]
     rows = tuple((row.method.label, *map(wording.rates_words, row.rates)) for row in breakdown.rows)
     mixed = any(rates.caught.trials and rates.accused.trials for row in breakdown.rows for rates in row.rates)
-    note = "Detected among the backdoored victims, then false positives among the clean ones." if mixed else ""
+    note = "Detected among the backdoored victims, and below, false positives among the clean ones." if mixed else ""
     return Grid(f"Detected victims, by {wording.TITLES[breakdown.by]}", ("method", *names), rows, note)
 
 
@@ -179,7 +179,7 @@ def _matrix(zoo: ZooTable) -> Grid:
         for number, cell in enumerate(zoo.cells, start=1)
     )
     columns = ("method", *(str(number) for number in range(2, len(keys) + 1)))
-    note = "Number of victims that only the row's method got right : only the column's method; below it, the p value."
+    note = "Number of victims that only the row's method got right : only the column's method; below, the adjusted p."
     return Grid(_PAIRS, columns, rows, note)
 
 

@@ -83,7 +83,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two methods on the victims that both scanned, and the p value of McNemar's exact two-sided test."""
+    """Two methods on the victims that both scanned, and the p value of McNemar's exact two-sided test.
+
+    adjusted: the p value by Holm's method, over all pairs of the zoo.
+    """
 
     first: Method
     second: Method
@@ -92,6 +95,7 @@ class Pair:
     only_first: int
     only_second: int
     p: float
+    adjusted: float
 
     @property
     def neither(self) -> int:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from studies.render.formats import NONE, amount, counted, spread_words
+from studies.render.formats import NONE, amount, share_words, spread_words
+from studies.results.budget.order import DEFINITION
 from studies.results.table.records import By, Configurations, Cost, Pair, Rates, Victims
 from studies.statistics import RESAMPLES
 
 TITLES: dict[By, str] = {"size": "trigger size (stratum)", "attack": "attack", "architecture": "architecture"}
 """The title of each kind of breakdown."""
 
+RANKING_INTERVAL = (
+    f"Its 95 % interval is a bootstrap over victims with {RESAMPLES:,} resamples; where the two kinds are perfectly"
+    " separated all resamples would agree, and it is Newcombe's score interval (2006, method 5)."
+)
+"""How the interval of an AUROC is computed."""
+
 READING = (
     "Brackets give the 95 % Wilson interval. A verdict `undecided` or `invalid` counts as wrong, but never as a false"
     " positive: it lowers accuracy and TPR, not FPR.",
     "FPR is computed over the clean victims only: with 20 of them, zero false positives still leave an interval of 0 to"
     " 16 %, and with 50 of them, 0 to 7 %.",
-    "AUROC is computed from the continuous score, whatever the verdict. The scores of scans in several stages are not"
-    " on one scale, so these scans are ranked by verdict first and by score second. A tie counts one half, and a victim"
-    f" without a score ranks below all others. The 95 % interval is a bootstrap over victims with {RESAMPLES:,}"
-    " resamples; there is none where the two kinds are perfectly separated, since all resamples would agree.",
+    f"{DEFINITION} {RANKING_INTERVAL}",
     "A probability of a backdoor is that of a verdict `backdoored` or `clean` of a detector that was calibrated. Cross"
     " entropy is the mean of -log of the probability that was given to the truth (0.693 without any knowledge), and the"
     " Brier score the mean squared difference from it (0.250); lower is better, and the 95 % interval is the normal"
@@ -26,8 +30,8 @@ READING = (
     " flag no other class.",
     "Queries are the charged ones, and p90 is their 90th percentile over scans. The cost of a white-box detector is the"
     " number of images passed through the model, forward and backward.",
-    "McNemar's test is exact and two-sided, over the victims that both methods scanned, and is not corrected for the"
-    " number of pairs.",
+    "McNemar's test is exact and two-sided, over the victims that both methods scanned. Its p values are adjusted by"
+    " Holm's method over all pairs of methods on the zoo.",
 )
 """How to read the figures."""
 
@@ -38,19 +42,22 @@ def cost_words(value: Cost) -> tuple[str, ...]:
 
 
 def rates_words(value: Rates) -> str:
-    """Detected backdoored victims and false positives, as in `14/15, 0/5`, or the one of them that has victims."""
-    shares = [counted(part) for part in (value.caught, value.accused) if part.trials]
-    return ", ".join(shares) or NONE
+    """Detected backdoored victims and below them false positives, or the one of them that has victims.
+
+    Each has its Wilson interval, as in `14/15 (70-99)`.
+    """
+    shares = [share_words(part) for part in (value.caught, value.accused) if part.trials]
+    return "\n".join(shares) or NONE
 
 
 def pair_words(value: Pair) -> str:
-    """The discordant victims, as in `26:3`, and below them the p value."""
+    """The discordant victims, as in `26:3`, and below them the adjusted p value."""
     return f"{value.only_first}:{value.only_second}\n{p_words(value)}"
 
 
 def p_words(value: Pair) -> str:
-    """A p value, as in `0.125`, or `8e-07` below 0.001."""
-    return f"{value.p:.3f}" if value.p >= 0.001 else f"{value.p:.0e}"
+    """The adjusted p value, as in `0.125`, or `8e-07` below 0.001."""
+    return f"{value.adjusted:.3f}" if value.adjusted >= 0.001 else f"{value.adjusted:.0e}"
 
 
 def victims_words(value: Victims) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies.results.budget.curves import order
+from studies.results.budget.order import order
 from studies.results.budget.verdict_at_budget import VerdictAt
 from studies.statistics import Ranking, ranking
 
@@ -59,14 +59,24 @@ def test_of_scans_in_stages_the_verdict_comes_first() -> None:
 
 
 words = st.builds(ended, kinds, st.integers(0, 4) | st.none())
+decided = st.builds(ended, st.sampled_from(["backdoored", "clean"]), st.integers(0, 4) | st.none())
 
 
-@given(st.lists(words, min_size=1, max_size=6), st.lists(words, min_size=1, max_size=6))
-def test_where_all_have_ended_it_is_the_tables(backdoored: list[VerdictAt], clean: list[VerdictAt]) -> None:
+@given(st.lists(decided, min_size=1, max_size=6), st.lists(decided, min_size=1, max_size=6))
+def test_where_all_have_a_verdict_their_scores_rank(backdoored: list[VerdictAt], clean: list[VerdictAt]) -> None:
     expected = ranking([word.score for word in backdoored], [word.score for word in clean])
     assert order(backdoored, clean) == expected
     plain = order(backdoored, clean, interval=False)
     assert (plain.auroc, plain.low) == (expected.auroc, None)
+
+
+@pytest.mark.parametrize("score", [None, 0.1, 9.0])
+@pytest.mark.parametrize("staged", [False, True])
+def test_no_score_lifts_a_scan_without_a_verdict_above_a_finished_clean_one(score: float | None, staged: bool) -> None:
+    ran_out = VerdictAt("undecided", score, True, 10, staged)
+    assert order([ran_out], [CLEAN]).auroc == order([CLEAN], [ran_out]).auroc == 0.5
+    assert order([FOUND], [ran_out]).auroc == 1.0
+    assert order([ran_out], [FOUND]).auroc == 0.0
 
 
 mixed = words | st.just(OPEN)

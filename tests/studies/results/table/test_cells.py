@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from studies.results.table.cells import breakdown, cell, pair
+from studies.results.table.cells import breakdown, cell, pair, pairs
 from studies.results.table.records import Key, Method
 from studies.statistics import share
 from studies.study.result_line import ResultLine
@@ -40,9 +40,11 @@ def test_costs_by_truth() -> None:
     assert (white.forward.all.total, white.backward.clean.median) == (60, 20)
 
 
-def test_scores_rank_whatever_the_verdict() -> None:
+def test_scores_rank_where_there_is_a_verdict() -> None:
     found = cell(FIRST, [line(0, score=0.5), line(1, "undecided", score=0.7), line(3, "invalid", score=None)])
     assert (found.ranking.auroc, found.ranking.unscored) == (0.5, 1)
+    assert cell(FIRST, [line(0, score=0.5), line(1, score=0.7), line(3, score=0.6)]).ranking.auroc == 1.0
+    assert cell(FIRST, [line(0, score=0.5), line(1, "undecided", score=0.7)]).ranking.auroc == 0.5
 
 
 def test_image_sets_are_counted() -> None:
@@ -58,6 +60,16 @@ def test_a_pair_is_of_the_common_victims() -> None:
     turned = pair(SECOND, FIRST, both(first, second))
     assert turned is not None
     assert (turned.only_first, turned.only_second, turned.p) == (0, 3, 0.25)
+
+
+def test_pairs_are_adjusted_for_their_number_by_holm() -> None:
+    third = Method("third", "third", "c", "scores", 300_000, ())
+    told = {FIRST.key: lines("cb" * 5), SECOND.key: lines("cc" * 5), third.key: lines("bc" * 5)}
+    found = pairs([FIRST, SECOND, third], told)
+    assert [(p.only_first, p.only_second) for p in found] == [(5, 0), (10, 0), (5, 0)]
+    assert [p.p for p in found] == [0.0625, 2 / 1024, 0.0625]
+    assert [p.adjusted for p in found] == [0.125, 6 / 1024, 0.125]
+    assert pairs([FIRST], told) == ()
 
 
 def test_victims_are_the_same_by_their_weights() -> None:

@@ -96,3 +96,8 @@ def test_ledgers_count_among_the_tries(tmp_path: Path) -> None:
     write_ledger(tmp_path / "ledgers" / "a.db", Kept(model_hash="model 0"), Kept(model_hash="elsewhere"))
     (zoo,) = table(tmp_path, lines("cb"), Wanted(ledgers=tmp_path / "ledgers")).zoos
     assert (zoo.tries.configurations, zoo.tries.ledgers) == (2, 1)
+
+
+def test_zoos_are_pooled_on_demand(tmp_path: Path) -> None:
+    (zoo,) = table(tmp_path, [*lines("cb"), *other_zoo()], Wanted(pool=True)).zoos
+    assert (zoo.zoo, zoo.victims.count) == ("small + large", 2 + len(other_zoo()))

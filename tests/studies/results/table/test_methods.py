@@ -120,3 +120,11 @@ def test_settings_in_a_list_of_stages_have_names_of_their_own() -> None:
     assert shown(line(0, detector="auto", config=first | {"stages": stages})) == [
         {f"stages.{len(stages)}.least_queries": "77"}
     ]
+
+
+def test_a_setting_that_its_detector_has_no_more_is_listed() -> None:
+    former = stored("race").config
+    search = former["search"] | {"lookahead": 3}
+    assert shown(line(0, detector="race", config=former | {"search": search, "own": None})) == [
+        {"search.lookahead": "3"}
+    ]

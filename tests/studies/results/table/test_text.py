@@ -47,7 +47,7 @@ def test_the_figures_of_one_zoo(tmp_path: Path) -> None:
     said = told(tmp_path, [*lines("cbcbcb"), *lines("cbbcub", detector="nc")])
     assert "6 victims: 3 backdoored (1 1x1, 1 2x2, 1 3x3), 3 clean" in said
     probe, nc = cells(said, "probe"), cells(said, "nc")
-    assert probe[0] == ["probe", "6/6 100% (61-100)", "3/3 (44-100)", "0/3 (0-56)", "1.00 (n = 3 + 3)"]
+    assert probe[0] == ["probe", "6/6 100% (61-100)", "3/3 (44-100)", "0/3 (0-56)", "1.00 (0.50-1.00)"]
     assert nc[0][:4] == ["nc", "3/6 50% (19-81)", "2/3 (21-94)", "1/3 (6-79)"]
     assert nc[1] == ["nc", "2/2 (34-100)", "2/2 (34-100)", "1/6", "0/6", "2"]
     assert probe[2] == ["probe", "4.00k / 6.00k", "3.00k / 5.00k", "3.50k / 6.00k", "21.0k"]

@@ -17,6 +17,10 @@ def test_shares_with_their_intervals() -> None:
     assert formats.right_words(share(16, 16)) == "16/16 100% (81-100)"
     assert formats.right_words(share(191, 200)) == "191/200 95.5% (92-98)"
     assert formats.share_words(share(0, 20)) == "0/20 (0-16)"
+    assert formats.right_words(share(60, 60)) == "60/60 100% (94-100)"
+    assert formats.percent_words(share(60, 60)) == "100 (94-100)"
+    assert formats.share_words(share(10_000, 10_000)) == "10000/10000 (99.96-100.00)"
+    assert formats.interval(share(0, 2000)) == "0 of 2000 (0.0 to 0.2 %)"
     assert (formats.share_words(share(0, 0)), formats.counted(share(0, 0)), formats.counted(share(2, 3))) == (
         "-",
         "-",
@@ -64,14 +68,14 @@ def test_rankings_and_spreads() -> None:
 
 
 def test_calls_of_one_kind_or_both() -> None:
-    assert wording.rates_words(Rates(share(14, 15), share(0, 5))) == "14/15, 0/5"
-    assert wording.rates_words(Rates(share(0, 0), share(1, 5))) == "1/5"
+    assert wording.rates_words(Rates(share(14, 15), share(0, 5))) == "14/15 (70-99)\n0/5 (0-43)"
+    assert wording.rates_words(Rates(share(0, 0), share(1, 5))) == "1/5 (4-62)"
     assert wording.rates_words(Rates(share(0, 0), share(0, 0))) == "-"
 
 
 @pytest.mark.parametrize(("p", "said"), [(1.0, "1.000"), (0.0625, "0.062"), (0.001, "0.001"), (8e-7, "8e-07")])
 def test_p_values(p: float, said: str) -> None:
-    pair = Pair(METHOD, METHOD, 60, 30, 26, 3, p)
+    pair = Pair(METHOD, METHOD, 60, 30, 26, 3, p / 2, p)
     assert (wording.p_words(pair), wording.pair_words(pair)) == (said, f"26:3\n{said}")
     assert pair.neither == 1
 
@@ -98,7 +102,7 @@ def test_tries_in_one_sentence() -> None:
 
 def test_settings_and_lines_left_out() -> None:
     changed = tuple((name, "1") for name in "abcde")
-    assert formats.changed_words(changed) == "a=1, b=1, c=1, and 2 more"
+    assert formats.changed_words(changed) == "a=1, b=1, c=1, d=1, e=1"
     assert formats.changed_words(()) == ""
     assert formats.left_out_words("report", ()) == ""
     said = "Only the split report is shown. Lines left out: 3 of split tune (use --split to show them)."
