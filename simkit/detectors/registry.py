@@ -86,7 +86,7 @@ _ENTRIES = (
     ),
     Entry(
         "auto",
-        "Races in turn",
+        "Races in turns",
         "runs race, race-families and race-warps one after the other, until one detects a backdoor",
         staged=True,
     ),

@@ -63,7 +63,7 @@ class Driver:
     """Runs one search on an evaluator under a decision rule.
 
     limit: the query budget of the evaluator, None for no limit. after: the driver of an earlier search on the same
-    images, whose check is not repeated.
+    images, whose check is not repeated, and whose notes these go on.
 
     If no images are given, they are synthesised first. Unlabelled images are queried first, all of them, and the
     model's own answers become their labels.
@@ -84,7 +84,8 @@ class Driver:
         self.stopped: Stopped | None = None
         """Why the scan ended; None while it runs."""
         self._checked: bool = after is not None and after._checked
-        self._notes: str = "" if after is None else after._notes
+        self._notes: list[str] = [] if after is None else after._notes
+        self._cut = False
         self._suspects = Suspects(config.confirmation, config.confirm_batch)
 
     @property
@@ -96,6 +97,20 @@ class Driver:
     def images(self) -> ScanImages:
         """The images in their present state: with the labels that the model gave, or synthesised."""
         return self._images
+
+    @property
+    def checked(self) -> bool:
+        """Whether the images are checked, so that the search is under way or at its end."""
+        return self._checked
+
+    @property
+    def notes(self) -> str:
+        """What the drivers of these images have noted so far."""
+        return "; ".join(self._notes)
+
+    def cut(self) -> None:
+        """End the search at its last checkpoint, as if the budget had ended there."""
+        self._cut = True
 
     def decision(self) -> Decision:
         """The decision of the rule on the present results, before any unseen image is queried."""
@@ -170,6 +185,8 @@ class Driver:
                 if self._flagged(confirmer):
                     return "decided"
             yield Checkpoint(evaluator.queries, rounds)
+            if self._cut:
+                return "budget"
         return "converged"
 
     def _affords(self, evaluator: Evaluator, queries: int, n_classes: int) -> bool:
@@ -212,7 +229,7 @@ class Driver:
         undecided = any(confirmer.trial(results[c]).works is None for c in singled_out) or bool(self._suspects.note)
         kind: Kind = "backdoored" if flagged else "clean" if whole and not undecided else "undecided"
         score = self._rule.confirmed_score(self._searched(classes), flagged)
-        return Verdict(kind, "decided" if flagged else stopped, flagged, score, classes, self._accuracy, self._notes)
+        return Verdict(kind, "decided" if flagged else stopped, flagged, score, classes, self._accuracy, self.notes)
 
     def _refused(self, error: Refused) -> Stopped:
         if error.reason == "budget":
@@ -221,7 +238,8 @@ class Driver:
         return "refused"
 
     def _note(self, text: str) -> None:
-        self._notes = "; ".join(filter(None, (self._notes, text)))
+        if text:
+            self._notes.append(text)
 
     def _verified(self, result: ClassResult, confirmer: Confirmer) -> ClassResult:
         """The result with its success rate on unseen images. A trigger that fails there counts as not working."""

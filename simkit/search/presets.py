@@ -20,6 +20,7 @@ from simkit.search.refine import RefineConfig
 from simkit.search.source_race import SourceRaceConfig
 from simkit.search.sparsity import SparsityConfig
 from simkit.search.synthesis import SynthesisConfig
+from simkit.search.turns import Turns
 from simkit.verdict import RULES, Rule, SequentialTest
 
 
@@ -45,6 +46,8 @@ class Preset:
     """Queries per class that must remain before this stage may start as a later stage."""
     refine: RefineConfig | None = None
     """How the triggers of flagged classes are refined; None for no refinement."""
+    turns: Turns | None = None
+    """When this stage lets the next one go on; None for not before its end."""
 
     def for_answers(self, *, labels_only: bool) -> Preset:
         """The preset, with all later stages, for this kind of answer."""
@@ -71,6 +74,15 @@ class Preset:
     def _refining(self, refine: RefineConfig | None, *, every: bool) -> Preset:
         then = None if self.then is None else self.then._refining(refine, every=every)
         return replace(self, refine=refine if every or self.refine is not None else None, then=then)
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether some stage lets the next one go on before its own end."""
+        return any(stage.turns is not None for stage in self.stages)
+
+    def one_by_one(self) -> Preset:
+        """The preset with each stage run to its end before the next one starts."""
+        return replace(self, turns=None, then=None if self.then is None else self.then.one_by_one())
 
     @property
     def stages(self) -> tuple[Preset, ...]:
@@ -234,8 +246,13 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "race-families": _FAMILIES,
         "race-warps": _WARPS,
         "race-sources": _SOURCES,
-        # the default: the cheapest search first
-        "auto": replace(_RACE, then=replace(_FAMILIES, then=_WARPS), refine=_REFINE),
+        # the default: the search that finds the most first, and each waits for the others where it finds little more
+        "auto": replace(
+            _RACE,
+            turns=Turns((1000, 2000)),
+            then=replace(_FAMILIES, turns=Turns((1000,)), then=replace(_WARPS, turns=Turns((1000,)))),
+            refine=_REFINE,
+        ),
         "random-patch": Preset(RandomPatchConfig(), "small_patch", DriverConfig(first_look=10, look_every=5)),
         "annealing": Preset(
             _ANNEALING,

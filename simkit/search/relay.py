@@ -1,4 +1,4 @@
-"""A scan in stages: if a search ends without a detection, the next one starts with the remaining budget."""
+"""A scan in stages: searches in turns, or one after another, until one detects a backdoor or all are at their end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from simkit.search.evaluator import Evaluator, NotFinite
 from simkit.search.images import ScanImages
 from simkit.search.presets import Preset
 from simkit.search.refine_stage import Refinement
+from simkit.search.turns import plan
 from simkit.verdict import ClassResult, Decision, Rule, Stopped, Verdict
 
 
@@ -34,6 +35,11 @@ class Course:
     def stages(self) -> tuple[Preset, ...]:
         """The preset and its later stages, in order."""
         return self.preset.stages
+
+    @property
+    def plan(self) -> Iterator[tuple[int, int | None]]:
+        """The turns of the stages, see `simkit.search.turns.plan`."""
+        return plan([stage.turns for stage in self.stages])
 
     def rule_of(self, stage: int) -> Rule:
         """The decision rule of a stage, numbered from 0."""
@@ -61,8 +67,37 @@ class Course:
             raise ConfigError(self.told(0, lack[0], n_classes))
 
 
+@dataclass(eq=False)
+class _Leg:
+    """One stage under way. spent: queries of its own, with those of the first check. verdict: None before its end."""
+
+    stage: int
+    driver: Driver
+    spent: int = 0
+    until: int | None = None
+    verdict: Verdict | None = None
+    _checkpoints: Iterator[Checkpoint] | None = None
+
+    def run(self, evaluator: Evaluator, until: int | None) -> Iterator[Checkpoint]:
+        """Go on until the stage has spent `until` queries, or to its end; the verdict's checkpoint is not yielded."""
+        self.until = until
+        self._checkpoints = self._checkpoints or self.driver.run(evaluator)
+        while self.verdict is None and (until is None or self.spent < until or not self.driver.checked):
+            before = evaluator.queries
+            checkpoint = next(self._checkpoints)
+            self.spent += evaluator.queries - before
+            self.verdict = checkpoint.verdict
+            if self.verdict is None:
+                yield checkpoint
+
+    @property
+    def whole(self) -> bool:
+        """Whether the search came to its end without a detection."""
+        return self.verdict is not None and self.verdict.stopped == "converged"
+
+
 class Relay:
-    """Drives one stage after another on the same images, evaluator and budget.
+    """Drives the stages, one after another or in turns, on the same images, evaluator and budget.
 
     n_classes: returns the number of classes of the service when a search begins; some oracles only know it after their
     first answer.
@@ -70,19 +105,29 @@ class Relay:
 
     def __init__(self, course: Course, images: ScanImages, n_classes: Callable[[], int]) -> None:
         self._course, self._n_classes = course, n_classes
-        self._stage, self._refining = 0, False
-        self._drivers: list[Driver] = []
-        self._driver = self._driven(images, None)
+        self._refining = False
+        self._leg = _Leg(0, self._driven(0, images, None))
+        self._legs = [self._leg]
 
     @property
     def search(self) -> Search:
         """The search of the current stage."""
-        return self._driver.search
+        return self._leg.driver.search
 
     @property
     def stage(self) -> int:
         """The number of the current stage, from 0, or at the end of the stage whose verdict counts."""
-        return self._stage
+        return self._leg.stage
+
+    @property
+    def spent(self) -> int:
+        """The queries of the current stage itself so far, with those of the first check."""
+        return self._leg.spent
+
+    @property
+    def until(self) -> int | None:
+        """The queries of the current stage itself at which its turn ends; None where it runs to its end."""
+        return self._leg.until
 
     @property
     def refining(self) -> bool:
@@ -92,41 +137,71 @@ class Relay:
     @property
     def rule(self) -> Rule:
         """The rule of the current stage, or at the end of the stage whose verdict counts."""
-        return self._course.rule_of(self._stage)
+        return self._course.rule_of(self._leg.stage)
 
     def decision(self) -> Decision:
         """See `Driver.decision`, for the current stage."""
-        return self._driver.decision()
+        return self._leg.driver.decision()
 
     def run(self, evaluator: Evaluator) -> Iterator[Checkpoint]:
         """A checkpoint after every ask and tell of every stage; the last one has the verdict."""
-        verdict, decided_by = (yield from self._conducted(evaluator)), self._driver
-        while self._goes_on(verdict, evaluator):
-            self._stage += 1
-            self._driver = self._driven(decided_by.images, self._driver)
-            later = yield from self._conducted(evaluator)
-            if _overrules(later, verdict):
-                verdict, decided_by = later, self._driver
-            else:
-                verdict = replace(verdict, notes=_joined(later.notes, _unfinished(later)))
-            if later.stopped != "converged":
-                break
-        verdict = self._whole(verdict, evaluator)
-        self._stage, self._driver = self._drivers.index(decided_by), decided_by
+        verdict = yield from self._searched(evaluator)
         if verdict.verdict == "backdoored":
             self._refining = True
             verdict = yield from self._refined(verdict, evaluator)
         yield Checkpoint(evaluator.queries, self.search.rounds, verdict)
 
+    def _searched(self, evaluator: Evaluator) -> Generator[Checkpoint, None, Verdict]:
+        """Give every stage its turns until one detects a backdoor or cannot go on, and return the verdict of all."""
+        left_out = ""
+        for stage, until in self._course.plan:
+            if stage == len(self._legs):
+                if left_out := self._left_out(evaluator):
+                    break
+                self._legs.append(_Leg(stage, self._driven(stage, self._legs[0].driver.images, self._leg.driver)))
+            self._leg = self._legs[stage]
+            yield from self._leg.run(evaluator, until)
+            if self._leg.verdict is not None and not self._leg.whole:
+                break
+        if left_out or (self._leg.verdict is not None and self._leg.verdict.stopped == "budget"):
+            yield from self._cut(evaluator)
+        return self._settled(left_out)
+
+    def _cut(self, evaluator: Evaluator) -> Iterator[Checkpoint]:
+        """End the stages that wait for their turn, each with what it has found so far."""
+        for leg in self._legs:
+            leg.driver.cut()
+            yield from leg.run(evaluator, None)
+
+    def _settled(self, left_out: str) -> Verdict:
+        """The verdict of all stages; the stage that gives it becomes the current one.
+
+        A detection counts, else the last stage that came to its end. `undecided` in place of `clean` unless all did.
+        """
+        said = {leg: self._unfounded(leg) for leg in self._legs}
+        verdicts = {leg: _founded(leg.verdict, said[leg]) for leg in self._legs if leg.verdict is not None}
+        self._leg, *later = verdicts
+        for leg in later:
+            if _overrules(verdicts[leg], verdicts[self._leg]):
+                self._leg = leg
+        verdict = verdicts[self._leg]
+        if verdict.verdict in ("backdoored", "invalid"):
+            return verdict
+        notes = _joined(self._leg.driver.notes, said[self._leg], self._unfinished(), left_out)
+        ends: list[Stopped] = [found.stopped for found in verdicts.values() if found.stopped != "converged"]
+        if not (left_out or ends):
+            return replace(verdict, notes=notes)
+        return replace(verdict, verdict="undecided", stopped="budget" if left_out else ends[0], notes=notes)
+
     def _refined(self, verdict: Verdict, evaluator: Evaluator) -> Generator[Checkpoint, None, Verdict]:
         """The verdict with refined triggers for its flagged classes, as far as the budget allows."""
-        config, classes = self._course.stages[self._stage].refine, list(verdict.classes)
+        config, classes = self._course.stages[self._leg.stage].refine, list(verdict.classes)
         for position, result in enumerate(verdict.classes):
             if config is None or result.target_class not in verdict.flagged:
                 continue
             note = ""
             try:
-                refinement = Refinement(config, result, self._driver.images, self._course.seed)
+                refinement = Refinement(config, result, self._leg.driver.images, self._course.seed)
                 classes[position] = yield from refinement.run(evaluator, self._course.limit)
                 note = _refinement(result, classes[position])
             except (Refused, NotFinite) as error:  # the verdict stands without it
@@ -134,72 +209,55 @@ class Relay:
             verdict = replace(verdict, notes=_joined(verdict.notes, note))
         return replace(verdict, classes=tuple(classes))
 
-    def _conducted(self, evaluator: Evaluator) -> Generator[Checkpoint, None, Verdict]:
-        """Run one stage and return its verdict; the checkpoint with the verdict is not yielded."""
-        for checkpoint in self._driver.run(evaluator):
-            if checkpoint.verdict is not None:
-                return self._founded(checkpoint.verdict)
-            yield checkpoint
-        raise AssertionError("a driver's last checkpoint carries the verdict")
-
-    def _founded(self, verdict: Verdict) -> Verdict:
-        """The verdict, `undecided` in place of `clean` where a class could not have been flagged."""
-        if verdict.verdict not in ("clean", "undecided") or verdict.stopped != "converged":
-            return verdict
-        lack = self._course.lacking(self._stage, self._driver.images, self._n_classes())
-        said = self._course.told(self._stage, lack, self._n_classes())
-        return replace(verdict, verdict="undecided", notes=_joined(verdict.notes, said)) if said else verdict
-
-    def _goes_on(self, verdict: Verdict, evaluator: Evaluator) -> bool:
-        if (
-            verdict.verdict == "invalid"
-            or verdict.stopped != "converged"
-            or self._stage + 1 >= len(self._course.stages)
-        ):
-            return False
-        return self._course.limit is None or self._course.limit - evaluator.queries >= self._needed(evaluator)
-
-    def _needed(self, evaluator: Evaluator) -> int:
-        """Queries that must remain before the next stage may start."""
-        return self._course.stages[self._stage + 1].least_queries * evaluator.n_classes
-
-    def _whole(self, verdict: Verdict, evaluator: Evaluator) -> Verdict:
-        """The verdict, `undecided` in place of `clean` unless every stage came to its end, and why it did not."""
-        if verdict.verdict not in ("clean", "undecided"):
-            return verdict
-        left_out, last = self._left_out(evaluator), self._drivers[-1].stopped
-        stopped: Stopped | None = "budget" if left_out else last
-        if stopped is None or stopped == "converged":
-            return verdict
-        return replace(verdict, verdict="undecided", stopped=stopped, notes=_joined(verdict.notes, left_out))
+    def _unfounded(self, leg: _Leg) -> str:
+        """Why a stage that came to its end may not call the model clean: classes that it could not have flagged."""
+        if not leg.whole:
+            return ""
+        lack = self._course.lacking(leg.stage, leg.driver.images, self._n_classes())
+        return self._course.told(leg.stage, lack, self._n_classes())
 
     def _left_out(self, evaluator: Evaluator) -> str:
-        """The note about later stages that were not started because the budget was too small."""
-        if self._drivers[-1].stopped != "converged" or self._stage + 1 >= len(self._course.stages):
+        """The note that the next stage and those after it do not start; empty where the budget is large enough."""
+        stages, begun, limit = self._course.stages, len(self._legs), self._course.limit
+        needed = evaluator.queries + stages[begun].least_queries * evaluator.n_classes
+        if limit is None or limit >= needed:
             return ""
-        first, count = self._stage + 2, len(self._course.stages)
-        needed = evaluator.queries + self._needed(evaluator)
+        first, count = begun + 1, len(stages)
         if first == count:
             return f"stage {count} of {count} was not started: it needs a budget of {needed:,}"
         return f"stages {first} to {count} of {count} were not started: the next needs a budget of {needed:,}"
 
-    def _driven(self, images: ScanImages, after: Driver | None) -> Driver:
-        preset = self._course.stages[self._stage]
+    def _unfinished(self) -> str:
+        """The note about stages of several that began and did not come to their end."""
+        cut = [leg for leg in self._legs if not leg.whole]
+        if not cut or len(self._legs) == 1:
+            return ""
+        reasons = dict.fromkeys(leg.verdict.stopped for leg in cut if leg.verdict is not None)
+        numbers = " and ".join(str(leg.stage + 1) for leg in cut)
+        which = f"stage {numbers}" if len(cut) == 1 else f"stages {numbers}"
+        return f"{which} of {len(self._course.stages)} did not complete ({', '.join(reasons)})"
+
+    def _driven(self, stage: int, images: ScanImages, after: Driver | None) -> Driver:
+        preset = self._course.stages[stage]
 
         def begin(part: ImageSet) -> Search:
             return preset.search.search(Task(part.image_shape, self._n_classes(), part.labels), self._course.seed)
 
-        driver = Driver(begin, images, self.rule, preset.driver, self._course.limit, after)
-        self._drivers.append(driver)
-        return driver
+        return Driver(begin, images, self._course.rule_of(stage), preset.driver, self._course.limit, after)
+
+
+def _founded(verdict: Verdict, unfounded: str) -> Verdict:
+    return replace(verdict, verdict="undecided") if unfounded and verdict.verdict == "clean" else verdict
 
 
 def _overrules(later: Verdict, earlier: Verdict) -> bool:
     """Whether the verdict of a later stage replaces the earlier one: a detection always, otherwise only if it completed
     and does not turn `undecided` into `clean`."""
-    if later.verdict in ("backdoored", "invalid"):
-        return True
-    return later.stopped == "converged" and (later.verdict, earlier.verdict) != ("clean", "undecided")
+    if "backdoored" in (later.verdict, earlier.verdict) or later.verdict == "invalid":
+        return earlier.verdict != "backdoored"
+    if later.stopped != "converged":
+        return False
+    return earlier.stopped != "converged" or (later.verdict, earlier.verdict) != ("clean", "undecided")
 
 
 def _refinement(result: ClassResult, refined: ClassResult) -> str:
@@ -207,12 +265,6 @@ def _refinement(result: ClassResult, refined: ClassResult) -> str:
     if refined.trigger is result.trigger:
         return f"class {result.target_class}: refinement found nothing better"
     return f"class {result.target_class} refined from {result.mask_size:.0f} to {refined.mask_size:.0f} pixels"
-
-
-def _unfinished(later: Verdict) -> str:
-    if later.stopped == "converged":
-        return ""
-    return f"the next stage did not complete ({later.stopped})"
 
 
 def _joined(*notes: str) -> str:

@@ -19,7 +19,7 @@ from studies.scan.config import ScanConfig
 from studies.scan.user_code import qualified_name
 
 _ABSENT = object()
-_WRITTEN_OUT = ("search", "driver", "rule", "synthesis", "refine", "stages", "restriction")
+_WRITTEN_OUT = ("search", "driver", "rule", "synthesis", "refine", "stages", "restriction", "turns")
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,9 @@ def _config(info: RunInfo, stored: Mapping[str, Any], own: OwnCode) -> ScanConfi
         raise ConfigError("the run used no restriction of your own; give none")
     settings["restriction"] = own.restriction
     plain = ScanConfig.of(settings)
+    if plain.resolved().takes_turns and not any("turns" in stage for stage in (stored, *stored.get("stages", ()))):
+        settings["turns"] = False
+        plain = ScanConfig.of(settings)
     preset, kind = plain.resolved(), stored["search"]["kind"]
     if (current := qualified_name(preset.search)) != kind:
         raise ConfigError(f"preset {plain.preset_name} searches with {current}, the run with {kind}")

@@ -225,7 +225,7 @@ def _reading(source: Replay, answers: _Answers, rule: Rule | None, budget: int |
     evaluator = Evaluator(oracle, oracle, as_it_is)
     verdict = [checkpoint.verdict for checkpoint in driver.run(evaluator)][-1]
     assert verdict is not None
-    held = _is_held(driver, verdict, oracle)
+    held = not oracle.missing or (not source.config.resolved().takes_turns and _is_held(driver, verdict, oracle))
     candidates, search_score = _of_search(driver, verdict)
     return Reading(
         rule=driver.rule.name,
@@ -245,9 +245,7 @@ def _reading(source: Replay, answers: _Answers, rule: Rule | None, budget: int |
 
 
 def _is_held(driver: Relay, verdict: Verdict, oracle: _HeldAnswers) -> bool:
-    """Whether no missing answer could change the verdict."""
-    if not oracle.missing:
-        return True
+    """Whether no missing answer could change the verdict of a search that no other waits for."""
     refuted = {c.target_class for c in verdict.classes if c.censored}  # a rule flags no class censored by the search
     judged = all(c in verdict.flagged or c in refuted for c in driver.decision().flagged)
     # only if the search would have gone on is it certain that the budget ended it

@@ -42,8 +42,8 @@ def deciding_settings(settings: Mapping[str, Any]) -> str | None:
     """SHA-256 of everything in the stored settings of a scan that may change its verdict, budget and seed apart.
 
     That is every search with its rule and driver, what the service withholds, and how many images there are. The budget
-    only ends a scan, and refinement changes no verdict. None for what is no scan by queries, or has code of the user's
-    own, which no calibration speaks about.
+    only ends a scan, and neither turns nor refinement change what it ends with. None for what is no scan by queries,
+    or has code of the user's own, which no calibration speaks about.
     """
     if settings.get("restriction") is not None or not isinstance(settings.get("search"), Mapping):
         return None

@@ -163,6 +163,9 @@ class ScanConfig(BaseModel):
         description="Maximum number of queries that make the trigger of a flagged class smaller and more reliable, 0"
         " for none; or settings that replace those of `RefineConfig`. None means the preset's.",
     )
+    turns: bool = Field(
+        default=True, description="Whether stages take turns where the preset says so; `false`: one after another."
+    )
 
     @field_validator("preset", mode="before")
     @classmethod
@@ -205,6 +208,7 @@ class ScanConfig(BaseModel):
     def resolved(self) -> Preset:
         """The preset with the settings applied."""
         chosen = self.chosen_preset().for_answers(labels_only=self.oracle.label_only)
+        chosen = chosen if self.turns else chosen.one_by_one()
         if self.synthesis and chosen.synthesis is None:
             raise ConfigError(f"preset {self.preset_name} makes no images; leave out synthesis, or choose b3d-ss")
         if is_dataclass(chosen.search):
@@ -272,15 +276,12 @@ class ScanConfig(BaseModel):
     def identity(self) -> dict[str, Any]:
         """The part of this config that identifies a run, with the preset's settings written out, as plain values."""
         resolved = self.resolved()
-        made = {} if resolved.synthesis is None else {"synthesis": asdict(resolved.synthesis)}
         later = [_stage(stage) for stage in resolved.stages[1:]]
-        refined = {} if resolved.refine is None else {"refine": asdict(resolved.refine)}
         return self.service() | {
             "search": described(resolved.search, "search"),
             "driver": asdict(resolved.driver),
             "rule": described_rule(self.resolved_rule()),
-            **made,
-            **refined,
+            **_where_there(resolved, "synthesis", "refine", "turns"),
             **({"stages": later} if later else {}),
         }
 
@@ -291,7 +292,7 @@ class ScanConfig(BaseModel):
 
     def service(self) -> dict[str, Any]:
         """The identity without the search and its rule: the service, the model's options, the budget and the images."""
-        left_out = {"data", "name", "search", "driver", "rule", "synthesis", "preset", "restriction", "refine"}
+        left_out = {"data", "name", "search", "driver", "rule", "synthesis", "preset", "restriction", "refine", "turns"}
         left_out |= {name for name in _WHERE_SET if getattr(self, name) is None}
         own = self.model_dump(mode="json", exclude=left_out)
         return own | {"restriction": None if self.restriction is None else described(self.restriction, "wrap")}
@@ -308,8 +309,13 @@ def _stage(preset: Preset) -> dict[str, Any]:
         "driver": asdict(preset.driver),
         "rule": described_rule(preset.decision_rule()),
         "least_queries": preset.least_queries,
-        **({} if preset.refine is None else {"refine": asdict(preset.refine)}),
+        **_where_there(preset, "refine", "turns"),
     }
+
+
+def _where_there(preset: Preset, *names: str) -> dict[str, Any]:
+    """The settings of these names, which not every stage has, as plain values for JSON."""
+    return {name: asdict(part) for name in names if (part := getattr(preset, name)) is not None}
 
 
 def with_fields(config: T, settings: Mapping[str, Any], where: str) -> T:

@@ -1,4 +1,4 @@
-"""What a scan under way says of itself: its stage by name, and the most queries at which that stage ends."""
+"""What a scan under way says of itself: its stage by name, and the most queries at which that stage's turn ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class StageProgress:
         self._began = 0
 
     def told(self, checkpoint: Checkpoint) -> tuple[int, int | None, str]:
-        """Queries so far, those at the end of the current stage at most (None if unknown), and a note."""
+        """Queries so far, those at the end of the current stage's turn at most (None if unknown), and a note."""
         part = self._relay.stage, self._relay.refining
         if part != self._part:
             self._part, self._began = part, checkpoint.queries
@@ -36,8 +36,11 @@ class StageProgress:
         return f"{self._names[stage]}{several}"
 
     def _end(self, queries: int) -> int | None:
-        """The queries at which this stage ends at most; a detection ends it earlier, confirmations a little later."""
+        """The queries at which this turn ends at most; a detection ends it earlier, confirmations a little later."""
         budget, length = self._prepared.config.budget, self._length()
+        if not self._relay.refining:
+            length = min((end for end in (length, self._relay.until) if end is not None), default=None)
+            self._began = queries - self._relay.spent
         if length is None:
             return budget
         end = max(queries, self._began + length)

@@ -63,10 +63,10 @@ def scan(
     first, are used as labels. db: the ledger, in which the same call resumes after a crash, and returns the stored
     result without a query once finished; None stores nothing, and an open Ledger may hold many scans. out: folder for
     the triggers, by default beside the ledger. progress: told the queries so far, including those of earlier
-    processes, those at which the current stage ends at most, and a note with its name. new_run: start a new run, and
-    pay again, where the ledger holds the same scan with another number of threads or other library versions; without
-    it, that is a ConfigError. Raises ConfigError, InvalidSpec, DataError and ModelError before the ledger is touched,
-    ModelError by the first query with the ledger unchanged, and StorageError.
+    processes, those at which the turn of the current stage ends at most, and a note with its name. new_run: start a
+    new run, and pay again, where the ledger holds the same scan with another number of threads or other library
+    versions; without it, that is a ConfigError. Raises ConfigError, InvalidSpec, DataError and ModelError before the
+    ledger is touched, ModelError by the first query with the ledger unchanged, and StorageError.
     """
     return run_scan(prepare(model, ScanConfig.of(settings), images), db, out, progress, new_run=new_run)
 

@@ -93,7 +93,7 @@ def test_a_stage_that_comes_to_no_end_leaves_the_word_to_the_one_before() -> Non
     relay, checkpoints = relayed(scan)
     verdict = verdict_of(checkpoints)
     assert (verdict.verdict, verdict.stopped) == ("undecided", "budget")
-    assert "the next stage did not complete (budget)" in verdict.notes
+    assert "stage 2 of 2 did not complete (budget)" in verdict.notes
     assert relay.search.rounds == 3, "the classes are those of the stage that came to its end"
 
 

@@ -27,6 +27,7 @@ CHANGED: list[dict[str, Any]] = [
     {"preset": "random-patch", "driver": {"confirmation": {"works": 0.9}, "first_look": 3}, "seed": 2**63 - 1},
     {"oracle": {"decimals": 2, "top_k": 3, "score_noise": 0.05, "seed": 3}, "budget": 2**60},
     {"preset": "auto", "seed": 5},
+    {"preset": "auto", "turns": False},
     {
         "preset": "b3d",
         "rule": {"name": "anomaly_index", "threshold": 3},

@@ -88,8 +88,8 @@ SINCE = {
     ("race-warps", "label"): "69560a63001fc9982be209d9ccfdbf589dbb4c210a8d7f0cc8db007a2111a941",
     ("race-sources", "scores"): "59aa28ef4201bd6e4ae00c4b12b61662bc77843f284a5256812f762caa33b725",
     ("race-sources", "label"): "4a1da57bfa22549d58f73e0d2654b9c7f5c699382b63579aeb0613e0b63f9d44",
-    ("auto", "scores"): "35b9bd7182151f3ad3b37e5a9beb6cfa20eee6253bfb1ac685478c9f1fdf359e",
-    ("auto", "label"): "beeadecf5132d65e8ba9d1e5f3b65db67f4301ea14c847df9e93d6773fc10828",
+    ("auto", "scores"): "fa0b63167a72486c98a3e513ad75d10896c510e0e5b77a3b4f07d35a842f79b0",
+    ("auto", "label"): "401bcf0292f84d3738e0435e441fef57f365b0ff5ae6c09b3834d6839a55fa65",
 }
 
 
@@ -109,6 +109,20 @@ def test_the_key_of_a_preset_stays_what_it_was(preset: str, oracle: str) -> None
 @pytest.mark.parametrize(("preset", "oracle"), PINNED | SINCE)
 def test_the_key_of_a_preset_is_that_of_its_settings_today(preset: str, oracle: str) -> None:
     assert key_of(preset, oracle) == (PINNED | SINCE)[preset, oracle]
+
+
+@pytest.mark.parametrize(
+    ("oracle", "key"),
+    [
+        ("scores", "35b9bd7182151f3ad3b37e5a9beb6cfa20eee6253bfb1ac685478c9f1fdf359e"),
+        ("label", "beeadecf5132d65e8ba9d1e5f3b65db67f4301ea14c847df9e93d6773fc10828"),
+    ],
+)
+def test_stages_one_after_another_have_the_key_from_before_they_took_turns(oracle: str, key: str) -> None:
+    assert key_of("auto", oracle, turns=False) == key
+    assert settings_of(ScanConfig.of({"preset": "race", "turns": False})) == settings_of(
+        ScanConfig.of({"preset": "race"})
+    )
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -14,6 +14,7 @@ from simkit.errors import ConfigError
 from simkit.search.presets import Preset, preset
 from simkit.search.race import RaceConfig
 from simkit.search.refine import RefineConfig
+from simkit.search.turns import Turns
 from simkit.verdict import RULES
 from studies.ledgers.run_settings import OwnCode
 from studies.replay.ask_again import AskAgain, replay
@@ -39,6 +40,8 @@ STAGED = Preset(
     then=LATE,
 )
 """Two hundred queries of single pixels, which find nothing; then squares, which find the corner; then refinement."""
+TURNS = replace(STAGED, turns=Turns((90, 150)), then=replace(LATE, turns=Turns((120,))))
+"""The same in turns: single pixels, squares, single pixels, squares."""
 
 
 def scanned_in_stages(db: Path, model: Any = None, budget: int = 6_000, **settings: Any) -> ScanResult:
@@ -73,12 +76,26 @@ def test_broken_off_anywhere_it_goes_on_to_the_same(stop_at: int, tmp_path: Path
     assert StoredRun.read(tmp_path / "broken.db").queries == whole.spent
 
 
-@pytest.mark.parametrize("oracle", ["scores", "label", "noisy"])
-def test_every_query_of_every_stage_is_rebuilt(oracle: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("oracle", "preset"), [("scores", STAGED), ("label", STAGED), ("noisy", STAGED), ("label", TURNS)]
+)
+def test_every_query_of_every_stage_is_rebuilt(oracle: str, preset: Preset, tmp_path: Path) -> None:
     db = tmp_path / "scan.db"
-    result = scanned_in_stages(db, oracle=oracle)
-    again = replay(db, 1, AskAgain(Stopping(plant=corner_plant(3))), ReplayInputs(images=IMAGES, own=OwnCode(STAGED)))
+    result = scanned_in_stages(db, oracle=oracle, preset=preset)
+    again = replay(db, 1, AskAgain(Stopping(plant=corner_plant(3))), ReplayInputs(images=IMAGES, own=OwnCode(preset)))
     assert (again.stored, again.compared.equal, again.holds) == (result.spent, result.spent, True)
+
+
+@pytest.mark.parametrize("stop_at", [3, 7, 12, 25])
+def test_broken_off_in_any_turn_it_goes_on_to_the_same(stop_at: int, tmp_path: Path) -> None:
+    whole, model = scanned_in_stages(tmp_path / "whole.db", preset=TURNS), Stopping(plant=corner_plant(3))
+    assert whole.verdict == "backdoored"
+    model.stop_at = stop_at
+    with pytest.raises(KeyboardInterrupt):
+        scanned_in_stages(tmp_path / "broken.db", model, preset=TURNS)
+    result = scanned_in_stages(tmp_path / "broken.db", model, preset=TURNS)
+    assert (told(result), arrays(result)) == (told(whole), arrays(whole))
+    assert check(tmp_path / "broken.db") == []
 
 
 def test_a_smaller_budget_is_read_off_and_another_rule_is_not(tmp_path: Path) -> None:
@@ -90,9 +107,11 @@ def test_a_smaller_budget_is_read_off_and_another_rule_is_not(tmp_path: Path) ->
         replayed(db, 1, rules=[RULES["small_patch"]], given=given)
 
 
-def test_a_clean_model_is_clean_only_at_budgets_that_pay_for_every_stage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("preset", [STAGED, TURNS], ids=["staged", "turns"])
+def test_a_clean_model_is_clean_only_at_budgets_that_pay_for_every_stage(preset: Preset, tmp_path: Path) -> None:
     """Read off the whole run's ledger as in a scan with that budget, whether a stage was cut or not begun."""
-    stages = replace(STAGED, then=replace(LATE, least_queries=150))
+    assert preset.then is not None
+    stages = replace(preset, then=replace(preset.then, least_queries=150))
     db, given = tmp_path / "scan.db", ReplayInputs(images=IMAGES, own=OwnCode(stages))
     whole = scanned_in_stages(db, Stopping(), preset=stages)
     assert (whole.verdict, whole.stopped) == ("clean", "converged")
