@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
-Access: TypeAlias = Literal["QueryAccess", "QueryDataAccess", "WeightAccess"]
-"""The name of a class in `simkit.detectors.access`: queries; queries and clean images; weights and clean images."""
+Access: TypeAlias = Literal["QueryAccess", "QueryDataAccess", "WeightAccess", "ModelAccess", "TrainingDataAccess"]
+"""The name of a class in `simkit.detectors.access`: queries; queries and clean images; weights and clean images;
+weights alone; weights and training images."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Entry:
 
 _NEURAL_CLEANSE = "simkit.detectors.whitebox.neural_cleanse:PRESETS"
 _TABOR = "simkit.detectors.whitebox.tabor:PRESETS"
+_CLUSTERING = "simkit.detectors.whitebox.activation_clustering:PRESETS"
 
 _ENTRIES = (
     Entry(
@@ -83,6 +85,31 @@ _ENTRIES = (
         access="WeightAccess",
         made=_TABOR,
         schedule="quick",
+    ),
+    Entry(
+        "neural-cleanse-data-free",
+        "Neural Cleanse without data",
+        "reverses triggers by gradients on images that it makes from the weights",
+        access="ModelAccess",
+        made="simkit.detectors.whitebox.data_free_cleanse:DataFreeCleanse",
+    ),
+    Entry(
+        "activation-clustering-reference",
+        "Activation clustering (reference)",
+        "looks for poisoned training images as small clusters of their class, with published thresholds",
+        access="TrainingDataAccess",
+        made=_CLUSTERING,
+        schedule="reference",
+        triggers=False,
+    ),
+    Entry(
+        "activation-clustering-tuned",
+        "Activation clustering (tuned)",
+        "looks for poisoned training images as clusters far from the rest of their class, with a threshold of our own",
+        access="TrainingDataAccess",
+        made=_CLUSTERING,
+        schedule="tuned",
+        triggers=False,
     ),
     Entry(
         "auto",
@@ -142,6 +169,20 @@ _ENTRIES = (
 
 DETECTORS: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
 """Detectors by name, in the order of tables and figures."""
+
+REPAIRS: Mapping[str, Entry] = MappingProxyType(
+    {
+        "fine-pruning": Entry(
+            "fine-pruning",
+            "Fine-pruning",
+            "prunes channels that clean images hardly activate, and trains the model on these images",
+            access="WeightAccess",
+            made="simkit.fine_pruning:FinePruning",
+            triggers=False,
+        )
+    }
+)
+"""What repairs a model instead of deciding about it, by name; each class has a method `repair`."""
 
 TITLES: Mapping[str, str] = MappingProxyType({entry.name: entry.title for entry in _ENTRIES})
 """Titles by name; a detector that is not listed here is shown by its name."""

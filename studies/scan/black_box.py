@@ -9,7 +9,7 @@ import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from oracles.oracle import Oracle
 from oracles.spec import build
 from oracles.torch_model import TorchOracle, check_answers
 from simkit.data import ImageSet
-from simkit.detectors.access import Detector, QueryAccess, QueryDataAccess
+from simkit.detectors.access import Detector, QueryAccess, QueryDataAccess, held, stated_access
 from simkit.detectors.registry import needs_more_than_labels
 from simkit.errors import ConfigError, ContractError
 from simkit.search.images import ScanImages
@@ -41,7 +41,7 @@ from studies.scan.remote_models import reached
 from studies.scan.result import Bill, ScanResult, result_of, verdict_row
 from studies.scan.run_key import run_info, with_notes, with_output
 from studies.scan.stored_triggers import readers_of, trigger_rows
-from studies.scan.user_code import described
+from studies.scan.user_code import described, qualified_name
 
 _OF_A_SCAN = ("preset", "search", "driver", "rule", "synthesis")
 
@@ -82,6 +82,7 @@ def prepare_trial(
 ) -> Trial:
     """Read and check everything that a detector needs, without a query and without a ledger. Raises as `detect`."""
     described(detector, "detect")
+    _check_asks(detector)
     model = reached(model, config)
     if takes_no_images(detector):
         config, model = shaped(config, model)
@@ -98,10 +99,17 @@ def prepare_trial(
 
 def takes_no_images(detector: Detector[Any]) -> bool:
     """Whether `detector.detect` is annotated to take `QueryAccess`."""
-    try:
-        return QueryAccess in get_type_hints(detector.detect).values()
-    except NameError:  # an annotation may use a name that its module imports for type checkers only
-        return False
+    return stated_access(detector.detect) is QueryAccess
+
+
+def _check_asks(detector: Detector[Any]) -> None:
+    """Raise ConfigError for a detector that needs more than the queries of an oracle."""
+    access = stated_access(detector.detect)
+    if access is not None and Oracle not in held(access):
+        raise ConfigError(
+            f"{qualified_name(detector)} takes {access.__name__}, and an oracle answers queries only; call its detect "
+            "with the model itself"
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from db.stored import StoredRun
 from oracles.errors import ModelError
 from oracles.outside import OutsideFile
 from oracles.sandbox.model import SandboxedModel
-from simkit.detectors.access import Detector, WeightAccess
+from simkit.detectors.access import Detector, ModelAccess, WeightAccess, stated_access
 from simkit.detectors.whitebox.inspection import Inspection
 from simkit.errors import ConfigError
 from simkit.search.images import ScanImages
@@ -34,9 +34,15 @@ _ORACLE_ONLY = ("mean", "std", "input_layout", "input_dtype", "output_item")
 
 
 def inspect_model(
-    detector: Detector[WeightAccess], model: Path | OutsideFile, config: ScanConfig, ledger: Ledger, images: ScanImages
+    detector: Detector[WeightAccess] | Detector[ModelAccess],
+    model: Path | OutsideFile,
+    config: ScanConfig,
+    ledger: Ledger,
+    images: ScanImages,
 ) -> ScanResult:
     """The verdict of `detector` on the weights in the file `model`, with the images that `config` chose.
+
+    A detector that takes `ModelAccess` is given none of the images, only their shape.
 
     The run in the ledger has no query and one step, whose state is the cost; see `cost_of`. A finished run gives its
     stored result. Raises ConfigError, DataError and ModelError, which leave no run; StorageError.
@@ -51,7 +57,11 @@ def inspect_model(
         )
     info = run_info(opened, images, config, described(detector, "detect"))
     if not any(kept.key == info.key for kept in reads.same_scans(ledger.path, info)):
-        _inspect(detector, opened, WeightAccess(module, joined(images)), ledger, info)
+        if stated_access(detector.detect) is ModelAccess:
+            access: Any = ModelAccess(module, images.search.image_shape)
+        else:
+            access = WeightAccess(module, joined(images))
+        _inspect(detector, opened, access, ledger, info)
     return result_of(ledger.begin(info), ledger, info, readers_of(detector))
 
 
@@ -60,9 +70,7 @@ def cost_of(run: StoredRun) -> Mapping[str, Any]:
     return json.loads(run.steps[0].state) if 0 in run.steps else {}
 
 
-def _inspect(
-    detector: Detector[WeightAccess], opened: OpenedModel, access: WeightAccess, ledger: Ledger, info: RunInfo
-) -> None:
+def _inspect(detector: Detector[Any], opened: OpenedModel, access: Any, ledger: Ledger, info: RunInfo) -> None:
     started = time.perf_counter()
     verdict, cost = _inspection(detector, access)
     seconds = time.perf_counter() - started
@@ -73,9 +81,9 @@ def _inspect(
     run.finish(row, trigger_rows(verdict))
 
 
-def _inspection(detector: Detector[WeightAccess], access: WeightAccess) -> tuple[Verdict, dict[str, Any]]:
+def _inspection(detector: Detector[Any], access: Any) -> tuple[Verdict, dict[str, Any]]:
     """The verdict and its cost; a user's own detector need not count passes."""
-    inspect: Callable[[WeightAccess], Inspection] | None = getattr(detector, "inspect", None)
+    inspect: Callable[[Any], Inspection] | None = getattr(detector, "inspect", None)
     if inspect is None:
         return detector.detect(access), {}
     cost = dict(vars(inspect(access)))

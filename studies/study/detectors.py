@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, get_type_hints
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
 from oracles.errors import likely
-from oracles.oracle import Oracle
 from simkit.data import ImageSet
-from simkit.detectors.access import Detector, QueryAccess, QueryDataAccess, WeightAccess
+from simkit.detectors.access import ACCESS_TYPES, Detector, TrainingSet, held, stated_access
 from simkit.detectors.blackbox.data_free import DataFreeSearch
 from simkit.detectors.blackbox.trigger_search import TriggerSearch
 from simkit.detectors.registry import DETECTORS, Entry
@@ -51,12 +50,17 @@ class Method:
     @property
     def white_box(self) -> bool:
         """Whether the detector reads the weights, and so sends no query."""
-        return self.access is WeightAccess
+        return nn.Module in held(self.access)
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether the detector is given images, clean ones or those of the training."""
+        return bool({ImageSet, TrainingSet} & held(self.access))
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The given `ScanConfig` fields that affect this detector, with its preset if it has one."""
         own = {} if self.preset is None else {"preset": self.preset}
-        unused = _OF_IMAGES if self.access is QueryAccess else _SHAPE + (_SERVICE if self.white_box else ())
+        unused = (_SHAPE if self.takes_images else _OF_IMAGES) + (_SERVICE if self.white_box else ())
         return {name: value for name, value in given.items() if name not in unused} | own
 
     def config(self, given: Mapping[str, Any]) -> ScanConfig:
@@ -73,11 +77,11 @@ class Method:
 
 def access_of(detector: Detector[Any]) -> type:
     """The access type in the signature of `detector.detect`. Raises ConfigError if there is none."""
-    taken = next(iter(get_type_hints(detector.detect).values()), None)
-    kinds: list[type] = [kind for kind in (QueryAccess, QueryDataAccess, WeightAccess) if kind is taken]
-    if kinds:
-        return kinds[0]
-    choices = "QueryAccess, QueryDataAccess or WeightAccess"
+    taken = stated_access(detector.detect)
+    if taken is not None:
+        return taken
+    *others, last = (kind.__name__ for kind in ACCESS_TYPES)
+    choices = f"{', '.join(others)} or {last}"
     raise ConfigError(f"{qualified_name(detector)}.detect does not state its access; annotate access: {choices}")
 
 
@@ -117,30 +121,3 @@ def method(name: str) -> Method:
 def _scanned(name: str, title: str, preset: Preset) -> Method:
     detector = TriggerSearch(preset) if preset.synthesis is None else DataFreeSearch(preset)
     return Method(name, title, detector, preset if is_reference(name) else name)
-
-
-@dataclass(frozen=True)
-class AccessRow:
-    """One detector. names: on the command line, several for several schedules. The flags state its access."""
-
-    title: str
-    names: tuple[str, ...]
-    access: str
-    weights: bool
-    clean_data: bool
-    queries: bool
-
-
-def access_rows(methods: Iterable[Method]) -> list[AccessRow]:
-    """One row per method, in order; methods whose titles differ only in brackets share a row."""
-    families: dict[tuple[str, type], list[Method]] = {}
-    for method in methods:
-        families.setdefault((method.title.split(" (")[0], method.access), []).append(method)
-    return [_row(title, access, [m.name for m in of_family]) for (title, access), of_family in families.items()]
-
-
-def _row(title: str, access: type, names: list[str]) -> AccessRow:
-    """A row whose flags are the fields of the access type, which is all that a detector can reach."""
-    hints = get_type_hints(access)
-    held = {hints[field.name] for field in fields(access)}
-    return AccessRow(title, tuple(names), access.__name__, nn.Module in held, ImageSet in held, Oracle in held)

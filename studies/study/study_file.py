@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from oracles.errors import InvalidSpec
 from oracles.outside import TEXT_BYTES, OutsideFile, read_outside
-from simkit.detectors.access import QueryAccess
 from simkit.errors import ConfigError
 from studies.scan.canonical import digest
 from studies.scan.settings_file import settings_in
@@ -81,7 +80,7 @@ class StudyFile:
     def plan(self) -> StudyPlan:
         """The remaining scans, and the lines of finished ones. Reads the images; raises ConfigError, DataError."""
         cells = self.cells()
-        with_images = {cell.study.zoo for cell in cells if cell.method.access is not QueryAccess}
+        with_images = {cell.study.zoo for cell in cells if cell.method.takes_images}
         for zoo in (zoo for zoo in self.zoos if zoo.folder in with_images):
             try:
                 zoo.check_images()

@@ -28,7 +28,7 @@ from simkit.zoo.manifest import Victim, checked_weights
 from simkit.zoo.spec import ZooSplit
 from studies.scan.black_box import prepare_trial, run_trial
 from studies.scan.canonical import digest
-from studies.scan.images import choose_images
+from studies.scan.images import choose_images, no_images
 from studies.scan.ledger_run import refuse_to_pay_again
 from studies.scan.plan_length import BudgetBelowPlan
 from studies.scan.prepare import prepare
@@ -187,7 +187,7 @@ def _result(unit: Unit, chosen: Method, model: OutsideFile | str, ledger: Ledger
             _refuse_to_pay_again(unit, ledger, prepared.info)
         return run_scan(prepared, ledger, new_run=unit.new_run)
     if chosen.white_box:
-        images = choose_images(config, None)
+        images = choose_images(config, None) if chosen.takes_images else no_images(config, given=False)
         _check_images(unit, images)
         assert isinstance(model, OutsideFile)  # a study file with a served zoo has no such detector
         return inspect_model(chosen.detector, model, config, ledger, images)

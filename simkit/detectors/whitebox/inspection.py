@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from simkit.data import ImageSet
-from simkit.detectors.access import WeightAccess
+from simkit.detectors.access import WeightAccess, check_access
 from simkit.detectors.whitebox.white_model import WhiteModel
 from simkit.errors import DataError
 from simkit.search.evaluator import NotFinite
@@ -58,8 +58,10 @@ def inspect(access: WeightAccess, search: Invert, rule: Rule, schedule: str) -> 
     """Search on the first half of the images, try every trigger on the second half, and apply the rule.
 
     Unlabelled images are labelled by the model. The verdict is `invalid` on NaN, or if the model does not recognise the
-    images. Raises DataError on images that do not fit, ModelError on a model that fails or returns no gradients.
+    images. Raises ConfigError for any other access, DataError on images that do not fit, ModelError on a model that
+    fails or returns no gradients.
     """
+    check_access(access, WeightAccess)
     model = WhiteModel(access.model)
     try:
         verdict = _verdict(model, access.images, search, rule)

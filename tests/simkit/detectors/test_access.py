@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from torch import nn
 
+from oracles.budget import Budget
+from oracles.meter import Metered
+from simkit.data import ImageSet
 from simkit.detectors import access
-from simkit.detectors.access import QueryAccess, QueryDataAccess, WeightAccess
+from simkit.detectors.access import (
+    ModelAccess,
+    QueryAccess,
+    QueryDataAccess,
+    TrainingDataAccess,
+    TrainingSet,
+    WeightAccess,
+    held,
+    stated_access,
+)
 from simkit.detectors.blackbox.data_free import DataFreeSearch
 from simkit.detectors.blackbox.trigger_search import TriggerSearch
+from simkit.detectors.whitebox.activation_clustering import ActivationClustering
+from simkit.detectors.whitebox.data_free_cleanse import DataFreeCleanse
+from simkit.detectors.whitebox.neural_cleanse import NeuralCleanse
+from simkit.errors import ConfigError, DataError
+from simkit.fine_pruning import FinePruning
 from tests.fakes import PlantedOracle, planted_images
 
 if TYPE_CHECKING:
@@ -32,6 +49,21 @@ if TYPE_CHECKING:
         needs_no_data: access.Detector[QueryAccess] = with_data  # type: ignore[assignment]
         del needs_no_data
 
+    def wrong_pairings_of_training_data(clusters: ActivationClustering, alone: DataFreeCleanse) -> None:
+        images = planted_images(4)
+        clusters.detect(WeightAccess(nn.Identity(), images))  # type: ignore[arg-type]
+        clusters.detect(QueryDataAccess(PlantedOracle(), images))  # type: ignore[arg-type]
+        alone.detect(WeightAccess(nn.Identity(), images))  # type: ignore[arg-type]
+        alone.detect(QueryAccess(PlantedOracle()))  # type: ignore[arg-type]
+        FinePruning().repair(TrainingDataAccess(nn.Identity(), TrainingSet(images)))  # type: ignore[arg-type]
+        TrainingDataAccess(nn.Identity(), images)  # type: ignore[arg-type]
+        ModelAccess(PlantedOracle(), (1, 12, 12))  # type: ignore[arg-type]
+
+    def right_pairings_of_training_data(
+        clusters: ActivationClustering, alone: DataFreeCleanse
+    ) -> tuple[access.Detector[TrainingDataAccess], access.Detector[ModelAccess]]:
+        return clusters, alone
+
     def right_pairing_without_data(detector: DataFreeSearch) -> access.Detector[QueryAccess]:
         return detector
 
@@ -43,3 +75,54 @@ def test_no_black_box_access_holds_a_model(kind: type[QueryAccess]) -> None:
 
 def test_access_without_data_holds_no_images() -> None:
     assert {f.name for f in fields(QueryAccess)} == {"oracle", "limit", "steps"}
+
+
+IMAGES = planted_images(4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"), [(WeightAccess, IMAGES), (ModelAccess, (1, 12, 12)), (TrainingDataAccess, TrainingSet(IMAGES))]
+)
+def test_an_oracle_has_no_weights_to_hold_and_is_asked_nothing(kind: Any, data: object) -> None:
+    oracle = Metered(PlantedOracle(), budget := Budget(10))
+    with pytest.raises(ConfigError, match=f"{kind.__name__} holds the model itself.*Metered has no weights"):
+        kind(oracle, data)
+    assert budget.spent == 0
+    assert isinstance(kind(nn.Identity(), data).model, nn.Identity)
+
+
+@pytest.mark.parametrize(
+    ("needs", "name"),
+    [
+        (NeuralCleanse().detect, "WeightAccess"),
+        (DataFreeCleanse().detect, "ModelAccess"),
+        (ActivationClustering().detect, "TrainingDataAccess"),
+        (FinePruning().repair, "WeightAccess"),
+    ],
+)
+def test_what_needs_weights_refuses_an_oracle_and_asks_nothing(needs: Any, name: str) -> None:
+    oracle = Metered(PlantedOracle(), budget := Budget(10))
+    with pytest.raises(ConfigError, match=f"a {name} is needed, which holds model and .*, and not a QueryDataAccess"):
+        needs(QueryDataAccess(oracle, IMAGES))
+    assert budget.spent == 0
+
+
+def test_training_images_have_labels() -> None:
+    with pytest.raises(DataError, match="no label"):
+        TrainingSet(ImageSet.unlabelled(IMAGES.pixels, "loose"))
+
+
+def test_training_images_are_no_clean_images() -> None:
+    assert held(TrainingDataAccess) == {nn.Module, TrainingSet}
+    assert held(ModelAccess).isdisjoint({ImageSet, TrainingSet})
+    assert ImageSet in held(WeightAccess)
+
+
+def test_the_access_is_read_off_the_first_argument() -> None:
+    assert stated_access(FinePruning().repair) is WeightAccess
+    assert stated_access(ActivationClustering().detect) is TrainingDataAccess
+
+    def untyped(access):  # type: ignore[no-untyped-def]
+        return access
+
+    assert stated_access(untyped) is None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
 from oracles.budget import Budget
 from oracles.meter import Metered
-from simkit.detectors.access import QueryAccess, QueryDataAccess
-from simkit.detectors.registry import DETECTORS, TITLES, current_name, current_settings, preset_help
+from simkit.detectors.access import QueryAccess, QueryDataAccess, stated_access
+from simkit.detectors.registry import DETECTORS, REPAIRS, TITLES, current_name, current_settings, preset_help
 from simkit.search.presets import PRESETS
 from studies.study.detectors import methods
 from tests.fakes import PlantedOracle, planted_images
@@ -35,13 +36,23 @@ def test_an_entry_says_what_the_detector_is(name: str) -> None:
     assert not entry.about.endswith(".")
 
 
-@pytest.mark.parametrize("name", [n for n, e in DETECTORS.items() if not e.preset and e.access != "WeightAccess"])
+@pytest.mark.parametrize("name", [n for n, e in DETECTORS.items() if not e.preset and e.access.startswith("Query")])
 def test_a_detector_that_returns_no_triggers_says_so(name: str) -> None:
     metered, images = Metered(PlantedOracle(), Budget(None)), planted_images(64)
     data = DETECTORS[name].access == "QueryDataAccess"
     access = QueryDataAccess(metered, images, None) if data else QueryAccess(metered, None)
     verdict = METHODS[name].detector.detect(access)
     assert bool(verdict.classes) is DETECTORS[name].triggers
+
+
+@pytest.mark.parametrize("name", REPAIRS)
+def test_an_entry_says_what_the_repair_is(name: str) -> None:
+    entry = REPAIRS[name]
+    module, _, kind = str(entry.made).partition(":")
+    access = stated_access(getattr(import_module(module), kind).repair)
+    assert access is not None
+    assert (entry.name, entry.access) == (name, access.__name__)
+    assert name not in DETECTORS
 
 
 def test_former_names_are_todays_names() -> None:

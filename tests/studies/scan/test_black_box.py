@@ -19,6 +19,9 @@ from db.errors import StorageError
 from db.stored import StoredRun
 from simkit.detectors.access import QueryDataAccess
 from simkit.detectors.blackbox.trigger_search import TriggerSearch
+from simkit.detectors.whitebox.activation_clustering import ActivationClustering
+from simkit.detectors.whitebox.data_free_cleanse import DataFreeCleanse
+from simkit.detectors.whitebox.neural_cleanse import NeuralCleanse
 from simkit.errors import ConfigError, ContractError
 from simkit.search.presets import Preset
 from simkit.search.random_patch import RandomPatchConfig
@@ -207,3 +210,11 @@ def test_its_run_is_not_taken_for_a_scan(tmp_path: Path) -> None:
     assert run is not None
     with pytest.raises(ConfigError, match=r"of the detector .*Asks and no scan"):
         stored_config(StoredRun.read(tmp_path / "asks.db", run).info)
+
+
+@pytest.mark.parametrize("detector", [NeuralCleanse(), DataFreeCleanse(), ActivationClustering()])
+def test_a_detector_with_weights_is_not_run_on_an_oracle(detector: Any, tmp_path: Path) -> None:
+    access = {NeuralCleanse: "WeightAccess", DataFreeCleanse: "ModelAccess"}.get(type(detector), "TrainingDataAccess")
+    with pytest.raises(ConfigError, match=f"takes {access}, and an oracle answers queries only"):
+        detect(detector, TemplateNet(), images=IMAGES, db=tmp_path / "none.db", **IMAGE_COUNTS)
+    assert not (tmp_path / "none.db").exists()

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from simkit.detectors.access import QueryAccess, QueryDataAccess, WeightAccess
+from simkit.detectors.access import ModelAccess, QueryAccess, QueryDataAccess, WeightAccess
 from simkit.detectors.whitebox.inspection import Inspection
 from simkit.errors import DataError
 from simkit.verdict import Verdict
@@ -83,11 +83,20 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Alone:
+    """A white box without data, which says the shape of the images."""
+
+    def detect(self, access: ModelAccess) -> Verdict:
+        assert list(access.model.parameters())
+        return Verdict("clean", "decided", (), 0.25, (), None, str(access.image_shape))
+
+
+@dataclass(frozen=True)
 class Untyped:
     def detect(self, access):  # type: ignore[no-untyped-def]
         return CLEAN
 
 
 ASKS, SLOW, FAILS, LOOKS, COUNTS = AsksOnce(), AsksSlowly(), AsksOnce("fail"), Looks(), Counts()
-DIES, DIES_ONCE = Dies(), Dies("died")
+DIES, DIES_ONCE, ALONE = Dies(), Dies("died"), Alone()
 HERE = "tests.studies.study.detectors"

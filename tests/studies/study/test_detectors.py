@@ -26,9 +26,9 @@ def test_every_preset_and_every_white_box_has_a_name() -> None:
     known = methods()
     assert PRESETS.keys() < known.keys()
     white = {name for name, method in known.items() if method.white_box}
-    assert white == {
-        f"{kind}-{schedule}" for kind in ("neural-cleanse", "tabor") for schedule in ("quick", "reference")
-    }
+    scheduled = {f"{kind}-{schedule}" for kind in ("neural-cleanse", "tabor") for schedule in ("quick", "reference")}
+    clustering = {f"activation-clustering-{thresholds}" for thresholds in ("reference", "tuned")}
+    assert white == scheduled | clustering | {"neural-cleanse-data-free"}
     assert len({method.title for method in known.values()}) == len(known)
     assert all(method.name == name for name, method in known.items())
 

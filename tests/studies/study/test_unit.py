@@ -16,6 +16,7 @@ import torch
 
 from db import reads
 from db.check import check
+from simkit.errors import ConfigError
 from simkit.search.relay import Relay
 from simkit.zoo.manifest import Manifest
 from studies.scan.canonical import digest
@@ -248,6 +249,23 @@ def test_a_white_box_of_ones_own_gets_weights_and_all_images(zoo: Path, tmp_path
     assert (first.score or 0) > 1_000
     assert first.notes == "64 images"
     assert (first.white_box, first.asks, first.forward_passes, first.backward_passes) == (True, False, None, None)
+
+
+def test_a_white_box_without_data_gets_the_weights_and_the_shape_of_images(zoo: Path, tmp_path: Path) -> None:
+    study = study_of(zoo, tmp_path)
+    shaped = replace(study, settings={**study.settings, "image_shape": (1, 8, 8), "budget": 5})
+    (first, *_) = outcomes = lines_of([scan_unit(unit) for unit in units(shaped, f"{HERE}:ALONE")])
+    assert len(outcomes) == 2
+    assert (first.queries, first.white_box, first.notes) == (0, True, "(1, 8, 8)")
+
+
+def test_a_detector_of_training_data_is_not_scanned_with(zoo: Path, tmp_path: Path) -> None:
+    study = study_of(zoo, tmp_path)
+    with pytest.raises(
+        ConfigError, match="activation-clustering-tuned needs the images that each model was trained on"
+    ):
+        units(study, "activation-clustering-tuned")
+    assert not study.ledgers.exists()
 
 
 def test_other_weights_than_the_manifests_are_not_scanned(zoo: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from oracles.budget import Budget
 from oracles.meter import Metered
-from simkit.detectors.access import QueryAccess, QueryDataAccess, WeightAccess
+from simkit.detectors.access import QueryAccess, QueryDataAccess
 from simkit.detectors.registry import DETECTORS
 from simkit.verdict import Kind, Verdict
 from studies.results.budget.curves import CurveSettings, MethodLines, curve
@@ -22,7 +22,7 @@ from studies.study.result_line import ResultLine
 from tests.fakes import PlantedOracle, planted_images
 from tests.studies.results.table.made import config, line
 
-ALONE = [method for method in methods().values() if method.preset is None and method.access is not WeightAccess]
+ALONE = [method for method in methods().values() if method.preset is None and not method.white_box]
 
 
 def scanned(budget: int | None, queries: int, verdict: str = "backdoored", **changes: Any) -> ResultLine:
