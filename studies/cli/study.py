@@ -7,6 +7,7 @@ import typer
 from studies.cli import (
     study_budget,
     study_gallery,
+    study_leaderboard,
     study_new,
     study_report,
     study_run,
@@ -24,6 +25,7 @@ app.command("status")(study_run.show_status)
 app.command("schema")(study_new.print_schema)
 app.command("scan")(study_scan.scan_zoo)
 app.command("table")(study_table.show_table)
+app.command("leaderboard")(study_leaderboard.show_leaderboard)
 app.command("budget")(study_budget.show_budget)
 app.command("tune")(study_tune.tune_study)
 app.command("watch")(study_watch.watch_study)

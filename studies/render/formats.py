@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -187,9 +188,14 @@ def spread_words(value: Spread) -> str:
     return NONE if value.median is None else f"{amount(value.median)} / {amount(value.p90)}"
 
 
+_LINE = 72
+"""Number of characters of a line of settings, which a page does not wrap."""
+
+
 def changed_words(changed: Sequence[tuple[str, str]]) -> str:
-    """All settings in which a method differs, as in `search.steps=120, seed=1`; empty for none."""
-    return ", ".join(f"{name}={setting}" for name, setting in changed)
+    """All settings in which a method differs, as in `search.steps=120, seed=1`, in short lines; empty for none."""
+    said = ", ".join(f"{name}={setting}" for name, setting in changed)
+    return textwrap.fill(said, _LINE, break_long_words=False, break_on_hyphens=False)
 
 
 def left_out_words(split: str, left_out: Sequence[tuple[str, int]]) -> str:

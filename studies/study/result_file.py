@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -128,16 +129,30 @@ class _Placed:
     place: str
 
 
-def checked_lines(files: Sequence[Path]) -> list[ResultLine]:
+def holds_scans(file: Path) -> bool:
+    """Whether the first line of a file could be a result line; files of other measurements hold other JSON objects.
+
+    Raises DataError for a file that cannot be read.
+    """
+    first = next((line for line in _text(file).splitlines() if line.strip()), b"")
+    try:
+        told = json.loads(first)
+    except (ValueError, RecursionError):  # whoever parses it as a result line says what is wrong
+        return True
+    return not isinstance(told, dict) or {"model_hash", "config_hash"} <= told.keys()
+
+
+def checked_lines(files: Sequence[Path], *, made_again: bool = False) -> list[ResultLine]:
     """The lines of all files in order, each of another scan; of equal lines the last counts.
 
+    made_again: whether victims of one zoo and index may differ in their weights, as of a zoo that was made twice.
     Raises DataError, which names file and line, for an unreadable file, an incomplete line or no result line, and for
     two lines that disagree about a scan or about a victim.
     """
     by_unit: dict[tuple[str, ...], _Placed] = {}
     victims: dict[tuple[str, ...], _Placed] = {}
     for placed in (placed for file in files for placed in _placed(file)):
-        _check_victim(placed, victims)
+        _check_victim(placed, victims, made_again=made_again)
         unit = tuple(map(str, placed.line.unit))
         if unit in by_unit:
             _check_again(placed, by_unit[unit])
@@ -145,12 +160,15 @@ def checked_lines(files: Sequence[Path]) -> list[ResultLine]:
     return [placed.line for placed in by_unit.values()]
 
 
-def _placed(file: Path) -> Iterator[_Placed]:
+def _text(file: Path) -> bytes:
     try:
-        text = read_outside(file, RESULTS_BYTES, growing=True).data
+        return read_outside(file, RESULTS_BYTES, growing=True).data
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}); name a file of results") from error
-    for number, line in enumerate(text.splitlines(keepends=True), start=1):
+
+
+def _placed(file: Path) -> Iterator[_Placed]:
+    for number, line in enumerate(_text(file).splitlines(keepends=True), start=1):
         if line.strip():
             place = f"{file}, line {number}"
             yield _Placed(_parsed(line, place), place)
@@ -174,9 +192,10 @@ def _check_again(placed: _Placed, before: _Placed) -> None:
         )
 
 
-def _check_victim(placed: _Placed, victims: dict[tuple[str, ...], _Placed]) -> None:
+def _check_victim(placed: _Placed, victims: dict[tuple[str, ...], _Placed], *, made_again: bool) -> None:
     line = placed.line
-    before = victims.setdefault((line.zoo, line.split, str(line.index)), placed)
+    which = (line.zoo, line.split, str(line.index), *([line.model_hash] if made_again else []))
+    before = victims.setdefault(which, placed)
     if _victim(before.line) != _victim(line):
         raise DataError(
             f"{placed.place}: victim {line.index} of zoo {line.zoo} differs from that in {before.place}, so these are"

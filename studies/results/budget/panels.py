@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
 from simkit.detectors.registry import TITLES
 from studies.results.budget.curves import CurveSettings, MethodLines, curve
 from studies.results.budget.records import Curve, Pair, Paired, Panel
 from studies.results.table.gather import victims_of
-from studies.results.table.methods import key_of, methods
+from studies.results.table.methods import key_of, methods, service_rank
 from studies.results.table.records import Key, Method
 from studies.scan.canonical import digest
 from studies.statistics import holm, mcnemar
@@ -66,10 +65,7 @@ def _services(asked: Iterable[tuple[str, ResultLine]]) -> tuple[str, ...]:
     """Each service once, from all scores to label-only."""
     ranks: dict[str, tuple[object, ...]] = {}
     for service, line in asked:
-        oracle: Mapping[str, Any] = line.config.get("oracle") or {}
-        ranks.setdefault(
-            service, (bool(oracle.get("label_only")), -(oracle.get("top_k") or 10**6), service != "scores")
-        )
+        ranks.setdefault(service, (*service_rank(line), service != "scores"))
     return tuple(sorted(ranks, key=lambda service: ranks[service]))
 
 

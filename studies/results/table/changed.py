@@ -49,6 +49,22 @@ def changed(firsts: Mapping[Key, ResultLine]) -> dict[Key, tuple[tuple[str, str]
     return listed
 
 
+_NO_CHOICE = ("device", "seed")
+"""Last parts of the names of settings that make no other method: where it ran, and repetitions."""
+
+
+def has_defaults(line: ResultLine) -> bool:
+    """Whether the detector is one of simkit, with the settings that it has today if nothing is set.
+
+    Budget, service, seed, device and the size of images may be any.
+    """
+    if _ours(line) is None:
+        return False
+    own, default = _settings(line.config), _settings(_defaults(line))
+    names = {name for name in (*own, *default) if name.split(".")[-1] not in _NO_CHOICE}
+    return all(own.get(name, _NONE) == default.get(name, _NONE) for name in names - set(_OF_THE_ZOO))
+
+
 def _not_default(own: Mapping[str, str], default: Mapping[str, str], line: ResultLine) -> Iterator[str]:
     """The settings that have another default today, or none although the detector is one of simkit."""
     absent = _NONE if _ours(line) is not None else None

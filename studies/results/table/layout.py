@@ -190,7 +190,7 @@ def _methods(table: Table) -> Section:
             m.label,
             m.detector,
             m.service or "weights",
-            _budget(m),
+            budget_words(m),
             m.config_hash[:8],
             formats.changed_words(m.changed) or formats.NONE,
         )
@@ -200,7 +200,8 @@ def _methods(table: Table) -> Section:
     return Section("Methods", "", (Grid("", columns, rows),))
 
 
-def _budget(method: Method) -> str:
+def budget_words(method: Method) -> str:
+    """The query budget per victim; `-` for a white-box detector."""
     if not method.service:
         return formats.NONE
     return "no limit" if method.budget is None else number(method.budget)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from studies.ledgers.run_words import service_in_words
 from studies.render.formats import number
@@ -56,6 +57,13 @@ def _label(key: Key, forms: Mapping[Key, Sequence[str]], zoos: Iterable[set[Key]
         if all(forms[other][turn] != form for other in beside):
             return form
     return forms[key][-1]
+
+
+def service_rank(line: ResultLine) -> tuple[int, ...]:
+    """The place of a line's service, lower is more informative: all scores, top-k, labels; white-box detectors last."""
+    oracle: Mapping[str, Any] = line.config.get("oracle") or {}
+    most = 10**6  # more than any number of classes
+    return int(not line.asks), int(bool(oracle.get("label_only"))), -(oracle.get("top_k") or most)
 
 
 def _service(line: ResultLine) -> str:
