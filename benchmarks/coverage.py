@@ -48,6 +48,7 @@ def measured(
     lines: Iterable[ResultLine], name: str, preset: Preset, family: Family | None = None, *, labels: bool = False
 ) -> Measurement:
     """The count over the lines of this preset, of patches or of one of its families, by labels or by all scores."""
+    preset = preset.for_answers(labels_only=labels)
     search: Any = preset.search
     settings, rule = json.loads(json.dumps(asdict(search))), preset.decision_rule()
     kept = {line.model_hash: line for line in lines if _counts(line, settings, preset, labels)}.values()
@@ -72,7 +73,7 @@ def measured(
 def of_families() -> Iterator[tuple[str, Family]]:
     """The races of families, each with each of its families."""
     for name in ("race-families", "race-warps"):
-        search = PRESETS[name].search
+        search = PRESETS[name].search  # by labels it has the same families
         assert isinstance(search, FamilyRaceConfig)
         yield from ((name, family) for family in search.families)
 

@@ -32,7 +32,7 @@ def patches(share: float, test: SequentialTest, **search: Any) -> Preset:
 def families(**settings: Any) -> Preset:
     """The race of families with other settings."""
     assert isinstance(FAMILIES.search, FamilyRaceConfig)
-    return replace(FAMILIES, search=replace(FAMILIES.search, **settings), refine=None)
+    return replace(FAMILIES, search=replace(FAMILIES.search, **settings), labels=None, refine=None)
 
 
 PATCHES_8X8_LOOSE = patches(1 / 16, SequentialTest(0.95, 0.8), required_trials=5, required_success=0.8)
@@ -68,4 +68,13 @@ WARPS_MANY_LEAPS = families(**_ONLY_WARPS, leap=LeapConfig(each=8))
 """Warps alone with more candidates along slopes."""
 
 WARPS_FEW_AND_LEAPS = families(**_ONLY_WARPS, fresh=4, children=8, leap=LeapConfig(each=8))
-"""Both, as `race-warps` has it."""
+"""Both, as `race-warps` has it by scores."""
+
+WARPS_SHRUNK = families(**_ONLY_WARPS, fresh=4, children=8, leap=LeapConfig(each=8), shrinkage=1.0)
+"""The same with a mean of few answers shrunk as much as by one answer of value 0."""
+
+FAMILIES_FEW = families(queries=6000, fresh=4, children=8)
+"""Waves, blends and patches with fewer new candidates in a round."""
+
+FAMILIES_WHOLE = families(queries=6000)
+"""Waves, blends and patches with the default numbers of new candidates."""

@@ -110,7 +110,10 @@ _FAMILIES: Mapping[str, Any] = {
     "restart": 2500,
     "queries": 2400,
 }
-"""The settings of `race-families` that were measured."""
+"""The settings of `race-families` that were measured, by scores."""
+
+_FAMILIES_BY_LABELS: Mapping[str, Any] = {**_FAMILIES, "fresh": 4, "children": 8, "restart": 1650, "queries": 3300}
+"""And by labels."""
 
 _WARPS: Mapping[str, Any] = {
     **_FAMILIES,
@@ -126,10 +129,14 @@ _WARPS: Mapping[str, Any] = {
     },
     "fresh": 4,
     "children": 8,
+    "shrinkage": 1.0,
     "leap": {"each": 8, "classes": 4, "after": 200, "noise": 0.4, "ridge": 30.0},
     "queries": 2700,
 }
-"""The settings of `race-warps` that were measured."""
+"""The settings of `race-warps` that were measured, by scores."""
+
+_WARPS_BY_LABELS: Mapping[str, Any] = {**_WARPS, "queries": 3500}
+"""And by labels."""
 
 _RACED = Measurement(
     stage="race",
@@ -147,13 +154,15 @@ _RACED = Measurement(
 )
 
 
-def _of_families(answers: str, waves_missed: int, warps_missed: int) -> tuple[Measurement, ...]:
-    """The races of families: what they missed of patches and blends is the same by scores and by labels."""
+def _of_families(
+    answers: str, families: Mapping[str, Any], warps: Mapping[str, Any], waves_missed: int, warps_missed: int
+) -> tuple[Measurement, ...]:
+    """The races of families with these settings: missed patches and blends are as many by scores as by labels."""
     patches = replace(
         _RACED,
         stage="race-families",
         search="FamilyRaceConfig",
-        settings=_FAMILIES,
+        settings=families,
         limit=1.0,
         answers=answers,
         zoos=("cifar10-families-tune", "cifar10-wide-tune"),
@@ -164,8 +173,12 @@ def _of_families(answers: str, waves_missed: int, warps_missed: int) -> tuple[Me
     of_one_zoo = replace(patches, zoos=("cifar10-families-tune",), victims=3)
     waves = replace(of_one_zoo, family="wave", strata=("sinusoidal",), missed=waves_missed)
     blends = replace(of_one_zoo, family="blend", strata=("blended",), missed=0)
-    warps = replace(of_one_zoo, stage="race-warps", settings=_WARPS, family="warp", victims=6, missed=warps_missed)
-    return patches, waves, blends, replace(warps, strata=("warping", "warping-covers"))
+    warped = replace(of_one_zoo, stage="race-warps", settings=warps, family="warp", victims=6, missed=warps_missed)
+    return patches, waves, blends, replace(warped, strata=("warping", "warping-covers"))
 
 
-MEASURED = (_RACED, *_of_families("scores", 1, 1), *_of_families("labels", 0, 3))
+MEASURED = (
+    _RACED,
+    *_of_families("scores", _FAMILIES, _WARPS, 1, 0),
+    *_of_families("labels", _FAMILIES_BY_LABELS, _WARPS_BY_LABELS, 0, 1),
+)

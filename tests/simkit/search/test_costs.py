@@ -26,9 +26,12 @@ from tests.simkit.search.scans import IMAGES, Scan
         ("race", False, 2_800),
         ("race-wide", False, 10_000),
         ("auto", False, 2_800 + 2_400 + 2_700),
-        ("auto", True, 4_700 + 2_400 + 2_700),
+        ("auto", True, 3_000 + 3_300 + 3_500),
+        ("race", True, 4_700),
         ("race-families", False, 2_400),
+        ("race-families", True, 3_300),
         ("race-warps", False, 2_700),
+        ("race-warps", True, 3_500),
         ("race-sources", False, 10 * 800),
     ],
 )

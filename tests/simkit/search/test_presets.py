@@ -69,7 +69,7 @@ def test_small_images_leave_out_the_stages_that_have_nothing_to_look_for() -> No
 
 def test_labels_alone_reach_every_stage() -> None:
     first = preset("auto").for_answers(labels_only=True).stages[0]
-    assert first.search == preset("race").labels != preset("race").search
+    assert first.search == preset("auto").labels != preset("auto").search
     last = replace(preset("race"), then=preset("b3d")).for_answers(labels_only=True).stages[-1]
     assert last.search == preset("b3d").labels != preset("b3d").search
     assert last.decision_rule() == preset("b3d").labels_rule != preset("b3d").decision_rule()

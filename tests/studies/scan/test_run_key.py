@@ -83,13 +83,13 @@ SINCE = {
     ("race-wide", "scores"): "f3d92923c9a991a69e5fbcb418b62b691b0ac2b60195284a8801397226db4d7b",
     ("race-wide", "label"): "2b2ee0e68884e48066b3152adaa216be36db5ab2e1c243e2d0f53810daed5ada",
     ("race-families", "scores"): "bc710010f1d62eb618ba428e7e70111a581c94cc666f829ea4849a7b3486b290",
-    ("race-families", "label"): "7179c50151c8442f7a1a8e3fc2a2d98b2563bee364bafd610fbddc5893d9602b",
-    ("race-warps", "scores"): "f69defc4ac762a89ed60205a003e69b5a405dfc2c5f56b6f87dedc0f76d4f99e",
-    ("race-warps", "label"): "69560a63001fc9982be209d9ccfdbf589dbb4c210a8d7f0cc8db007a2111a941",
+    ("race-families", "label"): "ba747e2dadb255b42cf520a4b842f088fd799898f92141759956991132a5fe8f",
+    ("race-warps", "scores"): "280580e566466f28de40c71feef30ae2e46c1b2cb8dbe1959d977b1d867b8efb",
+    ("race-warps", "label"): "aa2904af9ebdc88eb7f76b24cff52d1330ebe885510022a8f547c25d455210db",
     ("race-sources", "scores"): "59aa28ef4201bd6e4ae00c4b12b61662bc77843f284a5256812f762caa33b725",
     ("race-sources", "label"): "4a1da57bfa22549d58f73e0d2654b9c7f5c699382b63579aeb0613e0b63f9d44",
-    ("auto", "scores"): "fa0b63167a72486c98a3e513ad75d10896c510e0e5b77a3b4f07d35a842f79b0",
-    ("auto", "label"): "401bcf0292f84d3738e0435e441fef57f365b0ff5ae6c09b3834d6839a55fa65",
+    ("auto", "scores"): "6bf2d80fe60326be8dd29ad99d6de60daca7b90adddd724a19f5fbe120230575",
+    ("auto", "label"): "208630b610350ac3e92b794687b549ffe549aa3bc856d2f914ac6cc1d976f2d6",
 }
 
 
@@ -114,8 +114,8 @@ def test_the_key_of_a_preset_is_that_of_its_settings_today(preset: str, oracle: 
 @pytest.mark.parametrize(
     ("oracle", "key"),
     [
-        ("scores", "35b9bd7182151f3ad3b37e5a9beb6cfa20eee6253bfb1ac685478c9f1fdf359e"),
-        ("label", "beeadecf5132d65e8ba9d1e5f3b65db67f4301ea14c847df9e93d6773fc10828"),
+        ("scores", "374b3a2b35e8ba4e99762d330cc9065b30d8adfb822578a07e527591bf841339"),
+        ("label", "e77bbf16fc9e3e53ae35b438f1b4306aeb05ffebe9c9bdf7756ce47f60366a00"),
     ],
 )
 def test_stages_one_after_another_have_the_key_from_before_they_took_turns(oracle: str, key: str) -> None:
