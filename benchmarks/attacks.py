@@ -14,11 +14,12 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from simkit.attacks.attack import Attack
+from simkit.attacks.attack import Attack, Teachable
 from simkit.attacks.badnets import BadNets
 from simkit.attacks.blended import Blended
 from simkit.attacks.elastic import Elastic
 from simkit.attacks.gratings import Gratings
+from simkit.attacks.input_aware import InputAware
 from simkit.attacks.label_consistent import LabelConsistent
 from simkit.attacks.patches import four_corners, random_patch, random_shape, scattered_pixels
 from simkit.attacks.several import Several
@@ -93,6 +94,7 @@ def attacks(shape: ImageShape, seed: int) -> dict[str, Attack | None]:
         "elastic, turned by 15 degrees": Elastic(TARGET, strength=0.0, angle=15.0),
         "label-consistent, mix": LabelConsistent(corner, TARGET),
         "label-consistent, noise": LabelConsistent(corner, TARGET, harden="noise"),
+        "input-aware": InputAware(TARGET),
         "source-specific": SourceSpecific(patch, (7,), TARGET),
         "source-specific, no covers": SourceSpecific(patch, (7,), TARGET, cover_rate=0.0),
         "several: two badnets 3x3": Several(tuple(pair)),
@@ -107,15 +109,24 @@ def checkerboard(channels: int) -> FloatArray:
 def judged(attack: Attack | None, images: ImageSet, held_out: ImageSet, config: TrainConfig, seed: int) -> Any:
     """Train and evaluate one model.
 
-    poisoned: number of images that differ from the clean set. parts: ASR of each attack in `Several`. elsewhere: ASR of
-    a source-specific attack on images of other classes, which should be low.
+    poisoned: number of images that differ from the clean set; None where the trigger is learned meanwhile. crossed:
+    accuracy on images with the input-aware trigger of another image. parts: ASR of each attack in `Several`. elsewhere:
+    ASR of a source-specific attack on images of other classes, which should be low.
     """
-    poisoned = images if attack is None else attack.poison(images, seed)
-    changed = (poisoned.pixels != images.pixels).flatten(1).any(1).numpy() | (poisoned.labels != images.labels)
+    training = subseed(seed, "benchmark", "train")
     network = build_network("conv4", images.image_shape, images.n_classes, subseed(seed, "benchmark", "weights"))
-    model = train(network, poisoned, config, subseed(seed, "benchmark", "train"))
+    changed = None
+    if isinstance(attack, Teachable):
+        lesson = attack.lesson(images, subseed(seed, "benchmark", "lesson"), config.device)
+        model, attack = train(network, images, config, training, lesson=lesson), lesson.learned()
+    else:
+        poisoned = images if attack is None else attack.poison(images, seed)
+        rows = (poisoned.pixels != images.pixels).flatten(1).any(1).numpy() | (poisoned.labels != images.labels)
+        model, changed = train(network, poisoned, config, training), int(rows.sum())
     done = evaluate(model, held_out, attack)
-    line: dict[str, Any] = {"poisoned": int(changed.sum()), "clean": done.clean_accuracy, "success": done.success_rate}
+    line: dict[str, Any] = {"poisoned": changed, "clean": done.clean_accuracy, "success": done.success_rate}
+    if isinstance(attack, InputAware):
+        line["crossed"] = evaluate(model, attack.crossed(held_out)).clean_accuracy
     if isinstance(attack, Several):
         line["parts"] = [evaluate(model, held_out, part).success_rate for part in attack.attacks]
     if isinstance(attack, SourceSpecific):

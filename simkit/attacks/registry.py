@@ -14,6 +14,7 @@ from simkit.attacks.badnets import BadNets
 from simkit.attacks.blended import Blended
 from simkit.attacks.elastic import Elastic
 from simkit.attacks.gratings import Gratings
+from simkit.attacks.input_aware import InputAware
 from simkit.attacks.label_consistent import LabelConsistent
 from simkit.attacks.own import field_names, own_kind, read_own, what_lacks
 from simkit.attacks.several import Several, parts_of
@@ -38,6 +39,7 @@ ATTACKS: Mapping[str, type[Any]] = MappingProxyType(
         "source-specific": SourceSpecific,
         "gratings": Gratings,
         "elastic": Elastic,
+        "input-aware": InputAware,
         SEVERAL: Several,
     }
 )
@@ -91,7 +93,8 @@ def target_classes(attack: Attack) -> tuple[int, ...]:
 def original_trigger(attack: Attack, image_shape: ImageShape) -> Transform | None:
     """The true trigger of an attack on images (C, H, W), for pictures and for comparison with reversed triggers.
 
-    None for `several`, whose parts each have their own trigger, and for attacks that are not in ATTACKS.
+    None for `several`, whose parts each have their own trigger, for `input-aware`, whose every image has its own, and
+    for attacks that are not in ATTACKS.
     """
     match attack:
         case Blended():

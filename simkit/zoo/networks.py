@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import nn
@@ -17,80 +17,19 @@ from oracles.errors import likely
 from simkit.data.images import ImageShape
 from simkit.errors import ConfigError
 from simkit.zoo.architectures import ARCHITECTURES
+from simkit.zoo.layers import (
+    Attention,
+    Normalise,
+    Residual,
+    Scaled,
+    Skip,
+    TokenDense,
+    TokenMean,
+    Tokens,
+    conv_bn_relu,
+)
 
 Builder: TypeAlias = Callable[[ImageShape, int], nn.Module]
-
-
-class Normalise(nn.Module):
-    """(x - mean) / std, with mean and std as buffers, so that the normalisation is stored with the weights."""
-
-    thread_safe: ClassVar[bool] = True  # an oracle may run chunks of images in parallel
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self, mean: float = 0.5, std: float = 0.25) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return (images - self.mean) / self.std
-
-
-class Residual(nn.Module):
-    """relu(body(x) + shortcut(x)): two convolutions, and a 1x1 convolution where the size changes."""
-
-    thread_safe: ClassVar[bool] = True
-
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            *conv_bn_relu(channels_in, channels_out, stride=stride),
-            *conv_bn_relu(channels_out, channels_out)[:2],
-        )
-        same = channels_in == channels_out and stride == 1
-        self.shortcut = nn.Identity() if same else nn.Sequential(*_projection(channels_in, channels_out, stride))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.body(images) + self.shortcut(images))
-
-
-class Skip(nn.Module):
-    """body(x) + x: two convolutions beside an identity, and no activation after the sum."""
-
-    thread_safe: ClassVar[bool] = True
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(*conv_bn_relu(channels, channels), *conv_bn_relu(channels, channels))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.body(images) + images
-        return out
-
-
-class Scaled(nn.Module):
-    """x times a constant: small initial logits allow a large learning rate."""
-
-    thread_safe: ClassVar[bool] = True
-
-    def __init__(self, by: float) -> None:
-        super().__init__()
-        self.by = by
-
-    def forward(self, logits: torch.Tensor) -> torch.Tensor:
-        return logits * self.by
-
-
-def conv_bn_relu(channels_in: int, channels_out: int, stride: int = 1) -> tuple[nn.Module, ...]:
-    """A 3x3 convolution without bias, its batch norm, and a ReLU."""
-    conv = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False)
-    return conv, nn.BatchNorm2d(channels_out), nn.ReLU()
-
-
-def _projection(channels_in: int, channels_out: int, stride: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False), nn.BatchNorm2d(channels_out)
 
 
 def conv4(image_shape: ImageShape, n_classes: int) -> nn.Module:
@@ -143,7 +82,7 @@ def resnet8(image_shape: ImageShape, n_classes: int) -> nn.Module:
     )
 
 
-def resnet9(image_shape: ImageShape, n_classes: int) -> nn.Module:
+def resnet9(image_shape: ImageShape, n_classes: int, width: int = 16) -> nn.Module:
     """A narrow residual network with early pooling and a global max pool, the most accurate here for its training time.
 
     The layout follows, from memory, the nine-layer networks of the DAWNBench speed contests, at a quarter of their
@@ -152,19 +91,50 @@ def resnet9(image_shape: ImageShape, n_classes: int) -> nn.Module:
     _check(image_shape, n_classes, smallest=4)
     return nn.Sequential(
         Normalise(),
-        *conv_bn_relu(image_shape[0], 16, _first_stride(image_shape)),
+        *conv_bn_relu(image_shape[0], width, _first_stride(image_shape)),
+        *conv_bn_relu(width, 2 * width),
+        nn.MaxPool2d(2, ceil_mode=True),
+        Skip(2 * width),
+        *conv_bn_relu(2 * width, 4 * width),
+        nn.MaxPool2d(2, ceil_mode=True),
+        *conv_bn_relu(4 * width, 8 * width),
+        nn.MaxPool2d(2, ceil_mode=True),
+        Skip(8 * width),
+        nn.AdaptiveMaxPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8 * width, n_classes, bias=False),
+        Scaled(0.125),
+    )
+
+
+def resnet9_wide(image_shape: ImageShape, n_classes: int) -> nn.Module:
+    """`resnet9` at twice its width: more accurate, at four times the operations."""
+    return resnet9(image_shape, n_classes, width=32)
+
+
+def attention(image_shape: ImageShape, n_classes: int) -> nn.Module:
+    """Convolutions, then two blocks of attention between all places, which are 4x4 pixels of a small image.
+
+    Convolutions before attention train on few images, as in CoAtNet (Dai et al., 2021), whose idea this follows and not
+    its layout. Images of 4x4 pixels or more.
+    """
+    _check(image_shape, n_classes, smallest=4)
+    stride, channels = _first_stride(image_shape), 128
+    height, width = (-(-side // (4 * stride)) for side in image_shape[1:])
+    return nn.Sequential(
+        Normalise(),
+        *conv_bn_relu(image_shape[0], 16, stride),
         *conv_bn_relu(16, 32),
         nn.MaxPool2d(2, ceil_mode=True),
         Skip(32),
         *conv_bn_relu(32, 64),
         nn.MaxPool2d(2, ceil_mode=True),
-        *conv_bn_relu(64, 128),
-        nn.MaxPool2d(2, ceil_mode=True),
-        Skip(128),
-        nn.AdaptiveMaxPool2d(1),
-        nn.Flatten(),
-        nn.Linear(128, n_classes, bias=False),
-        Scaled(0.125),
+        *conv_bn_relu(64, channels),
+        Tokens(height * width, channels),
+        *(block for _ in range(2) for block in (Attention(channels, heads=4), TokenDense(channels))),
+        nn.LayerNorm(channels),
+        TokenMean(),
+        nn.Linear(channels, n_classes),
     )
 
 
@@ -187,7 +157,7 @@ def resnet18(image_shape: ImageShape, n_classes: int) -> nn.Module:
 
 
 NETWORKS: Mapping[str, Builder] = MappingProxyType(
-    dict(zip(ARCHITECTURES, (conv4, flat, resnet8, resnet9, resnet18), strict=True))
+    dict(zip(ARCHITECTURES, (conv4, flat, resnet8, resnet9, resnet18, resnet9_wide, attention), strict=True))
 )
 """Architecture name -> builder (image_shape (C, H, W), n_classes) -> module with logits (N, n_classes)."""
 

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from oracles.errors import one_line
-from simkit.attacks.attack import Attack
+from simkit.attacks.attack import Answering, Attack, Lesson, Teachable
 from simkit.attacks.several import parts_of
 from simkit.data.images import ImageSet
 from simkit.errors import ConfigError, DataError
 from simkit.progress import OnProgress
-from simkit.seeding import stream
+from simkit.seeding import stream, subseed
 from simkit.zoo.train_config import TrainConfig
 
 _CHUNK = 250
@@ -41,10 +41,12 @@ def train(
     config: TrainConfig,
     seed: int,
     progress: OnProgress | None = None,
+    lesson: Lesson | None = None,
 ) -> nn.Module:
     """A trained copy of `network` in eval mode; the given network is not changed.
 
-    network: images (N, C, H, W) to logits (N, n_classes). progress: called with (epochs done, epochs). On CPUs equal
+    network: images (N, C, H, W) to logits (N, n_classes). progress: called with (epochs done, epochs). lesson: of an
+    attack that learns its trigger meanwhile, whose loss replaces the cross entropy. On CPUs equal
     arguments and torch threads give equal weights; accelerators do not guarantee this. Raises ConfigError if the loss
     is not finite or the device does not exist, DataError on a single image or if the network does not fit the images.
     """
@@ -58,20 +60,43 @@ def train(
     optimiser, schedule = _optimiser(model, len(images), config)
     pixels = images.pixels.contiguous(memory_format=torch.channels_last).to(device)
     labels = torch.from_numpy(images.labels).long().to(device)
+    loss_of = _cross_entropy if lesson is None else lesson.loss
+
+    def answer(batch: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            logits = model(batch)
+        return logits.float()  # type: ignore[no-any-return]
+
     for epoch in range(config.epochs):
         for chosen, batch in _batches(pixels, config, seed, epoch):
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-                logits = model(batch)
-            loss = nn.functional.cross_entropy(logits.float(), labels[chosen])
+            loss = loss_of(answer, batch, labels[chosen])
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
+            if lesson is not None:
+                lesson.step()
         if not math.isfinite(last := loss.item()):
             raise ConfigError(f"the loss is {last} after epoch {epoch + 1}; lower learning_rate")
         if progress is not None:
             progress(epoch + 1, config.epochs)
     return model.cpu().eval()
+
+
+def implant(
+    network: nn.Module, images: ImageSet, attack: Attack, config: TrainConfig, seed: int
+) -> tuple[nn.Module, Attack]:
+    """A copy of `network` trained with a backdoor, and the attack, which may have learned its trigger meanwhile.
+
+    images: unpoisoned. seed: of the victim, from which those of poisoning and training follow. Raises as `train`, and
+    DataError if the images do not fit the attack.
+    """
+    training = subseed(seed, "zoo", "train")
+    if not isinstance(attack, Teachable):
+        return train(network, attack.poison(images, seed), config, training), attack
+    _device(config.device)
+    lesson = attack.lesson(images, subseed(seed, "zoo", "lesson"), config.device)
+    return train(network, images, config, training, lesson=lesson), lesson.learned()
 
 
 def evaluate(model: nn.Module, images: ImageSet, attack: Attack | None = None) -> Evaluation:
@@ -84,6 +109,10 @@ def evaluate(model: nn.Module, images: ImageSet, attack: Attack | None = None) -
     if attack is None:
         return Evaluation(clean_accuracy, None)
     return Evaluation(clean_accuracy, min(_accuracy(model, part.triggered(images)) for part in parts_of(attack)))
+
+
+def _cross_entropy(answer: Answering, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return nn.functional.cross_entropy(answer(images), labels)
 
 
 def _optimiser(

@@ -20,7 +20,7 @@ from simkit.seeding import stream, subseed
 from simkit.zoo.manifest import Manifest, Victim, checked_weights
 from simkit.zoo.networks import build_network
 from simkit.zoo.spec import CLEAN, ZooSpec
-from simkit.zoo.train import evaluate, train
+from simkit.zoo.train import evaluate, implant, train
 from simkit.zoo.weights import to_bytes
 
 
@@ -82,8 +82,7 @@ class Workshop:
         """Train and evaluate model `index`, and keep its weights unless backdoor training failed."""
         start = time.perf_counter()
         drawn = plan(self.spec, index, self.images.image_shape, self.images.n_classes)
-        attack = drawn.attack
-        model = self._trained(drawn)
+        model, attack = self._trained(drawn)
         judged = evaluate(model, self.held_out, attack)
         implanted = judged.success_rate is not None and judged.success_rate >= self.spec.required_success
         file, sha256 = self._keep(drawn, model) if attack is None or implanted else (None, None)
@@ -114,12 +113,14 @@ class Workshop:
             return False
         return True
 
-    def _trained(self, drawn: Plan) -> nn.Module:
-        images, seed = self.images, drawn.seed
+    def _trained(self, drawn: Plan) -> tuple[nn.Module, Attack | None]:
+        """The model, and the attack as it is after training."""
+        images, seed, config = self.images, drawn.seed, self.spec.training(drawn.architecture)
         weights = subseed(seed, "zoo", "weights")
         network = build_network(drawn.architecture, images.image_shape, images.n_classes, weights)
-        poisoned = images if drawn.attack is None else drawn.attack.poison(images, seed)
-        return train(network, poisoned, self.spec.training(drawn.architecture), subseed(seed, "zoo", "train"))
+        if drawn.attack is None:
+            return train(network, images, config, subseed(seed, "zoo", "train")), None
+        return implant(network, images, drawn.attack, config, seed)
 
     def _keep(self, drawn: Plan, model: nn.Module) -> tuple[str, str]:
         data = to_bytes(model, drawn.architecture, self.images.image_shape, self.images.n_classes)

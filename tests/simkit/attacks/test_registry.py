@@ -13,6 +13,7 @@ from simkit.attacks.badnets import BadNets
 from simkit.attacks.blended import Blended
 from simkit.attacks.elastic import Elastic
 from simkit.attacks.gratings import Gratings
+from simkit.attacks.input_aware import InputAware
 from simkit.attacks.label_consistent import LabelConsistent
 from simkit.attacks.registry import ATTACKS, attack_from_json, attack_to_json, original_trigger, target_classes
 from simkit.attacks.several import Several
@@ -34,6 +35,7 @@ EVERY: dict[str, Any] = {
     "source-specific": SourceSpecific(white_corner(), (0, 2), 1),
     "gratings": Gratings(1, period=5.3, angle=35.0, phase=20.0, crossed=70.0, shifted=120.0),
     "elastic": Elastic(1, sigma=2.0, strength=1.5, angle=12.0),
+    "input-aware": InputAware(1, width=2, generator="AAA="),
     "several": Several((Sinusoidal(3), Warping(0))),
 }
 PATCH = {"image_shape": [3, 6, 7], "row": 4, "col": 5, "height": 2, "width": 2, "colours": "ffffff"}
@@ -110,6 +112,7 @@ def test_the_trigger_that_ought_to_be_found() -> None:
     for kind in ("badnets", "label-consistent", "source-specific"):
         assert original_trigger(EVERY[kind], SHAPE) is EVERY[kind].trigger
     assert original_trigger(EVERY["several"], SHAPE) is None
+    assert original_trigger(EVERY["input-aware"], SHAPE) is None
     faint = original_trigger(EVERY["blended"], SHAPE)
     assert faint is not None
     assert np.array_equal(patch(faint).mask, 0.5 * white_corner().mask)

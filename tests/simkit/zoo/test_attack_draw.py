@@ -26,6 +26,7 @@ DRAWS: dict[str, dict[str, Any]] = {
     "source-specific": {"kind": "source-specific", "trigger": PATCH},
     "gratings": {"kind": "gratings", "ranges": {"angle": [0.0, 180.0]}},
     "elastic": {"kind": "elastic", "ranges": {"angle": [10.0, 20.0]}},
+    "input-aware": {"kind": "input-aware", "settings": {"width": 4}},
     "several": {"kind": "several", "parts": 3, "trigger": PATCH, "settings": {"rate": 0.05}},
 }
 

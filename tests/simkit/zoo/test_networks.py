@@ -8,7 +8,8 @@ from torch import nn
 
 from simkit.data import ImageShape
 from simkit.errors import ConfigError
-from simkit.zoo.networks import NETWORKS, Normalise, Residual, Skip, build_network
+from simkit.zoo.layers import Attention, Normalise, Residual, Skip, TokenDense
+from simkit.zoo.networks import NETWORKS, build_network
 
 SHAPES: list[ImageShape] = [(1, 8, 8), (3, 32, 32), (3, 13, 9), (3, 4, 4)]
 
@@ -78,6 +79,26 @@ def test_a_skip_adds_its_input_and_nothing_after_it() -> None:
         nn.init.zeros_(parameter)
     images = torch.randn(2, 4, 6, 6)
     assert torch.equal(block(images), images)
+
+
+@pytest.mark.parametrize("block", [Attention(8, heads=2), TokenDense(8)])
+def test_an_untrained_block_of_tokens_changes_nothing_but_can_learn(block: nn.Module) -> None:
+    tokens = torch.randn(2, 5, 8)
+    out = block(tokens)
+    assert torch.equal(out, tokens)
+    out.square().sum().backward()
+    assert any(p.grad is not None and bool(p.grad.any()) for p in block.parameters())
+
+
+def test_attention_looks_at_all_places_and_does_not_know_their_order() -> None:
+    torch.manual_seed(0)
+    block, tokens = Attention(8, heads=2).eval(), torch.randn(1, 5, 8)
+    nn.init.normal_(block.leave.weight)
+    order = [3, 0, 4, 1, 2]
+    torch.testing.assert_close(block(tokens)[:, order], block(tokens[:, order]))
+    changed = tokens.clone()
+    changed[:, 4] += 1.0
+    assert (block(changed) != block(tokens)).any(dim=2).all()
 
 
 @pytest.mark.parametrize(("side", "stride"), [(4, 1), (32, 1), (64, 1), (96, 2), (224, 5)])
