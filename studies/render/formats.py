@@ -194,7 +194,11 @@ _LINE = 72
 
 def changed_words(changed: Sequence[tuple[str, str]]) -> str:
     """All settings in which a method differs, as in `search.steps=120, seed=1`, in short lines; empty for none."""
-    said = ", ".join(f"{name}={setting}" for name, setting in changed)
+    return in_lines(", ".join(f"{name}={setting}" for name, setting in changed))
+
+
+def in_lines(said: str) -> str:
+    """Settings in words, in lines of a length that a page can show."""
     return textwrap.fill(said, _LINE, break_long_words=False, break_on_hyphens=False)
 
 

@@ -12,11 +12,16 @@ _MARKUP = re.compile(r"[\\*\[\]|{}$~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 """Characters that Markdown would read as markup; an underscore within a word is none."""
 
 
-def escaped(text: str, *, code: bool = False) -> str:
-    """Text as Markdown shows it unchanged, on one line; names come from strangers. code: keep what backticks mark."""
+def escaped(text: str, *, marked: bool = False) -> str:
+    """Text as Markdown shows it unchanged, on one line; names come from strangers. marked: keep code in backticks."""
     told = " ".join(printable(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    marked = _MARKUP.sub(r"\\\g<0>", told)
-    return marked if code else marked.replace("`", "\\`")
+    plain = _MARKUP.sub(r"\\\g<0>", told)
+    return plain if marked else plain.replace("`", "\\`")
+
+
+def code(text: str) -> str:
+    """Text as code, on one line; a backtick in it becomes an apostrophe."""
+    return f"`{' '.join(printable(text).split()).replace('`', chr(39))}`"
 
 
 def section_markdown(section: Section) -> Iterator[str]:
@@ -32,7 +37,7 @@ def section_markdown(section: Section) -> Iterator[str]:
 
 def listed(notes: Sequence[str]) -> str:
     """Notes of the program's own, with code between backticks, as a list."""
-    return "\n".join(f"- {escaped(note, code=True)}" for note in notes)
+    return "\n".join(f"- {escaped(note, marked=True)}" for note in notes)
 
 
 def _grid(grid: Grid) -> str:

@@ -10,7 +10,7 @@ from simkit.detectors.registry import TITLES
 from simkit.errors import ConfigError
 from studies.results.leaderboard.records import Board, Entry, Leaderboard
 from studies.results.table.cells import cell
-from studies.results.table.changed import has_defaults
+from studies.results.table.changed import has_defaults, lacking
 from studies.results.table.gather import Wanted, chosen, victims_of
 from studies.results.table.methods import key_of, methods, service_rank
 from studies.results.table.records import Key, Method
@@ -81,7 +81,14 @@ def _board(making: int, lines: Sequence[ResultLine], named: dict[Key, Method]) -
 
 def _entry(method: Method, lines: Sequence[ResultLine]) -> Entry:
     versions = {f"simkit {line.environment.get('simkit')}, torch {line.environment.get('torch')}" for line in lines}
-    return Entry(cell(method, lines), has_defaults(lines[0]), service_rank(lines[0]), tuple(sorted(versions)))
+    first = lines[0]
+    return Entry(
+        cell=cell(method, lines),
+        default=has_defaults(first),
+        lacks=lacking(first),
+        rank=service_rank(first),
+        made_by=tuple(sorted(versions)),
+    )
 
 
 def _place(entry: Entry) -> tuple[object, ...]:

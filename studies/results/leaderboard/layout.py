@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from studies.render import formats
 from studies.render.grids import Grid, Section, Shown
@@ -14,7 +15,7 @@ from studies.results.table.layout import budget_words
 from studies.results.table.records import Key
 from studies.statistics import Share
 
-TITLE = "Leaderboard"
+TITLE, SETTINGS = "Leaderboard", "Settings"
 
 _HASH_SHOWN = 8
 
@@ -46,17 +47,76 @@ READING = (
 def about(board: Leaderboard) -> str:
     """What is shown and what is not, in a few sentences."""
     zoos = len({one.zoo for one in board.boards})
-    said = [
-        f"{board.lines:,} result lines of the split {board.split}, zoos: {zoos}, from {', '.join(board.files)}.",
-        formats.left_out_words(board.split, board.left_out),
-        f"Files of other measurements, left out: {', '.join(board.others)}." if board.others else "",
-    ]
-    return " ".join(filter(None, said))
+    said = f"{board.lines:,} result lines of the split {board.split}, zoos: {zoos}."
+    return " ".join(filter(None, (said, formats.left_out_words(board.split, board.left_out))))
+
+
+def files(board: Leaderboard) -> str:
+    """Which files were read, and which of them hold no result lines."""
+    others = f" Files of other measurements, left out: {', '.join(board.others)}." if board.others else ""
+    return f"The lines are from {', '.join(board.files)}.{others}"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The settings of one method. digest: the beginning of their hash. method, made_by: in words.
+
+    others: that there is nothing else than today's defaults, or what the lines lack. changed: see
+    `studies.results.table.changed`.
+    """
+
+    digest: str
+    method: str
+    made_by: str
+    changed: tuple[tuple[str, str], ...]
+    others: str
+
+
+def settings(board: Leaderboard) -> list[Setting]:
+    """Every method of the leaderboard once, by detector and hash."""
+    held: dict[Key, list[Entry]] = defaultdict(list)
+    for one in board.boards:
+        for entry in one.entries:
+            held[entry.cell.method.key].append(entry)
+    return [_setting(held[key]) for key in sorted(held)]
+
+
+_FEW = 8
+"""Up to so many settings each stands by itself."""
+
+
+def tables(changed: Sequence[tuple[str, str]]) -> list[str]:
+    """Settings in words; many of them by their tables, as in `search.{steps=120, sigma=0.5}`."""
+    if len(changed) <= _FEW:
+        return [f"{name}={value}" for name, value in changed]
+    by_table: dict[str, list[str]] = defaultdict(list)
+    for name, value in changed:
+        table, _, last = name.rpartition(".")
+        by_table[table].append(f"{last}={value}")
+    return [f"{table}.{{{', '.join(held)}}}" if table else ", ".join(held) for table, held in by_table.items()]
+
+
+def _lacks(entry: Entry) -> str:
+    """What a line lacks, whole tables by their name where there is much of it."""
+    names = entry.lacks if len(entry.lacks) <= _FEW else dict.fromkeys(n.rpartition(".")[0] or n for n in entry.lacks)
+    return f"without {', '.join(names)}" if names else ""
+
+
+def _setting(entries: Sequence[Entry]) -> Setting:
+    first, made_by = entries[0], sorted({made for entry in entries for made in entry.made_by})
+    others = "" if first.cell.method.changed or not first.default else "today's defaults"
+    others = others or _lacks(first)
+    return Setting(_hash(first), ", ".join(_names(first)), "; ".join(made_by), first.cell.method.changed, others)
 
 
 def sections(board: Leaderboard) -> list[Section]:
     """All sections in reading order."""
-    return [*_overview(board), *map(_board, board.boards), _settings(board)]
+    return [*results(board), _settings(board)]
+
+
+def results(board: Leaderboard) -> list[Section]:
+    """The sections with figures."""
+    return [*_overview(board), *map(_board, board.boards)]
 
 
 def _overview(board: Leaderboard) -> Iterator[Section]:
@@ -69,7 +129,10 @@ def _overview(board: Leaderboard) -> Iterator[Section]:
     for one, entry in sorted(held, key=lambda pair: (pair[1].rank, pair[1].cell.method.key)):
         rows.setdefault((*_names(entry), _hash(entry)), {})[one.title] = entry
     cells = tuple((*names, *(_short(by_zoo.get(zoo)) for zoo in zoos)) for names, by_zoo in rows.items())
-    intro = "Correct verdicts of detectors whose settings are today's defaults, by zoo."
+    intro = (
+        "Correct verdicts of detectors whose settings are today's defaults, by zoo. A detector that is not here was"
+        " only measured with other settings, which are below."
+    )
     yield Section("At a glance", intro, (Grid("", ("detector", "service", "budget", "settings", *zoos), cells),))
 
 
@@ -132,20 +195,14 @@ def _silent(entry: Entry) -> tuple[tuple[str, Share], ...]:
 
 
 def _settings(board: Leaderboard) -> Section:
-    """Every method once, by its hash: the settings in which it differs from today's defaults."""
-    held: dict[Key, list[Entry]] = defaultdict(list)
-    for one in board.boards:
-        for entry in one.entries:
-            held[entry.cell.method.key].append(entry)
     rows = tuple(
         (
-            _hash(entries[0]),
-            *_names(entries[0]),
-            "; ".join(sorted({made for entry in entries for made in entry.made_by})),
-            formats.changed_words(method.changed) or ("none" if entries[0].default else "those that it lacks"),
+            one.digest,
+            one.method,
+            one.made_by,
+            formats.in_lines(", ".join(filter(None, (*tables(one.changed), one.others)))),
         )
-        for entries in sorted(held.values(), key=lambda entries: entries[0].cell.method.key)
-        for method in [entries[0].cell.method]
+        for one in settings(board)
     )
-    columns = ("settings", "detector", "service", "budget", "made by", "other than today's defaults")
-    return Section("Settings", "", (Grid("", columns, rows),))
+    columns = ("settings", "detector, service, budget", "made by", "other than today's defaults")
+    return Section(SETTINGS, "", (Grid("", columns, rows),), files(board))

@@ -12,12 +12,14 @@ from studies.results.table.records import Cell, Victims
 class Entry:
     """One detector with its settings, budget and service on one zoo, which is a row.
 
-    cell: its figures. default: whether its settings are the defaults of today. rank: of its service, lower is more
-    informative. made_by: versions of simkit and torch that its lines name.
+    cell: its figures. default: whether its settings are the defaults of today. lacks: settings of today that its lines
+    do not have. rank: of its service, lower is more informative. made_by: versions of simkit and torch that its lines
+    name.
     """
 
     cell: Cell
     default: bool
+    lacks: tuple[str, ...]
     rank: tuple[int, ...]
     made_by: tuple[str, ...]
 

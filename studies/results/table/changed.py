@@ -65,6 +65,15 @@ def has_defaults(line: ResultLine) -> bool:
     return all(own.get(name, _NONE) == default.get(name, _NONE) for name in names - set(_OF_THE_ZOO))
 
 
+def lacking(line: ResultLine) -> tuple[str, ...]:
+    """The settings of a detector of simkit that a line does not have, and that are set today, by dotted name."""
+    if _ours(line) is None:
+        return ()
+    own = _settings(line.config)
+    given = {name: value for name, value in _settings(_defaults(line)).items() if value != _NONE}
+    return tuple(name for name in given if name not in own and name not in _OF_THE_ZOO)
+
+
 def _not_default(own: Mapping[str, str], default: Mapping[str, str], line: ResultLine) -> Iterator[str]:
     """The settings that have another default today, or none although the detector is one of simkit."""
     absent = _NONE if _ours(line) is not None else None

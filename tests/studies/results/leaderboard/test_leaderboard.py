@@ -14,7 +14,7 @@ from simkit.errors import ConfigError, DataError
 from studies.render.grids import Shown
 from studies.results.leaderboard.export import to_csv
 from studies.results.leaderboard.gather import gather_leaderboard, makings
-from studies.results.leaderboard.layout import sections
+from studies.results.leaderboard.layout import sections, tables
 from studies.results.leaderboard.records import Leaderboard
 from studies.results.leaderboard.views import HEADING, markdown, page, text
 from studies.results.table.gather import Wanted
@@ -82,13 +82,24 @@ def test_budgets_and_settings_stay_apart_and_former_settings_are_recognised(tmp_
     assert changed[former.config_hash] == (("search_images", "64"),)
     assert changed[again.config_hash] == (("seed", "3"),)
     assert "**With other settings, former defaults among them**" in markdown(found)
-    assert f"| {former.config_hash[:8]} | random-patch | scores | 500 |" in markdown(found)
+    assert (
+        f"- `{former.config_hash[:8]}` random-patch, scores, 500 (simkit None, torch None): `search_images=64`"
+        in markdown(found)
+    )
+
+
+def test_many_settings_stand_by_their_tables() -> None:
+    few = (("seed", "1"), ("search.steps", "9"))
+    assert tables(few) == ["seed=1", "search.steps=9"]
+    many = (*few, *((f"search.test.{name}", "2") for name in "abcdefg"))
+    assert tables(many) == ["seed=1", "search.{steps=9}", "search.test.{a=2, b=2, c=2, d=2, e=2, f=2, g=2}"]
 
 
 def test_a_setting_that_a_line_lacks_makes_it_a_former_one(tmp_path: Path) -> None:
     lacking = {name: value for name, value in stored("auto").config.items() if name != "refine"}
     (zoo,) = board(tmp_path, lines("cb", detector="auto", config=lacking)).boards
     assert [entry.default for entry in zoo.entries] == [False]
+    assert {name.split(".")[0] for name in zoo.entries[0].lacks} == {"refine"}
 
 
 def test_only_report_lines_are_shown_and_what_is_left_out_is_said(tmp_path: Path) -> None:
