@@ -68,10 +68,10 @@ WARPS_MANY_LEAPS = families(**_ONLY_WARPS, leap=LeapConfig(each=8))
 """Warps alone with more candidates along slopes."""
 
 WARPS_FEW_AND_LEAPS = families(**_ONLY_WARPS, fresh=4, children=8, leap=LeapConfig(each=8))
-"""Both, as `race-warps` has it by scores."""
+"""Both, as `race-warps` was."""
 
 WARPS_SHRUNK = families(**_ONLY_WARPS, fresh=4, children=8, leap=LeapConfig(each=8), shrinkage=1.0)
-"""The same with a mean of few answers shrunk as much as by one answer of value 0."""
+"""The same with a mean of few answers shrunk as by one answer of value 0, as `race-warps` is."""
 
 FAMILIES_FEW = families(queries=6000, fresh=4, children=8)
 """Waves, blends and patches with fewer new candidates in a round."""
