@@ -40,7 +40,7 @@ def no_process() -> Iterator[None]:
 def forked(called: Callable[..., None], *args: object) -> multiprocessing.process.BaseProcess:
     """A process of its own that calls a function, forked from one that has imported what takes seconds to import."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.studies.scan.remote_child", "tests.studies.service.provider"])
+    context.set_forkserver_preload(["tests.studies.scan.remote_child", "tests.studies.service.running"])
     process = context.Process(target=called, args=args)
     process.start()
     return process

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -12,7 +11,7 @@ from typing import TypeAlias
 
 import torch
 
-from simkit.children import children
+from simkit.children import children, fork_server
 from simkit.errors import ConfigError
 from simkit.zoo.manifest import Victim
 from simkit.zoo.spec import ZooSpec
@@ -29,9 +28,7 @@ def made_by_processes(workshop: Workshop, to_make: ToMake, workers: int) -> Gene
     if a process died. If this generator is interrupted or closed early, the processes are terminated.
     """
     running: dict[Future[Victim], int] = {}
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["simkit.zoo.workshop"])  # imports torch once instead of once per worker
-    with children(workers, context, torch.get_num_threads()) as pool:
+    with children(workers, fork_server("simkit.zoo.workshop"), torch.get_num_threads()) as pool:
         try:
             while True:
                 for index in [i for i in to_make() if i not in running.values()][: workers - len(running)]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import secrets
 import signal
@@ -17,7 +16,7 @@ from db import reads
 from db.check import check
 from db.errors import StorageError
 from oracles.remote import transport as _transport  # noqa: F401 (it names the extra [remote] where that is missing)
-from simkit.children import children
+from simkit.children import children, fork_server
 from simkit.files import make_folder, write_atomically
 from simkit.progress import OnProgress
 from simkit.zoo.manifest import Victim
@@ -108,7 +107,7 @@ def scanned(
     """
     key = new_key(made.folder / "KEYS.toml", {"name": "the demo", "budget": 20_000, "rate": "5000/second"}).text
     rows: Rows = []
-    with children(2, multiprocessing.get_context("spawn"), 1) as pool, _served(pool, made) as url:
+    with children(2, fork_server("studies.scan.run"), 1) as pool, _served(pool, made) as url:
         for index, victim in enumerate(victims):
             progress(SPEC.models + index, 2 * SPEC.models, "scanning a victim over HTTP")
             address = f"{url}/v2/models/victim-{index}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import time
 import traceback
@@ -15,7 +14,7 @@ from typing import Any
 
 from db.errors import StorageError
 from oracles.errors import OracleError
-from simkit.children import children
+from simkit.children import children, fork_server
 from simkit.errors import ConfigError, SimkitError
 
 PROCESSES, DASK = "processes", "dask://"
@@ -68,9 +67,7 @@ def worker_pool(workers: Workers, preload: str) -> Iterator[Pool]:
         with cluster(workers.executor.removeprefix(DASK)) as (pool, check):
             yield Pool(pool, check)
     else:
-        context = multiprocessing.get_context("forkserver")  # forking this process would copy torch's threads
-        context.set_forkserver_preload([preload])  # imports torch once instead of once per worker
-        with children(workers.processes, context, workers.threads) as pool:
+        with children(workers.processes, fork_server(preload), workers.threads) as pool:
             yield Pool(pool, lambda: None)  # a process that dies is replaced
 
 

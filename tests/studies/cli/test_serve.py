@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
 import sys
 import urllib.request
 from pathlib import Path
@@ -133,13 +132,14 @@ def _never(*_: object) -> None:
 
 @pytest.mark.process
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
-def test_it_says_where_it_is_and_ends_cleanly(how: signal.Signals, tmp_path: Path) -> None:
-    with running(tmp_path) as service:
-        other = [sys.executable, "-m", "studies.cli.entry", "serve", MODEL, "--keys", "keys.toml", "--port", "0"]
-        second = subprocess.run(
-            [*other, "--db", "provider.db"], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert (second.returncode, second.stderr.count("\n")) == (5, 1)  # one process owns a ledger
+def test_it_says_where_it_is_and_ends_cleanly(
+    how: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with running(tmp_path, fresh=True) as service:
+        second = main(["serve", MODEL, "--keys", "keys.toml", "--port", "0", "--db", "provider.db"])
+        urllib.request.urlopen(f"{service.url}/health", timeout=60).close()  # from here on it heeds signals
+        assert (second, capsys.readouterr().err.count("\n")) == (5, 1)  # one process owns a ledger
         code, told = service.stop(how)
     assert code == 0
     assert "/v2/models/{model}/infer" in told
@@ -153,7 +153,7 @@ def test_it_says_where_it_is_and_ends_cleanly(how: signal.Signals, tmp_path: Pat
 def test_an_admin_token_opens_a_console(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     token = "a-token-for-the-console-of-a-test"
     monkeypatch.setenv("SIMKIT_CONSOLE_TOKEN", token)
-    with running(tmp_path) as service:
+    with running(tmp_path, fresh=True) as service:
         form = urllib.request.Request(f"{service.url}/console/login", f"token={token}".encode())
         form.add_header("Origin", service.url)
         opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())

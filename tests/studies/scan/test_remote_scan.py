@@ -58,10 +58,10 @@ def test_a_scan_over_http_with_faults_is_the_scan_in_process(
     spec: dict[str, Any], in_flight: int, tmp_path: Path
 ) -> None:
     here, there = tmp_path / "here.db", tmp_path / "there.db"
-    wanted = scanned(TemplateNet(target=1), budget=1500, db=here, oracle=spec)
+    wanted = scanned(TemplateNet(target=1), budget=700, db=here, oracle=spec)
     labels = {"oracle": "label"} if "label_only" in spec else {}  # which the searcher must know
     with serving(victim(**spec), Behaviour(fails=seeded(0.3, 7)), max_batch=16) as served:
-        got = scanned(served.url, budget=1500, db=there, remote={"in_flight": in_flight}, **labels)
+        got = scanned(served.url, budget=700, db=there, remote={"in_flight": in_flight}, **labels)
         assert told(got) == told(wanted)
         assert arrays(got) == arrays(wanted)
         assert np.array_equal(stored(here), stored(there), equal_nan=True)
@@ -134,7 +134,7 @@ def denied(request: HttpRequest) -> HttpReply | None:
 def test_a_spent_budget_of_the_service_is_no_verdict_and_goes_on_after_a_top_up(
     in_flight: int, restricted: dict[str, Any], tmp_path: Path
 ) -> None:
-    wants: dict[str, Any] = {"budget": 1500, "remote": {"in_flight": in_flight}, **restricted}
+    wants: dict[str, Any] = {"budget": 700, "remote": {"in_flight": in_flight}, **restricted}
     with serving(victim(), max_batch=16) as served:
         wanted = scanned(served.url, db=tmp_path / "whole.db", **wants)
     db, behaviour = tmp_path / "scan.db", Behaviour(budget=300)

@@ -10,15 +10,20 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Coroutine, Iterator
+import time
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
+from studies.cli.entry import main
 from studies.service.keys import NewKey, new_key
+from tests.processes import forked
 
 ROOT = Path(__file__).resolve().parents[3]
 T = TypeVar("T")
@@ -31,13 +36,44 @@ def awaited(coroutine: Coroutine[Any, Any, T]) -> T:
         return pool.submit(asyncio.run, coroutine).result()
 
 
+class Forked:
+    """A forked process with what is used here of a Popen; its output is a file."""
+
+    def __init__(self, process: BaseProcess, output: Path) -> None:
+        self._process, self._output = process, output
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, how: int) -> None:
+        assert self._process.pid is not None
+        os.kill(self._process.pid, how)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def line(self) -> str:
+        """The first line of the output, or what there is of it once the process has ended."""
+        while (said := self._output.read_text()).count("\n") < 1 and self._process.is_alive():
+            time.sleep(0.01)
+        return said
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
+        self._process.join(timeout)
+        return self._output.read_text(), None
+
+
 @dataclass
 class Running:
     """`simkit serve`. url: its address. process: itself."""
 
     folder: Path
     url: str
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | Forked
 
     def key(self, **fields: Any) -> NewKey:
         """A new key, known to the service at once."""
@@ -54,31 +90,57 @@ class Running:
         """Exit code and output after a signal."""
         self.process.send_signal(how)
         told, _ = self.process.communicate(timeout=60)
-        return self.process.returncode, told
+        code = self.process.returncode
+        assert code is not None
+        return code, told
 
 
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[Running]:
-    """`simkit serve` on a free port with the known model `m`, ended at the end; stderr is in the file `errors`."""
+def running(folder: Path, *options: str, fresh: bool = False) -> Iterator[Running]:
+    """`simkit serve` on a free port with the known model `m`, ended at the end; stderr is in the file `errors`.
+
+    fresh: as the command itself, with an interpreter and the environment of now, and not forked.
+    """
     if not (folder / "keys.toml").exists():
         new_key(folder / "keys.toml", {"name": "nobody", "budget": 0})
-    command = [sys.executable, "-m", "studies.cli.entry", "serve", MODEL, "--name", "m", "--port", "0"]
+    command = ["serve", MODEL, "--name", "m", "--port", "0"]
     command += ["--classes", "zero,one,two,three,four", "--keys", "keys.toml", "--db", "provider.db", *options]
+    process, line = (_started if fresh else _forked)(folder, command)
+    try:
+        found = re.search(r"https?://\S+?(?=;)", line())
+        assert found, (folder / "errors").read_text()
+        yield Running(folder, found[0], process)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def _started(folder: Path, command: list[str]) -> tuple[subprocess.Popen[str], Callable[[], str]]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    called = [sys.executable, "-m", "studies.cli.entry", *command]
     with (folder / "errors").open("w") as errors:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+            called, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
         )
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            found = re.search(r"https?://\S+?(?=;)", line)
-            assert found, line + (folder / "errors").read_text()
-            yield Running(folder, found[0], process)
-        finally:
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
+    assert process.stdout is not None
+    return process, process.stdout.readline
+
+
+def _forked(folder: Path, command: list[str]) -> tuple[Forked, Callable[[], str]]:
+    output = Path(tempfile.mkstemp(prefix="output", dir=folder)[1])
+    process = Forked(forked(_serve, folder, output, command), output)
+    return process, process.line
+
+
+def _serve(folder: Path, output: Path, command: list[str]) -> None:
+    os.chdir(folder)
+    for path, stream in ((output, sys.stdout), (folder / "errors", sys.stderr)):
+        with path.open("a") as file:
+            os.dup2(file.fileno(), stream.fileno())
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.argv = ["simkit", *command]
+    sys.exit(main())
 
 
 @dataclass
