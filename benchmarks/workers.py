@@ -146,7 +146,9 @@ def under_kills(
         lines = scanned(units, workers)
     same = [key for key, line in lines.items() if all(_of(line, name) == _of(serial[key], name) for name in COMPARED)]
     charged = charges(units[0].study.ledgers)
-    paid = [line for line in lines.values() if charged.get((line.model_hash, line.config["seed"])) == [line.queries]]
+    paid = [
+        line for line in lines.values() if charged.get((line.model_hash, line.config_of_run["seed"])) == [line.queries]
+    ]
     counts = {"scans": len(units), "kills": len(k), "lines": len(lines), "equal": len(same), "charged_once": len(paid)}
     wrong = {"differ": len(units) - len(same), "charged_otherwise": len(units) - len(paid)}
     return counts | wrong | {"seconds": round(time.perf_counter() - began, 1)}

@@ -11,6 +11,8 @@ import pytest
 from benchmarks import workers as benchmark
 from benchmarks.workers import Crew, Task, charges, scanned, two_of_dask, two_processes, under_kills
 from studies.study.executors import Workers
+from studies.study.result_line import ResultLine
+from studies.study.unit import UnitKey
 from tests.threads import one_torch_thread
 
 pytestmark = pytest.mark.process
@@ -18,13 +20,20 @@ pytestmark = pytest.mark.process
 SETTINGS = {"budget": 2_500, "search_images": 32, "verify_images": 32}
 
 
+@pytest.fixture(scope="module")
+def serial(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[UnitKey, ResultLine]:
+    """The lines of five scans, one after another."""
+    with one_torch_thread():
+        return scanned(Task(zoo, "b3d", 5, SETTINGS).units(tmp_path_factory.mktemp("serial")), Workers(1))
+
+
 @pytest.mark.parametrize(("crew", "scans", "kills"), [(two_processes, 5, 2), (two_of_dask, 3, 1)])
-def test_kills_change_nothing(crew: Crew, scans: int, kills: int, zoo: Path, tmp_path: Path) -> None:
+def test_kills_change_nothing(
+    crew: Crew, scans: int, kills: int, zoo: Path, serial: dict[UnitKey, ResultLine], tmp_path: Path
+) -> None:
     if crew is two_of_dask:
         pytest.importorskip("distributed", reason="no Dask: pip install 'b3d-simkit[dask]'")
     task = Task(zoo, "b3d", scans, SETTINGS)
-    with one_torch_thread():
-        serial = scanned(task.units(tmp_path / "serial"), Workers(1))
     found = under_kills(task, tmp_path / "killed", serial, (crew, kills, 0))
     assert {name: found[name] for name in ("lines", "equal", "charged_once", "kills")} == {
         **dict.fromkeys(("lines", "equal", "charged_once"), scans),

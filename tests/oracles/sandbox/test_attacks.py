@@ -136,7 +136,7 @@ def test_a_program_without_end_is_stopped_by_ctrl_c(name: str, made: Callable[[]
     assert isinstance(model, SandboxedModel)
     before = signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     disposition = signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.setitimer(signal.ITIMER_REAL, 2)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
     try:
         with pytest.raises(KeyboardInterrupt):
             TorchOracle(model, SHAPE, n_classes=4).query(random_images(2, SHAPE))

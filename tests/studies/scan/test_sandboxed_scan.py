@@ -203,7 +203,7 @@ def test_what_a_file_does_while_it_is_loaded_writes_nothing(spelling: str, tmp_p
 
 @pytest.mark.usefixtures("unchecked")
 def test_a_model_that_dies_is_charged_nothing_for_it_and_the_scan_goes_on_later(tmp_path: Path) -> None:
-    whole = scanned(saved(tmp_path / "net.pt", Net()))
+    whole = scanned(saved(tmp_path / "net.pt", Net()), trust_model=True)
     path = saved(tmp_path / "model.pt", Dies(300))
     with pytest.raises(ModelError, match=r"ended its process \(SIG") as caught:
         scanned(path, db=tmp_path / "scan.db")
@@ -226,7 +226,7 @@ def test_a_daemon_process_may_scan(tmp_path: Path) -> None:
     results = context.SimpleQueue()
     worker = context.Process(target=_verdict, args=(path, results), daemon=True)
     worker.start()
-    assert results.get() == scanned(path).verdict
+    assert results.get() == scanned(path, trust_model=True).verdict
     worker.join()
 
 
