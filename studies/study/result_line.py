@@ -114,6 +114,11 @@ class ResultLine(BaseModel):
         return self.zoo, self.split, self.index, self.model_hash, self.detector, self.config_hash
 
     @property
+    def own_draw(self) -> bool:
+        """Whether the images and the search were drawn for this victim alone."""
+        return str(self.config.get("seed")).endswith(BY_VICTIM)
+
+    @property
     def config_of_run(self) -> dict[str, Any]:
         """The settings as they are in the scan's ledger, with its own seed."""
         return self.config if self.seed is None else {**self.config, "seed": self.seed}

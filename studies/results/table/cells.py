@@ -49,7 +49,7 @@ def cell(method: Method, lines: Sequence[ResultLine], prior: float = PRIOR) -> C
         forward=_passes(lines, lambda line: line.forward_passes),
         backward=_passes(lines, lambda line: line.backward_passes),
         seconds=spread([line.seconds for line in lines]),
-        image_sets=len({line.data_hash for line in lines}),
+        image_sets=len({line.data_hash for line in lines if not line.own_draw}),
     )
 
 

@@ -17,7 +17,7 @@ from studies.scan.overrides import leaves
 from studies.scan.user_code import described, qualified_name
 from studies.study.detectors import Method as DetectorMethod
 from studies.study.detectors import methods
-from studies.study.result_line import ResultLine
+from studies.study.result_line import BY_VICTIM, ResultLine
 
 _NO_SETTINGS = ("budget", "oracle", "preset")
 """Entries of a config that a method states elsewhere: its budget, its service and its name."""
@@ -107,6 +107,9 @@ def _of_class(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _settings(config: Mapping[str, Any]) -> dict[str, str]:
     rest = {name: value for name, value in config.items() if name not in _NO_SETTINGS}
+    base, by_victim, rest_of_it = str(rest.get("seed")).partition(BY_VICTIM)  # as studies draw if nothing is set
+    if by_victim and not rest_of_it and base.isdecimal():
+        rest["seed"] = int(base)
     return {name: json.dumps(value) for name, value in leaves(_numbered(rest))}
 
 

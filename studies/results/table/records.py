@@ -60,7 +60,8 @@ class Cell:
     backdoored victims of which a target class is flagged. only_target: those of which no other class is flagged.
     image_queries: queries spent on making images, of all scans. forward, backward: None where passes are not
     counted, as for a black-box detector. seconds: wall time per scan. image_sets: number of different sets of
-    images used. forecast: how good its probabilities of a backdoor are, over the victims that have one.
+    images used, those drawn for one victim apart. forecast: how good its probabilities of a backdoor are, over the
+    victims that have one.
     """
 
     method: Method

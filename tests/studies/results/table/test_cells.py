@@ -51,6 +51,11 @@ def test_image_sets_are_counted() -> None:
     assert cell(FIRST, [line(0), line(1), line(3, data_hash="others")]).image_sets == 2
 
 
+def test_images_drawn_for_each_victim_are_no_remark() -> None:
+    drawn = [line(i, data_hash=str(i), seed=7 + i, config={"seed": "0, by victim"}) for i in range(3)]
+    assert cell(FIRST, drawn).image_sets == 0
+
+
 def test_a_pair_is_of_the_common_victims() -> None:
     first, second = lines("cbcbcb"), lines("bbbccc")[:5]  # right: 6 of 6, and victims 1 and 4 of 5
     found = pair(FIRST, SECOND, both(first, second[::-1]))

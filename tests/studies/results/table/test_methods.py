@@ -128,3 +128,12 @@ def test_a_setting_that_its_detector_has_no_more_is_listed() -> None:
     assert shown(line(0, detector="race", config=former | {"search": search, "own": None})) == [
         {"search.lookahead": "3"}
     ]
+
+
+@pytest.mark.parametrize(
+    ("seed", "listed"),
+    [("0, by victim", None), ("4, by victim", "4"), (4, "4"), ("x, by victim", '"x, by victim"'), (0, None)],
+)
+def test_a_seed_by_victim_is_listed_only_where_it_is_not_0(seed: object, listed: str | None) -> None:
+    (told,) = shown(line(0, detector="b3d", config=stored("b3d").config | {"seed": seed}))
+    assert told.get("seed") == listed
