@@ -217,10 +217,13 @@ class Relay:
         return self._course.told(leg.stage, lack, self._n_classes())
 
     def _left_out(self, evaluator: Evaluator) -> str:
-        """The note that the next stage and those after it do not start; empty where the budget is large enough."""
+        """The note that the next stage and those after it do not start; empty where the budget is large enough.
+
+        A stage whose turn comes before the others are at their end starts with whatever is left.
+        """
         stages, begun, limit = self._course.stages, len(self._legs), self._course.limit
         needed = evaluator.queries + stages[begun].least_queries * evaluator.n_classes
-        if limit is None or limit >= needed:
+        if limit is None or limit >= needed or not self._leg.whole:
             return ""
         first, count = begun + 1, len(stages)
         if first == count:

@@ -113,21 +113,29 @@ def test_a_scan_that_was_killed_in_any_turn_ends_as_if_it_had_not_been(plant: ob
         assert resumed.victim.images_seen == whole.recorded - sum(len(c.rows) for c in calls[:kept])
 
 
-@pytest.mark.parametrize("cap", [10, 45, 80, 150, 300, 600])
-def test_a_budget_below_the_plan_leaves_the_scan_undecided(cap: int) -> None:
+BOTH = "stages 1 and 2 of 2 did not complete (budget)"
+
+
+@pytest.mark.parametrize(
+    ("cap", "noted"),
+    [(10, ""), (45, ""), (80, BOTH), (150, BOTH), (300, BOTH), (600, "stage 2 of 2 did not complete (budget)")],
+)
+def test_a_budget_below_the_plan_leaves_the_scan_undecided(cap: int, noted: str) -> None:
+    """A stage whose turn comes starts with what is left, whatever it wants as the successor of one at its end."""
     scan = Scan(PlantedOracle(), cap=cap)
     preset = taking_turns()
-    _, verdict, told = run(replace(preset, then=replace(preset.then, least_queries=5)), scan)  # type: ignore[type-var]
+    assert preset.then is not None
+    _, verdict, told = run(replace(preset, then=replace(preset.then, least_queries=60)), scan)
     assert (verdict.verdict, verdict.stopped) == ("undecided", "budget")
     assert scan.victim.images_seen <= cap
-    both = len({stage for stage, _ in told}) == 2
-    assert ("did not complete (budget)" in verdict.notes) == both
-    assert ("stage 2 of 2 was not started" in verdict.notes) == (60 <= cap < 95)
+    assert (len({stage for stage, _ in told}) == 2) == (cap >= 150)
+    assert verdict.notes == noted
 
 
-def test_a_stage_that_waits_when_no_other_can_begin_still_counts_with_what_it_found() -> None:
-    """The first stage has found the corner and would look at it after a thousand rounds; the next needs too much."""
+def test_a_stage_that_waits_when_the_budget_ends_still_counts_with_what_it_found() -> None:
+    """The first stage has found the corner and would look at it after a thousand rounds; the next asks for too much."""
+    large = replace(LONG.search, fresh=300)  # type: ignore[type-var]
     unseen = replace(SECOND.driver, first_look=1_000, look_every=1_000)
-    preset = replace(SECOND, driver=unseen, turns=Turns((1_800,)), then=replace(LONG, then=None, least_queries=100))
+    preset = replace(SECOND, driver=unseen, turns=Turns((1_800,)), then=replace(LONG, then=None, search=large))
     relay, verdict, _ = run(preset, Scan(PlantedOracle(plant=corner_plant(2)), cap=1_950))
     assert (verdict.verdict, verdict.flagged, relay.stage) == ("backdoored", (2,), 0)

@@ -67,4 +67,7 @@ def test_the_stages_of_auto_are_called_by_their_presets(monkeypatch: pytest.Monk
         "name": "planted",
     }
     _, told = told_by(monkeypatch, lambda **more: scan(TemplateNet(), images=IMAGES, **settings, **more))
-    assert {note.partition(",")[0] for _, _, note in told} == {"race (stage 1 of 2)"}
+    assert {note.partition(",")[0] for _, _, note in told} == {
+        "race (stage 1 of 2)",
+        "race-families (stage 2 of 2)",
+    }
