@@ -163,11 +163,25 @@ def curve(method: Method, name: str, course: MethodLines, scale: CurveSettings) 
     )
 
 
+_STEPS = 200
+"""Maximum number of budgets at which a curve is drawn; a fleet of a thousand victims changes it at two thousand."""
+
+
 def _changes(course: MethodLines, span: tuple[int, int]) -> list[int]:
-    """The budgets within the span at which the curve changes, with the ends of the span; else the budgets run."""
+    """The budgets within the span at which the curve changes, with the ends of the span; else the budgets run.
+
+    Of more than _STEPS of them, as many at equal distances in their order, the first and the last among them.
+    """
     amounts = {amount for line in course.lines for amount in (line.decided_after, line.queries)}
     changes = {*span, *amounts, course.end} if course.stands else course.run
-    return sorted(budget for budget in changes if budget is not None and span[0] <= budget <= span[1])
+    return thinned(sorted(budget for budget in changes if budget is not None and span[0] <= budget <= span[1]))
+
+
+def thinned(budgets: Sequence[int]) -> list[int]:
+    """At most _STEPS of these budgets, with the first and the last."""
+    if len(budgets) <= _STEPS:
+        return list(budgets)
+    return [budgets[round(place * (len(budgets) - 1) / (_STEPS - 1))] for place in range(_STEPS)]
 
 
 def _price(lines: Sequence[ResultLine], given: Price | None) -> Price | None:

@@ -63,8 +63,8 @@ class Curve:
     verdict is unknown beyond it. early: number of older lines
     whose `clean` may be that of an early stage, see `verdict_at_budget`. refined: number of
     older lines that count the queries of a refinement with those up to the verdict. exact: number of victims whose
-    verdicts were computed from ledgers. points: at the tabulated budgets, as far as known. steps: at all budgets where
-    the curve changes, for drawing; the same as `points` for an exact curve.
+    verdicts were computed from ledgers. points: at the tabulated budgets, as far as known. steps: at budgets where
+    the curve changes, at most 200 of them, for drawing; the same as `points` for an exact curve.
     """
 
     label: str
