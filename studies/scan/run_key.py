@@ -6,7 +6,8 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import version
+from functools import cache
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ from simkit.verdict import Verdict
 from studies.scan.canonical import canonical, digest
 from studies.scan.config import ScanConfig
 from studies.scan.models import OpenedModel
+
+version = cache(metadata.version)
+"""Of a distribution, whose files are read once."""
 
 
 def run_info(

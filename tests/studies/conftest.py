@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import Connection, create_engine
 
+from db import prepare
+from db.migrations import upgrade
 from simkit.zoo.zoo import make
 from studies.cli.demo_digits import SPEC
 from studies.cli.main import main
@@ -23,6 +27,29 @@ if TYPE_CHECKING:
 def one_thread() -> Iterator[None]:
     """The number of threads belongs to a run's identity; tests agree on one, in whatever process they scan."""
     with one_torch_thread():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_schema() -> Iterator[None]:
+    """The migrations run once, and every new ledger here gets what they made; those of `tests/db` run them each."""
+    with create_engine("sqlite://").begin() as connection:
+        upgrade(connection)
+        made = connection.connection.driver_connection
+        assert isinstance(made, sqlite3.Connection)
+        statements = [line for line in made.iterdump() if line not in ("BEGIN TRANSACTION;", "COMMIT;")]
+        numbers = [(name, made.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("application_id", "user_version")]
+    statements += [f"PRAGMA {name} = {number}" for name, number in numbers]
+
+    def upgraded(connection: Connection) -> None:
+        if connection.exec_driver_sql("SELECT 1 FROM sqlite_master").first():
+            upgrade(connection)
+            return
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "upgrade", upgraded)
         yield
 
 
