@@ -78,3 +78,6 @@ FAMILIES_FEW = families(queries=6000, fresh=4, children=8)
 
 FAMILIES_WHOLE = families(queries=6000)
 """Waves, blends and patches with the default numbers of new candidates."""
+
+ONE_BY_ONE = preset("auto").one_by_one()
+"""`auto` with each stage run to its end before the next one starts, as it was before the stages took turns."""
