@@ -219,11 +219,11 @@ class Relay:
     def _left_out(self, evaluator: Evaluator) -> str:
         """The note that the next stage and those after it do not start; empty where the budget is large enough.
 
-        A stage whose turn comes before the others are at their end starts with whatever is left.
+        A stage whose turn comes while an earlier one waits starts with whatever is left, so that none is cut for it.
         """
         stages, begun, limit = self._course.stages, len(self._legs), self._course.limit
         needed = evaluator.queries + stages[begun].least_queries * evaluator.n_classes
-        if limit is None or limit >= needed or not self._leg.whole:
+        if limit is None or limit >= needed or not all(leg.whole for leg in self._legs):
             return ""
         first, count = begun + 1, len(stages)
         if first == count:

@@ -158,8 +158,10 @@ def split_in_two(activations: FloatArray, components: int, seed: int) -> tuple[N
     reduced = activations if activations.shape[1] <= fewer else PCA(fewer, random_state=seed).fit_transform(activations)
     cluster = KMeans(2, n_init=10, random_state=seed).fit_predict(reduced)
     smaller: NDArray[np.bool_] = cluster == int(np.bincount(cluster, minlength=2).argmin())
-    sample = min(_SILHOUETTES, len(reduced))
-    return smaller, float(silhouette_score(reduced, cluster, sample_size=sample, random_state=seed))
+    rows = np.random.RandomState(seed).permutation(len(reduced))[:_SILHOUETTES]  # as scikit-learn would sample
+    if smaller[rows].all() or not smaller[rows].any():  # of a cluster of few images the sample may hold none
+        rows = np.append(rows, np.flatnonzero(smaller != smaller[rows[0]])[0])
+    return smaller, float(silhouette_score(reduced[rows], cluster[rows]))
 
 
 def _invalid(why: str) -> Verdict:

@@ -22,6 +22,9 @@ from studies.study.result_line import BY_VICTIM, ResultLine
 _NO_SETTINGS = ("budget", "oracle", "preset")
 """Entries of a config that a method states elsewhere: its budget, its service and its name."""
 
+_DIGITS = 20
+"""Digits of the largest seed, of 64 bits; Python refuses to read a number of thousands of them."""
+
 _NONE = "null"
 """A setting that is not set, as one that did not exist yet."""
 
@@ -108,7 +111,7 @@ def _of_class(config: Mapping[str, Any]) -> dict[str, Any]:
 def _settings(config: Mapping[str, Any]) -> dict[str, str]:
     rest = {name: value for name, value in config.items() if name not in _NO_SETTINGS}
     base, by_victim, rest_of_it = str(rest.get("seed")).partition(BY_VICTIM)  # as studies draw if nothing is set
-    if by_victim and not rest_of_it and base.isdecimal():
+    if by_victim and not rest_of_it and base.isdecimal() and len(base) <= _DIGITS:
         rest["seed"] = int(base)
     return {name: json.dumps(value) for name, value in leaves(_numbered(rest))}
 

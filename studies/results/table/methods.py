@@ -61,9 +61,11 @@ def _label(key: Key, forms: Mapping[Key, Sequence[str]], zoos: Iterable[set[Key]
 
 def service_rank(line: ResultLine) -> tuple[int, ...]:
     """The place of a line's service, lower is more informative: all scores, top-k, labels; white-box detectors last."""
-    oracle: Mapping[str, Any] = line.config.get("oracle") or {}
-    most = 10**6  # more than any number of classes
-    return int(not line.asks), int(bool(oracle.get("label_only"))), -(oracle.get("top_k") or most)
+    stated = line.config.get("oracle")
+    oracle: Mapping[str, Any] = stated if isinstance(stated, Mapping) else {}
+    top_k, most = oracle.get("top_k"), 10**6  # more than any number of classes
+    known = top_k if isinstance(top_k, int) and top_k > 0 else most
+    return int(not line.asks), int(bool(oracle.get("label_only"))), -known
 
 
 def _service(line: ResultLine) -> str:

@@ -139,3 +139,14 @@ def test_a_stage_that_waits_when_the_budget_ends_still_counts_with_what_it_found
     preset = replace(SECOND, driver=unseen, turns=Turns((1_800,)), then=replace(LONG, then=None, search=large))
     relay, verdict, _ = run(preset, Scan(PlantedOracle(plant=corner_plant(2)), cap=1_950))
     assert (verdict.verdict, verdict.flagged, relay.stage) == ("backdoored", (2,), 0)
+
+
+def test_a_stage_that_waits_is_not_cut_because_the_one_after_it_ended_and_the_next_wants_more_than_is_left() -> None:
+    """The second of three ends in its first turn; the third starts with what is left, and the first goes on after."""
+    third = replace(SECOND, turns=Turns((50,)), least_queries=100)
+    preset = replace(LONG, turns=Turns((60,)), then=replace(FIRST, then=third))
+    scan = Scan(PlantedOracle(), cap=300)
+    _, verdict, told = run(preset, scan)
+    assert [stage for stage, _ in groupby(told, key=lambda one: one[0])][:4] == [0, 1, 2, 0]
+    assert (verdict.verdict, verdict.stopped) == ("undecided", "budget")
+    assert "not started" not in verdict.notes

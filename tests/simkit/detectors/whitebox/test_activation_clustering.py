@@ -125,3 +125,13 @@ def test_two_points_apart_are_split_at_any_number_of_features() -> None:
         smaller, silhouette = split_in_two(rows, 10, 0)
         assert np.flatnonzero(smaller).tolist() == list(range(7))
         assert silhouette == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("where", [0, 1, 2, 3])
+def test_one_image_apart_is_split_off_a_class_that_is_too_large_for_all_silhouettes(where: int) -> None:
+    """The silhouette score is of a sample, which mostly does not hold this image."""
+    rows = np.random.default_rng(0).standard_normal((9_000, 2)).astype(np.float32)
+    rows[where] = 1_000.0
+    smaller, silhouette = split_in_two(rows, 10, 0)
+    assert np.flatnonzero(smaller).tolist() == [where]
+    assert silhouette > 0.9

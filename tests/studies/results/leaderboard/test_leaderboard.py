@@ -126,6 +126,18 @@ def test_only_report_lines_are_shown_and_what_is_left_out_is_said(tmp_path: Path
         gather_leaderboard([tmp_path / "torn.jsonl"])
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [{"oracle": "scores"}, {"oracle": [1]}, {"oracle": {"top_k": "five"}}, {"seed": f"{'9' * 5_000}, by victim"}],
+)
+def test_odd_settings_in_a_line_of_a_stranger_are_shown_and_break_nothing(tmp_path: Path, odd: dict[str, Any]) -> None:
+    told = [one.model_copy(update={"config": one.config | odd}) for one in of_default("cb")]
+    found = board(tmp_path, told)
+    assert rows(found)[0][0] == "random-patch"
+    assert found.boards[0].entries[0].rank == (0, 0, -(10**6))
+    assert "random-patch" in markdown(found)
+
+
 def test_victims_that_were_made_again_are_other_victims(tmp_path: Path) -> None:
     first, second = lines("cbcb"), [line(i, model_hash=f"again {i}", detector="nc") for i in (1, 0)]
     assert makings([*first, *second, *lines("cb", detector="nc")]) == [[*first, *lines("cb", detector="nc")], second]
