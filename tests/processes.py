@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.process
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -41,9 +42,16 @@ def forked(called: Callable[..., None], *args: object) -> multiprocessing.proces
     """A process of its own that calls a function, forked from one that has imported what takes seconds to import."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.studies.scan.remote_child", "tests.studies.service.running"])
-    process = context.Process(target=called, args=args)
+    process = context.Process(target=_uninterrupted, args=(called, *args))
     process.start()
     return process
+
+
+def _uninterrupted(called: Callable[..., None], *args: object) -> None:
+    """Call it as a process of its own would: its server may have been started while Ctrl-C was blocked."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    called(*args)
 
 
 def _refusal(name: str) -> Callable[..., Any]:

@@ -126,6 +126,12 @@ OPTIONS: Mapping[tuple[str, ...], Mapping[str, tuple[str, ...]]] = {
         "--ledgers": ("missing",),
         "--prior": ("0", "1", "-0.1", "nan", "x"),
     },
+    ("study", "leaderboard", "a.jsonl"): {
+        "--format": ("", "pdf"),
+        "--split": ("", "train"),
+        "--out": ("x.pdf", "."),
+        "--zoo": ("", "nothing"),
+    },
     ("study", "budget", "a.jsonl"): {
         "--exact": ("x",),
         "--format": ("", "pdf"),

@@ -70,10 +70,13 @@ def test_a_scan_with_the_best_settings_repeats_the_scan_of_the_trial(
     line = json.loads(Path("tune/small-at-450-seed-0/trial-0000.jsonl").read_text().splitlines()[0])
     capsys.readouterr()
     model = f"zoo:{line['index']}"
-    code = main(["scan", model, "--data", "digits", "--settings", "best.toml", "--db", "own.db", "--json"])
+    own = ["--settings", "best.toml", "--seed", str(line["seed"]), "--db", "own.db"]
+    code = main(["scan", model, "--data", "digits", *own, "--json"])
     told = json.loads(capsys.readouterr().out)
     assert code == told["exit_code"]
-    assert json.loads(StoredRun.read(Path("own.db"), told["run"]).info.config) == line["config"]
+    assert json.loads(StoredRun.read(Path("own.db"), told["run"]).info.config) == line["config"] | {
+        "seed": line["seed"]
+    }
     assert (told["verdict"], told["queries"]["spent"], told["score"]) == (
         line["verdict"],
         line["queries"],
