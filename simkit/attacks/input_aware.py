@@ -123,7 +123,10 @@ class InputAware:
             raise ConfigError("an input-aware trigger is learned with its victim; use implant of simkit.zoo.train")
         generator = Generator(pixels.shape[1], self.width)
         if len(weights) != generator.size:
-            raise DataError(f"images of {pixels.shape[1]} channels do not fit the generator of this attack")
+            raise DataError(
+                f"images of {pixels.shape[1]} channels do not fit the generator of this attack: they and width "
+                f"{self.width} need {generator.size:,} weights, and it has {len(weights):,}"
+            )
         generator.load(torch.from_numpy(weights.astype(np.float32)))
         generator.double()  # so that the images beside it do not change the last bits of a trigger
         with torch.no_grad():

@@ -41,9 +41,11 @@ class Preset:
     synthesis: SynthesisConfig | None = None
     """How images are synthesised by queries; None for a scan that is given images."""
     then: Preset | None = None
-    """The preset of the next stage, which starts if this one ends without a detection; its synthesis is ignored."""
+    """The preset of the next stage, which starts when this one ends, or its first turn, without a detection.
+
+    Its synthesis is ignored."""
     least_queries: int = 0
-    """Queries per class that must remain before this stage may start as a later stage."""
+    """Queries per class that must remain before this stage may start once all earlier ones are at their end."""
     refine: RefineConfig | None = None
     """How the triggers of flagged classes are refined; None for no refinement."""
     turns: Turns | None = None

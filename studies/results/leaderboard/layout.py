@@ -31,7 +31,7 @@ READING = (
     "`target` counts, of the detected victims, those of which a target class is flagged.",
     "Queries are the median over scans of all that were charged, those that refine a found trigger included. A"
     " white-box detector reads the weights and sends none.",
-    "Rows are sorted by service, from all scores to labels alone, and within a service by the lower end of the"
+    "Rows are sorted by service, from all scores to label-only, and within a service by the lower end of the"
     " interval of `right`, so that few victims cannot lead; then by mean queries. Two rows may be of different"
     " victims of a zoo; the denominators say of how many. `simkit study table` compares detectors on the same"
     " victims, with McNemar's test.",
