@@ -85,7 +85,7 @@ class Driver:
         """Why the scan ended; None while it runs."""
         self._checked: bool = after is not None and after._checked
         self._notes: list[str] = [] if after is None else after._notes
-        self._cut = False
+        self._cut: Stopped | None = None
         self._suspects = Suspects(config.confirmation, config.confirm_batch)
 
     @property
@@ -108,9 +108,9 @@ class Driver:
         """What the drivers of these images have noted so far."""
         return "; ".join(self._notes)
 
-    def cut(self) -> None:
-        """End the search at its last checkpoint, as if the budget had ended there."""
-        self._cut = True
+    def cut(self, stopped: Stopped) -> None:
+        """End the search at its last checkpoint, for this reason."""
+        self._cut = stopped
 
     def decision(self) -> Decision:
         """The decision of the rule on the present results, before any unseen image is queried."""
@@ -185,8 +185,8 @@ class Driver:
                 if self._flagged(confirmer):
                     return "decided"
             yield Checkpoint(evaluator.queries, rounds)
-            if self._cut:
-                return "budget"
+            if self._cut is not None:
+                return self._cut
         return "converged"
 
     def _affords(self, evaluator: Evaluator, queries: int, n_classes: int) -> bool:

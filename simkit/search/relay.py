@@ -163,14 +163,15 @@ class Relay:
             yield from self._leg.run(evaluator, until)
             if self._leg.verdict is not None and not self._leg.whole:
                 break
-        if left_out or (self._leg.verdict is not None and self._leg.verdict.stopped == "budget"):
-            yield from self._cut(evaluator)
+        stopped: Stopped = "budget" if left_out or self._leg.verdict is None else self._leg.verdict.stopped
+        if stopped in ("budget", "refused"):
+            yield from self._cut(evaluator, stopped)
         return self._settled(left_out)
 
-    def _cut(self, evaluator: Evaluator) -> Iterator[Checkpoint]:
+    def _cut(self, evaluator: Evaluator, stopped: Stopped) -> Iterator[Checkpoint]:
         """End the stages that wait for their turn, each with what it has found so far."""
         for leg in self._legs:
-            leg.driver.cut()
+            leg.driver.cut(stopped)
             yield from leg.run(evaluator, None)
 
     def _settled(self, left_out: str) -> Verdict:

@@ -8,7 +8,11 @@ from itertools import groupby
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
+from oracles.answers import Answer
+from oracles.errors import Refused
+from oracles.oracle import Tag
 from simkit.errors import ConfigError
 from simkit.search.presets import Preset
 from simkit.search.relay import Course, Relay
@@ -150,3 +154,21 @@ def test_a_stage_that_waits_is_not_cut_because_the_one_after_it_ended_and_the_ne
     assert [stage for stage, _ in groupby(told, key=lambda one: one[0])][:4] == [0, 1, 2, 0]
     assert (verdict.verdict, verdict.stopped) == ("undecided", "budget")
     assert "not started" not in verdict.notes
+
+
+@pytest.mark.parametrize(("plant", "kind"), [(corner_plant(2), "backdoored"), (None, "undecided")])
+def test_a_stage_that_waits_when_the_service_refuses_still_counts_with_what_it_found(plant: object, kind: str) -> None:
+    """As above, and it is the service that does not answer the next stage."""
+
+    class Refusing(PlantedOracle):
+        def query(self, images: Tensor, tag: Tag | None = None) -> Answer:
+            if len(images) >= 250:
+                raise Refused(len(images), "near_duplicate")
+            return super().query(images, tag)
+
+    large = replace(LONG.search, fresh=300)  # type: ignore[type-var]
+    unseen = replace(SECOND.driver, first_look=1_000, look_every=1_000)
+    preset = replace(SECOND, driver=unseen, turns=Turns((1_800,)), then=replace(LONG, then=None, search=large))
+    _, verdict, _ = run(preset, Scan(Refusing(plant=plant)))  # type: ignore[arg-type]
+    assert verdict.verdict == kind
+    assert verdict.stopped == ("decided" if kind == "backdoored" else "refused")
