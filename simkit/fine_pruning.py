@@ -9,7 +9,6 @@ config/defense/fp/config.yaml) and the ten epochs of TrojanZoo (attack_agnostic/
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,9 +17,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from oracles.errors import ModelError, one_line
+from oracles.errors import ModelError
 from simkit.data import ImageSet
 from simkit.detectors.access import WeightAccess, check_access
+from simkit.detectors.whitebox.white_model import private_copy, rows_of
 from simkit.errors import ConfigError, DataError
 from simkit.search.images import halves
 from simkit.verdict import is_chance
@@ -122,10 +122,7 @@ def _accuracy(model: nn.Module, images: ImageSet) -> float:
 
 def _watched(model: nn.Module, images: ImageSet) -> tuple[nn.Module, Channels, torch.Tensor]:
     """A copy whose last convolution can be pruned, what prunes it, and its channels from dormant to active."""
-    try:
-        private = copy.deepcopy(model).cpu().eval()
-    except Exception as error:
-        raise ModelError(f"cannot make a private copy of the model: {one_line(error)}") from error
+    private = private_copy(model).cpu()
     calls = _calls(private, images.pixels[:1])
     once = Counter(name for name, _ in calls)
     last = next(((name, size) for name, size in reversed(calls) if once[name] == 1), None)
@@ -171,9 +168,5 @@ def _mean_activations(model: nn.Module, layer: nn.Module, images: ImageSet) -> t
 
 
 def _run(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-    try:
-        with torch.no_grad():
-            rows: torch.Tensor = model(pixels)
-    except Exception as error:
-        raise ModelError(f"the model failed on images {tuple(pixels.shape)}: {one_line(error)}") from error
-    return rows
+    with torch.no_grad():
+        return rows_of(model, pixels)

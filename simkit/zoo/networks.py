@@ -108,7 +108,7 @@ def resnet9(image_shape: ImageShape, n_classes: int, width: int = 16) -> nn.Modu
 
 
 def resnet9_wide(image_shape: ImageShape, n_classes: int) -> nn.Module:
-    """`resnet9` at twice its width: more accurate, at four times the operations."""
+    """`resnet9` at twice its width, with some four times the operations."""
     return resnet9(image_shape, n_classes, width=32)
 
 

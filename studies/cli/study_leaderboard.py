@@ -58,17 +58,13 @@ def _form(out: Path | None) -> Form:
 def _checked(out: Path, files: list[Path]) -> Path:
     """As `checked_place`; of Markdown files only a leaderboard is replaced, since others are written by hand."""
     from db.errors import StorageError
-    from studies.render.destinations import checked_place
+    from studies.render.destinations import begins_with, checked_place
     from studies.results.leaderboard.views import HEADING
 
     if out.suffix.lower() != _MARKDOWN:
         return checked_place(out, files)
     place = checked_place(out, files, (_MARKDOWN,))
-    try:
-        begins = place.read_bytes()[: len(HEADING)] if place.exists() else b""
-    except OSError as error:
-        raise StorageError(f"{place}: cannot be read ({error.strerror}); name another file with --out") from error
-    if begins not in (b"", HEADING.encode()):
+    if place.exists() and not begins_with(place, HEADING.encode()):
         raise StorageError(f"{place}: exists already and is no leaderboard; name another file, or remove this one")
     return place
 

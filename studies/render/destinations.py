@@ -73,7 +73,7 @@ def checked_page(page: Path) -> Path:
     """
     if page.is_dir():
         raise StorageError(f"{page}: is a folder; name a file for the report")
-    if page.exists() and not _is_page(page):
+    if page.exists() and not begins_with(page, _BEGINS):
         raise StorageError(f"{page}: exists already and is not an HTML page; name another file, or remove this one")
     if not page.parent.is_dir():
         raise StorageError(f"{page}: the folder {page.parent} does not exist; create it, or name another file")
@@ -82,12 +82,12 @@ def checked_page(page: Path) -> Path:
     return page
 
 
-def _is_page(page: Path) -> bool:
-    """Whether `page` is an empty file or begins like a report, unlike a ledger, a model or a device."""
+def begins_with(page: Path, mark: bytes) -> bool:
+    """Whether `page` is an empty file or begins with `mark`, unlike a ledger or a device. Raises StorageError."""
     if not page.is_file():
         return False
     try:
         with page.open("rb") as file:
-            return file.read(len(_BEGINS)) in (b"", _BEGINS)
+            return file.read(len(mark)) in (b"", mark)
     except OSError as error:
         raise StorageError(f"{page}: cannot be read ({error.strerror}); name another file with --out") from error

@@ -158,7 +158,6 @@ OWN = {
     "studies/cli/bench_memory.py": "a file of the kernel",
     "studies/cli/demo_service.py": "what the service that it started has written for it",
     "studies/cli/streams.py": "os.devnull, which is written",
-    "studies/cli/study_leaderboard.py": "a page that is to be replaced, and is a regular file",
     "studies/render/destinations.py": "a page that is to be replaced, and is a regular file",
     "studies/scan/user_code.py": "code that the caller imported",
     "studies/service/app.py": "a file of the package",

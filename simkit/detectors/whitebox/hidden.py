@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from oracles.errors import ModelError, one_line
-from simkit.search.evaluator import NotFinite
+from oracles.errors import ModelError
+from simkit.detectors.whitebox.white_model import check_finite, private_copy, rows_of
 from simkit.triggers import FloatArray, IntArray
 
 _BLOCK = 250
@@ -33,10 +32,7 @@ def hidden(model: nn.Module, pixels: torch.Tensor) -> Hidden:
 
     Raises ModelError for a model without a linear layer that torch can watch, and NotFinite for NaN or infinity.
     """
-    try:
-        private = copy.deepcopy(model).eval()
-    except Exception as error:
-        raise ModelError(f"cannot make a private copy of the model: {one_line(error)}") from error
+    private = private_copy(model)
     seen: list[torch.Tensor] = []  # the inputs of the linear layers that ran, in order; the last one counts
 
     def watch(_layer: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -50,23 +46,12 @@ def hidden(model: nn.Module, pixels: torch.Tensor) -> Hidden:
     with torch.no_grad():
         for block in torch.split(pixels, _BLOCK):
             seen.clear()
-            rows = _answered(private, block.to(device))
+            rows = rows_of(private, block.to(device))
+            check_finite(rows)
             activations.append(_last(seen, len(block)).cpu().float())
             answers.append(rows.argmax(dim=1).cpu())
             n_classes = rows.shape[1]
     return Hidden(torch.cat(activations).numpy(), torch.cat(answers).numpy().astype(np.int32), n_classes)
-
-
-def _answered(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    try:
-        rows = model(images)
-    except Exception as error:
-        raise ModelError(f"the model failed on images {tuple(images.shape)}: {one_line(error)}") from error
-    if not isinstance(rows, torch.Tensor) or rows.ndim != 2 or len(rows) != len(images) or rows.shape[1] < 2:
-        raise ModelError(f"the model must answer {len(images)} images with a tensor ({len(images)}, classes)")
-    if not bool(torch.isfinite(rows).all()):
-        raise NotFinite("the model answered NaN or infinity; is it trained, and its input scaled?")
-    return rows
 
 
 def _last(seen: list[torch.Tensor], images: int) -> torch.Tensor:

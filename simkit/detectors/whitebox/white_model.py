@@ -25,10 +25,7 @@ class WhiteModel:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        try:
-            self._model = copy.deepcopy(model).eval().requires_grad_(False)
-        except Exception as error:
-            raise ModelError(f"cannot make a private copy of the model: {one_line(error)}") from error
+        self._model = private_copy(model).requires_grad_(False)
         tensors = (*self._model.parameters(), *self._model.buffers())
         self.device = tensors[0].device if tensors else torch.device("cpu")
         self._fast = self._folded()
@@ -42,8 +39,7 @@ class WhiteModel:
         a wrong shape or no gradients; NotFinite if it returns NaN or infinity.
         """
         rows = self._rows(images)
-        if not bool(torch.isfinite(rows).all()):
-            raise NotFinite("the model answered NaN or infinity; is it trained, and its input scaled?")
+        check_finite(rows)
         self.forward_passes += len(images)
         if images.requires_grad:
             if not rows.requires_grad:
@@ -67,17 +63,37 @@ class WhiteModel:
         images = images.to(self.device)
         if self._fast is not None:
             try:
-                return self._checked(images, self._fast(images.contiguous(memory_format=torch.channels_last)))
+                return _checked(images, self._fast(images.contiguous(memory_format=torch.channels_last)))
             except Exception:
                 self._fast = None  # code that needs another layout; use the model unfolded from now on
-        try:
-            rows = self._model(images)
-        except Exception as error:
-            raise ModelError(f"the model failed on images {tuple(images.shape)}: {one_line(error)}") from error
-        return self._checked(images, rows)
+        return rows_of(self._model, images)
 
-    @staticmethod
-    def _checked(images: torch.Tensor, rows: object) -> torch.Tensor:
-        if not isinstance(rows, torch.Tensor) or rows.ndim != 2 or len(rows) != len(images) or rows.shape[1] < 2:
-            raise ModelError(f"the model must answer {len(images)} images with a tensor ({len(images)}, classes)")
-        return rows.float()
+
+def private_copy(model: nn.Module) -> nn.Module:
+    """A copy in eval mode, so that the caller's module is never changed. Raises ModelError if it cannot be copied."""
+    try:
+        return copy.deepcopy(model).eval()
+    except Exception as error:
+        raise ModelError(f"cannot make a private copy of the model: {one_line(error)}") from error
+
+
+def rows_of(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """What a model answers images (N, C, H, W), float32 (N, classes). Raises ModelError if it fails or has another
+    shape."""
+    try:
+        rows = model(images)
+    except Exception as error:
+        raise ModelError(f"the model failed on images {tuple(images.shape)}: {one_line(error)}") from error
+    return _checked(images, rows)
+
+
+def check_finite(rows: torch.Tensor) -> None:
+    """Raise NotFinite for NaN or infinity."""
+    if not bool(torch.isfinite(rows).all()):
+        raise NotFinite("the model answered NaN or infinity; is it trained, and its input scaled?")
+
+
+def _checked(images: torch.Tensor, rows: object) -> torch.Tensor:
+    if not isinstance(rows, torch.Tensor) or rows.ndim != 2 or len(rows) != len(images) or rows.shape[1] < 2:
+        raise ModelError(f"the model must answer {len(images)} images with a tensor ({len(images)}, classes)")
+    return rows.float()

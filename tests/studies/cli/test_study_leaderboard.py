@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,10 @@ def test_a_page_that_was_written_by_hand_stays(tmp_path: Path, capsys: pytest.Ca
     assert "exists already and is no leaderboard" in capsys.readouterr().err
     assert mine.read_text() == "# Mine\n"
     assert main(["study", "leaderboard", str(results), "--out", str(results)]) == 2
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results, pipe = write(tmp_path / "results.jsonl", lines("cb")), tmp_path / "pipe.md"
+    os.mkfifo(pipe)
+    assert main(["study", "leaderboard", str(results), "--out", str(pipe)]) == 5
+    assert "exists already and is no leaderboard" in capsys.readouterr().err
