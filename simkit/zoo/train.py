@@ -68,7 +68,7 @@ def train(
         return logits.float()  # type: ignore[no-any-return]
 
     for epoch in range(config.epochs):
-        for chosen, batch in _batches(pixels, config, seed, epoch):
+        for chosen, batch in batches(pixels, config, seed, epoch):
             loss = loss_of(answer, batch, labels[chosen])
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -99,16 +99,22 @@ def implant(
     return train(network, images, config, training, lesson=lesson), lesson.learned()
 
 
-def evaluate(model: nn.Module, images: ImageSet, attack: Attack | None = None) -> Evaluation:
+def evaluate(model: nn.Module, images: ImageSet, attack: Attack | None = None, device: str = "cpu") -> Evaluation:
     """The clean accuracy on `images`, and the ASR of `attack` on the images to which it applies.
 
-    With several backdoors it is the lowest ASR, since each of them must work. images: not used for training. The
-    model's mode is restored. Raises DataError if the attack applies to no image.
+    With several backdoors it is the lowest ASR, since each of them must work. images: not used for training. device:
+    where the model runs meanwhile; afterwards it is on the CPU, in the mode that it had. Raises DataError if the attack
+    applies to no image, ConfigError if the device does not exist.
     """
-    clean_accuracy = _accuracy(model, images)
-    if attack is None:
-        return Evaluation(clean_accuracy, None)
-    return Evaluation(clean_accuracy, min(_accuracy(model, part.triggered(images)) for part in parts_of(attack)))
+    model.to(_device(device))
+    try:
+        clean_accuracy = _accuracy(model, images, device)
+        if attack is None:
+            return Evaluation(clean_accuracy, None)
+        rates = [_accuracy(model, part.triggered(images), device) for part in parts_of(attack)]
+    finally:
+        model.cpu()
+    return Evaluation(clean_accuracy, min(rates))
 
 
 def _cross_entropy(answer: Answering, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -140,29 +146,41 @@ def _steps(images: int, batch: int) -> int:
     return images // batch + (images % batch > 1)
 
 
-def _batches(
+def batches(
     pixels: torch.Tensor, config: TrainConfig, seed: int, epoch: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(indices, images) of one shuffled epoch."""
-    rng = stream(seed, "train", epoch)
-    order = torch.from_numpy(rng.permutation(len(pixels)))
-    for step in range(_steps(len(pixels), config.batch)):
-        chosen = order[step * config.batch : (step + 1) * config.batch]
-        batch = pixels[chosen]
-        yield chosen, _augmented(batch, config, rng) if config.augment else batch
+    """(indices, images) of one shuffled epoch, on the device of the images.
+
+    All draws are sent there at once, since a GPU that is sent some at every step waits for them.
+    """
+    rng, steps = stream(seed, "train", epoch), _steps(len(pixels), config.batch)
+    order = torch.from_numpy(rng.permutation(len(pixels))[: steps * config.batch]).to(pixels.device)
+    parts = torch.split(order, config.batch)
+    if not config.augment:
+        yield from ((chosen, pixels[chosen]) for chosen in parts)
+        return
+    drawn = [_draws(len(chosen), pixels.shape[2:], config.flips, rng) for chosen in parts]
+    moves = torch.from_numpy(np.concatenate(drawn)).to(pixels.device)
+    for chosen, each in zip(parts, torch.split(moves, config.batch), strict=True):
+        yield chosen, _augmented(pixels[chosen], each, flips=config.flips)
 
 
-def _augmented(batch: torch.Tensor, config: TrainConfig, rng: np.random.Generator) -> torch.Tensor:
-    """Each image shifted by up to an eighth of its side, with mirrored borders, and half of the images flipped."""
+def _draws(count: int, size: torch.Size, flips: bool, rng: np.random.Generator) -> np.ndarray:
+    """How each image is changed, int64 (count, 3): whether it is mirrored, and its shifts from 0 to a quarter of its
+    height and width."""
+    mirrored = rng.random(count) < 0.5 if flips else np.zeros(count, bool)
+    return np.stack([mirrored, *(rng.integers(2 * (side // 8) + 1, size=count) for side in size)], axis=1)
+
+
+def _augmented(batch: torch.Tensor, moves: torch.Tensor, *, flips: bool) -> torch.Tensor:
+    """Each image shifted by up to an eighth of its side, with mirrored borders, and flipped where `moves` says so."""
     count, _, height, width = batch.shape
-    if config.flips:
-        flips = torch.from_numpy(rng.random(count) < 0.5).to(batch.device)[:, None, None, None]
-        batch = torch.where(flips, batch.flip(3), batch)
+    if flips:
+        batch = torch.where((moves[:, 0] == 1)[:, None, None, None], batch.flip(3), batch)
     far = height // 8, width // 8
     padded = nn.functional.pad(batch, (far[1], far[1], far[0], far[0]), mode="reflect").permute(0, 2, 3, 1)
     rows, cols = (
-        torch.from_numpy(rng.integers(2 * most + 1, size=(count, 1)) + np.arange(side)).to(batch.device)
-        for most, side in zip(far, (height, width), strict=True)
+        moves[:, [axis]] + torch.arange(side, device=batch.device) for axis, side in enumerate((height, width), 1)
     )
     each = torch.arange(count, device=batch.device)
     moved = padded[each[:, None, None], rows[:, :, None], cols[:, None, :]]
@@ -187,17 +205,19 @@ def _check_fit(model: nn.Module, images: ImageSet) -> None:
         raise DataError(f"{images.name}: {images.n_classes} classes, but the network answers {shape} for one image")
 
 
-def _predict_logits(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+def _predict_logits(model: nn.Module, pixels: torch.Tensor, device: str = "cpu") -> torch.Tensor:
+    """The logits on the CPU, by a model on `device`."""
     training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            chunks = [model(c.contiguous(memory_format=torch.channels_last)) for c in torch.split(pixels, _CHUNK)]
+            placed = (chunk.contiguous(memory_format=torch.channels_last) for chunk in torch.split(pixels, _CHUNK))
+            chunks = [model(chunk.to(device)) for chunk in placed]
     finally:
         model.train(training)
-    return torch.cat(chunks)
+    return torch.cat(chunks).cpu()
 
 
-def _accuracy(model: nn.Module, images: ImageSet) -> float:
-    predicted = _predict_logits(model, images.pixels).argmax(dim=1)
+def _accuracy(model: nn.Module, images: ImageSet, device: str) -> float:
+    predicted = _predict_logits(model, images.pixels, device).argmax(dim=1)
     return float((predicted == torch.from_numpy(images.labels)).double().mean())

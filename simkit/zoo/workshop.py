@@ -83,7 +83,7 @@ class Workshop:
         start = time.perf_counter()
         drawn = plan(self.spec, index, self.images.image_shape, self.images.n_classes)
         model, attack = self._trained(drawn)
-        judged = evaluate(model, self.held_out, attack)
+        judged = evaluate(model, self.held_out, attack, self.spec.training(drawn.architecture).device)
         implanted = judged.success_rate is not None and judged.success_rate >= self.spec.required_success
         file, sha256 = self._keep(drawn, model) if attack is None or implanted else (None, None)
         return Victim(

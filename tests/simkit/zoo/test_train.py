@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from simkit.attacks.patches import patch_trigger
 from simkit.attacks.several import Several
 from simkit.data import ImageSet, load
 from simkit.errors import ConfigError, DataError
+from simkit.seeding import stream
 from simkit.zoo.networks import build_network
-from simkit.zoo.train import Evaluation, evaluate, one_cycle, train
+from simkit.zoo.train import Evaluation, batches, evaluate, one_cycle, train
 from simkit.zoo.train_config import TrainConfig
 
 QUICK = TrainConfig(epochs=1, batch=32, precision="float32")
@@ -48,6 +50,37 @@ def test_equal_seeds_give_equal_weights(digits: ImageSet, augment: bool) -> None
     first, again, other = (_state(train(_network(), digits, config, seed)) for seed in (1, 1, 2))
     assert first == again
     assert first != other
+
+
+@pytest.mark.parametrize("config", [QUICK, replace(QUICK, augment=True)])
+def test_no_step_of_an_epoch_sends_anything_to_the_device(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent, send = list[torch.Tensor](), torch.Tensor.to
+
+    def counted(tensor: torch.Tensor, *where: Any) -> torch.Tensor:
+        sent.append(tensor)
+        return send(tensor, *where)
+
+    monkeypatch.setattr(torch.Tensor, "to", counted)
+    few = list(batches(torch.empty(64, 1, 8, 8, device="meta"), config, 0, 0))
+    for_few = len(sent)
+    many = list(batches(torch.empty(640, 1, 8, 8, device="meta"), config, 0, 0))
+    assert (len(few), len(many)) == (2, 20)
+    assert 0 < len(sent) - for_few == for_few
+    assert {tensor.device.type for batch in many for tensor in batch} == {"meta"}
+
+
+def test_the_images_of_an_epoch_are_those_of_the_step_by_step_draws(digits: ImageSet) -> None:
+    config, rng = replace(QUICK, augment=True), stream(7, "train", 3)
+    order = rng.permutation(len(digits))
+    for chosen, batch in batches(digits.pixels, config, 7, 3):
+        mirrored = rng.random(len(chosen)) < 0.5
+        down, right = (rng.integers(3, size=len(chosen)) for _ in range(2))
+        assert np.array_equal(chosen, order[: len(chosen)])
+        order = order[len(chosen) :]
+        for place in range(len(chosen)):
+            image = digits.pixels[chosen[place], 0].numpy()
+            image = np.pad(image[:, ::-1] if mirrored[place] else image, 1, mode="reflect")
+            assert np.array_equal(batch[place, 0], image[down[place] :, right[place] :][:8, :8])
 
 
 def test_the_global_generator_has_no_say(digits: ImageSet) -> None:
@@ -190,6 +223,11 @@ def test_evaluation_keeps_the_mode() -> None:
     model = _Brightest().train()
     evaluate(model, images)
     assert model.training
+
+
+def test_a_device_that_does_not_exist_cannot_evaluate() -> None:
+    with pytest.raises(ConfigError, match="'nowhere' cannot be used here"):
+        evaluate(_Brightest(), _planted()[0], device="nowhere")
 
 
 @pytest.mark.data
