@@ -81,7 +81,7 @@ def _drawn(labels: IntArray, rng: np.random.Generator) -> FloatArray:
     """An image of each class in `labels`, float32 (N, 3, H, W) in steps of 1/255."""
     count, smooth = len(labels), np.stack([np.interp(np.linspace(0, 4, _SIDE), range(5), row) for row in np.eye(5)])
     cover = _covers(labels, rng)
-    clouds = np.einsum("kh,nckl,lw->nchw", smooth, rng.normal(0.0, 0.1, (count, 3, 5, 5)), smooth)
+    clouds = smooth.T @ rng.normal(0.0, 0.1, (count, 3, 5, 5)) @ smooth
     tint = rng.normal(0.0, 1.0, (2, count, 3, 1, 1))
     ground = rng.uniform(0.2, 0.8, (count, 1, 1, 1)) + 0.08 * tint[0] + clouds
     colours = np.array([colour for colour, _ in _SHAPES.values()])[labels][:, :, None, None]

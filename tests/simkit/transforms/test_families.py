@@ -141,6 +141,15 @@ def test_a_warp_is_that_of_the_attack() -> None:
     np.testing.assert_allclose(ours.on(PIXELS), warp(torch.from_numpy(PIXELS), field).numpy(), atol=1e-5)
 
 
+def test_a_field_is_summed_in_one_order_so_that_a_ledger_is_replayed_to_the_last_bit() -> None:
+    shifts = stream(0, "shifts").normal(0.0, 1.0, (3, 3, 2))
+    down, across, summed = bicubic(3, 5), bicubic(3, 6), np.zeros((5, 6, 2))
+    for place in np.ndindex(summed.shape):
+        for row, column in np.ndindex(3, 3):
+            summed[place] += down[place[0], row] * shifts[row, column, place[2]] * across[place[1], column]
+    np.testing.assert_array_equal(Warp((1, 5, 6), shifts).field, summed, strict=True)
+
+
 @pytest.mark.parametrize(("points", "pixels"), [(2, 5), (3, 12), (4, 32), (6, 7)])
 def test_bicubic_weights_are_those_of_torch(points: int, pixels: int) -> None:
     values = torch.eye(points, dtype=torch.float64)[:, None, None, :].expand(points, 1, points, points)
