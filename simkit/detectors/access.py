@@ -105,10 +105,15 @@ ACCESS_TYPES: tuple[type, ...] = (QueryAccess, QueryDataAccess, WeightAccess, Mo
 
 
 def stated_access(method: Callable[..., Any]) -> type | None:
-    """The access type in the signature of a method `detect` or `repair`; None if its first argument states none."""
+    """The access type in the signature of a method `detect` or `repair`; None if its first argument states none.
+
+    None too if it is no function of Python, or if its annotations cannot be evaluated.
+    """
     try:
         taken = next(iter(get_type_hints(method).values()), None)
-    except NameError:  # an annotation may use a name that its module imports for type checkers only
+    except (
+        Exception
+    ):  # a built-in, a partial, a name that is imported for type checkers only: annotations may be anything
         return None
     return next((kind for kind in ACCESS_TYPES if kind is taken), None)
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from oracles.errors import one_line
 from simkit.attacks.attack import Answering, Attack, Lesson, Teachable
+from simkit.attacks.registry import check_stored
 from simkit.attacks.several import parts_of
 from simkit.data.images import ImageSet
 from simkit.errors import ConfigError, DataError
@@ -89,14 +90,16 @@ def implant(
     """A copy of `network` trained with a backdoor, and the attack, which may have learned its trigger meanwhile.
 
     images: unpoisoned. seed: of the victim, from which those of poisoning and training follow. Raises as `train`, and
-    DataError if the images do not fit the attack.
+    DataError if the images do not fit the attack, ConfigError if what it learned cannot be stored.
     """
     training = subseed(seed, "zoo", "train")
     if not isinstance(attack, Teachable):
         return train(network, attack.poison(images, seed), config, training), attack
     _device(config.device)
     lesson = attack.lesson(images, subseed(seed, "zoo", "lesson"), config.device)
-    return train(network, images, config, training, lesson=lesson), lesson.learned()
+    trained, learned = train(network, images, config, training, lesson=lesson), lesson.learned()
+    check_stored(learned)
+    return trained, learned
 
 
 def evaluate(model: nn.Module, images: ImageSet, attack: Attack | None = None, device: str = "cpu") -> Evaluation:

@@ -64,6 +64,9 @@ def write_gallery(
     _check_found(shown, detectors or [])
     write_atomically(page, render_gallery(shown, each).encode())
     echo(f"{page}: {sum(len(stratum.shown) for zoo in shown for stratum in zoo.strata)} victims")
+    for zoo in shown:
+        if zoo.own:
+            echo(f"{zoo.name}: {zoo.own} with an attack of somebody's own, whose code is not run: not shown")
     for number, zoo in enumerate(shown):
         twice = [other.name for other in shown].count(zoo.name) > 1
         picture = page.with_name(f"{page.stem}-{zoo.name}{f'-{number + 1}' if twice else ''}.png")

@@ -128,13 +128,18 @@ class Stratum:
 
 @dataclass(frozen=True, eq=False)
 class ShownZoo:
-    """A zoo of the gallery. clean: number of its clean victims, which have no trigger to show."""
+    """A zoo of the gallery.
+
+    clean: number of its clean victims, which have no trigger to show. own: number of those with somebody's own attack,
+    whose trigger is not shown, since no code is run because a manifest names it.
+    """
 
     name: str
     split: str
     data: str
     image_shape: tuple[int, int, int]
     clean: int
+    own: int
     strata: tuple[Stratum, ...]
 
 
@@ -200,7 +205,8 @@ def _zoo(zoo: ZooSource, manifest: Manifest, scans: Mapping[str, list[_Scan]], c
         for name, group in groups.items()
     )
     clean = sum(victim.attack is None for victim in manifest.victims)
-    return ShownZoo(spec.name, spec.split, data, manifest.image_shape, clean, strata)
+    own = sum(victim.own_attack for victim in manifest.victims)
+    return ShownZoo(spec.name, spec.split, data, manifest.image_shape, clean, own, strata)
 
 
 def _victim(victim: Victim, manifest: Manifest, images: ImageSet, scans: Mapping[str, list[_Scan]]) -> ShownVictim:

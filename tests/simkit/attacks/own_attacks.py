@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
+from simkit.attacks.attack import Answering
 from simkit.attacks.badnets import BadNets
 from simkit.attacks.trigger_json import StoredTrigger
 from simkit.data import ImageSet
@@ -66,6 +69,24 @@ class Arrays(Inverted):
     """Its field is no plain value."""
 
     weights: np.ndarray = field(default_factory=lambda: np.zeros(2))
+
+
+@dataclass(frozen=True)
+class Learner(Inverted):
+    """Can be stored as it is drawn, but not as it is learned."""
+
+    strength: Any = 0.5
+
+    def lesson(self, images: ImageSet, seed: int, device: str) -> Learner:
+        return self
+
+    def loss(self, answer: Answering, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(answer(images), labels)
+
+    def step(self) -> None: ...
+
+    def learned(self) -> Learner:
+        return replace(self, strength={"nan": math.nan, "tensor": torch.ones(1)}[self.notes[0]])
 
 
 @dataclass

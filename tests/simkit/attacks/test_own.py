@@ -54,6 +54,18 @@ def test_it_may_be_one_of_several() -> None:
         attack_from_json(fields)
 
 
+@pytest.mark.parametrize(("learned", "complaint"), [("nan", "Out of range float"), ("tensor", "Tensor is not JSON")])
+def test_what_was_learned_is_stored_exactly_or_told(learned: str, complaint: str, tmp_path: Path) -> None:
+    draw = {"kind": f"{HERE}:Learner", "settings": {"notes": [learned]}}
+    spec = ZooSpec.of(
+        {"name": "own", "data": "digits", "split": "tune", "models": 1, "clean_share": 0, "sizes": []}
+        | {"attacks": {"learner": draw}, "architectures": ["flat"], "train": {"epochs": 1, "train_images": 64}}
+    )
+    with pytest.raises(ConfigError, match=f"own_attacks:Learner cannot be stored: .*{complaint}"):
+        make(spec, tmp_path / "zoo")
+    assert not list((tmp_path / "zoo").glob("*.safetensors"))
+
+
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [

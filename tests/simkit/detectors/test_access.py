@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -126,3 +128,25 @@ def test_the_access_is_read_off_the_first_argument() -> None:
         return access
 
     assert stated_access(untyped) is None
+
+
+class _Callable:
+    def __call__(self, access: QueryAccess) -> None: ...
+
+
+def _annotated(text: str) -> Any:
+    def detect(access: Any) -> None: ...
+
+    detect.__annotations__ = {"access": text}
+    return detect
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        *(len, operator.itemgetter(0), functools.partial(print), _Callable()),
+        *map(_annotated, ("Unknown", "QueryAccess.orcale", "QueryAccess[0]", "QueryAccess[")),
+    ],
+)
+def test_what_is_no_function_with_valid_annotations_states_no_access(method: Any) -> None:
+    assert stated_access(method) is None

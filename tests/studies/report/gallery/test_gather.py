@@ -25,6 +25,7 @@ from studies.scan.canonical import canonical
 from studies.scan.user_code import described
 from studies.study.detectors import method
 from tests.patches import patch
+from tests.simkit.attacks.own_attacks import Inverted
 from tests.studies.report.gallery.galleries import ATTACKS, OTHER, PATCH, images, scanned, zoo_of
 from tests.studies.report.ledgers import Kept, info_of, write
 
@@ -56,6 +57,13 @@ def test_the_first_of_each_stratum_by_index_are_shown_in_the_order_of_the_spec(t
         ("odd", 4, [0, 1]),
     ]
     assert shown.clean == 1
+
+
+def test_the_page_says_how_many_victims_it_leaves_out_for_their_own_attack(tmp_path: Path, data: str) -> None:
+    attacks = {"2x2": ATTACKS["2x2"], "inverted": Inverted(2)}
+    shown = gather_gallery([ZooSource(zoo_of(tmp_path / "zoo", data, attacks, each=2))], [])
+    assert (shown[0].clean, shown[0].own, [stratum.name for stratum in shown[0].strata]) == (1, 2, ["2x2"])
+    assert "2 victims are not shown, having an attack of somebody's own" in render_gallery(shown, 3)
 
 
 def test_a_patch_beside_what_a_scan_found_of_it(tmp_path: Path, data: str) -> None:
