@@ -7,12 +7,13 @@ what is heavy (torch, sqlalchemy, pandas) inside their functions, so that `simki
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -95,9 +96,15 @@ def main(args: Sequence[str] | None = None) -> int:
         settle_streams()
 
 
+@functools.cache
+def _command() -> Any:
+    """All commands with their options, which typer would read from the functions anew whenever `app` is called."""
+    return typer.main.get_command(app)
+
+
 def _run(given: list[str]) -> int:
     try:
-        result = app(given, prog_name="simkit", standalone_mode=False)
+        result = _command()(given, prog_name="simkit", standalone_mode=False)
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit) as error:
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
