@@ -57,9 +57,10 @@ def mates_of(members: Sequence[Member], values: Values, row: int) -> list[Any]:
 
 def best_of(members: Sequence[Member], family: int, values: Values, number: int) -> list[Pair]:
     """The best pairs of one family, each candidate once. values: (members, classes), -inf for what is left out."""
-    rows = [r for r, member in enumerate(members) if member.family == family and np.isfinite(values[r]).any()]
-    best = sorted(rows, key=lambda r: -values[r].max())[:number]
-    return [(r, int(values[r].argmax())) for r in best]
+    rows = np.array([r for r, member in enumerate(members) if member.family == family], dtype=np.int64)
+    reached = values[rows].max(axis=1)
+    order = np.argsort(-reached, kind="stable")[:number]
+    return [(int(rows[r]), int(values[rows[r]].argmax())) for r in order if np.isfinite(reached[r])]
 
 
 def grown(old: BoolArray, rows: int) -> BoolArray:
