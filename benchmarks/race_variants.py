@@ -10,8 +10,10 @@ from typing import Any
 
 from simkit.search.presets import Preset, preset
 from simkit.search.race import RaceConfig
+from simkit.search.refine import RefineConfig
 
 RACE = preset("race")
+AUTO = preset("auto")
 
 
 def without(**changes: Any) -> Preset:
@@ -57,3 +59,9 @@ PROTOTYPE = without(
     tint_noise=0.25,
 )
 """Counts and weights of our prototype, with the tests and mutations of the race."""
+
+FIRST = replace(AUTO, then=None, turns=None)
+"""The first stage of `auto` alone."""
+
+FIRST_LOOSE = FIRST.refining(RefineConfig.within(500))
+"""The same without a test after refinement, as it was before."""

@@ -59,6 +59,16 @@ class Confirmer:
             trial = self._extend(result, trial, unseen[trial.trials :][: self._batch])
         return bool(trial.works)
 
+    def reject(self, result: ClassResult) -> None:
+        """Count this trigger as one that does not work, whatever it did so far."""
+        self._trials[result.target_class] = replace(self.trial(result), works=False)
+
+    def go_on(self, result: ClassResult) -> None:
+        """Count the trials behind this result, on the first unseen images, as this trigger's."""
+        hits, trials = round((result.success_rate or 0.0) * result.trials), result.trials
+        works = (result.test or self._test).decide(hits, trials)
+        self._trials[result.target_class] = Trial(result.trigger, hits, trials, works)
+
     def try_on(self, result: ClassResult, images: int) -> None:
         """Try the trigger on up to `images` unseen images of other classes; an empty mask is not tried."""
         trial, unseen = self.trial(result), self._unseen(result.target_class)

@@ -16,6 +16,7 @@ from simkit.search.contract import Search
 from simkit.search.evaluator import Evaluator, NotFinite
 from simkit.search.images import ScanImages, ask_labels, class_of_all, crowding, how_made, make_images
 from simkit.search.recognition import at_chance, doubts
+from simkit.search.refine import Standing
 from simkit.search.suspicion import Suspects
 from simkit.verdict import ClassResult, Decision, Kind, Rule, SequentialTest, Stopped, Verdict, is_chance
 
@@ -86,6 +87,9 @@ class Driver:
         self._checked: bool = after is not None and after._checked
         self._notes: list[str] = [] if after is None else after._notes
         self._cut: Stopped | None = None
+        self._confirmed: Confirmer | None = None
+        self._doubts: dict[int, Standing] = {}
+        self._noted = 0
         self._suspects = Suspects(config.confirmation, config.confirm_batch)
 
     @property
@@ -111,6 +115,13 @@ class Driver:
     def cut(self, stopped: Stopped) -> None:
         """End the search at its last checkpoint, for this reason."""
         self._cut = stopped
+
+    def doubt(self, result: ClassResult, standing: Standing) -> None:
+        """Hold this trigger for one that does not work, and its class to the stricter test; `run` then goes on."""
+        self._doubts[result.target_class] = standing
+        del self._notes[self._noted :]
+        if self._confirmed is not None:
+            self._confirmed.reject(result)
 
     def decision(self) -> Decision:
         """The decision of the rule on the present results, before any unseen image is queried."""
@@ -143,7 +154,11 @@ class Driver:
         return self._conclude(stopped, confirmer)
 
     def _confirmer(self, evaluator: Evaluator) -> Confirmer:
-        return Confirmer(evaluator, self._images.verify, self._config.confirmation, self._config.confirm_batch)
+        """The confirmations so far, which begin anew when the images are made or labelled."""
+        if self._confirmed is None or not self._checked:
+            test, batch = self._config.confirmation, self._config.confirm_batch
+            self._confirmed = Confirmer(evaluator, self._images.verify, test, batch)
+        return self._confirmed
 
     def _ask_images(self, evaluator: Evaluator) -> Generator[Checkpoint, None, None]:
         """Query labels for the images, or synthesise images with labels; then start the search on them."""
@@ -196,8 +211,16 @@ class Driver:
 
     def _flagged(self, confirmer: Confirmer) -> tuple[int, ...]:
         """The classes that the rule flags and unseen images confirm."""
-        results = self._search.results()
+        results = self._results()
         return tuple(c for c in self._decide(results).flagged if confirmer.works(results[c]))
+
+    def _results(self) -> tuple[ClassResult, ...]:
+        """The results of the search, with the stricter test for large triggers of classes that are in doubt."""
+        return tuple(self._tested(result) for result in self._search.results())
+
+    def _tested(self, result: ClassResult) -> ClassResult:
+        doubt = self._doubts.get(result.target_class)
+        return result if doubt is None or doubt.small(result) else replace(result, test=doubt.test)
 
     def _decide(self, results: Sequence[ClassResult]) -> Decision:
         return self._rule(self._searched(results))
@@ -208,7 +231,7 @@ class Driver:
         return [c for c in results if c.target_class != left_out]
 
     def _conclude(self, stopped: Stopped, confirmer: Confirmer) -> Verdict:
-        results = self._search.results()
+        results, self._noted = self._results(), len(self._notes)
         try:
             if self._checked:  # if the budget did not even cover the check, nothing else is queried
                 self._flagged(confirmer)

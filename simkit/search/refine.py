@@ -13,7 +13,7 @@ from simkit.search.contract import AskTell, Evidence, Proposal, Task
 from simkit.search.sparsity import SparsityConfig
 from simkit.seeding import stream
 from simkit.triggers import FloatArray, IntArray, Trigger, Triggers
-from simkit.verdict import ClassResult
+from simkit.verdict import ClassResult, SequentialTest
 
 _CLASS = "refined_class"
 """The first key in the state of a refinement step, by which it is recognised."""
@@ -52,6 +52,30 @@ _MANY = 1_500
 
 
 @dataclass(frozen=True)
+class Standing:
+    """What a trigger must show after its refinement for its class to stay flagged.
+
+    A patch of the largest size that is searched for may turn images of clean models by nature. Refinement makes the
+    patch of a backdoor smaller or more reliable, and finds nothing better than one by nature.
+    """
+
+    # Chosen on tune victims and fitted on clean calibrate models (benchmarks/race_variants.py).
+    share: float = 3 / 256
+    """Share of the image's pixels up to which a trigger stands whatever its success rate; 12 of 32x32 pixels."""
+    test: SequentialTest = field(default_factory=lambda: SequentialTest(works=0.97, fails=0.75, alpha=0.01, beta=0.01))
+    """The sequential test on unseen images that a larger trigger must pass."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.share <= 1.0:
+            raise ConfigError(f"share is {self.share}; give a share of the image's pixels in [0, 1]")
+
+    def small(self, result: ClassResult) -> bool:
+        """Whether the trigger of this result stands by its size alone; no other kind than a patch is large."""
+        patch = result.trigger.as_patch
+        return patch is None or result.mask_size <= self.share * patch.mask.size
+
+
+@dataclass(frozen=True)
 class RefineConfig:
     """How a detected trigger is refined."""
 
@@ -67,6 +91,8 @@ class RefineConfig:
     """Query budget of all steps and checks together."""
     verify_images: int = 64
     """Unseen images on which the refined trigger is tried."""
+    standing: Standing | None = None
+    """What the trigger must show after its refinement for its class to stay flagged; None for nothing."""
 
     def __post_init__(self) -> None:
         if self.grow < 0 or self.first <= 0 or min(self.queries, self.verify_images) < 1:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from simkit.search.confirm import Confirmer
 from simkit.search.contract import Proposal, Task
 from simkit.search.driver import Checkpoint
 from simkit.search.evaluator import Evaluator
@@ -14,6 +15,9 @@ from simkit.search.images import ScanImages
 from simkit.search.refine import Refine, RefineConfig
 from simkit.transforms.contract import Transforms
 from simkit.verdict import ClassResult
+
+_BATCH = 4
+"""Unseen images per call where those of the trial do not decide whether a trigger stands."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,9 @@ class Refinement:
     seed: int
 
     def run(self, evaluator: Evaluator, limit: int | None) -> Generator[Checkpoint, None, ClassResult]:
-        """The refined result, or `start` if that does better on unseen images. limit: query budget of the evaluator.
+        """The refined result, or `start` if that does better on unseen images; censored if it does not stand.
+
+        limit: query budget of the evaluator.
 
         A trigger without a mask is returned as it is. Both triggers are tried on up to `verify_images` unseen images,
         for which queries are reserved. Raises Refused if the service refuses.
@@ -45,7 +51,19 @@ class Refinement:
             yield Checkpoint(evaluator.queries, search.rounds)
         if search.best is None:
             return self.start
-        return max(self._tried(self.start, evaluator), self._tried(search.best, evaluator), key=self._rank)
+        better = max(self._tried(self.start, evaluator), self._tried(search.best, evaluator), key=self._rank)
+        return self._standing(better, evaluator)
+
+    def _standing(self, result: ClassResult, evaluator: Evaluator) -> ClassResult:
+        """The result of a refinement after what `config.standing` asks of it, see there."""
+        standing = self.config.standing
+        if standing is None or standing.small(result):
+            return result
+        confirmer = Confirmer(evaluator, self.images.verify, standing.test, _BATCH)
+        tested = replace(result, test=None)
+        confirmer.go_on(tested)
+        stands, trial = confirmer.works(tested), confirmer.trial(tested)
+        return replace(result, success_rate=trial.hits / trial.trials, trials=trial.trials, censored=not stands)
 
     def _tried(self, result: ClassResult, evaluator: Evaluator) -> ClassResult:
         """The result with the success rate on unseen images."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from oracles.errors import Refused
 from simkit.data import ImageSet
 from simkit.errors import ConfigError
 from simkit.search import needs
+from simkit.search.confirm import Trial, unconfirmed
 from simkit.search.contract import Search, Task
 from simkit.search.driver import Checkpoint, Driver
 from simkit.search.evaluator import Evaluator, NotFinite
 from simkit.search.images import ScanImages
 from simkit.search.presets import Preset
+from simkit.search.refine import Standing
 from simkit.search.refine_stage import Refinement
 from simkit.search.turns import plan
 from simkit.verdict import ClassResult, Decision, Rule, Stopped, Verdict
@@ -78,6 +81,11 @@ class _Leg:
     verdict: Verdict | None = None
     _checkpoints: Iterator[Checkpoint] | None = None
 
+    def doubt(self, result: ClassResult, standing: Standing) -> None:
+        """Take back the detection of this class; `run` then goes on with the search."""
+        self.driver.doubt(result, standing)
+        self.verdict = self._checkpoints = None
+
     def run(self, evaluator: Evaluator, until: int | None) -> Iterator[Checkpoint]:
         """Go on until the stage has spent `until` queries, or to its end; the verdict's checkpoint is not yielded."""
         self.until = until
@@ -106,6 +114,7 @@ class Relay:
     def __init__(self, course: Course, images: ScanImages, n_classes: Callable[[], int]) -> None:
         self._course, self._n_classes = course, n_classes
         self._refining = False
+        self._turns = course.plan
         self._leg = _Leg(0, self._driven(0, images, None))
         self._legs = [self._leg]
 
@@ -146,15 +155,19 @@ class Relay:
     def run(self, evaluator: Evaluator) -> Iterator[Checkpoint]:
         """A checkpoint after every ask and tell of every stage; the last one has the verdict."""
         verdict = yield from self._searched(evaluator)
-        if verdict.verdict == "backdoored":
+        while verdict.verdict == "backdoored":
             self._refining = True
-            verdict = yield from self._refined(verdict, evaluator)
+            if (refined := (yield from self._refined(verdict, evaluator))) is not None:
+                verdict = refined
+                break
+            self._refining, self._turns = False, chain([(self._leg.stage, self._leg.until)], self._turns)
+            verdict = yield from self._searched(evaluator)
         yield Checkpoint(evaluator.queries, self.search.rounds, verdict)
 
     def _searched(self, evaluator: Evaluator) -> Generator[Checkpoint, None, Verdict]:
         """Give every stage its turns until one detects a backdoor or cannot go on, and return the verdict of all."""
         left_out = ""
-        for stage, until in self._course.plan:
+        for stage, until in self._turns:
             if stage == len(self._legs):
                 if left_out := self._left_out(evaluator):
                     break
@@ -194,8 +207,11 @@ class Relay:
             return replace(verdict, notes=notes)
         return replace(verdict, verdict="undecided", stopped="budget" if left_out else ends[0], notes=notes)
 
-    def _refined(self, verdict: Verdict, evaluator: Evaluator) -> Generator[Checkpoint, None, Verdict]:
-        """The verdict with refined triggers for its flagged classes, as far as the budget allows."""
+    def _refined(self, verdict: Verdict, evaluator: Evaluator) -> Generator[Checkpoint, None, Verdict | None]:
+        """The verdict with refined triggers for its flagged classes, as far as the budget allows.
+
+        None if no class stays flagged: then the detection is taken back, and its stage goes on.
+        """
         config, classes = self._course.stages[self._leg.stage].refine, list(verdict.classes)
         for position, result in enumerate(verdict.classes):
             if config is None or result.target_class not in verdict.flagged:
@@ -208,7 +224,13 @@ class Relay:
             except (Refused, NotFinite) as error:  # the verdict stands without it
                 note = f"class {result.target_class} was not refined to the end: {error}"
             verdict = replace(verdict, notes=_joined(verdict.notes, note))
-        return replace(verdict, classes=tuple(classes))
+        standing = tuple(c.target_class for c in classes if c.target_class in verdict.flagged and not c.censored)
+        if standing:
+            return replace(verdict, classes=tuple(classes), flagged=standing)
+        for result in verdict.classes:
+            if result.target_class in verdict.flagged and config is not None and config.standing is not None:
+                self._leg.doubt(result, config.standing)
+        return None
 
     def _unfounded(self, leg: _Leg) -> str:
         """Why a stage that came to its end may not call the model clean: classes that it could not have flagged."""
@@ -266,6 +288,9 @@ def _overrules(later: Verdict, earlier: Verdict) -> bool:
 
 def _refinement(result: ClassResult, refined: ClassResult) -> str:
     """The note about a completed refinement."""
+    if refined.censored:
+        hits = round((refined.success_rate or 0.0) * refined.trials)
+        return unconfirmed(refined, Trial(refined.trigger, hits, refined.trials, works=False))
     if refined.trigger is result.trigger:
         return f"class {result.target_class}: refinement found nothing better"
     return f"class {result.target_class} refined from {result.mask_size:.0f} to {refined.mask_size:.0f} pixels"

@@ -16,6 +16,7 @@ from simkit.search.presets import Preset
 from simkit.search.refine import RefineConfig
 from simkit.verdict import RULES
 from studies.scan.config import ScanConfig
+from studies.scan.plain_stages import where_there
 from studies.scan.user_code import qualified_name
 
 _ABSENT = object()
@@ -113,7 +114,7 @@ def _changed(base: object, stored: Mapping[str, Any]) -> dict[str, Any]:
 def _changed_refinement(preset: Preset, stored: Mapping[str, Any]) -> dict[str, Any] | int | None:
     """The setting `refine` of a stored run; None where it is that of the preset, 0 for no refinement."""
     before = [stage.get("refine") for stage in (stored, *stored.get("stages", ()))]
-    now = [None if stage.refine is None else json.loads(json.dumps(asdict(stage.refine))) for stage in preset.stages]
+    now = [json.loads(json.dumps(where_there(stage, "refine"))).get("refine") for stage in preset.stages]
     if before == now:
         return None
     first = next((refine for refine in before if refine is not None), None)

@@ -138,13 +138,13 @@ class _Answers:
 class _HeldAnswers:
     """An oracle that answers a hypothetical scan from the ledger, and its steps; a missing answer ends the budget.
 
-    ended: whether a query of the search was missing. missing: whether any query was missing that the verdict may depend
-    on. unrefined: whether a query of a refinement was missing, which does not affect the verdict.
+    decisive: whether the verdict depends on refinements. ended: whether a query of the search was missing. missing:
+    whether any query was missing that the verdict may depend on. unrefined: whether one of a refinement was missing.
     """
 
-    def __init__(self, answers: _Answers, budget: Budget) -> None:
+    def __init__(self, answers: _Answers, budget: Budget, *, decisive: bool) -> None:
         self._answers, self._budget, self._asked, self._open = answers, budget, 0, ("", "")
-        self._refined: list[StoredCall] | None = None
+        self._left, self._refining, self._decisive = answers.refined.copy(), False, decisive
         self.ended = self.missing = self.unrefined = False
 
     @property
@@ -188,6 +188,7 @@ class _HeldAnswers:
         return decode(held[0][0], b"".join(answer for _, answer in held))
 
     def _next(self, tag: Tag, queries: int) -> Answer:
+        self._refining = False
         if not self.unused:
             self.ended = True
             raise self._refusal(queries)
@@ -201,18 +202,16 @@ class _HeldAnswers:
 
     def _refinement(self, tag: Tag, queries: int) -> Answer:
         """The next stored answer of a refinement; another rule or budget may refine something else."""
-        left = self._answers.refined.copy() if self._refined is None else self._refined
-        self._refined = left[1:]
+        left, self._refining = self._left, True
+        self._left = left[1:]
         step = self._answers.steps[left[0].step] if left and left[0].step is not None else None
         if step is None or step.state != self._open[1] or not np.array_equal(left[0].rows, tag.rows):
             raise self._refusal(queries)
         return decode(left[0].codec, left[0].answers)
 
     def _refusal(self, queries: int) -> BudgetExhausted:
-        if self._refined is not None:
-            self.unrefined = True
-            return BudgetExhausted("ledger", queries, 0)
-        self.missing = True
+        self.unrefined |= self._refining
+        self.missing |= not self._refining or self._decisive
         return BudgetExhausted("ledger", queries, 0)
 
 
@@ -221,7 +220,8 @@ def _keys(images: FloatArray) -> list[bytes]:
 
 
 def _reading(source: Replay, answers: _Answers, rule: Rule | None, budget: int | None) -> Reading:
-    oracle, driver = _HeldAnswers(answers, Budget(budget)), source.relay(rule, budget)
+    decisive = source.config.resolved().standing is not None
+    oracle, driver = _HeldAnswers(answers, Budget(budget), decisive=decisive), source.relay(rule, budget)
     evaluator = Evaluator(oracle, oracle, as_it_is)
     verdict = [checkpoint.verdict for checkpoint in driver.run(evaluator)][-1]
     assert verdict is not None

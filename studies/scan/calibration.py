@@ -41,9 +41,10 @@ class Calibration:
 def deciding_settings(settings: Mapping[str, Any]) -> str | None:
     """SHA-256 of everything in the stored settings of a scan that may change its verdict, budget and seed apart.
 
-    That is every search with its rule and driver, what the service withholds, and how many images there are. The budget
-    only ends a scan, and neither turns nor refinement change what it ends with. None for what is no scan by queries,
-    or has code of the user's own, which no calibration speaks about.
+    That is every search with its rule and driver, what a trigger must show after its refinement, what the service
+    withholds, and how many images there are. The budget only ends a scan, turns do not change what it ends with, and
+    neither do the queries of a refinement by much. None for what is no scan by queries, or has code of the user's own,
+    which no calibration speaks about.
     """
     if settings.get("restriction") is not None or not isinstance(settings.get("search"), Mapping):
         return None
@@ -53,7 +54,8 @@ def deciding_settings(settings: Mapping[str, Any]) -> str | None:
         return digest(
             {
                 "stages": [
-                    {name: _named(stage.get(name)) for name in ("search", "driver", "rule")} for stage in stages
+                    {name: _named(stage.get(name)) for name in ("search", "driver", "rule")} | _standing(stage)
+                    for stage in stages
                 ],
                 "service": withheld(spec),
                 "synthesis": settings.get("synthesis"),
@@ -62,6 +64,11 @@ def deciding_settings(settings: Mapping[str, Any]) -> str | None:
         )
     except (InvalidSpec, KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return None  # settings of another version, or of a stranger's ledger
+
+
+def _standing(stage: Mapping[str, Any]) -> dict[str, Any]:
+    standing = (stage.get("refine") or {}).get("standing")
+    return {} if standing is None else {"standing": standing}
 
 
 def _named(stored: Any) -> Any:

@@ -35,6 +35,7 @@ from simkit.search.presets import Preset, preset, rule
 from simkit.search.refine import RefineConfig
 from simkit.search.relay import Course
 from simkit.verdict import Rule
+from studies.scan.plain_stages import later_stage, where_there
 from studies.scan.setting_names import check_not_of_a_search, check_search_names
 from studies.scan.user_code import described, described_rule, qualified_name
 
@@ -214,17 +215,17 @@ class ScanConfig(BaseModel):
         if is_dataclass(chosen.search):
             check_search_names(self.search, chosen.search)
         return replace(
-            chosen.refining(self._refinement()) if self.refine is not None else chosen,
+            chosen.refining(self._refinement(chosen)) if self.refine is not None else chosen,
             search=with_fields(chosen.search, self.search, "search"),
             driver=with_fields(chosen.driver, self.driver, "driver"),
             synthesis=with_fields(chosen.synthesis, self.synthesis, "synthesis"),
         )
 
-    def _refinement(self) -> RefineConfig | None:
-        """The refinement that the setting `refine` asks for; None for none."""
+    def _refinement(self, chosen: Preset) -> RefineConfig | None:
+        """The refinement that the setting `refine` asks for, None for none; a number keeps what the preset's asks."""
         if isinstance(self.refine, dict):
             return with_fields(RefineConfig(), self.refine, "refine")
-        return RefineConfig.within(self.refine) if self.refine else None
+        return replace(RefineConfig.within(self.refine), standing=chosen.standing) if self.refine else None
 
     def resolved_rule(self) -> Rule:
         """The decision rule; the source of a threshold set here is `set for this run`."""
@@ -276,12 +277,12 @@ class ScanConfig(BaseModel):
     def identity(self) -> dict[str, Any]:
         """The part of this config that identifies a run, with the preset's settings written out, as plain values."""
         resolved = self.resolved()
-        later = [_stage(stage) for stage in resolved.stages[1:]]
+        later = [later_stage(stage) for stage in resolved.stages[1:]]
         return self.service() | {
             "search": described(resolved.search, "search"),
             "driver": asdict(resolved.driver),
             "rule": described_rule(self.resolved_rule()),
-            **_where_there(resolved, "synthesis", "refine", "turns"),
+            **where_there(resolved, "synthesis", "refine", "turns"),
             **({"stages": later} if later else {}),
         }
 
@@ -300,22 +301,6 @@ class ScanConfig(BaseModel):
 
 _WHERE_SET = ("image_shape", "output_item", "input_layout", "input_dtype")
 """Settings that are part of the run key only where they are set, since older runs do not have them."""
-
-
-def _stage(preset: Preset) -> dict[str, Any]:
-    """A later stage as plain values for JSON."""
-    return {
-        "search": described(preset.search, "search"),
-        "driver": asdict(preset.driver),
-        "rule": described_rule(preset.decision_rule()),
-        "least_queries": preset.least_queries,
-        **_where_there(preset, "refine", "turns"),
-    }
-
-
-def _where_there(preset: Preset, *names: str) -> dict[str, Any]:
-    """The settings of these names, which not every stage has, as plain values for JSON."""
-    return {name: asdict(part) for name in names if (part := getattr(preset, name)) is not None}
 
 
 def with_fields(config: T, settings: Mapping[str, Any], where: str) -> T:

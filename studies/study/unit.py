@@ -268,7 +268,12 @@ def _class_line(result: ClassResult) -> ClassLine:
 
 
 def decision_queries(run: StoredRun, spent: int) -> int:
-    """The queries of a finished run before it began to refine the trigger that it had found."""
-    refining = [step.id for step in run.steps.values() if is_refinement(step.state)]
+    """The queries of a finished run before it began to refine the trigger that it had found.
+
+    A refinement after which the search went on, since the trigger did not stand, counts as part of the search.
+    """
+    steps = sorted(run.steps.values(), key=lambda step: step.id)
+    searched = [step.id for step in steps if step.purpose == "search" and not is_refinement(step.state)]
+    refining = [step.id for step in steps if is_refinement(step.state) and step.id > max(searched, default=0)]
     before = run.spent_before(refining) if refining else None
     return spent if before is None else before

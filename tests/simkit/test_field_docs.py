@@ -32,7 +32,7 @@ from simkit.search.driver import DriverConfig
 from simkit.search.presets import Preset
 from simkit.search.race import RaceConfig
 from simkit.search.random_patch import RandomPatchConfig
-from simkit.search.refine import RefineConfig
+from simkit.search.refine import RefineConfig, Standing
 from simkit.search.sparsity import SparsityConfig
 from simkit.search.synthesis import SynthesisConfig
 from simkit.verdict import SequentialTest
@@ -43,7 +43,7 @@ from simkit.zoo.spec import ZooSpec
 from simkit.zoo.train_config import TrainConfig
 
 SETTINGS: list[type] = [
-    *(TorchOptions, Preset, DriverConfig, RefineConfig, SynthesisConfig, SparsityConfig),
+    *(TorchOptions, Preset, DriverConfig, RefineConfig, Standing, SynthesisConfig, SparsityConfig),
     *(B3DConfig, RaceConfig, RandomPatchConfig, AnnealingConfig, SequentialTest),
     *(TrainConfig, ZooPreset, *ATTACKS.values()),
     *(Aeva, WalkConfig, DataFreeSearch, KArm, LabelNoise, TriggerSearch, Entry),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from db.records import RunInfo
 from db.stored import StoredRun
 from simkit.errors import ConfigError
 from simkit.search.b3d import B3DConfig
+from simkit.search.refine import RefineConfig
 from studies.ledgers.run_settings import OwnCode, stored_config
 from studies.scan.config import ScanConfig
 from studies.scan.prepare import prepare
@@ -28,6 +29,9 @@ CHANGED: list[dict[str, Any]] = [
     {"oracle": {"decimals": 2, "top_k": 3, "score_noise": 0.05, "seed": 3}, "budget": 2**60},
     {"preset": "auto", "seed": 5},
     {"preset": "auto", "turns": False},
+    {"preset": "auto", "refine": asdict(RefineConfig.within(500))},  # as it was before it asked anything
+    {"preset": "auto", "refine": {"standing": {"share": 0.02, "test": {"works": 0.9}}}},
+    {"preset": "auto", "refine": 2_000},
     {
         "preset": "b3d",
         "rule": {"name": "anomaly_index", "threshold": 3},

@@ -100,12 +100,13 @@ def test_words_never_round_to_certainty(chance: float) -> None:
 
 
 SAME: tuple[dict[str, Any], ...] = (
-    *({"budget": 7}, {"seed": 3}, {"refine": 0}, {"chunk": 7}),
+    *({"budget": 7}, {"seed": 3}, {"refine": 2_000}, {"chunk": 7}),
     *({"oracle": {"price_per_thousand": 2.0, "currency": "USD"}}, {"oracle": {"rate_limit": "10/second"}}),
 )
 OTHERS: tuple[dict[str, Any], ...] = (
     *(
         {"preset": "race"},
+        {"refine": 0},
         {"oracle": "label"},
         {"oracle": "top3"},
         {"oracle": {"decimals": 2}},

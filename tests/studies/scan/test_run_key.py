@@ -6,6 +6,7 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from oracles.torch_model import TorchOracle
 from simkit.detectors.registry import current_settings
 from simkit.search.images import ScanImages
 from simkit.search.presets import PRESETS
+from simkit.search.refine import RefineConfig
 from studies.ledgers.run_settings import stored_config
 from studies.scan import run_key
 from studies.scan.canonical import canonical
@@ -75,6 +77,9 @@ FORMER: dict[tuple[str, str], dict[str, Any]] = {
 }
 """The settings that were the default before."""
 
+NO_STANDING = asdict(RefineConfig.within(500))
+"""The refinement of `auto` before it asked anything of the refined trigger."""
+
 SINCE = {
     ("b3d", "scores"): "44d28dbe09e81f4bdee83859875c94ca4750bc9bb3a40dfd98067be56ba278d3",
     ("b3d", "label"): "20eb56bdaac8fde378df52bd4b5f11729e6d2cf8b6cf9a07dfeaa6303c2446f9",
@@ -88,8 +93,8 @@ SINCE = {
     ("race-warps", "label"): "aa2904af9ebdc88eb7f76b24cff52d1330ebe885510022a8f547c25d455210db",
     ("race-sources", "scores"): "59aa28ef4201bd6e4ae00c4b12b61662bc77843f284a5256812f762caa33b725",
     ("race-sources", "label"): "4a1da57bfa22549d58f73e0d2654b9c7f5c699382b63579aeb0613e0b63f9d44",
-    ("auto", "scores"): "6bf2d80fe60326be8dd29ad99d6de60daca7b90adddd724a19f5fbe120230575",
-    ("auto", "label"): "208630b610350ac3e92b794687b549ffe549aa3bc856d2f914ac6cc1d976f2d6",
+    ("auto", "scores"): "82f26dbc94a69f067b63acb24e3de0641fec001e122ca5c005637de49aef1554",
+    ("auto", "label"): "28ea56b442cf70bbd193b412950008042fd9c6ea9f9cf2faac6f1e26f7123648",
 }
 
 
@@ -119,10 +124,21 @@ def test_the_key_of_a_preset_is_that_of_its_settings_today(preset: str, oracle: 
     ],
 )
 def test_stages_one_after_another_have_the_key_from_before_they_took_turns(oracle: str, key: str) -> None:
-    assert key_of("auto", oracle, turns=False) == key
+    assert key_of("auto", oracle, turns=False, refine=NO_STANDING) == key
     assert settings_of(ScanConfig.of({"preset": "race", "turns": False})) == settings_of(
         ScanConfig.of({"preset": "race"})
     )
+
+
+@pytest.mark.parametrize(
+    ("oracle", "key"),
+    [
+        ("scores", "6bf2d80fe60326be8dd29ad99d6de60daca7b90adddd724a19f5fbe120230575"),
+        ("label", "208630b610350ac3e92b794687b549ffe549aa3bc856d2f914ac6cc1d976f2d6"),
+    ],
+)
+def test_a_refinement_that_asks_nothing_has_the_key_from_before_one_could(oracle: str, key: str) -> None:
+    assert key_of("auto", oracle, refine=NO_STANDING) == key
 
 
 @pytest.mark.parametrize("preset", PRESETS)
