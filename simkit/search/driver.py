@@ -15,9 +15,10 @@ from simkit.search.confirm import Confirmer, unconfirmed
 from simkit.search.contract import Search
 from simkit.search.evaluator import Evaluator, NotFinite
 from simkit.search.images import ScanImages, ask_labels, class_of_all, crowding, how_made, make_images
-from simkit.search.recognition import at_chance, doubts
+from simkit.search.recognition import at_chance, doubts, plainly_seen
 from simkit.search.refine import Standing
 from simkit.search.suspicion import Suspects
+from simkit.triggers import IntArray
 from simkit.verdict import ClassResult, Decision, Kind, Rule, SequentialTest, Stopped, Verdict, is_chance
 
 
@@ -27,6 +28,8 @@ class DriverConfig:
 
     check_images: int = 64
     """Clean images that check whether the model classifies them better than chance."""
+    check_batch: int | None = None
+    """Clean images per call of the check, which ends once three of four are named rightly; None for all at once."""
     verify_images: int = 32
     """Unseen images on which the final trigger of each class is tried; with 0 only flagged classes are tried."""
     first_look: int = 30
@@ -39,10 +42,11 @@ class DriverConfig:
     """Unseen images per batch of the sequential test."""
 
     def __post_init__(self) -> None:
-        counts = (self.check_images, self.first_look, self.look_every, self.confirm_batch)
+        batch = 1 if self.check_batch is None else self.check_batch
+        counts = (self.check_images, batch, self.first_look, self.look_every, self.confirm_batch)
         if min(counts) < 1 or self.verify_images < 0:
             raise ConfigError(
-                "check_images, first_look, look_every and confirm_batch of the driver must be 1 or more, "
+                "check_images, check_batch, first_look, look_every and confirm_batch of the driver must be 1 or more, "
                 "verify_images 0 or more"
             )
 
@@ -175,15 +179,26 @@ class Driver:
 
     def _unseen(self, evaluator: Evaluator, images: ImageSet) -> str:
         """Why the model does not see the images as they are labelled; empty where it does."""
-        first = np.arange(min(self._config.check_images, len(images.labels)), dtype=np.int32)
-        evidence = evaluator.clean(images, first, "check")
-        correct = int(evidence.hit[first, images.labels[first]].sum())
-        self._accuracy = correct / len(first)
-        answered = np.where(evidence.hit.any(axis=1), evidence.hit.argmax(axis=1), -1).astype(np.int32)
-        if is_chance(correct, len(first), evidence.hit.shape[1]):
-            return at_chance(images.labels[first], answered)
-        self._note(doubts(images.labels[first], answered))
+        answered, n_classes = self._clean_answers(evaluator, images)
+        labels = images.labels[: len(answered)]
+        correct = int((answered == labels).sum())
+        self._accuracy = correct / len(answered)
+        if is_chance(correct, len(answered), n_classes):
+            return at_chance(labels, answered)
+        self._note(doubts(labels, answered))
         return ""
+
+    def _clean_answers(self, evaluator: Evaluator, images: ImageSet) -> tuple[IntArray, int]:
+        """The classes that the model names for the first images, -1 for none, and the number of classes."""
+        most = min(self._config.check_images, len(images.labels))
+        answered, batch = np.zeros(0, dtype=np.int32), self._config.check_batch or most
+        while True:
+            asked = np.arange(len(answered), min(len(answered) + batch, most), dtype=np.int32)
+            hit = evaluator.clean(images, asked, "check").hit
+            named = np.where(hit.any(axis=1), hit.argmax(axis=1), -1).astype(np.int32)
+            answered = np.concatenate([answered, named])
+            if len(answered) == most or plainly_seen(images.labels[: len(answered)], answered, hit.shape[1]):
+                return answered, hit.shape[1]
 
     def _search_on(
         self, evaluator: Evaluator, images: ScanImages, confirmer: Confirmer

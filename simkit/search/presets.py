@@ -264,6 +264,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         # the default: the search that finds the most first, and each waits for the others where it finds little more
         "auto": replace(
             _RACE,
+            driver=replace(_LOOKS, check_batch=8),
             labels=_FIRST_BY_LABELS,
             turns=Turns((1000, 2000)),
             then=replace(_FAMILIES, turns=Turns((1000,)), then=replace(_WARPS, turns=Turns((1000,)))),

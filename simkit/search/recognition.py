@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simkit.triggers import IntArray
+from simkit.verdict import is_chance
 
 LOW = 0.5
 """Accuracy below which a scan says that the model may be given the images wrongly (ours)."""
@@ -24,6 +25,9 @@ _EXPLAINED = 0.5
 PREPROCESSING = "the input range: --mean and --std, --input-dtype, --input-layout"
 """What to check where a model sees the images otherwise than it should."""
 
+_PLAIN = 0.75
+"""Share of images named rightly from which no more are needed to say that a model sees them (ours)."""
+
 _ADVICE = f"check the order of the classes (simkit data show), and {PREPROCESSING}"
 
 AT_CHANCE = f"clean accuracy is at chance; {_ADVICE}"
@@ -34,6 +38,16 @@ def low_accuracy(accuracy: float) -> str:
     if accuracy >= LOW:
         return ""
     return f"clean accuracy is {accuracy:.0%}, above chance and far below what a trained model reaches: {_ADVICE}"
+
+
+def plainly_seen(labels: IntArray, answered: IntArray, n_classes: int) -> bool:
+    """Whether these answers show already that the model sees the images as they are labelled.
+
+    labels, answered: as in `doubts`.
+    """
+    correct = int((answered == labels).sum())
+    plain = correct >= _PLAIN * len(labels) and not is_chance(correct, len(labels), n_classes)
+    return plain and not doubts(labels, answered)
 
 
 def at_chance(labels: IntArray, answered: IntArray) -> str:

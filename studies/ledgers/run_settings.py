@@ -89,7 +89,7 @@ def _config(info: RunInfo, stored: Mapping[str, Any], own: OwnCode) -> ScanConfi
         raise ConfigError(f"preset {plain.preset_name} searches with {current}, the run with {kind}")
     changed: dict[str, Any] = {
         "search": _changed(preset.search, stored["search"]),
-        "driver": _changed(preset.driver, stored["driver"]),
+        "driver": _changed(preset.driver, {"check_batch": None, **stored["driver"]}),
     }
     if preset.synthesis is not None:
         changed["synthesis"] = _changed(preset.synthesis, stored["synthesis"])

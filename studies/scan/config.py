@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, TypeVar, cast, get_args, get_type_hints
@@ -35,7 +35,7 @@ from simkit.search.presets import Preset, preset, rule
 from simkit.search.refine import RefineConfig
 from simkit.search.relay import Course
 from simkit.verdict import Rule
-from studies.scan.plain_stages import later_stage, where_there
+from studies.scan.plain_stages import driver_of, later_stage, where_there
 from studies.scan.setting_names import check_not_of_a_search, check_search_names
 from studies.scan.user_code import described, described_rule, qualified_name
 
@@ -280,7 +280,7 @@ class ScanConfig(BaseModel):
         later = [later_stage(stage) for stage in resolved.stages[1:]]
         return self.service() | {
             "search": described(resolved.search, "search"),
-            "driver": asdict(resolved.driver),
+            "driver": driver_of(resolved),
             "rule": described_rule(self.resolved_rule()),
             **where_there(resolved, "synthesis", "refine", "turns"),
             **({"stages": later} if later else {}),

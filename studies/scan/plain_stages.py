@@ -13,11 +13,19 @@ def later_stage(preset: Preset) -> dict[str, Any]:
     """A later stage as plain values for JSON."""
     return {
         "search": described(preset.search, "search"),
-        "driver": asdict(preset.driver),
+        "driver": driver_of(preset),
         "rule": described_rule(preset.decision_rule()),
         "least_queries": preset.least_queries,
         **where_there(preset, "refine", "turns"),
     }
+
+
+def driver_of(preset: Preset) -> dict[str, Any]:
+    """The settings of its driver as plain values for JSON."""
+    settings = asdict(preset.driver)
+    if settings["check_batch"] is None:
+        del settings["check_batch"]  # which older runs do not have
+    return settings
 
 
 def where_there(preset: Preset, *names: str) -> dict[str, Any]:

@@ -245,7 +245,7 @@ def test_verdicts_come_from_whole_rounds() -> None:
     assert checkpoints[-1].rounds % DRIVER.look_every == 0
 
 
-@pytest.mark.parametrize("field", ["check_images", "first_look", "look_every", "confirm_batch"])
+@pytest.mark.parametrize("field", ["check_images", "check_batch", "first_look", "look_every", "confirm_batch"])
 def test_settings_out_of_range_are_refused(field: str) -> None:
     with pytest.raises(ConfigError):
         replace(DriverConfig(), **{field: 0})  # type: ignore[arg-type]

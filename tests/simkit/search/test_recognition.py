@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simkit.search.recognition import at_chance, doubts, low_accuracy
+from simkit.search.recognition import at_chance, doubts, low_accuracy, plainly_seen
 from tests.fakes import PlantedOracle
 from tests.simkit.search.scans import DRIVER, IMAGES, Scan, patches, verdict_of
 
@@ -138,3 +138,43 @@ def test_images_without_labels_have_no_order() -> None:
     labels = np.full(30, -1, np.int32)
     assert doubts(labels, LABELS) == ""
     assert doubts(np.empty(0, np.int32), np.empty(0, np.int32)) == ""
+
+
+@pytest.mark.parametrize(
+    ("images", "right", "n_classes", "plain"),
+    [
+        (8, 6, 10, True),
+        (8, 5, 10, False),  # not chance, and few
+        (16, 12, 10, True),
+        (4, 3, 2, False),  # three of four may be guesses
+        (8, 7, 2, False),
+        (8, 8, 2, True),
+        (16, 14, 2, True),
+    ],
+)
+def test_three_of_four_images_named_rightly_are_enough_unless_they_may_be_guesses(
+    images: int, right: int, n_classes: int, plain: bool
+) -> None:
+    labels = np.zeros(images, np.int32)
+    answered = np.where(np.arange(images) < right, 0, 1).astype(np.int32)
+    assert plainly_seen(labels, answered, n_classes) is plain
+
+
+def test_an_order_of_classes_that_shows_keeps_the_check_going() -> None:
+    labels = np.repeat(np.arange(8), 4).astype(np.int32)
+    answers = labels.copy()
+    answers[labels == 0], answers[labels == 1] = 1, 0
+    assert (answers == labels).mean() == 0.75
+    assert plainly_seen(labels, answers, 8) is False
+
+
+def test_a_check_in_batches_ends_with_the_first_that_is_plain_and_a_strange_order_takes_all() -> None:
+    config = replace(DRIVER, check_images=32, check_batch=8)
+    scan = Scan(PlantedOracle())
+    verdict = verdict_of(scan.run(patches(), config=config))
+    assert (len(scan.recorder.calls[0].rows), scan.purposes.count("check")) == (8, 1)
+    assert verdict.clean_accuracy == 1.0
+    shifted = replace(IMAGES, search=IMAGES.search.with_labels((IMAGES.search.labels + 1) % 4, 4))
+    scan = Scan(PlantedOracle())
+    assert verdict_of(scan.run(patches(), shifted, config)).verdict == "invalid"
+    assert (scan.recorded, scan.purposes.count("check")) == (32, 4)
