@@ -61,6 +61,7 @@ def main(  # noqa: PLR0913 (the options are the interface)
     oracle: Annotated[str, typer.Option(help="The oracle, as in simkit study scan.")] = "scores",
     budget: Annotated[int, typer.Option(help="Query budget per scan.")] = 300_000,
     indices: Annotated[str | None, typer.Option(help="Only these victims, as 0-19,25.")] = None,
+    code: Annotated[str, typer.Option(help="What is measured, such as a commit; kept in the line.")] = "",
     out: Annotated[Path | None, typer.Option(help="A .jsonl file that gets one more line.")] = None,
 ) -> None:
     torch.set_num_threads(1)
@@ -68,12 +69,13 @@ def main(  # noqa: PLR0913 (the options are the interface)
     settings["image_size"] = manifest.spec.image_size
     victims = chosen(manifest, indices)
     with tempfile.TemporaryDirectory(prefix="simkit-fleet-") as name:
-        for folder in ("first", "scans"):  # what a process does once, such as loading libraries, is not timed
-            of_zoo = zoo, manifest.spec.name, manifest.spec.split, Path(name) / folder / "lines.jsonl"
-            study = Study(*of_zoo, Path(name) / folder / "ledgers", settings)
-            units = units_of(study, victims[:1] if folder == "first" else victims, [method(detector)], ImageHashes())
-            timed = list(measured(units))
-    line = {"zoo": manifest.spec.name, "detector": detector, "oracle": oracle, "budget": budget} | summary(timed)
+        first = {victim.truth: victim for victim in reversed(victims)}.values()
+        for part, some in {"first": first, "scans": victims}.items():  # loading libraries, once a process, is not timed
+            of_zoo = zoo, manifest.spec.name, manifest.spec.split, Path(name) / part / "lines.jsonl"
+            study = Study(*of_zoo, Path(name) / part / "ledgers", settings)
+            timed = list(measured(units_of(study, list(some), [method(detector)], ImageHashes())))
+    header = {"zoo": manifest.spec.name, "detector": detector, "oracle": oracle, "budget": budget, "code": code}
+    line = header | summary(timed)
     asked = f"{line['queries']:,} queries in {line['calls']:,} calls"
     cost = f"{line['cpu_seconds']:.1f} CPU seconds, {line['ratio']:.2f} times the bare oracle"
     echo(f"{line['models']} models by {detector}: {line['models_per_minute']:.1f} a minute, {asked}, {cost}")

@@ -49,9 +49,9 @@ def niches(members: Sequence[Member], values: Values, turn: int) -> list[Pair]:
 
 def mates_of(members: Sequence[Member], values: Values, row: int) -> list[Any]:
     """The best other candidates of the same family for one class. values: (members,), -inf without answers."""
-    family = members[row].family
-    order = (int(r) for r in np.argsort(-values, kind="stable") if r != row and np.isfinite(values[r]))
-    best = (members[r].candidate for r in order if members[r].family == family)
+    family, answered = members[row].family, np.flatnonzero(np.isfinite(values))
+    order = answered[np.argsort(-values[answered], kind="stable")].tolist()
+    best = (members[r].candidate for r in order if r != row and members[r].family == family)
     return list(islice(best, _MATES))
 
 

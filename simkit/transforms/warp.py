@@ -68,13 +68,14 @@ class Warp:
         left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
         right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
         along, below = x - left, y - top
+        before, above, upper, lower = 1 - along, 1 - below, top * width, bottom * width
         corners = (
-            (top, left, (1 - below) * (1 - along)),
-            (top, right, (1 - below) * along),
-            (bottom, left, below * (1 - along)),
-            (bottom, right, below * along),
+            (upper + left, above * before),
+            (upper + right, above * along),
+            (lower + left, below * before),
+            (lower + right, below * along),
         )
-        return tuple(((row * width + column).ravel(), w.astype(np.float32).ravel()) for row, column, w in corners)
+        return tuple((places.ravel(), weights.astype(np.float32).ravel()) for places, weights in corners)
 
     @property
     def as_patch(self) -> None:
@@ -127,7 +128,7 @@ def _interpolated(
     rows = np.einsum("hk,klc->klch", down, shifts)[..., None]
     parts = (rows * across.T[:, None, None, :]).reshape(-1, 2, len(down), len(across))
     # the first axis is summed one after the other, unlike the last one, which numpy sums in pairs
-    return np.ascontiguousarray(np.moveaxis(np.add.reduce(parts, axis=0, initial=0.0), 0, -1))
+    return np.ascontiguousarray(np.add.reduce(parts, axis=0, initial=0.0).transpose(1, 2, 0))
 
 
 @lru_cache(maxsize=64)
