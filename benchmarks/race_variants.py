@@ -22,7 +22,7 @@ def without(**changes: Any) -> Preset:
 
 
 WHOLE = without()
-"""Today's race."""
+"""The race with rounds of 28 queries, as it is by labels."""
 
 SINGLE = without(patches=1)
 """Collages of one patch."""
@@ -65,3 +65,16 @@ FIRST = replace(AUTO, then=None, turns=None)
 
 FIRST_LOOSE = FIRST.refining(RefineConfig.within(500))
 """The same without a test after refinement, as it was before."""
+
+FIRST_LONG = replace(FIRST, search=RaceConfig())
+"""The first stage by scores with rounds of 28 queries and the longer test of its own, as it was before."""
+
+
+def small_rounds_by_labels() -> Preset:
+    """The first stage with small rounds by labels as well."""
+    assert isinstance(RACE.search, RaceConfig)
+    return replace(FIRST, labels=replace(RACE.search, queries=3000))
+
+
+SMALL_ROUNDS_BY_LABELS = small_rounds_by_labels()
+"""See above."""

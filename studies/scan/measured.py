@@ -31,10 +31,10 @@ class Measurement:
 
 _RACE: Mapping[str, Any] = {
     "first": 100,
-    "fresh": 4,
-    "children": 12,
+    "fresh": 1,
+    "children": 4,
     "parents": 5,
-    "retests": 12,
+    "retests": 4,
     "retest_images": 3,
     "patches": 3,
     "largest_share": 0.015625,
@@ -43,9 +43,9 @@ _RACE: Mapping[str, Any] = {
     "prior_weight": 1.0,
     "required_trials": 5,
     "required_success": 0.65,
-    "test": {"works": 0.85, "fails": 0.5, "alpha": 0.01, "beta": 0.01},
+    "test": {"works": 0.85, "fails": 0.5, "alpha": 0.1, "beta": 0.05},
     "test_share": 0.25,
-    "test_batch": 4,
+    "test_batch": 2,
     "most_trials": 32,
     "tint_noise": 0.5,
     "pixel_noise": 0.375,
@@ -55,7 +55,7 @@ _RACE: Mapping[str, Any] = {
     "queries": 2800,
     "clean_from": None,
     "clean_value": 0.8,
-    "clean_rounds": 15,
+    "clean_rounds": 45,
 }
 """The settings of `race` that were measured."""
 
@@ -147,10 +147,10 @@ _RACED = Measurement(
     answers="scores",
     family="patch",
     size=(32, 32),
-    zoos=("cifar10-tune", "cifar10-wide-tune", "gtsrb-tune"),
-    strata=("1x1", "2x2", "2x6", "3x3", "4x4", "scattered-9"),
-    victims=17,
-    missed=0,
+    zoos=("cifar10-tune", "cifar10-wide-tune"),
+    strata=("1x1", "2x2", "3x3", "4x4", "scattered-9"),
+    victims=10,
+    missed=1,
 )
 
 

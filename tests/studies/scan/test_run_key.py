@@ -64,9 +64,15 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 REFINES = ("auto", "race-wide", "race-families", "race-warps", "b3d")
 
+ROUNDS: dict[str, Any] = {
+    **{"fresh": 4, "children": 12, "retests": 12, "clean_rounds": 15},
+    **{"test": {"alpha": 0.01, "beta": 0.01}, "test_batch": 4},
+}
+"""The rounds of `race`, and so of the first stage of `auto`, before they were small."""
+
 FORMER: dict[tuple[str, str], dict[str, Any]] = {
     **{("race-wide", oracle): {"refine": {"queries": 4000}} for oracle in ("scores", "label")},
-    ("race", "scores"): {"search": {"clean_from": 1200}},
+    ("race", "scores"): {"search": {"clean_from": 1200, **ROUNDS}},
     ("race", "label"): {"search": {"clean_from": 1200, "clean_value": 0.21}},
     ("b3d", "scores"): {"refine": 0, "search": {"samples": 50, "steps": 114, "check_every": 10, "learning_rate": 0.2}},
     ("b3d", "label"): {
@@ -80,13 +86,14 @@ FORMER: dict[tuple[str, str], dict[str, Any]] = {
 BEFORE_IT_TOOK_BACK: dict[str, Any] = {
     "refine": asdict(RefineConfig.within(500)),
     "driver": {"check_batch": None},
+    "search": ROUNDS,
 }
 """The settings of `auto` before refinement could take a detection back."""
 
 SINCE = {
     ("b3d", "scores"): "44d28dbe09e81f4bdee83859875c94ca4750bc9bb3a40dfd98067be56ba278d3",
     ("b3d", "label"): "20eb56bdaac8fde378df52bd4b5f11729e6d2cf8b6cf9a07dfeaa6303c2446f9",
-    ("race", "scores"): "3c0eb7537f6a6c26ff459bb0f6f14a21f7aeb9d1551313e613a02658149f556e",
+    ("race", "scores"): "687060638f7f17fcf284f16dc2ecf92d214eb70846d286a92b1a7325692c7622",
     ("race", "label"): "7ad497eab7f4cbdda841abfd09d1ff52322bea1cf8ddd4ca2ab931d18b93aa9a",
     ("race-wide", "scores"): "f3d92923c9a991a69e5fbcb418b62b691b0ac2b60195284a8801397226db4d7b",
     ("race-wide", "label"): "2b2ee0e68884e48066b3152adaa216be36db5ab2e1c243e2d0f53810daed5ada",
@@ -96,7 +103,7 @@ SINCE = {
     ("race-warps", "label"): "aa2904af9ebdc88eb7f76b24cff52d1330ebe885510022a8f547c25d455210db",
     ("race-sources", "scores"): "59aa28ef4201bd6e4ae00c4b12b61662bc77843f284a5256812f762caa33b725",
     ("race-sources", "label"): "4a1da57bfa22549d58f73e0d2654b9c7f5c699382b63579aeb0613e0b63f9d44",
-    ("auto", "scores"): "dd99c389777d859192ec7ab3680f50f761040608e417fa89f069016f84e94f06",
+    ("auto", "scores"): "42f3dc8364f8cf84231ffb6ea1cbb59265fbf24b3f11341b93f4fdb00341ab3c",
     ("auto", "label"): "ff5d1bf588e54a5c3448b7eeeaa648468e64575e1b9b132cbd846776e3bc4a0e",
 }
 
