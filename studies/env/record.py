@@ -22,7 +22,8 @@ from simkit.errors import ConfigError, DataError
 from simkit.search.evaluator import Evaluator
 from simkit.zoo.manifest import Victim, checked_weights
 from simkit.zoo.spec import ZooSplit
-from studies.scan.config import ScanConfig, with_fields
+from studies.scan.config import ScanConfig
+from studies.scan.fields import with_fields
 from studies.scan.images import choose_images
 from studies.scan.models import open_model
 from studies.scan.run_key import environment

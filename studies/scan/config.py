@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
-from types import NoneType
-from typing import Annotated, Any, TypeVar, cast, get_args, get_type_hints
+from typing import Annotated, Any, cast
 
 from pydantic import (
     BaseModel,
@@ -15,16 +13,12 @@ from pydantic import (
     ConfigDict,
     Field,
     InstanceOf,
-    TypeAdapter,
     ValidationError,
     WithJsonSchema,
     field_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from oracles import spec as oracle_specs
-from oracles.budget import whole_number
-from oracles.errors import likely
 from oracles.oracle import ImageShape, Oracle, Restriction
 from oracles.remote.config import RemoteConfig
 from oracles.spec import OracleSpec
@@ -35,22 +29,12 @@ from simkit.search.presets import Preset, preset, rule
 from simkit.search.refine import RefineConfig
 from simkit.search.relay import Course
 from simkit.verdict import Rule
+from studies.scan.fields import valid, whole, with_fields
 from studies.scan.plain_stages import driver_of, later_stage, where_there
 from studies.scan.setting_names import check_not_of_a_search, check_search_names
 from studies.scan.user_code import described, described_rule, qualified_name
 
-T = TypeVar("T")
-
-
-def _whole(value: Any) -> Any:
-    """An integer of any size; unlike pydantic, this rejects booleans, text and fractions."""
-    try:
-        return None if value is None else whole_number(value, "it")
-    except TypeError:
-        raise PydanticCustomError("whole_number", "give a whole number") from None
-
-
-Whole = Annotated[int, BeforeValidator(_whole)]
+Whole = Annotated[int, BeforeValidator(whole)]
 Positive = Annotated[Whole, Field(ge=1, le=2**63 - 1)]
 
 
@@ -237,7 +221,7 @@ class ScanConfig(BaseModel):
         chosen = rule(self.rule["name"]) if "name" in self.rule else own
         if "threshold" not in self.rule:
             return chosen
-        threshold = _valid(float, self.rule["threshold"], "rule.threshold")
+        threshold = valid(float, self.rule["threshold"], "rule.threshold")
         return replace(chosen, threshold=threshold, source="set for this run")
 
     def restricted(self, model: Oracle, first: int) -> Oracle:
@@ -301,35 +285,3 @@ class ScanConfig(BaseModel):
 
 _WHERE_SET = ("image_shape", "output_item", "input_layout", "input_dtype")
 """Settings that are part of the run key only where they are set, since older runs do not have them."""
-
-
-def with_fields(config: T, settings: Mapping[str, Any], where: str) -> T:
-    """A copy of a frozen dataclass with `settings` applied, also nested ones. Raises ConfigError naming the field."""
-    if not settings:
-        return config
-    if not is_dataclass(config):
-        raise ConfigError(f"{qualified_name(config)} is no frozen dataclass, so its settings cannot be replaced")
-    kinds, changed = get_type_hints(type(config)), {}
-    for name, value in settings.items():
-        here = f"{where}.{name}"
-        if name not in {f.name for f in fields(config)}:
-            hint = likely(name, [f.name for f in fields(config)], "it has")
-            raise ConfigError(f"{where} has no setting {name!r}{hint}")
-        old = getattr(config, name)
-        if is_dataclass(old) and isinstance(value, Mapping):
-            changed[name] = with_fields(old, value, here)
-        else:
-            changed[name] = _valid(kinds[name], value, here)
-    return cast(T, replace(cast(Any, config), **changed))
-
-
-def _valid(kind: Any, value: object, where: str) -> Any:
-    if set(get_args(kind) or (kind,)) <= {int, NoneType}:
-        kind = Annotated[kind, BeforeValidator(_whole)]
-    try:
-        valid = TypeAdapter(kind).validate_python(value)
-    except ValidationError as error:
-        raise ConfigError(f"{where} = {value!r}: {error.errors(include_url=False)[0]['msg']}") from None
-    if isinstance(valid, float) and not math.isfinite(valid):
-        raise ConfigError(f"{where} = {value!r}: give a finite number")
-    return valid

@@ -25,8 +25,14 @@ def with_settings(kept: Recording, **settings: dict[str, int]) -> Recording:
     return Recording(kept.header.model_copy(update={"settings": settings}), kept.arms, kept.gains)
 
 
-TUNE = [victim(target, f"tune {target}", "tune") for target in (None, 2)]
-REPORT = [victim(target, f"report {number}", "report") for number, target in enumerate((None, 0, 1, 3))]
+@pytest.fixture(scope="module")
+def tuned() -> list[Recording]:
+    return [victim(target, f"tune {target}", "tune") for target in (None, 2)]
+
+
+@pytest.fixture(scope="module")
+def reported() -> list[Recording]:
+    return [victim(target, f"report {number}", "report") for number, target in enumerate((None, 0, 1, 3))]
 
 
 def test_equal_differences_need_no_interval_and_others_have_one() -> None:
@@ -40,8 +46,10 @@ def test_equal_differences_need_no_interval_and_others_have_one() -> None:
     assert paired(differences, np.zeros(100)) == told
 
 
-def test_the_baseline_never_has_less_and_a_policy_keeps_to_its_target_on_tune_victims() -> None:
-    told = compare(REPORT, TUNE, ["uniform", "race-first", "ucb"], [600, 2_000])
+def test_the_baseline_never_has_less_and_a_policy_keeps_to_its_target_on_tune_victims(
+    tuned: list[Recording], reported: list[Recording]
+) -> None:
+    told = compare(reported, tuned, ["uniform", "race-first", "ucb"], [600, 2_000])
     assert [(c.policy.policy, c.target) for c in told] == [
         *(("race-first", 600), ("race-first", 2_000)),
         *(("ucb", 600), ("ucb", 2_000)),
@@ -54,38 +62,40 @@ def test_the_baseline_never_has_less_and_a_policy_keeps_to_its_target_on_tune_vi
         assert c.better == (c.score.low > 0)
 
 
-def test_recordings_of_one_victim_count_as_one() -> None:
-    doubled = [*REPORT, REPORT[1]]
-    once, twice = (compare(victims, TUNE, ["race-first"], [2_000])[0] for victims in (REPORT, doubled))
+def test_recordings_of_one_victim_count_as_one(tuned: list[Recording], reported: list[Recording]) -> None:
+    doubled = [*reported, reported[1]]
+    once, twice = (compare(victims, tuned, ["race-first"], [2_000])[0] for victims in (reported, doubled))
     assert twice.policy.score == pytest.approx(once.policy.score)
-    assert line(twice, doubled, TUNE)["victims"] == 4
+    assert line(twice, doubled, tuned)["victims"] == 4
 
 
-def test_what_cannot_be_compared_is_refused() -> None:
-    other = REPORT[0].header.model_copy(update={"n_classes": 5})
-    labels, longer = (with_settings(REPORT[0], **{part: {"any": 1}}) for part in ("oracle", "arms"))
+def test_what_cannot_be_compared_is_refused(tuned: list[Recording], reported: list[Recording]) -> None:
+    other = reported[0].header.model_copy(update={"n_classes": 5})
+    labels, longer = (with_settings(reported[0], **{part: {"any": 1}}) for part in ("oracle", "arms"))
     for recordings, tune, policies, targets, said in (
-        (REPORT, TUNE, ["best"], [1_000], "no policy"),
-        (REPORT, TUNE, ["ucb"], [], "one or more mean"),
-        (REPORT, TUNE, ["ucb"], [0], "1 or more"),
-        (TUNE, TUNE, ["ucb"], [1_000], "both folders"),
-        ([Recording(other, REPORT[0].arms, REPORT[0].gains)], TUNE, ["ucb"], [1_000], "4 classes and some 5"),
-        ([*REPORT, victim(2, "calibrate 2", "calibrate")], TUNE, ["ucb"], [1_000], "splits calibrate and report"),
-        ([*REPORT[1:], labels], TUNE, ["ucb"], [1_000], "their oracle settings"),
-        ([longer], TUNE, ["ucb"], [1_000], "their arms settings"),
+        (reported, tuned, ["best"], [1_000], "no policy"),
+        (reported, tuned, ["ucb"], [], "one or more mean"),
+        (reported, tuned, ["ucb"], [0], "1 or more"),
+        (tuned, tuned, ["ucb"], [1_000], "both folders"),
+        ([Recording(other, reported[0].arms, reported[0].gains)], tuned, ["ucb"], [1_000], "4 classes and some 5"),
+        ([*reported, victim(2, "calibrate 2", "calibrate")], tuned, ["ucb"], [1_000], "splits calibrate and report"),
+        ([*reported[1:], labels], tuned, ["ucb"], [1_000], "their oracle settings"),
+        ([longer], tuned, ["ucb"], [1_000], "their arms settings"),
     ):
         with pytest.raises(ConfigError, match=said):
             compare(recordings, tune, policies, targets)
 
 
-def test_repeats_behind_one_noisy_service_are_compared() -> None:
-    seeded = [with_settings(kept, oracle={"seed": number}) for number, kept in enumerate(REPORT)]
-    tune = [with_settings(kept, oracle={"seed": 9}) for kept in TUNE]
+def test_repeats_behind_one_noisy_service_are_compared(tuned: list[Recording], reported: list[Recording]) -> None:
+    seeded = [with_settings(kept, oracle={"seed": number}) for number, kept in enumerate(reported)]
+    tune = [with_settings(kept, oracle={"seed": 9}) for kept in tuned]
     assert [c.target for c in compare(seeded, tune, ["race-first"], [2_000])] == [2_000]
 
 
-def test_the_command_writes_a_line_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for folder, victims in (("tune", TUNE), ("report", REPORT)):
+def test_the_command_writes_a_line_a_comparison(
+    tuned: list[Recording], reported: list[Recording], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, victims in (("tune", tuned), ("report", reported)):
         (tmp_path / folder).mkdir()
         for number, kept in enumerate(victims):
             kept.save(tmp_path / folder / f"{number}{SUFFIX}")

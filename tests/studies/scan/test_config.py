@@ -16,7 +16,8 @@ from simkit.errors import ConfigError
 from simkit.search.b3d import B3DConfig
 from simkit.search.presets import PRESETS
 from simkit.search.refine import RefineConfig
-from studies.scan.config import ScanConfig, with_fields
+from studies.scan.config import ScanConfig
+from studies.scan.fields import with_fields
 
 
 def test_settings_go_over_the_preset_and_leave_it_alone() -> None:
