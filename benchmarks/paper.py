@@ -108,11 +108,13 @@ def main(  # noqa: PLR0913 (the options are the interface)
             for victim in there(task.folder / "zoo"):
                 scans.of(victim)
             make(spec, task.folder / "zoo", scans.of, trainers)
-            scans.wait()
-        ended = "all victims are made and scanned"
+            missed = scans.missed()
+        ended = f"without {missed} scans; the same command tries them again" if missed else "all of them are scanned"
     except KeyboardInterrupt:
-        ended = "the time is up, or Ctrl-C; the same command goes on"
+        missed, ended = 0, "the time is up, or Ctrl-C; the same command goes on"
     echo(f"{len(there(task.folder / 'zoo'))} of {spec.models} victims, {time.monotonic() - began:.0f} s: {ended}")
+    if missed:
+        raise typer.Exit(1)
 
 
 @contextmanager
@@ -173,8 +175,9 @@ class Scans:
             if future.cancelled() or future.exception() is not None:
                 return  # the process was ended: its ledger has what was answered
             outcome = future.result()
-            for message in outcome.messages if outcome.state == "failed" else ():
-                echo(f"error: {outcome.unit.detector} on victim {victim.index}: {message}", err=True)
+            if outcome.line is None:
+                why = "; ".join(outcome.messages) or outcome.state
+                echo(f"error: {outcome.unit.detector} on victim {victim.index}: {why}", err=True)
             with self._lock:
                 left.remove(outcome.unit)
                 lines.extend([] if outcome.line is None else [outcome.line])
@@ -186,10 +189,9 @@ class Scans:
             self._running.append(future)
             future.add_done_callback(ended)
 
-    def wait(self) -> None:
-        """Wait for all scans. Raises what a process that died raises."""
-        for future in self._running:
-            future.result()
+    def missed(self) -> int:
+        """Wait for all scans, and return how many of them failed, or lost their process."""
+        return sum(future.exception() is not None or future.result().line is None for future in self._running)
 
     def _tell(self, victim: Victim, lines: Sequence[ResultLine]) -> None:
         echo(f"{time.monotonic() - self._began:5.0f} s  {words(victim, lines)}")

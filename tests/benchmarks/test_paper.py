@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from benchmarks import paper
 from benchmarks.paper import DETECTORS, limited, main
 from simkit.errors import ConfigError
 from simkit.zoo.manifest import Manifest, Victim
 from simkit.zoo.zoo import make
+from studies.study.unit import Outcome
 from tests.threads import one_torch_thread
 
 TINY = ["train.epochs=1", 'architectures=["flat"]', "train.train_images=200", "held_out=100", "required_success=0"]
@@ -65,13 +67,25 @@ def test_the_same_command_goes_on_when_the_time_was_up(
     named = [line.partition(" s ")[2].partition(":")[0].split() for line in said[:2]]
     assert named == [[str(victim.index), victim.stratum] for victim in victims]
     assert all(f"{name} by {by}" in line for line in said[:2] for name in DETECTORS for by in ("scores", "labels"))
-    assert "all victims are made and scanned" in said[2]
+    assert "2 of 2 victims" in said[2]
+    assert "all of them are scanned" in said[2]
 
 
 def test_settings_that_no_scan_takes_are_told_before_anything_is_trained(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="budget"):
         _run(tmp_path, budget=0)
     assert not (tmp_path / "zoo").exists()
+
+
+def test_a_scan_that_fails_is_told_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(paper, "scan_unit", lambda unit: Outcome(unit, "failed", messages=("no memory",)))
+    with pytest.raises(typer.Exit):
+        _run(tmp_path, models=1)
+    said = capsys.readouterr()
+    assert "without 6 scans" in said.out
+    assert "error: auto on victim 0: no memory" in said.err
 
 
 def test_the_time_ends_what_is_under_way() -> None:
