@@ -124,6 +124,7 @@ _ENTRIES = (
         "races waves, blends and large patches for all classes at once",
     ),
     Entry("race-warps", "Race of warps", "races smooth warps for all classes at once"),
+    Entry("race-pictures", "Race of pictures", "races smooth pictures that are blended in for all classes at once"),
     Entry(
         "race-sources",
         "Race for each source class",

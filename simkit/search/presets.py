@@ -14,6 +14,7 @@ from simkit.search.contract import Cautious, Choosy, Limited, SearchConfig
 from simkit.search.driver import DriverConfig
 from simkit.search.family_race import FamilyRaceConfig
 from simkit.search.leaps import LeapConfig
+from simkit.search.picture_race import PictureRaceConfig
 from simkit.search.race import RaceConfig
 from simkit.search.random_patch import RandomPatchConfig
 from simkit.search.refine import RefineConfig, Standing
@@ -246,6 +247,8 @@ _ONLY_WARPS = FamilyRaceConfig(
 )
 _WARPS = replace(_FAMILIES, search=_ONLY_WARPS, labels=replace(_ONLY_WARPS, queries=3500))
 
+_PICTURES = replace(_FAMILIES, search=PictureRaceConfig(), labels=PictureRaceConfig(first=700, queries=2000))
+
 # Of three source-specific tune victims this test confirms the pair of two, within some 500 queries of their source, and
 # no pair of 22 clean models of CIFAR-10. Clean models of GTSRB have pairs that pass it, so that it gives no verdict
 # (results/sources.jsonl).
@@ -267,6 +270,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "race-wide": _WIDE,
         "race-families": _FAMILIES,
         "race-warps": _WARPS,
+        "race-pictures": _PICTURES,
         "race-sources": _SOURCES,
         # the default: the search that finds the most first, and each waits for the others where it finds little more
         "auto": replace(

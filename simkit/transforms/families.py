@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from simkit.errors import ConfigError
 from simkit.transforms.blend import Blend
 from simkit.transforms.contract import Transform
+from simkit.transforms.picture import Picture
 from simkit.transforms.warp import Warp
 from simkit.transforms.wave import Waves
 from simkit.triggers import Trigger
@@ -22,6 +23,7 @@ FAMILIES: Mapping[str, Reader] = MappingProxyType(
         Waves.family: Waves.from_json,
         Blend.family: Blend.from_json,
         Warp.family: Warp.from_json,
+        Picture.family: Picture.from_json,
     }
 )
 """The families that come with simkit."""
