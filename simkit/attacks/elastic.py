@@ -15,7 +15,8 @@ from simkit.data.images import ImageSet
 from simkit.errors import ConfigError
 from simkit.seeding import stream
 from simkit.transforms.contract import ImageShape
-from simkit.transforms.warp import MOST_POINTS, Warp
+from simkit.transforms.grids import MOST_POINTS
+from simkit.transforms.warp import Warp
 
 if TYPE_CHECKING:
     import torch

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from simkit.errors import ConfigError
 from simkit.transforms.contract import ImageShape, check_images, described
+from simkit.transforms.grids import MOST_POINTS, enlarged
 from simkit.transforms.stored import image_shape_of, share_of
-from simkit.transforms.warp import MOST_POINTS, bicubic
 from simkit.triggers import FloatArray
 from simkit.verdict import SequentialTest
 
@@ -60,8 +60,7 @@ class Picture:
     def shown(self) -> FloatArray:
         """The picture, float32 (C, H, W) in [0, 1]."""
         _, height, width = self.image_shape
-        side = self.points.shape[1]
-        dense = np.einsum("hk,ckl,wl->chw", bicubic(side, height), self.points / 255.0, bicubic(side, width))
+        dense = enlarged(self.points / 255.0, height, width)
         return np.clip(dense, 0.0, 1.0).astype(np.float32)
 
     @property

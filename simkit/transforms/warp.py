@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from simkit.errors import ConfigError
 from simkit.transforms.breeding import some_strength
 from simkit.transforms.contract import ImageShape, check_images, described
+from simkit.transforms.grids import MOST_POINTS, bicubic, interpolated
 from simkit.transforms.stored import image_shape_of, number
 from simkit.triggers import FloatArray
 from simkit.verdict import SequentialTest
 
 _VECTOR_POINTS = 4
-
-MOST_POINTS = 64
-"""Most points per side of a stored grid."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +55,7 @@ class Warp:
         """The shift of every pixel, float64 (H, W, 2)."""
         _, height, width = self.image_shape
         points = len(self.shifts)
-        return _interpolated(bicubic(points, height), self.shifts, bicubic(points, width))
+        return interpolated(bicubic(points, height), self.shifts, bicubic(points, width))
 
     @cached_property
     def _corners(self) -> tuple[tuple[NDArray[np.intp], NDArray[np.float32]], ...]:
@@ -115,43 +113,6 @@ class Warp:
         if shifts.shape != (points, points, 2):
             raise ValueError(f"shifts are {shifts.shape}; need ({points}, {points}, 2)")
         return cls(shape, shifts)
-
-
-def _interpolated(
-    down: NDArray[np.float64], shifts: NDArray[np.float64], across: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """The einsum "hk,klc,wl->hwc" of the three, in its order of sums.
-
-    Products of matrices are faster still but round differently, and a ledger is replayed to the last bit. At 32x32
-    pixels this takes an eighth of the einsum's time, whose innermost loop is over the two directions only.
-    """
-    rows = np.einsum("hk,klc->klch", down, shifts)[..., None]
-    parts = (rows * across.T[:, None, None, :]).reshape(-1, 2, len(down), len(across))
-    # the first axis is summed one after the other, unlike the last one, which numpy sums in pairs
-    return np.ascontiguousarray(np.add.reduce(parts, axis=0, initial=0.0).transpose(1, 2, 0))
-
-
-@lru_cache(maxsize=64)
-def bicubic(points: int, pixels: int) -> NDArray[np.float64]:
-    """The weights (pixels, points) of bicubic interpolation from corner to corner (a = -0.75, repeated at the edges).
-
-    This is torch's `interpolate` with mode bicubic and align_corners, with which WaNet's code makes its fields.
-    Every warp of a size shares the array, which cannot be written to.
-    """
-    at = np.arange(pixels) * ((points - 1) / max(pixels - 1, 1))
-    first = np.floor(at).astype(np.intp)
-    weights = np.zeros((pixels, points))
-    for offset in (-1, 0, 1, 2):
-        distance = np.abs(at - first - offset)
-        near = (1.25 * distance - 2.25) * distance**2 + 1.0
-        far = -0.75 * (((distance - 5.0) * distance + 8.0) * distance - 4.0)
-        np.add.at(
-            weights,
-            (np.arange(pixels), np.clip(first + offset, 0, points - 1)),
-            np.where(distance <= 1.0, near, np.where(distance < 2.0, far, 0.0)),
-        )
-    weights.flags.writeable = False
-    return weights
 
 
 @lru_cache(maxsize=64)

@@ -21,14 +21,17 @@ from simkit.transforms.blend import Blend, BlendFamily, Layer
 from simkit.transforms.breeding import Breeder, Family
 from simkit.transforms.contract import Transforms, described, same
 from simkit.transforms.families import FAMILIES, transform_from_json
+from simkit.transforms.grids import bicubic, enlarged
 from simkit.transforms.patch import PatchFamily
-from simkit.transforms.warp import Warp, WarpFamily, bicubic
+from simkit.transforms.picture import Picture, PictureFamily
+from simkit.transforms.warp import Warp, WarpFamily
 from simkit.transforms.wave import Wave, WaveFamily, Waves
 from simkit.triggers import Trigger
 
 SHAPE = (3, 12, 10)
 PIXELS = np.random.default_rng(0).random((5, *SHAPE), dtype=np.float32)
-SETTINGS: dict[str, Family] = {f.name: f for f in (PatchFamily(), WaveFamily(), BlendFamily(), WarpFamily())}
+FAMILY_SETTINGS = (PatchFamily(), WaveFamily(), BlendFamily(), WarpFamily(), PictureFamily())
+SETTINGS: dict[str, Family] = {f.name: f for f in FAMILY_SETTINGS}
 
 
 def bred(family: str, seed: int, generations: int) -> tuple[Breeder, list[Any]]:
@@ -164,6 +167,19 @@ def test_a_blend_is_that_of_the_attack() -> None:
     ours = Blend(SHAPE, (Layer(0.2, 1, cells),))
     np.testing.assert_allclose(ours.on(PIXELS), expected, atol=1e-6)
     assert ours.strength == pytest.approx(0.2)
+
+
+def test_a_picture_is_that_of_the_attack_and_enlarged_as_torch_does() -> None:
+    points = np.random.default_rng(2).integers(0, 256, (3, 4, 4)).astype(np.uint8)
+    large = functional.interpolate(
+        torch.from_numpy(points / 255)[None], size=SHAPE[1:], mode="bicubic", align_corners=True
+    )[0]
+    np.testing.assert_allclose(enlarged(points / 255, *SHAPE[1:]), large.numpy(), atol=1e-9)
+    picture = Trigger(np.ones((1, *SHAPE[1:]), np.float32), large.clamp(0.0, 1.0).numpy().astype(np.float32))
+    expected = Blended(trigger=picture, target_class=0, alpha=0.2).stamp_all(torch.from_numpy(PIXELS)).numpy()
+    ours = Picture(SHAPE, 0.2, points)
+    np.testing.assert_allclose(ours.on(PIXELS), expected, atol=1e-6)
+    assert ours.words == "a picture of 0.2 of the image, 4x4 points"
 
 
 def test_pictures_of_two_layers_are_blended_in_order() -> None:
