@@ -27,15 +27,15 @@ class PictureRaceConfig:
     whole_from: int = 24
     """Smallest side of an image, in pixels, that is searched; below it 8x8 points are most of the image."""
     # Chosen on the same victims as the settings of the family.
-    first: int = 500
+    first: int = 400
     """Random pictures, each tried on one image, before the slopes are followed."""
     fresh: int = 2
     """Further random pictures in a round."""
-    leap: LeapConfig = field(default_factory=lambda: LeapConfig(each=8, classes=4, after=1, noise=0.3))
+    leap: LeapConfig = field(default_factory=lambda: LeapConfig(each=8, classes=3, after=1, noise=0.3))
     """How the slopes are followed after that."""
     shrinkage: float = 1.0
     """Number of answers of value 0 towards which the value of a picture is shrunk."""
-    queries: int = 1200
+    queries: int = 1500
     """Query budget of the race."""
 
     def __post_init__(self) -> None:

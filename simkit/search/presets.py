@@ -197,10 +197,6 @@ _SMALL_ROUNDS = RaceConfig(
 # With label-only answers a margin is 1 or -1, which says less of a patch than scores do.
 _RACE = Preset(_SMALL_ROUNDS, "small_share", _LOOKS, labels=RaceConfig(queries=4700))
 
-# As a first stage it has fewer: of 49 finds in scans of tune victims by labels, 48 took 2,800 queries or less, and the
-# later stages find more with the rest.
-_FIRST_BY_LABELS = RaceConfig(queries=3000)
-
 _REFINE = RefineConfig.within(500)
 
 # `race` confirms patches of up to 4x4 pixels under a loose test, which some patches pass that turn images of clean
@@ -247,7 +243,35 @@ _ONLY_WARPS = FamilyRaceConfig(
 )
 _WARPS = replace(_FAMILIES, search=_ONLY_WARPS, labels=replace(_ONLY_WARPS, queries=3500))
 
-_PICTURES = replace(_FAMILIES, search=PictureRaceConfig(), labels=PictureRaceConfig(first=700, queries=2000))
+_PICTURES = replace(_FAMILIES, search=PictureRaceConfig(), labels=PictureRaceConfig(first=500, queries=1800))
+
+# The lengths of the stages of `auto`, within 8,000 queries by scores and 10,000 by labels: what each found alone on
+# `tune` victims says what its last queries are worth (docs/measured.md, "How long each stage is").
+_TURN = Turns((1000,))
+_AUTO_PICTURES = replace(_PICTURES, turns=_TURN)
+_AUTO_WARPS = replace(
+    _WARPS,
+    search=replace(_ONLY_WARPS, queries=2400),
+    labels=replace(_ONLY_WARPS, queries=3300),
+    turns=_TURN,
+    then=_AUTO_PICTURES,
+)
+_AUTO_FAMILIES = replace(
+    _FAMILIES,
+    search=FamilyRaceConfig(warp=None, queries=1900),
+    labels=FamilyRaceConfig(warp=None, fresh=4, children=8, restart=1300, queries=2600),
+    turns=_TURN,
+    then=_AUTO_WARPS,
+)
+_AUTO = replace(
+    _RACE,
+    search=RaceConfig(queries=2100),
+    driver=replace(_LOOKS, check_batch=8),
+    labels=RaceConfig(queries=2200),
+    turns=_TURN,
+    then=_AUTO_FAMILIES,
+    refine=_REFINE,
+).refining(_REFINE_AND_DOUBT)
 
 # Of three source-specific tune victims this test confirms the pair of two, within some 500 queries of their source, and
 # no pair of 22 clean models of CIFAR-10. Clean models of GTSRB have pairs that pass it, so that it gives no verdict
@@ -273,14 +297,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "race-pictures": _PICTURES,
         "race-sources": _SOURCES,
         # the default: the search that finds the most first, and each waits for the others where it finds little more
-        "auto": replace(
-            _RACE,
-            driver=replace(_LOOKS, check_batch=8),
-            labels=_FIRST_BY_LABELS,
-            turns=Turns((1000, 2000)),
-            then=replace(_FAMILIES, turns=Turns((1000,)), then=replace(_WARPS, turns=Turns((1000,)))),
-            refine=_REFINE,
-        ).refining(_REFINE_AND_DOUBT),
+        "auto": _AUTO,
         "random-patch": Preset(RandomPatchConfig(), "small_patch", DriverConfig(first_look=10, look_every=5)),
         "annealing": Preset(
             _ANNEALING,
@@ -308,11 +325,22 @@ def rule(name: str) -> Rule:
 
 
 def stage_names(chosen: Preset) -> tuple[str, ...]:
-    """The stages of a preset by the names of the presets that run them alone; others by the class of their settings."""
+    """The stages of a preset by the names of the presets that run them alone, whose queries may be more or fewer.
+
+    Others are named by the class of their settings.
+    """
     alone = {name: known for name, known in PRESETS.items() if known.then is None and known.synthesis is None}
 
     def named(stage: Preset) -> str:
-        same = (name for name, known in alone.items() if (known.search, known.rule) == (stage.search, stage.rule))
+        sought = (_of_any_length(stage.search), stage.rule)
+        same = (name for name, known in alone.items() if (_of_any_length(known.search), known.rule) == sought)
         return next(same, type(stage.search).__name__.removesuffix("Config"))
 
     return tuple(map(named, chosen.stages))
+
+
+def _of_any_length(search: SearchConfig) -> SearchConfig:
+    """The settings without the query budget of the search, where they have one."""
+    if isinstance(search, RaceConfig | FamilyRaceConfig | PictureRaceConfig):
+        return replace(search, queries=1)
+    return search

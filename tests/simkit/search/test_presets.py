@@ -11,17 +11,28 @@ from simkit.errors import ConfigError
 from simkit.search.annealing import Annealing
 from simkit.search.b3d import B3D, B3DConfig
 from simkit.search.family_race import FamilyRace, FamilyRaceConfig
+from simkit.search.picture_race import PictureRaceConfig
 from simkit.search.presets import PRESETS, preset, stage_names
 from simkit.search.race import Race
 from simkit.search.random_patch import RandomPatch
 from simkit.search.source_race import SourceRace
+from simkit.transforms.families import FAMILIES
 from simkit.verdict import RULES
 from tests.simkit.search.scans import TASK
 
 LARGE = replace(TASK, image_shape=(3, 24, 24))
 
-RACES = {"race": Race, "race-wide": Race, "auto": Race, "race-families": FamilyRace, "race-warps": FamilyRace}
-KINDS: dict[str, type] = RACES | {"race-sources": SourceRace, "random-patch": RandomPatch, "annealing": Annealing}
+RACES: dict[str, type] = {
+    **dict.fromkeys(("race", "race-wide", "auto"), Race),
+    **dict.fromkeys(("race-families", "race-warps", "race-pictures"), FamilyRace),
+    "race-sources": SourceRace,
+}
+KINDS: dict[str, type] = RACES | {
+    "race-pictures": FamilyRace,
+    "race-sources": SourceRace,
+    "random-patch": RandomPatch,
+    "annealing": Annealing,
+}
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -48,16 +59,20 @@ def test_an_unknown_preset_is_told_with_those_there_are() -> None:
         preset("fast")
 
 
-def test_auto_races_small_patches_then_every_other_family_and_then_warps() -> None:
+def test_auto_races_small_patches_then_every_family() -> None:
     kinds = [type(stage.search.search(LARGE, 0)) for stage in preset("auto").stages]
-    assert kinds == [Race, FamilyRace, FamilyRace]
-    _, families, warps = (stage.search for stage in preset("auto").stages)
-    assert isinstance(families, FamilyRaceConfig)
-    assert isinstance(warps, FamilyRaceConfig)
-    assert [f.name for part in (families, warps) for f in part.families] == ["patch", "wave", "blend", "warp"]
+    assert kinds == [Race, FamilyRace, FamilyRace, FamilyRace]
+    families = [
+        family.name
+        for stage in preset("auto").stages[1:]
+        if isinstance(stage.search, FamilyRaceConfig | PictureRaceConfig)
+        for family in stage.search.families_on(LARGE.image_shape)
+    ]
+    assert families == [*FAMILIES]
 
 
 def test_small_images_leave_out_the_stages_that_have_nothing_to_look_for() -> None:
+    assert stage_names(preset("auto")) == ("race", "race-families", "race-warps", "race-pictures")
     assert stage_names(preset("auto").on((3, 23, 40))) == ("race", "race-families")
     assert preset("auto").on((1, 24, 24)) == preset("auto")
     assert preset("race-warps").on((1, 8, 8)) == preset("race-warps"), "the first stage is for its own search to refuse"
