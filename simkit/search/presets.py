@@ -265,7 +265,7 @@ _AUTO_FAMILIES = replace(
 )
 _AUTO = replace(
     _RACE,
-    search=RaceConfig(queries=2100),
+    search=replace(_SMALL_ROUNDS, queries=2100),
     driver=replace(_LOOKS, check_batch=8),
     labels=RaceConfig(queries=2200),
     turns=_TURN,

@@ -6,7 +6,7 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from db.stored import StoredRun
 from oracles.torch_model import TorchOracle
 from simkit.detectors.registry import current_settings
 from simkit.search.images import ScanImages
-from simkit.search.presets import PRESETS
+from simkit.search.presets import PRESETS, Preset
+from simkit.search.race import RaceConfig
 from simkit.search.refine import RefineConfig
+from simkit.search.turns import Turns
 from studies.ledgers.run_settings import stored_config
 from studies.scan import run_key
 from studies.scan.canonical import canonical
@@ -62,7 +64,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(np, "__version__", stored["numpy"])
 
 
-REFINES = ("auto", "race-wide", "race-families", "race-warps", "b3d")
+REFINES = ("auto", "race-wide", "race-families", "race-warps", "race-pictures", "b3d")
 
 ROUNDS: dict[str, Any] = {
     **{"fresh": 4, "children": 12, "retests": 12, "clean_rounds": 15},
@@ -83,12 +85,16 @@ FORMER: dict[tuple[str, str], dict[str, Any]] = {
 }
 """The settings that were the default before."""
 
-BEFORE_IT_TOOK_BACK: dict[str, Any] = {
-    "refine": asdict(RefineConfig.within(500)),
-    "driver": {"check_batch": None},
-    "search": ROUNDS,
-}
-"""The settings of `auto` before refinement could take a detection back."""
+_WARPS_LAST = replace(PRESETS["race-warps"], turns=Turns((1000,)))
+THREE_RACES = replace(
+    PRESETS["race"],
+    search=RaceConfig(),
+    labels=RaceConfig(queries=3000),
+    refine=RefineConfig.within(500),
+    turns=Turns((1000, 2000)),
+    then=replace(PRESETS["race-families"], turns=Turns((1000,)), then=_WARPS_LAST),
+)
+"""`auto` before refinement could take a detection back, and before it raced pictures."""
 
 SINCE = {
     ("b3d", "scores"): "44d28dbe09e81f4bdee83859875c94ca4750bc9bb3a40dfd98067be56ba278d3",
@@ -101,14 +107,16 @@ SINCE = {
     ("race-families", "label"): "ba747e2dadb255b42cf520a4b842f088fd799898f92141759956991132a5fe8f",
     ("race-warps", "scores"): "280580e566466f28de40c71feef30ae2e46c1b2cb8dbe1959d977b1d867b8efb",
     ("race-warps", "label"): "aa2904af9ebdc88eb7f76b24cff52d1330ebe885510022a8f547c25d455210db",
+    ("race-pictures", "scores"): "9a6b52697a3cb30474da70308089bb832742968f901c00c4e2b2d75e8e8f2d18",
+    ("race-pictures", "label"): "e744a9e210ff6e0727887c730899ba4a95711840da83e0dc5f314ac502d0d61a",
     ("race-sources", "scores"): "59aa28ef4201bd6e4ae00c4b12b61662bc77843f284a5256812f762caa33b725",
     ("race-sources", "label"): "4a1da57bfa22549d58f73e0d2654b9c7f5c699382b63579aeb0613e0b63f9d44",
-    ("auto", "scores"): "42f3dc8364f8cf84231ffb6ea1cbb59265fbf24b3f11341b93f4fdb00341ab3c",
-    ("auto", "label"): "ff5d1bf588e54a5c3448b7eeeaa648468e64575e1b9b132cbd846776e3bc4a0e",
+    ("auto", "scores"): "e0beb898f48a710480f79288ad197b128ba08110d047bbfe9039ea558c1ab7b6",
+    ("auto", "label"): "b1dc23d28393adc6dfd0198ac6bdf217ecffa3106861ec4847c8cfb75fd09704",
 }
 
 
-def key_of(preset: str, oracle: str = "scores", **settings: Any) -> str:
+def key_of(preset: str | Preset, oracle: str = "scores", **settings: Any) -> str:
     images = planted_images(12)
     model = OpenedModel(TorchOracle(TemplateNet(), images.image_shape, n_classes=4), "net", "5" * 64)
     shape = {"image_shape": images.image_shape} if preset == "b3d-ss" else {}
@@ -134,7 +142,7 @@ def test_the_key_of_a_preset_is_that_of_its_settings_today(preset: str, oracle: 
     ],
 )
 def test_stages_one_after_another_have_the_key_from_before_they_took_turns(oracle: str, key: str) -> None:
-    assert key_of("auto", oracle, turns=False, **BEFORE_IT_TOOK_BACK) == key
+    assert key_of(THREE_RACES, oracle, turns=False) == key
     assert settings_of(ScanConfig.of({"preset": "race", "turns": False})) == settings_of(
         ScanConfig.of({"preset": "race"})
     )
@@ -148,7 +156,7 @@ def test_stages_one_after_another_have_the_key_from_before_they_took_turns(oracl
     ],
 )
 def test_settings_that_came_later_are_in_the_key_only_where_they_are_set(oracle: str, key: str) -> None:
-    assert key_of("auto", oracle, **BEFORE_IT_TOOK_BACK) == key
+    assert key_of(THREE_RACES, oracle) == key
 
 
 @pytest.mark.parametrize("preset", PRESETS)
