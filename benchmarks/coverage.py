@@ -1,6 +1,8 @@
 """What the searches of a preset miss, counted on `tune` victims: makes the table in `studies/scan/measured.py`.
 
-python benchmarks/coverage.py results/race-ablation.jsonl results/families.jsonl
+python benchmarks/coverage.py results/race-ablation.jsonl results/families.jsonl results/auto-stages.jsonl [--write]
+
+It prints the module; with `--write` it writes it in place of the one that is there.
 
 Only victims count whose trigger is within the limit of the search's rule, and lines whose settings are those of the
 preset today, but for those of an early end that neither has.
@@ -15,7 +17,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -24,21 +26,39 @@ from simkit.attacks.attack import Attack
 from simkit.attacks.blended import Blended
 from simkit.attacks.sinusoidal import Sinusoidal
 from simkit.attacks.warping import Warping
-from simkit.search.family_race import FamilyRaceConfig
-from simkit.search.presets import PRESETS, Preset
+from simkit.search.presets import PRESETS, Preset, stage_names
 from simkit.transforms.breeding import Family
 from simkit.transforms.patch import PatchFamily
 from simkit.verdict import Rule
 from simkit.zoo.spec import ZooSpec
-from studies.scan.measured import Measurement
+from studies.scan.canonical import digest
+from studies.scan.measurement import Measurement
+from studies.scan.ruled_out import OfFamilies
 from studies.study.result_file import read_lines
 from studies.study.result_line import ResultLine
+
+MODULE = Path(__file__).resolve().parents[1] / "studies" / "scan" / "measured.py"
+
+_HEAD = '''"""What searches missed on `tune` victims, as written by `benchmarks/coverage.py`."""
+
+from __future__ import annotations
+
+from studies.scan.measurement import Measurement
+
+MEASURED: tuple[Measurement, ...] = (
+'''
+
+MOST = 120 - len("        strata=,")
+"""Characters of a tuple that fit on one line."""
 
 SHAPE = (3, 32, 32)
 """Shape of the victims' images."""
 
 IMAGE = 32 * 32
 """Their pixels."""
+
+PICTURES = dict.fromkeys(("blended-digit", "blended-sign", "blended-photo"), 0.2)
+"""Strata of natural pictures that were blended in, with the largest alpha of their specs."""
 
 FOUR_CORNERS = 4 * 3 * 3
 """Pixels of the trigger of a label-consistent attack: one patch in each corner."""
@@ -57,7 +77,7 @@ def measured(
     return Measurement(
         stage=name,
         search=type(search).__name__,
-        settings=settings,
+        settings=digest(settings),
         rule=rule.name,
         limit=rule.threshold,
         answers="labels" if labels else "scores",
@@ -70,12 +90,40 @@ def measured(
     )
 
 
-def of_families() -> Iterator[tuple[str, Family]]:
-    """The races of families, each with each of its families."""
-    for name in ("race-families", "race-warps"):
-        search = PRESETS[name].search  # by labels it has the same families
-        assert isinstance(search, FamilyRaceConfig)
-        yield from ((name, family) for family in search.families)
+def counted(lines: Sequence[ResultLine]) -> tuple[Measurement, ...]:
+    """Every count with a victim: the races of `auto` with their lengths there, then those of presets of their own."""
+    stages = zip(stage_names(PRESETS["auto"]), PRESETS["auto"].stages, strict=True)
+    races = [*stages, *((name, PRESETS[name]) for name in stage_names(PRESETS["auto"]))]
+    entries = (
+        measured(lines, name, preset, family, labels=labels)
+        for labels in (False, True)
+        for name, preset in races
+        for family in _families(preset)
+    )
+    return tuple(dict.fromkeys(entry for entry in entries if entry.victims))
+
+
+def _families(preset: Preset) -> tuple[Family | None, ...]:
+    """The families of a race, which are the same by labels; None for patches alone."""
+    return preset.search.families_on(SHAPE) if isinstance(preset.search, OfFamilies) else (None,)
+
+
+def module(entries: Iterable[Measurement]) -> str:
+    """The text of the module with these entries."""
+    return _HEAD + "".join(map(_written, entries)) + ")\n"
+
+
+def _written(entry: Measurement) -> str:
+    values = {name: json.dumps(value) if isinstance(value, str) else value for name, value in asdict(entry).items()}
+    values |= {name: _tuple(getattr(entry, name)) for name in ("zoos", "strata")}
+    return "    Measurement(\n" + "".join(f"        {name}={value},\n" for name, value in values.items()) + "    ),\n"
+
+
+def _tuple(texts: Sequence[str]) -> str:
+    """A tuple as the formatter writes it: one element on one line, several on a line if they fit."""
+    quoted = [json.dumps(text) for text in texts]
+    one = f"({', '.join(quoted)}{',' * (len(texts) == 1)})"
+    return one if len(one) <= MOST else "(\n" + "".join(f"            {text},\n" for text in quoted) + "        )"
 
 
 def _share(line: ResultLine, rule: Rule, family: Family | None) -> float:
@@ -86,6 +134,8 @@ def _share(line: ResultLine, rule: Rule, family: Family | None) -> float:
     if isinstance(family, PatchFamily):
         pixels = FOUR_CORNERS if line.attack == "label-consistent" else pixels
         return math.inf if pixels is None else pixels / (family.largest_share * IMAGE)
+    if line.stratum in PICTURES:  # drawn without its data: the largest alpha that the spec allows
+        return PICTURES[line.stratum] / limit_of(family) if family.name == "picture" else math.inf
     attack, largest = _attack(line), limit_of(family)
     match attack:
         case Sinusoidal() if family.name == "wave":
@@ -142,8 +192,9 @@ def _pixels(stratum: str) -> int | None:
 
 
 if __name__ == "__main__":
-    every = [line for path in sys.argv[1:] for line in read_lines(Path(path))]
-    print(measured(every, "race", PRESETS["race"]))
-    for by_labels in (False, True):
-        for name, family in of_families():
-            print(measured(every, name, PRESETS[name], family, labels=by_labels))
+    every = [line for path in sys.argv[1:] if path != "--write" for line in read_lines(Path(path))]
+    text = module(counted(every))
+    if "--write" in sys.argv:
+        MODULE.write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)

@@ -18,8 +18,10 @@ from simkit.transforms.breeding import Family
 from simkit.transforms.families import FAMILIES
 from simkit.verdict import Rule
 from studies.render.formats import pixel_words
+from studies.scan.canonical import digest
 from studies.scan.config import ScanConfig
-from studies.scan.measured import MEASURED, Measurement
+from studies.scan.measured import MEASURED
+from studies.scan.measurement import Measurement
 from studies.scan.withheld import answers_of
 from studies.statistics import share
 
@@ -127,10 +129,6 @@ def _entry(name: str, sought: tuple[str | None, str], measured: Sequence[Measure
 
 def _measured(stage: Preset, rule: Rule, known: Sequence[Measurement]) -> list[Measurement]:
     """Those of exactly this search and rule."""
-    settings = json.loads(json.dumps(asdict(stage.search), default=str))  # type: ignore[call-overload]
-    return [
-        found
-        for found in known
-        if (found.search, found.rule, found.limit) == (type(stage.search).__name__, rule.name, rule.threshold)
-        and all(settings.get(name) == value for name, value in found.settings.items())
-    ]
+    settings = digest(json.loads(json.dumps(asdict(stage.search), default=str)))  # type: ignore[call-overload]
+    sought = (type(stage.search).__name__, settings, rule.name, rule.threshold)
+    return [found for found in known if (found.search, found.settings, found.rule, found.limit) == sought]

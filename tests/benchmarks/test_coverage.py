@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.coverage import measured, of_families
+from benchmarks.coverage import MODULE, counted, measured, module
 from simkit.search.presets import PRESETS
 from studies.scan.measured import MEASURED
 from studies.study.result_file import read_lines
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
-LINES = [line for name in ("race-ablation", "families") for line in read_lines(RESULTS / f"{name}.jsonl")]
+LINES = [
+    line for name in ("race-ablation", "families", "auto-stages") for line in read_lines(RESULTS / f"{name}.jsonl")
+]
 
 
 def test_the_frozen_table_is_the_count() -> None:
-    counted = [
-        measured(LINES, name, PRESETS[name], family, labels=labels)
-        for labels in (False, True)
-        for name, family in of_families()
-    ]
-    assert (measured(LINES, "race", PRESETS["race"]), *counted) == MEASURED
+    assert MODULE.read_text(encoding="utf-8") == module(counted(LINES))
+    assert counted(LINES) == MEASURED
 
 
 def test_only_tune_victims_within_the_limit_count() -> None:
@@ -29,7 +27,7 @@ def test_only_tune_victims_within_the_limit_count() -> None:
 
 
 def test_a_miss_counts_and_a_search_with_an_early_end_does_not() -> None:
-    (one, *_) = (line for line in LINES if line.detector.endswith("WHOLE") and line.stratum == "2x2")
+    one = next(line for line in LINES if line.flagged and measured([line], "race", PRESETS["race"]).victims)
     missed = one.model_copy(update={"flagged": (), "verdict": "clean"})
     assert [measured([line], "race", PRESETS["race"]).missed for line in (missed, one)] == [1, 0]
     search = one.config["search"] | {"clean_from": 1200}

@@ -17,6 +17,7 @@ from simkit.search.presets import Preset
 from simkit.seeding import stream
 from simkit.transforms.blend import Blend, Layer
 from simkit.transforms.contract import Transform, Transforms
+from simkit.transforms.picture import Picture
 from simkit.transforms.warp import Warp
 from simkit.transforms.wave import Wave, Waves
 from simkit.verdict import ClassResult
@@ -28,6 +29,7 @@ SHAPE = (1, 12, 12)
 TRIGGERS: Mapping[str, Transform] = {
     "wave": Waves(SHAPE, (Wave((2.0, 1.0), 0.3, (0.12,)),)),
     "blend": Blend(SHAPE, (Layer(0.2, 2, stream(1, "cells").integers(0, 256, (1, 6, 6)).astype(np.uint8)),)),
+    "picture": Picture(SHAPE, 0.3, stream(1, "points").integers(0, 256, (1, 4, 4)).astype(np.uint8)),
     "warp": Warp(SHAPE, stream(1, "shifts").normal(0.0, 1.5, (4, 4, 2))),
 }
 

@@ -13,15 +13,17 @@ from simkit.transforms.blend import BlendFamily
 from simkit.transforms.breeding import Family
 from simkit.transforms.contract import Transform
 from simkit.transforms.patch import PatchFamily
+from simkit.transforms.picture import PictureFamily
 from simkit.transforms.warp import Warp, WarpFamily
 from simkit.transforms.wave import Wave, WaveFamily, Waves
 from studies.render.trigger_views import card, on_image, picture, views
 
-FAMILIES: tuple[Family, ...] = (PatchFamily(), WaveFamily(), BlendFamily(), WarpFamily())
+FAMILIES: tuple[Family, ...] = (PatchFamily(), WaveFamily(), BlendFamily(), WarpFamily(), PictureFamily())
 NAMES = {
     "patch": (["on grey", "mask"], ["on grey", "mask", "after"]),
     "wave": (["difference", "after", "before"], ["difference", "after"]),
     "blend": (["difference", "after", "before"], ["difference", "after"]),
+    "picture": (["difference", "after", "before"], ["difference", "after"]),
     "warp": (["arrows", "difference", "after", "before"], ["arrows", "difference", "after"]),
 }
 

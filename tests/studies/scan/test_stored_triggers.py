@@ -16,6 +16,7 @@ from simkit.seeding import stream
 from simkit.transforms.blend import BlendFamily
 from simkit.transforms.breeding import Family
 from simkit.transforms.contract import Transform, same
+from simkit.transforms.picture import PictureFamily
 from simkit.transforms.warp import WarpFamily
 from simkit.transforms.wave import WaveFamily, Waves
 from simkit.triggers import Trigger
@@ -30,7 +31,7 @@ def drawn(family: Family) -> Transform:
     return breeder.transform(breeder.fresh(stream(1, family.name)))
 
 
-FAMILIES: tuple[Family, ...] = (WaveFamily(), BlendFamily(), WarpFamily())
+FAMILIES: tuple[Family, ...] = (WaveFamily(), BlendFamily(), PictureFamily(), WarpFamily())
 TRIGGERS: dict[str, Transform] = {family.name: drawn(family) for family in FAMILIES}
 TRIGGERS["patch"] = Trigger(np.full((1, 8, 10), 0.25, np.float32), np.full(SHAPE, 0.5, np.float32))
 
