@@ -25,7 +25,7 @@ from simkit.search.pair_trial import PairTrial, ranking_and_testing
 from simkit.search.patches import Baselines, PatchPool, margins, untried
 from simkit.seeding import stream
 from simkit.transforms.blend import BlendFamily
-from simkit.transforms.breeding import Breeder, Family
+from simkit.transforms.breeding import Breeder, Family, check_testable
 from simkit.transforms.contract import Transform, Transforms
 from simkit.transforms.families import Reader
 from simkit.transforms.patch import PatchFamily
@@ -101,6 +101,7 @@ class FamilyRaceConfig:
             raise ConfigError("a race of families needs new candidates in every round: fresh or children")
         if not 0 < self.test_share < 1 or min(self.size_penalty, self.prior_weight) < 0 or self.shrinkage <= 0:
             raise ConfigError("test_share must lie in (0, 1), penalties be 0 or more, shrinkage above 0")
+        check_testable(self.families, self.most_trials)
         names = [family.name for family in self.families]
         if not names or len(set(names)) < len(names):
             raise ConfigError(f"a race needs one family or more, each of a name of its own, not {names}")
@@ -160,8 +161,7 @@ class FamilyRace:
 
     def __init__(self, config: FamilyRaceConfig, task: Task, seed: int) -> None:
         self._config, self._task, self._seed = config, task, seed
-        images = len(task.image_classes)
-        if images < 2:
+        if (images := len(task.image_classes)) < 2:
             raise ConfigError("a race needs two search images or more, to rank and to test; raise search_images")
         self._ranking, self._testing = ranking_and_testing(images, config.test_share)
         self._families: tuple[Family, ...] = config.families_on(task.image_shape)

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from simkit.errors import ConfigError
 from simkit.transforms.contract import ImageShape, Transform
 from simkit.verdict import SequentialTest
 
@@ -83,6 +84,17 @@ class Family(Protocol):
     def breeder(self, image_shape: ImageShape) -> Breeder:
         """How candidates for images of this shape, (C, H, W), are drawn and mutated."""
         ...
+
+
+def check_testable(families: Sequence[Family], most_trials: int) -> None:
+    """Raise ConfigError where no candidate of a family could come to be tested, so that it would never be found.
+
+    most_trials: answers after which a candidate gets no more.
+    """
+    if any(not 0 < f.required_success < 1 or not 1 <= f.required_trials <= most_trials for f in families):
+        raise ConfigError(
+            f"required_success of a family must lie in (0, 1), required_trials from 1 to most_trials {most_trials}"
+        )
 
 
 def kept(parts: int, rng: np.random.Generator) -> NDArray[np.intp] | None:

@@ -81,7 +81,16 @@ def test_small_images_are_refused() -> None:
     assert replace(CONFIG, whole_from=8).search(small, 0).ask() is not None
 
 
-@pytest.mark.parametrize("changed", [{"queries": 0}, {"first": 0}, {"whole_from": 0}, {"shrinkage": 0.0}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"queries": 0},
+        {"first": 0},
+        {"whole_from": 0},
+        {"shrinkage": 0.0},
+        {"picture": PictureFamily(required_success=2.0)},
+    ],
+)
 def test_settings_out_of_range_are_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         replace(CONFIG, **changed)
