@@ -23,7 +23,7 @@ class Transform(Protocol):
 
     @property
     def family(self) -> str:
-        """The name of the family, which is unique: `patch`, `wave`, `blend`, `warp`, or one of a user's own."""
+        """The name of the family, which is unique: `patch`, `wave`, `blend`, `warp`, `picture`, or a user's own."""
         ...
 
     @property

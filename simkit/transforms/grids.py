@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 MOST_POINTS = 64
 """Most points per side of a stored grid."""
 
+_AT_ONCE = 1 << 24
+"""Products that are held at once, 128 MiB: larger images are interpolated in bands of rows."""
+
 
 @lru_cache(maxsize=64)
 def bicubic(points: int, pixels: int) -> NDArray[np.float64]:
@@ -42,6 +45,13 @@ def interpolated(
     Products of matrices are faster still but round differently, and a ledger is replayed to the last bit. At 32x32
     pixels this takes an eighth of the einsum's time, whose innermost loop is over the two directions only.
     """
+    bands = _bands(down, shifts.size * len(across))
+    return np.concatenate([_interpolated(band, shifts, across) for band in bands])
+
+
+def _interpolated(
+    down: NDArray[np.float64], shifts: NDArray[np.float64], across: NDArray[np.float64]
+) -> NDArray[np.float64]:
     rows = np.einsum("hk,klc->klch", down, shifts)[..., None]
     parts = (rows * across.T[:, None, None, :]).reshape(-1, 2, len(down), len(across))
     # the first axis is summed one after the other, unlike the last one, which numpy sums in pairs
@@ -51,6 +61,17 @@ def interpolated(
 def enlarged(grid: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
     """The values (C, k, k) of a grid at all pixels, (C, height, width); all sums in one order, as a replay needs."""
     down, across = bicubic(grid.shape[1], height), bicubic(grid.shape[2], width)
+    bands = _bands(down, grid.shape[0] * grid.shape[2] * width)
+    return np.concatenate([_enlarged(grid, band, across) for band in bands], axis=1)
+
+
+def _bands(down: NDArray[np.float64], products: int) -> list[NDArray[np.float64]]:
+    """The rows in parts of which each needs no more than is held at once. products: of one row."""
+    rows = max(_AT_ONCE // products, 1)
+    return [down[top : top + rows] for top in range(0, len(down), rows)]
+
+
+def _enlarged(grid: NDArray[np.float64], down: NDArray[np.float64], across: NDArray[np.float64]) -> NDArray[np.float64]:
     rows = np.add.reduce(down.T[:, None, :, None] * grid.swapaxes(0, 1)[:, :, None, :], axis=0)
     whole: NDArray[np.float64] = np.add.reduce(across.T[:, None, None, :] * np.moveaxis(rows, 2, 0)[..., None], axis=0)
     return whole

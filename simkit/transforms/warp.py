@@ -20,6 +20,9 @@ from simkit.verdict import SequentialTest
 
 _VECTOR_POINTS = 4
 
+_MOST_PRODUCTS = 1 << 30
+"""Most products of the points and the pixels of a stored field, which takes seconds: 64x64 points on 512x512 pixels."""
+
 
 @dataclass(frozen=True, eq=False)
 class Warp:
@@ -109,6 +112,8 @@ class Warp:
         points = len(rows)
         if not 2 <= points <= MOST_POINTS or any(len(row) != points for row in rows):
             raise ValueError(f"shifts need 2 to {MOST_POINTS} rows, and as many columns")
+        if points**2 * shape[1] * shape[2] > _MOST_PRODUCTS:
+            raise ValueError(f"{points}x{points} shifts are too many for images of {shape[1]}x{shape[2]}")
         shifts = np.array([[[number(value) for value in point] for point in row] for row in rows])
         if shifts.shape != (points, points, 2):
             raise ValueError(f"shifts are {shifts.shape}; need ({points}, {points}, 2)")

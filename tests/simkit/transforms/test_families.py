@@ -17,6 +17,7 @@ from simkit.attacks.sinusoidal import Sinusoidal
 from simkit.attacks.warping import Warping, warp, warping_field
 from simkit.errors import ConfigError, ContractError
 from simkit.seeding import stream
+from simkit.transforms import grids
 from simkit.transforms.blend import Blend, BlendFamily, Layer
 from simkit.transforms.breeding import Breeder, Family
 from simkit.transforms.contract import Transforms, described, same
@@ -151,6 +152,21 @@ def test_a_field_is_summed_in_one_order_so_that_a_ledger_is_replayed_to_the_last
         for row, column in np.ndindex(3, 3):
             summed[place] += down[place[0], row] * shifts[row, column, place[2]] * across[place[1], column]
     np.testing.assert_array_equal(Warp((1, 5, 6), shifts).field, summed, strict=True)
+
+
+def test_large_images_are_interpolated_in_bands_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    shifts, grid = stream(0, "shifts").normal(0.0, 1.0, (6, 6, 2)), stream(0, "grid").random((3, 8, 8))
+    whole = Warp((1, 20, 24), shifts).field, enlarged(grid, 20, 24)
+    monkeypatch.setattr(grids, "_AT_ONCE", 6_000)
+    np.testing.assert_array_equal(Warp((1, 20, 24), shifts).field, whole[0], strict=True)
+    np.testing.assert_array_equal(enlarged(grid, 20, 24), whole[1], strict=True)
+
+
+def test_a_stored_warp_that_would_take_hours_is_refused() -> None:
+    form = Warp((3, 512, 512), np.zeros((64, 64, 2))).to_json()
+    assert transform_from_json(form).family == "warp"
+    with pytest.raises(ConfigError, match="64x64 shifts are too many for images of 513x512"):
+        transform_from_json(form | {"image_shape": [3, 513, 512]})
 
 
 @pytest.mark.parametrize(("points", "pixels"), [(2, 5), (3, 12), (4, 32), (6, 7)])

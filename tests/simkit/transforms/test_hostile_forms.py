@@ -18,11 +18,12 @@ from simkit.seeding import stream
 from simkit.transforms.blend import BlendFamily
 from simkit.transforms.breeding import Family
 from simkit.transforms.families import transform_from_json
+from simkit.transforms.picture import PictureFamily
 from simkit.transforms.warp import WarpFamily
 from simkit.transforms.wave import WaveFamily
 
 SHAPE = (3, 9, 7)
-FAMILIES: tuple[Family, ...] = (WaveFamily(), BlendFamily(), WarpFamily())
+FAMILIES: tuple[Family, ...] = (WaveFamily(), BlendFamily(), WarpFamily(), PictureFamily())
 EXTREME = st.sampled_from([0, -0.0, 1, -1, 2**31, 10**9, -(10**9), 1e-300, 1e300, -1e300, 5e-324, 10**400, 0.5, 1e6])
 
 
