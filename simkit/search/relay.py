@@ -224,12 +224,13 @@ class Relay:
             except (Refused, NotFinite) as error:  # the verdict stands without it
                 note = f"class {result.target_class} was not refined to the end: {error}"
             verdict = replace(verdict, notes=_joined(verdict.notes, note))
-        standing = tuple(c.target_class for c in classes if c.target_class in verdict.flagged and not c.censored)
-        if standing:
+        asked = None if config is None else config.standing  # a rule of the user's own may flag a censored class
+        flagged = [c for c in classes if c.target_class in verdict.flagged]
+        if standing := tuple(c.target_class for c in flagged if asked is None or not c.censored):
             return replace(verdict, classes=tuple(classes), flagged=standing)
         for result in verdict.classes:
-            if result.target_class in verdict.flagged and config is not None and config.standing is not None:
-                self._leg.doubt(result, config.standing)
+            if result.target_class in verdict.flagged and asked is not None:
+                self._leg.doubt(result, asked)
         return None
 
     def _unfounded(self, leg: _Leg) -> str:

@@ -19,7 +19,7 @@ from simkit.search.random_patch import RandomPatchConfig
 from simkit.search.refine import RefineConfig, Standing
 from simkit.search.relay import Course, Relay
 from simkit.triggers import Triggers
-from simkit.verdict import RULES, ClassResult, SequentialTest, Verdict
+from simkit.verdict import RULES, ClassResult, Decision, Rule, SequentialTest, Verdict
 from tests.fakes import PlantedOracle, corner_plant, planted_images
 from tests.patches import patch as as_patch
 from tests.simkit.search.scans import Scan
@@ -145,3 +145,17 @@ def test_what_no_budget_is_left_to_refine_stays_flagged() -> None:
 def test_a_share_outside_the_image_is_refused(share: float) -> None:
     with pytest.raises(ConfigError, match="give a share of the image's pixels"):
         Standing(share=share)
+
+
+def test_a_rule_of_ones_own_may_flag_a_class_whose_trigger_the_search_calls_censored() -> None:
+    class Unsure(Found):
+        def results(self) -> tuple[ClassResult, ...]:
+            return tuple(replace(result, censored=True) for result in super().results())
+
+    class UnsureConfig(FoundConfig):
+        def search(self, task: Task, seed: int) -> Search:
+            return Unsure(self, task)
+
+    rule = Rule("mine", 0.0, "a test", lambda classes, _: Decision((TARGET,), 1.0))
+    verdict = verdict_of(Scan(NaturalOracle()), replace(staged(None), search=UnsureConfig(), rule=rule))
+    assert (verdict.verdict, verdict.flagged) == ("backdoored", (TARGET,))
