@@ -11,6 +11,7 @@ from typing import Any
 from simkit.search.presets import Preset, preset
 from simkit.search.race import RaceConfig
 from simkit.search.refine import RefineConfig
+from simkit.verdict import SequentialTest
 
 RACE = preset("race")
 AUTO = preset("auto")
@@ -78,3 +79,26 @@ def small_rounds_by_labels() -> Preset:
 
 SMALL_ROUNDS_BY_LABELS = small_rounds_by_labels()
 """See above."""
+
+
+def first(**changes: Any) -> Preset:
+    """The first stage of `auto` by scores, with rounds of 28 queries and other changes of them."""
+    return replace(FIRST, search=replace(RaceConfig(queries=2100), **changes))
+
+
+_SHORT: dict[str, Any] = {"test": SequentialTest(alpha=0.1, beta=0.05), "test_batch": 2}
+
+ROUNDS_28 = first()
+"""Rounds of 28 queries, and the longer test."""
+
+ROUNDS_28_SHORT = first(**_SHORT)
+"""Rounds of 28 queries, and the shorter test."""
+
+ROUNDS_14_SHORT = first(fresh=2, children=6, retests=6, **_SHORT)
+"""Rounds of 14 queries, and the shorter test."""
+
+ROUNDS_9 = first(fresh=1, children=4, retests=4)
+"""Rounds of nine queries, and the longer test."""
+
+ROUNDS_9_SHORT = first(fresh=1, children=4, retests=4, **_SHORT)
+"""Rounds of nine queries, and the shorter test."""

@@ -247,20 +247,19 @@ _PICTURES = replace(_FAMILIES, search=PictureRaceConfig(), labels=PictureRaceCon
 
 # The lengths of the stages of `auto`, within 8,000 queries by scores and 10,000 by labels: what each found alone on
 # `tune` victims says what its last queries are worth (docs/measured.md, "How long each stage is").
-_TURN = Turns((1000,))
-_AUTO_PICTURES = replace(_PICTURES, turns=_TURN)
+_AUTO_PICTURES = replace(_PICTURES, turns=Turns((1300,)))
 _AUTO_WARPS = replace(
     _WARPS,
     search=replace(_ONLY_WARPS, queries=2400),
     labels=replace(_ONLY_WARPS, queries=3300),
-    turns=_TURN,
+    turns=Turns((1300,)),
     then=_AUTO_PICTURES,
 )
 _AUTO_FAMILIES = replace(
     _FAMILIES,
     search=FamilyRaceConfig(warp=None, queries=1900),
     labels=FamilyRaceConfig(warp=None, fresh=4, children=8, restart=1300, queries=2600),
-    turns=_TURN,
+    turns=Turns((1200,)),
     then=_AUTO_WARPS,
 )
 _AUTO = replace(
@@ -268,7 +267,7 @@ _AUTO = replace(
     search=replace(_SMALL_ROUNDS, queries=2100),
     driver=replace(_LOOKS, check_batch=8),
     labels=RaceConfig(queries=2200),
-    turns=_TURN,
+    turns=Turns((1000,)),
     then=_AUTO_FAMILIES,
     refine=_REFINE,
 ).refining(_REFINE_AND_DOUBT)

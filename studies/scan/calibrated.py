@@ -10,7 +10,7 @@ SOURCES: tuple[str, ...] = ("families.jsonl",)
 CALIBRATED: tuple[Calibration, ...] = (
     Calibration(
         detector="auto",
-        settings="9d66298732787c64845d9a1cf71a7eb2f3652fd3c73aa629272d992c14c95bbb",
+        settings="e32222788af46b6f1a33b53ffef14f58530dc7744c46dd83efd97ec9618d9e87",
         service="scores",
         size=(32, 32),
         zoos=(
@@ -19,11 +19,11 @@ CALIBRATED: tuple[Calibration, ...] = (
             "gtsrb-clean-40-calibrate",
         ),
         backdoored=Outcomes(victims=12, flagged=12, clean=0),
-        clean=Outcomes(victims=47, flagged=1, clean=46),
+        clean=Outcomes(victims=47, flagged=0, clean=47),
     ),
     Calibration(
         detector="auto",
-        settings="0a9fcf6ed12f7aad6ae87ec2c29cf3f47fa6b6394ebdf7807d07b34d6a7db001",
+        settings="b4b54cf8d80646c93d98117c15fd30492ec50bf83b88f98b24b865222e256cf0",
         service="label",
         size=(32, 32),
         zoos=(
@@ -31,7 +31,7 @@ CALIBRATED: tuple[Calibration, ...] = (
             "cifar10-families-calibrate",
             "gtsrb-clean-40-calibrate",
         ),
-        backdoored=Outcomes(victims=12, flagged=12, clean=0),
+        backdoored=Outcomes(victims=12, flagged=11, clean=0),
         clean=Outcomes(victims=47, flagged=0, clean=47),
     ),
 )

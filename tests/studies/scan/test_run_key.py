@@ -111,8 +111,8 @@ SINCE = {
     ("race-pictures", "label"): "e744a9e210ff6e0727887c730899ba4a95711840da83e0dc5f314ac502d0d61a",
     ("race-sources", "scores"): "59aa28ef4201bd6e4ae00c4b12b61662bc77843f284a5256812f762caa33b725",
     ("race-sources", "label"): "4a1da57bfa22549d58f73e0d2654b9c7f5c699382b63579aeb0613e0b63f9d44",
-    ("auto", "scores"): "9591b4ab8f373eeda79f0804131e6962f9bf25bfe95e2493b0f2b0ea2f87652a",
-    ("auto", "label"): "b1dc23d28393adc6dfd0198ac6bdf217ecffa3106861ec4847c8cfb75fd09704",
+    ("auto", "scores"): "65425561e40774f2282503625e057353b66ffd0bf5aac0714fe5d2318a9668c1",
+    ("auto", "label"): "f398dc8292a947e188e47163986b0877f68b83517ec1b92b244ed1c68e3dd945",
 }
 
 
