@@ -59,7 +59,7 @@ def _interpolated(
 
 
 def enlarged(grid: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
-    """The values (C, k, k) of a grid at all pixels, (C, height, width); all sums in one order, as a replay needs."""
+    """The values (C, k, k) of a grid at all pixels, (C, height, width)."""
     down, across = bicubic(grid.shape[1], height), bicubic(grid.shape[2], width)
     bands = _bands(down, grid.shape[0] * grid.shape[2] * width)
     return np.concatenate([_enlarged(grid, band, across) for band in bands], axis=1)
