@@ -14,9 +14,9 @@ MEASURED: tuple[Measurement, ...] = (
         answers="scores",
         family="patch",
         size=(32, 32),
-        zoos=("cifar10-tune", "cifar10-wide-tune"),
+        zoos=("cifar10-tune", "cifar10-tuning", "cifar10-wide-tune"),
         strata=("1x1", "2x2", "3x3", "4x4", "scattered-9"),
-        victims=10,
+        victims=24,
         missed=1,
     ),
     Measurement(

@@ -36,9 +36,9 @@ def test_every_search_of_auto_says_its_sizes_and_only_the_measured_one_a_share()
         ("race-pictures", "picture"),
     ]
     assert race["sought"] == "patches of up to 16 pixels"
-    known = share(1, 10)
-    assert (race["missed"], race["victims"], race["low"], race["high"]) == (1, 10, known.low, known.high)
-    assert race["zoos"] == ["cifar10-tune", "cifar10-wide-tune"]
+    known = share(1, 24)
+    assert (race["missed"], race["victims"], race["low"], race["high"]) == (1, 24, known.low, known.high)
+    assert race["zoos"] == ["cifar10-tune", "cifar10-tuning", "cifar10-wide-tune"]
     assert [(e["family"], e["missed"], e["victims"]) for e in families] == [
         ("patch", 6, 8),
         ("wave", 1, 3),
@@ -94,8 +94,8 @@ def test_a_race_for_each_source_says_that_it_sought_triggers_of_one_class() -> N
 def test_in_words() -> None:
     race, patch, *_ = in_words(said())
     assert race == (
-        "race searched for patches of up to 16 pixels; of 10 such backdoors it missed 1 (2 to 40 %, measured on "
-        "cifar10-tune, cifar10-wide-tune)"
+        "race searched for patches of up to 16 pixels; of 24 such backdoors it missed 1 (1 to 20 %, measured on "
+        "cifar10-tune, cifar10-tuning, cifar10-wide-tune)"
     )
     assert patch.endswith(
         "of 8 such backdoors it missed 6 (41 to 93 %, measured on cifar10-families-tune, cifar10-wide-tune)"
