@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 from pydantic import ConfigDict
 
 from simkit.attacks import poisoning
@@ -13,6 +14,7 @@ from simkit.attacks.trigger_json import StoredTrigger
 from simkit.data.images import ImageSet
 from simkit.errors import ConfigError
 from simkit.seeding import stream
+from simkit.transforms.blend import Blend, Layer
 from simkit.triggers import Trigger
 
 if TYPE_CHECKING:
@@ -47,6 +49,15 @@ class Blended:
     def blend(self) -> Trigger:
         """The soft trigger that is put on images: its mask is alpha times the mask of `trigger`."""
         return Trigger((self.alpha * self.trigger.mask).astype("float32"), self.trigger.pattern)
+
+    @property
+    def seen(self) -> Trigger | Blend:
+        """The trigger as pictures show it: a blend where the pattern covers the whole image, in 256 levels."""
+        if self.alpha == 1.0 or not (self.trigger.mask == 1.0).all():
+            return self.blend
+        cells = np.rint(np.clip(self.trigger.pattern, 0.0, 1.0) * 255.0).astype(np.uint8)
+        channels, height, width = cells.shape
+        return Blend((channels, height, width), (Layer(self.alpha, 1, cells),))
 
     def poison(self, images: ImageSet, seed: int) -> ImageSet:
         """See `Attack.poison`: the chosen images are blended and relabelled."""

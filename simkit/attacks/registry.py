@@ -98,7 +98,7 @@ def original_trigger(attack: Attack, image_shape: ImageShape) -> Transform | Non
     """
     match attack:
         case Blended():
-            return attack.blend
+            return attack.seen
         case BadNets() | LabelConsistent() | SourceSpecific():
             return attack.trigger
         case Sinusoidal() | Gratings():

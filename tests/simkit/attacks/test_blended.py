@@ -9,6 +9,7 @@ import torch
 from simkit.attacks.blended import Blended
 from simkit.attacks.patches import patch_trigger, random_patch
 from simkit.errors import ConfigError, DataError
+from simkit.transforms.contract import described
 from tests.contracts.attack import TARGET, AttackContract
 from tests.simkit.attacks.sets import SHAPE, random_images, white_corner
 
@@ -35,6 +36,16 @@ def test_outside_the_shape_the_image_is_exactly_what_it_was() -> None:
 def test_an_alpha_of_one_is_a_patch() -> None:
     blended = Blended(white_corner(), TARGET, alpha=1.0).stamp_all(random_images().pixels)
     assert bool((blended[:, :, 4:, 5:] == 1.0).all())
+
+
+def test_a_picture_of_the_whole_image_is_shown_as_a_blend_of_its_share_and_a_corner_as_a_patch() -> None:
+    noise = random_patch(SHAPE, *SHAPE[1:], "multi", np.random.default_rng(0))
+    whole = Blended(noise, TARGET, alpha=0.15)
+    assert described(whole.seen) == "a blend of 0.15 of the image"
+    pixels = random_images().pixels
+    np.testing.assert_allclose(whole.seen.on(pixels.numpy()), whole.stamp_all(pixels).numpy(), atol=1e-3)
+    corner = Blended(white_corner(), TARGET)
+    assert corner.seen.as_patch is not None
 
 
 @pytest.mark.parametrize("alpha", [0.0, -0.1, 1.1, float("nan")])
