@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from simkit.env.config import ArmsConfig, EnvConfig
 from simkit.errors import ConfigError
 from simkit.search.presets import PRESETS
+from simkit.search.race import RaceConfig
 
 
 @pytest.mark.parametrize(
@@ -66,4 +67,6 @@ def test_arms_search_as_the_presets_do() -> None:
     arms = ArmsConfig()
     assert arms.classes == replace(PRESETS["b3d-ss"].search, steps=arms.classes.steps)  # type: ignore[type-var]
     assert arms.classes.steps % arms.classes.check_every == 0
-    assert arms.shared == PRESETS["race"].search
+    labels = PRESETS["race"].labels  # with rounds of 28 queries: no policy was measured with smaller ones
+    assert isinstance(labels, RaceConfig)
+    assert arms.shared == replace(labels, queries=arms.shared.queries)

@@ -76,7 +76,9 @@ def test_failed_implants_are_listed_and_replaced(tmp_path: Path, monkeypatch: py
     """The first two fall short of 0.6, and every other just reaches it."""
     rates = itertools.chain([0.59, 0.0], itertools.repeat(0.6))
     monkeypatch.setattr(workshop, "train", lambda network, images, config, seed: network.eval())
-    monkeypatch.setattr(workshop, "evaluate", lambda model, images, attack: Evaluation(0.8, attack and next(rates)))
+    monkeypatch.setattr(
+        workshop, "evaluate", lambda _model, _images, attack, _: Evaluation(0.8, attack and next(rates))
+    )
     manifest = make(spec(), tmp_path)
     assert [v.success_rate for v in manifest.failed] == [0.59, 0.0]
     assert Counter(v.stratum for v in manifest.victims) == spec().quotas()
