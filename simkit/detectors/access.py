@@ -111,9 +111,7 @@ def stated_access(method: Callable[..., Any]) -> type | None:
     """
     try:
         taken = next(iter(get_type_hints(method).values()), None)
-    except (
-        Exception
-    ):  # a built-in, a partial, a name that is imported for type checkers only: annotations may be anything
+    except Exception:  # a built-in, a partial, a name for type checkers only: annotations may be anything
         return None
     return next((kind for kind in ACCESS_TYPES if kind is taken), None)
 

@@ -6,7 +6,6 @@ settings and answers, none is stated.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, Protocol, runtime_checkable
@@ -129,6 +128,6 @@ def _entry(name: str, sought: tuple[str | None, str], measured: Sequence[Measure
 
 def _measured(stage: Preset, rule: Rule, known: Sequence[Measurement]) -> list[Measurement]:
     """Those of exactly this search and rule."""
-    settings = digest(json.loads(json.dumps(asdict(stage.search), default=str)))  # type: ignore[call-overload]
+    settings = digest(asdict(stage.search))  # type: ignore[call-overload]
     sought = (type(stage.search).__name__, settings, rule.name, rule.threshold)
     return [found for found in known if (found.search, found.settings, found.rule, found.limit) == sought]
