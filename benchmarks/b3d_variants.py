@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from simkit.search.b3d import B3DConfig
-from simkit.search.presets import B3D_50, Preset, preset
+from simkit.search.b3d_settings import B3D_50
+from simkit.search.presets import Preset, preset
 from simkit.search.sparsity import Mode
 from simkit.verdict import RULES
 

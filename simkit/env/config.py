@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from simkit.errors import ConfigError
 from simkit.search.b3d import B3DConfig
-from simkit.search.presets import B3D_50
+from simkit.search.b3d_settings import B3D_50
 from simkit.search.race import RaceConfig
 from simkit.verdict import SequentialTest
 

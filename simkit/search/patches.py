@@ -127,11 +127,11 @@ def untried(target: int, image_shape: tuple[int, int, int]) -> ClassResult:
     return ClassResult(target, Trigger(mask, pattern), 0.0, None, censored=True)
 
 
-def margins(score: FloatArray) -> NDArray[np.float64]:
-    """Each class's score minus the best of the other scores, (N, T), clipped to `MARGIN`."""
+def margins(score: FloatArray, within: tuple[float, float] = MARGIN) -> NDArray[np.float64]:
+    """Each class's score minus the best of the other scores, (N, T), clipped to this range."""
     second, first = np.partition(score, -2, axis=1)[:, -2:].T[:, :, None]
     leads = np.arange(score.shape[1]) == score.argmax(axis=1)[:, None]
-    ahead: NDArray[np.float64] = np.clip(score - np.where(leads, second, first), *MARGIN).astype(np.float64)
+    ahead: NDArray[np.float64] = np.clip(score - np.where(leads, second, first), *within).astype(np.float64)
     return ahead
 
 

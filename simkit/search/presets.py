@@ -10,16 +10,17 @@ from oracles.errors import likely
 from simkit.errors import ConfigError
 from simkit.search.annealing import AnnealingConfig
 from simkit.search.b3d import B3DConfig
+from simkit.search.b3d_settings import B3D, B3D_50, B3D_LABELS, B3D_LABELS_100
 from simkit.search.contract import Cautious, Choosy, Limited, SearchConfig
 from simkit.search.driver import DriverConfig
 from simkit.search.family_race import FamilyRaceConfig
 from simkit.search.leaps import LeapConfig
+from simkit.search.mosaic_race import MosaicRaceConfig
 from simkit.search.picture_race import PictureRaceConfig
 from simkit.search.race import RaceConfig
 from simkit.search.random_patch import RandomPatchConfig
 from simkit.search.refine import RefineConfig, Standing
 from simkit.search.source_race import SourceRaceConfig
-from simkit.search.sparsity import SparsityConfig
 from simkit.search.synthesis import SynthesisConfig
 from simkit.search.turns import Turns
 from simkit.verdict import RULES, Rule, SequentialTest
@@ -51,10 +52,15 @@ class Preset:
     """How the triggers of flagged classes are refined; None for no refinement."""
     turns: Turns | None = None
     """When this stage lets the next one go on; None for not before its end."""
+    scores_only: bool = False
+    """Whether it is left out, as a later stage, where a service answers with labels only."""
 
     def for_answers(self, *, labels_only: bool) -> Preset:
         """The preset, with all later stages, for this kind of answer."""
-        then = None if self.then is None else self.then.for_answers(labels_only=labels_only)
+        later = self.then
+        while later is not None and later.scores_only and labels_only:
+            later = later.then
+        then = None if later is None else later.for_answers(labels_only=labels_only)
         chosen = self.labels if labels_only and self.labels is not None else self.search
         rule = self.labels_rule if labels_only and self.labels_rule is not None else self.rule
         return replace(self, search=chosen, rule=rule, then=then)
@@ -112,55 +118,6 @@ class Preset:
         """The rule itself. Raises ConfigError if there is no rule of that name."""
         return self.rule if isinstance(self.rule, Rule) else rule(self.rule)
 
-
-# Chosen on tune victims: large steps of the pattern and of Adam, and a high sparsity weight from the start. B3D-SS and
-# the environment were measured with these settings.
-B3D_50 = B3DConfig(
-    samples=50,
-    images=1,
-    steps=114,
-    sigma=1.0,
-    learning_rate=0.2,
-    mask_limit=3.0,
-    grid=16,
-    baseline="leave_one_out",
-    joint=True,
-    antithetic=True,
-    exact_sparsity=True,
-    sparsity=SparsityConfig(
-        weight=1e-2,
-        mode="proportional",
-        raise_by=1.22,
-        lower_by=1.1,
-        required_success=0.8,
-        smoothing=0.6,
-        least=1e-3,
-        most=0.3,
-    ),
-)
-
-# Ten samples in twice as many steps of half the length: for at most 25,000 queries they detect more of the tune victims
-# than twenty samples, and than longer steps (benchmarks/b3d_variants.py, results/b3d-variants.jsonl).
-B3D = replace(B3D_50, samples=10, steps=220, check_every=20, learning_rate=0.1)
-
-# With label-only answers the loss lies in [0, 1], a tenth of a typical cross-entropy; with a sparse initial mask it
-# would be 1 everywhere.
-_B3D_LABELS_100 = replace(
-    B3D_50,
-    samples=100,
-    steps=120,
-    mask_init=0.0,
-    sparsity=replace(B3D_50.sparsity, weight=1e-3, least=1e-4, most=0.03),
-)
-
-# Most steps of most classes have no sample that works, and masks must not be emptied there for their size alone.
-_B3D_LABELS = replace(
-    _B3D_LABELS_100,
-    samples=20,
-    steps=200,
-    check_every=20,
-    sparsity=replace(_B3D_LABELS_100.sparsity, mode="working"),
-)
 
 # By labels the masks of classes that never worked say nothing, so that no share of the median separates: clean tune
 # victims have classes of a fifth of it. The size itself does.
@@ -226,12 +183,13 @@ _WIDE = Preset(
 
 # Each family has a limit and a test of its own, and the race lets nothing pass that is above the limit. Beside the
 # others warps would get a fourth of the queries, and they want more (benchmarks/family_variants.py,
-# results/family-ablation.jsonl). So they have a race of their own.
+# results/family-ablation.jsonl). So they have a race of their own, and so have larger patches, but by labels, which say
+# too little of a mosaic. Few new candidates find blends and waves of tune victims sooner.
 _FAMILIES = Preset(
-    FamilyRaceConfig(warp=None, queries=2400),
+    FamilyRaceConfig(patch=None, warp=None, fresh=4, children=8, queries=1800),
     replace(RULES["small_share"], threshold=1.0, source="the limit of each family, and its test on unseen images"),
     replace(_LOOKS, confirm_batch=8),
-    # fewer new candidates find blends and waves of tune victims sooner, and the restart leaves two whole tries
+    # the restart leaves two whole tries
     labels=FamilyRaceConfig(warp=None, fresh=4, children=8, restart=1650, queries=3300),
     least_queries=60,
     refine=_REFINE,
@@ -245,26 +203,29 @@ _WARPS = replace(_FAMILIES, search=_ONLY_WARPS, labels=replace(_ONLY_WARPS, quer
 
 _PICTURES = replace(_FAMILIES, search=PictureRaceConfig(), labels=PictureRaceConfig(first=500, queries=1800))
 
+_MOSAICS = replace(_FAMILIES, search=MosaicRaceConfig(), labels=None, scores_only=True)
+
 # The lengths of the stages of `auto`, within 8,000 queries by scores and 10,000 by labels: what each found alone on
 # `tune` victims says what its last queries are worth (docs/measured.md, "How long each stage is").
 _AUTO_PICTURES = replace(_PICTURES, turns=Turns((1300,)))
 _AUTO_WARPS = replace(
     _WARPS,
-    search=replace(_ONLY_WARPS, queries=2400),
+    search=replace(_ONLY_WARPS, queries=2300),
     labels=replace(_ONLY_WARPS, queries=3300),
     turns=Turns((1300,)),
     then=_AUTO_PICTURES,
 )
+_AUTO_MOSAICS = replace(_MOSAICS, turns=Turns((1000,)), then=_AUTO_WARPS)
 _AUTO_FAMILIES = replace(
     _FAMILIES,
-    search=FamilyRaceConfig(warp=None, queries=1900),
+    search=FamilyRaceConfig(patch=None, warp=None, fresh=4, children=8, queries=1300),
     labels=FamilyRaceConfig(warp=None, fresh=4, children=8, restart=1300, queries=2600),
     turns=Turns((1200,)),
-    then=_AUTO_WARPS,
+    then=_AUTO_MOSAICS,
 )
 _AUTO = replace(
     _RACE,
-    search=replace(_SMALL_ROUNDS, queries=2100),
+    search=replace(_SMALL_ROUNDS, queries=1300),
     driver=replace(_LOOKS, check_batch=8),
     labels=RaceConfig(queries=2200),
     turns=Turns((1000,)),
@@ -286,12 +247,13 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         # what each is called and does is said in simkit.detectors.registry
         # the estimators of the slides with the default constants of B3DConfig, which names their sources
         "b3d-slides": Preset(B3DConfig(), "below_median"),
-        "b3d": Preset(B3D, "below_median", labels=_B3D_LABELS, labels_rule=_SMALL, refine=_REFINE),
+        "b3d": Preset(B3D, "below_median", labels=B3D_LABELS, labels_rule=_SMALL, refine=_REFINE),
         # B3D-SS: such a search on images that it synthesises itself
-        "b3d-ss": Preset(B3D_50, "below_median", labels=_B3D_LABELS_100, synthesis=_SYNTHESIS),
+        "b3d-ss": Preset(B3D_50, "below_median", labels=B3D_LABELS_100, synthesis=_SYNTHESIS),
         "race": _RACE,
         "race-wide": _WIDE,
         "race-families": _FAMILIES,
+        "race-mosaics": _MOSAICS,
         "race-warps": _WARPS,
         "race-pictures": _PICTURES,
         "race-sources": _SOURCES,
@@ -340,6 +302,6 @@ def stage_names(chosen: Preset) -> tuple[str, ...]:
 
 def _of_any_length(search: SearchConfig) -> SearchConfig:
     """The settings without the query budget of the search, where they have one."""
-    if isinstance(search, RaceConfig | FamilyRaceConfig | PictureRaceConfig):
+    if isinstance(search, RaceConfig | FamilyRaceConfig | MosaicRaceConfig | PictureRaceConfig):
         return replace(search, queries=1)
     return search

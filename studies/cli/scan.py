@@ -75,7 +75,7 @@ RefineOption = Annotated[
         "--refine",
         metavar="N",
         help="Maximum number of queries that refine the trigger of a flagged class; 0 for none.",
-        show_default="500 in auto, b3d, race-families, race-pictures, race-warps and race-wide, else 0",
+        show_default="500 in auto, b3d, race-families, race-mosaics, race-pictures, race-warps and race-wide, else 0",
     ),
 ]
 PresetOption = Annotated[str | None, typer.Option("--preset", metavar="NAME", help=preset_help(), show_default="auto")]

@@ -21,8 +21,9 @@ from oracles.oracle import ImageShape, Tag
 from oracles.restrict import KeepTopK, LabelOnly
 from simkit.data import ImageSet
 from simkit.errors import ConfigError
+from simkit.search.b3d_settings import B3D_50
 from simkit.search.evaluator import Evaluator
-from simkit.search.presets import B3D_50, preset
+from simkit.search.presets import preset
 from simkit.search.synthesis import SYNTHETIC, Synthesis, SynthesisConfig, spoken_for
 from simkit.triggers import FloatArray
 from tests.fakes import PlantedOracle

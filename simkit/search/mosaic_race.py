@@ -1,0 +1,305 @@
+"""A race of mosaics for larger patches: the promising ones are halved to single tiles, whose colours then climb.
+
+The margins of natural patches stop rising early, and those of a backdoor do not (ours: docs/measured.md, "Larger
+patches").
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from simkit.errors import ConfigError
+from simkit.search.climb import ClimbConfig, along, cropped, moved, noise, widened
+from simkit.search.contract import AskTell, Evidence, Proposal, Search, Task
+from simkit.search.family_race import FamilyRaceConfig
+from simkit.search.mosaics import MosaicConfig, halves, mosaic
+from simkit.search.needs import Lacking
+from simkit.search.pair_trial import PairTrial, ranking_and_testing
+from simkit.search.patches import untried
+from simkit.search.trails import Asked, Asking, Steps, Trail, best, speaking, wide_margins
+from simkit.seeding import stream
+from simkit.transforms.breeding import Family
+from simkit.transforms.contract import Transforms
+from simkit.transforms.patch import PatchFamily
+from simkit.verdict import ClassResult
+
+
+@dataclass(frozen=True)
+class MosaicRaceConfig:
+    """The settings of a race of mosaics for all classes at once."""
+
+    # Chosen on tune victims by scores (docs/measured.md, "Larger patches").
+    patch: PatchFamily = field(default_factory=PatchFamily)
+    """How large a trigger may be, and the tests that it must pass; nothing else of it is used."""
+    mosaic: MosaicConfig = field(default_factory=MosaicConfig)
+    """How mosaics are drawn."""
+    climb: ClimbConfig = field(default_factory=ClimbConfig)
+    """How the colours of single tiles climb."""
+    whole_from: int = 24
+    """Smallest side of an image, in pixels, that is searched; nothing was measured below 32."""
+    first: int = 300
+    """Mosaics at the start, each tried on one image."""
+    usual: float = -1.0
+    """The most of a class's mean margin on mosaics, in nats, that is taken for its nature and subtracted."""
+    retested: int = 40
+    """Pairs of mosaic and class that are tried again, those with the highest margins."""
+    per_class: int = 5
+    """The most of them for one class."""
+    retest_images: int = 3
+    """Further queries for each of them."""
+    halved: int = 20
+    """The best of those, which are halved until one tile is left."""
+    halve_images: int = 2
+    """Queries for each half."""
+    kept: float = 0.5
+    """Part of the rise of the margin that a half must keep to take the place of the whole."""
+    tries: int = 3
+    """Halvings of one mosaic, each at random, of which none keeps enough, after which it is given up."""
+    again: int = 4
+    """Queries for each tile that is left, before the best of them climb."""
+    promising: float = -0.5
+    """Mean margin, in nats, below which the climb is given up."""
+    enough: float = 8.0
+    """Mean margin from which it goes no further."""
+    testable: float = 3.0
+    """Mean margin from which what has climbed is tested."""
+    finalists: int = 2
+    """How many of the best are tested, and climb on after a test that failed."""
+    tests: int = 3
+    """The most tests of one of them: a patch that works by nature must not be tried until it passes."""
+    test_share: float = 0.4
+    """Share of the search images that is kept for the test and not used before."""
+    test_batch: int = 8
+    """Images per round of the test."""
+    queries: int = 1500
+    """Query budget of the race."""
+
+    def __post_init__(self) -> None:
+        images = self.retest_images, self.halve_images, self.again, self.test_batch
+        counts = self.first, self.retested, self.per_class, self.halved, self.tries, self.finalists, self.queries
+        if min(*images, *counts, self.whole_from) < 1:
+            raise ConfigError("counts of a race of mosaics must be 1 or more")
+        if not 0 < self.kept < 1 or not 0 < self.test_share < 1:
+            raise ConfigError("kept and test_share of a race of mosaics must lie in (0, 1)")
+
+    def families_on(self, image_shape: tuple[int, int, int]) -> tuple[Family, ...]:
+        """The one family, on images of this shape, (C, H, W). Raises ConfigError if they are too small."""
+        self._check_size(image_shape)
+        return (self.patch,)
+
+    def takes(self, image_shape: tuple[int, int, int]) -> bool:
+        """See `Choosy`."""
+        return min(image_shape[1:]) >= self.whole_from
+
+    def full_length(self, n_classes: int) -> int:
+        """See `Bounded`."""
+        return self.queries
+
+    def search(self, task: Task, seed: int) -> Search:
+        """See `SearchConfig`. Raises ConfigError with fewer than two search images, or images that are too small."""
+        self._check_size(task.image_shape)
+        return MosaicRace(self, task, seed)
+
+    def lacking(self, task: Task) -> Lacking:
+        """See `Demanding`."""
+        self._check_size(task.image_shape)
+        alike = FamilyRaceConfig(patch=self.patch, wave=None, blend=None, warp=None, test_share=self.test_share)
+        return alike.lacking(task)
+
+    def _check_size(self, image_shape: tuple[int, int, int]) -> None:
+        if not self.takes(image_shape):
+            size = "x".join(map(str, image_shape[1:]))
+            raise ConfigError(f"images of {size} are too small for mosaics; lower search.whole_from")
+
+
+class MosaicRace:
+    """Mosaics, their halves, and the climb of what is left; satisfies `Search`.
+
+    A class is censored until one of its patches passes the race's own test.
+    """
+
+    def __init__(self, config: MosaicRaceConfig, task: Task, seed: int) -> None:
+        self._config, self._task = config, task
+        if (images := len(task.image_classes)) < 2:
+            raise ConfigError("a race needs two search images or more, to rank and to test; raise search_images")
+        self._ranking, self._testing = ranking_and_testing(images, config.test_share)
+        self._guard = AskTell(task.n_classes, images)
+        self._breeder = config.patch.breeder(task.image_shape)
+        self._rng = stream(seed, "mosaics")
+        self._asking = Asking(task, self._ranking, self._rng)
+        self._best: dict[int, ClassResult] = {}
+        self._rounds = self._queries = 0
+        self._steps = self._raced()
+        self._next: Asked | None = next(self._steps)
+
+    @property
+    def rounds(self) -> int:
+        return self._rounds
+
+    def ask(self) -> Proposal | None:
+        """Mosaics, halves of them, pairs of tiles that climb, or one tile under test."""
+        if self._next is None:
+            return None
+        collages, images = self._next
+        pairs = np.column_stack([np.arange(len(collages)), images]).astype(np.int32)
+        return self._guard.asked(Proposal(Transforms([self._breeder.transform(c) for c in collages]), pairs))
+
+    def tell(self, evidence: Evidence) -> None:
+        self._guard.told(evidence)
+        self._rounds += 1
+        self._queries += len(evidence.hit)
+        try:
+            self._next = self._steps.send(evidence)
+        except StopIteration:
+            self._next = None
+
+    def results(self) -> tuple[ClassResult, ...]:
+        """See `Search`: what passed the test, else the best tile of a class, else an empty trigger."""
+        shape = self._task.image_shape
+        results = (self._best.get(c) or untried(c, shape) for c in range(self._task.n_classes))
+        return tuple(replace(result, trigger=result.trigger.copied()) for result in results)
+
+    def state(self) -> str:
+        """The number of rounds and of queries, and the classes of which a patch passed the test."""
+        passed = sorted(c for c, result in self._best.items() if not result.censored)
+        return json.dumps({"round": self._rounds, "queries": self._queries, "passed": passed})
+
+    def _raced(self) -> Steps[None]:
+        trails = yield from self._retested((yield from self._promising()))
+        tiles: list[Trail] = []
+        while trails:
+            trails, single = yield from self._halved(trails)
+            tiles += single
+        climbed = yield from self._climbed((yield from self._ranked(tiles)))
+        for trail in climbed[: self._config.finalists]:
+            yield from self._finished((yield from self._cut(trail)))
+
+    def _cut(self, trail: Trail) -> Steps[Trail]:
+        """The trail with its tile cut to the limit, after a rung that tells where its slope is steepest."""
+        if trail.collage.area <= self._breeder.area:
+            return trail
+        if trail.slope is None:
+            (trail,) = yield from self._risen([trail], self._config.climb.rungs[-1][1])
+        assert trail.slope is not None
+        collage, slope = cropped(trail.collage, trail.slope, math.isqrt(self._breeder.area))
+        return replace(trail, collage=collage, slope=slope)
+
+    def _promising(self) -> Steps[list[Trail]]:
+        """The pairs of mosaic and class with the highest margins above those that the class has by nature."""
+        config, classes = self._config, self._task.n_classes
+        mosaics = [mosaic(config.mosaic, self._task.image_shape, self._rng) for _ in range(config.first)]
+        images = self._rng.choice(self._ranking, size=len(mosaics)).astype(np.int32)
+        evidence = yield mosaics, images
+        seen, valid = wide_margins(evidence), evidence.valid
+        self._floor = float(seen.min())
+        nature = np.where(valid, seen, 0.0).sum(axis=0) / np.maximum(valid.sum(axis=0), 1)
+        gains = np.where(valid, seen - np.minimum(nature, config.usual), -math.inf)
+        counts, chosen = [0] * classes, list[Trail]()
+        for cell in np.argsort(-gains, axis=None, kind="stable").tolist():
+            row, target = divmod(cell, classes)
+            if counts[target] < config.per_class and valid[row, target] and len(chosen) < config.retested:
+                counts[target] += 1
+                chosen.append(Trail(mosaics[row], target, float(seen[row, target])))
+        return chosen
+
+    def _retested(self, trails: Sequence[Trail]) -> Steps[list[Trail]]:
+        """The best of these pairs after further images."""
+        count = self._config.retest_images
+        seen = yield from self._asking.tried([(trail.collage, trail.target) for trail in trails], count)
+        told = [
+            replace(trail, value=(trail.value + mean * count) / (count + 1))
+            for trail, (mean, _) in zip(trails, seen, strict=True)
+        ]
+        return best(told)[: self._config.halved]
+
+    def _halved(self, trails: Sequence[Trail]) -> Steps[tuple[list[Trail], list[Trail]]]:
+        """One halving of each: those that go on, and single tiles. What keeps too little too often is dropped."""
+        single = [trail for trail in trails if len(trail.collage.patches) == 1]
+        several = [trail for trail in trails if len(trail.collage.patches) > 1]
+        if not several:
+            return [], single
+        parts = [(half, trail.target) for trail in several for half in halves(trail.collage, self._rng)]
+        seen = yield from self._asking.tried(parts, self._config.halve_images)
+        going: list[Trail] = []
+        for number, trail in enumerate(several):
+            (value, _), (half, _) = max(
+                zip(seen[2 * number : 2 * number + 2], parts[2 * number : 2 * number + 2], strict=True),
+                key=lambda told: told[0][0],
+            )
+            if value >= self._floor + self._config.kept * (trail.value - self._floor):
+                going.append(replace(trail, collage=half, value=value, failed=0))
+            elif trail.failed + 1 < self._config.tries:
+                going.append(replace(trail, failed=trail.failed + 1))
+        return going, single
+
+    def _ranked(self, tiles: Sequence[Trail]) -> Steps[list[Trail]]:
+        """The tiles, best first, by answers that had no part in their choice."""
+        seen = yield from self._asking.tried([(tile.collage, tile.target) for tile in tiles], self._config.again)
+        ranked = []
+        for tile, (value, rate) in zip(tiles, seen, strict=True):
+            ranked.append(replace(tile, value=value))
+            if (last := self._best.get(tile.target)) is None or rate > (last.success_rate or 0.0):
+                trigger = self._breeder.transform(tile.collage)
+                self._best[tile.target] = ClassResult(tile.target, trigger, trigger.mask_size, rate, censored=True)
+        return best(ranked)
+
+    def _climbed(self, trails: Sequence[Trail]) -> Steps[list[Trail]]:
+        """The best after all rungs, or as many as it takes; none where nothing promises anything."""
+        config, (_, height, width) = self._config, self._task.image_shape
+        side = min(height, width)
+        by, most = max(1, round(side / 32)), round(side / min(config.mosaic.across))
+        shape = self._task.image_shape
+        trails = [replace(t, collage=widened(t.collage, by, most, shape)) for t in trails[: config.climb.rungs[0][0]]]
+        for count, pairs in config.climb.rungs:
+            if not trails or trails[0].value >= config.enough:
+                break
+            trails = yield from self._risen(trails[:count], pairs)
+        return [trail for trail in trails if trail.value >= config.promising]
+
+    def _risen(self, trails: Sequence[Trail], pairs: int) -> Steps[list[Trail]]:
+        """Each with its colours changed along its slope, and with the mean margin that it had before; best first."""
+        config, grain = self._config.climb, self._config.mosaic.grain(self._task.image_shape)
+        drawn = [[noise(trail.collage, grain, self._rng) for _ in range(pairs)] for trail in trails]
+        tried = [
+            (moved(trail.collage, sign * config.sigma * values), trail.target)
+            for trail, own in zip(trails, drawn, strict=True)
+            for values in own
+            for sign in (1.0, -1.0)
+        ]
+        seen = yield from self._asking.tried(tried, 1, in_row=2)
+        answers = np.array([mean for mean, _ in seen]).reshape(len(trails), pairs, 2)
+        risen = []
+        for trail, own, (up, down) in zip(trails, drawn, np.moveaxis(answers, 2, 1), strict=True):
+            slope = (up - down) @ np.stack(own) + config.memory * (0.0 if trail.slope is None else trail.slope)
+            collage = along(trail.collage, slope, config.step)
+            risen.append(replace(trail, collage=collage, slope=slope, value=float((up + down).mean() / 2)))
+        return best(risen)
+
+    def _finished(self, trail: Trail) -> Steps[None]:
+        """Tests of one tile, which climbs on between them, until its queries are used or its margin falls."""
+        config = self._config
+        tests = config.tests
+        while self._queries < config.queries and trail.value >= config.promising and tests:
+            if trail.value >= config.testable:
+                yield from self._test(trail)
+                tests -= 1
+            (trail,) = yield from self._risen([trail], config.climb.rungs[-1][1])
+
+    def _test(self, trail: Trail) -> Steps[None]:
+        family = self._config.patch
+        test = PairTrial((0, trail.target), speaking(self._task, self._testing, trail.target))
+        while len(test.left) and test.passes(family.screen) is None:
+            images = test.pairs(self._config.test_batch)[:, 1]
+            test = test.after((yield [trail.collage] * len(images), images))
+        if not test.trials or not test.passes(family.screen):
+            return
+        trigger, rate = self._breeder.transform(trail.collage), test.hits / test.trials
+        found = ClassResult(trail.target, trigger, trigger.mask_size, rate, censored=False, test=family.test)
+        last = self._best.get(trail.target)
+        if last is None or last.censored or rate >= (last.success_rate or 0.0):
+            self._best[trail.target] = found

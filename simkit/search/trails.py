@@ -1,0 +1,89 @@
+"""Trails: what is left of a mosaic for one class, and the questions by which a race of mosaics follows many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simkit.search.climb import Colours
+from simkit.search.collages import Collage
+from simkit.search.contract import Evidence, Task
+from simkit.search.patches import margins
+from simkit.triggers import IntArray
+
+_MARGIN = (-15.0, 15.0)
+"""Margins are clipped to this range, in nats. A climb needs to see how far a class is, and how far ahead."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trail:
+    """What is left of a mosaic for a class.
+
+    value: its mean margin for the class. failed: halvings in a row that kept too little. slope: that of its margin by
+    its colours, None before it has climbed.
+    """
+
+    collage: Collage
+    target: int
+    value: float
+    failed: int = 0
+    slope: Colours | None = None
+
+
+Answer = TypeVar("Answer")
+Asked: TypeAlias = tuple[Sequence[Collage], IntArray]
+"""Collages, and an image for each."""
+Steps: TypeAlias = Generator[Asked, Evidence, Answer]
+"""A part of a race: it yields what it asks, is sent the evidence, and returns what came of it."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Questions about collages on random images of those that a race ranks with."""
+
+    task: Task
+    ranking: IntArray
+    rng: np.random.Generator
+
+    def tried(
+        self, pairs: Sequence[tuple[Collage, int]], count: int, *, in_row: int = 1
+    ) -> Steps[list[tuple[float, float]]]:
+        """The mean margin and the success rate of each collage for its class on `count` images that speak for it.
+
+        in_row: how many collages in a row have the same images. Without collages nothing is asked.
+        """
+        if not pairs:
+            return []
+        images = [
+            chosen
+            for _, target in pairs[::in_row]
+            for chosen in [self.rng.permutation(speaking(self.task, self.ranking, target))[:count]] * in_row
+        ]
+        collages = [collage for (collage, _), own in zip(pairs, images, strict=True) for _ in own]
+        evidence = yield collages, np.concatenate(images).astype(np.int32)
+        ends = np.cumsum([len(own) for own in images])
+        parts = (slice(end - len(own), end) for end, own in zip(ends, images, strict=True))
+        seen = wide_margins(evidence)
+        return [
+            (float(seen[rows, target].mean()), float(evidence.hit[rows, target].mean()))
+            for rows, (_, target) in zip(parts, pairs, strict=True)
+        ]
+
+
+def speaking(task: Task, images: IntArray, target: int) -> IntArray:
+    """Those of these images that are not of the class itself."""
+    return np.asarray(images[task.image_classes[images] != target])
+
+
+def wide_margins(evidence: Evidence) -> NDArray[np.float64]:
+    """The margins of all classes, (N, T), clipped far apart."""
+    return margins(evidence.score, _MARGIN)
+
+
+def best(trails: Iterable[Trail]) -> list[Trail]:
+    """The trails, that with the highest margin first."""
+    return sorted(trails, key=lambda trail: -trail.value)
