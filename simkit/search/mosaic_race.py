@@ -15,6 +15,7 @@ import numpy as np
 
 from simkit.errors import ConfigError
 from simkit.search.climb import ClimbConfig, along, cropped, moved, noise, widened
+from simkit.search.collages import Collage
 from simkit.search.contract import AskTell, Evidence, Proposal, Search, Task
 from simkit.search.family_race import FamilyRaceConfig
 from simkit.search.mosaics import MosaicConfig, halves, mosaic
@@ -34,8 +35,15 @@ class MosaicRaceConfig:
     """The settings of a race of mosaics for all classes at once."""
 
     # Chosen on tune victims by scores (docs/measured.md, "Larger patches").
-    patch: PatchFamily = field(default_factory=PatchFamily)
+    patch: PatchFamily = field(default_factory=lambda: PatchFamily(largest_share=1 / 16))
     """How large a trigger may be, and the tests that it must pass; nothing else of it is used."""
+    central: float = 3 / 16
+    """How near the middle of a patch may be to that of the image, in sides of the image, for it to be central.
+
+    There a large patch replaces what the image shows, and clean models of GTSRB answer to 8x8 pixels (docs/measured.md).
+    """
+    central_share: float = 25 / 1024
+    """The largest share of the image that a central patch covers; 5x5 of 32x32 pixels."""
     mosaic: MosaicConfig = field(default_factory=MosaicConfig)
     """How mosaics are drawn."""
     climb: ClimbConfig = field(default_factory=ClimbConfig)
@@ -82,10 +90,12 @@ class MosaicRaceConfig:
     def __post_init__(self) -> None:
         images = self.retest_images, self.halve_images, self.again, self.test_batch
         counts = self.first, self.retested, self.per_class, self.halved, self.tries, self.finalists, self.queries
-        if min(*images, *counts, self.whole_from) < 1:
+        if min(*images, *counts, self.tests, self.whole_from) < 1:
             raise ConfigError("counts of a race of mosaics must be 1 or more")
-        if not 0 < self.kept < 1 or not 0 < self.test_share < 1:
-            raise ConfigError("kept and test_share of a race of mosaics must lie in (0, 1)")
+        if not 0 < self.kept < 1 or not 0 < self.test_share < 1 or not 0 < self.central_share <= 1 or self.central < 0:
+            raise ConfigError(
+                "kept and test_share of mosaics must lie in (0, 1), central_share in (0, 1], central be >= 0"
+            )
 
     def families_on(self, image_shape: tuple[int, int, int]) -> tuple[Family, ...]:
         """The one family, on images of this shape, (C, H, W). Raises ConfigError if they are too small."""
@@ -181,13 +191,22 @@ class MosaicRace:
 
     def _cut(self, trail: Trail) -> Steps[Trail]:
         """The trail with its tile cut to the limit, after a rung that tells where its slope is steepest."""
-        if trail.collage.area <= self._breeder.area:
+        if trail.collage.area <= (limit := self._limit(trail.collage)):
             return trail
         if trail.slope is None:
             (trail,) = yield from self._risen([trail], self._config.climb.rungs[-1][1])
         assert trail.slope is not None
-        collage, slope = cropped(trail.collage, trail.slope, math.isqrt(self._breeder.area))
+        collage, slope = cropped(trail.collage, trail.slope, math.isqrt(limit))
         return replace(trail, collage=collage, slope=slope)
+
+    def _limit(self, collage: Collage) -> int:
+        """The largest area of a tile at the place of this one, in pixels."""
+        tile, (_, height, width) = collage.patches[0], self._task.image_shape
+        down = abs(tile.top + tile.height / 2 - height / 2) / height
+        right = abs(tile.left + tile.width / 2 - width / 2) / width
+        if max(down, right) > self._config.central:
+            return self._breeder.area
+        return min(self._breeder.area, max(1, int(self._config.central_share * height * width)))
 
     def _promising(self) -> Steps[list[Trail]]:
         """The pairs of mosaic and class with the highest margins above those that the class has by nature."""

@@ -288,20 +288,29 @@ def rule(name: str) -> Rule:
 def stage_names(chosen: Preset) -> tuple[str, ...]:
     """The stages of a preset by the names of the presets that run them alone, whose queries may be more or fewer.
 
+    They may be those for label-only services (`Preset.for_answers`).
+
     Others are named by the class of their settings.
     """
     alone = {name: known for name, known in PRESETS.items() if known.then is None and known.synthesis is None}
 
     def named(stage: Preset) -> str:
         sought = (_of_any_length(stage.search), stage.rule)
-        same = (name for name, known in alone.items() if (_of_any_length(known.search), known.rule) == sought)
+        same = (
+            name
+            for name, known in alone.items()
+            for answered in (known, known.for_answers(labels_only=True))
+            if (_of_any_length(answered.search), answered.rule) == sought
+        )
         return next(same, type(stage.search).__name__.removesuffix("Config"))
 
     return tuple(map(named, chosen.stages))
 
 
 def _of_any_length(search: SearchConfig) -> SearchConfig:
-    """The settings without the query budget of the search, where they have one."""
-    if isinstance(search, RaceConfig | FamilyRaceConfig | MosaicRaceConfig | PictureRaceConfig):
+    """The settings without the query budgets of the search and of its tries, where they have one."""
+    if isinstance(search, FamilyRaceConfig):
+        return replace(search, queries=1, restart=1)
+    if isinstance(search, RaceConfig | MosaicRaceConfig | PictureRaceConfig):
         return replace(search, queries=1)
     return search
