@@ -43,7 +43,7 @@ class ClimbConfig:
 
 def noise(collage: Collage, grain: int, rng: np.random.Generator) -> Colours:
     """Normal noise on the colours of a collage: one value for each tile, each grain, or each half of a grain's side."""
-    sides = (max(patch.height for patch in collage.patches), grain, max(1, grain // 2))
+    sides = (max(max(patch.height, patch.width) for patch in collage.patches), grain, max(1, grain // 2))
     side = sides[int(rng.integers(len(sides)))] if grain > 1 else sides[2 * int(rng.integers(2))]
     drawn = (grained(rng.normal(size=patch.colours.shape), side) for patch in collage.patches)
     return np.concatenate([values.ravel() for values in drawn])

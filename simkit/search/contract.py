@@ -151,6 +151,15 @@ class Limited(Protocol):
         ...
 
 
+@runtime_checkable
+class Narrower(Protocol):
+    """Settings of a search that looks for less in some places, which a clean verdict must state."""
+
+    def narrower(self, image_shape: tuple[int, int, int]) -> str:
+        """What it looks for there, on images of this shape, (C, H, W), as part of a sentence."""
+        ...
+
+
 class AskTell:
     """Checks for a search that ask and tell alternate and that the evidence has the shape of the proposal."""
 

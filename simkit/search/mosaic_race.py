@@ -22,7 +22,7 @@ from simkit.search.mosaics import MosaicConfig, halves, mosaic
 from simkit.search.needs import Lacking
 from simkit.search.pair_trial import PairTrial, ranking_and_testing
 from simkit.search.patches import untried
-from simkit.search.trails import Asked, Asking, Steps, Trail, best, speaking, wide_margins
+from simkit.search.trails import Asked, Asking, Steps, Trail, best, speaking, wide_margins, with_guesses
 from simkit.seeding import stream
 from simkit.transforms.breeding import Family
 from simkit.transforms.contract import Transforms
@@ -40,7 +40,7 @@ class MosaicRaceConfig:
     central: float = 3 / 16
     """How near the middle of a patch may be to that of the image, in sides of the image, for it to be central.
 
-    There a large patch replaces what the image shows, and clean models of GTSRB answer to 8x8 pixels (docs/measured.md).
+    There a large patch replaces what the image shows, and clean GTSRB models answer to 8x8 pixels (docs/measured.md).
     """
     central_share: float = 25 / 1024
     """The largest share of the image that a central patch covers; 5x5 of 32x32 pixels."""
@@ -48,8 +48,8 @@ class MosaicRaceConfig:
     """How mosaics are drawn."""
     climb: ClimbConfig = field(default_factory=ClimbConfig)
     """How the colours of single tiles climb."""
-    whole_from: int = 24
-    """Smallest side of an image, in pixels, that is searched; nothing was measured below 32."""
+    whole_from: int = 8
+    """Smallest side of an image, in pixels, that is searched."""
     first: int = 300
     """Mosaics at the start, each tried on one image."""
     usual: float = -1.0
@@ -101,6 +101,14 @@ class MosaicRaceConfig:
         """The one family, on images of this shape, (C, H, W). Raises ConfigError if they are too small."""
         self._check_size(image_shape)
         return (self.patch,)
+
+    def narrower(self, image_shape: tuple[int, int, int]) -> str:
+        """See `Narrower`."""
+        return f"near the middle of the image of at most {self.central_area(image_shape)} pixels"
+
+    def central_area(self, image_shape: tuple[int, int, int]) -> int:
+        """The largest area of a central patch on images (C, H, W), in pixels."""
+        return max(1, int(min(self.central_share, self.patch.largest_share) * image_shape[1] * image_shape[2]))
 
     def takes(self, image_shape: tuple[int, int, int]) -> bool:
         """See `Choosy`."""
@@ -179,10 +187,14 @@ class MosaicRace:
         passed = sorted(c for c, result in self._best.items() if not result.censored)
         return json.dumps({"round": self._rounds, "queries": self._queries, "passed": passed})
 
+    @property
+    def _spent(self) -> bool:
+        return self._queries >= self._config.queries
+
     def _raced(self) -> Steps[None]:
         trails = yield from self._retested((yield from self._promising()))
         tiles: list[Trail] = []
-        while trails:
+        while trails and not self._spent:
             trails, single = yield from self._halved(trails)
             tiles += single
         climbed = yield from self._climbed((yield from self._ranked(tiles)))
@@ -206,7 +218,7 @@ class MosaicRace:
         right = abs(tile.left + tile.width / 2 - width / 2) / width
         if max(down, right) > self._config.central:
             return self._breeder.area
-        return min(self._breeder.area, max(1, int(self._config.central_share * height * width)))
+        return self._config.central_area(self._task.image_shape)
 
     def _promising(self) -> Steps[list[Trail]]:
         """The pairs of mosaic and class with the highest margins above those that the class has by nature."""
@@ -214,7 +226,10 @@ class MosaicRace:
         mosaics = [mosaic(config.mosaic, self._task.image_shape, self._rng) for _ in range(config.first)]
         images = self._rng.choice(self._ranking, size=len(mosaics)).astype(np.int32)
         evidence = yield mosaics, images
-        seen, valid = wide_margins(evidence), evidence.valid
+        seen = wide_margins(evidence)
+        self._task = replace(self._task, image_classes=with_guesses(self._task.image_classes, images, seen))
+        self._asking = replace(self._asking, task=self._task)
+        valid = evidence.valid & (self._task.image_classes[images][:, None] != np.arange(classes))
         self._floor = float(seen.min())
         nature = np.where(valid, seen, 0.0).sum(axis=0) / np.maximum(valid.sum(axis=0), 1)
         gains = np.where(valid, seen - np.minimum(nature, config.usual), -math.inf)
@@ -275,7 +290,7 @@ class MosaicRace:
         shape = self._task.image_shape
         trails = [replace(t, collage=widened(t.collage, by, most, shape)) for t in trails[: config.climb.rungs[0][0]]]
         for count, pairs in config.climb.rungs:
-            if not trails or trails[0].value >= config.enough:
+            if self._spent or not trails or trails[0].value >= config.enough:
                 break
             trails = yield from self._risen(trails[:count], pairs)
         return [trail for trail in trails if trail.value >= config.promising]
@@ -303,7 +318,7 @@ class MosaicRace:
         """Tests of one tile, which climbs on between them, until its queries are used or its margin falls."""
         config = self._config
         tests = config.tests
-        while self._queries < config.queries and trail.value >= config.promising and tests:
+        while not self._spent and trail.value >= config.promising and tests:
             if trail.value >= config.testable:
                 yield from self._test(trail)
                 tests -= 1

@@ -79,6 +79,18 @@ def speaking(task: Task, images: IntArray, target: int) -> IntArray:
     return np.asarray(images[task.image_classes[images] != target])
 
 
+def with_guesses(image_classes: IntArray, images: IntArray, seen: NDArray[np.float64]) -> IntArray:
+    """The classes of the images, those that are unknown (-1) guessed by the highest mean margin of their mosaics.
+
+    An image answers with its own class through many mosaics, which says nothing of them. images: the image of each of N
+    mosaics. seen: their margins, (N, T).
+    """
+    guessed = image_classes.copy()
+    for image in np.unique(images[image_classes[images] < 0]).tolist():
+        guessed[image] = seen[images == image].mean(axis=0).argmax()
+    return guessed
+
+
 def wide_margins(evidence: Evidence) -> NDArray[np.float64]:
     """The margins of all classes, (N, T), clipped far apart."""
     return margins(evidence.score, _MARGIN)

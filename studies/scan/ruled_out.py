@@ -11,6 +11,7 @@ from dataclasses import asdict, fields
 from typing import Any, Protocol, runtime_checkable
 
 from simkit.data.images import ImageShape
+from simkit.search.contract import Narrower
 from simkit.search.needs import OfSources
 from simkit.search.presets import PRESETS, Preset, stage_names
 from simkit.transforms.breeding import Family
@@ -85,7 +86,8 @@ def _sought(stage: Preset, rule: Rule, image_shape: ImageShape) -> Iterator[tupl
     if isinstance(stage.search, OfFamilies):
         for family in stage.search.families_on(image_shape):
             limit = [f"{name} {value:.3g}" for name, value in _limits(family)]
-            yield family.name, f"{family.name} triggers" + (f" up to {', '.join(limit)}" if limit else "")
+            less = f", {stage.search.narrower(image_shape)}" if isinstance(stage.search, Narrower) else ""
+            yield family.name, f"{family.name} triggers" + (f" up to {', '.join(limit)}" if limit else "") + less
     elif type(stage.search) in {type(known.search) for preset in PRESETS.values() for known in preset.stages}:
         only = " that turn images of one class only" if isinstance(stage.search, OfSources) else ""
         yield "patch", _patches(rule, image_shape) + only
