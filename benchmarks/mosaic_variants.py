@@ -1,0 +1,40 @@
+r"""What matters in the race of mosaics, and what nature answers to, as detectors of your own.
+
+simkit study scan ZOO --data DATA --budget 20000 --detector benchmarks.mosaic_variants:WHOLE_8X8 --out results/mosaics.jsonl
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from simkit.search.climb import ClimbConfig
+from simkit.search.mosaic_race import MosaicRaceConfig
+from simkit.search.presets import Preset, preset
+from simkit.transforms.patch import PatchFamily
+
+
+def mosaics(**settings: Any) -> Preset:
+    """The race of mosaics with other settings, without refinement."""
+    race = preset("race-mosaics")
+    assert isinstance(race.search, MosaicRaceConfig)
+    return replace(race, search=replace(race.search, **settings), refine=None)
+
+
+ALONE = mosaics()
+"""The race as it is."""
+
+WHOLE_8X8 = mosaics(central_share=1 / 16)
+"""Patches of up to 8x8 also near the middle of the image."""
+
+UP_TO_6X6 = mosaics(patch=PatchFamily(largest_share=9 / 256), central_share=9 / 256)
+"""Patches of up to 6x6 everywhere."""
+
+UP_TO_5X5 = mosaics(patch=PatchFamily(largest_share=25 / 1024))
+"""Patches of up to 5x5 everywhere."""
+
+ALL_SLOPES = mosaics(climb=ClimbConfig(memory=1.0))
+"""Former slopes count as much as the new one."""
+
+NO_CLIMB = mosaics(climb=ClimbConfig(sigma=1e-6, step=1e-6))
+"""Tiles in the colours that the mosaic had."""
