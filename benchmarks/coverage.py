@@ -92,23 +92,19 @@ def measured(
 
 def counted(lines: Sequence[ResultLine]) -> tuple[Measurement, ...]:
     """Every count with a victim: the races of `auto` with their lengths there, then those of presets of their own."""
+    stages = zip(stage_names(PRESETS["auto"]), PRESETS["auto"].stages, strict=True)
+    races = [*stages, *((name, PRESETS[name]) for name in stage_names(PRESETS["auto"]))]
     entries = (
         measured(lines, name, preset, family, labels=labels)
         for labels in (False, True)
-        for name, preset in _races(PRESETS["auto"].for_answers(labels_only=labels))
-        for family in _families(preset.for_answers(labels_only=labels))
+        for name, preset in races
+        for family in _families(preset)
     )
     return tuple(dict.fromkeys(entry for entry in entries if entry.victims))
 
 
-def _races(auto: Preset) -> list[tuple[str, Preset]]:
-    """The stages of `auto`, and the presets that run them alone."""
-    names = stage_names(auto)
-    return [*zip(names, auto.stages, strict=True), *((name, PRESETS[name]) for name in names)]
-
-
 def _families(preset: Preset) -> tuple[Family | None, ...]:
-    """The families of a race; None for patches alone."""
+    """The families of a race, which are the same by labels; None for patches alone."""
     return preset.search.families_on(SHAPE) if isinstance(preset.search, OfFamilies) else (None,)
 
 

@@ -18,8 +18,7 @@ from simkit.transforms.warp import WarpFamily
 from simkit.verdict import SequentialTest
 
 WIDE = preset("race-wide")
-FAMILIES = replace(preset("race-families"), search=FamilyRaceConfig(warp=None, queries=2400))
-"""As it was when the variants were measured, with patches among its families by scores too."""
+FAMILIES = preset("race-families")
 
 
 def patches(share: float, test: SequentialTest, **search: Any) -> Preset:

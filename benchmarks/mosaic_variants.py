@@ -1,6 +1,7 @@
 r"""What matters in the race of mosaics, and what nature answers to, as detectors of your own.
 
-simkit study scan ZOO --data DATA --budget 20000 --detector benchmarks.mosaic_variants:WHOLE_8X8 --out results/mosaics.jsonl
+simkit study scan ZOO --data DATA --budget 20000 --detector benchmarks.mosaic_variants:WHOLE_8X8 \
+    --out results/mosaics.jsonl
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ def mosaics(**settings: Any) -> Preset:
 ALONE = mosaics()
 """The race as it is."""
 
-WHOLE_8X8 = mosaics(central_share=1 / 16)
-"""Patches of up to 8x8 also near the middle of the image."""
+UP_TO_8X8 = mosaics(patch=PatchFamily(largest_share=1 / 16))
+"""Patches of up to 8x8, near the middle of the image 5x5."""
 
-UP_TO_6X6 = mosaics(patch=PatchFamily(largest_share=9 / 256), central_share=9 / 256)
+WHOLE_8X8 = mosaics(patch=PatchFamily(largest_share=1 / 16), central_share=1 / 16)
+"""Patches of up to 8x8 everywhere."""
+
+WHOLE_6X6 = mosaics(central_share=9 / 256)
 """Patches of up to 6x6 everywhere."""
 
 UP_TO_5X5 = mosaics(patch=PatchFamily(largest_share=25 / 1024))

@@ -114,22 +114,22 @@ _ENTRIES = (
     Entry(
         "auto",
         "Races in turns",
-        "runs race, race-families, race-mosaics, race-warps and race-pictures in turns, until one detects a backdoor",
+        "runs race, race-families, race-warps and race-pictures in turns, until one detects a backdoor",
         staged=True,
     ),
     Entry("race", "Race of patches", "races collages of small patches for all classes at once"),
     Entry(
         "race-families",
         "Race of families",
-        "races waves and blends for all classes at once, and by labels large patches with them",
+        "races waves, blends and large patches for all classes at once",
     ),
+    Entry("race-warps", "Race of warps", "races smooth warps for all classes at once"),
+    Entry("race-pictures", "Race of pictures", "races smooth pictures that are blended in for all classes at once"),
     Entry(
         "race-mosaics",
         "Race of mosaics",
         "tries many large tiles at once, and climbs from the best of them to patches of up to 6x6 of 32x32 pixels",
     ),
-    Entry("race-warps", "Race of warps", "races smooth warps for all classes at once"),
-    Entry("race-pictures", "Race of pictures", "races smooth pictures that are blended in for all classes at once"),
     Entry(
         "race-sources",
         "Race for each source class",

@@ -35,7 +35,7 @@ class MosaicRaceConfig:
     """The settings of a race of mosaics for all classes at once."""
 
     # Chosen on tune victims by scores (docs/measured.md, "Larger patches").
-    patch: PatchFamily = field(default_factory=lambda: PatchFamily(largest_share=1 / 16))
+    patch: PatchFamily = field(default_factory=PatchFamily)
     """How large a trigger may be, and the tests that it must pass; nothing else of it is used."""
     central: float = 3 / 16
     """How near the middle of a patch may be to that of the image, in sides of the image, for it to be central.

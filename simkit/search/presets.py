@@ -52,15 +52,10 @@ class Preset:
     """How the triggers of flagged classes are refined; None for no refinement."""
     turns: Turns | None = None
     """When this stage lets the next one go on; None for not before its end."""
-    scores_only: bool = False
-    """Whether it is left out, as a later stage, where a service answers with labels only."""
 
     def for_answers(self, *, labels_only: bool) -> Preset:
         """The preset, with all later stages, for this kind of answer."""
-        later = self.then
-        while later is not None and later.scores_only and labels_only:
-            later = later.then
-        then = None if later is None else later.for_answers(labels_only=labels_only)
+        then = None if self.then is None else self.then.for_answers(labels_only=labels_only)
         chosen = self.labels if labels_only and self.labels is not None else self.search
         rule = self.labels_rule if labels_only and self.labels_rule is not None else self.rule
         return replace(self, search=chosen, rule=rule, then=then)
@@ -183,13 +178,12 @@ _WIDE = Preset(
 
 # Each family has a limit and a test of its own, and the race lets nothing pass that is above the limit. Beside the
 # others warps would get a fourth of the queries, and they want more (benchmarks/family_variants.py,
-# results/family-ablation.jsonl). So they have a race of their own, and so have larger patches, but by labels, which say
-# too little of a mosaic. Few new candidates find blends and waves of tune victims sooner.
+# results/family-ablation.jsonl). So they have a race of their own.
 _FAMILIES = Preset(
-    FamilyRaceConfig(patch=None, warp=None, fresh=4, children=8, queries=1800),
+    FamilyRaceConfig(warp=None, queries=2400),
     replace(RULES["small_share"], threshold=1.0, source="the limit of each family, and its test on unseen images"),
     replace(_LOOKS, confirm_batch=8),
-    # the restart leaves two whole tries
+    # fewer new candidates find blends and waves of tune victims sooner, and the restart leaves two whole tries
     labels=FamilyRaceConfig(warp=None, fresh=4, children=8, restart=1650, queries=3300),
     least_queries=60,
     refine=_REFINE,
@@ -203,29 +197,30 @@ _WARPS = replace(_FAMILIES, search=_ONLY_WARPS, labels=replace(_ONLY_WARPS, quer
 
 _PICTURES = replace(_FAMILIES, search=PictureRaceConfig(), labels=PictureRaceConfig(first=500, queries=1800))
 
-_MOSAICS = replace(_FAMILIES, search=MosaicRaceConfig(), labels=None, scores_only=True)
+# No stage of `auto`: with patches of up to 8x8 it flagged a clean model of drawn shapes, and report victims with large
+# patches were not found more often (docs/measured.md, "Larger patches").
+_MOSAICS = replace(_FAMILIES, search=MosaicRaceConfig(), labels=None)
 
 # The lengths of the stages of `auto`, within 8,000 queries by scores and 10,000 by labels: what each found alone on
 # `tune` victims says what its last queries are worth (docs/measured.md, "How long each stage is").
 _AUTO_PICTURES = replace(_PICTURES, turns=Turns((1300,)))
 _AUTO_WARPS = replace(
     _WARPS,
-    search=replace(_ONLY_WARPS, queries=2300),
+    search=replace(_ONLY_WARPS, queries=2400),
     labels=replace(_ONLY_WARPS, queries=3300),
     turns=Turns((1300,)),
     then=_AUTO_PICTURES,
 )
-_AUTO_MOSAICS = replace(_MOSAICS, turns=Turns((1000,)), then=_AUTO_WARPS)
 _AUTO_FAMILIES = replace(
     _FAMILIES,
-    search=FamilyRaceConfig(patch=None, warp=None, fresh=4, children=8, queries=1300),
+    search=FamilyRaceConfig(warp=None, queries=1900),
     labels=FamilyRaceConfig(warp=None, fresh=4, children=8, restart=1300, queries=2600),
     turns=Turns((1200,)),
-    then=_AUTO_MOSAICS,
+    then=_AUTO_WARPS,
 )
 _AUTO = replace(
     _RACE,
-    search=replace(_SMALL_ROUNDS, queries=1300),
+    search=replace(_SMALL_ROUNDS, queries=2100),
     driver=replace(_LOOKS, check_batch=8),
     labels=RaceConfig(queries=2200),
     turns=Turns((1000,)),
@@ -253,9 +248,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "race": _RACE,
         "race-wide": _WIDE,
         "race-families": _FAMILIES,
-        "race-mosaics": _MOSAICS,
         "race-warps": _WARPS,
         "race-pictures": _PICTURES,
+        "race-mosaics": _MOSAICS,
         "race-sources": _SOURCES,
         # the default: the search that finds the most first, and each waits for the others where it finds little more
         "auto": _AUTO,
@@ -288,29 +283,20 @@ def rule(name: str) -> Rule:
 def stage_names(chosen: Preset) -> tuple[str, ...]:
     """The stages of a preset by the names of the presets that run them alone, whose queries may be more or fewer.
 
-    They may be those for label-only services (`Preset.for_answers`).
-
     Others are named by the class of their settings.
     """
     alone = {name: known for name, known in PRESETS.items() if known.then is None and known.synthesis is None}
 
     def named(stage: Preset) -> str:
         sought = (_of_any_length(stage.search), stage.rule)
-        same = (
-            name
-            for name, known in alone.items()
-            for answered in (known, known.for_answers(labels_only=True))
-            if (_of_any_length(answered.search), answered.rule) == sought
-        )
+        same = (name for name, known in alone.items() if (_of_any_length(known.search), known.rule) == sought)
         return next(same, type(stage.search).__name__.removesuffix("Config"))
 
     return tuple(map(named, chosen.stages))
 
 
 def _of_any_length(search: SearchConfig) -> SearchConfig:
-    """The settings without the query budgets of the search and of its tries, where they have one."""
-    if isinstance(search, FamilyRaceConfig):
-        return replace(search, queries=1, restart=1)
-    if isinstance(search, RaceConfig | MosaicRaceConfig | PictureRaceConfig):
+    """The settings without the query budget of the search, where they have one."""
+    if isinstance(search, RaceConfig | FamilyRaceConfig | MosaicRaceConfig | PictureRaceConfig):
         return replace(search, queries=1)
     return search

@@ -10,7 +10,7 @@ SOURCES: tuple[str, ...] = ("families.jsonl",)
 CALIBRATED: tuple[Calibration, ...] = (
     Calibration(
         detector="auto",
-        settings="32212ebeb5a2faf3e6cace410769308686e67c5f8ab1b0b3b0f33760e0a422a5",
+        settings="e32222788af46b6f1a33b53ffef14f58530dc7744c46dd83efd97ec9618d9e87",
         service="scores",
         size=(32, 32),
         zoos=(

@@ -192,7 +192,7 @@ class ScanConfig(BaseModel):
 
     def resolved(self) -> Preset:
         """The preset with the settings applied."""
-        chosen = self.answered_preset()
+        chosen = self.chosen_preset().for_answers(labels_only=self.oracle.label_only)
         chosen = chosen if self.turns else chosen.one_by_one()
         if self.synthesis and chosen.synthesis is None:
             raise ConfigError(f"preset {self.preset_name} makes no images; leave out synthesis, or choose b3d-ss")
@@ -217,7 +217,7 @@ class ScanConfig(BaseModel):
             raise ConfigError(f"rule has no setting {min(unknown)!r}; set name or threshold")
         if self.rule and self.chosen_preset().then is not None:
             raise ConfigError(f"preset {self.preset_name} has one rule per stage; choose a preset of one stage")
-        own = self.answered_preset().decision_rule()
+        own = self.chosen_preset().for_answers(labels_only=self.oracle.label_only).decision_rule()
         chosen = rule(self.rule["name"]) if "name" in self.rule else own
         if "threshold" not in self.rule:
             return chosen
@@ -243,10 +243,6 @@ class ScanConfig(BaseModel):
     def chosen_preset(self) -> Preset:
         """The preset without the settings."""
         return preset(self.preset) if isinstance(self.preset, str) else self.preset
-
-    def answered_preset(self) -> Preset:
-        """The preset without the settings, as it is for the answers of the service."""
-        return self.chosen_preset().for_answers(labels_only=self.oracle.label_only)
 
     def torch_options(self, output: Output | None, takes_bytes: bool = False) -> TorchOptions:
         """How the model is run. output: as its file states, unless a setting replaces it; takes_bytes: as it states."""

@@ -49,7 +49,7 @@ class Prepared:
     @property
     def stage_names(self) -> tuple[str, ...]:
         """Their names."""
-        return stage_names(self.config.answered_preset().on(self.images.search.image_shape))
+        return stage_names(self.config.chosen_preset().on(self.images.search.image_shape))
 
     def search(self, images: ImageSet, stage: Preset) -> Search:
         """A fresh search of this stage on these images. Raises ConfigError if that is impossible."""

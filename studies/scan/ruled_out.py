@@ -52,7 +52,7 @@ def ruled_out(config: ScanConfig, image_shape: ImageShape, *, local: bool) -> tu
     if any(getattr(config, name) != ScanConfig.model_fields[name].default for name in _IMAGES):
         changed = True
     staged = config.resolved().then is not None
-    names = stage_names(config.answered_preset().on(image_shape)) if staged else (config.preset_name,)
+    names = stage_names(config.chosen_preset().on(image_shape)) if staged else (config.preset_name,)
     answers = None if changed else answers_of(config.oracle)
     known = [found for found in MEASURED if (found.answers, found.size) == (answers, image_shape[1:])]
     entries = (

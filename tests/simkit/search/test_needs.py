@@ -118,8 +118,9 @@ def test_the_least_settings_that_suffice(search: SearchConfig) -> None:
     assert not lack(search, [0, 1, 2, 3] * 20)
 
 
-LARGER = ("race-families", "race-warps", "race-pictures", "race-sources")
-ANY_SIZE = {name: preset for name, preset in PRESETS.items() if name not in LARGER}
+ANY_SIZE = {
+    name: preset for name, preset in PRESETS.items() if name not in ("race-warps", "race-pictures", "race-sources")
+}
 """Without those that need larger images, or more of them: see test_source_race.py."""
 
 

@@ -11,7 +11,7 @@ from simkit.errors import ConfigError
 from simkit.search.annealing import Annealing
 from simkit.search.b3d import B3D, B3DConfig
 from simkit.search.family_race import FamilyRace, FamilyRaceConfig
-from simkit.search.mosaic_race import MosaicRace, MosaicRaceConfig
+from simkit.search.mosaic_race import MosaicRace
 from simkit.search.picture_race import PictureRaceConfig
 from simkit.search.presets import PRESETS, preset, stage_names
 from simkit.search.race import Race
@@ -63,35 +63,25 @@ def test_an_unknown_preset_is_told_with_those_there_are() -> None:
 
 def test_auto_races_small_patches_then_every_family() -> None:
     kinds = [type(stage.search.search(LARGE, 0)) for stage in preset("auto").stages]
-    assert kinds == [Race, FamilyRace, MosaicRace, FamilyRace, FamilyRace]
+    assert kinds == [Race, FamilyRace, FamilyRace, FamilyRace]
     families = [
         family.name
         for stage in preset("auto").stages[1:]
-        if isinstance(stage.search, FamilyRaceConfig | MosaicRaceConfig | PictureRaceConfig)
+        if isinstance(stage.search, FamilyRaceConfig | PictureRaceConfig)
         for family in stage.search.families_on(LARGE.image_shape)
     ]
-    assert sorted(families) == sorted(FAMILIES)
+    assert families == [*FAMILIES]
 
 
 def test_small_images_leave_out_the_stages_that_have_nothing_to_look_for() -> None:
-    whole = ("race", "race-families", "race-mosaics", "race-warps", "race-pictures")
-    assert stage_names(preset("auto")) == whole
-    assert stage_names(preset("auto").on((3, 23, 40))) == ("race", "race-mosaics")
+    assert stage_names(preset("auto")) == ("race", "race-families", "race-warps", "race-pictures")
+    assert stage_names(preset("auto").on((3, 23, 40))) == ("race", "race-families")
     assert preset("auto").on((1, 24, 24)) == preset("auto")
     assert preset("race-warps").on((1, 8, 8)) == preset("race-warps"), "the first stage is for its own search to refuse"
     with pytest.raises(ConfigError, match="images of 12x12 are too small for waves, blends and warps"):
         preset("race-warps").search.search(TASK, 0)
     between = replace(preset("auto"), then=replace(preset("race-warps"), then=preset("b3d")))
     assert stage_names(between.on((1, 8, 8))) == ("race", "b3d")
-
-
-def test_a_stage_for_scores_only_is_left_out_by_labels_and_the_others_keep_their_names() -> None:
-    by_labels = preset("auto").for_answers(labels_only=True)
-    assert stage_names(by_labels) == ("race", "race-families", "race-warps", "race-pictures")
-    assert stage_names(by_labels.on((1, 8, 8))) == ("race", "race-families")
-    assert preset("auto").for_answers(labels_only=False) == preset("auto")
-    alone = preset("race-mosaics").for_answers(labels_only=True)
-    assert alone.search == preset("race-mosaics").search, "the first stage is the user's own choice"
 
 
 def test_labels_alone_reach_every_stage() -> None:

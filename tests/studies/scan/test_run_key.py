@@ -17,7 +17,6 @@ import torch
 from db.stored import StoredRun
 from oracles.torch_model import TorchOracle
 from simkit.detectors.registry import current_settings
-from simkit.search.family_race import FamilyRaceConfig
 from simkit.search.images import ScanImages
 from simkit.search.presets import PRESETS, Preset
 from simkit.search.race import RaceConfig
@@ -86,7 +85,6 @@ FORMER: dict[tuple[str, str], dict[str, Any]] = {
 }
 """The settings that were the default before."""
 
-_FAMILIES = replace(PRESETS["race-families"], search=FamilyRaceConfig(warp=None, queries=2400), turns=Turns((1000,)))
 _WARPS_LAST = replace(PRESETS["race-warps"], turns=Turns((1000,)))
 THREE_RACES = replace(
     PRESETS["race"],
@@ -94,21 +92,9 @@ THREE_RACES = replace(
     labels=RaceConfig(queries=3000),
     refine=RefineConfig.within(500),
     turns=Turns((1000, 2000)),
-    then=replace(_FAMILIES, then=_WARPS_LAST),
+    then=replace(PRESETS["race-families"], turns=Turns((1000,)), then=_WARPS_LAST),
 )
-"""`auto` before refinement could take a detection back, and before it raced pictures and mosaics."""
-
-_RACE, _AUTO_FAMILIES, _, _AUTO_WARPS, _ = PRESETS["auto"].stages
-FOUR_RACES = replace(
-    _RACE,
-    search=replace(_RACE.search, queries=2100),  # type: ignore[type-var]
-    then=replace(
-        _AUTO_FAMILIES,
-        search=FamilyRaceConfig(warp=None, queries=1900),
-        then=replace(_AUTO_WARPS, search=replace(_AUTO_WARPS.search, queries=2400)),  # type: ignore[type-var]
-    ),
-)
-"""`auto` before it raced mosaics."""
+"""`auto` before refinement could take a detection back, and before it raced pictures."""
 
 SINCE = {
     ("b3d", "scores"): "44d28dbe09e81f4bdee83859875c94ca4750bc9bb3a40dfd98067be56ba278d3",
@@ -117,17 +103,17 @@ SINCE = {
     ("race", "label"): "7ad497eab7f4cbdda841abfd09d1ff52322bea1cf8ddd4ca2ab931d18b93aa9a",
     ("race-wide", "scores"): "f3d92923c9a991a69e5fbcb418b62b691b0ac2b60195284a8801397226db4d7b",
     ("race-wide", "label"): "2b2ee0e68884e48066b3152adaa216be36db5ab2e1c243e2d0f53810daed5ada",
-    ("race-families", "scores"): "f8566b0d3ada74f8cab39114d22ff41cca6c4d1c2e0b5fe6f6ee39a0eac89bca",
+    ("race-families", "scores"): "bc710010f1d62eb618ba428e7e70111a581c94cc666f829ea4849a7b3486b290",
     ("race-families", "label"): "ba747e2dadb255b42cf520a4b842f088fd799898f92141759956991132a5fe8f",
-    ("race-mosaics", "scores"): "fe46f21970c5c37ce26c1adfa7889365f90b295c7c4dde3d9b628dac4203284f",
-    ("race-mosaics", "label"): "575cb553d8f5118558960f0ad1701ce0d2221d5aa4935a0c4eeb227155aec085",
+    ("race-mosaics", "scores"): "b383be8fde01e8933072341ca92c1697f43566ff1280523df6011f85d05791eb",
+    ("race-mosaics", "label"): "90b9ed1e0f597ff046a8f87261f489eefbd9234a70d7a638b8283b8ac0a85857",
     ("race-warps", "scores"): "280580e566466f28de40c71feef30ae2e46c1b2cb8dbe1959d977b1d867b8efb",
     ("race-warps", "label"): "aa2904af9ebdc88eb7f76b24cff52d1330ebe885510022a8f547c25d455210db",
     ("race-pictures", "scores"): "9a6b52697a3cb30474da70308089bb832742968f901c00c4e2b2d75e8e8f2d18",
     ("race-pictures", "label"): "e744a9e210ff6e0727887c730899ba4a95711840da83e0dc5f314ac502d0d61a",
     ("race-sources", "scores"): "59aa28ef4201bd6e4ae00c4b12b61662bc77843f284a5256812f762caa33b725",
     ("race-sources", "label"): "4a1da57bfa22549d58f73e0d2654b9c7f5c699382b63579aeb0613e0b63f9d44",
-    ("auto", "scores"): "06f59ea80a6f741b98f4247ab1046c4d1aea715a7ec3257f42ea55dcbacf7e0f",
+    ("auto", "scores"): "65425561e40774f2282503625e057353b66ffd0bf5aac0714fe5d2318a9668c1",
     ("auto", "label"): "f398dc8292a947e188e47163986b0877f68b83517ec1b92b244ed1c68e3dd945",
 }
 
@@ -173,10 +159,6 @@ def test_stages_one_after_another_have_the_key_from_before_they_took_turns(oracl
 )
 def test_settings_that_came_later_are_in_the_key_only_where_they_are_set(oracle: str, key: str) -> None:
     assert key_of(THREE_RACES, oracle) == key
-
-
-def test_the_stages_from_before_mosaics_have_the_key_from_then() -> None:
-    assert key_of(FOUR_RACES) == "65425561e40774f2282503625e057353b66ffd0bf5aac0714fe5d2318a9668c1"
 
 
 @pytest.mark.parametrize("preset", PRESETS)
