@@ -29,6 +29,10 @@ from simkit.transforms.contract import Transforms
 from simkit.transforms.patch import PatchFamily
 from simkit.verdict import ClassResult
 
+_FULL = 6.0
+"""Largest margin among the first answers, in nats, below which the margins are smaller than those that the settings are
+meant for, as those of labels alone and of rounded scores are: then the settings in nats are scaled down."""
+
 
 @dataclass(frozen=True)
 class MosaicRaceConfig:
@@ -230,9 +234,9 @@ class MosaicRace:
         self._task = replace(self._task, image_classes=with_guesses(self._task.image_classes, images, seen))
         self._asking = replace(self._asking, task=self._task)
         valid = evidence.valid & (self._task.image_classes[images][:, None] != np.arange(classes))
-        self._floor = float(seen.min())
+        self._floor, self._scale = float(seen.min()), min(1.0, float(seen.max()) / _FULL)
         nature = np.where(valid, seen, 0.0).sum(axis=0) / np.maximum(valid.sum(axis=0), 1)
-        gains = np.where(valid, seen - np.minimum(nature, config.usual), -math.inf)
+        gains = np.where(valid, seen - np.minimum(nature, config.usual * self._scale), -math.inf)
         counts, chosen = [0] * classes, list[Trail]()
         for cell in np.argsort(-gains, axis=None, kind="stable").tolist():
             row, target = divmod(cell, classes)
@@ -290,10 +294,10 @@ class MosaicRace:
         shape = self._task.image_shape
         trails = [replace(t, collage=widened(t.collage, by, most, shape)) for t in trails[: config.climb.rungs[0][0]]]
         for count, pairs in config.climb.rungs:
-            if self._spent or not trails or trails[0].value >= config.enough:
+            if self._spent or not trails or trails[0].value >= config.enough * self._scale:
                 break
             trails = yield from self._risen(trails[:count], pairs)
-        return [trail for trail in trails if trail.value >= config.promising]
+        return [trail for trail in trails if trail.value >= config.promising * self._scale]
 
     def _risen(self, trails: Sequence[Trail], pairs: int) -> Steps[list[Trail]]:
         """Each with its colours changed along its slope, and with the mean margin that it had before; best first."""
@@ -318,8 +322,8 @@ class MosaicRace:
         """Tests of one tile, which climbs on between them, until its queries are used or its margin falls."""
         config = self._config
         tests = config.tests
-        while not self._spent and trail.value >= config.promising and tests:
-            if trail.value >= config.testable:
+        while not self._spent and trail.value >= config.promising * self._scale and tests:
+            if trail.value >= config.testable * self._scale:
                 yield from self._test(trail)
                 tests -= 1
             (trail,) = yield from self._risen([trail], config.climb.rungs[-1][1])

@@ -245,11 +245,12 @@ def test_images_of_the_test_are_not_used_before_it() -> None:
         assert proposal.triggers[0].mask_size <= CONFIG.patch.largest_share * 32 * 32
 
 
-def test_labels_alone_are_no_fault_and_find_nothing() -> None:
-    run = raced(Victim(backdoored, labels=True))
-    assert run.found == []
-    assert run.tests == []
-    assert run.queries <= CONFIG.queries
+def test_by_labels_alone_the_settings_in_nats_are_scaled_so_that_a_tile_can_be_found() -> None:
+    """A margin of labels is 1 or -1, below `testable`: without the scale nothing could ever be tested."""
+    run = raced(Victim(backdoored, labels=True), seed=3)
+    assert run.found == [2]
+    assert run.tests
+    assert raced(Victim(clean, labels=True)).found == []
 
 
 def test_before_a_test_is_passed_the_result_is_the_tile_with_the_most_success() -> None:

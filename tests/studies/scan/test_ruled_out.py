@@ -91,6 +91,12 @@ def test_a_race_for_each_source_says_that_it_sought_triggers_of_one_class() -> N
     assert entry["sought"] == "patches of up to 16 pixels that turn images of one class only"
 
 
+def test_a_search_for_less_near_the_middle_says_so() -> None:
+    (entry,) = said(preset="race-mosaics")
+    assert (entry["family"], entry["victims"]) == ("patch", 0)
+    assert entry["sought"] == "patch triggers up to share 0.0352, near the middle of the image of at most 25 pixels"
+
+
 def test_in_words() -> None:
     race, patch, *_ = in_words(said())
     assert race == (
