@@ -197,8 +197,8 @@ _WARPS = replace(_FAMILIES, search=_ONLY_WARPS, labels=replace(_ONLY_WARPS, quer
 
 _PICTURES = replace(_FAMILIES, search=PictureRaceConfig(), labels=PictureRaceConfig(first=500, queries=1800))
 
-# No stage of `auto`: with patches of up to 8x8 it flagged a clean model of drawn shapes, and report victims with large
-# patches were not found more often (docs/measured.md, "Larger patches").
+# No stage of `auto`, in which it flagged a clean model of drawn shapes when its patches had up to 8x8 pixels
+# (docs/measured.md, "Larger patches").
 _MOSAICS = replace(_FAMILIES, search=MosaicRaceConfig(), labels=None)
 
 # The lengths of the stages of `auto`, within 8,000 queries by scores and 10,000 by labels: what each found alone on
