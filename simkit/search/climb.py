@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from simkit.errors import ConfigError
 from simkit.search.collages import Collage
 from simkit.search.mosaics import grained
+from simkit.search.patch_moves import Patch
 
 Colours: TypeAlias = NDArray[np.float64]
 """The colours of all tiles of a collage, flat."""
@@ -42,7 +43,7 @@ class ClimbConfig:
 
 
 def noise(collage: Collage, grain: int, rng: np.random.Generator) -> Colours:
-    """Normal noise on the colours of a collage: one value for each tile, each grain, or each half of a grain's side."""
+    """Normal noise on the colours of a collage, the same in each tile, in each grain, or in half of a grain's side."""
     sides = (max(max(patch.height, patch.width) for patch in collage.patches), grain, max(1, grain // 2))
     side = sides[int(rng.integers(len(sides)))] if grain > 1 else sides[2 * int(rng.integers(2))]
     drawn = (grained(rng.normal(size=patch.colours.shape), side) for patch in collage.patches)
@@ -104,3 +105,11 @@ def cropped(collage: Collage, slope: Colours, side: int) -> tuple[Collage, Colou
         tile, top=tile.top + down, left=tile.left + right, height=tall, width=wide, colours=tile.colours[part]
     )
     return Collage((cut,)), steep[part].ravel()
+
+
+def is_central(tile: Patch, image_shape: tuple[int, int, int], within: float) -> bool:
+    """Whether the middle of a tile is as near to that of the image, (C, H, W), as `within` of its sides."""
+    _, height, width = image_shape
+    down = abs(tile.top + tile.height / 2 - height / 2) / height
+    right = abs(tile.left + tile.width / 2 - width / 2) / width
+    return max(down, right) <= within

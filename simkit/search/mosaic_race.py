@@ -1,33 +1,33 @@
 """A race of mosaics for larger patches: the promising ones are halved to single tiles, whose colours then climb.
 
-The margins of natural patches stop rising early, and those of a backdoor do not (ours: docs/measured.md, "Larger
-patches").
+Few natural patches are worth climbing from, and most of a backdoor's are (ours: docs/measured.md, "Larger patches").
 """
 
 from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from simkit.errors import ConfigError
-from simkit.search.climb import ClimbConfig, along, cropped, moved, noise, widened
-from simkit.search.collages import Collage
+from simkit.search.climb import ClimbConfig, along, cropped, is_central, moved, noise, widened
 from simkit.search.contract import AskTell, Evidence, Proposal, Search, Task
-from simkit.search.family_race import FamilyRaceConfig
 from simkit.search.mosaics import MosaicConfig, halves, mosaic
-from simkit.search.needs import Lacking
+from simkit.search.needs import Lacking, all_lack, others, short_of
 from simkit.search.pair_trial import PairTrial, ranking_and_testing
 from simkit.search.patches import untried
-from simkit.search.trails import Asked, Asking, Steps, Trail, best, speaking, wide_margins, with_guesses
+from simkit.search.trails import MOST, Asked, Asking, Steps, Trail, best, highest, speaking, wide_margins, with_guesses
 from simkit.seeding import stream
 from simkit.transforms.breeding import Family
 from simkit.transforms.contract import Transforms
 from simkit.transforms.patch import PatchFamily
 from simkit.verdict import ClassResult
+
+_HALVES = 8  # of a mosaic until one tile is left: two for each of four halvings
 
 _FULL = 6.0
 """Largest margin among the first answers, in nats, below which the margins are smaller than those that the settings are
@@ -75,13 +75,13 @@ class MosaicRaceConfig:
     again: int = 4
     """Queries for each tile that is left, before the best of them climb."""
     promising: float = -0.5
-    """Mean margin, in nats, below which the climb is given up."""
+    """Mean margin, in nats, below which a tile is given up after its climb, or between its tests."""
     enough: float = 8.0
     """Mean margin from which it goes no further."""
     testable: float = 3.0
     """Mean margin from which what has climbed is tested."""
     finalists: int = 2
-    """How many of the best are tested, and climb on after a test that failed."""
+    """How many of the best are tested, and climb on between their tests."""
     tests: int = 3
     """The most tests of one of them: a patch that works by nature must not be tried until it passes."""
     test_share: float = 0.4
@@ -96,23 +96,32 @@ class MosaicRaceConfig:
         counts = self.first, self.retested, self.per_class, self.halved, self.tries, self.finalists, self.queries
         if min(*images, *counts, self.tests, self.whole_from) < 1:
             raise ConfigError("counts of a race of mosaics must be 1 or more")
-        if not 0 < self.kept < 1 or not 0 < self.test_share < 1 or not 0 < self.central_share <= 1 or self.central < 0:
+        if not 0 < self.kept < 1 or not 0 < self.test_share < 1 or not 0 < self.central_share < 1 or self.central < 0:
             raise ConfigError(
-                "kept and test_share of mosaics must lie in (0, 1), central_share in (0, 1], central be >= 0"
+                "kept and test_share of mosaics must lie in (0, 1), central_share in (0, 1], central in [0, inf)"
             )
+        if not self.promising <= self.testable < MOST or not self.promising <= self.enough < MOST:
+            raise ConfigError(f"testable and enough of mosaics must be promising or more, and less than {MOST:g} nats")
 
     def families_on(self, image_shape: tuple[int, int, int]) -> tuple[Family, ...]:
-        """The one family, on images of this shape, (C, H, W). Raises ConfigError if they are too small."""
+        """The one family, with what its patches can cover on images (C, H, W). Raises ConfigError on smaller ones."""
         self._check_size(image_shape)
-        return (self.patch,)
+        share = self.side(image_shape, central=False) ** 2 / (image_shape[1] * image_shape[2])
+        return (replace(self.patch, largest_share=share),)
 
     def narrower(self, image_shape: tuple[int, int, int]) -> str:
         """See `Narrower`."""
-        return f"near the middle of the image of at most {self.central_area(image_shape)} pixels"
+        side = self.side(image_shape, central=True)
+        return f"near the middle of the image of at most {side}x{side} pixels"
 
-    def central_area(self, image_shape: tuple[int, int, int]) -> int:
-        """The largest area of a central patch on images (C, H, W), in pixels."""
-        return max(1, int(min(self.central_share, self.patch.largest_share) * image_shape[1] * image_shape[2]))
+    def side(self, image_shape: tuple[int, int, int], *, central: bool) -> int:
+        """The largest side of a patch on images (C, H, W), in pixels: within the limit of its place, and of a tile."""
+        share = min(self.patch.largest_share, self.central_share) if central else self.patch.largest_share
+        return max(1, min(math.isqrt(int(share * image_shape[1] * image_shape[2])), self.widest(image_shape)))
+
+    def widest(self, image_shape: tuple[int, int, int]) -> int:
+        """The side of the largest tiles on images (C, H, W), in pixels."""
+        return round(min(image_shape[1:]) / min(self.mosaic.across))
 
     def takes(self, image_shape: tuple[int, int, int]) -> bool:
         """See `Choosy`."""
@@ -130,8 +139,16 @@ class MosaicRaceConfig:
     def lacking(self, task: Task) -> Lacking:
         """See `Demanding`."""
         self._check_size(task.image_shape)
-        alike = FamilyRaceConfig(patch=self.patch, wave=None, blend=None, warp=None, test_share=self.test_share)
-        return alike.lacking(task)
+        ranked, tested = (
+            others(task.image_classes[part], task.n_classes)
+            for part in ranking_and_testing(len(task.image_classes), self.test_share)
+        )
+        tiles, pairs = self.climb.rungs[0]
+        least = self.first + self.retested * self.retest_images + 2 * tiles * pairs
+        least += self.halved * (_HALVES * self.halve_images + self.again)
+        if self.queries < least:
+            return all_lack(task.n_classes, f"{least} queries, to come to its test; raise search.queries")
+        return short_of(tested, 1, "search") | short_of(ranked, 1, "search")
 
     def _check_size(self, image_shape: tuple[int, int, int]) -> None:
         if not self.takes(image_shape):
@@ -155,7 +172,7 @@ class MosaicRace:
         self._rng = stream(seed, "mosaics")
         self._asking = Asking(task, self._ranking, self._rng)
         self._best: dict[int, ClassResult] = {}
-        self._rounds = self._queries = 0
+        self._rounds = self._queries = self._digest = 0
         self._steps = self._raced()
         self._next: Asked | None = next(self._steps)
 
@@ -175,6 +192,7 @@ class MosaicRace:
         self._guard.told(evidence)
         self._rounds += 1
         self._queries += len(evidence.hit)
+        self._digest = zlib.crc32(evidence.score.tobytes(), self._digest)
         try:
             self._next = self._steps.send(evidence)
         except StopIteration:
@@ -182,14 +200,13 @@ class MosaicRace:
 
     def results(self) -> tuple[ClassResult, ...]:
         """See `Search`: what passed the test, else the best tile of a class, else an empty trigger."""
-        shape = self._task.image_shape
-        results = (self._best.get(c) or untried(c, shape) for c in range(self._task.n_classes))
+        results = (self._best.get(c) or untried(c, self._task.image_shape) for c in range(self._task.n_classes))
         return tuple(replace(result, trigger=result.trigger.copied()) for result in results)
 
     def state(self) -> str:
-        """The number of rounds and of queries, and the classes of which a patch passed the test."""
+        """The number of rounds, the classes of which a patch passed the test, and a checksum of all scores so far."""
         passed = sorted(c for c, result in self._best.items() if not result.censored)
-        return json.dumps({"round": self._rounds, "queries": self._queries, "passed": passed})
+        return json.dumps({"round": self._rounds, "passed": passed, "digest": self._digest})
 
     @property
     def _spent(self) -> bool:
@@ -206,23 +223,18 @@ class MosaicRace:
             yield from self._finished((yield from self._cut(trail)))
 
     def _cut(self, trail: Trail) -> Steps[Trail]:
-        """The trail with its tile cut to the limit, after a rung that tells where its slope is steepest."""
-        if trail.collage.area <= (limit := self._limit(trail.collage)):
-            return trail
-        if trail.slope is None:
-            (trail,) = yield from self._risen([trail], self._config.climb.rungs[-1][1])
-        assert trail.slope is not None
-        collage, slope = cropped(trail.collage, trail.slope, math.isqrt(limit))
-        return replace(trail, collage=collage, slope=slope)
-
-    def _limit(self, collage: Collage) -> int:
-        """The largest area of a tile at the place of this one, in pixels."""
-        tile, (_, height, width) = collage.patches[0], self._task.image_shape
-        down = abs(tile.top + tile.height / 2 - height / 2) / height
-        right = abs(tile.left + tile.width / 2 - width / 2) / width
-        if max(down, right) > self._config.central:
-            return self._breeder.area
-        return self._config.central_area(self._task.image_shape)
+        """The trail with its tile cut to the limit of its place, where its slope is steepest."""
+        shape = self._task.image_shape
+        for central in (False, True):
+            side, tile = self._config.side(shape, central=central), trail.collage.patches[0]
+            if max(tile.height, tile.width) <= side or (central and not is_central(tile, shape, self._config.central)):
+                continue
+            if trail.slope is None:
+                (trail,) = yield from self._risen([trail], self._config.climb.rungs[-1][1])
+            assert trail.slope is not None
+            collage, slope = cropped(trail.collage, trail.slope, side)
+            trail = replace(trail, collage=collage, slope=slope)
+        return trail
 
     def _promising(self) -> Steps[list[Trail]]:
         """The pairs of mosaic and class with the highest margins above those that the class has by nature."""
@@ -237,13 +249,7 @@ class MosaicRace:
         self._floor, self._scale = float(seen.min()), min(1.0, float(seen.max()) / _FULL)
         nature = np.where(valid, seen, 0.0).sum(axis=0) / np.maximum(valid.sum(axis=0), 1)
         gains = np.where(valid, seen - np.minimum(nature, config.usual * self._scale), -math.inf)
-        counts, chosen = [0] * classes, list[Trail]()
-        for cell in np.argsort(-gains, axis=None, kind="stable").tolist():
-            row, target = divmod(cell, classes)
-            if counts[target] < config.per_class and valid[row, target] and len(chosen) < config.retested:
-                counts[target] += 1
-                chosen.append(Trail(mosaics[row], target, float(seen[row, target])))
-        return chosen
+        return highest(mosaics, seen, gains, config.retested, config.per_class)
 
     def _retested(self, trails: Sequence[Trail]) -> Steps[list[Trail]]:
         """The best of these pairs after further images."""
@@ -288,10 +294,8 @@ class MosaicRace:
 
     def _climbed(self, trails: Sequence[Trail]) -> Steps[list[Trail]]:
         """The best after all rungs, or as many as it takes; none where nothing promises anything."""
-        config, (_, height, width) = self._config, self._task.image_shape
-        side = min(height, width)
-        by, most = max(1, round(side / 32)), round(side / min(config.mosaic.across))
-        shape = self._task.image_shape
+        config, shape = self._config, self._task.image_shape
+        by, most = max(1, round(min(shape[1:]) / 32)), config.widest(shape)
         trails = [replace(t, collage=widened(t.collage, by, most, shape)) for t in trails[: config.climb.rungs[0][0]]]
         for count, pairs in config.climb.rungs:
             if self._spent or not trails or trails[0].value >= config.enough * self._scale:

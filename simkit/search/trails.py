@@ -15,8 +15,8 @@ from simkit.search.contract import Evidence, Task
 from simkit.search.patches import margins
 from simkit.triggers import IntArray
 
-_MARGIN = (-15.0, 15.0)
-"""Margins are clipped to this range, in nats. A climb needs to see how far a class is, and how far ahead."""
+MOST = 15.0
+"""Margins are clipped to plus and minus this, in nats. A climb needs to see how far a class is, and how far ahead."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,24 @@ def with_guesses(image_classes: IntArray, images: IntArray, seen: NDArray[np.flo
 
 def wide_margins(evidence: Evidence) -> NDArray[np.float64]:
     """The margins of all classes, (N, T), clipped far apart."""
-    return margins(evidence.score, _MARGIN)
+    return margins(evidence.score, (-MOST, MOST))
+
+
+def highest(
+    mosaics: Sequence[Collage], seen: NDArray[np.float64], gains: NDArray[np.float64], most: int, per_class: int
+) -> list[Trail]:
+    """The pairs of mosaic and class with the highest gains, at most `most` of them and `per_class` of one class.
+
+    seen, gains: margins, and what they have above nature, (N, T); -inf for pairs that say nothing.
+    """
+    classes = gains.shape[1]
+    counts, chosen = [0] * classes, list[Trail]()
+    for cell in np.argsort(-gains, axis=None, kind="stable").tolist():
+        row, target = divmod(cell, classes)
+        if counts[target] < per_class and gains[row, target] > -np.inf and len(chosen) < most:
+            counts[target] += 1
+            chosen.append(Trail(mosaics[row], target, float(seen[row, target])))
+    return chosen
 
 
 def best(trails: Iterable[Trail]) -> list[Trail]:

@@ -7,7 +7,7 @@ from simkit.search.images import ScanImages
 from simkit.search.presets import PRESETS, Preset
 from studies.scan.config import ScanConfig
 
-_OFFERED = ("b3d", "race-wide", "auto", "race", "race-warps", "race-families", "race-pictures", "race-mosaics")
+_OFFERED = ("b3d", "race-wide", "auto", "race", "race-warps", "race-families", "race-pictures")
 """The presets that a message may name, the one with the longest plan first."""
 
 

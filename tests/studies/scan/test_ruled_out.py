@@ -94,7 +94,7 @@ def test_a_race_for_each_source_says_that_it_sought_triggers_of_one_class() -> N
 def test_a_search_for_less_near_the_middle_says_so() -> None:
     (entry,) = said(preset="race-mosaics")
     assert (entry["family"], entry["victims"]) == ("patch", 0)
-    assert entry["sought"] == "patch triggers up to share 0.0352, near the middle of the image of at most 25 pixels"
+    assert entry["sought"] == "patch triggers up to share 0.0352, near the middle of the image of at most 5x5 pixels"
 
 
 def test_in_words() -> None:
