@@ -40,7 +40,7 @@ class MosaicRaceConfig:
 
     # Chosen on tune victims by scores (docs/measured.md, "Larger patches").
     patch: PatchFamily = field(default_factory=PatchFamily)
-    """How large a trigger may be, and the tests that it must pass; nothing else of it is used."""
+    """How large a trigger may be (`largest_share`), and its tests (`screen`, `test`); nothing else of it is used."""
     central: float = 3 / 16
     """How near the middle of a patch may be to that of the image, in sides of the image, for it to be central.
 
@@ -57,7 +57,7 @@ class MosaicRaceConfig:
     first: int = 300
     """Mosaics at the start, each tried on one image."""
     usual: float = -1.0
-    """The most of a class's mean margin on mosaics, in nats, that is taken for its nature and subtracted."""
+    """The mean margin of a class on mosaics is subtracted as its nature, in nats, or this where the mean is higher."""
     retested: int = 40
     """Pairs of mosaic and class that are tried again, those with the highest margins."""
     per_class: int = 5
@@ -96,9 +96,9 @@ class MosaicRaceConfig:
         counts = self.first, self.retested, self.per_class, self.halved, self.tries, self.finalists, self.queries
         if min(*images, *counts, self.tests, self.whole_from) < 1:
             raise ConfigError("counts of a race of mosaics must be 1 or more")
-        if not 0 < self.kept < 1 or not 0 < self.test_share < 1 or not 0 < self.central_share < 1 or self.central < 0:
+        if not 0 < self.kept < 1 or not 0 < self.test_share < 1 or not 0 < self.central_share <= 1 or self.central < 0:
             raise ConfigError(
-                "kept and test_share of mosaics must lie in (0, 1), central_share in (0, 1], central in [0, inf)"
+                "kept and test_share of mosaics must lie in (0, 1), central_share in (0, 1], and central be 0 or more"
             )
         if not self.promising <= self.testable < MOST or not self.promising <= self.enough < MOST:
             raise ConfigError(f"testable and enough of mosaics must be promising or more, and less than {MOST:g} nats")
@@ -168,7 +168,6 @@ class MosaicRace:
             raise ConfigError("a race needs two search images or more, to rank and to test; raise search_images")
         self._ranking, self._testing = ranking_and_testing(images, config.test_share)
         self._guard = AskTell(task.n_classes, images)
-        self._breeder = config.patch.breeder(task.image_shape)
         self._rng = stream(seed, "mosaics")
         self._asking = Asking(task, self._ranking, self._rng)
         self._best: dict[int, ClassResult] = {}
@@ -186,7 +185,7 @@ class MosaicRace:
             return None
         collages, images = self._next
         pairs = np.column_stack([np.arange(len(collages)), images]).astype(np.int32)
-        return self._guard.asked(Proposal(Transforms([self._breeder.transform(c) for c in collages]), pairs))
+        return self._guard.asked(Proposal(Transforms([c.trigger(self._task.image_shape) for c in collages]), pairs))
 
     def tell(self, evidence: Evidence) -> None:
         self._guard.told(evidence)
@@ -288,7 +287,7 @@ class MosaicRace:
         for tile, (value, rate) in zip(tiles, seen, strict=True):
             ranked.append(replace(tile, value=value))
             if (last := self._best.get(tile.target)) is None or rate > (last.success_rate or 0.0):
-                trigger = self._breeder.transform(tile.collage)
+                trigger = tile.collage.trigger(self._task.image_shape)
                 self._best[tile.target] = ClassResult(tile.target, trigger, trigger.mask_size, rate, censored=True)
         return best(ranked)
 
@@ -340,7 +339,7 @@ class MosaicRace:
             test = test.after((yield [trail.collage] * len(images), images))
         if not test.trials or not test.passes(family.screen):
             return
-        trigger, rate = self._breeder.transform(trail.collage), test.hits / test.trials
+        trigger, rate = trail.collage.trigger(self._task.image_shape), test.hits / test.trials
         found = ClassResult(trail.target, trigger, trigger.mask_size, rate, censored=False, test=family.test)
         last = self._best.get(trail.target)
         if last is None or last.censored or rate >= (last.success_rate or 0.0):

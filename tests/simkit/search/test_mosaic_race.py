@@ -314,7 +314,7 @@ def test_too_few_images_of_other_classes_are_lacking() -> None:
         ),
         *({"kept": bound} for bound in (0.0, 1.0)),
         *({"test_share": bound} for bound in (0.0, 1.0)),
-        *({"central_share": bound} for bound in (0.0, 1.0)),
+        *({"central_share": bound} for bound in (0.0, 1.01)),
         {"central": -0.01},
     ],
     ids=str,
@@ -336,6 +336,7 @@ def test_what_is_said_to_be_searched_is_no_larger_than_what_can_be_found(
 ) -> None:
     assert CONFIG.side(shape, central=False) == side
     assert CONFIG.side(shape, central=True) == central
+    assert replace(CONFIG, central_share=1.0).side(shape, central=True) == side
     (family,) = CONFIG.families_on(shape)
     assert family.largest_share == side**2 / (shape[1] * shape[2])  # type: ignore[attr-defined]
     wide = replace(CONFIG, patch=PatchFamily(largest_share=0.5))
