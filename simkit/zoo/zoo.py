@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -23,14 +23,22 @@ _MOST_FAILURES = 10
 Progress = Callable[[Victim], None]
 
 
-def make(spec: ZooSpec, out: str | Path, progress: Progress | None = None, workers: int = 1) -> Manifest:
+def make(
+    spec: ZooSpec,
+    out: str | Path,
+    progress: Progress | None = None,
+    workers: int = 1,
+    indices: Sequence[range] | None = None,
+) -> Manifest:
     """Make the zoo in `out`, or complete the one that was started there.
 
     progress: called with each finished victim, including those whose backdoor training failed. workers: number of
-    processes, each with as many torch threads as this one; it does not change the result. On CPUs a resumed run gives
-    the same weights as an uninterrupted one with the same number of torch threads; missing or changed files are made
-    again. Raises DataError if the data cannot be read; ConfigError if `out` holds something else, another process is
-    making the zoo, or too many backdoors fail; StorageError if `out` cannot be written.
+    processes, each with as many torch threads as this one; it does not change the result. indices: make only the models
+    in these ranges, each as it is in the whole zoo; one that failed is replaced only if its replacement is among them.
+    On CPUs a resumed run gives the same weights as an uninterrupted one with the same number of torch threads; missing
+    or changed files are made again. Raises DataError if the data cannot be read; ConfigError if `out` holds something
+    else, another process is making the zoo, too many backdoors fail, or the zoo has none of `indices`; StorageError if
+    `out` cannot be written.
     """
     if workers < 1:
         raise ConfigError(f"{workers} workers; need 1 or more")
@@ -41,7 +49,7 @@ def make(spec: ZooSpec, out: str | Path, progress: Progress | None = None, worke
     make_folder(out)
     try:
         with FileLock(out / ".lock", timeout=0):
-            return _fill(workshop, progress, workers)
+            return _fill(workshop, progress, workers, indices)
     except Timeout as error:
         raise ConfigError(f"{out}: another process is making this zoo; wait for it, or name another folder") from error
 
@@ -72,14 +80,24 @@ def missing(spec: ZooSpec, failed: Mapping[int, bool]) -> tuple[int, ...]:
     return tuple(needed)
 
 
-def _fill(workshop: Workshop, progress: Progress | None, workers: int) -> Manifest:
+def among(models: Iterable[int], indices: Sequence[range] | None) -> tuple[int, ...]:
+    """Those of the models that lie in one of the ranges; all if `indices` is None."""
+    return tuple(model for model in models if indices is None or any(model in part for part in indices))
+
+
+def _fill(workshop: Workshop, progress: Progress | None, workers: int, indices: Sequence[range] | None) -> Manifest:
     """Make all missing victims; every finished victim is written to the manifest immediately."""
     manifest = _begun(workshop)
     finished = {v.index: v for v in (*manifest.victims, *manifest.failed) if workshop.intact(v)}
 
     def to_make() -> tuple[int, ...]:
-        return missing(workshop.spec, {index: victim.failed for index, victim in finished.items()})
+        return among(missing(workshop.spec, {i: victim.failed for i, victim in finished.items()}), indices)
 
+    if not among(finished, indices) and not to_make():
+        raise ConfigError(
+            f"zoo {workshop.spec.name} needs none of these indices; its models are 0 to {workshop.spec.models - 1}, "
+            "and those that replace failed ones come after them"
+        )
     making = _made(workshop, to_make) if workers == 1 else made_by_processes(workshop, to_make, workers)
     with closing(making):  # no process may work in the folder after its lock is released
         for victim in making:

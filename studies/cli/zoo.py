@@ -87,6 +87,10 @@ def make_zoo(  # noqa: PLR0913 - one parameter an option
     workers: Annotated[
         int, typer.Option(help="Number of processes that train, each with its own copy of the images.")
     ] = 1,
+    indices: Annotated[
+        str | None,
+        typer.Option(metavar="0-19,25", help="Make only these models, each as in the whole zoo.", show_default=False),
+    ] = None,
     out: OutFolder = None,
     settings: Settings = None,
     as_json: AsJson = False,
@@ -95,15 +99,17 @@ def make_zoo(  # noqa: PLR0913 - one parameter an option
     from simkit.data import load
     from simkit.zoo.presets import check_preset
     from simkit.zoo.zoo import make
+    from studies.study.plan import index_ranges
 
     chosen = _Chosen(spec, preset, split, models, data, size)
     wanted = zoo_spec(chosen, out, settings or [])
     if preset is not None and data is not None:
         check_preset(preset, load(wanted.data, "test", 1, image_size=wanted.image_size).n_classes)
-    folder = out or home() / "zoos" / wanted.name
+    folder, ranges = out or home() / "zoos" / wanted.name, None if indices is None else index_ranges(indices)
+    done, to_make = _to_make(wanted, folder, ranges)
     with progress_bar(f"zoo {wanted.name}", quiet=as_json) as progress:
-        finished = _counted(progress, _finished(folder), wanted.models, quiet=as_json)
-        manifest = make(wanted, folder, finished, workers)
+        finished = _counted(progress, done, done + to_make, quiet=as_json)
+        manifest = make(wanted, folder, finished, workers, ranges)
     _show(folder, manifest, as_json)
 
 
@@ -160,10 +166,15 @@ def zoo_spec(chosen: _Chosen, out: Path | None, settings: list[str]) -> ZooSpec:
     return ZooSpec.of(with_settings(chosen.fields(out, settings), settings))
 
 
-def _finished(folder: Path) -> int:
+def _to_make(spec: ZooSpec, folder: Path, indices: list[range] | None) -> tuple[int, int]:
+    """The number of victims that are there, and of those that are missing if no backdoor fails, among the indices."""
     from simkit.zoo.manifest import MANIFEST, Manifest
+    from simkit.zoo.zoo import among, missing
 
-    return len(Manifest.load(folder).victims) if (folder / MANIFEST).exists() else 0
+    manifest = Manifest.load(folder) if (folder / MANIFEST).exists() else None
+    made = () if manifest is None else (*manifest.victims, *manifest.failed)
+    done = among((victim.index for victim in made if not victim.failed), indices)
+    return len(done), len(among(missing(spec, {victim.index: victim.failed for victim in made}), indices))
 
 
 def _counted(progress: OnProgress, done: int, total: int, *, quiet: bool) -> Callable[[Victim], None]:

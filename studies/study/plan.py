@@ -9,7 +9,7 @@ from pathlib import Path
 
 from simkit.errors import ConfigError
 from simkit.zoo.manifest import Manifest, Victim
-from simkit.zoo.zoo import missing
+from simkit.zoo.zoo import among, missing
 from studies.scan.canonical import digest
 from studies.scan.plan_length import below_plan
 from studies.study.detectors import Method, method
@@ -94,14 +94,10 @@ def chosen(manifest: Manifest, indices: str | None = None, limit: int | None = N
     being made, victims that might not be among the first in the end are left out. Raises ConfigError for invalid text,
     and where no victim is left.
     """
-    wanted = None if indices is None else _indices(indices)
+    wanted = None if indices is None else index_ranges(indices)
     first = None if limit is None else _first(manifest, limit)
     victims = sorted(manifest.victims, key=lambda victim: victim.index)
-    kept = [
-        v
-        for v in victims
-        if (wanted is None or any(v.index in part for part in wanted)) and (first is None or v.index in first)
-    ]
+    kept = [v for v in victims if among([v.index], wanted) and (first is None or v.index in first)]
     if not kept:
         indices_there = ", ".join(str(victim.index) for victim in victims[:20]) or "none yet"
         raise ConfigError(f"zoo {manifest.spec.name}: no such victims; it has {indices_there}")
@@ -115,8 +111,11 @@ def _first(manifest: Manifest, limit: int) -> list[int]:
     return sorted([*(index for index, failed in made.items() if not failed), *to_come])[:limit]
 
 
-def _indices(text: str) -> list[range]:
-    """The ranges in a text such as `0-19,25`; they are not expanded, since they may be of any size."""
+def index_ranges(text: str) -> list[range]:
+    """The ranges in a text such as `0-19,25`; they are not expanded, since they may be of any size.
+
+    Raises ConfigError for anything else.
+    """
     ranges = []
     for part in text.split(","):
         match = _RANGE.fullmatch(part.strip())

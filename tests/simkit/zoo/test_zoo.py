@@ -262,3 +262,32 @@ def test_what_a_huge_zoo_lacks_is_found_in_one_pass() -> None:
     assert missing(zoo, dict.fromkeys(range(99_990), False)) == tuple(range(99_990, 100_000))
     small = spec(models=5)
     assert list(itertools.islice(small.strata(), 23)) == [small.stratum(index) for index in range(23)]
+
+
+def test_a_part_of_a_zoo_has_the_victims_of_the_whole(made: Path, tmp_path: Path) -> None:
+    part = make(spec(), tmp_path, indices=[range(4, 7), range(1, 2)])
+    assert [victim.index for victim in part.victims] == [1, 4, 5]
+    assert _files(tmp_path) == {file: hash_ for file, hash_ in _files(made).items() if int(file[:4]) in (1, 4, 5)}
+    assert not part.complete
+
+
+def test_the_rest_of_a_zoo_joins_its_part(made: Path, tmp_path: Path) -> None:
+    make(spec(), tmp_path, indices=[range(4, 6)])
+    told: list[int] = []
+    make(spec(), tmp_path, lambda victim: told.append(victim.index))
+    assert told == [0, 1, 2, 3]
+    assert _told(tmp_path) == _told(made)
+
+
+def test_a_failed_model_is_not_replaced_by_one_outside_of_the_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workshop, "train", lambda network, images, config, seed: network.eval())
+    monkeypatch.setattr(workshop, "evaluate", lambda _model, _images, attack, _: Evaluation(0.8, attack and 0.0))
+    part = make(spec(clean_share=0.0), tmp_path, indices=[range(2, 4)])
+    assert ([v.index for v in part.failed], part.victims) == ([2, 3], ())
+
+
+def test_a_part_that_is_no_part_of_the_zoo_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="none of these indices; its models are 0 to 5"):
+        make(spec(), tmp_path, indices=[range(6, 9)])

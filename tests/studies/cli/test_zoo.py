@@ -80,7 +80,9 @@ def test_a_log_is_told_of_each_victim_as_it_is_done(
     failed = victims["backdoored"].model_copy(update={"index": 17, "implanted": False, "success_rate": 0.25})
     told: list[str] = []
 
-    def make(_spec: object, _out: Path, progress: Callable[[Victim], None], _workers: int) -> Manifest:
+    def make(
+        _spec: object, _out: Path, progress: Callable[[Victim], None], _workers: int, _indices: object
+    ) -> Manifest:
         for victim in (failed, victims["clean"]):
             progress(victim)
             told.append(capsys.readouterr().err)
@@ -169,3 +171,22 @@ def test_what_is_wrong_is_told_and_nothing_is_made(
     assert told in err
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_chosen_models_are_made_and_counted(
+    zoo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "tiny"
+    assert main(["zoo", "make", "--out", str(folder), "--indices", "1", *flags(SETTINGS + TRAINING)]) == 0
+    told = capsys.readouterr()
+    assert "(1 of 1)" in told.err
+    assert "1 of 2 victims of zoo tiny" in told.out
+    assert (folder / "0001.safetensors").read_bytes() == (zoo / "0001.safetensors").read_bytes()
+    assert not (folder / "0000.safetensors").exists()
+
+
+def test_indices_that_are_no_ranges_make_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "tiny"
+    assert main(["zoo", "make", "--out", str(folder), "--indices", "one", *flags(SETTINGS + TRAINING)]) == 2
+    assert "--indices 'one': write numbers and ranges" in capsys.readouterr().err
+    assert not folder.exists()
