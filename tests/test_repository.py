@@ -139,3 +139,26 @@ def test_every_test_that_a_promise_names_is_there() -> None:
     assert [path for path in paths if not path.exists()] == []
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ") and "promise" not in line]
     assert [row[0] for row in rows if "`test" not in row[2]] == []
+
+
+def headings(page: Path) -> dict[str, str]:
+    """The titles of a page by the anchors of its links."""
+    titles = re.findall(r"^#{1,3} (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-"): title for title in titles}
+
+
+@pytest.mark.process
+def test_every_page_and_section_that_the_front_pages_and_comments_name_is_there() -> None:
+    """Sphinx checks the links between the pages themselves."""
+    named = re.compile(r"\b(docs/[\w/-]+\.md)(?:#([\w-]+)|,(?: |\s*# |\n *)\"([^\"]+)\")?")
+    wanted = [
+        path for path in tracked_files() if path.suffix == ".py" or (path.parent == ROOT and path.suffix == ".md")
+    ]
+    links = [(path.name, *link) for path in wanted for link in named.findall(path.read_text(encoding="utf-8"))]
+    assert len(links) > 50
+    missing = [link for link in links if not (ROOT / link[1]).is_file()]
+    assert missing == []
+    for link in links:
+        there = headings(ROOT / link[1])
+        assert link[2] in ("", *there), link
+        assert re.sub(r"\s+# ", " ", link[3]) in ("", *there.values()), link

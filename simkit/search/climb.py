@@ -25,7 +25,7 @@ Colours: TypeAlias = NDArray[np.float64]
 class ClimbConfig:
     """How colours climb."""
 
-    # Chosen on tune victims by scores (docs/measured.md, "Larger patches").
+    # Chosen on tune victims by scores (docs/measured/larger-patches.md).
     rungs: tuple[tuple[int, int], ...] = ((8, 8), (5, 12), (3, 20), (2, 20))
     """Of each rung, how many climb it, those with the highest margins, and the pairs of answers that each has."""
     sigma: float = 0.15

@@ -1,6 +1,6 @@
 """A race of mosaics for larger patches: the promising ones are halved to single tiles, whose colours then climb.
 
-Few natural patches are worth climbing from, and most of a backdoor's are (ours: docs/measured.md, "Larger patches").
+Few natural patches are worth climbing from, and most of a backdoor's are (ours: docs/measured/larger-patches.md).
 """
 
 from __future__ import annotations
@@ -38,13 +38,14 @@ meant for, as those of labels alone and of rounded scores are: then the settings
 class MosaicRaceConfig:
     """The settings of a race of mosaics for all classes at once."""
 
-    # Chosen on tune victims by scores (docs/measured.md, "Larger patches").
+    # Chosen on tune victims by scores (docs/measured/larger-patches.md).
     patch: PatchFamily = field(default_factory=PatchFamily)
     """How large a trigger may be (`largest_share`), and its tests (`screen`, `test`); nothing else of it is used."""
     central: float = 3 / 16
     """How near the middle of a patch may be to that of the image, in sides of the image, for it to be central.
 
-    There a large patch replaces what the image shows, and clean GTSRB models answer to 8x8 pixels (docs/measured.md).
+    There a large patch replaces what the image shows, and clean GTSRB models answer to 8x8 pixels
+    (docs/measured/larger-patches.md).
     """
     central_share: float = 25 / 1024
     """The largest share of the image that a central patch covers; 5x5 of 32x32 pixels."""

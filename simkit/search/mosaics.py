@@ -22,7 +22,7 @@ _THINNEST = 2
 class MosaicConfig:
     """How mosaics are drawn."""
 
-    # Chosen on tune victims by scores (docs/measured.md, "Larger patches").
+    # Chosen on tune victims by scores (docs/measured/larger-patches.md).
     across: tuple[int, ...] = (5, 4)
     """Numbers of tiles across an image, of which each mosaic has one: tiles of 6x6 or 8x8 on 32x32 pixels."""
     covered: float = 0.5

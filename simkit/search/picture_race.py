@@ -2,7 +2,7 @@
 
 Natural pictures that are blended in answer to no random picture. But one answer to a random picture says a little about
 every class, and after some hundreds of them a regression for each class points to the picture that the network was
-trained with; no clean model came near the success of such a picture (ours: docs/measured.md, "Blended pictures").
+trained with; no clean model came near the success of such a picture (ours: docs/measured/pictures.md).
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ _LOOKS = DriverConfig(check_images=32, verify_images=0, first_look=1, look_every
 
 # Rounds of nine queries instead of 28, so that an answer counts in the ranking sooner, and a shorter test of its own,
 # since unseen images test every patch again: by scores this finds tune victims with fewer queries, by labels it does
-# not find all of them (docs/measured.md, "Small rounds"). An early end looks at as many queries as before.
+# not find all of them (docs/measured/race.md, "Small rounds"). An early end looks at as many queries as before.
 _SMALL_ROUNDS = RaceConfig(
     fresh=1, children=4, retests=4, test=SequentialTest(alpha=0.1, beta=0.05), test_batch=2, clean_rounds=45
 )
@@ -152,8 +152,8 @@ _RACE = Preset(_SMALL_ROUNDS, "small_share", _LOOKS, labels=RaceConfig(queries=4
 _REFINE = RefineConfig.within(500)
 
 # `race` confirms patches of up to 4x4 pixels under a loose test, which some patches pass that turn images of clean
-# models by nature. None of them gained from refinement, and patches of backdoors do (docs/measured.md, "Patches that
-# work by nature").
+# models by nature. None of them gained from refinement, and patches of backdoors do (docs/measured/race.md,
+# "Patches that work by nature").
 _REFINE_AND_DOUBT = replace(_REFINE, standing=Standing())
 
 # Large patches can turn images of clean models as well. Of 14 clean models of gtsrb-clean-40-calibrate, patches of up
@@ -198,11 +198,11 @@ _WARPS = replace(_FAMILIES, search=_ONLY_WARPS, labels=replace(_ONLY_WARPS, quer
 _PICTURES = replace(_FAMILIES, search=PictureRaceConfig(), labels=PictureRaceConfig(first=500, queries=1800))
 
 # No stage of `auto`, in which it flagged a clean model of drawn shapes when its patches had up to 8x8 pixels
-# (docs/measured.md, "Larger patches").
+# (docs/measured/larger-patches.md).
 _MOSAICS = replace(_FAMILIES, search=MosaicRaceConfig(), labels=None)
 
 # The lengths of the stages of `auto`, within 8,000 queries by scores and 10,000 by labels: what each found alone on
-# `tune` victims says what its last queries are worth (docs/measured.md, "How long each stage is").
+# `tune` victims says what its last queries are worth (docs/measured/auto.md, "How long each stage is").
 _AUTO_PICTURES = replace(_PICTURES, turns=Turns((1300,)))
 _AUTO_WARPS = replace(
     _WARPS,

@@ -102,7 +102,7 @@ class PictureFamily:
     """How a race draws smooth pictures, and what it demands of them."""
 
     # Chosen on victims of the split tune with natural pictures blended in, and on clean models of the split calibrate
-    # (docs/measured.md, "Blended pictures", results/pictures.jsonl).
+    # (docs/measured/pictures.md, results/pictures.jsonl).
     name: str = "picture"
     """The name of the family."""
     largest_alpha: float = 0.3

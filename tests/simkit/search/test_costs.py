@@ -19,7 +19,7 @@ from tests.simkit.search.scans import IMAGES, Scan
 @pytest.mark.parametrize(
     ("name", "labels_only", "queries"),
     [
-        ("b3d", False, 24_584 - 64),  # ten classes, as docs/measured.md counts them, without the first check
+        ("b3d", False, 24_584 - 64),  # ten classes, as docs/measured/fleet.md counts them, without the first check
         ("b3d", True, 42_384 - 64),
         ("random-patch", False, 3_374 - 64),
         ("annealing", False, 24_000 + 320),
