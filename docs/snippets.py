@@ -154,12 +154,12 @@ def _change_to(folder: Path, namespace: dict[str, Any]) -> None:
 
 sys.path.append(str(EXAMPLES))
 _README = Sybil(parsers=PARSERS, path=str(ROOT), pattern="README.md", setup=enter_readme, teardown=leave)
-_PAGES = Sybil(
+PAGES = Sybil(
     parsers=PARSERS,
     path=str(ROOT),
-    patterns=["docs/*.md", "docs/howto/*.md"],
+    patterns=["docs/*.md", "docs/howto/*.md", "docs/measured/*.md"],
     excludes=["docs/generated/*", "docs/quickstart.md"],
     setup=enter,
     teardown=leave,
 )
-pytest_collect_file = (_README + _PAGES).pytest()
+pytest_collect_file = (_README + PAGES).pytest()

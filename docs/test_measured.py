@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from docs import snippets
+
 PAGES = sorted((Path(__file__).parent / "measured").glob("*.md"))
 FRONT = next(page for page in PAGES if page.stem == "index")
 WORDS = "(index.md#words-and-conventions)"
@@ -33,3 +35,9 @@ def test_every_figure_of_the_front_page_is_on_the_page_that_its_row_names() -> N
         assert figures
         written = " ".join(re.sub(r" = [\d.]+ %", "", text).split())
         assert [figure for figure in figures if figure not in written] == [], row
+
+
+def test_the_blocks_of_every_page_are_run_or_say_why_not() -> None:
+    docs = Path(__file__).parent
+    pages = {path for path in docs.rglob("*.md") if path.parent.name != "generated"}
+    assert {path for path in pages if not snippets.PAGES.should_parse(path)} == {snippets.QUICKSTART}
