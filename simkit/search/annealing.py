@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from simkit.errors import ConfigError
 from simkit.search.contract import AskTell, Evidence, Proposal, Search, Task
+from simkit.search.lengths import Breadth
 from simkit.search.needs import Lacking, others, short_of
 from simkit.search.patch_moves import Bounds, Patch
 from simkit.search.patches import large_patch_warnings, margins, untried
@@ -77,6 +78,10 @@ class AnnealingConfig:
     def lacking(self, task: Task) -> Lacking:
         """See `Demanding`: one image is enough for a chain."""
         return short_of(others(task.image_classes, task.n_classes), 1, "search")
+
+    def breadth(self, task: Task) -> Breadth:
+        """See `Broad`."""
+        return Breadth(self.chains * self.length, "patches for each class", "search.draws, steps or chains")
 
     @property
     def only_sought(self) -> str:

@@ -8,6 +8,7 @@ the number to the paper's appendix; *one implementation*: a single one uses it; 
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from simkit.errors import ConfigError
 from simkit.search.adam import Adam
 from simkit.search.contract import AskTell, Evidence, Proposal, Search, Task
 from simkit.search.estimators import leave_one_out, mask_gradient, pattern_gradient, sparsity_gradient, squash
+from simkit.search.lengths import Breadth
 from simkit.search.needs import Lacking, all_lack, others, short_of
 from simkit.search.sparsity import Sparsity, SparsityConfig
 from simkit.seeding import stream
@@ -91,10 +93,18 @@ class B3DConfig:
         return B3D(self, task, seed)
 
     def lacking(self, task: Task) -> Lacking:
-        """See `Demanding`: one image is enough for a check of the binarised trigger, if there is one."""
+        """See `Demanding`: one image is enough for a check of the binarised trigger, if that has a mask by then."""
         if self.steps < self.check_every:
             return all_lack(task.n_classes, f"{self.check_every} steps, the first check; raise search.steps")
+        # a step of Adam is about as long as its learning rate, and a check sees the steps before it
+        least = 1 + math.ceil(min(max(0.0, -self.mask_init / self.learning_rate), 1e9))
+        if self.steps // self.check_every * self.check_every < least:
+            return all_lack(task.n_classes, f"{least:,} steps, for a mask to have a pixel; raise search.steps")
         return short_of(others(task.image_classes, task.n_classes), 1, "search")
+
+    def breadth(self, task: Task) -> Breadth:
+        """See `Broad`."""
+        return Breadth(self.steps * self.samples, "samples for each class", "search.steps or samples")
 
     def smallest_mask(self, image_shape: tuple[int, int, int]) -> int:
         """See `Coarse`: one super-pixel, which the edge of the image may cut."""

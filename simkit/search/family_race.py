@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 
 from simkit.errors import ConfigError
 from simkit.search.contract import AskTell, BoolArray, Evidence, Proposal, Search, Task
+from simkit.search.family_needs import FamilyNeeds
 from simkit.search.leaps import LeapConfig, Leaps
-from simkit.search.needs import Lacking, others, short_of
-from simkit.search.niches import Member, best_of, grown, mates_of, niches
+from simkit.search.lengths import Breadth, Rounds
+from simkit.search.needs import Lacking
+from simkit.search.niches import Member, best_of, grown, mates_of, niches, ripe
 from simkit.search.pair_trial import PairTrial, ranking_and_testing
 from simkit.search.patches import Baselines, PatchPool, margins, untried
+from simkit.search.trails import speaking
 from simkit.seeding import stream
 from simkit.transforms.blend import BlendFamily
 from simkit.transforms.breeding import Breeder, Family, check_testable
@@ -36,9 +39,6 @@ from simkit.verdict import ClassResult
 
 REFUTED = 2.0
 """Penalty on the value of a pair that failed its test, in nats (prototype)."""
-
-_ROUNDING = 1e-6
-"""How far a share may lie above 1 and still pass."""
 
 
 @dataclass(frozen=True)
@@ -144,12 +144,20 @@ class FamilyRaceConfig:
 
     def lacking(self, task: Task) -> Lacking:
         """See `Demanding`."""
-        ranked, tested = (
-            others(task.image_classes[part], task.n_classes)
-            for part in ranking_and_testing(len(task.image_classes), self.test_share)
-        )
-        needed = max(family.required_trials for family in self.families_on(task.image_shape))
-        return short_of(tested, 1, "search") | short_of(ranked, needed, "search")
+        return self._needs(task.image_shape).lacking(task)
+
+    def breadth(self, task: Task) -> Breadth:
+        """See `Broad`."""
+        return self._needs(task.image_shape).breadth()
+
+    def smallest_mask(self, image_shape: tuple[int, int, int]) -> int:
+        """See `Coarse`."""
+        return self._needs(image_shape).smallest_mask(image_shape)
+
+    def _needs(self, image_shape: tuple[int, int, int]) -> FamilyNeeds:
+        new, again = self.fresh + self.children, self.retested * self.retest_images
+        rounds = Rounds(self.first, new, again, self.queries, self.restart)
+        return FamilyNeeds(self.families_on(image_shape), rounds, self.most_trials, self.retest_images, self.test_share)
 
 
 class FamilyRace:
@@ -298,35 +306,27 @@ class FamilyRace:
         values, asked = np.where(tested_out, -np.inf, self._values()), []
         for family in range(len(self._families)):
             for row, target in best_of(members, family, values, self._config.retested):
-                unseen = self._ranking[~self._pool.seen[row, self._ranking] & self._speaks_for(self._ranking, target)]
-                chosen = rng.permutation(unseen)[: self._config.retest_images]
+                there = speaking(self._task, self._ranking, target)
+                chosen = rng.permutation(there[~self._pool.seen[row, there]])[: self._config.retest_images]
                 asked += [(row, int(image)) for image in chosen]
         return np.array(asked, dtype=np.int32).reshape(-1, 2)
-
-    def _speaks_for(self, images: IntArray, target: int) -> BoolArray:
-        return np.asarray(self._task.image_classes[images] != target)
 
     def _next_test(self) -> PairTrial | None:
         """The best pair that is weak enough, has a high enough success rate, and was not tested yet."""
         pool = self._pool
         if not len(pool):
             return None
-        families = [self._families[member.family] for member in pool.candidates]
-        trials = np.array([family.required_trials for family in families])[:, None]
-        rates = np.array([family.required_success for family in families])[:, None]
-        weak = np.array([member.share <= 1.0 + _ROUNDING for member in pool.candidates])[:, None]
-        ripe = weak & (pool.trials >= trials) & (pool.rates() >= rates) & ~self._settled
-        ripe[:, [not self._speaks_for(self._testing, c).any() for c in range(ripe.shape[1])]] = False
-        if not ripe.any():
+        ready = ripe(pool.candidates.tolist(), self._families, pool) & ~self._settled
+        ready[:, [not len(speaking(self._task, self._testing, c)) for c in range(ready.shape[1])]] = False
+        if not ready.any():
             return None
-        row, target = divmod(int(np.where(ripe, self._values(), -np.inf).argmax()), ripe.shape[1])
-        return PairTrial((row, target), self._testing[self._speaks_for(self._testing, target)])
+        row, target = divmod(int(np.where(ready, self._values(), -np.inf).argmax()), ready.shape[1])
+        return PairTrial((row, target), speaking(self._task, self._testing, target))
 
     def _after(self, test: PairTrial, evidence: Evidence) -> PairTrial | None:
         """The test after these answers, None once it is decided."""
         test, (row, target) = test.after(evidence), test.pair
-        member: Member = self._pool.candidates[row]
-        family = self._families[member.family]
+        family = self._families[self._pool.candidates[row].family]
         passes = test.passes(family.screen)
         if passes is None:
             return test
@@ -334,7 +334,7 @@ class FamilyRace:
         self._refuted[row, target] = not passes
         rate, last = test.hits / test.trials, self._passed.get(target)
         if passes and (last is None or rate >= (last.success_rate or 0.0)):
-            trigger = self._transform(member)
+            trigger = self._transform(self._pool.candidates[row])
             result = ClassResult(target, trigger, trigger.mask_size, rate, censored=False, test=family.test)
             self._passed[target] = result
         return None

@@ -16,8 +16,9 @@ import numpy as np
 from simkit.errors import ConfigError
 from simkit.search.climb import ClimbConfig, along, cropped, is_central, moved, noise, widened
 from simkit.search.contract import AskTell, Evidence, Proposal, Search, Task
+from simkit.search.lengths import Breadth
 from simkit.search.mosaics import MosaicConfig, halves, mosaic
-from simkit.search.needs import Lacking, all_lack, others, short_of
+from simkit.search.needs import Lacking, all_lack, ranked_and_tested, short_of
 from simkit.search.pair_trial import PairTrial, ranking_and_testing
 from simkit.search.patches import untried
 from simkit.search.trails import MOST, Asked, Asking, Steps, Trail, best, highest, speaking, wide_margins, with_guesses
@@ -140,16 +141,17 @@ class MosaicRaceConfig:
     def lacking(self, task: Task) -> Lacking:
         """See `Demanding`."""
         self._check_size(task.image_shape)
-        ranked, tested = (
-            others(task.image_classes[part], task.n_classes)
-            for part in ranking_and_testing(len(task.image_classes), self.test_share)
-        )
+        ranked, tested = ranked_and_tested(task, self.test_share)
         tiles, pairs = self.climb.rungs[0]
         least = self.first + self.retested * self.retest_images + 2 * tiles * pairs
         least += self.halved * (_HALVES * self.halve_images + self.again)
         if self.queries < least:
             return all_lack(task.n_classes, f"{least} queries, to come to its test; raise search.queries")
         return short_of(tested, 1, "search") | short_of(ranked, 1, "search")
+
+    def breadth(self, task: Task) -> Breadth:
+        """See `Broad`."""
+        return Breadth(self.first, "mosaics", "search.first")
 
     def _check_size(self, image_shape: tuple[int, int, int]) -> None:
         if not self.takes(image_shape):

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from simkit.data import ImageSet
 from simkit.search.contract import SearchConfig, Task
+from simkit.search.pair_trial import ranking_and_testing
 from simkit.triggers import IntArray, Trigger
 from simkit.verdict import RULES, ClassResult, Rule, SequentialTest
 
@@ -58,6 +58,15 @@ def others(image_classes: IntArray, n_classes: int) -> IntArray:
     return counts
 
 
+def ranked_and_tested(task: Task, test_share: float) -> tuple[IntArray, IntArray]:
+    """For each class the images of others that a race ranks with, and those that it keeps for its test, (T,) each.
+
+    test_share: share of the search images that is kept.
+    """
+    ranking, testing = ranking_and_testing(len(task.image_classes), test_share)
+    return others(task.image_classes[ranking], task.n_classes), others(task.image_classes[testing], task.n_classes)
+
+
 def short_of(there: IntArray, needed: IntArray | int, kind: str) -> dict[int, str]:
     """The classes with fewer than `needed` images of other classes. there, needed: (T,). kind: `search`, `verify`."""
     setting = f"{kind}_images"
@@ -96,33 +105,6 @@ def _members(image_classes: IntArray, n_classes: int) -> IntArray:
     return counts.astype(np.int32)
 
 
-@dataclass(frozen=True)
-class Retests:
-    """How often a search tries one pair of patch and class, and what it requires of the answers.
-
-    required: answers. success: rate (hits + 0.5) / (trials + 1). most: answers after which a pair is not tried again.
-    each: further answers per round.
-    """
-
-    required: int
-    success: float
-    most: int
-    each: int
-
-    def needed(self, there: int) -> int:
-        """The least number of answers with which a pair that works on every one of `there` images is accepted."""
-        least = max(0, math.floor((self.success - 0.5) / (1.0 - self.success)) - 1)
-        while (least + 0.5) / (least + 1) < self.success:
-            least += 1
-        return max(min(self.required, there), least, 1)
-
-    def rounds(self, answers: int) -> int | None:
-        """Rounds after its first in which a pair gets so many answers; None if it never does."""
-        if answers > 1 and (self.each < 1 or answers > self.most - 1 + self.each):
-            return None
-        return 0 if answers <= 1 else math.ceil((answers - 1) / self.each)
-
-
 def all_lack(n_classes: int, what: str) -> dict[int, str]:
     """The same for every class."""
     return dict.fromkeys(range(n_classes), what)
@@ -145,7 +127,8 @@ def lacking(search: SearchConfig, rule: Rule, test: SequentialTest, task: Task, 
     n_classes = task.n_classes
     smallest = search.smallest_mask(task.image_shape) if isinstance(search, Coarse) else 1
     if never_flags(rule, n_classes, task.image_shape, smallest):
-        return all_lack(n_classes, f"a rule that can flag a mask on {n_classes} classes; change rule.threshold")
+        what = "a mask" if smallest == 1 else f"a mask of {smallest:,} pixels"
+        return all_lack(n_classes, f"a rule that can flag {what} on {n_classes} classes; change rule.threshold")
     unseen = others(verify.labels, n_classes)
     found = search.lacking(task) if isinstance(search, Demanding) else {}
     if isinstance(search, OfSources):

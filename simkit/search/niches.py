@@ -15,9 +15,14 @@ from numpy.typing import NDArray
 
 from simkit.search.contract import BoolArray
 from simkit.search.pair_trial import Pair
+from simkit.search.patches import PatchPool
+from simkit.transforms.breeding import Family
 
 _MATES = 3
 """Number of other candidates for the same class from which a child may take a part (ours)."""
+
+_ROUNDING = 1e-6
+"""How far a share may lie above 1 and still pass."""
 
 Values = NDArray[np.float64]
 
@@ -61,6 +66,18 @@ def best_of(members: Sequence[Member], family: int, values: Values, number: int)
     reached = values[rows].max(axis=1)
     order = np.argsort(-reached, kind="stable")[:number]
     return [(int(rows[r]), int(values[rows[r]].argmax())) for r in order if np.isfinite(reached[r])]
+
+
+def ripe(members: Sequence[Member], families: Sequence[Family], pool: PatchPool) -> BoolArray:
+    """Which pairs of the pool are weak enough, and have the answers and the success that their family requires, (K, T).
+
+    members: the candidates of the pool.
+    """
+    own = [families[member.family] for member in members]
+    trials = np.array([family.required_trials for family in own])[:, None]
+    rates = np.array([family.required_success for family in own])[:, None]
+    weak = np.array([member.share <= 1.0 + _ROUNDING for member in members])[:, None]
+    return np.asarray(weak & (pool.trials >= trials) & (pool.rates() >= rates))
 
 
 def grown(old: BoolArray, rows: int) -> BoolArray:

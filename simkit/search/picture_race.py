@@ -7,12 +7,13 @@ trained with; no clean model came near the success of such a picture (ours: docs
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from simkit.errors import ConfigError
 from simkit.search.contract import Search, Task
 from simkit.search.family_race import FamilyRaceConfig
 from simkit.search.leaps import LeapConfig
+from simkit.search.lengths import Breadth
 from simkit.search.needs import Lacking
 from simkit.transforms.breeding import Family
 from simkit.transforms.picture import PictureFamily
@@ -85,3 +86,11 @@ class PictureRaceConfig:
         """See `Demanding`."""
         self.families_on(task.image_shape)
         return self.race.lacking(task)
+
+    def smallest_mask(self, image_shape: tuple[int, int, int]) -> int:
+        """See `Coarse`."""
+        return self.race.smallest_mask(image_shape)
+
+    def breadth(self, task: Task) -> Breadth:
+        """See `Broad`."""
+        return replace(self.race.breadth(task), of="pictures")

@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 from simkit.errors import ConfigError
 from simkit.search.collages import Breeder, Breeding, Collage
 from simkit.search.contract import AskTell, BoolArray, Evidence, Proposal, Search, Task
-from simkit.search.needs import Lacking, Retests, all_lack, others, short_of
+from simkit.search.lengths import Breadth, Retests, Rounds
+from simkit.search.needs import Lacking, all_lack, others, ranked_and_tested, short_of
 from simkit.search.pair_trial import Pair, PairTrial, ranking_and_testing
 from simkit.search.patches import Baselines, PatchPool, margins, ranked, small_patch_warnings, untried
+from simkit.search.trails import speaking
 from simkit.seeding import stream
 from simkit.triggers import IntArray, Triggers
 from simkit.verdict import ClassResult, SequentialTest
@@ -134,13 +136,20 @@ class RaceConfig:
         """See `Demanding`."""
         each = min(self.retests, self.retest_images)
         pair = Retests(self.required_trials, self.required_success, self.most_trials, each)
-        parts = ranking_and_testing(len(task.image_classes), self.test_share)
-        ranked, tested = (others(task.image_classes[part], task.n_classes) for part in parts)
-        rounds = pair.rounds(most := max(needed := [pair.needed(int(there)) for there in ranked]))
-        asked = self.first + ((rounds or 1) - 1) * (self.fresh + self.children + each)
-        if rounds is None or (rounds and asked >= min(self.queries, self.restart)):
-            return all_lack(task.n_classes, f"{most} answers per collage; raise search.most_trials, retests or queries")
+        ranked, tested = ranked_and_tested(task, self.test_share)
+        needed = [pair.needed(int(there)) for there in ranked]
+        if short := self._lengths.short(pair, max(needed), "collage"):
+            return all_lack(task.n_classes, short)
         return short_of(tested, 1, "search") | short_of(ranked, np.array(needed), "search")
+
+    def breadth(self, task: Task) -> Breadth:
+        """See `Broad`."""
+        return self._lengths.breadth("collages")
+
+    @property
+    def _lengths(self) -> Rounds:
+        new, again = self.fresh + self.children, min(self.retests, self.retest_images * min(self.first, self.keep))
+        return Rounds(self.first, new, again, self.queries, self.restart, self.clean_from, self.clean_rounds)
 
     def largest_area(self, image_shape: tuple[int, int, int]) -> int:
         """Number of pixels that a collage may cover to pass, on images of this shape, (C, H, W)."""
@@ -160,8 +169,7 @@ class Race:
 
     def __init__(self, config: RaceConfig, task: Task, seed: int) -> None:
         self._config, self._task, self._seed = config, task, seed
-        images = len(task.image_classes)
-        if images < 2:
+        if (images := len(task.image_classes)) < 2:
             raise ConfigError("a race needs two search images or more, to rank and to test; raise search_images")
         self._ranking, self._testing = ranking_and_testing(images, config.test_share)
         self._guard = AskTell(task.n_classes, images)
@@ -287,10 +295,8 @@ class Race:
     def _children(self, rng: np.random.Generator) -> list[Collage]:
         """Children of the best pairs in turn, which may copy colours of other parents of the same class."""
         pairs = ranked(self._values(self._pool, self._settled))[: self._config.parents]
-        if not pairs:
-            return []
         children = []
-        for number in range(self._config.children):
+        for number in range(self._config.children if pairs else 0):
             row, target = pairs[number % len(pairs)]
             mates = [self._pool.candidates[other] for other, theirs in pairs if theirs == target and other != row]
             children.append(self._breeder.child(self._pool.candidates[row], mates, rng))
@@ -304,13 +310,10 @@ class Race:
             left = self._config.retests - len(asked)
             if left < 1:
                 break
-            unseen = self._ranking[~self._pool.seen[row, self._ranking] & self._speaks_for(self._ranking, target)]
-            chosen = rng.permutation(unseen)[: min(left, self._config.retest_images)]
+            there = speaking(self._task, self._ranking, target)
+            chosen = rng.permutation(there[~self._pool.seen[row, there]])[: min(left, self._config.retest_images)]
             asked += [(row, int(image)) for image in chosen]
         return np.array(asked, dtype=np.int32).reshape(-1, 2)
-
-    def _speaks_for(self, images: IntArray, target: int) -> BoolArray:
-        return np.asarray(self._task.image_classes[images] != target)
 
     def _next_test(self) -> PairTrial | None:
         """The best pair that is small enough, has a high enough success rate, and was not tested yet."""
@@ -318,12 +321,12 @@ class Race:
         small = np.array([collage.area <= self._largest_area for collage in pool.candidates], dtype=np.bool_)
         ripe = (pool.trials >= self._required_trials) & (pool.rates() >= config.required_success)
         ripe &= small[:, None] & ~self._settled
-        ripe[:, [not self._speaks_for(self._testing, c).any() for c in range(ripe.shape[1])]] = False
+        ripe[:, [not len(speaking(self._task, self._testing, c)) for c in range(ripe.shape[1])]] = False
         if not ripe.any():
             return None
         values = np.where(ripe, self._values(pool, self._settled), -np.inf)
         row, target = divmod(int(values.argmax()), values.shape[1])
-        return PairTrial((row, target), self._testing[self._speaks_for(self._testing, target)])
+        return PairTrial((row, target), speaking(self._task, self._testing, target))
 
     def _after(self, test: PairTrial, evidence: Evidence) -> PairTrial | None:
         """The test after these answers, None once it is decided."""
@@ -339,8 +342,7 @@ class Race:
 
     def _result(self, target: int, values: NDArray[np.float64]) -> ClassResult:
         if target in self._passed:
-            passed = self._passed[target]
-            return replace(passed, trigger=passed.trigger.copied())
+            return replace(self._passed[target], trigger=self._passed[target].trigger.copied())
         row = int(values.argmax()) if len(values) else -1
         if row < 0 or not self._pool.trials[row, target]:
             return untried(target, self._task.image_shape)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from simkit.errors import ConfigError
 from simkit.search.contract import AskTell, BoolArray, Evidence, Proposal, Search, Task
-from simkit.search.needs import Lacking, Retests, all_lack, others, short_of
+from simkit.search.lengths import Breadth, Retests
+from simkit.search.needs import Lacking, all_lack, others, short_of
 from simkit.search.patches import Baselines, PatchPool, large_patch_warnings, margins, random_patch, untried
 from simkit.seeding import stream
 from simkit.triggers import IntArray, Trigger, Triggers
@@ -75,6 +76,10 @@ class RandomPatchConfig:
         if rounds is None or rounds >= self.rounds:
             return all_lack(task.n_classes, f"{needed} answers per patch; raise search.most_trials, retests or rounds")
         return short_of(others(task.image_classes, task.n_classes), needed, "search")
+
+    def breadth(self, task: Task) -> Breadth:
+        """See `Broad`."""
+        return Breadth(self.rounds * self.fresh, "patches", "search.rounds or fresh")
 
     @property
     def only_sought(self) -> str:

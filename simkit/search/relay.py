@@ -15,6 +15,7 @@ from simkit.search.contract import Search, Task
 from simkit.search.driver import Checkpoint, Driver
 from simkit.search.evaluator import Evaluator, NotFinite
 from simkit.search.images import ScanImages
+from simkit.search.lengths import narrow
 from simkit.search.presets import Preset
 from simkit.search.refine import Standing
 from simkit.search.refine_stage import Refinement
@@ -50,14 +51,18 @@ class Course:
 
     def lacking(self, stage: int, images: ScanImages, n_classes: int) -> needs.Lacking:
         """The classes that this stage cannot flag with these images, see `simkit.search.needs.lacking`."""
-        chosen, part = self.stages[stage], images.search
-        task = Task(part.image_shape, n_classes, part.labels)
+        chosen, task = self.stages[stage], _task(images.search, n_classes)
         return needs.lacking(chosen.search, self.rule_of(stage), chosen.driver.confirmation, task, images.verify)
 
     def told(self, stage: int, lack: needs.Lacking, n_classes: int) -> str:
         """What is said of these classes of the stage, see `simkit.search.needs.told`."""
         of_sources = isinstance(self.stages[stage].search, needs.OfSources)
         return needs.told(lack, n_classes, "searched for as a source" if of_sources else "flagged")
+
+    def unfounded(self, stage: int, images: ScanImages, n_classes: int) -> str:
+        """Why this stage may not call a model clean at its end: classes that it cannot flag, or too few candidates."""
+        lack = self.told(stage, self.lacking(stage, images, n_classes), n_classes)
+        return lack or narrow(self.stages[stage].search, _task(images.search, n_classes))
 
     def check(self, images: ScanImages, n_classes: int) -> None:
         """Raise ConfigError if no stage can flag any class with these images: then no verdict would say anything.
@@ -234,11 +239,8 @@ class Relay:
         return None
 
     def _unfounded(self, leg: _Leg) -> str:
-        """Why a stage that came to its end may not call the model clean: classes that it could not have flagged."""
-        if not leg.whole:
-            return ""
-        lack = self._course.lacking(leg.stage, leg.driver.images, self._n_classes())
-        return self._course.told(leg.stage, lack, self._n_classes())
+        """See `Course.unfounded`; empty for a stage that did not come to its end."""
+        return self._course.unfounded(leg.stage, leg.driver.images, self._n_classes()) if leg.whole else ""
 
     def _left_out(self, evaluator: Evaluator) -> str:
         """The note that the next stage and those after it do not start; empty where the budget is large enough.
@@ -268,9 +270,13 @@ class Relay:
         preset = self._course.stages[stage]
 
         def begin(part: ImageSet) -> Search:
-            return preset.search.search(Task(part.image_shape, self._n_classes(), part.labels), self._course.seed)
+            return preset.search.search(_task(part, self._n_classes()), self._course.seed)
 
         return Driver(begin, images, self._course.rule_of(stage), preset.driver, self._course.limit, after)
+
+
+def _task(images: ImageSet, n_classes: int) -> Task:
+    return Task(images.image_shape, n_classes, images.labels)
 
 
 def _founded(verdict: Verdict, unfounded: str) -> Verdict:

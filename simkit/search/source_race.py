@@ -13,6 +13,7 @@ import numpy as np
 
 from simkit.errors import ConfigError
 from simkit.search.contract import AskTell, Evidence, Proposal, Search, Task
+from simkit.search.lengths import Breadth
 from simkit.search.needs import Lacking
 from simkit.search.patches import small_patch_warnings, untried
 from simkit.search.race import Race, RaceConfig
@@ -49,7 +50,13 @@ class SourceRaceConfig:
     def lacking(self, task: Task) -> Lacking:
         """See `Demanding`: what the settings of the race lack with `least_images`; `OfSources` counts the images."""
         unknown = np.full(self.least_images, -1, dtype=np.int32)
-        return self.race.lacking(replace(task, image_classes=unknown))
+        lack = self.race.lacking(replace(task, image_classes=unknown))
+        return {c: _of_race(what) for c, what in lack.items()}
+
+    def breadth(self, task: Task) -> Breadth:
+        """See `Broad`: for one source class."""
+        tried = self.race.breadth(task)
+        return replace(tried, of=f"{tried.of} for each source class", raised=_of_race(tried.raised))
 
     def sources(self, task: Task) -> tuple[int, ...]:
         """The source classes with enough search images, in order."""
@@ -60,6 +67,11 @@ class SourceRaceConfig:
     def only_sought(self) -> str:
         """See `Limited`."""
         return "small patch that turns images of one class only"
+
+
+def _of_race(words: str) -> str:
+    """The same about settings that are those of each race here."""
+    return words.replace("search.", "search.race.")
 
 
 class SourceRace:

@@ -16,7 +16,7 @@ from simkit.search.annealing import AnnealingConfig
 from simkit.search.b3d import B3DConfig
 from simkit.search.contract import SearchConfig, Task
 from simkit.search.images import ScanImages
-from simkit.search.needs import Retests, lacking, least_trials, others, told
+from simkit.search.needs import lacking, least_trials, others, told
 from simkit.search.presets import PRESETS, Preset
 from simkit.search.race import RaceConfig
 from simkit.search.random_patch import RandomPatchConfig
@@ -48,20 +48,6 @@ def test_the_least_number_of_trials_is_where_the_test_first_accepts(test: Sequen
 
 def test_the_default_test_needs_14_images_and_the_strict_one_41() -> None:
     assert (least_trials(SequentialTest()), least_trials(SequentialTest(0.95, 0.8))) == (14, 41)
-
-
-@pytest.mark.parametrize("success", [0.3, 0.5, 0.65, 0.75, 0.9, 0.95, 0.99])
-def test_the_answers_needed_are_the_first_that_reach_the_required_rate(success: float) -> None:
-    first = next(n for n in range(1, 1000) if (n + 0.5) / (n + 1) >= success)
-    assert Retests(1, success, 10**6, 1).needed(10**6) == first
-    assert Retests(first + 3, success, 10**6, 1).needed(10**6) == first + 3
-
-
-def test_rounds_until_a_pair_has_its_answers() -> None:
-    pair = Retests(5, 0.65, 8, 3)
-    assert [pair.rounds(n) for n in (1, 2, 4, 5, 10)] == [0, 1, 1, 2, 3]
-    assert pair.rounds(11) is None  # after 8 answers, reached with at most 10, a pair is tried no more
-    assert replace(pair, each=0).rounds(2) is None
 
 
 def test_an_image_of_an_unknown_class_counts_for_every_class() -> None:
@@ -101,10 +87,17 @@ def test_a_class_needs_enough_verification_images_of_others() -> None:
         (RandomPatchConfig(rounds=4), "8 answers per patch; raise search.most_trials, retests or rounds"),
         (RandomPatchConfig(retests=0), "8 answers per patch"),
         (RandomPatchConfig(required_success=0.99), "49 answers per patch"),
-        (RaceConfig(queries=100), "5 answers per collage; raise search.most_trials, retests or queries"),
-        (RaceConfig(restart=100), "5 answers per collage"),
-        (RaceConfig(required_success=0.99), "49 answers per collage"),
+        (RaceConfig(queries=100), "5 answers per collage, after more than 128 queries; raise search.queries"),
+        (RaceConfig(queries=128), "5 answers per collage, after more than 128 queries; raise search.queries"),
+        (RaceConfig(restart=100), "5 answers per collage, after more than 128 queries; raise search.restart"),
+        (RaceConfig(queries=90, restart=80), "raise search.queries and search.restart"),
+        (RaceConfig(clean_from=1, clean_rounds=1), "after more than 128 queries; raise search.clean_from"),
+        (RaceConfig(required_success=0.99), "49 answers per collage; raise search.most_trials"),
+        (RaceConfig(retests=0), "5 answers per collage; raise search.retests"),
         (B3DConfig(steps=9), "10 steps, the first check; raise search.steps"),
+        (B3DConfig(steps=29), "24 steps, for a mask to have a pixel; raise search.steps"),
+        (B3DConfig(learning_rate=1e-4), "11,401 steps, for a mask to have a pixel"),
+        (B3DConfig(learning_rate=5e-324), "1,000,000,001 steps"),
     ],
 )
 def test_settings_under_which_nothing_is_ever_reported(search: SearchConfig, said: str) -> None:
@@ -113,7 +106,7 @@ def test_settings_under_which_nothing_is_ever_reported(search: SearchConfig, sai
     assert len(lack(search, labels)) == 4
 
 
-@pytest.mark.parametrize("search", [RandomPatchConfig(rounds=5), RaceConfig(queries=120), B3DConfig(steps=10)])
+@pytest.mark.parametrize("search", [RandomPatchConfig(rounds=5), RaceConfig(queries=129), B3DConfig(steps=30)])
 def test_the_least_settings_that_suffice(search: SearchConfig) -> None:
     assert not lack(search, [0, 1, 2, 3] * 20)
 

@@ -22,8 +22,9 @@ from tests.fakes import PlantedOracle, corner_plant
 from tests.simkit.search.scans import IMAGES, Scan, bytes_of
 from tests.simkit.search.test_relay import FIRST, SECOND, verdict_of
 
-LONG = replace(FIRST, search=replace(FIRST.search, rounds=30))  # type: ignore[type-var]
-"""Thirty rounds of single pixels, which find nothing; the second stage finds the corner."""
+SHORT = replace(FIRST, search=replace(FIRST.search, fresh=5))  # type: ignore[type-var]
+LONG = replace(SHORT, search=replace(SHORT.search, rounds=40))  # type: ignore[type-var]
+"""Forty rounds of single pixels, which find nothing; the second stage finds the corner."""
 
 
 def taking_turns(first: Preset = LONG, ends: tuple[int, ...] = (60, 90), later: tuple[int, ...] = (50, 100)) -> Preset:
@@ -148,7 +149,7 @@ def test_a_stage_that_waits_when_the_budget_ends_still_counts_with_what_it_found
 def test_a_stage_that_waits_is_not_cut_because_the_one_after_it_ended_and_the_next_wants_more_than_is_left() -> None:
     """The second of three ends in its first turn; the third starts with what is left, and the first goes on after."""
     third = replace(SECOND, turns=Turns((50,)), least_queries=100)
-    preset = replace(LONG, turns=Turns((60,)), then=replace(FIRST, then=third))
+    preset = replace(LONG, turns=Turns((60,)), then=replace(SHORT, then=third))
     scan = Scan(PlantedOracle(), cap=300)
     _, verdict, told = run(preset, scan)
     assert [stage for stage, _ in groupby(told, key=lambda one: one[0])][:4] == [0, 1, 2, 0]

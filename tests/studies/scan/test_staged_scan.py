@@ -34,12 +34,12 @@ LATE = Preset(
     refine=RefineConfig(queries=1_300, verify_images=16),
 )
 STAGED = Preset(
-    RaceConfig(largest_share=1e-3, first=20, queries=200, restart=90),
+    RaceConfig(largest_share=1e-3, first=20, queries=400, restart=90),
     "small_share",
     AUTO.driver,
     then=LATE,
 )
-"""Two hundred queries of single pixels, which find nothing; then squares, which find the corner; then refinement."""
+"""Four hundred queries of single pixels, which find nothing; then squares, which find the corner; then refinement."""
 TURNS = replace(STAGED, turns=Turns((90, 150)), then=replace(LATE, turns=Turns((120,))))
 """The same in turns: single pixels, squares, single pixels, squares."""
 
