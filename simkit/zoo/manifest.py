@@ -57,8 +57,17 @@ class Victim(BaseModel):
 
     @property
     def own_attack(self) -> bool:
-        """Whether its attack is somebody's own, which is never imported because a manifest names it."""
-        return self.attack_kind is not None and is_reference(self.attack_kind)
+        """Whether its attack, or one of several, is somebody's own: never imported because a manifest names it."""
+        left: list[Any] = [self.attack]
+        while left:
+            attack = left.pop()
+            if not isinstance(attack, Mapping):
+                continue
+            if is_reference(str(attack.get("kind"))):
+                return True
+            parts = attack.get("attacks")
+            left += parts if isinstance(parts, list | tuple) else []
+        return False
 
     def attacked(self, own: Mapping[str, type[Any]] = MappingProxyType({})) -> Attack | None:
         """The attack it was trained with; None for a clean victim. own: classes of the user's own attacks by kind.

@@ -14,7 +14,10 @@ from PIL import Image
 from db.errors import StorageError
 from db.ledger import Ledger
 from db.records import VerdictRow
+from simkit.attacks.badnets import BadNets
+from simkit.attacks.several import Several
 from simkit.errors import ConfigError, DataError
+from simkit.zoo.manifest import Manifest
 from studies.cli.main import main
 from studies.ledgers.folders import is_screening
 from studies.render.trigger_views import on_image
@@ -64,6 +67,15 @@ def test_the_page_says_how_many_victims_it_leaves_out_for_their_own_attack(tmp_p
     shown = gather_gallery([ZooSource(zoo_of(tmp_path / "zoo", data, attacks, each=2))], [])
     assert (shown[0].clean, shown[0].own, [stratum.name for stratum in shown[0].strata]) == (1, 2, ["2x2"])
     assert "2 victims are not shown, having an attack of somebody's own" in render_gallery(shown, 3)
+
+
+def test_a_victim_of_several_backdoors_is_left_out_where_one_is_somebodys_own(tmp_path: Path, data: str) -> None:
+    attacks = {"2x2": ATTACKS["2x2"], "both": Several((BadNets(PATCH, 2), Inverted(0)))}
+    zoo = zoo_of(tmp_path / "zoo", data, attacks)
+    (shown,) = gather_gallery([ZooSource(zoo)], [])
+    assert (shown.clean, shown.own, [stratum.name for stratum in shown.strata]) == (1, 1, ["2x2"])
+    (both,) = [victim for victim in Manifest.load(zoo).victims if victim.stratum == "both"]
+    assert both.trigger(shown.image_shape) is None
 
 
 def test_a_patch_beside_what_a_scan_found_of_it(tmp_path: Path, data: str) -> None:
