@@ -91,7 +91,7 @@ class MosaicRaceConfig:
     test_batch: int = 8
     """Images per round of the test."""
     queries: int = 1500
-    """Query budget of the race."""
+    """Query budget of the race. A test that has begun goes on, and nothing else is asked that no test could follow."""
 
     def __post_init__(self) -> None:
         images = self.retest_images, self.halve_images, self.again, self.test_batch
@@ -175,7 +175,7 @@ class MosaicRace:
         self._asking = Asking(task, self._ranking, self._rng)
         self._best: dict[int, ClassResult] = {}
         self._rounds = self._queries = self._digest = 0
-        self._steps = self._raced()
+        self._steps, self._under_test = self._raced(), False
         self._next: Asked | None = next(self._steps)
 
     @property
@@ -199,6 +199,8 @@ class MosaicRace:
             self._next = self._steps.send(evidence)
         except StopIteration:
             self._next = None
+        if self._next and not self._under_test and self._queries + len(self._next[1]) >= self._config.queries:
+            self._next = None  # nothing could be tested after it
 
     def results(self) -> tuple[ClassResult, ...]:
         """See `Search`: what passed the test, else the best tile of a class, else an empty trigger."""
@@ -210,14 +212,10 @@ class MosaicRace:
         passed = sorted(c for c, result in self._best.items() if not result.censored)
         return json.dumps({"round": self._rounds, "passed": passed, "digest": self._digest})
 
-    @property
-    def _spent(self) -> bool:
-        return self._queries >= self._config.queries
-
     def _raced(self) -> Steps[None]:
         trails = yield from self._retested((yield from self._promising()))
         tiles: list[Trail] = []
-        while trails and not self._spent:
+        while trails:
             trails, single = yield from self._halved(trails)
             tiles += single
         climbed = yield from self._climbed((yield from self._ranked(tiles)))
@@ -300,7 +298,7 @@ class MosaicRace:
         by, most = max(1, round(min(shape[1:]) / 32)), config.widest(shape)
         trails = [replace(t, collage=widened(t.collage, by, most, shape)) for t in trails[: config.climb.rungs[0][0]]]
         for count, pairs in config.climb.rungs:
-            if self._spent or not trails or trails[0].value >= config.enough * self._scale:
+            if not trails or trails[0].value >= config.enough * self._scale:
                 break
             trails = yield from self._risen(trails[:count], pairs)
         return [trail for trail in trails if trail.value >= config.promising * self._scale]
@@ -328,7 +326,7 @@ class MosaicRace:
         """Tests of one tile, which climbs on between them, until its queries are used or its margin falls."""
         config = self._config
         tests = config.tests
-        while not self._spent and trail.value >= config.promising * self._scale and tests:
+        while self._queries < config.queries and trail.value >= config.promising * self._scale and tests:
             if trail.value >= config.testable * self._scale:
                 yield from self._test(trail)
                 tests -= 1
@@ -337,9 +335,11 @@ class MosaicRace:
     def _test(self, trail: Trail) -> Steps[None]:
         family = self._config.patch
         test = PairTrial((0, trail.target), speaking(self._task, self._testing, trail.target))
+        self._under_test = True
         while len(test.left) and test.passes(family.screen) is None:
             images = test.pairs(self._config.test_batch)[:, 1]
             test = test.after((yield [trail.collage] * len(images), images))
+        self._under_test = False
         if not test.trials or not test.passes(family.screen):
             return
         trigger, rate = trail.collage.trigger(self._task.image_shape), test.hits / test.trials

@@ -215,7 +215,7 @@ def test_nothing_is_found_where_nothing_is_and_no_test_is_begun(seed: int) -> No
 def test_a_noisy_model_costs_the_budget_and_little_more(queries: int) -> None:
     run = raced(Victim(loud, noise=4.0), replace(CONFIG, queries=queries))
     assert run.found == []
-    assert run.queries < queries + 150
+    assert run.queries < queries + len(OWN) - FIRST_TESTED, "a test that has begun goes on"
 
 
 def test_a_natural_class_that_depends_on_no_tile_is_not_found() -> None:
@@ -355,5 +355,16 @@ def test_settings_under_which_nothing_could_be_tested_lack_or_are_refused() -> N
 @pytest.mark.parametrize("queries", [1, 301, 700])
 def test_the_budget_binds_every_phase(queries: int) -> None:
     run = raced(Victim(clean), replace(CONFIG, queries=queries))
-    asked = [len(proposal.pairs) for proposal, *_ in run.told]
-    assert sum(asked) < queries + max(asked) + CONFIG.retested * CONFIG.retest_images + 100
+    assert run.tests == []
+    assert run.queries <= max(queries, CONFIG.first)
+
+
+def test_what_a_test_could_follow_is_asked_and_a_test_that_has_begun_is_ended() -> None:
+    whole = raced(Victim(backdoored), seed=1)
+    passed = next(n for n, (*_, results) in enumerate(whole.told) if not results[2].censored)
+    begun = max(n for n, (asked, *_) in enumerate(whole.told[: passed + 1]) if asked.pairs[0, 1] == FIRST_TESTED)
+    before = sum(len(proposal.pairs) for proposal, *_ in whole.told[:begun])
+    enough, short = (raced(Victim(backdoored), replace(CONFIG, queries=before + more), seed=1) for more in (1, 0))
+    assert (enough.found, short.found) == (whole.found, []) == ([2], [])
+    assert before + 1 < enough.queries <= before + len(OWN) - FIRST_TESTED
+    assert short.queries < before
