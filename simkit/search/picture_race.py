@@ -40,8 +40,10 @@ class PictureRaceConfig:
     """Query budget of the race."""
 
     def __post_init__(self) -> None:
-        if self.whole_from < 1:
-            raise ConfigError("whole_from must be 1 or more")
+        if min(self.first, self.fresh, self.queries, self.whole_from) < 1 or self.shrinkage <= 0:
+            raise ConfigError(
+                "first, fresh, queries and whole_from of a race of pictures must be 1 or more, shrinkage above 0"
+            )
         _ = self.race
 
     @property
@@ -85,7 +87,7 @@ class PictureRaceConfig:
     def lacking(self, task: Task) -> Lacking:
         """See `Demanding`."""
         self.families_on(task.image_shape)
-        return self.race.lacking(task)
+        return {c: _of_pictures(what) for c, what in self.race.lacking(task).items()}
 
     def smallest_mask(self, image_shape: tuple[int, int, int]) -> int:
         """See `Coarse`."""
@@ -94,3 +96,9 @@ class PictureRaceConfig:
     def breadth(self, task: Task) -> Breadth:
         """See `Broad`."""
         return replace(self.race.breadth(task), of="pictures")
+
+
+def _of_pictures(words: str) -> str:
+    """The same in the words of this race, which has no setting `most_trials`."""
+    told = words.replace("per candidate", "per picture")
+    return told.replace("raise search.most_trials", "lower search.picture.required_success")

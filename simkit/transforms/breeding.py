@@ -91,10 +91,12 @@ def check_testable(families: Sequence[Family], most_trials: int) -> None:
 
     most_trials: answers after which a candidate gets no more.
     """
-    if any(not 0 < f.required_success < 1 or not 1 <= f.required_trials <= most_trials for f in families):
-        raise ConfigError(
-            f"required_success of a family must lie in (0, 1), required_trials from 1 to most_trials {most_trials}"
-        )
+    for family in families:
+        if not 0 < family.required_success < 1 or not 1 <= family.required_trials <= most_trials:
+            raise ConfigError(
+                f"required_success of the family {family.name} must lie in (0, 1), and its required_trials from 1 to "
+                f"most_trials {most_trials}"
+            )
 
 
 def kept(parts: int, rng: np.random.Generator) -> NDArray[np.intp] | None:

@@ -146,7 +146,7 @@ def test_images_that_rank_nothing_are_asked_in_tests_alone() -> None:
         ({"fresh": 0, "children": 0}, "fresh or children"),
         ({"queries": 0}, "1 or more"),
         ({"test_share": 1.0}, "test_share"),
-        ({"wave": WaveFamily(required_success=1.0)}, "required_success of a family"),
+        ({"wave": WaveFamily(required_success=1.0)}, "required_success of the family wave"),
         ({"wave": WaveFamily(required_trials=0)}, "required_trials from 1 to most_trials 32"),
         ({"most_trials": 7}, "required_trials from 1 to most_trials 7"),
     ],

@@ -19,6 +19,7 @@ from simkit.search.race import RaceConfig
 from simkit.search.random_patch import RandomPatchConfig
 from simkit.search.relay import Course, Relay
 from simkit.transforms.contract import Transform, same
+from simkit.transforms.picture import PictureFamily
 from simkit.transforms.wave import WaveFamily
 from simkit.verdict import Verdict
 from tests.fakes import Plant, PlantedOracle, corner_plant, planted_images
@@ -116,7 +117,8 @@ NEXT_TO_NOTHING: list[tuple[str, dict[str, Any], str]] = [
     ("race-families", {"wave": WaveFamily(required_success=0.99)}, "49 answers per candidate; raise search.most"),
     ("race-families", {"restart": 120}, "raise search.restart"),
     ("race-warps", {"queries": 150}, "after more than 156 queries; raise search.queries"),
-    ("race-pictures", {"queries": 401}, "after more than 416 queries; raise search.queries"),
+    ("race-pictures", {"queries": 401}, "8 answers per picture, after more than 416 queries; raise search.queries"),
+    ("race-pictures", {"picture": PictureFamily(required_success=0.99)}, "lower search.picture.required_success"),
     ("race-mosaics", {"first": 1, "retested": 1, "halved": 1}, "1 mosaics are too few"),
     ("race", {"queries": 120}, "115 collages are too few to call a model clean, which takes 200; raise search.queries"),
     ("race", {"clean_from": 1, "clean_rounds": 2, "clean_value": 100.0}, "too few"),

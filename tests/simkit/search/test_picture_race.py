@@ -96,6 +96,14 @@ def test_settings_out_of_range_are_refused(changed: dict[str, Any]) -> None:
         replace(CONFIG, **changed)
 
 
+def test_what_is_wrong_is_said_in_the_words_of_pictures() -> None:
+    for changed in ({"queries": 0}, {"fresh": 0}, {"shrinkage": 0.0}):
+        with pytest.raises(ConfigError, match="of a race of pictures must be 1 or more, shrinkage above 0"):
+            PictureRaceConfig(**changed)
+    with pytest.raises(ConfigError, match="required_success of the family picture"):
+        replace(CONFIG, picture=PictureFamily(required_success=2.0))
+
+
 @pytest.mark.parametrize("changed", [{"largest_alpha": 1.0}, {"side": 1}, {"side": 65}, {"contrast": 0.0}])
 def test_a_family_out_of_range_is_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
