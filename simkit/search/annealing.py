@@ -79,6 +79,10 @@ class AnnealingConfig:
         """See `Demanding`: one image is enough for a chain."""
         return short_of(others(task.image_classes, task.n_classes), 1, "search")
 
+    def largest_area(self, image_shape: tuple[int, int, int]) -> int:
+        """The pixels of the largest patch on images of this shape, (C, H, W)."""
+        return min(self.largest_side, *image_shape[1:]) ** 2
+
     def breadth(self, task: Task) -> Breadth:
         """See `Broad`."""
         return Breadth(self.chains * self.length, "patches for each class", "search.draws, steps or chains")

@@ -77,6 +77,10 @@ class RandomPatchConfig:
             return all_lack(task.n_classes, f"{needed} answers per patch; raise search.most_trials, retests or rounds")
         return short_of(others(task.image_classes, task.n_classes), needed, "search")
 
+    def largest_area(self, image_shape: tuple[int, int, int]) -> int:
+        """The pixels of the largest patch on images of this shape, (C, H, W)."""
+        return min(self.largest_side, *image_shape[1:]) ** 2
+
     def breadth(self, task: Task) -> Breadth:
         """See `Broad`."""
         return Breadth(self.rounds * self.fresh, "patches", "search.rounds or fresh")

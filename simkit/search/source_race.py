@@ -53,6 +53,10 @@ class SourceRaceConfig:
         lack = self.race.lacking(replace(task, image_classes=unknown))
         return {c: _of_race(what) for c, what in lack.items()}
 
+    def largest_area(self, image_shape: tuple[int, int, int]) -> int:
+        """The pixels of the largest patch on images of this shape, (C, H, W)."""
+        return self.race.largest_area(image_shape)
+
     def breadth(self, task: Task) -> Breadth:
         """See `Broad`: for one source class."""
         tried = self.race.breadth(task)

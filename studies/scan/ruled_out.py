@@ -11,7 +11,7 @@ from dataclasses import asdict, fields
 from typing import Any, Protocol, runtime_checkable
 
 from simkit.data.images import ImageShape
-from simkit.search.contract import Narrower
+from simkit.search.contract import Narrower, SearchConfig
 from simkit.search.needs import OfSources
 from simkit.search.presets import PRESETS, Preset, stage_names
 from simkit.transforms.breeding import Family
@@ -36,6 +36,24 @@ class OfFamilies(Protocol):
     def families_on(self, image_shape: ImageShape) -> tuple[Family, ...]:
         """The families that take part on images of this shape, (C, H, W), in order."""
         ...
+
+
+@runtime_checkable
+class OfPatches(Protocol):
+    """Settings of a search for patches of up to some size."""
+
+    def largest_area(self, image_shape: ImageShape) -> int:
+        """The pixels of the largest patch on images of this shape, (C, H, W)."""
+        ...
+
+
+_UNITS = {
+    "share": " of the image's area",
+    "amplitude": " of the range of a pixel",
+    "alpha": " of every pixel",
+    "shift": " of the image's shorter side, averaged over the pixels",
+}
+"""What the limits of the families that come with simkit are shares of."""
 
 
 def ruled_out(config: ScanConfig, image_shape: ImageShape, *, local: bool) -> tuple[Mapping[str, Any], ...]:
@@ -85,12 +103,12 @@ def _sought(stage: Preset, rule: Rule, image_shape: ImageShape) -> Iterator[tupl
     """Each family of a search with the triggers of it that could have been flagged, as part of a sentence."""
     if isinstance(stage.search, OfFamilies):
         for family in stage.search.families_on(image_shape):
-            limit = [f"{name} {value:.3g}" for name, value in _limits(family)]
+            limit = [f"{name} {value:.3g}{_UNITS.get(name, '')}" for name, value in _limits(family)]
             less = f", {stage.search.narrower(image_shape)}" if isinstance(stage.search, Narrower) else ""
             yield family.name, f"{family.name} triggers" + (f" up to {', '.join(limit)}" if limit else "") + less
     elif type(stage.search) in {type(known.search) for preset in PRESETS.values() for known in preset.stages}:
         only = " that turn images of one class only" if isinstance(stage.search, OfSources) else ""
-        yield "patch", _patches(rule, image_shape) + only
+        yield "patch", _patches(stage.search, rule, image_shape) + only
     else:
         yield None, "what it states itself"
 
@@ -102,11 +120,13 @@ def _limits(family: Any) -> Iterator[tuple[str, float]]:
             yield field.name.removeprefix("largest_"), value
 
 
-def _patches(rule: Rule, image_shape: ImageShape) -> str:
+def _patches(search: SearchConfig, rule: Rule, image_shape: ImageShape) -> str:
+    """What the search looks for and the rule can flag, whichever is smaller."""
     _, height, width = image_shape
+    most = search.largest_area(image_shape) if isinstance(search, OfPatches) else height * width
     limits = {
-        "small_patch": f"patches of up to {pixel_words(rule.threshold)}",
-        "small_share": f"patches of up to {pixel_words(max(int(rule.threshold * height * width), 1))}",
+        "small_patch": f"patches of up to {pixel_words(min(rule.threshold, most))}",
+        "small_share": f"patches of up to {pixel_words(min(max(int(rule.threshold * height * width), 1), most))}",
         "below_median": f"patches below {rule.threshold:g} of the median size over the classes",
         "anomaly_index": f"patches {rule.threshold:g} deviations below the median size over the classes",
     }

@@ -94,7 +94,33 @@ def test_a_race_for_each_source_says_that_it_sought_triggers_of_one_class() -> N
 def test_a_search_for_less_near_the_middle_says_so() -> None:
     (entry,) = said(preset="race-mosaics")
     assert (entry["family"], entry["victims"]) == ("patch", 0)
-    assert entry["sought"] == "patch triggers up to share 0.0352, near the middle of the image of at most 5x5 pixels"
+    assert entry["sought"] == (
+        "patch triggers up to share 0.0352 of the image's area, near the middle of the image of at most 5x5 pixels"
+    )
+
+
+def test_every_share_says_of_what() -> None:
+    sought = {entry["family"]: entry["sought"] for entry in said()}
+    assert sought["wave"] == "wave triggers up to amplitude 0.157 of the range of a pixel"
+    assert sought["blend"] == "blend triggers up to alpha 0.15 of every pixel"
+    assert sought["warp"] == "warp triggers up to shift 0.0938 of the image's shorter side, averaged over the pixels"
+    assert sought["picture"] == "picture triggers up to alpha 0.3 of every pixel"
+
+
+@pytest.mark.parametrize(
+    ("settings", "pixels"),
+    [
+        ({"preset": "race", "rule": {"threshold": 0.5}}, "16 pixels"),
+        ({"preset": "race", "search": {"largest_share": 1 / 256}}, "4 pixels"),
+        ({"preset": "race", "rule": {"threshold": 1 / 256}}, "4 pixels"),
+        ({"preset": "random-patch", "search": {"largest_side": 2}}, "4 pixels"),
+        ({"preset": "annealing", "search": {"largest_side": 3}}, "9 pixels"),
+        ({"preset": "race-sources", "search": {"race": {"largest_share": 1 / 256}}}, "4 pixels"),
+    ],
+    ids=str,
+)
+def test_no_larger_patches_are_named_than_were_searched(settings: dict[str, Any], pixels: str) -> None:
+    assert said(**settings)[0]["sought"].startswith(f"patches of up to {pixels}")
 
 
 def test_in_words() -> None:
