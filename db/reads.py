@@ -197,6 +197,16 @@ def image_queries(path: Path, run: int) -> int:
         return int(connection.exec_driver_sql(statement, (run,)).scalar_one())
 
 
+def check_queries(path: Path, run: int) -> int:
+    """The queries of `run` that were answered in its first check of the images."""
+    statement = """
+        SELECT coalesce(sum(c.queries), 0) FROM calls AS c JOIN steps AS s ON s.id = c.step_id
+        WHERE c.run_id = ? AND s.purpose = 'check'
+    """
+    with reading(path) as connection:
+        return int(connection.exec_driver_sql(statement, (run,)).scalar_one())
+
+
 def verdicts(path: Path) -> pd.DataFrame:
     """One row per finished run: its verdict, model, data, seed and budget. `flagged` is a JSON list."""
     with reading(path) as connection:

@@ -50,7 +50,7 @@ def show(result: ScanResult, prepared: Prepared, stored: int = 0) -> None:
     if any(c.mask_size > 0 for c in result.classes):
         _show_classes(result)
     typer.echo(_score_words(result))
-    for line in _cost_lines(result, prepared, stored):
+    for line in _cost_lines(result, stored):
         typer.echo(line)
 
 
@@ -183,12 +183,11 @@ def _pixels(size: float) -> str:
     return pixel_words(size)
 
 
-def _cost_lines(result: ScanResult, prepared: Prepared, stored: int) -> Iterator[str]:
+def _cost_lines(result: ScanResult, stored: int) -> Iterator[str]:
     """Queries, accuracy, time and price, and the files. stored: see `show`."""
     cap = "no limit" if result.budget is None else f"a budget of {result.budget:,}"
     earlier = f" ({stored:,} of them taken from the ledger)" if stored else ""
-    checked = min(prepared.config.resolved().driver.check_images, len(prepared.images.search))
-    accuracy = "unknown" if result.clean_accuracy is None else f"{result.clean_accuracy:.1%} of {checked}"
+    accuracy = f"{result.clean_accuracy:.1%} of {result.checked_images}" if result.checked_images else "unknown"
     yield (
         f"{result.spent:,} queries of {cap}{earlier}, {result.refused:,} refused, {result.seconds:.1f} s; stopped: "
         f"{result.stopped}; accuracy on clean images {accuracy}"

@@ -117,6 +117,13 @@ class RunReport:
     probability: Probability | None = None
 
     @property
+    def checked_images(self) -> int | None:
+        """The number of images behind the clean accuracy; None where that is unknown."""
+        if self.verdict is None or self.verdict.clean_accuracy is None:
+            return None
+        return next((purpose.queries for purpose in self.purposes if purpose.name == "check"), None)
+
+    @property
     def right(self) -> bool | None:
         """Whether the verdict is correct; None without a verdict or without the truth."""
         return None if self.truth is None or self.verdict is None else self.verdict.verdict == self.truth.truth

@@ -63,9 +63,10 @@ def result_html(values: Mapping[str, Any], classes: Classes) -> str:
 def _lines(values: Mapping[str, Any], classes: Classes) -> Iterator[str]:
     queries, rule = values["queries"], values["rule"]
     budget = "without a limit" if queries["budget"] is None else f"of a budget of {number(queries['budget'])}"
+    of = f" of {values['checked_images']}" if values["checked_images"] else ""
     yield (
         f"{number(queries['spent'])} queries {budget}, {number(queries['refused'])} refused; stopped:"
-        f" {values['stopped']}; accuracy on clean images: {percent(values['clean_accuracy'])}"
+        f" {values['stopped']}; accuracy on clean images: {percent(values['clean_accuracy'])}{of}"
     )
     score = f"score {number(values['score'])}"
     if rule["threshold"] is not None:

@@ -31,7 +31,8 @@ _GROUPED = frozenset({"rule", "threshold", "rule_limit", "threshold_source", "sp
 
 _FIRST = (
     *("verdict", "stopped", "flagged", "score", "rule", "queries", "seconds", "run", "db"),
-    *("cost", "currency", "api_seconds", "clean_accuracy", "classes", "trigger", "notes", "error", "exit_code"),
+    *("cost", "currency", "api_seconds", "clean_accuracy", "checked_images", "classes", "trigger", "notes"),
+    *("error", "exit_code"),
 )
 _OF_THE_VERDICT = tuple(field.name for field in fields(VerdictRow) if field.name not in _GROUPED)
 
@@ -43,14 +44,16 @@ JSON_KEYS = (*_FIRST, *(name for name in _OF_THE_VERDICT if name not in _FIRST),
 class ScanResult(VerdictRow):
     """The verdict on one model and what it took, as the ledger records both, and what belongs to it.
 
-    budget: query budget, None for no limit. image_queries: number of the spent queries that made images. classes: one
-    result per class, in order, with success rates on unseen images. run, db: where it is stored, None for nowhere.
+    budget: query budget, None for no limit. image_queries: number of the spent queries that made images.
+    checked_images: number of clean images behind `clean_accuracy`, None where that is None. classes: one result per
+    class, in order, with success rates on unseen images. run, db: where it is stored, None for nowhere.
     triggers: the files of the triggers, None if none were wanted. currency: of the cost, None where none is stated.
     probability: of a backdoor, None for a verdict or a detector that was not calibrated; it is stored nowhere.
     """
 
     budget: int | None
     image_queries: int
+    checked_images: int | None
     classes: tuple[ClassResult, ...]
     run: int | None
     db: Path | None
@@ -102,6 +105,7 @@ class ScanResult(VerdictRow):
             "run": self.run,
             "db": None if self.db is None else str(self.db),
             "currency": self.currency,
+            "checked_images": self.checked_images,
             "classes": [_class_json(c) for c in self.classes],
             "trigger": None if self.triggers is None else self.triggers.to_json(),
             "probability": None if self.probability is None else self.probability.to_json(),
@@ -198,6 +202,7 @@ def result_of(run: Run, ledger: Ledger, info: RunInfo, more: Mapping[str, Reader
         **vars(row) | {"threshold": threshold, "rule_limit": limit},
         budget=info.budget,
         image_queries=reads.image_queries(ledger.path, run.id),
+        checked_images=None if row.clean_accuracy is None else reads.check_queries(ledger.path, run.id),
         classes=classes,
         run=run.id,
         db=ledger.path,

@@ -129,6 +129,11 @@ def test_the_order_of_the_classes_and_censored_sizes_are_explained(
     assert "accuracy on clean images 100.0% of 16\n" in out
 
 
+def test_the_accuracy_is_told_of_the_images_that_were_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    prepared = prepared_with(driver=SETTINGS["driver"] | {"check_images": 32, "check_batch": 8})
+    assert "accuracy on clean images 100.0% of 8\n" in printed(run_scan(prepared), prepared, capsys)
+
+
 def test_a_budget_that_ended_first_is_told_what_a_whole_scan_takes(capsys: pytest.CaptureFixture[str]) -> None:
     prepared = prepared_with(budget=900, preset="b3d", **OTHER)
     out = printed(run_scan(prepared), prepared, capsys)

@@ -137,7 +137,7 @@ def test_a_run_without_queries_claims_none(tmp_path: Path) -> None:
     data = gather(write(tmp_path / "a.db", Kept()))
     silent = render(replace(data, runs=tuple(replace(run, spent=0, purposes=()) for run in data.runs)))
     asked = render(data)
-    for told in ("on the first images queried", "Charged</th>"):
+    for told in ("on 4 images queried", "Charged</th>"):
         assert (told in asked, told in silent) == (True, False)
     assert "No query was sent." in silent
 

@@ -41,8 +41,8 @@ def test_every_stored_field_is_in_the_json_once(tmp_path: Path) -> None:
 def test_the_keys_are_those_that_were_promised() -> None:
     assert (
         *("verdict", "stopped", "flagged", "score", "rule", "queries", "seconds", "run", "db"),
-        *("cost", "currency", "api_seconds", "clean_accuracy", "classes", "trigger", "notes", "error", "exit_code"),
-        *("ruled_out", "probability"),
+        *("cost", "currency", "api_seconds", "clean_accuracy", "checked_images", "classes", "trigger", "notes"),
+        *("error", "exit_code", "ruled_out", "probability"),
     ) == JSON_KEYS
     of_the_rule = {"score", "threshold", "rule_limit"}
     assert {"verdict", "stopped", "flagged", "seconds", "notes"} | of_the_rule == _OF_THE_VERDICT
@@ -59,6 +59,16 @@ def test_a_record_is_what_it_was_after_the_disk() -> None:
     assert unpack_verdict(pack_verdict(more)) == more
     assert [field.name for field in fields(ScanResult)][: len(STORED)] == STORED
     assert "clean_accuracy" in ResultLine.model_fields
+
+
+def test_the_accuracy_says_of_how_many_images_it_is(tmp_path: Path) -> None:
+    ended_early = {"driver": {"check_images": 32, "check_batch": 8}}
+    result = scanned(TemplateNet(target=1), budget=3_000, db=tmp_path / "a.db", **ended_early)
+    assert (result.clean_accuracy, result.checked_images) == (1.0, 8)
+    assert scanned(TemplateNet(target=1), budget=3_000, db=tmp_path / "a.db", **ended_early).checked_images == 8
+    assert "accuracy on clean images: 100% of 8<" in result._repr_html_()
+    unknown = scanned(TemplateNet(target=1), budget=12)
+    assert (unknown.clean_accuracy, unknown.checked_images) == (None, None)
 
 
 def test_a_printed_result_is_one_line_with_the_verdict_and_the_queries() -> None:
