@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from studies.cli.output import print_table
 
 if TYPE_CHECKING:
     from simkit.verdict import ClassResult
+    from studies.render.order import Place
     from studies.scan.prepare import Prepared
     from studies.scan.result import ScanResult
 
@@ -68,10 +69,16 @@ def closest_words(result: ScanResult) -> str:
 
 def _closest(classes: tuple[ClassResult, ...]) -> ClassResult | None:
     """The class with the smallest trigger that works; where none does, the one with the highest success rate."""
-    working = [c for c in classes if not c.censored and c.mask_size > 0]
-    if working:
-        return min(working, key=lambda c: c.mask_size)
-    return max((c for c in classes if c.trials), key=lambda c: c.success_rate or 0.0, default=None)
+    shown = (c for c in classes if c.mask_size > 0 and (c.trials or not c.censored))
+    return min(shown, key=lambda c: _place(c, ()), default=None)
+
+
+def _place(result: ClassResult, flagged: Collection[int]) -> Place:
+    from studies.render.order import place
+
+    rate = result.success_rate if result.trials else None
+    own = result.target_class in flagged
+    return place(flagged=own, censored=result.censored, size=result.mask_size, rate=rate)
 
 
 def _reason(result: ScanResult, prepared: Prepared) -> str:
@@ -113,16 +120,19 @@ def _whole_price(result: ScanResult, prepared: Prepared, price: int) -> str:
 
 
 def _show_classes(result: ScanResult) -> None:
-    rows = [vars(c) | {"class": c.target_class, "trigger": c.trigger.words} for c in result.classes]
+    ordered = sorted(result.classes, key=lambda c: _place(c, result.flagged))
+    rows = [vars(c) | {"class": c.target_class, "trigger": c.trigger.words} for c in ordered]
     measure = "mask_size" if all(c.trigger.as_patch is not None for c in result.classes) else "trigger"
-    rows.sort(key=lambda row: (row["class"] not in result.flagged, row["censored"], row["mask_size"]))
     print_table(rows[:_SHOWN], ("class", measure, "success_rate", "censored"))
     if len(rows) > _SHOWN:
         typer.echo(f"and {len(rows) - _SHOWN} more classes")
     first = "flagged classes, then those" if result.flagged else "classes"
     order = f"Order: {first} whose trigger works, the smallest mask (in pixels) first"
     if any(c.censored for c in result.classes):
-        order += "; then censored ones, where no trigger worked: the size is that of the largest that failed"
+        order += (
+            "; then censored ones, where no trigger worked, the highest success rate first and those never tried last: "
+            "the size is that of the largest that failed"
+        )
     typer.echo("Flagged classes come first." if _is_of_families(result) else f"{order}.")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from studies.render.figures import COLOURS, axes_to_draw_on, in_short, logarithmic, look, plain
 from studies.render.formats import number, pixel_words
+from studies.render.order import Place, place
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +29,8 @@ MOST_BARS = 50
 class Bar:
     """The mask size of one class, in pixels. censored: whether no trigger reached the required success rate.
 
-    words: of a trigger that is no patch, shown in place of a bar; else empty.
+    words: of a trigger that is no patch, shown in place of a bar; else empty. rate: its success rate on unseen images,
+    None without a trial.
     """
 
     label: str
@@ -36,6 +38,7 @@ class Bar:
     flagged: bool = False
     censored: bool = False
     words: str = ""
+    rate: float | None = None
 
     @property
     def length(self) -> float:
@@ -155,9 +158,9 @@ def mask_size_chart(shown: Bars, title: str = "", axes: Axes | None = None) -> A
     return target
 
 
-def first_to_look_at(bar: Bar) -> tuple[bool, bool, float]:
-    """A sort key: flagged classes first, then the smallest working triggers, then those that do not work."""
-    return not bar.flagged, bar.censored, bar.size
+def first_to_look_at(bar: Bar) -> Place:
+    """A sort key, see `studies.render.order.place`."""
+    return place(flagged=bar.flagged, censored=bar.censored, size=bar.size, rate=bar.rate)
 
 
 def _few(bars: Sequence[Bar]) -> Sequence[Bar]:

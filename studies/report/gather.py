@@ -18,6 +18,7 @@ from simkit.verdict import Rule, on_one_scale, stored_rule
 from studies.ledgers.run_words import caller_of, command_of, detector_of, oracle_in_words, settings_of
 from studies.ledgers.truth import Truth, Truths, overlap
 from studies.render.formats import class_label
+from studies.render.order import Place, place
 from studies.report.records import ClassRow, Detection, Purpose, ReportData, Reversed, RunReport
 from studies.report.search_curves import MOST_LINES, POINTS, Curves, concluded, curves, plots, smallest_first
 from studies.scan.price import Price
@@ -181,8 +182,13 @@ def _name(target: int, truth: Truth | None) -> str:
 
 
 def _first(classes: Sequence[ClassRow]) -> list[ClassRow]:
-    """The classes in the order to show them: flagged, the true target, then those with the smallest working masks."""
-    return sorted(classes, key=lambda row: (not row.flagged, not row.target, row.censored, row.mask_size))
+    """The classes in the order to show them: flagged, the true target, then those that came closest, see `place`."""
+    return sorted(classes, key=lambda row: (not row.flagged, not row.target, _place(row)))
+
+
+def _place(row: ClassRow) -> Place:
+    rate = row.success.rate if row.success.trials else None
+    return place(flagged=row.flagged, censored=row.censored, size=row.mask_size, rate=rate)
 
 
 def _reversed(

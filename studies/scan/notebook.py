@@ -37,13 +37,14 @@ class Classes:
         return [Caption.of(self._bar(result), result.trigger) for result in shown]
 
     def ordered(self) -> list[ClassResult]:
-        """Flagged classes first, then those with the smallest working triggers."""
+        """Flagged classes first, then those that came closest, see `studies.render.order.place`."""
         return sorted(self.classes, key=lambda result: first_to_look_at(self._bar(result)))
 
     def _bar(self, result: ClassResult) -> Bar:
         flagged = result.target_class in self.flagged
         words = "" if result.trigger.as_patch is not None else result.trigger.words
-        return Bar(f"class {result.target_class}", result.mask_size, flagged, result.censored, words)
+        rate = result.success_rate if result.trials else None
+        return Bar(f"class {result.target_class}", result.mask_size, flagged, result.censored, words, rate)
 
 
 def result_html(values: Mapping[str, Any], classes: Classes) -> str:

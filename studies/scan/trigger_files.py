@@ -17,6 +17,7 @@ from db.errors import StorageError
 from db.records import TriggerRow
 from simkit.files import can_hold_files, make_folder, write_atomically
 from simkit.transforms.families import Reader
+from studies.render.order import Place, place
 from studies.render.trigger_views import picture
 from studies.scan.stored_triggers import NO_MORE, stored_trigger
 
@@ -24,7 +25,7 @@ from studies.scan.stored_triggers import NO_MORE, stored_trigger
 @dataclass(frozen=True)
 class TriggerFiles:
     """Trigger files. npz: the patches of all classes. json: the triggers of other families, None where there are none.
-    png: the flagged classes, or the smallest trigger if none is flagged.
+    png: the flagged classes, or if none is flagged the one that came closest.
     """
 
     npz: Path
@@ -61,8 +62,8 @@ def save_triggers(
 ) -> TriggerFiles:
     """Write the patches as `STEM.npz`, triggers of other families as `STEM.json`, and pictures `STEM-classN.png`.
 
-    A picture shows a flagged class. If none is flagged, the smallest trigger is written as `STEM-unflagged-classN.png`,
-    unless all are empty.
+    A picture shows a flagged class. If none is flagged, the first trigger in the order of `studies.render.order` is
+    written as `STEM-unflagged-classN.png`, unless all are empty.
 
     The archive holds classes (T,), masks (T, 1, H, W), patterns (T, C, H, W), mask_sizes, success_rates (NaN: unknown),
     censored. The JSON is a list of objects with class, strength, unit, success_rate, censored and the trigger's own
@@ -71,7 +72,7 @@ def save_triggers(
     shown, prefix = [t for t in triggers if t.target_class in flagged], ""
     if not flagged:
         not_empty = (t for t in triggers if t.mask_size > 0)
-        shown, prefix = sorted(not_empty, key=lambda t: (t.censored, t.mask_size))[:1], "unflagged-"
+        shown, prefix = sorted(not_empty, key=_place)[:1], "unflagged-"
     pictures = {folder / f"{stem}-{prefix}class{t.target_class}.png": stored_trigger(t, more) for t in shown}
     npz, others = folder / f"{stem}.npz", [t for t in triggers if t.parameters is not None]
     own = folder / f"{stem}.json" if others else None
@@ -82,6 +83,10 @@ def save_triggers(
     for path, trigger in pictures.items():
         write_atomically(path, picture(trigger))
     return TriggerFiles(npz, tuple(pictures), own)
+
+
+def _place(trigger: TriggerRow) -> Place:
+    return place(flagged=False, censored=trigger.censored, size=trigger.mask_size, rate=trigger.success_rate)
 
 
 def _plain(trigger: TriggerRow) -> dict[str, Any]:

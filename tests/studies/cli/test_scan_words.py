@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from simkit.triggers import Trigger
-from simkit.verdict import RULES, ClassResult
+from simkit.verdict import RULES, ClassResult, Verdict
 from studies.cli.main import main
 from studies.cli.scan_words import closest_words, show
 from studies.scan.config import ScanConfig
@@ -18,6 +18,8 @@ from studies.scan.prepare import Prepared, prepare
 from studies.scan.probability import Probability
 from studies.scan.result import ScanResult
 from studies.scan.run import run_scan
+from studies.scan.stored_triggers import trigger_rows
+from studies.scan.trigger_files import save_triggers
 from tests.studies.scans import IMAGES, SETTINGS, TemplateNet
 
 OTHER: dict[str, Any] = {"search": {}, "driver": {}}
@@ -57,6 +59,21 @@ def test_a_clean_verdict_names_the_class_that_came_closest(
     clean: ScanResult, classes: tuple[ClassResult, ...], words: str
 ) -> None:
     assert closest_words(replace(clean, classes=classes)) == f"closest to being flagged is {words}"
+
+
+def test_the_class_that_came_closest_leads_the_table_and_is_the_one_that_is_drawn(
+    clean: ScanResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    never = (of_class(0, 1, None, censored=True), of_class(1, 2, None, censored=True))
+    classes = (*never, of_class(2, 3, 0.1, censored=True), of_class(3, 9, 0.4, censored=True))
+    result = replace(clean, classes=classes)
+    assert "closest to being flagged is class 3: " in closest_words(result)
+    table = printed(result, prepared_with(), capsys).split("\n class ")[1].splitlines()[2:6]
+    assert [line.split()[0] for line in table] == ["3", "2", "0", "1"]
+    assert [c.target_class for c in result._classes().ordered()] == [3, 2, 0, 1]
+    rows = trigger_rows(Verdict("clean", "converged", (), 0.0, classes, 1.0))
+    files = save_triggers(tmp_path, "m", (), rows)
+    assert [path.name for path in files.png] == ["m-unflagged-class3.png"]
 
 
 def test_no_class_is_named_without_a_trial_or_for_another_verdict(clean: ScanResult) -> None:
@@ -125,7 +142,8 @@ def test_the_order_of_the_classes_and_censored_sizes_are_explained(
         working, prepared_with(), capsys
     )
     out = printed(clean, prepared_with(), capsys)
-    assert "then censored ones, where no trigger worked: the size is that of the largest that failed.\n" in out
+    assert "then censored ones, where no trigger worked, the highest success rate first and those never tried" in out
+    assert " last: the size is that of the largest that failed.\n" in out
     assert "accuracy on clean images 100.0% of 16\n" in out
 
 
