@@ -21,6 +21,7 @@ from studies.scan.models import Model, OpenedModel, open_model, read_graph, stat
 from studies.scan.plan_length import BudgetBelowPlan, below_plan
 from studies.scan.remote_models import reached
 from studies.scan.run_key import run_info
+from studies.scan.small_images import SmallPatches, small_patches
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +71,11 @@ def prepare(model: Model, config: ScanConfig, images: Images | None = None) -> P
     for stage in prepared.preset.stages:
         prepared.search(chosen.search, stage)
     build(config.oracle, config.restricted(prepared.model.oracle, 0), Budget(0))
-    for message in prepared.preset.warnings(chosen.search.image_shape):
+    told = prepared.preset.warnings(chosen.search.image_shape)
+    for message in told:
         warnings.warn(message, stacklevel=2)
+    if not told and (few := small_patches(config, chosen.search.image_shape)):
+        warnings.warn(few, SmallPatches, stacklevel=2)
     if short := below_plan(config, prepared.model.oracle.n_classes, chosen):
         warnings.warn(short, BudgetBelowPlan, stacklevel=2)
     return prepared

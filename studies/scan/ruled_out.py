@@ -122,15 +122,33 @@ def _limits(family: Any) -> Iterator[tuple[str, float]]:
 
 def _patches(search: SearchConfig, rule: Rule, image_shape: ImageShape) -> str:
     """What the search looks for and the rule can flag, whichever is smaller."""
-    _, height, width = image_shape
-    most = search.largest_area(image_shape) if isinstance(search, OfPatches) else height * width
+    most = f"patches of up to {pixel_words(_largest(search, rule, image_shape))}"
     limits = {
-        "small_patch": f"patches of up to {pixel_words(min(rule.threshold, most))}",
-        "small_share": f"patches of up to {pixel_words(min(max(int(rule.threshold * height * width), 1), most))}",
+        "small_patch": most,
+        "small_share": most,
         "below_median": f"patches below {rule.threshold:g} of the median size over the classes",
         "anomaly_index": f"patches {rule.threshold:g} deviations below the median size over the classes",
     }
     return limits.get(rule.name, f"patches that the rule {rule.name} flags")
+
+
+def _largest(search: SearchConfig, rule: Rule, image_shape: ImageShape) -> float:
+    """The pixels of the largest patch that the search looks for and the rule can flag, as far as both say a limit."""
+    area = image_shape[1] * image_shape[2]
+    most = search.largest_area(image_shape) if isinstance(search, OfPatches) else area
+    limits = {"small_patch": rule.threshold, "small_share": max(int(rule.threshold * area), 1)}
+    return min(limits.get(rule.name, most), most)
+
+
+def largest_patch(stage: Preset, rule: Rule, image_shape: ImageShape) -> float:
+    """The pixels of the largest patch that a stage could flag on images of this shape; 0 where it looks for none."""
+    if not isinstance(stage.search, OfFamilies):
+        return _largest(stage.search, rule, image_shape)
+    area = image_shape[1] * image_shape[2]
+    families = (family for family in stage.search.families_on(image_shape) if family.name == "patch")
+    shares = [value for family in families for name, value in _limits(family) if name == "share"]
+    # a share that was made of whole pixels gives these again
+    return max((max(int(value * area + 1e-6), 1) for value in shares), default=0)
 
 
 def _entry(name: str, sought: tuple[str | None, str], measured: Sequence[Measurement]) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from simkit.zoo.networks import build_network
 from studies.scan import scan
 from studies.scan.config import ScanConfig
 from studies.scan.prepare import prepare
+from studies.scan.small_images import small_patches
 from tests.studies.scans import IMAGES, SETTINGS, TemplateNet, scanned
 
 
@@ -68,6 +70,40 @@ def test_a_race_for_single_pixels_is_warned_of_where_nothing_follows_it(preset: 
         warnings.simplefilter("always")
         prepare(build_network("conv4", (1, 8, 8), 10, 0), ScanConfig.of({"data": "digits", "preset": preset}))
     assert any("patches of 1 pixels at most" in str(w.message) for w in told) is warned
+
+
+@pytest.mark.parametrize(
+    ("size", "settings", "words"),
+    [
+        (8, {}, "on images of 8x8 auto searches for patches of up to 2 pixels only"),
+        (12, {}, "on images of 12x12 auto searches for patches of up to 5 pixels only"),
+        (16, {}, ""),  # 3x3
+        (16, {"preset": "race"}, "on images of 16x16 race searches for patches of up to 4 pixels only"),
+        (8, {"preset": "race-mosaics"}, "race-mosaics searches for patches of up to 1 pixel only"),
+        (17, {"preset": "race-mosaics"}, ""),
+        (8, {"preset": "b3d"}, ""),
+        (8, {"preset": "random-patch", "search": {"largest_side": 2}}, ""),  # as it was told
+        (24, {"preset": "race-warps"}, ""),  # searches for no patches
+    ],
+)
+def test_images_so_small_that_only_tiny_patches_are_searched_are_told_first(
+    size: int, settings: dict[str, Any], words: str
+) -> None:
+    told = small_patches(ScanConfig.of({"data": "digits"} | settings), (1, size, size))
+    assert (words in told) if words else not told
+
+
+def test_tiny_patches_are_warned_of_once() -> None:
+    def told(preset: str) -> list[str]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            prepare(build_network("conv4", (1, 8, 8), 10, 0), ScanConfig.of({"data": "digits", "preset": preset}))
+        return [str(w.message) for w in caught if "patches of" in str(w.message)]
+
+    assert [message.split(",")[0] for message in told("auto")] == [
+        "on images of 8x8 auto searches for patches of up to 2 pixels only"
+    ]
+    assert len(told("race")) == 1
 
 
 @pytest.mark.parametrize("preset", ["random-patch", "annealing"])
