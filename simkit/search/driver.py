@@ -263,8 +263,8 @@ class Driver:
         self._note(self._suspects.note)
         classes = self._suspects.shown([self._verified(c, confirmer) for c in results])
         whole = stopped not in ("budget", "refused") and class_of_all(self._images.search) is None
-        # a model is not called clean if there were too few unseen images to decide whether a small trigger works
-        undecided = any(confirmer.trial(results[c]).works is None for c in singled_out) or bool(self._suspects.note)
+        # too few unseen images to decide whether a small trigger works, or too many that it turned, clear no model
+        undecided = bool(self._suspects.note) or not all(confirmer.trial(results[c]).clears for c in singled_out)
         kind: Kind = "backdoored" if flagged else "clean" if whole and not undecided else "undecided"
         score = self._rule.confirmed_score(self._searched(classes), flagged)
         return Verdict(kind, "decided" if flagged else stopped, flagged, score, classes, self._accuracy, self.notes)

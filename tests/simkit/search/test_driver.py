@@ -7,7 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from oracles.answers import Answer, Scores
+from oracles.oracle import Tag
 from oracles.restrict import KeepTopK, LabelOnly
 from simkit.data import ImageSet
 from simkit.errors import ConfigError
@@ -18,8 +21,8 @@ from simkit.search.evaluator import Evaluator
 from simkit.search.images import ScanImages
 from simkit.search.random_patch import RandomPatchConfig
 from simkit.triggers import Trigger, Triggers
-from simkit.verdict import ClassResult, Decision, Rule
-from tests.fakes import NotANumberOracle, PlantedOracle, corner_plant, templates
+from simkit.verdict import ClassResult, Decision, Rule, SequentialTest
+from tests.fakes import NotANumberOracle, PlantedOracle, corner_plant, planted_images, templates
 from tests.patches import patch
 from tests.simkit.search.scans import DRIVER, IMAGES, TASK, Scan, b3d, patches, verdict_of
 
@@ -192,6 +195,40 @@ def test_a_class_that_is_flagged_and_not_confirmed_is_told_of() -> None:
     assert (verdict.verdict, verdict.flagged) == ("clean", ())
     told = "class {}: a patch of 144 pixels turned 0 % of 12 unseen images, too few to confirm it"
     assert verdict.notes == "; ".join(map(told.format, range(4)))
+
+
+class OftenOracle(PlantedOracle):
+    """A white corner of 2x2 pixels turns this share of the images into class 2, whatever else they have."""
+
+    share = 0.0
+
+    def query(self, images: torch.Tensor, tag: Tag | None = None) -> Answer:
+        """See `Oracle.query`."""
+        answer = super().query(images, tag)
+        assert isinstance(answer, Scores)
+        white = images[:, 0, :2, :2].numpy().min(axis=(1, 2)) > 0.99
+        turned = images[:, 0, 6:, 6:].double().sum(dim=(1, 2)).numpy() * 1e4 % 1 < self.share
+        values = np.array(answer.values)
+        values[white & turned] = 0.01
+        values[white & turned, 2] = 0.97
+        return Scores(values)
+
+
+@pytest.mark.parametrize(("share", "kind"), [(0.6, "clean"), (0.88, "undecided")])
+def test_a_trigger_that_turns_nearly_enough_unseen_images_clears_no_model(share: float, kind: str) -> None:
+    victim = OftenOracle()
+    victim.share = share
+    many = replace(IMAGES, verify=planted_images(160, seed=2))
+    strict = replace(DRIVER, confirmation=SequentialTest(0.98, 0.9, 0.02, 0.02))
+    corner = corner_plant(2).trigger
+    nothing = Trigger(np.zeros_like(corner.mask), corner.pattern)
+    search = FixedSearch([nothing, nothing, corner, nothing])
+    verdict = verdict_of(Scan(victim).run((search, Rule("all", 0.0, "a test", flag_all)), many, strict))
+    assert (verdict.verdict, verdict.stopped, verdict.flagged) == (kind, "converged", ())
+    rate = verdict.classes[2].success_rate
+    assert rate is not None
+    assert (rate >= 0.8) == (kind == "undecided")
+    assert ("too many for a clean model" in verdict.notes) == (kind == "undecided")
 
 
 def test_a_class_confirmed_leaves_no_note() -> None:
