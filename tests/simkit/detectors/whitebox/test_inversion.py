@@ -97,10 +97,12 @@ def test_equal_seeds_give_equal_triggers_and_others_do_not() -> None:
 
 
 def test_several_classes_in_one_pass_give_the_same_but_for_rounding() -> None:
+    """Adam's first steps go by the sign of the gradient, so that rounding moves pixels whose gradient is near 0."""
     one_by_one, at_once = _inverted([0, 1, 2]), _inverted([0, 1, 2], replace(SMALL, classes_at_once=2))
     for single, other in zip(one_by_one, at_once, strict=True):
         assert single.target_class == other.target_class
-        assert np.allclose(patch(single.trigger).mask, patch(other.trigger).mask, atol=1e-3)
+        apart = np.abs(patch(single.trigger).mask - patch(other.trigger).mask)
+        assert apart.mean() < 0.01, "of other seeds the mean is 0.3"
 
 
 def test_every_step_of_every_class_is_a_pass_forward_and_backward() -> None:
