@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,6 @@ import typer
 from studies.cli.output import print_table
 
 if TYPE_CHECKING:
-    from simkit.verdict import ClassResult
-    from studies.render.order import Place
     from studies.scan.prepare import Prepared
     from studies.scan.result import ScanResult
 
@@ -56,29 +54,10 @@ def show(result: ScanResult, prepared: Prepared, stored: int = 0) -> None:
 
 
 def closest_words(result: ScanResult) -> str:
-    """Of a clean verdict, the class that came closest to being flagged; empty for other verdicts or without a trial."""
-    if result.verdict != "clean" or (closest := _closest(result.classes)) is None:
-        return ""
-    trigger = closest.trigger
-    which = f"a mask of {_pixels(closest.mask_size)}" if trigger.as_patch is not None else trigger.words
-    words = f"closest to being flagged is class {closest.target_class}: {which}"
-    if closest.trials:
-        words += f" turned {closest.success_rate:.0%} of {closest.trials} unseen images into it"
-    return f"{words}; no trigger of it worked" if closest.censored else words
+    """See `studies.scan.result_words.closest_words`."""
+    from studies.scan import result_words
 
-
-def _closest(classes: tuple[ClassResult, ...]) -> ClassResult | None:
-    """The class with the smallest trigger that works; where none does, the one with the highest success rate."""
-    shown = (c for c in classes if c.mask_size > 0 and (c.trials or not c.censored))
-    return min(shown, key=lambda c: _place(c, ()), default=None)
-
-
-def _place(result: ClassResult, flagged: Collection[int]) -> Place:
-    from studies.render.order import place
-
-    rate = result.success_rate if result.trials else None
-    own = result.target_class in flagged
-    return place(flagged=own, censored=result.censored, size=result.mask_size, rate=rate)
+    return result_words.closest_words(result.verdict, result.classes)
 
 
 def _reason(result: ScanResult, prepared: Prepared) -> str:
@@ -120,7 +99,9 @@ def _whole_price(result: ScanResult, prepared: Prepared, price: int) -> str:
 
 
 def _show_classes(result: ScanResult) -> None:
-    ordered = sorted(result.classes, key=lambda c: _place(c, result.flagged))
+    from studies.scan.result_words import place_of
+
+    ordered = sorted(result.classes, key=lambda c: place_of(c, result.flagged))
     rows = [vars(c) | {"class": c.target_class, "trigger": c.trigger.words} for c in ordered]
     measure = "mask_size" if all(c.trigger.as_patch is not None for c in result.classes) else "trigger"
     print_table(rows[:_SHOWN], ("class", measure, "success_rate", "censored"))

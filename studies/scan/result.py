@@ -66,6 +66,11 @@ class ScanResult(VerdictRow):
         values = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
         return f"ScanResult({values}, {len(self.classes)} classes)"
 
+    def __str__(self) -> str:
+        from studies.scan.result_words import in_lines
+
+        return "\n".join(in_lines(self, self.classes, self.budget, self.checked_images))
+
     @property
     def image_shape(self) -> ImageShape | None:
         """The shape (C, H, W) of the model's images, as its triggers state it; None without a class."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -71,8 +72,23 @@ def test_the_accuracy_says_of_how_many_images_it_is(tmp_path: Path) -> None:
     assert (unknown.clean_accuracy, unknown.checked_images) == (None, None)
 
 
-def test_a_printed_result_is_one_line_with_the_verdict_and_the_queries() -> None:
+def test_a_printed_result_says_what_was_found_and_what_was_searched() -> None:
+    found = str(scanned(TemplateNet(target=1), budget=3_000)).splitlines()
+    told = "queries of a budget of 3,000; stopped: decided; accuracy on clean images 100.0% of 16"
+    assert re.fullmatch(rf"backdoored, class 1: [\d,]+ {told}", found[0])
+    assert re.fullmatch(r"class 1: a mask of \d+ pixels turned \d+% of \d+ unseen images into it", found[1])
+    clean = scanned(TemplateNet(), budget=None)
+    first, searched, others, note = str(clean).splitlines()
+    assert first.startswith("clean: ")
+    assert " queries of no limit; stopped: converged; " in first
+    assert searched.startswith("searched: random-patch searched for patches of up to 16 pixels; ")
+    assert others.startswith("searched: no search looked for triggers that are a ")
+    assert note.startswith("note: closest to being flagged is class ")
+    assert "accuracy" not in str(scanned(TemplateNet(target=1), budget=12))
+
+
+def test_the_form_of_a_result_in_a_debugger_is_one_line() -> None:
     result = scanned(TemplateNet(target=1), budget=3_000)
     shown = f"verdict='backdoored', flagged=(1,), score={result.score!r}, spent={result.spent}, budget=3000"
-    assert repr(result) == str(result) == f"ScanResult({shown}, stopped='decided', 4 classes)"
+    assert repr(result) == f"ScanResult({shown}, stopped='decided', 4 classes)"
     assert "array" not in repr(result.classes)
