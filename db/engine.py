@@ -164,7 +164,8 @@ def reading(path: Path, older: bool = True) -> Iterator[Connection]:
     """
     version = identify(path)
     if version is None:
-        raise StorageError(f"{path}: no ledger there; check the path")
+        empty = "the file is empty (0 bytes), and so no ledger yet; scan into it first, or check the path"
+        raise StorageError(f"{path}: {empty if path.exists() else 'no ledger there; check the path'}")
     check_log(path)
     if version < SCHEMA and not older:
         raise StorageError(f"{path}: schema {version} is older than {SCHEMA}; run: simkit db upgrade '{path}'")

@@ -290,10 +290,11 @@ def print_failure(message: str, code: int) -> None:
 
 
 def _stored(db: Path) -> dict[int, int]:
-    """The queries of each run in a ledger; empty where there is no file."""
+    """The queries of each run in a ledger; empty where there is no file, or one of no bytes, which a scan may fill."""
     from db import reads
 
-    return {row["run"]: row["spent"] for row in reads.listed(db)} if db.exists() else {}
+    there = db.exists() and db.stat().st_size > 0
+    return {row["run"]: row["spent"] for row in reads.listed(db)} if there else {}
 
 
 def _notes(result: ScanResult) -> str:

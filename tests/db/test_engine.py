@@ -110,6 +110,13 @@ def test_a_log_without_its_database_is_refused(path: Path) -> None:
     assert log.read_bytes() == b"somebody's data"
 
 
+def test_reading_an_empty_file_says_that_it_is_empty_and_leaves_it_so(path: Path) -> None:
+    path.touch()
+    with pytest.raises(StorageError, match=r"the file is empty \(0 bytes\)"), reading(path):
+        pass
+    assert path.read_bytes() == b""
+
+
 def test_reading_what_is_not_there_creates_nothing(path: Path) -> None:
     with pytest.raises(StorageError, match="no ledger there"), reading(path):
         pass

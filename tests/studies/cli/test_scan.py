@@ -324,6 +324,18 @@ def test_a_database_of_another_program_stays_as_it_was(run: Program, tmp_path: P
     assert (tmp_path / "other.db").read_bytes() == before
 
 
+def test_an_empty_file_becomes_a_ledger_and_another_file_does_not(run: Program, tmp_path: Path) -> None:
+    empty, other = tmp_path / "scan.db", tmp_path / "notes.txt"
+    empty.touch()  # as `sqlite3 scan.db .tables` leaves one
+    other.write_text("\n")
+    told = run(f"{run.zoo}:0", *digits(20, "--db", str(empty)), code=3)
+    assert (told["verdict"], told["queries"]["spent"]) == ("undecided", 0)
+    assert empty.stat().st_size > 0
+    told = run(f"{run.zoo}:0", *digits(20, "--db", str(other)), code=5)
+    assert "not an SQLite file" in told["error"]
+    assert other.read_text() == "\n"
+
+
 def test_a_path_below_a_file_ends_with_5_before_any_query(run: Program, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     run(f"{run.zoo}:0", *digits(100, "--db", "file/scan.db"), code=5)
