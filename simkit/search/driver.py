@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -59,6 +60,9 @@ class Checkpoint:
     rounds: int
     verdict: Verdict | None = None
 
+
+_SHORT = "the next step needs"
+"""The beginning of the note about a budget that is not spent, since the rest is too small for a step."""
 
 Begin: TypeAlias = Callable[[ImageSet], Search]
 """Makes a new search on these images. On unlabelled images only its results, which must be blank, are read."""
@@ -205,7 +209,8 @@ class Driver:
     ) -> Generator[Checkpoint, None, Stopped]:
         looked = 0
         while (proposal := self._search.ask()) is not None:
-            if not self._affords(evaluator, len(proposal.pairs), images.verify.n_classes):
+            if len(proposal.pairs) > (left := self._left(evaluator, images.verify.n_classes)):
+                self._say_short(len(proposal.pairs), left)
                 return "budget"
             self._search.tell(evaluator.evaluate(images.search, proposal, "search", self._search.state()))
             self._suspects.look(self._search, evaluator, images.verify)
@@ -219,10 +224,15 @@ class Driver:
                 return self._cut
         return "converged"
 
-    def _affords(self, evaluator: Evaluator, queries: int, n_classes: int) -> bool:
-        """Whether the budget leaves enough queries to try every class's trigger on unseen images afterwards."""
+    def _left(self, evaluator: Evaluator, n_classes: int) -> float:
+        """What the budget leaves for a step, without what tries every class's trigger on unseen images afterwards."""
         kept = n_classes * self._config.verify_images
-        return self._limit is None or evaluator.queries + queries + kept <= self._limit
+        return math.inf if self._limit is None else self._limit - evaluator.queries - kept
+
+    def _say_short(self, needed: int, left: float) -> None:
+        """Note what the next step needs and what is left for it, once for all searches on these images."""
+        if left > 0 and not any(note.startswith(_SHORT) for note in self._notes):
+            self._note(f"{_SHORT} {needed:,} queries, and {left:,.0f} are left")
 
     def _flagged(self, confirmer: Confirmer) -> tuple[int, ...]:
         """The classes that the rule flags and unseen images confirm."""

@@ -106,6 +106,22 @@ def test_the_limit_keeps_enough_to_try_every_class() -> None:
     assert [c.trials for c in verdict.classes] == [DRIVER.verify_images] * 4
 
 
+def test_a_rest_of_the_budget_that_is_too_small_for_a_step_is_told() -> None:
+    config = replace(DRIVER, verify_images=0)
+    scan = Scan(PlantedOracle(), cap=16 + 79)
+    verdict = verdict_of(scan.run(patches(config=RandomPatchConfig(fresh=80)), config=config))
+    assert (verdict.verdict, verdict.stopped, scan.evaluator.queries) == ("undecided", "budget", 16)
+    assert verdict.notes == "the next step needs 80 queries, and 79 are left"
+    spent = Scan(PlantedOracle(), cap=16 + 80)
+    assert verdict_of(spent.run(patches(config=RandomPatchConfig(fresh=80)), config=config)).notes == ""
+    assert spent.evaluator.queries == 96
+
+
+def test_what_tries_the_triggers_is_not_told_as_left() -> None:
+    scan = Scan(PlantedOracle(), cap=16 + 4 * DRIVER.verify_images)
+    assert scan.verdict(patches(config=RandomPatchConfig(fresh=80))).notes == ""
+
+
 def test_nan_is_invalid_whenever_it_comes() -> None:
     whole = Scan(PlantedOracle(plant=corner_plant(2)))
     total = whole.run(patches())[-1].queries

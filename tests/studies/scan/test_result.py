@@ -87,6 +87,12 @@ def test_a_printed_result_says_what_was_found_and_what_was_searched() -> None:
     assert "accuracy" not in str(scanned(TemplateNet(target=1), budget=12))
 
 
+def test_a_budget_that_is_not_spent_says_once_what_the_next_step_needs() -> None:
+    short = scanned(TemplateNet(), preset="auto", search={}, driver={}, budget=100)
+    assert (short.verdict, short.spent) == ("undecided", 8)
+    assert short.notes.count("the next step needs 100 queries, and 92 are left") == short.notes.count("next step") == 1
+
+
 def test_the_form_of_a_result_in_a_debugger_is_one_line() -> None:
     result = scanned(TemplateNet(target=1), budget=3_000)
     shown = f"verdict='backdoored', flagged=(1,), score={result.score!r}, spent={result.spent}, budget=3000"
