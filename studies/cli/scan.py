@@ -128,8 +128,8 @@ NewRun = Annotated[
     bool,
     typer.Option(
         "--new-run",
-        help="Start a new run, and pay again, where the ledger holds this scan with another number of threads or "
-        "other library versions.",
+        help="Start a new run, and pay again, where the ledger holds this scan with a verdict, or with another number "
+        "of threads or other library versions.",
     ),
 ]
 OutFolder = Annotated[
@@ -213,7 +213,7 @@ def scan_model(  # noqa: PLR0913 (the options are the command's interface; ScanC
     """Decide whether MODEL carries a backdoor, using at most N queries.
 
     After a crash the same command resumes the scan.
-    Once there is a verdict, it prints the stored result without a query.
+    Once there is a verdict, it prints the stored result without a query, unless --new-run is set.
     A different budget starts a new run; a different thread count or library version does so only with --new-run.
     Exit codes: 0 done, 3 undecided (the budget ran out, the service refused, or unseen images did not decide),
     4 bad model or data.
@@ -272,7 +272,7 @@ def _scan_and_show(
         with progress_bar(f"scan {Path(model).name}", quiet=as_json) as progress:
             ledger = places.db or default_db(prepared)
             stored = _stored(ledger)
-            result = run_scan(prepared, ledger, places.out, progress, new_run=new_run).under(share)
+            result = run_scan(prepared, ledger, places.out, progress, new_run=new_run, again=new_run).under(share)
     code = EXIT_CODES.get(result.verdict, 0)
     if as_json:
         print_json(result.to_json() | {"notes": _notes(result), "error": _error(result), "exit_code": code})

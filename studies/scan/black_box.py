@@ -59,8 +59,9 @@ def detect(
 
     detector: a frozen dataclass. It gets search_images + verify_images test images and an oracle with the service of
     the settings; one that takes `QueryAccess` gets no images. It may flag a class without a trigger. settings: the
-    fields of `ScanConfig`, except preset, search, driver, rule and synthesis. db, new_run: see `scan`; a finished run
-    gives its result without a query. An interrupted run cannot be resumed, since the detector's state is unknown.
+    fields of `ScanConfig`, except preset, search, driver, rule and synthesis. db: see `scan`; a finished run gives its
+    result without a query, and an interrupted one cannot be resumed, since the detector's state is unknown. new_run:
+    admit a run where the ledger has one from another environment.
     Raises as `scan` does, StorageError for an interrupted run, and ContractError for a verdict that contradicts itself.
     """
     if unused := settings.keys() & set(_OF_A_SCAN):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from db.records import RunInfo
@@ -15,6 +15,7 @@ from simkit.search.contract import Search, Task
 from simkit.search.images import ScanImages
 from simkit.search.presets import Preset, stage_names
 from simkit.search.relay import Course
+from studies.scan.canonical import digest
 from studies.scan.config import ScanConfig
 from studies.scan.images import Images, choose_images
 from studies.scan.models import Model, OpenedModel, open_model, read_graph, stated_shape
@@ -26,16 +27,21 @@ from studies.scan.small_images import SmallPatches, small_patches
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A checked scan that has sent no query yet."""
+    """A checked scan that has sent no query yet.
+
+    attempt: which run of the same scan in the same environment it is, from 0; later ones are begun on demand.
+    """
 
     model: OpenedModel
     images: ScanImages
     config: ScanConfig
+    attempt: int = 0
 
     @cached_property
     def info(self) -> RunInfo:
         """The run's key and its description in a ledger, computed on first use."""
-        return run_info(self.model, self.images, self.config)
+        info = run_info(self.model, self.images, self.config)
+        return replace(info, key=digest([info.key, self.attempt])) if self.attempt else info
 
     @property
     def preset(self) -> Preset:

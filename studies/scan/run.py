@@ -64,11 +64,13 @@ def scan(
     result without a query once finished; None stores nothing, and an open Ledger may hold many scans. out: folder for
     the triggers, by default beside the ledger. progress: told the queries so far, including those of earlier
     processes, those at which the turn of the current stage ends at most, and a note with its name. new_run: start a
-    new run, and pay again, where the ledger holds the same scan with another number of threads or other library
-    versions; without it, that is a ConfigError. Raises ConfigError, InvalidSpec, DataError and ModelError before the
-    ledger is touched, ModelError by the first query with the ledger unchanged, and StorageError.
+    new run, and pay again, where the ledger holds the same scan with a verdict, or with another number of threads or
+    other library versions, which is a ConfigError without it; an interrupted run is resumed. Raises ConfigError,
+    InvalidSpec, DataError and ModelError before the ledger is touched, ModelError by the first query with the ledger
+    unchanged, and StorageError.
     """
-    return run_scan(prepare(model, ScanConfig.of(settings), images), db, out, progress, new_run=new_run)
+    prepared = prepare(model, ScanConfig.of(settings), images)
+    return run_scan(prepared, db, out, progress, new_run=new_run, again=new_run)
 
 
 def run_scan(
@@ -78,8 +80,12 @@ def run_scan(
     progress: OnProgress | None = None,
     *,
     new_run: bool = False,
+    again: bool = False,
 ) -> ScanResult:
-    """Start a scan, resume it, or return its stored result; see `scan`."""
+    """Start a scan, resume it, or return its stored result; see `scan`.
+
+    new_run: admit a run from another environment. again: begin anew also where this scan has its verdict.
+    """
     if db is None:
         with tempfile.TemporaryDirectory(prefix="simkit-") as folder:
             kept = _in_ledger(prepared, Path(folder) / "scan.db", None if out is None else Path(out), progress, True)
@@ -89,7 +95,16 @@ def run_scan(
             "an oracle or a function has no weights that identify it; give name=..., a different one for each model"
         )
     ledger = db if isinstance(db, Ledger) else Path(db)
-    return _in_ledger(prepared, ledger, _trigger_folder(ledger, out), progress, new_run)
+    return _in_ledger(prepared, ledger, _trigger_folder(ledger, out), progress, new_run, again)
+
+
+def _last(prepared: Prepared, ledger: Path, again: bool) -> Prepared:
+    """The scan as the last of its runs in this environment. again: as the one after it, once that has its verdict."""
+    kept = {run.key: run.id for run in reads.same_scans(ledger, prepared.info)}
+    while (later := replace(prepared, attempt=prepared.attempt + 1)).info.key in kept:
+        prepared = later
+    own = kept.get(prepared.info.key)
+    return later if again and own is not None and reads.result(ledger, own) is not None else prepared
 
 
 def default_db(prepared: Prepared) -> Path:
@@ -118,14 +133,20 @@ def _trigger_folder(db: Path | Ledger, out: str | Path | None) -> Path:
 
 
 def _in_ledger(
-    prepared: Prepared, db: Path | Ledger, out: Path | None, progress: OnProgress | None, new_run: bool
+    prepared: Prepared,
+    db: Path | Ledger,
+    out: Path | None,
+    progress: OnProgress | None,
+    new_run: bool,
+    again: bool = False,
 ) -> ScanResult:
-    info = prepared.info
     if out is not None:
         check_folder(out)
     with opened(db) as ledger:
         if not new_run:
-            refuse_to_pay_again(ledger.path, info)
+            refuse_to_pay_again(ledger.path, prepared.info)
+        prepared = _last(prepared, ledger.path, again)
+        info = prepared.info
         run = _finished(prepared, ledger, progress)
         more = own_families(prepared.config)
         result, triggers = result_of(run, ledger, info, more), reads.triggers(ledger.path, run.id)

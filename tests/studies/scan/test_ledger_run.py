@@ -28,7 +28,7 @@ from studies.scan.config import ScanConfig
 from studies.scan.plan_length import BudgetBelowPlan
 from studies.scan.prepare import Prepared, prepare
 from studies.scan.run import default_db, run_scan
-from tests.fakes import PlantedOracle, corner_plant
+from tests.fakes import NotANumberOracle, PlantedOracle, corner_plant
 from tests.studies.scans import CHECKED, IMAGES, SETTINGS, TemplateNet, arrays, scanned, told
 
 
@@ -311,11 +311,47 @@ def test_another_number_of_threads_is_refused_before_a_query_and_goes_on_with_th
     assert scanned(net, budget=100, db=db).to_json() == first.to_json()
 
 
-def test_new_run_is_no_part_of_the_run_key(tmp_path: Path) -> None:
+def test_new_run_is_no_part_of_the_key_of_the_first_run(tmp_path: Path) -> None:
     db = tmp_path / "scan.db"
-    scanned(TemplateNet(), budget=100, db=db)
     scanned(TemplateNet(), budget=100, db=db, new_run=True)
+    scanned(TemplateNet(), budget=100, db=db)
     assert len(reads.runs(db)) == 1
+
+
+def test_a_new_run_begins_anew_where_there_is_a_verdict_and_is_the_one_that_counts(tmp_path: Path) -> None:
+    db, settings = tmp_path / "scan.db", {"budget": 300, "name": "victim"}
+    failing, victim = NotANumberOracle(), NotANumberOracle()
+    failing.after, victim.after = 20, 10**9
+    assert scanned(failing, db=db, **settings).verdict == "invalid"
+    assert (scanned(victim, db=db, **settings).verdict, victim.images_seen) == ("invalid", 0)
+    anew = scanned(victim, db=db, new_run=True, **settings)
+    assert (anew.verdict, anew.run, victim.images_seen) == ("undecided", 2, anew.spent)
+    stored = scanned(victim, db=db, **settings)
+    assert (stored.to_json(), victim.images_seen) == (anew.to_json(), anew.spent)
+    assert scanned(victim, db=db, new_run=True, **settings).run == 3
+    assert len(reads.runs(db)) == 3
+
+
+def test_a_new_run_that_was_interrupted_goes_on_with_the_same_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db, record, recorded = tmp_path / "scan.db", Run.record, Counter[str]()
+    first = scanned(TemplateNet(), budget=300, db=db)
+
+    def killed(self: Run, call: Any) -> None:
+        recorded["calls"] += 1
+        if recorded["calls"] == 3:
+            raise KeyboardInterrupt
+        record(self, call)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "record", killed)
+        with pytest.raises(KeyboardInterrupt):
+            scanned(TemplateNet(), budget=300, db=db, new_run=True)
+    assert list(reads.runs(db)["state"]) == ["done", "open"]
+    anew = scanned(TemplateNet(), budget=300, db=db, new_run=True)
+    assert (anew.run, anew.spent) == (2, first.spent)
+    assert list(reads.runs(db)["state"]) == ["done", "done"]
 
 
 def test_the_default_ledger_is_the_one_that_was_paid_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
