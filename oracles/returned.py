@@ -63,9 +63,10 @@ def classes_of_width(width: int, output: Output) -> int:
 def too_many_or_few(answered: int, n_classes: int) -> str:
     """The error for a number of scores that is not that of the data's classes."""
     than = "more" if answered > n_classes else "fewer"
+    from_one = " (do its labels start at 1? then subtract 1 from each)" if answered == n_classes - 1 else ""
     return (
-        f"the model answers {answered} scores per image, {than} than the {n_classes} classes of the data; give the "
-        "data set that it was trained for, or the right n_classes"
+        f"the model answers {answered} scores per image, {than} than the {n_classes} classes of the data{from_one}; "
+        "give the data set that it was trained for, or the right n_classes"
     )
 
 

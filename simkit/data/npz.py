@@ -86,7 +86,9 @@ def _labels(arrays: dict[str, NDArray[Any]], name: str, path: Path) -> IntArray:
     if labels.ndim == 2 and labels.shape[1] == 1:  # the layout of Keras data sets
         labels = labels[:, 0]
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"{path}: {name} is {labels.dtype} {labels.shape}; need integers (N,)")
+        names = "; numpy.unique(labels, return_inverse=True)[1] numbers names, in the order of the alphabet"
+        named = names if labels.ndim == 1 and labels.dtype.kind in "US" else ""
+        raise DataError(f"{path}: {name} is {labels.dtype} {labels.shape}; need integers (N,){named}")
     wrong = np.flatnonzero((labels < 0) | (labels > np.iinfo(np.int16).max))
     if len(wrong):
         label = int(labels[wrong[0]])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from oracles.answers import Answer, is_finite
+from oracles.answers import Answer, Labels, Scores, TopK, is_finite
 from oracles.meter import Steps
 from oracles.oracle import Oracle, Tag
 from simkit.data import ImageSet
@@ -32,6 +32,15 @@ def as_tensor(*parts: FloatArray) -> Any:
 def as_it_is(*parts: FloatArray) -> FloatArray:
     """The images themselves, for an oracle that holds all its answers: nothing is computed with them."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _not_finite(answer: Scores | TopK, step: int, before: int) -> str:
+    """What is said of an answer with NaN or infinity. before: queries that were answered before it."""
+    row = int(np.isfinite(answer.values).all(axis=1).argmin())
+    where = f"the model answered NaN or infinity in step {step}, at query {before + row + 1}"
+    if before:
+        return f"{where}, after finite answers; scan again where it answers as before"
+    return f"{where}; is it trained, and its input scaled?"
 
 
 class Evaluator:
@@ -85,8 +94,6 @@ class Evaluator:
         self._steps += 1  # a refused step keeps its number, which must not be used for another purpose
         answer = self._oracle.query(self._send(*parts), None if step is None else Tag(step, rows))
         self.queries += len(rows)
-        if not is_finite(answer):
-            raise NotFinite(
-                f"the model answered NaN or infinity in step {self._steps - 1}; is it trained, and its input scaled?"
-            )
+        if not isinstance(answer, Labels) and not is_finite(answer):
+            raise NotFinite(_not_finite(answer, self._steps - 1, self.queries - len(rows)))
         return answer

@@ -28,7 +28,9 @@ PREPROCESSING = "the input range: --mean and --std, --input-dtype, --input-layou
 _PLAIN = 0.75
 """Share of images named rightly from which no more are needed to say that a model sees them (ours)."""
 
-_ADVICE = f"check the order of the classes (simkit data show), and {PREPROCESSING}"
+_BYTES = "a model of pixels 0..255 takes --mean 0 --std 0.00392156863, each once per channel"
+
+_ADVICE = f"check the order of the classes (simkit data show), and {PREPROCESSING} ({_BYTES})"
 
 AT_CHANCE = f"clean accuracy is at chance; {_ADVICE}"
 
@@ -55,8 +57,12 @@ def at_chance(labels: IntArray, answered: IntArray) -> str:
 
     labels, answered: as in `doubts`.
     """
-    order = _other_order(labels, answered)
-    return f"clean accuracy is at chance, and {order}: {_ADVICE}" if order else AT_CHANCE
+    if order := _other_order(labels, answered):
+        return f"clean accuracy is at chance, and {order}: {_ADVICE}"
+    named = (labels >= 0) & (answered >= 0)
+    if named.sum() >= _MANY and not (labels == answered)[named].any():
+        return f"clean accuracy is 0%: the scores may be reversed, such as a loss in place of a score; {_ADVICE}"
+    return AT_CHANCE
 
 
 def doubts(labels: IntArray, answered: IntArray) -> str:

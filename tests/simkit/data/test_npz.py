@@ -162,3 +162,9 @@ def test_unknown_classes_are_said_as_that(tmp_path: Path) -> None:
     np.savez(tmp_path / "some.npz", x_test=np.zeros((2, 4, 4), np.uint8), y_test=np.array([0, -1]))
     with pytest.raises(DataError, match=r"-1 in row 1; .* a class is unknown: leave such rows out"):
         load(tmp_path / "some.npz", "test")
+
+
+def test_labels_that_are_names_are_told_how_to_be_numbered(tmp_path: Path) -> None:
+    path = _save(tmp_path, **_four(IMAGES, LABELS.astype(str)))
+    with pytest.raises(DataError, match=r"numpy\.unique\(labels, return_inverse=True\)\[1\] numbers names"):
+        load(path, "test")

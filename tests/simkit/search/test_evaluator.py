@@ -106,6 +106,15 @@ def test_what_is_refused_is_not_counted() -> None:
 
 def test_nan_is_an_error_that_was_paid_for() -> None:
     evaluator = Evaluator(NotANumberOracle(), MemoryRecorder())
-    with pytest.raises(NotFinite, match="NaN or infinity in step 0"):
+    with pytest.raises(NotFinite, match="NaN or infinity in step 0, at query 1; is it trained"):
         evaluator.evaluate(IMAGES, _proposal(), "search")
     assert evaluator.queries == 3
+
+
+def test_nan_after_finite_answers_says_at_which_query() -> None:
+    victim = NotANumberOracle()
+    victim.after = 4
+    evaluator = Evaluator(victim, MemoryRecorder())
+    evaluator.clean(IMAGES, np.arange(4, dtype=np.int32), "check")
+    with pytest.raises(NotFinite, match="in step 1, at query 5, after finite answers; scan again"):
+        evaluator.evaluate(IMAGES, _proposal(), "search")

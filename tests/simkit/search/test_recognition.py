@@ -102,6 +102,15 @@ def test_an_order_of_classes_is_named_whatever_the_accuracy(order: str) -> None:
         assert "check the order of the classes (simkit data show)" in note
 
 
+def test_an_accuracy_of_nothing_suggests_reversed_scores_and_pixels_of_bytes_their_scale() -> None:
+    labels = np.arange(32, dtype=np.int32) % 10
+    reversed_scores = (labels + 1 + np.arange(32, dtype=np.int32) % 9) % 10
+    said = at_chance(labels, reversed_scores.astype(np.int32))
+    assert said.startswith("clean accuracy is 0%: the scores may be reversed, such as a loss in place of a score; ")
+    assert "--mean 0 --std 0.00392156863" in said
+    assert "reversed" not in at_chance(labels, np.zeros(32, np.int32))
+
+
 def test_a_shift_shows_where_each_class_has_one_image() -> None:
     labels = np.arange(64, dtype=np.int32) * 15
     assert "100% of the answers are the label plus 1" in at_chance(labels, labels + 1)
