@@ -232,7 +232,7 @@ class Driver:
     def _say_short(self, needed: int, left: float) -> None:
         """Note what the next step needs and what is left for it, once for all searches on these images."""
         if left > 0 and not any(note.startswith(_SHORT) for note in self._notes):
-            self._note(f"{_SHORT} {needed:,} queries, and {left:,.0f} are left")
+            self._note(f"{_SHORT} {needed:,} queries, and {left:,.0f} {'is' if left == 1 else 'are'} left")
 
     def _flagged(self, confirmer: Confirmer) -> tuple[int, ...]:
         """The classes that the rule flags and unseen images confirm."""

@@ -118,12 +118,17 @@ def test_a_scan_that_was_killed_in_any_turn_ends_as_if_it_had_not_been(plant: ob
         assert resumed.victim.images_seen == whole.recorded - sum(len(c.rows) for c in calls[:kept])
 
 
-BOTH = "stages 1 and 2 of 2 did not complete (budget)"
+REST = "the next step needs {} queries, and {} left"
+BOTH = f"{REST}; stages 1 and 2 of 2 did not complete (budget)"
+ONE = f"{REST}; stage 2 of 2 did not complete (budget)"
 
 
 @pytest.mark.parametrize(
     ("cap", "noted"),
-    [(10, ""), (45, ""), (80, BOTH), (150, BOTH), (300, BOTH), (600, "stage 2 of 2 did not complete (budget)")],
+    [
+        *((10, ""), (45, REST.format(7, "3 are")), (80, BOTH.format(30, "17 are")), (150, BOTH.format(7, "3 are"))),
+        *((300, BOTH.format(7, "1 is")), (600, ONE.format(40, "36 are"))),
+    ],
 )
 def test_a_budget_below_the_plan_leaves_the_scan_undecided(cap: int, noted: str) -> None:
     """A stage whose turn comes starts with what is left, whatever it wants as the successor of one at its end."""
