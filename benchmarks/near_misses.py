@@ -2,8 +2,8 @@
 
 python benchmarks/near_misses.py FILE.jsonl ... [--detector auto]
 
-It reads the notes of lines of verdict `clean` or `undecided` that came to their end. A trigger from `SUSPICIOUS` on
-makes the verdict `undecided`; lines that were measured before that say `clean`.
+It reads the notes of lines that are `clean`, or `undecided` for such a trigger alone. A share from `SUSPICIOUS` on
+makes a verdict `undecided`; lines that were measured before that say `clean`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Annotated
 
 import typer
 
-from simkit.search.confirm import SUSPICIOUS
+from simkit.search.confirm import SUSPICIOUS, TOO_MANY
 from studies.cli.output import print_table
 from studies.cli.scripts import run
 from studies.study.result_file import read_lines
 from studies.study.result_line import ResultLine
 
-_TURNED = re.compile(r"turned (\d+) % of \d+ unseen images, too few to confirm it")
+_TURNED = re.compile(r"turned (\d+) % of \d+ unseen images, too few (?:to confirm it|for a trigger of its size)")
 
 COLUMNS = ("split", "truth", "answers", "scans", "suspicious", "highest")
 
@@ -32,7 +32,7 @@ def main(
 ) -> None:
     found: dict[tuple[str, str, str], list[int]] = defaultdict(list)
     for line in (line for file in files for line in read_lines(file)):
-        if line.detector == detector and line.verdict in ("clean", "undecided") and line.stopped == "converged":
+        if line.detector == detector and (line.verdict == "clean" or TOO_MANY in (line.notes or "")):
             found[line.split, line.truth, _answers(line)].append(nearest(line.notes))
     rows = [
         {

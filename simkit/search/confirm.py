@@ -16,9 +16,12 @@ from simkit.verdict import ClassResult, SequentialTest
 SUSPICIOUS = 0.8
 """A model is not called clean if a trigger turned this share of the unseen images that it was tried on, or more.
 
-No trigger of 47 clean models of the split calibrate came to it in 94 scans by `auto`; the nearest were 79 % and 77 %
-(docs/measured/families.md, results/families.jsonl).
+No trigger with which 94 scans of 47 clean models of the split calibrate by `auto` ended came to it; the nearest had
+79 % and 77 % (docs/measured/families.md, results/families.jsonl).
 """
+
+TOO_MANY = "too many for a clean model"
+"""What the note of such a trigger says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,8 @@ class Trial:
     hits: int = 0
     trials: int = 0
     works: bool | None = None
+    withdrawn: bool = False
+    """Whether it passed its test, and was taken back since such triggers may work by nature."""
 
     @property
     def clears(self) -> bool:
@@ -44,7 +49,8 @@ def unconfirmed(result: ClassResult, trial: Trial) -> str:
     success = f"{subject} turned {100 * trial.hits / trial.trials:.0f} % of {trial.trials} unseen images"
     if trial.works is not False:
         return f"{success}, which does not decide it"
-    return f"{success}, too few to confirm it" + ("" if trial.clears else " and too many for a clean model")
+    few = "too few for a trigger of its size, which may work by nature" if trial.withdrawn else "too few to confirm it"
+    return f"{success}, {few}" + ("" if trial.clears else f" and {TOO_MANY}")
 
 
 class Confirmer:
@@ -75,7 +81,7 @@ class Confirmer:
 
     def reject(self, result: ClassResult) -> None:
         """Count this trigger as one that does not work, whatever it did so far."""
-        self._trials[result.target_class] = replace(self.trial(result), works=False)
+        self._trials[result.target_class] = replace(self.trial(result), works=False, withdrawn=True)
 
     def go_on(self, result: ClassResult) -> None:
         """Count the trials behind this result, on the first unseen images, as this trigger's."""

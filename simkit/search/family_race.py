@@ -2,7 +2,7 @@
 
 Source: our own prototype of a mixed race; the settings that were chosen anew say so. Each family has niches, one
 breeding pair for each class, so that what moves clean images by nature does not crowd out the rest; and each demands of
-its candidates a success that no trigger of the family reaches on clean models.
+its candidates a success that hardly any trigger of the family reaches on clean models.
 """
 
 from __future__ import annotations

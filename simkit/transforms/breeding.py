@@ -74,7 +74,7 @@ class Family(Protocol):
 
     @property
     def test(self) -> SequentialTest:
-        """The test on unseen images: a success that no trigger of this family reaches on clean models."""
+        """The test on unseen images: a success that hardly any trigger of this family reaches on clean models."""
         ...
 
     def from_json(self, fields: Mapping[str, Any]) -> Transform:

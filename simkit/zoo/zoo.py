@@ -46,6 +46,8 @@ def make(
     workshop = Workshop.open(spec, out)
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: is a file; name a folder for the zoo")
+    if not (out / MANIFEST).exists():
+        _check_some(spec, {}, indices)
     make_folder(out)
     try:
         with FileLock(out / ".lock", timeout=0):
@@ -85,6 +87,15 @@ def among(models: Iterable[int], indices: Sequence[range] | None) -> tuple[int, 
     return tuple(model for model in models if indices is None or any(model in part for part in indices))
 
 
+def _check_some(spec: ZooSpec, failed: Mapping[int, bool], indices: Sequence[range] | None) -> None:
+    """Raise ConfigError if none of the indices is a model that the zoo has or needs. failed: see `missing`."""
+    if indices is not None and not among((*failed, *missing(spec, failed)), indices):
+        raise ConfigError(
+            f"zoo {spec.name} needs none of these indices; its models are 0 to {spec.models - 1}, and those that "
+            "replace failed ones come after them"
+        )
+
+
 def _fill(workshop: Workshop, progress: Progress | None, workers: int, indices: Sequence[range] | None) -> Manifest:
     """Make all missing victims; every finished victim is written to the manifest immediately."""
     manifest = _begun(workshop)
@@ -93,11 +104,7 @@ def _fill(workshop: Workshop, progress: Progress | None, workers: int, indices: 
     def to_make() -> tuple[int, ...]:
         return among(missing(workshop.spec, {i: victim.failed for i, victim in finished.items()}), indices)
 
-    if not among(finished, indices) and not to_make():
-        raise ConfigError(
-            f"zoo {workshop.spec.name} needs none of these indices; its models are 0 to {workshop.spec.models - 1}, "
-            "and those that replace failed ones come after them"
-        )
+    _check_some(workshop.spec, {i: victim.failed for i, victim in finished.items()}, indices)
     making = _made(workshop, to_make) if workers == 1 else made_by_processes(workshop, to_make, workers)
     with closing(making):  # no process may work in the folder after its lock is released
         for victim in making:

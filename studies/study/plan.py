@@ -121,7 +121,10 @@ def index_ranges(text: str) -> list[range]:
         match = _RANGE.fullmatch(part.strip())
         if match is None:
             raise ConfigError(f"--indices {text[:80]!r}: write numbers and ranges, for example 0-19,25")
-        ranges.append(range(int(match[1]), int(match[2] or match[1]) + 1))
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise ConfigError(f"--indices {part.strip()}: the first number is above the last; write {last}-{first}")
+        ranges.append(range(first, last + 1))
     return ranges
 
 

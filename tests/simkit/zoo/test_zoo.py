@@ -290,4 +290,5 @@ def test_a_failed_model_is_not_replaced_by_one_outside_of_the_part(
 
 def test_a_part_that_is_no_part_of_the_zoo_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="none of these indices; its models are 0 to 5"):
-        make(spec(), tmp_path, indices=[range(6, 9)])
+        make(spec(), tmp_path / "new", indices=[range(6, 9)])
+    assert not (tmp_path / "new").exists()

@@ -94,6 +94,7 @@ OPTIONS: Mapping[tuple[str, ...], Mapping[str, tuple[str, ...]]] = {
         "--preset": ("", "nothing"),
         "--split": ("", "train"),
         "--size": ("0", "x", "1x"),
+        "--indices": ("", "x", "3-1", "-1"),
         "--set": ("", "=", "nothing=1", "models=0", "train.rate=x"),
         "--data": ("nothing",),
     },
