@@ -40,8 +40,15 @@ class Prepared:
     @cached_property
     def info(self) -> RunInfo:
         """The run's key and its description in a ledger, computed on first use."""
-        info = run_info(self.model, self.images, self.config)
-        return replace(info, key=digest([info.key, self.attempt])) if self.attempt else info
+        return replace(self._first, key=self.key_of(self.attempt))
+
+    def key_of(self, attempt: int) -> str:
+        """The key of that run of the same scan."""
+        return digest([self._first.key, attempt]) if attempt else self._first.key
+
+    @cached_property
+    def _first(self) -> RunInfo:
+        return run_info(self.model, self.images, self.config)
 
     @property
     def preset(self) -> Preset:

@@ -101,10 +101,12 @@ def run_scan(
 def _last(prepared: Prepared, ledger: Path, again: bool) -> Prepared:
     """The scan as the last of its runs in this environment. again: as the one after it, once that has its verdict."""
     kept = {run.key: run.id for run in reads.same_scans(ledger, prepared.info)}
-    while (later := replace(prepared, attempt=prepared.attempt + 1)).info.key in kept:
-        prepared = later
-    own = kept.get(prepared.info.key)
-    return later if again and own is not None and reads.result(ledger, own) is not None else prepared
+    attempt = prepared.attempt
+    while prepared.key_of(attempt + 1) in kept:
+        attempt += 1
+    own = kept.get(prepared.key_of(attempt))
+    attempt += again and own is not None and reads.result(ledger, own) is not None
+    return prepared if attempt == prepared.attempt else replace(prepared, attempt=attempt)
 
 
 def default_db(prepared: Prepared) -> Path:
