@@ -54,7 +54,7 @@ def nearest(notes: str | None) -> int:
 
 
 def _answers(line: ResultLine) -> str:
-    return "labels" if (line.config or {}).get("oracle", {}).get("label_only") else "scores"
+    return "labels" if line.config["oracle"]["label_only"] else "scores"
 
 
 if __name__ == "__main__":

@@ -23,9 +23,8 @@ from simkit.search.leaps import LeapConfig, Leaps
 from simkit.search.lengths import Breadth, Rounds
 from simkit.search.needs import Lacking
 from simkit.search.niches import Member, best_of, grown, mates_of, niches, ripe
-from simkit.search.pair_trial import PairTrial, ranking_and_testing
+from simkit.search.pair_trial import PairTrial, ranking_and_testing, speaking
 from simkit.search.patches import Baselines, PatchPool, margins, untried
-from simkit.search.trails import speaking
 from simkit.seeding import stream
 from simkit.transforms.blend import BlendFamily
 from simkit.transforms.breeding import Breeder, Family, check_testable

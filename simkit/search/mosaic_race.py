@@ -19,9 +19,9 @@ from simkit.search.contract import AskTell, Evidence, Proposal, Search, Task
 from simkit.search.lengths import Breadth
 from simkit.search.mosaics import MosaicConfig, halves, mosaic
 from simkit.search.needs import Lacking, all_lack, ranked_and_tested, short_of
-from simkit.search.pair_trial import PairTrial, ranking_and_testing
+from simkit.search.pair_trial import PairTrial, ranking_and_testing, speaking
 from simkit.search.patches import untried
-from simkit.search.trails import MOST, Asked, Asking, Steps, Trail, best, highest, speaking, wide_margins, with_guesses
+from simkit.search.trails import MOST, Asked, Asking, Steps, Trail, best, highest, wide_margins, with_guesses
 from simkit.seeding import stream
 from simkit.transforms.breeding import Family
 from simkit.transforms.contract import Transforms

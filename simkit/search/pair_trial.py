@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from simkit.search.contract import Evidence
+from simkit.search.contract import Evidence, Task
 from simkit.triggers import IntArray
 from simkit.verdict import SequentialTest
 
@@ -23,6 +23,11 @@ def ranking_and_testing(images: int, test_share: float) -> tuple[IntArray, IntAr
     tested = min(max(1, round(test_share * images)), images - 1)
     ranking, testing = np.split(np.arange(images, dtype=np.int32), [images - tested])
     return ranking, testing
+
+
+def speaking(task: Task, images: IntArray, target: int) -> IntArray:
+    """Those of these images that are not of the class itself."""
+    return np.asarray(images[task.image_classes[images] != target])
 
 
 @dataclass(frozen=True, eq=False)

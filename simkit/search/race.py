@@ -23,9 +23,8 @@ from simkit.search.collages import Breeder, Breeding, Collage
 from simkit.search.contract import AskTell, BoolArray, Evidence, Proposal, Search, Task
 from simkit.search.lengths import Breadth, Retests, Rounds
 from simkit.search.needs import Lacking, all_lack, others, ranked_and_tested, short_of
-from simkit.search.pair_trial import Pair, PairTrial, ranking_and_testing
+from simkit.search.pair_trial import Pair, PairTrial, ranking_and_testing, speaking
 from simkit.search.patches import Baselines, PatchPool, margins, ranked, small_patch_warnings, untried
-from simkit.search.trails import speaking
 from simkit.seeding import stream
 from simkit.triggers import IntArray, Triggers
 from simkit.verdict import ClassResult, SequentialTest

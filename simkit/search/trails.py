@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from simkit.search.climb import Colours
 from simkit.search.collages import Collage
 from simkit.search.contract import Evidence, Task
+from simkit.search.pair_trial import speaking
 from simkit.search.patches import margins
 from simkit.triggers import IntArray
 
@@ -72,11 +73,6 @@ class Asking:
             (float(seen[rows, target].mean()), float(evidence.hit[rows, target].mean()))
             for rows, (_, target) in zip(parts, pairs, strict=True)
         ]
-
-
-def speaking(task: Task, images: IntArray, target: int) -> IntArray:
-    """Those of these images that are not of the class itself."""
-    return np.asarray(images[task.image_classes[images] != target])
 
 
 def with_guesses(image_classes: IntArray, images: IntArray, seen: NDArray[np.float64]) -> IntArray:

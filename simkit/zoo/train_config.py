@@ -27,7 +27,7 @@ class TrainConfig:
     momentum: float = 0.9
     """Nesterov momentum of SGD."""
     precision: Literal["bfloat16", "float32"] = "bfloat16"
-    """Precision of the forward pass; `bfloat16` is about twice as fast."""
+    """Precision of the forward pass; `bfloat16` is faster on processors that multiply it fast, and slower on others."""
     train_images: int | None = None
     """Number of training images, chosen at random; None takes all."""
     augment: bool = False

@@ -116,8 +116,7 @@ def test_labels_without_the_option_are_told_of_it(function: Any, says: str) -> N
 def test_fractions_are_not_told_of_it() -> None:
     with pytest.raises(ModelError) as caught:
         oracle_of(lambda images: np.full((len(images), 2), 0.5), options=TorchOptions()).query(random_images(4, SHAPE))
-    assert "output=" not in str(caught.value)
-    assert "numbers of classes" not in str(caught.value)
+    assert "output" not in str(caught.value)
 
 
 def test_a_later_call_that_fails_keeps_the_labels_before() -> None:

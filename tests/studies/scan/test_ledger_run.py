@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 import warnings
-from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -229,22 +229,26 @@ def test_the_notes_of_a_resumed_scan_are_those_of_an_unbroken_one(
         assert "the answers were" in result.notes
 
 
+def _kill_at_the_third_call(patched: pytest.MonkeyPatch) -> None:
+    """The process ends before the third call of a run is stored."""
+    record, recorded = Run.record, itertools.count(1)
+
+    def killed(self: Run, call: Any) -> None:
+        if next(recorded) == 3:
+            raise KeyboardInterrupt
+        record(self, call)
+
+    patched.setattr(Run, "record", killed)
+
+
 def test_odd_rows_of_a_call_that_was_not_stored_are_not_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process is killed after the count was stored, and before the call was."""
     settings: dict[str, Any] = {"budget": 300, "n_classes": 4, "name": "victim", "output": "probabilities"}
     unbroken = scanned(Rounding(1.0, (2, 3)), **settings)
-    record, recorded = Run.record, Counter[str]()
-
-    def killed(self: Run, call: Any) -> None:
-        recorded["calls"] += 1
-        if recorded["calls"] == 3:
-            raise KeyboardInterrupt
-        record(self, call)
-
     with monkeypatch.context() as patched:
-        patched.setattr(Run, "record", killed)
+        _kill_at_the_third_call(patched)
         with pytest.raises(KeyboardInterrupt):
             scanned(Rounding(1.0, (2, 3)), db=tmp_path / "a.db", **settings)
     stored = json.loads(reads.runs(tmp_path / "a.db")["environment"][0])
@@ -335,17 +339,11 @@ def test_a_new_run_begins_anew_where_there_is_a_verdict_and_is_the_one_that_coun
 def test_a_new_run_that_was_interrupted_goes_on_with_the_same_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    db, record, recorded = tmp_path / "scan.db", Run.record, Counter[str]()
+    db = tmp_path / "scan.db"
     first = scanned(TemplateNet(), budget=300, db=db)
 
-    def killed(self: Run, call: Any) -> None:
-        recorded["calls"] += 1
-        if recorded["calls"] == 3:
-            raise KeyboardInterrupt
-        record(self, call)
-
     with monkeypatch.context() as patched:
-        patched.setattr(Run, "record", killed)
+        _kill_at_the_third_call(patched)
         with pytest.raises(KeyboardInterrupt):
             scanned(TemplateNet(), budget=300, db=db, new_run=True)
     assert list(reads.runs(db)["state"]) == ["done", "open"]

@@ -102,7 +102,9 @@ def test_several_classes_in_one_pass_give_the_same_but_for_rounding() -> None:
     for single, other in zip(one_by_one, at_once, strict=True):
         assert single.target_class == other.target_class
         apart = np.abs(patch(single.trigger).mask - patch(other.trigger).mask)
-        assert apart.mean() < 0.01, "of other seeds the mean is 0.3"
+        assert apart.mean() < 0.005, "of other seeds the mean is 0.3"
+        assert apart.max() < 0.1
+        assert (apart < 1e-3).mean() > 0.8
 
 
 def test_every_step_of_every_class_is_a_pass_forward_and_backward() -> None:
