@@ -7,30 +7,22 @@ It prints the module; with `--write` it writes it in place of the one that is th
 Only victims count whose trigger is within the limit of the search's rule, and lines whose settings are those of the
 preset today, but for those of an early end that neither has.
 
-A race of families is counted by family. How strong the trigger of a victim is, is drawn again from the zoo's spec in
-`benchmarks/zoos`. Victims whose trigger works on one class only (`source-specific`) are of no family.
+A race of families is counted by family. Victims whose trigger works on one class only (`source-specific`) are of no
+family.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from simkit.attacks.attack import Attack
-from simkit.attacks.blended import Blended
-from simkit.attacks.sinusoidal import Sinusoidal
-from simkit.attacks.warping import Warping
+from benchmarks.strengths import SHAPE, share_of_limit
 from simkit.search.presets import PRESETS, Preset, stage_names
 from simkit.transforms.breeding import Family
-from simkit.transforms.patch import PatchFamily
-from simkit.verdict import Rule
-from simkit.zoo.spec import ZooSpec
 from studies.scan.canonical import digest
 from studies.scan.measurement import Measurement
 from studies.scan.ruled_out import OfFamilies
@@ -51,18 +43,6 @@ MEASURED: tuple[Measurement, ...] = (
 MOST = 120 - len("        strata=,")
 """Characters of a tuple that fit on one line."""
 
-SHAPE = (3, 32, 32)
-"""Shape of the victims' images."""
-
-IMAGE = 32 * 32
-"""Their pixels."""
-
-PICTURES = dict.fromkeys(("blended-digit", "blended-sign", "blended-photo"), 0.2)
-"""Strata of natural pictures that were blended in, with the largest alpha of their specs."""
-
-FOUR_CORNERS = 4 * 3 * 3
-"""Pixels of the trigger of a label-consistent attack: one patch in each corner."""
-
 
 def measured(
     lines: Iterable[ResultLine], name: str, preset: Preset, family: Family | None = None, *, labels: bool = False
@@ -72,7 +52,7 @@ def measured(
     search: Any = preset.search
     settings, rule = json.loads(json.dumps(asdict(search))), preset.decision_rule()
     kept = {line.model_hash: line for line in lines if _counts(line, settings, preset, labels)}.values()
-    victims = [line for line in kept if _share(line, rule, family) <= 1.0]
+    victims = [line for line in kept if share_of_limit(line, rule, family) <= 1.0]
     missed = [line for line in victims if not set(line.flagged) & set(line.target_classes)]
     return Measurement(
         stage=name,
@@ -98,12 +78,12 @@ def counted(lines: Sequence[ResultLine]) -> tuple[Measurement, ...]:
         measured(lines, name, preset, family, labels=labels)
         for labels in (False, True)
         for name, preset in races
-        for family in _families(preset)
+        for family in families_of(preset)
     )
     return tuple(dict.fromkeys(entry for entry in entries if entry.victims))
 
 
-def _families(preset: Preset) -> tuple[Family | None, ...]:
+def families_of(preset: Preset) -> tuple[Family | None, ...]:
     """The families of a race, which are the same by labels; None for patches alone."""
     return preset.search.families_on(SHAPE) if isinstance(preset.search, OfFamilies) else (None,)
 
@@ -124,40 +104,6 @@ def _tuple(texts: Sequence[str]) -> str:
     quoted = [json.dumps(text) for text in texts]
     one = f"({', '.join(quoted)}{',' * (len(texts) == 1)})"
     return one if len(one) <= MOST else "(\n" + "".join(f"            {text},\n" for text in quoted) + "        )"
-
-
-def _share(line: ResultLine, rule: Rule, family: Family | None) -> float:
-    """The strength of a victim's trigger in multiples of the largest that may be flagged; infinite for other kinds."""
-    pixels = _pixels(line.stratum)
-    if family is None:
-        return (pixels or IMAGE) / (rule.threshold * IMAGE)
-    if isinstance(family, PatchFamily):
-        pixels = FOUR_CORNERS if line.attack == "label-consistent" else pixels
-        return math.inf if pixels is None else pixels / (family.largest_share * IMAGE)
-    if line.stratum in PICTURES:  # drawn without its data: the largest alpha that the spec allows
-        return PICTURES[line.stratum] / limit_of(family) if family.name == "picture" else math.inf
-    attack, largest = _attack(line), limit_of(family)
-    match attack:
-        case Sinusoidal() if family.name == "wave":
-            return attack.amplitude / largest
-        case Warping() if family.name == "warp":
-            return attack.as_warp(SHAPE).strength / (largest * SHAPE[1])
-        case Blended() if family.name == "blend":
-            return attack.alpha / largest
-    return math.inf
-
-
-def limit_of(family: Any) -> float:
-    """The setting of a family that limits its strength."""
-    return float(next(getattr(family, f.name) for f in fields(family) if f.name.startswith("largest_")))
-
-
-def _attack(line: ResultLine) -> Attack | None:
-    path = Path(__file__).parent / "zoos" / f"{line.zoo}.toml"
-    spec = ZooSpec.load(path) if path.exists() else None
-    if spec is None or line.stratum not in spec.attacks:
-        return None
-    return spec.attacks[line.stratum].draw(SHAPE, 10, line.target_classes[0], spec.model_seed(line.index))
 
 
 def _counts(line: ResultLine, settings: dict[str, Any], preset: Preset, labels: bool) -> bool:
@@ -182,13 +128,6 @@ def _plain(stored: Any) -> Any:
     if isinstance(stored, dict):
         return {name: _plain(value) for name, value in stored.items() if name not in ("kind", "code")}
     return stored
-
-
-def _pixels(stratum: str) -> int | None:
-    if sides := re.fullmatch(r"(\d+)x(\d+)", stratum):
-        return int(sides[1]) * int(sides[2])
-    scattered = re.fullmatch(r"scattered-(\d+)", stratum)
-    return int(scattered[1]) if scattered else None
 
 
 if __name__ == "__main__":
