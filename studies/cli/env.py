@@ -138,7 +138,7 @@ def compare_policies(  # noqa: PLR0913 (the options are the command's interface)
 
     A policy's budget is chosen on the tune victims;
     the baseline gets at least the queries that the policy spends on the compared victims.
-    The mean difference is given with its bootstrap interval.
+    The mean difference is given with its bootstrap interval, which needs six victims.
     """
     from simkit.env.policies import POLICIES
     from simkit.files import write_atomically
@@ -173,6 +173,6 @@ def _row(line: dict[str, Any]) -> dict[str, object]:
     for prefix, side in (("", ours), ("baseline ", theirs)):
         row |= {f"{prefix}queries": round(side["queries"]), f"{prefix}score": round(side["score"], 3)}
         row |= {f"{prefix}accuracy": round(side["accuracy"], 3)}
-    interval = f"{score['low']:.3f} to {score['high']:.3f}"
+    interval = "too few victims" if score["low"] is None else f"{score['low']:.3f} to {score['high']:.3f}"
     better = "yes" if line["better"] else "no"
     return row | {"score difference": round(score["mean"], 3), "95 %": interval, "better": better}

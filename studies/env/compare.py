@@ -25,16 +25,20 @@ KNOBS = 60
 
 RESAMPLES = 9_999
 
+FEWEST = 6
+"""Least number of victims for an interval: with fewer, even differences of one sign are within chance (two-sided sign
+test, p above 0.05)."""
+
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """The mean paired difference over victims, and its 95 % bootstrap interval."""
+    """The mean paired difference over victims, and its 95 % bootstrap interval; None for fewer than FEWEST victims."""
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Comparison:
     @property
     def better(self) -> bool:
         """Whether the interval of the score lies above 0 with no more queries than the baseline."""
-        return self.score.low > 0.0 and self.policy.queries <= self.baseline.queries
+        return self.score.low is not None and self.score.low > 0.0 and self.policy.queries <= self.baseline.queries
 
 
 class Field:
@@ -174,10 +178,15 @@ def _compared(fields: tuple[Field, Field], name: str, target: int, baseline: str
 
 
 def paired(ours: Numbers, theirs: Numbers) -> Interval:
-    """The mean difference and its percentile bootstrap interval (95 %, 9,999 resamples of victims, seed 0)."""
+    """The mean difference and its percentile bootstrap interval (95 %, 9,999 resamples of victims, seed 0).
+
+    Fewer than FEWEST victims have none.
+    """
     differences = ours - theirs
     mean = float(differences.mean())
-    if np.ptp(differences) == 0.0:  # bootstrap fails without variation, and for a single victim
+    if len(differences) < FEWEST:
+        return Interval(mean, None, None)
+    if np.ptp(differences) == 0.0:  # bootstrap fails without variation
         return Interval(mean, mean, mean)
     result = stats.bootstrap((differences,), np.mean, n_resamples=RESAMPLES, method="percentile", random_state=0)
     return Interval(mean, float(result.confidence_interval.low), float(result.confidence_interval.high))

@@ -11,7 +11,7 @@ import pytest
 from simkit.env.recording import SUFFIX, Recording
 from simkit.errors import ConfigError
 from studies.cli.main import main
-from studies.env.compare import Interval, compare, line, paired
+from studies.env.compare import Comparison, Interval, Side, compare, line, paired
 from tests.simkit.env.planted import recorded
 
 
@@ -36,7 +36,7 @@ def reported() -> list[Recording]:
 
 
 def test_equal_differences_need_no_interval_and_others_have_one() -> None:
-    assert paired(np.full(5, 0.75), np.full(5, 0.25)) == Interval(0.5, 0.5, 0.5)
+    assert paired(np.full(6, 0.75), np.full(6, 0.25)) == Interval(0.5, 0.5, 0.5)
     differences = np.array([1.0] * 60 + [-1.0] * 40)
     told = paired(differences, np.zeros(100))
     assert told.mean == pytest.approx(0.2)
@@ -58,8 +58,22 @@ def test_the_baseline_never_has_less_and_a_policy_keeps_to_its_target_on_tune_vi
         assert c.tune <= c.target
         assert c.baseline.queries >= c.policy.queries
         assert c.score.mean == pytest.approx(c.policy.score - c.baseline.score)
-        assert c.score.low <= c.score.mean <= c.score.high
-        assert c.better == (c.score.low > 0)
+        assert (c.score.low, c.score.high, c.better) == (None, None, False), "four victims are too few"
+
+
+@pytest.mark.parametrize("victims", [1, 2, 5])
+def test_a_few_victims_have_no_interval_however_they_differ(victims: int) -> None:
+    """A bootstrap of two equal differences has no width, and would call a policy better for certain."""
+    assert paired(np.full(victims, 0.75), np.full(victims, 0.25)) == Interval(0.5, None, None)
+    assert paired(np.linspace(0.5, 0.9, victims), np.zeros(victims)).low is None
+
+
+@pytest.mark.parametrize(
+    ("low", "queries", "better"), [(0.1, 5.0, True), (0.0, 5.0, False), (None, 5.0, False), (0.1, 7.0, False)]
+)
+def test_better_is_an_interval_above_0_for_no_more_queries(low: float | None, queries: float, better: bool) -> None:
+    ours, baseline = (Side("ucb", 10, spent, 0.5, 0.5, 0.0) for spent in (queries, 6.0))
+    assert Comparison(10, 5.0, ours, baseline, Interval(0.2, low, 0.3), Interval(0.0, None, None)).better is better
 
 
 def test_recordings_of_one_victim_count_as_one(tuned: list[Recording], reported: list[Recording]) -> None:
