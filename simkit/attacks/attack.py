@@ -20,8 +20,8 @@ class Attack(Protocol):
     def poison(self, images: ImageSet, seed: int) -> ImageSet:
         """A copy of the training images of which a share is poisoned, as a function of the arguments only.
 
-        Labels change only if the attack needs it: a poisoned image may keep its label. Raises DataError if the images
-        do not fit or have no labels.
+        `images` stay as they are, since all victims of a zoo share them. Labels change only if the attack needs it: a
+        poisoned image may keep its label. Raises DataError if the images do not fit or have no labels.
         """
         ...
 
@@ -29,8 +29,8 @@ class Attack(Protocol):
         """The test images to which the attack applies, with the trigger, each labelled with its target class.
 
         Images of the target class are left out, and a source-specific attack only takes images of its source classes.
-        Several attacks return the images of each, so that an image may occur more than once. Raises DataError if no
-        image is left.
+        Several attacks return the images of each, so that an image may occur more than once. `images` stay as they are.
+        Raises DataError if no image is left.
         """
         ...
 

@@ -51,6 +51,11 @@ def own_kind(attack_type: type[Any]) -> str:
     return f"{attack_type.__module__}:{attack_type.__qualname__}"
 
 
+def is_own(attack: object) -> bool:
+    """Whether the code of an attack is the user's, and not of this package."""
+    return not type(attack).__module__.startswith(f"{__package__}.")
+
+
 def field_names(attack_type: type[Any]) -> list[str]:
     """The names of an attack's fields, in order."""
     return [field.name for field in dataclasses.fields(attack_type)]

@@ -133,9 +133,15 @@ def _plain(value: Any) -> Any:
 def check_fits(attack: Attack, n_classes: int) -> None:
     """Raise ConfigError if an attack refers to a class that does not exist."""
     for part in parts_of(attack):
-        wanted = {*target_classes(part), *getattr(part, "sources", ())}
+        wanted = {*target_classes(part), *_sources(part)}
         if max(wanted) >= n_classes:
             raise ConfigError(f"class {max(wanted)}, but the classes are 0 to {n_classes - 1}")
+
+
+def _sources(attack: Attack) -> tuple[int, ...]:
+    """The source classes that it names. An attack of the user's own may have a field of that name with any value."""
+    named = getattr(attack, "sources", ())
+    return named if isinstance(named, tuple) and all(isinstance(source, int) for source in named) else ()
 
 
 def check_stored(attack: Attack) -> None:

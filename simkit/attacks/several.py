@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simkit.attacks.attack import Attack
+from simkit.attacks.own_calls import poisoned as poisoned_by
+from simkit.attacks.own_calls import triggered as triggered_by
 from simkit.data.images import ImageSet
-from simkit.errors import ConfigError
+from simkit.errors import ConfigError, DataError
 from simkit.seeding import subseed
 
 
@@ -36,7 +38,9 @@ class Several:
         poisoned = images
         for number, attack in enumerate(self.attacks):
             left = np.flatnonzero(~_changed(images, poisoned))
-            part = attack.poison(poisoned.take(left), subseed(seed, "several", number))
+            part = poisoned_by(attack, poisoned.take(left), subseed(seed, "several", number))
+            if len(part) != len(left):
+                raise DataError(f"{images.name}: attack {number} of several returned {len(part)} of {len(left)} images")
             pixels, labels = poisoned.pixels.clone(), poisoned.labels.copy()
             pixels[torch.from_numpy(left)], labels[left] = part.pixels, part.labels
             poisoned = ImageSet(pixels, labels, images.classes, images.name)
@@ -49,7 +53,7 @@ class Several:
         """
         import torch  # slow to import; manifests are read without it
 
-        parts = [attack.triggered(images) for attack in self.attacks]
+        parts = [triggered_by(attack, images) for attack in self.attacks]
         pixels, labels = torch.cat([p.pixels for p in parts]), np.concatenate([p.labels for p in parts])
         return ImageSet(pixels, labels, images.classes, images.name)
 

@@ -55,7 +55,11 @@ def _good(done: Iterable[Future[Victim]]) -> Iterator[Victim]:
 
 
 def _make(spec: ZooSpec, out: Path, index: int) -> Victim:
-    return _workshop(spec.model_dump_json(), out).make(index)
+    try:
+        return _workshop(spec.model_dump_json(), out).make(index)
+    except Exception:
+        _workshop.cache_clear()  # an attack of the user's own may have changed the images
+        raise
 
 
 @functools.cache

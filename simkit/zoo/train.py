@@ -13,6 +13,7 @@ from torch import nn
 
 from oracles.errors import one_line
 from simkit.attacks.attack import Answering, Attack, Lesson, Teachable
+from simkit.attacks.own_calls import lesson_of, poisoned, triggered
 from simkit.attacks.registry import check_stored
 from simkit.attacks.several import parts_of
 from simkit.data.images import ImageSet
@@ -90,13 +91,14 @@ def implant(
     """A copy of `network` trained with a backdoor, and the attack, which may have learned its trigger meanwhile.
 
     images: unpoisoned. seed: of the victim, from which those of poisoning and training follow. Raises as `train`, and
-    DataError if the images do not fit the attack, ConfigError if what it learned cannot be stored.
+    DataError if the images do not fit the attack, ConfigError if what it learned cannot be stored, or if an attack of
+    the user's own changes `images` or returns what does not fit them.
     """
     training = subseed(seed, "zoo", "train")
     if not isinstance(attack, Teachable):
-        return train(network, attack.poison(images, seed), config, training), attack
+        return train(network, poisoned(attack, images, seed), config, training), attack
     _device(config.device)
-    lesson = attack.lesson(images, subseed(seed, "zoo", "lesson"), config.device)
+    lesson = lesson_of(attack, images, subseed(seed, "zoo", "lesson"), config.device)
     trained, learned = train(network, images, config, training, lesson=lesson), lesson.learned()
     check_stored(learned)
     return trained, learned
@@ -107,14 +109,14 @@ def evaluate(model: nn.Module, images: ImageSet, attack: Attack | None = None, d
 
     With several backdoors it is the lowest ASR, since each of them must work. images: not used for training. device:
     where the model runs meanwhile; afterwards it is on the CPU, in the mode that it had. Raises DataError if the attack
-    applies to no image, ConfigError if the device does not exist.
+    applies to no image, ConfigError if the device does not exist, and as `triggered` of `simkit.attacks.own_calls`.
     """
     model.to(_device(device))
     try:
         clean_accuracy = _accuracy(model, images, device)
         if attack is None:
             return Evaluation(clean_accuracy, None)
-        rates = [_accuracy(model, part.triggered(images), device) for part in parts_of(attack)]
+        rates = [_accuracy(model, triggered(part, images), device) for part in parts_of(attack)]
     finally:
         model.cpu()
     return Evaluation(clean_accuracy, min(rates))

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from simkit.attacks.attack import Attack
+from simkit.attacks.own_trial import try_out
 from simkit.attacks.registry import attack_to_json, check_fits, target_classes
 from simkit.data.images import ImageSet, ImageShape
 from simkit.data.load import load
@@ -59,16 +60,21 @@ class Workshop:
 
     @classmethod
     def open(cls, spec: ZooSpec, out: Path) -> Workshop:
-        """Read the images. Raises DataError, and ConfigError if a trigger of the spec does not fit them."""
+        """Read the images. Raises DataError, and ConfigError if a trigger of the spec does not fit them.
+
+        Attacks of the user's own are tried on a few of them, so that a wrong one is told before the first victim.
+        """
         images = load(spec.data, "train", spec.train.train_images, spec.first_seed, spec.image_size)
         held_out = load(spec.data, "test", spec.held_out, spec.first_seed, spec.image_size)
         if images.classes != held_out.classes:
             raise DataError(f"{spec.data}: its train and test split name their classes differently; name them alike")
         for name, draw in spec.draws().items():
             try:
-                check_fits(draw.draw(images.image_shape, images.n_classes, 0, spec.first_seed), images.n_classes)
-            except ConfigError as error:
-                raise ConfigError(f"zoo {spec.name}, stratum {name}: {error}") from error
+                attack = draw.draw(images.image_shape, images.n_classes, 0, spec.first_seed)
+                check_fits(attack, images.n_classes)
+                try_out(attack, images, held_out, spec.first_seed)
+            except (ConfigError, DataError) as error:
+                raise type(error)(f"zoo {spec.name}, stratum {name}: {error}") from error
         return cls(spec, images, held_out, out)
 
     def fresh(self) -> Manifest:
@@ -120,6 +126,7 @@ class Workshop:
         network = build_network(drawn.architecture, images.image_shape, images.n_classes, weights)
         if drawn.attack is None:
             return train(network, images, config, subseed(seed, "zoo", "train")), None
+        try_out(drawn.attack, images, self.held_out, seed)  # with what was drawn for this victim
         return implant(network, images, drawn.attack, config, seed)
 
     def _keep(self, drawn: Plan, model: nn.Module) -> tuple[str, str]:
