@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from filelock import FileLock
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
@@ -240,6 +240,7 @@ def test_workers_that_are_none_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "zoo").exists()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 12), st.integers(0, 2**31))
 def test_only_what_is_needed_for_certain_is_missing(models: int, seed: int) -> None:
     """Made in any order, with any implants failing, the zoo is what making one after the other gives."""
