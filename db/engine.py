@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.pool import NullPool
 
 from db.errors import NewerLedger, NotALedger, StorageError, translated
@@ -201,5 +201,11 @@ def _engine(connect: object, begin: str) -> Engine:
     @event.listens_for(engine, "begin")
     def _(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
+
+    @event.listens_for(engine, "handle_error")
+    def _(context: ExceptionContext) -> None:
+        # SQLAlchemy would close the connection after an interrupt, and SQLite then deletes the log
+        if not isinstance(context.original_exception, Exception):
+            context.is_disconnect = False
 
     return engine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,18 @@ class StorageFull(StorageError):
     def __init__(self, message: str, unstored: int = 0) -> None:
         super().__init__(message)
         self.unstored = unstored
+
+
+@contextmanager
+def cleaning_up(after: BaseException | None) -> Iterator[None]:
+    """A body that cleans up `after` an error, None after success. An interrupt is not replaced by a StorageError of
+    the body, which becomes a warning."""
+    try:
+        yield
+    except StorageError as error:
+        if after is None or isinstance(after, Exception):
+            raise
+        warnings.warn(str(error), stacklevel=3)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from filelock import FileLock
 from sqlalchemy import Connection
 
 from db.engine import identify
-from db.errors import StorageError, translated
+from db.errors import StorageError, cleaning_up, translated
 from db.log import check_log
 from db.prepare import locked, prepare
 from db.records import CallLike, RunInfo, StoredCall, TriggerRow, VerdictRow
@@ -49,10 +49,20 @@ class Ledger:
             try:
                 check_log(path)
                 prepare(path)
-                return cls(Writer(path), file_lock)
+                return cls._of(path, file_lock)
             except BaseException:
                 file_lock.release()
                 raise
+
+    @classmethod
+    def _of(cls, path: Path, file_lock: FileLock) -> Ledger:
+        writer = Writer(path)
+        try:
+            return cls(writer, file_lock)
+        except BaseException as error:
+            with cleaning_up(error):
+                writer.close()
+            raise
 
     @property
     def path(self) -> Path:
@@ -68,6 +78,8 @@ class Ledger:
             run_id = self._row_id(run)
             if run.key not in self._runs:  # one object per run, since two would count separately
                 self._runs[run.key] = Run(self._writer, run_id, self.new_step_id)
+            else:
+                self._runs[run.key].count()
             return self._runs[run.key]
 
     @property
@@ -107,7 +119,8 @@ class Ledger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        with cleaning_up(error):
+            self.close()
 
     def transaction(self) -> AbstractContextManager[Connection]:
         """One transaction on the whole file, for `db.merge`: all of the body is committed, or nothing."""

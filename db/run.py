@@ -54,6 +54,17 @@ class Run:
         self._writer, self._new_step_id = writer, new_step_id
         self._tally = Tally(into_ledger(writer, run_id))
         self._check_rows()
+        self._steps: set[int] = set()
+        self.count()
+
+    def count(self) -> None:
+        """Count anew what is stored: an interrupt may have come between a row and its count. Raises StorageError."""
+        with self._writer.lock:
+            self._writer.commit()
+            self._count()
+
+    def _count(self) -> None:
+        writer, run_id = self._writer, self.id
         totals = "SELECT count(*), coalesce(sum(queries), 0), coalesce(sum(charged), 0) FROM calls WHERE run_id = ?"
         self._calls, self._queries, self._spent = writer.read(totals, run_id)[0]
         (numbers,) = writer.read("SELECT coalesce(max(number) + 1, 0) FROM calls WHERE run_id = ?", run_id)[0]
@@ -62,7 +73,6 @@ class Run:
         refused = "SELECT coalesce(sum(queries), 0) FROM refusals WHERE run_id = ?"
         self._refused = int(writer.read(refused, run_id)[0][0])
         self._last_step = int(writer.read("SELECT coalesce(max(number), -1) FROM steps WHERE run_id = ?", run_id)[0][0])
-        self._steps: set[int] = set()
         self._done = writer.read("SELECT state FROM runs WHERE id = ?", run_id)[0][0] == "done"
 
     def look(self) -> None:

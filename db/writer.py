@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
 from db.engine import writer_engine
 from db.errors import StorageError, translated
-from db.seal import insertion, seal
+from db.seal import SEALED, insertion, seal
 
 FLUSH_SECONDS = 0.5
 """Seconds between two syncs: a commit alone survives the death of the process, but not a power cut."""
 
 QueuedRow = tuple[str, tuple[Any, ...]]
 """A table, and a row of it as its SEALED columns."""
+
+
+class _Sealed(NamedTuple):
+    """A row in the queue: its SEALED columns and their seal. queries: the number of answers that it brings."""
+
+    table: str
+    values: tuple[Any, ...]
+    queries: int = 0
+
 
 _QUEUED = ("steps", "calls", "refusals", "deliveries", "fingerprints", "pictures", "asked", "alarms")
 """Committed in this order, since calls and refusals refer to steps, and what stands beside a call to the call."""
@@ -32,17 +42,21 @@ _ONCE = {"pictures": " ON CONFLICT (sha256) DO NOTHING"}
 class Writer:
     """Queues rows and commits them together; rows that fail to commit stay queued. Safe to share among threads.
 
-    `lock` also guards the counters of the runs. Every method raises StorageError, StorageBusy or StorageFull, and
-    StorageError after `close`.
+    An interrupt may come at any point, also between a commit of SQLite and the next line here: before the next
+    transaction the file is asked whether it has the rows. `lock` also guards the counters of the runs. Every method
+    raises StorageError, StorageBusy or StorageFull, and StorageError after `close`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lock = RLock()
         with translated(path):
-            self._connection: Connection | None = writer_engine(path).connect()
-        self._pending: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _QUEUED}
-        self._queries = 0
+            connection = writer_engine(path).connect()
+        self._connection: Connection | None = connection
+        self._driver: Any = connection.connection.dbapi_connection
+        self._queue: list[_Sealed] = []
+        self._sent = 0  # rows at the head of the queue whose transaction began; 0 once it is known to be stored
+        self._unsure = False  # whether the last transaction was cut short
         self._synced = True  # whether every commit has reached the disk
         self._synced_at = time.monotonic()
 
@@ -54,15 +68,15 @@ class Writer:
         """Queue rows that belong together, see `add`: all of them, or none if one cannot be made."""
         with self.lock:
             self._open_connection()
-            sealed = [(self._pending[table], (*row, seal(row))) for table, row in rows]
-            for queue, row in sealed:
-                queue.append(row)
-            self._queries += queries
+            sealed = [
+                _Sealed(table, (*row, seal(row)), queries if n == 0 else 0) for n, (table, row) in enumerate(rows)
+            ]
+            self._queue.extend(sealed)  # at once, since an interrupt must not part them
 
     def commit(self) -> None:
         """Commit the queue in one transaction, and sync the file if the last sync is FLUSH_SECONDS ago."""
         with self.lock:
-            if any(self._pending.values()):
+            if self._queue:
                 with self.transaction():
                     pass
             if time.monotonic() - self._synced_at >= FLUSH_SECONDS:
@@ -91,23 +105,27 @@ class Writer:
     def transaction(self) -> Iterator[Connection]:
         """One transaction: first the queue, then the body. If it fails, it is rolled back and the queue is kept."""
         with self.lock:
-            connection = self._open_connection()
+            connection = self._ready_connection()
             self._synced = False  # set before the commit, since an interrupt may come at any point
-            with translated(self.path, self._queries), _undone_on_error(connection), connection.begin():
-                for table, rows in self._pending.items():
-                    if rows:
+            self._unsure, self._sent = True, len(self._queue)
+            sent = self._queue[: self._sent]
+            unstored = sum(row.queries for row in sent)
+            with translated(self.path, unstored), self._undone_on_error(), connection.begin():
+                for table in _QUEUED:
+                    if rows := [row.values for row in sent if row.table == table]:
                         connection.exec_driver_sql(insertion(table) + _ONCE.get(table, ""), rows)
                 yield connection
-            for rows in self._pending.values():
-                rows.clear()
-            self._queries = 0
+            self._forget_sent()
 
     def read(self, sql: str, *values: object) -> Sequence[Sequence[Any]]:
         """The committed rows that `sql` selects; no transaction stays open."""
         with self.lock:
-            connection = self._open_connection()
-            with translated(self.path), connection.begin():
-                return connection.exec_driver_sql(sql, values).fetchall()
+            connection = self._ready_connection()
+            self._unsure = True
+            with translated(self.path), self._undone_on_error(), connection.begin():
+                rows = connection.exec_driver_sql(sql, values).fetchall()
+            self._unsure = False
+            return rows
 
     def close(self) -> None:
         """Commit the queue and close, even if the commit fails, which raises. Closing twice has no effect."""
@@ -115,11 +133,57 @@ class Writer:
             if self._connection is None:
                 return
             try:
-                self.flush()
+                try:
+                    self.flush()
+                except KeyboardInterrupt:  # what was paid for is stored first
+                    self.flush()
+                    raise
             finally:
                 connection, self._connection = self._connection, None
                 with translated(self.path):
                     connection.close()
+
+    def _forget_sent(self) -> None:
+        """Take the rows of a stored transaction from the queue."""
+        del self._queue[: self._sent]
+        self._unsure, self._sent = False, 0
+
+    def _ready_connection(self) -> Connection:
+        """The connection; after an interrupt a new one, and a queue without the rows that the file has already."""
+        connection = self._open_connection()
+        if self._unsure:
+            with translated(self.path):
+                connection = self._connection = self._renewed(connection)
+                proof = next((row for row in self._queue[: self._sent] if row.table not in _ONCE), None)
+                stored = proof is not None and _is_stored(connection, proof)
+            if stored:
+                self._forget_sent()
+            self._unsure, self._sent = False, 0
+        return connection
+
+    def _renewed(self, former: Connection) -> Connection:
+        """A connection in place of one that an interrupt may have left in any state. It is opened before the other is
+        closed, since SQLite deletes the log with the last one."""
+        if self._driver.in_transaction:
+            self._driver.rollback()
+        connection = writer_engine(self.path).connect()
+        former.invalidate()
+        self._driver = connection.connection.dbapi_connection
+        return connection
+
+    @contextmanager
+    def _undone_on_error(self) -> Iterator[None]:
+        """Roll back after an error if SQLite has not done so itself, which depends on the error."""
+        handled = sys.exception()
+        try:
+            yield
+        except BaseException as error:
+            if self._driver.in_transaction:
+                self._driver.rollback()
+            if interrupt := _interrupt_before(error, handled):  # SQLAlchemy may put an error of its own in its place
+                raise interrupt from None
+            self._unsure = False  # nothing is stored; after an interrupt all may be
+            raise
 
     def _open_connection(self) -> Connection:
         if self._connection is None:
@@ -127,13 +191,17 @@ class Writer:
         return self._connection
 
 
-@contextmanager
-def _undone_on_error(connection: Connection) -> Iterator[None]:
-    """Roll back after an error if SQLite has not done so itself, which depends on the error."""
-    try:
-        yield
-    except BaseException:
-        driver: Any = connection.connection.dbapi_connection
-        if driver.in_transaction:
-            driver.rollback()
-        raise
+def _interrupt_before(error: BaseException | None, handled: BaseException | None) -> BaseException | None:
+    """The interrupt that is this error or led to it, since the one that was `handled` already; None if none did."""
+    while error is not None and error is not handled:
+        if not isinstance(error, Exception):
+            return error
+        error = error.__context__
+    return None
+
+
+def _is_stored(connection: Connection, row: _Sealed) -> bool:
+    """Whether the file has this row. The rows of one transaction are stored together."""
+    where = " AND ".join(f"{column} IS ?" for column in (*SEALED[row.table], "seal"))
+    with connection.begin():
+        return connection.exec_driver_sql(f"SELECT 1 FROM {row.table} WHERE {where}", row.values).first() is not None

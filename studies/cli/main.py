@@ -35,6 +35,7 @@ from studies.cli import (
     zoo,
 )
 from studies.cli.help import Commands
+from studies.cli.interrupts import end_quietly
 from studies.cli.output import echo
 from studies.cli.streams import abandon, prepare_streams, settle_streams
 
@@ -116,6 +117,7 @@ def _run(given: list[str]) -> int:
         _answer_in_json(given, message_of(error), code)
         return code
     if result == INTERRUPTED:
+        end_quietly()
         message = "interrupted; the same command resumes from what is stored"
         _say(message)
         _answer_in_json(given, message, INTERRUPTED)

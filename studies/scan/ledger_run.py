@@ -13,7 +13,7 @@ from typing import Any
 
 from db import reads
 from db.check import check
-from db.errors import StorageError
+from db.errors import StorageError, cleaning_up
 from db.ledger import Ledger
 from db.records import KeptRun, RunInfo
 from db.run import Run
@@ -164,9 +164,10 @@ def opened(db: Path | Ledger) -> Iterator[Ledger]:
             if not new:
                 _refuse_damage(ledger.path)
             yield ledger
-        except BaseException:
+        except BaseException as error:
             if new:
-                ledger.discard_if_empty()
+                with cleaning_up(error):
+                    ledger.discard_if_empty()
             raise
 
 

@@ -124,6 +124,26 @@ def test_an_interrupt_is_not_lost_in_a_module_that_swallows_it(module: str, tmp_
     assert (done.returncode, done.stderr) == (INTERRUPTED, "simkit: error: interrupted\n")
 
 
+TWICE = """
+import os, signal, sys
+from studies.cli import entry, main
+say = main._say
+main._say = lambda text: (say(text), os.kill(os.getpid(), signal.SIGINT))
+main.app.command("stop")(lambda: os.kill(os.getpid(), signal.SIGINT))
+sys.argv = ["simkit", "stop"]
+sys.exit(entry.main())
+"""
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_a_second_interrupt_is_not_told_again() -> None:
+    command = [sys.executable, "-c", TWICE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_default_interrupt)
+    said = "simkit: error: interrupted; the same command resumes from what is stored\n"
+    assert (done.returncode, done.stderr) == (INTERRUPTED, said)
+
+
 @pytest.mark.process
 @pytest.mark.parametrize(("heeds", "code"), [(signal.SIG_DFL, -signal.SIGINT), (signal.SIG_IGN, 0)])
 def test_an_interrupt_after_the_command_has_no_traceback(heeds: signal.Handlers, code: int) -> None:

@@ -308,3 +308,24 @@ def test_a_worker_with_other_images_asks_nothing(detector: str, zoo: Path, tmp_p
     assert (outcome.state, "give this worker the same data" in outcome.messages[0]) == ("failed", True)
     assert rows(study.ledgers, "SELECT * FROM runs") == []
     assert not study.out.exists()
+
+
+def test_an_interrupt_during_a_commit_ends_the_study_and_the_unit_goes_on(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = study_of(zoo, tmp_path)
+    unit, *_ = units(study, "random-patch")
+    commit, left = sqlite3.Connection.commit, iter(range(8))
+
+    def interrupted(self: sqlite3.Connection) -> None:
+        commit(self)
+        if next(left, None) == 7:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("db.held._Connection.commit", interrupted, raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            scan_unit(unit)
+    assert [check(path) for path in study.ledgers.glob("*.db")] == [[]]
+    (line,) = lines_of([scan_unit(unit)])
+    assert rows(study.ledgers, "SELECT sum(charged) FROM calls") == [(line.queries,)]
