@@ -28,7 +28,7 @@ from oracles.torch_model import TorchOracle, check_answers
 from simkit.data import ImageSet
 from simkit.detectors.access import Detector, QueryAccess, QueryDataAccess, held, stated_access
 from simkit.detectors.registry import needs_more_than_labels
-from simkit.errors import ConfigError, ContractError
+from simkit.errors import ConfigError
 from simkit.search.images import ScanImages
 from simkit.verdict import Decision, Rule, Stopped, Verdict
 from studies.scan.config import ScanConfig
@@ -36,6 +36,7 @@ from studies.scan.images import choose_images, no_images
 from studies.scan.ledger_run import DeferredRun, opened, refuse_to_pay_again, warn_of_others
 from studies.scan.link import Link
 from studies.scan.models import Model, OpenedModel, open_model
+from studies.scan.own_verdicts import verdict_of
 from studies.scan.prepare import shaped
 from studies.scan.remote_models import reached
 from studies.scan.result import Bill, ScanResult, result_of, verdict_row
@@ -62,7 +63,8 @@ def detect(
     fields of `ScanConfig`, except preset, search, driver, rule and synthesis. db: see `scan`; a finished run gives its
     result without a query, and an interrupted one cannot be resumed, since the detector's state is unknown. new_run:
     admit a run where the ledger has one from another environment.
-    Raises as `scan` does, StorageError for an interrupted run, and ContractError for a verdict that contradicts itself.
+    Raises as `scan` does, StorageError for an interrupted run, and ContractError for a verdict
+    that contradicts itself or the model, and for an error of the detector's own.
     """
     if unused := settings.keys() & set(_OF_A_SCAN):
         raise ConfigError(f"{min(unused)} is a setting of a scan; a detector has settings of its own, in its fields")
@@ -135,12 +137,14 @@ class Trial:
         link.begin(self.info.key, 0, late)
         budget, model = Budget(self.config.budget), self.config.restricted(self.model.oracle, 0)
         oracle = link.around(build(self.config.oracle, model, budget, late, clock=clock))
+        access = self._access(oracle, late)
+        shape = self.model.oracle.image_shape
         try:
-            verdict = self.detector.detect(self._access(oracle, late))
+            verdict = verdict_of(self.detector, lambda: self.detector.detect(access), lambda: oracle.n_classes, shape)
         except Refused as error:
             stopped: Stopped = "budget" if error.reason == "budget" else "refused"
             verdict = Verdict("undecided", stopped, (), None, (), None, str(error))
-        return _checked(with_notes(verdict, self.model, self.model.oracle), oracle.n_classes)
+        return with_notes(verdict, self.model, self.model.oracle)
 
     def _access(self, oracle: Oracle, late: DeferredRun) -> QueryAccess | QueryDataAccess:
         if takes_no_images(self.detector):
@@ -193,23 +197,6 @@ def own_verdict_row(detector: object, verdict: Verdict, bill: Bill) -> VerdictRo
     """The stored form of a verdict by a detector's own rule."""
     rule = Rule(type(detector).__name__, math.nan, "the detector's own", lambda _c, _t: Decision((), 0.0))
     return replace(verdict_row(verdict, rule, bill), rule_limit=None)
-
-
-def _checked(verdict: Verdict, n_classes: int) -> Verdict:
-    """Raise ContractError for an unknown class, and for what the ledger's check would reject later."""
-    if unknown := set(verdict.flagged) - set(range(n_classes)):
-        raise ContractError(f"class {min(unknown)} is flagged, but the classes are 0 to {n_classes - 1}")
-    if (verdict.verdict == "backdoored") != bool(verdict.flagged):
-        flagged = list(verdict.flagged)
-        raise ContractError(
-            f"{verdict.verdict} with the flagged classes {flagged}; flag classes just when the verdict is backdoored"
-        )
-    for result in verdict.classes:
-        hits = (result.success_rate or 0.0) * result.trials
-        if abs(hits - round(hits)) > 1e-6:
-            rate = f"class {result.target_class}: a success rate of {result.success_rate} in {result.trials} trials"
-            raise ContractError(f"{rate} is {hits:g} hits; give the number of trials behind the rate")
-    return verdict
 
 
 def joined(images: ScanImages) -> ImageSet:

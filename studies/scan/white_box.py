@@ -19,11 +19,11 @@ from simkit.detectors.access import Detector, ModelAccess, WeightAccess, stated_
 from simkit.detectors.whitebox.inspection import Inspection
 from simkit.errors import ConfigError
 from simkit.search.images import ScanImages
-from simkit.verdict import Verdict
 from studies.scan.black_box import joined, own_verdict_row
 from studies.scan.canonical import canonical
 from studies.scan.config import ScanConfig
 from studies.scan.models import OpenedModel, open_file
+from studies.scan.own_verdicts import verdict_of
 from studies.scan.result import Bill, ScanResult, result_of
 from studies.scan.run_key import run_info, with_notes
 from studies.scan.stored_triggers import readers_of, trigger_rows
@@ -45,7 +45,8 @@ def inspect_model(
     A detector that takes `ModelAccess` is given none of the images, only their shape.
 
     The run in the ledger has no query and one step, whose state is the cost; see `cost_of`. A finished run gives its
-    stored result. Raises ConfigError, DataError and ModelError, which leave no run; StorageError.
+    stored result. Raises ConfigError, DataError and ModelError, which leave no run; StorageError; ContractError
+    as `detect` does.
     """
     if given := [name for name in _ORACLE_ONLY if getattr(config, name) is not None]:
         raise ConfigError(f"a white-box detector runs the model as it is, without {given[0]}; leave that out")
@@ -72,7 +73,11 @@ def cost_of(run: StoredRun) -> Mapping[str, Any]:
 
 def _inspect(detector: Detector[Any], opened: OpenedModel, access: Any, ledger: Ledger, info: RunInfo) -> None:
     started = time.perf_counter()
-    verdict, cost = _inspection(detector, access)
+    cost: dict[str, Any] = {}
+    oracle = opened.oracle
+    verdict = verdict_of(
+        detector, lambda: _inspection(detector, access, cost), lambda: oracle.n_classes, oracle.image_shape
+    )
     seconds = time.perf_counter() - started
     verdict = with_notes(verdict, opened, opened.oracle)
     row = own_verdict_row(detector, verdict, Bill(0, 0, seconds, None, None))
@@ -81,10 +86,10 @@ def _inspect(detector: Detector[Any], opened: OpenedModel, access: Any, ledger: 
     run.finish(row, trigger_rows(verdict))
 
 
-def _inspection(detector: Detector[Any], access: Any) -> tuple[Verdict, dict[str, Any]]:
-    """The verdict and its cost; a user's own detector need not count passes."""
+def _inspection(detector: Detector[Any], access: Any, cost: dict[str, Any]) -> object:
+    """The verdict; its cost is put into `cost`. A user's own detector need not count passes."""
     inspect: Callable[[Any], Inspection] | None = getattr(detector, "inspect", None)
     if inspect is None:
-        return detector.detect(access), {}
-    cost = dict(vars(inspect(access)))
-    return cost.pop("verdict"), cost
+        return detector.detect(access)
+    cost.update(vars(inspect(access)))
+    return cost.pop("verdict")

@@ -251,6 +251,20 @@ def test_a_white_box_of_ones_own_gets_weights_and_all_images(zoo: Path, tmp_path
     assert (first.white_box, first.asks, first.forward_passes, first.backward_passes) == (True, False, None, None)
 
 
+def test_a_white_box_that_answers_nonsense_is_named_and_leaves_no_run(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.studies.study.detectors.Looks.detect.__code__", _nothing.__code__)
+    study = study_of(zoo, tmp_path)
+    outcome = scan_unit(units(study, f"{HERE}:LOOKS")[0])
+    assert outcome.messages == (f"{HERE}.Looks returned NoneType; return a Verdict",)
+    assert rows(study.ledgers, "SELECT * FROM runs") == []
+
+
+def _nothing(self: object, access: object) -> None:
+    return None
+
+
 def test_a_white_box_without_data_gets_the_weights_and_the_shape_of_images(zoo: Path, tmp_path: Path) -> None:
     study = study_of(zoo, tmp_path)
     shaped = replace(study, settings={**study.settings, "image_shape": (1, 8, 8), "budget": 5})
