@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from simkit.detectors.blackbox.k_arm import KArm
+from simkit.seeding import subseed
 from studies.ledgers.folders import ledgers_in
 from studies.results.table.configurations import Config, configurations, runs_of
 from studies.scan.user_code import described
@@ -46,3 +47,25 @@ def test_screening_inputs_is_no_try_and_a_detector_goes_by_its_name() -> None:
     runs += [("model 0", {"preset": "annealing", "seed": seed}) for seed in (0, 1)]
     found = configurations([line(0, config={"preset": "annealing", "seed": 0}, detector="mine")], runs, 1)
     assert dict(found.detectors) == {"mine": 1, "annealing": 1, "Other": 1, "k-arm": 1}
+
+
+def test_a_seed_of_each_victims_own_is_one_configuration_of_all_of_them() -> None:
+    own: Config = {"kind": "weird.Spray", "tries": 3, "code": "c" * 64}
+    methods: list[tuple[str, dict[str, object]]] = [("auto", {"preset": "auto"}), ("weird:SPRAY", {"detector": own})]
+    lines, runs = [], list[tuple[str, Config]]()
+    for victim in range(6):
+        for name, settings in methods:
+            for service in ("scores", "label"):
+                told = {**settings, "oracle": service}
+                made = line(victim, detector=name, config={**told, "seed": "0, by victim"})
+                lines.append(made.model_copy(update={"seed": 1_000 + victim}))
+                runs.append((made.model_hash, {**told, "seed": 1_000 + victim}))
+    found = configurations(lines, runs, len(runs))
+    assert dict(found.detectors) == {"auto": 2, "weird:SPRAY": 2}
+
+    again = lines[0].model_copy(update={"config": {**lines[0].config, "seed": "3, by victim"}, "seed": 77})
+    unfinished = (lines[-1].model_hash, {**runs[-1][1], "seed": subseed(3, "scan", 1_005)})
+    changed = (lines[-1].model_hash, {**runs[-1][1], "detector": {**own, "code": "d" * 64}})
+    alone = (lines[-1].model_hash, {**runs[-1][1], "seed": 5})
+    found = configurations([*lines, again], [*runs, unfinished, changed, alone], len(runs))
+    assert dict(found.detectors) == {"auto": 3, "weird:SPRAY": 5}
