@@ -9,6 +9,7 @@ pixels of a warp. Backdoored `report` victims count whose trigger has one, see `
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,7 +141,10 @@ def drawn(found: Sequence[Backdoor]) -> Figure:
     for column, name in enumerate(names):
         axes[0][column].set_title(name)
         axes[1][column].set_xlabel("strength / limit")
-    figure.suptitle("Filled: auto is right. Crosses: it is not. The line: the limit of auto.", fontsize=10)
+    figure.suptitle(
+        "Dots: auto is right. Crosses: it is not. The line is the limit of auto. Equal strengths lie side by side.",
+        fontsize=10,
+    )
     return figure
 
 
@@ -150,11 +154,24 @@ def _panel(axes: Axes, found: Sequence[Backdoor], answers: str) -> None:
         False: {"marker": "x", "color": COLOURS[1]},
     }
     for right, look in looks.items():
-        shown = [one for one in found if one.found[answers] is right]
-        axes.scatter([one.share for one in shown], [100 * one.asr for one in shown], s=22, alpha=0.8, **look)
+        places = [(place, one.asr) for place, one in _apart(found) if one.found[answers] is right]
+        axes.scatter([place for place, _ in places], [100 * asr for _, asr in places], s=16, alpha=0.8, **look)
     axes.axvline(1.0, color="#888888", linewidth=1)
     axes.set_xlim(left=0.0)
     axes.set_ylim(-3, 103)
+
+
+def _apart(found: Sequence[Backdoor]) -> list[tuple[float, Backdoor]]:
+    """Each victim with its strength; those of one strength lie side by side, so that none hides another."""
+    many = Counter(one.share for one in found)
+    seen: Counter[float] = Counter()
+    placed = []
+    for one in found:
+        width = min(0.18, 0.03 * many[one.share])
+        spread = width * (seen[one.share] / max(many[one.share] - 1, 1) - 0.5) if many[one.share] > 1 else 0.0
+        seen[one.share] += 1
+        placed.append((one.share + spread, one))
+    return placed
 
 
 if __name__ == "__main__":
