@@ -80,7 +80,7 @@ class Wrapper:
             answer = self._inner.query(sent, tag)
             check_answer(answer, len(sent), self.n_classes)
         except BaseException as error:
-            self._carry_on(error, len(sent), tag)
+            self._carry_on(error, sent, tag)
             self.failed(images, tag, error)
             raise
         answer = self.after(answer, tag)
@@ -108,10 +108,10 @@ class Wrapper:
     def failed(self, images: torch.Tensor, tag: Tag | None, error: BaseException) -> None:
         """Undo what `before` did; the error is raised to the caller afterwards. It may carry a `PartialAnswer`."""
 
-    def _carry_on(self, error: BaseException, sent: int, tag: Tag | None) -> None:
+    def _carry_on(self, error: BaseException, sent: torch.Tensor, tag: Tag | None) -> None:
         """Let the error carry what the inner oracle answered before it, as this wrapper's caller may see it."""
         part = carried(error, self._inner)
-        if part is None or not 0 < len(part) < sent:
+        if part is None or not 0 < len(part) < len(sent):
             return
         try:
             check_answer(part, len(part), self.n_classes)
@@ -134,6 +134,10 @@ class Restriction(Protocol):
 def check_shape(images: torch.Tensor | FloatArray, shape: ImageShape, dtype: str = "torch.float32") -> None:
     """Raise InvalidImages unless images are float32 (N, *shape) with N >= 1. dtype: by its name, since importing torch
     for a comparison is slow."""
+    kind = type(images)
+    if dtype.startswith("torch.") and not any((c.__module__, c.__name__) == ("torch", "Tensor") for c in kind.__mro__):
+        how = "torch.from_numpy(images)" if isinstance(images, np.ndarray) else "torch.stack of the images, for example"
+        raise InvalidImages(f"images are a {kind.__module__}.{kind.__name__}; send a torch tensor of float32: {how}")
     if str(images.dtype) != dtype:
         raise InvalidImages(f"images are {images.dtype}; send {dtype} in [0, 1]")
     if images.ndim != 4 or tuple(images.shape[1:]) != shape:

@@ -33,6 +33,9 @@ _WRONG_SHAPE = re.compile(
     r"channels|cannot be multiplied|must match|normalized_shape|too small|Kernel size can't", re.I
 )
 
+_OF_SIZES = re.compile(rf"shape|size|dimension|batch|broadcast|{_WRONG_SHAPE.pattern}", re.I)
+"""What an error says that may come from the number of images."""
+
 _BYTE = re.compile(r"\b(Byte|uint8)", re.ASCII)
 _BYTES = "input_dtype=uint8 (--input-dtype uint8) if it takes pixels of 0..255"
 _CHANNELS_LAST = "input_layout=nhwc (--input-layout nhwc) if it takes (N, height, width, channels)"
@@ -172,8 +175,10 @@ class TorchOracle:
             raise
         except Exception as error:
             shape = tuple(images.shape)
-            advice = f"{self._bytes(error)}run it on one batch by hand, {_FIXED}"
-            raise ModelError(f"the model failed on images {shape}: {one_line(error)}; {advice}") from error
+            sized = f"run it on one batch by hand, {_FIXED}" if _OF_SIZES.search(str(error)) else ""
+            advice = f"{self._bytes(error)}{sized}".removesuffix(", ")
+            said = f"the model failed on images {shape}: {one_line(error)}"
+            raise ModelError(f"{said}; {advice}" if advice else said) from error
         return rows_of(rows, len(images), self._options, self._n_classes)
 
     def _placed(self, images: torch.Tensor) -> torch.Tensor:

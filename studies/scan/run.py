@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from db.ledger import Ledger
 from db.records import RunInfo, VerdictRow
 from db.run import Run
 from oracles.budget import Budget
+from oracles.errors import ModelError
 from oracles.guard import ServiceClock
+from oracles.remote.oracle import RemoteOracle
 from oracles.spec import build
 from oracles.torch_model import TorchOracle, check_answers
 from simkit.errors import ConfigError
@@ -95,7 +98,24 @@ def run_scan(
             "an oracle or a function has no weights that identify it; give name=..., a different one for each model"
         )
     ledger = db if isinstance(db, Ledger) else Path(db)
-    return _in_ledger(prepared, ledger, _trigger_folder(ledger, out), progress, new_run, again)
+    try:
+        return _in_ledger(prepared, ledger, _trigger_folder(ledger, out), progress, new_run, again)
+    except ModelError as error:
+        _tell_what_is_kept(error, prepared, ledger.path if isinstance(ledger, Ledger) else ledger)
+        raise
+
+
+def _tell_what_is_kept(error: ModelError, prepared: Prepared, ledger: Path) -> None:
+    """Add to the error of a model that failed how many answers are stored; a remote service's says so itself."""
+    if isinstance(prepared.model.oracle, RemoteOracle) or not ledger.exists():
+        return
+    stored = 0
+    with suppress(StorageError):  # the model's error is what to tell
+        key = _last(prepared, ledger, again=False).info.key
+        runs = [run.id for run in reads.same_scans(ledger, prepared.info) if run.key == key]
+        stored = sum(row["spent"] for row in reads.listed(ledger) if row["run"] in runs)
+    if stored:
+        error.args = (f"{error}; {stored:,} answers are stored, and the same scan goes on from there",)
 
 
 def _last(prepared: Prepared, ledger: Path, again: bool) -> Prepared:

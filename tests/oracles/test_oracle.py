@@ -107,6 +107,29 @@ def test_images_of_the_wrong_shape_are_named(images: torch.Tensor, says: str) ->
         check_shape(images, (3, 4, 4))
 
 
+@pytest.mark.parametrize("spec", [OracleSpec(), OracleSpec(label_only=True), OracleSpec(input_noise=0.1)], ids=str)
+@pytest.mark.parametrize(
+    ("images", "says"),
+    [
+        (np.zeros((2, 3, 4, 4), np.float32), r"images are a numpy.ndarray; send a torch tensor.*from_numpy\(images\)"),
+        ([[0.5]], "images are a builtins.list; send a torch tensor of float32: torch.stack"),
+        (None, "images are a builtins.NoneType; send a torch tensor"),
+    ],
+    ids=["array", "list", "none"],
+)
+def test_what_is_no_tensor_is_told_through_every_wrapper(images: Any, says: str, spec: OracleSpec) -> None:
+    recorder, budget = MemoryRecorder(), Budget(10)
+    oracle = build(spec, LinearOracle(), budget, recorder)
+    for bare in (oracle, LinearOracle()):
+        with pytest.raises(InvalidImages, match=says):
+            bare.query(images)
+    assert (budget.spent, recorder.calls) == (0, [])
+
+
+def test_a_kind_of_tensor_is_a_tensor() -> None:
+    check_shape(torch.nn.Parameter(random_images(1)), (3, 4, 4))
+
+
 def test_the_whole_closed_range_passes() -> None:
     check_range(torch.tensor([0.0, 0.5, 1.0]))
 

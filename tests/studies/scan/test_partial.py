@@ -88,3 +88,22 @@ def test_an_unfinished_run_replays_as_far_as_it_was_answered(tmp_path: Path) -> 
         scan_of(paid, db, "scores")
     again = replay(db, None, AskAgain(Paid()), GIVEN)
     assert (again.holds, again.compared.queries) == (True, paid.paid)
+
+
+@pytest.mark.parametrize("oracle", ["scores", "label"])
+def test_a_function_that_fails_is_told_with_what_is_stored_and_no_advice_on_sizes(oracle: Any, tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as error:
+        scan_of(Paid(9), tmp_path / "kept.db", oracle)
+    stored = sum(reads.spend(tmp_path / "kept.db")["queries"])
+    said = str(error.value)
+    assert said.endswith(f"; {stored} answers are stored, and the same scan goes on from there")
+    assert "ConnectionError: 503" in said
+    assert "chunk" not in said
+    assert "by hand" not in said
+
+
+def test_where_nothing_is_stored_nothing_is_said_of_it(tmp_path: Path) -> None:
+    for db, failing in ((None, 9), (tmp_path / "none.db", 1)):
+        with pytest.raises(ModelError) as error:
+            scanned(Paid(failing), budget=400, db=db, name="paid", batch_limit=7)
+        assert "stored" not in str(error.value)
