@@ -11,6 +11,7 @@ from typing import Any
 
 from simkit.search.climb import ClimbConfig
 from simkit.search.mosaic_race import MosaicRaceConfig
+from simkit.search.mosaics import MosaicConfig
 from simkit.search.presets import Preset, preset
 from simkit.transforms.patch import PatchFamily
 
@@ -34,11 +35,17 @@ WHOLE_8X8 = mosaics(patch=PatchFamily(largest_share=1 / 16), central_share=1 / 1
 WHOLE_6X6 = mosaics(central_share=9 / 256)
 """Patches of up to 6x6 everywhere."""
 
-UP_TO_5X5 = mosaics(patch=PatchFamily(largest_share=25 / 1024))
-"""Patches of up to 5x5 everywhere."""
+GRAINED = mosaics(mosaic=MosaicConfig(plain=0.0))
+"""No plain tiles: all have grains of the brightest colours."""
 
-ALL_SLOPES = mosaics(climb=ClimbConfig(memory=1.0))
-"""Former slopes count as much as the new one."""
+PLAIN = mosaics(mosaic=MosaicConfig(plain=1.0))
+"""Plain tiles only."""
 
-NO_CLIMB = mosaics(climb=ClimbConfig(sigma=1e-6, step=1e-6))
+NO_PLACES = mosaics(climb=ClimbConfig(places=()))
+"""Tiles stay where the mosaic had them."""
+
+ONE_STEP = mosaics(climb=ClimbConfig(steps=(0.4,)))
+"""Colours take a step along every slope, whether it helps or not."""
+
+NO_CLIMB = mosaics(climb=ClimbConfig(sigma=1e-6, steps=(1e-6,)))
 """Tiles in the colours that the mosaic had."""

@@ -1,4 +1,4 @@
-"""Climbing: the colours of a few tiles along the slope of a class's margin, as estimated from pairs of answers.
+"""Climbing: the colours of a few tiles change along the slope of a class's margin, estimated from pairs of answers.
 
 The estimator is that of natural evolution strategies with antithetic samples, as in `simkit.search.estimators`. Each
 pair is asked on one image, so that the image's own margin cancels.
@@ -16,6 +16,7 @@ from simkit.errors import ConfigError
 from simkit.search.collages import Collage
 from simkit.search.mosaics import grained
 from simkit.search.patch_moves import Patch
+from simkit.search.places import PLACES
 
 Colours: TypeAlias = NDArray[np.float64]
 """The colours of all tiles of a collage, flat."""
@@ -23,23 +24,35 @@ Colours: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ClimbConfig:
-    """How colours climb."""
+    """How single tiles climb: first their places and sizes, then their colours."""
 
     # Chosen on tune victims by scores (docs/measured/larger-patches.md).
+    places: tuple[tuple[int, int, int], ...] = ((8, 2, 2), (5, 1, 3))
+    """How many of the best tiles are tried at other places, by how many pixels, and the queries for each place."""
     rungs: tuple[tuple[int, int], ...] = ((8, 8), (5, 12), (3, 20), (2, 20))
     """Of each rung, how many climb it, those with the highest margins, and the pairs of answers that each has."""
     sigma: float = 0.15
     """Standard deviation of the noise on colours in [0, 1]."""
-    step: float = 0.4
-    """Root mean square of the change of colours after a rung."""
+    steps: tuple[float, ...] = (0.0, 0.15, 0.4)
+    """Root mean squares of the change of colours along the slope of a rung, of which the best is taken."""
+    compared: int = 3
+    """Queries for each of these steps, and for each window to which a tile may be cut."""
     memory: float = 0.5
     """Weight of the former slope beside that of a new rung."""
 
     def __post_init__(self) -> None:
-        if not self.rungs or min(map(min, self.rungs)) < 1 or min(self.sigma, self.step) <= 0 or self.memory < 0:
-            raise ConfigError(
-                "a climb needs rungs with counts of 1 or more, sigma and step above 0, memory of 0 or more"
-            )
+        counts = (self.compared, *(n for three in self.places for n in three), *(n for two in self.rungs for n in two))
+        if not self.rungs or min(counts) < 1 or self.sigma <= 0 or self.memory < 0:
+            raise ConfigError("a climb needs rungs, counts of 1 or more, sigma above 0, and memory of 0 or more")
+        if not self.steps or min(self.steps) < 0:
+            raise ConfigError("a climb needs a step or more, each of 0 or more")
+
+    @property
+    def first_queries(self) -> int:
+        """The queries of all places and of the first rung, with as many tiles as they take."""
+        tiles, pairs = self.rungs[0]
+        placed = sum(count * PLACES * images for count, _, images in self.places)
+        return placed + tiles * (2 * pairs + (len(self.steps) * self.compared if len(self.steps) > 1 else 0))
 
 
 def noise(collage: Collage, grain: int, rng: np.random.Generator) -> Colours:
@@ -67,44 +80,6 @@ def moved(collage: Collage, by: Colours) -> Collage:
 def along(collage: Collage, slope: Colours, step: float) -> Collage:
     """The collage with its colours changed along the slope, by `step` in the root mean square."""
     return moved(collage, slope * (step / max(float(np.sqrt((slope**2).mean())), 1e-9)))
-
-
-def widened(collage: Collage, by: int, most: int, image_shape: tuple[int, int, int]) -> Collage:
-    """A collage of one tile with `by` pixels more on each side, as far as the sides stay within `most` and the image.
-
-    The new pixels have the colours of their neighbours. Several tiles stay what they are.
-    """
-    if len(collage.patches) > 1:
-        return collage
-    tile, (_, height, width) = collage.patches[0], image_shape
-    down, right = (by if side + 2 * by <= most else 0 for side in (tile.height, tile.width))
-    top, left = max(0, tile.top - down), max(0, tile.left - right)
-    below = min(height, tile.top + tile.height + down) - tile.top - tile.height
-    beside = min(width, tile.left + tile.width + right) - tile.left - tile.width
-    around = ((0, 0), (tile.top - top, below), (tile.left - left, beside))
-    colours = np.pad(tile.colours, around, mode="edge")
-    return Collage(
-        (replace(tile, top=top, left=left, height=colours.shape[1], width=colours.shape[2], colours=colours),)
-    )
-
-
-def cropped(collage: Collage, slope: Colours, side: int) -> tuple[Collage, Colours]:
-    """A collage of one tile, cut to `side` x `side` pixels where its slope is steepest, and the slope there.
-
-    Several tiles, and a smaller one, stay what they are.
-    """
-    tile = collage.patches[0]
-    tall, wide = min(side, tile.height), min(side, tile.width)
-    if len(collage.patches) > 1 or (tall, wide) == (tile.height, tile.width):
-        return collage, slope
-    steep = slope.reshape(tile.colours.shape)
-    windows = np.lib.stride_tricks.sliding_window_view((steep**2).sum(axis=0), (tall, wide))
-    down, right = (int(i) for i in np.unravel_index(windows.sum(axis=(2, 3)).argmax(), windows.shape[:2]))
-    part = np.s_[:, down : down + tall, right : right + wide]
-    cut = replace(
-        tile, top=tile.top + down, left=tile.left + right, height=tall, width=wide, colours=tile.colours[part]
-    )
-    return Collage((cut,)), steep[part].ravel()
 
 
 def is_central(tile: Patch, image_shape: tuple[int, int, int], within: float) -> bool:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from simkit.errors import ConfigError
-from simkit.search.climb import ClimbConfig, along, cropped, is_central, moved, noise, widened
+from simkit.search.climb import ClimbConfig, is_central
+from simkit.search.climber import Climber
 from simkit.search.contract import AskTell, Evidence, Proposal, Search, Task
 from simkit.search.lengths import Breadth
 from simkit.search.mosaics import MosaicConfig, halves, mosaic
@@ -90,7 +91,7 @@ class MosaicRaceConfig:
     """Share of the search images that is kept for the test and not used before."""
     test_batch: int = 8
     """Images per round of the test."""
-    queries: int = 1500
+    queries: int = 2200
     """Query budget of the race. A test that has begun goes on, and nothing else is asked that no test could follow."""
 
     def __post_init__(self) -> None:
@@ -142,8 +143,7 @@ class MosaicRaceConfig:
         """See `Demanding`."""
         self._check_size(task.image_shape)
         ranked, tested = ranked_and_tested(task, self.test_share)
-        tiles, pairs = self.climb.rungs[0]
-        least = self.first + self.retested * self.retest_images + 2 * tiles * pairs
+        least = self.first + self.retested * self.retest_images + self.climb.first_queries
         least += self.halved * (_HALVES * self.halve_images + self.again)
         if self.queries < least:
             return all_lack(task.n_classes, f"{least} queries, to come to its test; raise search.queries")
@@ -218,22 +218,22 @@ class MosaicRace:
         while trails:
             trails, single = yield from self._halved(trails)
             tiles += single
-        climbed = yield from self._climbed((yield from self._ranked(tiles)))
+        placed = yield from self._climber.placed((yield from self._ranked(tiles)))
+        climbed = yield from self._climbed(placed)
         for trail in climbed[: self._config.finalists]:
             yield from self._finished((yield from self._cut(trail)))
 
-    def _cut(self, trail: Trail) -> Steps[Trail]:
-        """The trail with its tile cut to the limit of its place, where its slope is steepest."""
+    @property
+    def _climber(self) -> Climber:
         shape = self._task.image_shape
-        for central in (False, True):
-            side, tile = self._config.side(shape, central=central), trail.collage.patches[0]
-            if max(tile.height, tile.width) <= side or (central and not is_central(tile, shape, self._config.central)):
-                continue
-            if trail.slope is None:
-                (trail,) = yield from self._risen([trail], self._config.climb.rungs[-1][1])
-            assert trail.slope is not None
-            collage, slope = cropped(trail.collage, trail.slope, side)
-            trail = replace(trail, collage=collage, slope=slope)
+        return Climber(self._config.climb, self._asking, self._config.mosaic.grain(shape), self._config.widest(shape))
+
+    def _cut(self, trail: Trail) -> Steps[Trail]:
+        """The trail with its tile cut to the limit of its place."""
+        shape, config = self._task.image_shape, self._config
+        trail = yield from self._climber.cut(trail, config.side(shape, central=False))
+        if is_central(trail.collage.patches[0], shape, config.central):
+            trail = yield from self._climber.cut(trail, config.side(shape, central=True))
         return trail
 
     def _promising(self) -> Steps[list[Trail]]:
@@ -294,33 +294,12 @@ class MosaicRace:
 
     def _climbed(self, trails: Sequence[Trail]) -> Steps[list[Trail]]:
         """The best after all rungs, or as many as it takes; none where nothing promises anything."""
-        config, shape = self._config, self._task.image_shape
-        by, most = max(1, round(min(shape[1:]) / 32)), config.widest(shape)
-        trails = [replace(t, collage=widened(t.collage, by, most, shape)) for t in trails[: config.climb.rungs[0][0]]]
+        config, trails = self._config, list(trails)
         for count, pairs in config.climb.rungs:
             if not trails or trails[0].value >= config.enough * self._scale:
                 break
-            trails = yield from self._risen(trails[:count], pairs)
+            trails = yield from self._climber.risen(trails[:count], pairs)
         return [trail for trail in trails if trail.value >= config.promising * self._scale]
-
-    def _risen(self, trails: Sequence[Trail], pairs: int) -> Steps[list[Trail]]:
-        """Each with its colours changed along its slope, and with the mean margin that it had before; best first."""
-        config, grain = self._config.climb, self._config.mosaic.grain(self._task.image_shape)
-        drawn = [[noise(trail.collage, grain, self._rng) for _ in range(pairs)] for trail in trails]
-        tried = [
-            (moved(trail.collage, sign * config.sigma * values), trail.target)
-            for trail, own in zip(trails, drawn, strict=True)
-            for values in own
-            for sign in (1.0, -1.0)
-        ]
-        seen = yield from self._asking.tried(tried, 1, in_row=2)
-        answers = np.array([mean for mean, _ in seen]).reshape(len(trails), pairs, 2)
-        risen = []
-        for trail, own, (up, down) in zip(trails, drawn, np.moveaxis(answers, 2, 1), strict=True):
-            slope = (up - down) @ np.stack(own) + config.memory * (0.0 if trail.slope is None else trail.slope)
-            collage = along(trail.collage, slope, config.step)
-            risen.append(replace(trail, collage=collage, slope=slope, value=float((up + down).mean() / 2)))
-        return best(risen)
 
     def _finished(self, trail: Trail) -> Steps[None]:
         """Tests of one tile, which climbs on between them, until its queries are used or its margin falls."""
@@ -330,7 +309,7 @@ class MosaicRace:
             if trail.value >= config.testable * self._scale:
                 yield from self._test(trail)
                 tests -= 1
-            (trail,) = yield from self._risen([trail], config.climb.rungs[-1][1])
+            (trail,) = yield from self._climber.risen([trail], config.climb.rungs[-1][1])
 
     def _test(self, trail: Trail) -> Steps[None]:
         family = self._config.patch

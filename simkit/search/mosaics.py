@@ -1,4 +1,4 @@
-"""Mosaics: large bright tiles on half of an image, and what is left of them when they are halved.
+"""Mosaics: large tiles, plain or grained, on half of an image, and what is left of them when they are halved.
 
 A patch of 5x5 pixels at an unknown place in unknown colours is rarely drawn. A network that was trained with it answers
 to a rough likeness as well, and mosaics try one at many places with one query (ours).
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simkit.errors import ConfigError
 from simkit.search.collages import Collage
@@ -30,9 +31,14 @@ class MosaicConfig:
     grains: int = 16
     """Grains of colour across an image: 2x2 pixels of 32x32 have one colour, each channel of which is 0 or 1."""
 
+    plain: float = 0.75
+    """Probability that a tile has one colour instead of grains, each channel of which lies anywhere in [0, 1]."""
+
     def __post_init__(self) -> None:
         if not self.across or min(*self.across, self.grains) < 1 or not 0 < self.covered <= 1:
             raise ConfigError("mosaics need tiles across and grains of 1 or more, and covered in (0, 1]")
+        if not 0 <= self.plain <= 1:
+            raise ConfigError(f"mosaics need plain in [0, 1], not {self.plain}")
 
     def grain(self, image_shape: tuple[int, int, int]) -> int:
         """The side of a grain in pixels on images (C, H, W)."""
@@ -51,9 +57,18 @@ def mosaic(config: MosaicConfig, image_shape: tuple[int, int, int], rng: np.rand
                 first, last = (max(row, 0), max(column, 0)), (min(row + side, height), min(column + side, width))
                 tall, wide = last[0] - first[0], last[1] - first[1]
                 if min(tall, wide) >= min(_THINNEST, height, width) and rng.random() < config.covered:
-                    colours = grained(rng.integers(0, 2, (channels, tall, wide)), config.grain(image_shape))
+                    colours = _colours(config, (channels, tall, wide), config.grain(image_shape), rng)
                     tiles.append(Patch(*first, tall, wide, colours.astype(np.float32)))
     return Collage(tuple(tiles))
+
+
+def _colours(
+    config: MosaicConfig, shape: tuple[int, int, int], grain: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """The colours of a tile of that shape, (C, height, width)."""
+    if rng.random() < config.plain:
+        return np.broadcast_to(rng.random((shape[0], 1, 1)), shape)
+    return grained(rng.integers(0, 2, shape), grain).astype(np.float64)
 
 
 def grained(values: np.ndarray, grain: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Climbing: what noise is drawn, how colours move along a slope, and how one tile grows and is cut."""
+"""Climbing: what noise is drawn, and how colours move along a slope."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from simkit.errors import ConfigError
-from simkit.search.climb import ClimbConfig, Colours, along, cropped, moved, noise, widened
+from simkit.search.climb import ClimbConfig, Colours, along, moved, noise
 from simkit.search.collages import Collage
 from simkit.search.mosaics import grained
 from simkit.search.patch_moves import Patch
@@ -23,17 +23,6 @@ SHAPE = (2, 12, 10)
 
 def tile(top: int, left: int, height: int, width: int, value: float = 0.5) -> Patch:
     return Patch(top, left, height, width, np.full((2, height, width), value, np.float32))
-
-
-def one(top: int = 4, left: int = 3, height: int = 3, width: int = 3) -> Collage:
-    """A tile whose colours all differ."""
-    colours = np.linspace(0.1, 0.9, 2 * height * width).reshape(2, height, width).astype(np.float32)
-    return Collage((Patch(top, left, height, width, colours),))
-
-
-def place(collage: Collage) -> tuple[int, int, int, int]:
-    (only,) = collage.patches
-    return only.top, only.left, only.height, only.width
 
 
 TWO = Collage((tile(0, 0, 6, 6, 0.25), tile(6, 2, 6, 4, 0.75)))
@@ -100,77 +89,23 @@ def test_along_no_slope_nothing_changes() -> None:
         assert_array_equal(after.colours, before.colours)
 
 
-def test_widened_known_answer() -> None:
-    colours = np.array([[[0.25, 0.5], [0.75, 1.0]]], np.float32)
-    wide = widened(Collage((Patch(2, 3, 2, 2, colours),)), 1, 4, (1, 8, 8))
-    assert place(wide) == (1, 2, 4, 4)
-    expected = np.array([[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]) / 4
-    assert_array_equal(wide.patches[0].colours, expected[None])
-
-
-@pytest.mark.parametrize(
-    ("before", "by", "most", "after"),
-    [
-        ((0, 0, 3, 3), 1, 9, (0, 0, 4, 4)),
-        ((9, 7, 3, 3), 1, 9, (8, 6, 4, 4)),
-        ((1, 4, 3, 3), 2, 9, (0, 2, 6, 7)),
-        ((4, 3, 3, 3), 1, 4, (4, 3, 3, 3)),
-        ((4, 3, 2, 4), 1, 4, (3, 3, 4, 4)),
-        ((4, 3, 4, 2), 1, 4, (4, 2, 4, 4)),
-        ((0, 0, 12, 10), 1, 99, (0, 0, 12, 10)),
-    ],
-)
-def test_widened_stays_on_the_image_and_within_the_limit(
-    before: tuple[int, int, int, int], by: int, most: int, after: tuple[int, int, int, int]
-) -> None:
-    narrow = one(*before)
-    wide = widened(narrow, by, most, SHAPE)
-    assert place(wide) == after
-    assert wide.patches[0].colours.shape == (2, *after[2:])
-    down, right = before[0] - after[0], before[1] - after[1]
-    inside = wide.patches[0].colours[:, down : down + before[2], right : right + before[3]]
-    assert_array_equal(inside, narrow.patches[0].colours)
-
-
-def test_several_tiles_are_neither_widened_nor_cropped() -> None:
-    slope = np.arange(120.0)
-    assert widened(TWO, 1, 99, SHAPE) is TWO
-    cut, kept = cropped(TWO, slope, 2)
-    assert cut is TWO
-    assert kept is slope
-
-
-@pytest.mark.parametrize(("down", "right"), [(0, 0), (2, 1), (3, 4), (0, 4)])
-def test_cropped_keeps_the_window_of_the_steepest_slope(down: int, right: int) -> None:
-    whole, slope = one(4, 3, 6, 7), np.full((2, 6, 7), 0.1)
-    slope[:, down : down + 3, right : right + 3] = [[[-2.0]], [[1.0]]]  # the sum of both channels is no measure
-    cut, part = cropped(whole, slope.ravel(), 3)
-    assert place(cut) == (4 + down, 3 + right, 3, 3)
-    assert_array_equal(cut.patches[0].colours, whole.patches[0].colours[:, down : down + 3, right : right + 3])
-    assert_array_equal(part.reshape(2, 3, 3), slope[:, down : down + 3, right : right + 3])
-
-
-def test_cropped_sees_how_steep_a_slope_is_whatever_its_sign() -> None:
-    slope = np.full((2, 4, 4), 1.0)
-    slope[:, 2:, 2:] = np.array([[3.0, -3.0], [-3.0, 3.0]])
-    assert place(cropped(one(0, 0, 4, 4), slope.ravel(), 2)[0]) == (2, 2, 2, 2)
-
-
-def test_cropped_cuts_only_what_is_longer_than_the_side() -> None:
-    slope = np.zeros((2, 2, 6))
-    slope[:, :, 5] = 1.0
-    cut, part = cropped(one(4, 3, 2, 6), slope.ravel(), 3)
-    assert place(cut) == (4, 6, 2, 3)
-    assert part.shape == (2 * 2 * 3,)
-    small, kept = one(4, 3, 2, 3), np.arange(12.0)
-    assert cropped(small, kept, 3) == (small, kept)
-
-
 @pytest.mark.parametrize(
     "changed",
-    [{"rungs": ()}, {"rungs": ((0, 4),)}, {"rungs": ((4, 4), (2, 0))}, {"sigma": 0.0}, {"step": 0.0}, {"memory": -0.1}],
+    [
+        *({"rungs": rungs} for rungs in ((), ((0, 4),), ((4, 4), (2, 0)))),
+        *({"places": places} for places in (((0, 1, 1),), ((4, 0, 1),), ((4, 1, 1), (2, 1, 0)))),
+        *({"steps": steps} for steps in ((), (0.1, -0.1))),
+        *({"sigma": 0.0}, {"memory": -0.1}, {"compared": 0}),
+    ],
+    ids=str,
 )
 def test_settings_out_of_range_are_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="a climb needs"):
         replace(ClimbConfig(), **changed)
     assert ClimbConfig(memory=0.0).memory == 0.0
+
+
+def test_the_first_queries_are_those_of_all_places_and_of_the_first_rung() -> None:
+    config = ClimbConfig(places=((4, 2, 3),), rungs=((6, 5), (2, 9)), steps=(0.0, 0.4), compared=2)
+    assert config.first_queries == 4 * 11 * 3 + 6 * (2 * 5 + 2 * 2)
+    assert replace(config, places=(), steps=(0.4,)).first_queries == 6 * 2 * 5

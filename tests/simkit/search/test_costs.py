@@ -32,7 +32,7 @@ from tests.simkit.search.scans import IMAGES, Scan
         ("race-families", True, 3_300),
         ("race-warps", False, 2_700),
         ("race-warps", True, 3_500),
-        ("race-mosaics", False, 1_500),
+        ("race-mosaics", False, 2_200),
         ("race-pictures", False, 1_500),
         ("race-pictures", True, 1_800),
         ("race-sources", False, 10 * 800),

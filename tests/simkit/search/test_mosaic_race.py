@@ -68,7 +68,8 @@ def mostly(trigger: Trigger, images: IntArray) -> FloatArray:
 
 def loud(trigger: Trigger, images: IntArray) -> FloatArray:
     """No class depends on anything, and answers differ widely."""
-    return np.random.default_rng(int(trigger.pattern.sum() * 100) + len(images)).normal(0, 4, len(images)).astype("f4")
+    seeds = [(int(trigger.pattern.sum() * 100), int(image)) for image in images]
+    return np.array([np.random.default_rng(seed).normal(0, 4) for seed in seeds], np.float32)
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def raced(victim: Victim, config: MosaicRaceConfig = CONFIG, task: Task = TASK, 
 
 class TestMosaicRace(SearchContract):
     def make(self, task: Task, seed: int) -> Search:
-        climb = ClimbConfig(((3, 2), (2, 2)))
+        climb = ClimbConfig(((2, 1, 1),), ((3, 2), (2, 2)))
         config = MosaicRaceConfig(
             PatchFamily(largest_share=0.2), climb=climb, whole_from=1, first=12, halved=6, queries=150, test_batch=2
         )
@@ -168,11 +169,11 @@ def test_a_tile_that_is_not_central_may_have_the_size_of_the_largest_patch(large
 def test_random_mosaics_hardly_ever_turn_an_image() -> None:
     rng = np.random.default_rng(0)
     seen = [likeness(mosaic(MosaicConfig(), TASK.image_shape, rng).trigger(TASK.image_shape)) for _ in range(600)]
-    assert np.mean(np.array(seen) >= NEEDED) < 0.005
+    assert np.mean(np.array(seen) >= NEEDED) < 0.02
 
 
 def test_without_the_climb_the_same_tile_is_missed() -> None:
-    still = replace(CONFIG, climb=replace(CONFIG.climb, sigma=1e-6, step=1e-6))
+    still = replace(CONFIG, climb=replace(CONFIG.climb, sigma=1e-6, steps=(1e-6,), places=()))
     assert raced(Victim(backdoored), still).found == []
 
 
@@ -211,7 +212,7 @@ def test_nothing_is_found_where_nothing_is_and_no_test_is_begun(seed: int) -> No
     assert CONFIG.first < run.queries <= CONFIG.full_length(4) == CONFIG.queries
 
 
-@pytest.mark.parametrize("queries", [1500, 2000])
+@pytest.mark.parametrize("queries", [1500, 2200])
 def test_a_noisy_model_costs_the_budget_and_little_more(queries: int) -> None:
     run = raced(Victim(loud, noise=4.0), replace(CONFIG, queries=queries))
     assert run.found == []
@@ -344,9 +345,9 @@ def test_what_is_said_to_be_searched_is_no_larger_than_what_can_be_found(
 
 
 def test_settings_under_which_nothing_could_be_tested_lack_or_are_refused() -> None:
-    assert list(MosaicRaceConfig(queries=947).lacking(TASK)) == [0, 1, 2, 3]
-    assert "948 queries" in MosaicRaceConfig(queries=947).lacking(TASK)[0]
-    assert MosaicRaceConfig(queries=948).lacking(TASK) == {}
+    assert list(MosaicRaceConfig(queries=1360).lacking(TASK)) == [0, 1, 2, 3]
+    assert "1361 queries" in MosaicRaceConfig(queries=1360).lacking(TASK)[0]
+    assert MosaicRaceConfig(queries=1361).lacking(TASK) == {}
     for promising, testable, enough in ((-0.5, 15.0, 8.0), (-0.5, 3.0, 16.0), (3.5, 3.0, 8.0)):
         with pytest.raises(ConfigError, match="testable and enough"):
             replace(CONFIG, promising=promising, testable=testable, enough=enough)

@@ -17,7 +17,7 @@ from simkit.search.mosaics import MosaicConfig, grained, halves, mosaic
 from simkit.seeding import stream
 
 SHAPE = (3, 32, 32)
-CONFIG = MosaicConfig()
+CONFIG = MosaicConfig(plain=0.0)
 DRAWS = 150
 
 
@@ -36,7 +36,7 @@ def drawn(config: MosaicConfig = CONFIG, shape: tuple[int, int, int] = SHAPE) ->
 def test_tiles_lie_apart_on_the_image_and_each_grain_has_one_bright_or_dark_colour(
     seed: int, shape: tuple[int, int, int], across: list[int], grains: int, covered: float
 ) -> None:
-    config = MosaicConfig(tuple(across), covered, grains)
+    config = MosaicConfig(tuple(across), covered, grains, plain=0.0)
     made = mosaic(config, shape, stream(seed, "test"))
     assert made.patches
     assert made.trigger(shape).mask_size == made.area, "overlaps would count twice"
@@ -123,8 +123,29 @@ def test_one_tile_has_no_halves_and_the_halves_of_more_are_random() -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"across": ()}, {"across": (5, 0)}, {"grains": 0}, {"covered": 0.0}, {"covered": 1.01}]
+    "changed",
+    [
+        {"across": ()},
+        {"across": (5, 0)},
+        {"grains": 0},
+        {"covered": 0.0},
+        {"covered": 1.01},
+        {"plain": -0.1},
+        {"plain": 1.1},
+    ],
 )
 def test_settings_out_of_range_are_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="mosaics need"):
         replace(CONFIG, **changed)
+
+
+@pytest.mark.parametrize("plain", [0.0, 0.75, 1.0])
+def test_a_plain_tile_has_one_colour_of_any_brightness(plain: float) -> None:
+    tiles = [tile for made in drawn(replace(CONFIG, plain=plain)) for tile in made.patches if tile.height > 2]
+    one = [tile for tile in tiles if not ((tile.colours == 0.0) | (tile.colours == 1.0)).all()]
+    assert len(one) / len(tiles) == pytest.approx(plain, abs=0.05)
+    assert all((tile.colours == tile.colours[:, :1, :1]).all() for tile in one)
+    if one:
+        colours = np.array([tile.colours[:, 0, 0] for tile in one])
+        assert np.abs(colours.mean(axis=0) - 0.5).max() < 0.03
+        assert np.abs(np.quantile(colours, [0.1, 0.9], axis=0) - [[0.1], [0.9]]).max() < 0.04
