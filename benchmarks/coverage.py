@@ -1,6 +1,6 @@
 """What the searches of a preset miss, counted on `tune` victims: makes the table in `studies/scan/measured.py`.
 
-python benchmarks/coverage.py results/race-ablation.jsonl results/families.jsonl results/auto-stages.jsonl [--write]
+python -m benchmarks.coverage results/race-ablation.jsonl results/families.jsonl results/auto-stages.jsonl [--write]
 
 It prints the module; with `--write` it writes it in place of the one that is there.
 

@@ -1,6 +1,6 @@
 """How often `auto` finds a backdoor, by the strength of its trigger and by its ASR, as a table and a picture.
 
-python benchmarks/strength_curve.py FILE.jsonl ... [--figure strengths.png]
+python -m benchmarks.strength_curve FILE.jsonl ... [--figure strengths.png]
 
 Strength is in multiples of the largest that `auto` flags: pixels of a patch, amplitude of a wave, alpha of a blend,
 pixels of a warp. Backdoored `report` victims count whose trigger has one, see `strengths.py`; waves that are finer than

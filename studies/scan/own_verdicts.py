@@ -16,6 +16,9 @@ from simkit.errors import ContractError, SimkitError
 from simkit.verdict import ClassResult, Kind, Stopped, Verdict
 from studies.scan.user_code import is_own_code, qualified_name
 
+_ROUNDING = 0.01
+"""How far a rate times its trials may lie from a whole number of hits: rates of single precision do not give one."""
+
 
 def verdict_of(
     detector: object, decide: Callable[[], object], n_classes: Callable[[], int], shape: ImageShape
@@ -119,7 +122,7 @@ def _wrong_result(result: ClassResult, shape: ImageShape, *, flagged: bool) -> I
         yield f"a success rate of {result.success_rate!r}; give a share from 0 to 1, or None"
     else:
         hits = (result.success_rate or 0.0) * result.trials
-        if abs(hits - round(hits)) > 1e-6:
+        if abs(hits - round(hits)) > _ROUNDING:
             rate = f"a success rate of {result.success_rate} in {result.trials} trials"
             yield f"{rate} is {hits:g} hits; give the number of trials behind the rate"
 

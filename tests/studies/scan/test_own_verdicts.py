@@ -70,6 +70,9 @@ SAID: dict[str, Callable[[], object]] = {
     "verdict is 'dirty'; choose from backdoored, clean, undecided, invalid": lambda: replace(CLEAN, verdict="dirty"),  # type: ignore[arg-type]
     "class 1: a success rate of 1.5; give a share from 0 to 1, or None": _with(FOUND, success_rate=1.5, trials=2),
     "class 1: a success rate of nan; give a share from 0 to 1, or None": _with(FOUND, success_rate=math.nan),
+    "class 1: a success rate of 0.3 in 4 trials is 1.2 hits; give the number of trials behind the rate": _with(
+        FOUND, success_rate=0.3
+    ),
     "class 1: -1 trials; give the number of unseen images, or 0": _with(FOUND, trials=-1),
     "class 1: a mask size of nan; give the pixels that the trigger changes": _with(FOUND, mask_size=math.nan),
     "class 1: its trigger is for images (3, 32, 32), but the images are (1, 12, 12)": _with(FOUND, trigger=Other()),
@@ -89,6 +92,13 @@ def test_nonsense_is_one_line_that_names_the_detector(said: str, tmp_path: Path)
         stored = "SELECT state, (SELECT sum(charged) FROM calls), (SELECT count(*) FROM verdicts) FROM runs"
         assert ledger.execute(stored).fetchall() == [("open", 2, 0)]
     assert check.check(tmp_path / "own.db") == []
+
+
+@pytest.mark.parametrize("hits", [96, 82, 1, 122])
+def test_a_rate_of_single_precision_is_one_of_whole_hits(hits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rate = float(np.float32(hits) / np.float32(123))
+    monkeypatch.setitem(SAID, "sound", lambda: replace(FLAGS, classes=(replace(FOUND, success_rate=rate, trials=123),)))
+    assert detect(Own("sound"), TemplateNet(), images=IMAGES, **COUNTS).verdict == "backdoored"
 
 
 def test_a_sound_verdict_of_numpy_numbers_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
