@@ -1,6 +1,6 @@
 r"""What matters in the race of mosaics, and what nature answers to, as detectors of your own.
 
-simkit study scan ZOO --data DATA --budget 20000 --detector benchmarks.mosaic_variants:WHOLE_8X8 \
+simkit study scan ZOO --data DATA --budget 20000 --detector benchmarks.mosaic_variants:UP_TO_8X8 \
     --out results/mosaics.jsonl
 """
 
@@ -28,12 +28,6 @@ ALONE = mosaics()
 
 UP_TO_8X8 = mosaics(patch=PatchFamily(largest_share=1 / 16))
 """Patches of up to 8x8, near the middle of the image 5x5."""
-
-WHOLE_8X8 = mosaics(patch=PatchFamily(largest_share=1 / 16), central_share=1 / 16)
-"""Patches of up to 8x8 everywhere."""
-
-WHOLE_6X6 = mosaics(central_share=9 / 256)
-"""Patches of up to 6x6 everywhere."""
 
 GRAINED = mosaics(mosaic=MosaicConfig(plain=0.0))
 """No plain tiles: all have grains of the brightest colours."""

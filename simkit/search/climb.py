@@ -28,7 +28,7 @@ class ClimbConfig:
 
     # Chosen on tune victims by scores (docs/measured/larger-patches.md).
     places: tuple[tuple[int, int, int], ...] = ((8, 2, 2), (5, 1, 3))
-    """How many of the best tiles are tried at other places, by how many pixels, and the queries for each place."""
+    """How many of the best tiles are tried at other places, by how many pixels of 32x32, and the queries for each."""
     rungs: tuple[tuple[int, int], ...] = ((8, 8), (5, 12), (3, 20), (2, 20))
     """Of each rung, how many climb it, those with the highest margins, and the pairs of answers that each has."""
     sigma: float = 0.15

@@ -12,6 +12,9 @@ from simkit.search.collages import Collage
 from simkit.search.places import places, windows
 from simkit.search.trails import Asking, Steps, Trail, best
 
+_CHOSEN_ON = 32
+"""Side of the images, in pixels, on which the moves to other places were chosen; on larger ones they are longer."""
+
 
 @dataclass(frozen=True)
 class Climber:
@@ -26,8 +29,8 @@ class Climber:
         """The best tiles, each at the place and with the size at which its margin is the highest; best first."""
         shape, kept = self.asking.task.image_shape, list(trails)
         for count, by, images in self.config.places:
-            kept = kept[:count]
-            tried = [places(trail.collage, by, self.widest, shape) for trail in kept]
+            kept, pixels = kept[:count], max(1, round(by * min(shape[1:]) / _CHOSEN_ON))
+            tried = [places(trail.collage, pixels, self.widest, shape) for trail in kept]
             kept = yield from self._chosen(kept, tried, images)
         return kept
 

@@ -54,7 +54,7 @@ class MosaicRaceConfig:
     mosaic: MosaicConfig = field(default_factory=MosaicConfig)
     """How mosaics are drawn."""
     climb: ClimbConfig = field(default_factory=ClimbConfig)
-    """How the colours of single tiles climb."""
+    """How single tiles climb: their places, sizes and colours."""
     whole_from: int = 8
     """Smallest side of an image, in pixels, that is searched."""
     first: int = 300

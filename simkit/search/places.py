@@ -24,7 +24,7 @@ _THINNEST = 2
 def places(collage: Collage, by: int, most: int, image_shape: tuple[int, int, int]) -> list[Collage]:
     """A collage of one tile: as it is, shifted by `by` pixels in eight directions, and smaller and larger by `by`.
 
-    most: its largest side. Where a move would leave the image, or these limits, the tile stays what it is.
+    most: its largest side. A move that would leave the image, or exceed it, goes as far as it can.
     """
     tile = collage.patches[0]
     shifts = [(down * by, right * by) for down, right in product((0, -1, 1), repeat=2)]

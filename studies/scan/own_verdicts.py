@@ -14,7 +14,7 @@ from oracles.errors import OracleError, one_line
 from oracles.oracle import ImageShape
 from simkit.errors import ContractError, SimkitError
 from simkit.verdict import ClassResult, Kind, Stopped, Verdict
-from studies.scan.user_code import is_own_code, qualified_name
+from studies.scan.user_code import is_simkits, qualified_name
 
 _ROUNDING = 0.01
 """How far a rate times its trials may lie from a whole number of hits: rates of single precision do not give one."""
@@ -34,7 +34,7 @@ def verdict_of(
     except (SimkitError, OracleError, StorageError):
         raise
     except Exception as error:
-        if is_own_code(type(detector)):
+        if is_simkits(type(detector)):
             raise
         raise ContractError(f"{name} failed: {one_line(error)}; SIMKIT_DEBUG=1 shows the traceback") from error
     if not isinstance(verdict, Verdict):
@@ -98,9 +98,10 @@ def _wrong_words(verdict: Verdict) -> Iterator[str]:
 
 def _wrong_classes(what: str, classes: Any, n_classes: int) -> Iterator[str]:
     """classes: the classes of which `what` is said."""
-    for number, times in Counter(classes).items():
+    for number in classes:
         if not isinstance(number, Integral) or not 0 <= int(number) < n_classes:
             yield f"class {number!r} {what}, but the classes are 0 to {n_classes - 1}"
+    for number, times in Counter(map(int, classes)).items():
         if times > 1:
             yield f"class {number} {what} {times} times; name each class once"
 
@@ -109,9 +110,11 @@ def _wrong_result(result: ClassResult, shape: ImageShape, *, flagged: bool) -> I
     of = getattr(result.trigger, "image_shape", None)
     if of is None:
         yield f"its trigger is {type(result.trigger).__name__}; give a Trigger, a Wave or another transform"
-    elif tuple(of) != tuple(shape):
-        theirs, ours = (", ".join(map(str, one)) for one in (of, shape))
-        yield f"its trigger is for images ({theirs}), but the images are ({ours})"
+    elif not isinstance(of, tuple | list) or tuple(of) != tuple(shape):
+        theirs, ours = (
+            f"({', '.join(map(str, one))})" if isinstance(one, tuple | list) else one for one in (of, shape)
+        )
+        yield f"its trigger is for images {theirs}, but the images are {ours}"
     if flagged and result.censored:
         yield "is flagged, but its result is censored, which says that no trigger worked; do either"
     if not _is_finite(result.mask_size) or result.mask_size < 0:
@@ -128,7 +131,10 @@ def _wrong_result(result: ClassResult, shape: ImageShape, *, flagged: bool) -> I
 
 
 def _is_finite(value: object) -> bool:
-    return isinstance(value, Real) and math.isfinite(value)
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:  # an integer beyond any float
+        return False
 
 
 def _is_share(value: object) -> bool:

@@ -89,14 +89,14 @@ def _is_frozen(extension: Any) -> bool:
     return bool(extension.__dataclass_params__.frozen)
 
 
-def is_own_code(thing: Any) -> bool:
+def is_simkits(thing: Any) -> bool:
     """Whether a class or a function belongs to simkit."""
     return thing.__module__.split(".")[0] in _OWN_PACKAGES
 
 
 def _code(thing: Any) -> dict[str, str]:
     """A hash of the source file, so that changed code starts a new run."""
-    if is_own_code(thing):
+    if is_simkits(thing):
         return {}
     file = getattr(sys.modules.get(thing.__module__), "__file__", None)
     if file is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import strength_curve
@@ -79,3 +80,7 @@ def test_the_picture_has_a_panel_for_every_family(tmp_path: Path) -> None:
     figure = tmp_path / "strengths.png"
     strength_curve.main([RESULTS / "families.jsonl"], figure)
     assert figure.read_bytes().startswith(b"\x89PNG")
+    drawn = strength_curve.drawn(strength_curve.backdoors(LINES))
+    assert [axes.get_title() for axes in drawn.axes[:4]] == ["patch", "wave", "blend", "warp"]
+    points = sum(len(np.asarray(shown.get_offsets())) for axes in drawn.axes[:4] for shown in axes.collections)
+    assert points == len(strength_curve.backdoors(LINES))

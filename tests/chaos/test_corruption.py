@@ -15,6 +15,8 @@ from tests.chaos.faults import KillAtStatement, Nothing
 from tests.chaos.resume import DONE, STORAGE, UNDECIDED, Broken, Lab
 from tests.chaos.victims import SHORT, content, result, scan
 
+pytestmark = pytest.mark.timeout(900)  # dozens of scans, which take minutes on a busy machine
+
 LEDGERS = {"finished": "", "killed": "COMMIT"}
 """One file, and one with the log of a killed scan, which holds most of it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -16,15 +17,16 @@ from simkit.search.patch_moves import Patch
 from simkit.search.trails import Asked, Asking, Steps, Trail
 from simkit.seeding import stream
 
-TASK = Task((3, 16, 16), 4, (np.arange(40) % 4).astype(np.int32))
+TASK = Task((3, 32, 32), 4, (np.arange(40) % 4).astype(np.int32))
 CONFIG = ClimbConfig(places=((2, 2, 2), (1, 1, 3)), rungs=((2, 6),), steps=(0.0, 0.2), compared=3)
 Margin = Callable[[Patch], float]
 """The margin of class 2 on an image with this tile."""
 Answer = TypeVar("Answer")
+RNG = stream(0, "test")
 
 
 def climber(config: ClimbConfig = CONFIG) -> Climber:
-    return Climber(config, Asking(TASK, np.arange(40, dtype=np.int32), stream(0, "test")), grain=2, widest=6)
+    return Climber(config, Asking(TASK, np.arange(40, dtype=np.int32), RNG), grain=2, widest=6)
 
 
 def answered(steps: Steps[Answer], margin: Margin, asked: list[Asked]) -> Answer:
@@ -62,13 +64,24 @@ def test_a_tile_goes_to_the_place_with_the_highest_margin_on_the_same_images(top
     assert [len(images) for _, images in asked] == [11 * 2, 11 * 3]
 
 
+@pytest.mark.parametrize(("side", "by"), [(16, 1), (32, 2), (96, 6)])
+def test_moves_are_longer_on_larger_images(side: int, by: int) -> None:
+    large = replace(TASK, image_shape=(3, side, side))
+    mover = replace(climber(ClimbConfig(places=((1, 2, 1),))), asking=Asking(large, np.arange(40, dtype=np.int32), RNG))
+    asked: list[Asked] = []
+    answered(mover.placed([trail()]), near(5, 6, 4), asked)
+    assert {collage.patches[0].top - 5 for collage in asked[0][0][:9]} == {-min(by, 5), 0, by}
+
+
 def test_only_the_best_tiles_go_on_and_none_asks_nothing() -> None:
     asked: list[Asked] = []
     trails = [trail(5, 6, value=2.0), trail(1, 1, value=1.0), trail(9, 9, value=0.0)]
     kept = answered(climber().placed(trails), near(5, 6, 4), asked)
     assert [len(images) for _, images in asked] == [2 * 11 * 2, 11 * 3]
     assert [(t.collage.patches[0].top, t.collage.patches[0].left) for t in kept] == [(5, 6)]
-    assert answered(climber().placed([]), near(5, 6, 4), asked[:0]) == []
+    unasked: list[Asked] = []
+    assert answered(climber().placed([]), near(5, 6, 4), unasked) == []
+    assert unasked == []
 
 
 def redder(tile: Patch) -> float:

@@ -169,11 +169,11 @@ def test_a_tile_that_is_not_central_may_have_the_size_of_the_largest_patch(large
 def test_random_mosaics_hardly_ever_turn_an_image() -> None:
     rng = np.random.default_rng(0)
     seen = [likeness(mosaic(MosaicConfig(), TASK.image_shape, rng).trigger(TASK.image_shape)) for _ in range(600)]
-    assert np.mean(np.array(seen) >= NEEDED) < 0.02
+    assert np.mean(np.array(seen) >= NEEDED) < 0.02  # 0.8 %, most of them with a plain tile of nearly this colour
 
 
 def test_without_the_climb_the_same_tile_is_missed() -> None:
-    still = replace(CONFIG, climb=replace(CONFIG.climb, sigma=1e-6, steps=(1e-6,), places=()))
+    still = replace(CONFIG, climb=replace(CONFIG.climb, sigma=1e-6, steps=(1e-6,)))
     assert raced(Victim(backdoored), still).found == []
 
 

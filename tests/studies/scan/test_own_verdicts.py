@@ -64,6 +64,9 @@ SAID: dict[str, Callable[[], object]] = {
     "class 1: is flagged, but its result is censored, which says that no trigger worked; do either": _with(
         FOUND, censored=True
     ),
+    "class [1] is flagged, but the classes are 0 to 3": lambda: replace(FLAGS, flagged=([1],)),  # type: ignore[arg-type]
+    f"a score of {10**400}; give a finite number, or None for none": lambda: replace(CLEAN, score=10**400),
+    "class 1: its trigger is for images 12, but the images are (1, 12, 12)": _with(FOUND, trigger=Other(12)),  # type: ignore[arg-type]
     "a score of nan; give a finite number, or None for none": lambda: replace(CLEAN, score=math.nan),
     "a score of inf; give a finite number, or None for none": lambda: replace(CLEAN, score=math.inf),
     "stopped is 'done'; choose from decided, budget, converged, refused": lambda: replace(CLEAN, stopped="done"),  # type: ignore[arg-type]
