@@ -18,6 +18,7 @@ import typer
 from simkit.search.presets import PRESETS, stage_names
 from studies.cli.output import print_table
 from studies.cli.scripts import run
+from studies.scan.config import ScanConfig
 from studies.study.result_file import read_lines
 from studies.study.result_line import ResultLine
 
@@ -34,7 +35,7 @@ OTHERS = "other patches"
 
 COLUMNS = ("answers", "counted", "all", *dict.fromkeys(KINDS.values()), OTHERS)
 
-EXTRA = 32 + 128
+EXTRA = PRESETS["auto"].driver.check_images + int(ScanConfig.model_fields["verify_images"].default)
 """The most queries that the check of clean images and the unseen images take, which come on top of a stage's own."""
 
 Scan = Mapping[str, ResultLine]

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from simkit.search.patch_moves import Patch
+from simkit.search.patch_moves import Patch, inside
 from simkit.search.patches import patch_colours
 from simkit.triggers import FloatArray, Trigger
 
@@ -119,7 +119,9 @@ class Breeder:
         if rng.random() < RESIZE:
             patch = self._resized(patch, rng)
         shift = rng.integers(-1, 2, size=2) if rng.random() < SHIFT else (0, 0)
-        return replace(self._inside(patch, *map(int, shift)), colours=self._recoloured(patch, mate, rng))
+        down, right = map(int, shift)
+        moved = inside(replace(patch, top=patch.top + down, left=patch.left + right), self.image_shape)
+        return replace(moved, colours=self._recoloured(patch, mate, rng))
 
     def _resized(self, patch: Patch, rng: np.random.Generator) -> Patch:
         """One pixel more or less per side, mostly on both sides, so that squares stay squares."""
@@ -128,11 +130,6 @@ class Breeder:
         tall = patch.height if rng.random() < OBLONG else min(max(patch.height + by, 1), most, height)
         wide = min(max(patch.width + by, 1), most, width)
         return replace(patch, height=tall, width=wide, colours=_tiled(patch.colours, tall, wide))
-
-    def _inside(self, patch: Patch, down: int, right: int) -> Patch:
-        _, height, width = self.image_shape
-        top = min(max(patch.top + down, 0), height - patch.height)
-        return replace(patch, top=top, left=min(max(patch.left + right, 0), width - patch.width))
 
     def _recoloured(self, patch: Patch, mate: Patch | None, rng: np.random.Generator) -> FloatArray:
         old, (channels, tall, wide) = patch.colours.astype(np.float64), patch.colours.shape

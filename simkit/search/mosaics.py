@@ -15,7 +15,7 @@ from simkit.errors import ConfigError
 from simkit.search.collages import Collage
 from simkit.search.patch_moves import Patch
 
-_THINNEST = 2
+THINNEST = 2
 """Least side of a tile in pixels; what the border of the image leaves of a tile may be less, and is left out."""
 
 
@@ -30,7 +30,6 @@ class MosaicConfig:
     """Probability that a tile covers the image, which shows between them."""
     grains: int = 16
     """Grains of colour across an image: 2x2 pixels of 32x32 have one colour, each channel of which is 0 or 1."""
-
     plain: float = 0.75
     """Probability that a tile has one colour instead of grains, each channel of which lies anywhere in [0, 1]."""
 
@@ -48,7 +47,7 @@ class MosaicConfig:
 def mosaic(config: MosaicConfig, image_shape: tuple[int, int, int], rng: np.random.Generator) -> Collage:
     """A random mosaic for images (C, H, W); its grid of tiles is shifted at random."""
     channels, height, width = image_shape
-    side = max(_THINNEST, round(min(height, width) / config.across[int(rng.integers(len(config.across)))]))
+    side = max(THINNEST, round(min(height, width) / config.across[int(rng.integers(len(config.across)))]))
     tiles: list[Patch] = []
     while not tiles:
         top, left = (-int(shift) for shift in rng.integers(0, side, 2))
@@ -56,7 +55,7 @@ def mosaic(config: MosaicConfig, image_shape: tuple[int, int, int], rng: np.rand
             for column in range(left, width, side):
                 first, last = (max(row, 0), max(column, 0)), (min(row + side, height), min(column + side, width))
                 tall, wide = last[0] - first[0], last[1] - first[1]
-                if min(tall, wide) >= min(_THINNEST, height, width) and rng.random() < config.covered:
+                if min(tall, wide) >= min(THINNEST, height, width) and rng.random() < config.covered:
                     colours = _colours(config, (channels, tall, wide), config.grain(image_shape), rng)
                     tiles.append(Patch(*first, tall, wide, colours.astype(np.float32)))
     return Collage(tuple(tiles))

@@ -45,6 +45,13 @@ class Patch:
         return Trigger(mask, pattern)
 
 
+def inside(patch: Patch, image_shape: tuple[int, int, int]) -> Patch:
+    """The patch moved as little as brings it into the image, (C, H, W); it must not be larger."""
+    _, height, width = image_shape
+    top, left = min(max(patch.top, 0), height - patch.height), min(max(patch.left, 0), width - patch.width)
+    return replace(patch, top=top, left=left)
+
+
 @dataclass(frozen=True)
 class Bounds:
     """Where patches may lie: image_shape (C, H, W), and sides of 1..largest_side pixels."""
@@ -75,7 +82,7 @@ class Bounds:
 
     def _shifted(self, patch: Patch, rng: np.random.Generator) -> Patch:
         down, right = (int(d) for d in rng.integers(-SHIFT, SHIFT + 1, 2))
-        return self._inside(replace(patch, top=patch.top + down, left=patch.left + right))
+        return inside(replace(patch, top=patch.top + down, left=patch.left + right), self.image_shape)
 
     def _elsewhere(self, patch: Patch, rng: np.random.Generator) -> Patch:
         _, height, width = self.image_shape
@@ -88,13 +95,9 @@ class Bounds:
         by = 1 if rng.random() < 0.5 else -1
         if rng.random() < 0.5:
             tall = min(max(patch.height + by, 1), self.largest_side, height)
-            return self._inside(replace(patch, height=tall))
-        return self._inside(replace(patch, width=min(max(patch.width + by, 1), self.largest_side, width)))
-
-    def _inside(self, patch: Patch) -> Patch:
-        _, height, width = self.image_shape
-        top, left = min(max(patch.top, 0), height - patch.height), min(max(patch.left, 0), width - patch.width)
-        return replace(patch, top=top, left=left)
+            return inside(replace(patch, height=tall), self.image_shape)
+        wide = min(max(patch.width + by, 1), self.largest_side, width)
+        return inside(replace(patch, width=wide), self.image_shape)
 
     def _repainted(self, patch: Patch, rng: np.random.Generator) -> Patch:
         """Noise on about half of the pixels; a patch of one colour then has one per pixel."""

@@ -12,39 +12,30 @@ from itertools import product
 import numpy as np
 
 from simkit.search.collages import Collage
-from simkit.search.patch_moves import Patch
+from simkit.search.mosaics import THINNEST
+from simkit.search.patch_moves import Patch, inside
 
 PLACES = 11
 """Number of places that `places` gives."""
-
-_THINNEST = 2
-"""Least side of a tile in pixels."""
 
 
 def places(collage: Collage, by: int, most: int, image_shape: tuple[int, int, int]) -> list[Collage]:
     """A collage of one tile: as it is, shifted by `by` pixels in eight directions, and smaller and larger by `by`.
 
-    most: its largest side. A move that would leave the image, or exceed it, goes as far as it can.
+    most: the largest side of a tile. A move that would leave the image, or make a side longer, goes as far as it can.
     """
     tile = collage.patches[0]
     shifts = [(down * by, right * by) for down, right in product((0, -1, 1), repeat=2)]
-    moved = [_shifted(tile, down, right, image_shape) for down, right in shifts]
-    return [
-        Collage((patch,)) for patch in (*moved, *(_resized(tile, sign * by, most, image_shape) for sign in (-1, 1)))
-    ]
-
-
-def _shifted(tile: Patch, down: int, right: int, image_shape: tuple[int, int, int]) -> Patch:
-    _, height, width = image_shape
-    top = min(max(tile.top + down, 0), height - tile.height)
-    left = min(max(tile.left + right, 0), width - tile.width)
-    return replace(tile, top=top, left=left)
+    moved = [replace(tile, top=tile.top + down, left=tile.left + right) for down, right in shifts]
+    found = [inside(patch, image_shape) for patch in moved]
+    found += [_resized(tile, sign * by, most, image_shape) for sign in (-1, 1)]
+    return [Collage((patch,)) for patch in found]
 
 
 def _resized(tile: Patch, by: int, most: int, image_shape: tuple[int, int, int]) -> Patch:
     """A tile with `by` pixels more on each side, or less; new pixels have the colours of the nearest ones."""
     _, height, width = image_shape
-    tall, wide = (min(max(side + 2 * by, _THINNEST), most) for side in (tile.height, tile.width))
+    tall, wide = (min(max(side + 2 * by, THINNEST), most) for side in (tile.height, tile.width))
     top = min(max(tile.top + (tile.height - tall) // 2, 0), max(height - tall, 0))
     left = min(max(tile.left + (tile.width - wide) // 2, 0), max(width - wide, 0))
     tall, wide = min(tall, height), min(wide, width)

@@ -16,8 +16,8 @@ from simkit.errors import ContractError, SimkitError
 from simkit.verdict import ClassResult, Kind, Stopped, Verdict
 from studies.scan.user_code import is_simkits, qualified_name
 
-_ROUNDING = 0.01
-"""How far a rate times its trials may lie from a whole number of hits: rates of single precision do not give one."""
+_ROUNDING = 1e-6
+"""How far a rate may lie from that of a whole number of hits, as in `db.check`: single precision rounds it by less."""
 
 
 def verdict_of(
@@ -125,7 +125,7 @@ def _wrong_result(result: ClassResult, shape: ImageShape, *, flagged: bool) -> I
         yield f"a success rate of {result.success_rate!r}; give a share from 0 to 1, or None"
     else:
         hits = (result.success_rate or 0.0) * result.trials
-        if abs(hits - round(hits)) > _ROUNDING:
+        if abs(hits - round(hits)) > _ROUNDING * max(result.trials, 1):
             rate = f"a success rate of {result.success_rate} in {result.trials} trials"
             yield f"{rate} is {hits:g} hits; give the number of trials behind the rate"
 

@@ -76,6 +76,12 @@ SAID: dict[str, Callable[[], object]] = {
     "class 1: a success rate of 0.3 in 4 trials is 1.2 hits; give the number of trials behind the rate": _with(
         FOUND, success_rate=0.3
     ),
+    "class 1: a success rate of 0.97805 in 123 trials is 120.3 hits; give the number of trials behind the rate": _with(
+        FOUND, success_rate=0.97805, trials=123
+    ),
+    "class 1: a success rate of 0.24999 in 4 trials is 0.99996 hits; give the number of trials behind the rate": _with(
+        FOUND, success_rate=0.24999
+    ),
     "class 1: -1 trials; give the number of unseen images, or 0": _with(FOUND, trials=-1),
     "class 1: a mask size of nan; give the pixels that the trigger changes": _with(FOUND, mask_size=math.nan),
     "class 1: its trigger is for images (3, 32, 32), but the images are (1, 12, 12)": _with(FOUND, trigger=Other()),
