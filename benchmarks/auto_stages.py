@@ -15,5 +15,5 @@ def alone(stage: Preset) -> Preset:
     return replace(stage, then=None, turns=None, refine=None)
 
 
-RACE, FAMILIES, WARPS, PICTURES = map(alone, preset("auto").stages)
-"""The races of small patches, of several families, of warps and of pictures."""
+RACE, FAMILIES, WARPS, PICTURES, MOSAICS = map(alone, preset("auto").stages)
+"""The races of small patches, of several families, of warps, of pictures and of mosaics."""

@@ -5,7 +5,9 @@ python -m benchmarks.coverage results/race-ablation.jsonl results/families.jsonl
 It prints the module; with `--write` it writes it in place of the one that is there.
 
 Only victims count whose trigger is within the limit of the search's rule, and lines whose settings are those of the
-preset today, but for those of an early end that neither has.
+preset today, but for those of an early end that neither has. A search that was longer sent the same queries up to the
+length of the preset's (`tests/simkit/search/test_lengths.py`), so that its line counts as well: what it found after as
+many queries as the preset has is missed. Of several lines of a victim the one of the least length counts.
 
 A race of families is counted by family. Victims whose trigger works on one class only (`source-specific`) are of no
 family.
@@ -21,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.strengths import SHAPE, share_of_limit
-from simkit.search.presets import PRESETS, Preset, stage_names
+from simkit.search.presets import PRESETS, Preset
+from simkit.search.stage_names import stage_names
 from simkit.transforms.breeding import Family
 from studies.scan.canonical import digest
 from studies.scan.measurement import Measurement
@@ -51,9 +54,10 @@ def measured(
     preset = preset.for_answers(labels_only=labels)
     search: Any = preset.search
     settings, rule = json.loads(json.dumps(asdict(search))), preset.decision_rule()
-    kept = {line.model_hash: line for line in lines if _counts(line, settings, preset, labels)}.values()
+    those = sorted((line for line in lines if _counts(line, settings, preset, labels)), key=_length, reverse=True)
+    kept = {line.model_hash: line for line in those}.values()
     victims = [line for line in kept if share_of_limit(line, rule, family) <= 1.0]
-    missed = [line for line in victims if not set(line.flagged) & set(line.target_classes)]
+    missed = [line for line in victims if not _found(line, settings)]
     return Measurement(
         stage=name,
         search=type(search).__name__,
@@ -114,7 +118,19 @@ def _counts(line: ResultLine, settings: dict[str, Any], preset: Preset, labels: 
         return False
     if rule["threshold"] != preset.decision_rule().threshold:
         return False
-    return _in_effect(_plain(line.config["search"])) == _in_effect(settings)
+    there, here = _in_effect(_plain(line.config["search"])), _in_effect(settings)
+    return there | {"queries": here.get("queries")} == here and _length(line) >= here.get("queries", 0)
+
+
+def _length(line: ResultLine) -> int:
+    """The queries of the search that the line is of; 0 where its settings have none."""
+    return int(line.config["search"].get("queries") or 0)
+
+
+def _found(line: ResultLine, settings: Mapping[str, Any]) -> bool:
+    """Whether a target class was flagged, by a longer search within the queries of these settings."""
+    soon = _length(line) == settings.get("queries", 0) or line.decided_after <= settings["queries"]
+    return soon and bool(set(line.flagged) & set(line.target_classes))
 
 
 def _in_effect(settings: Mapping[str, Any]) -> dict[str, Any]:

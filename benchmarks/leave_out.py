@@ -15,7 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
-from simkit.search.presets import PRESETS, stage_names
+from simkit.search.presets import PRESETS
+from simkit.search.stage_names import stage_names
 from studies.cli.output import print_table
 from studies.cli.scripts import run
 from studies.scan.config import ScanConfig
@@ -60,9 +61,9 @@ def rows(lines: Iterable[ResultLine], *, labels: bool) -> list[dict[str, Any]]:
 
 def lengths(*, labels: bool) -> dict[str, int]:
     """The queries that each stage has in `auto`."""
-    stages = PRESETS["auto"].for_answers(labels_only=labels).stages
-    searches: list[Any] = [stage.search for stage in stages]
-    return {name: search.queries for name, search in zip(stage_names(PRESETS["auto"]), searches, strict=True)}
+    auto = PRESETS["auto"].without_scores() if labels else PRESETS["auto"]
+    searches: list[Any] = [stage.search for stage in auto.for_answers(labels_only=labels).stages]
+    return {name: search.queries for name, search in zip(stage_names(auto), searches, strict=True)}
 
 
 def whole_scans(lines: Iterable[ResultLine], limits: Mapping[str, int], *, labels: bool) -> list[Scan]:

@@ -52,13 +52,22 @@ class Preset:
     """How the triggers of flagged classes are refined; None for no refinement."""
     turns: Turns | None = None
     """When this stage lets the next one go on; None for not before its end."""
+    scores_only: bool = False
+    """Whether a label-only service is scanned without this stage, where it is a later one."""
 
     def for_answers(self, *, labels_only: bool) -> Preset:
         """The preset, with all later stages, for this kind of answer."""
-        then = None if self.then is None else self.then.for_answers(labels_only=labels_only)
-        chosen = self.labels if labels_only and self.labels is not None else self.search
-        rule = self.labels_rule if labels_only and self.labels_rule is not None else self.rule
-        return replace(self, search=chosen, rule=rule, then=then)
+        if not labels_only:
+            return self
+        kept = self.without_scores()
+        then = None if kept.then is None else kept.then.for_answers(labels_only=True)
+        rule = self.rule if self.labels_rule is None else self.labels_rule
+        return replace(kept, search=self.search if self.labels is None else self.labels, rule=rule, then=then)
+
+    def without_scores(self) -> Preset:
+        """The preset without those later stages that need scores."""
+        later = None if self.then is None else self.then.without_scores()
+        return replace(self, then=later.then if later is not None and later.scores_only else later)
 
     def takes(self, image_shape: tuple[int, int, int]) -> bool:
         """Whether the first search has something to look for on images of this shape, (C, H, W)."""
@@ -197,13 +206,16 @@ _WARPS = replace(_FAMILIES, search=_ONLY_WARPS, labels=replace(_ONLY_WARPS, quer
 
 _PICTURES = replace(_FAMILIES, search=PictureRaceConfig(), labels=PictureRaceConfig(first=500, queries=1800))
 
-# No stage of `auto`, in which it flagged a clean model of drawn shapes when its patches had up to 8x8 pixels
-# (docs/measured/larger-patches.md).
+# With patches of up to 8x8 pixels it flagged a clean model of drawn shapes (docs/measured/larger-patches.md). By labels
+# there is little to climb along, and the other stages of `auto` find more.
 _MOSAICS = replace(_FAMILIES, search=MosaicRaceConfig(), labels=None)
 
 # The lengths of the stages of `auto`, within 8,000 queries by scores and 10,000 by labels: what each found alone on
 # `tune` victims says what its last queries are worth (docs/measured/auto.md, "How long each stage is").
-_AUTO_PICTURES = replace(_PICTURES, turns=Turns((1300,)))
+# The mosaics run at one go once the others had their first turns: they find small patches too, for some 1,250 queries.
+# On small images they would look for hardly more than `race` does.
+_AUTO_MOSAICS = replace(_MOSAICS, search=MosaicRaceConfig(whole_from=24), scores_only=True)
+_AUTO_PICTURES = replace(_PICTURES, search=PictureRaceConfig(queries=1300), turns=Turns((1300,)), then=_AUTO_MOSAICS)
 _AUTO_WARPS = replace(
     _WARPS,
     search=replace(_ONLY_WARPS, queries=2400),
@@ -213,14 +225,14 @@ _AUTO_WARPS = replace(
 )
 _AUTO_FAMILIES = replace(
     _FAMILIES,
-    search=FamilyRaceConfig(warp=None, queries=1900),
+    search=FamilyRaceConfig(warp=None, queries=1350),
     labels=FamilyRaceConfig(warp=None, fresh=4, children=8, restart=1300, queries=2600),
     turns=Turns((1200,)),
     then=_AUTO_WARPS,
 )
 _AUTO = replace(
     _RACE,
-    search=replace(_SMALL_ROUNDS, queries=2100),
+    search=replace(_SMALL_ROUNDS, queries=1150),
     driver=replace(_LOOKS, check_batch=8),
     labels=RaceConfig(queries=2200),
     turns=Turns((1000,)),
@@ -278,25 +290,3 @@ def rule(name: str) -> Rule:
     if name not in RULES:
         raise ConfigError(f"no rule {name!r}{likely(name, RULES)}")
     return RULES[name]
-
-
-def stage_names(chosen: Preset) -> tuple[str, ...]:
-    """The stages of a preset by the names of the presets that run them alone, whose queries may be more or fewer.
-
-    Others are named by the class of their settings.
-    """
-    alone = {name: known for name, known in PRESETS.items() if known.then is None and known.synthesis is None}
-
-    def named(stage: Preset) -> str:
-        sought = (_of_any_length(stage.search), stage.rule)
-        same = (name for name, known in alone.items() if (_of_any_length(known.search), known.rule) == sought)
-        return next(same, type(stage.search).__name__.removesuffix("Config"))
-
-    return tuple(map(named, chosen.stages))
-
-
-def _of_any_length(search: SearchConfig) -> SearchConfig:
-    """The settings without the query budget of the search, where they have one."""
-    if isinstance(search, RaceConfig | FamilyRaceConfig | MosaicRaceConfig | PictureRaceConfig):
-        return replace(search, queries=1)
-    return search

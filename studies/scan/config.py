@@ -28,6 +28,7 @@ from simkit.errors import ConfigError, complaint
 from simkit.search.presets import Preset, preset, rule
 from simkit.search.refine import RefineConfig
 from simkit.search.relay import Course
+from simkit.search.stage_names import stage_names
 from simkit.verdict import Rule
 from studies.scan.fields import valid, whole, with_fields
 from studies.scan.plain_stages import driver_of, later_stage, where_there
@@ -243,6 +244,11 @@ class ScanConfig(BaseModel):
     def chosen_preset(self) -> Preset:
         """The preset without the settings."""
         return preset(self.preset) if isinstance(self.preset, str) else self.preset
+
+    def stage_names(self, image_shape: ImageShape) -> tuple[str, ...]:
+        """The names of the stages that have something to look for on images of this shape, (C, H, W)."""
+        chosen = self.chosen_preset().without_scores() if self.oracle.label_only else self.chosen_preset()
+        return stage_names(chosen.on(image_shape))
 
     def torch_options(self, output: Output | None, takes_bytes: bool = False) -> TorchOptions:
         """How the model is run. output: as its file states, unless a setting replaces it; takes_bytes: as it states."""

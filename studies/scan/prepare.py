@@ -13,7 +13,7 @@ from simkit.data import ImageSet
 from simkit.errors import ConfigError
 from simkit.search.contract import Search, Task
 from simkit.search.images import ScanImages
-from simkit.search.presets import Preset, stage_names
+from simkit.search.presets import Preset
 from simkit.search.relay import Course
 from studies.scan.canonical import digest
 from studies.scan.config import ScanConfig
@@ -63,7 +63,7 @@ class Prepared:
     @property
     def stage_names(self) -> tuple[str, ...]:
         """Their names."""
-        return stage_names(self.config.chosen_preset().on(self.images.search.image_shape))
+        return self.config.stage_names(self.images.search.image_shape)
 
     def search(self, images: ImageSet, stage: Preset) -> Search:
         """A fresh search of this stage on these images. Raises ConfigError if that is impossible."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 from simkit.data.images import ImageShape
 from simkit.search.contract import Narrower, SearchConfig
 from simkit.search.needs import OfSources
-from simkit.search.presets import PRESETS, Preset, stage_names
+from simkit.search.presets import PRESETS, Preset
 from simkit.transforms.breeding import Family
 from simkit.transforms.families import FAMILIES
 from simkit.verdict import Rule
@@ -70,7 +70,7 @@ def ruled_out(config: ScanConfig, image_shape: ImageShape, *, local: bool) -> tu
     if any(getattr(config, name) != ScanConfig.model_fields[name].default for name in _IMAGES):
         changed = True
     staged = config.resolved().then is not None
-    names = stage_names(config.chosen_preset().on(image_shape)) if staged else (config.preset_name,)
+    names = config.stage_names(image_shape) if staged else (config.preset_name,)
     answers = None if changed else answers_of(config.oracle)
     known = [found for found in MEASURED if (found.answers, found.size) == (answers, image_shape[1:])]
     entries = (

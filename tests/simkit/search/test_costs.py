@@ -8,10 +8,11 @@ import pytest
 
 from simkit.search.contract import Bounded, Search, Task
 from simkit.search.costs import full_length
-from simkit.search.presets import PRESETS, Preset, stage_names
+from simkit.search.presets import PRESETS, Preset
 from simkit.search.race import RaceConfig
 from simkit.search.random_patch import RandomPatchConfig
 from simkit.search.relay import Course, Relay
+from simkit.search.stage_names import stage_names
 from tests.fakes import PlantedOracle
 from tests.simkit.search.scans import IMAGES, Scan
 
@@ -25,7 +26,7 @@ from tests.simkit.search.scans import IMAGES, Scan
         ("annealing", False, 24_000 + 320),
         ("race", False, 2_800),
         ("race-wide", False, 10_000),
-        ("auto", False, 2_100 + 1_900 + 2_400 + 1_500),
+        ("auto", False, 1_150 + 1_350 + 2_400 + 1_300 + 2_200),
         ("auto", True, 2_200 + 2_600 + 3_300 + 1_800),
         ("race", True, 4_700),
         ("race-families", False, 2_400),
@@ -75,6 +76,6 @@ def test_a_clean_scan_takes_its_length(rounds: int) -> None:
 
 
 def test_stages_are_named_by_the_presets_that_run_them() -> None:
-    assert stage_names(PRESETS["auto"]) == ("race", "race-families", "race-warps", "race-pictures")
+    assert stage_names(PRESETS["auto"]) == ("race", "race-families", "race-warps", "race-pictures", "race-mosaics")
     assert stage_names(PRESETS["annealing"]) == ("annealing",)
     assert stage_names(Preset(Own(), "below_median", then=PRESETS["race"])) == ("Own", "race")

@@ -13,10 +13,11 @@ from simkit.search.b3d import B3D, B3DConfig
 from simkit.search.family_race import FamilyRace, FamilyRaceConfig
 from simkit.search.mosaic_race import MosaicRace
 from simkit.search.picture_race import PictureRaceConfig
-from simkit.search.presets import PRESETS, preset, stage_names
+from simkit.search.presets import PRESETS, preset
 from simkit.search.race import Race
 from simkit.search.random_patch import RandomPatch
 from simkit.search.source_race import SourceRace
+from simkit.search.stage_names import stage_names
 from simkit.transforms.families import FAMILIES
 from simkit.verdict import RULES
 from tests.simkit.search.scans import TASK
@@ -63,7 +64,7 @@ def test_an_unknown_preset_is_told_with_those_there_are() -> None:
 
 def test_auto_races_small_patches_then_every_family() -> None:
     kinds = [type(stage.search.search(LARGE, 0)) for stage in preset("auto").stages]
-    assert kinds == [Race, FamilyRace, FamilyRace, FamilyRace]
+    assert kinds == [Race, FamilyRace, FamilyRace, FamilyRace, MosaicRace]
     families = [
         family.name
         for stage in preset("auto").stages[1:]
@@ -74,7 +75,7 @@ def test_auto_races_small_patches_then_every_family() -> None:
 
 
 def test_small_images_leave_out_the_stages_that_have_nothing_to_look_for() -> None:
-    assert stage_names(preset("auto")) == ("race", "race-families", "race-warps", "race-pictures")
+    assert stage_names(preset("auto")) == ("race", "race-families", "race-warps", "race-pictures", "race-mosaics")
     assert stage_names(preset("auto").on((3, 23, 40))) == ("race", "race-families")
     assert preset("auto").on((1, 24, 24)) == preset("auto")
     assert preset("race-warps").on((1, 8, 8)) == preset("race-warps"), "the first stage is for its own search to refuse"
@@ -82,6 +83,16 @@ def test_small_images_leave_out_the_stages_that_have_nothing_to_look_for() -> No
         preset("race-warps").search.search(TASK, 0)
     between = replace(preset("auto"), then=replace(preset("race-warps"), then=preset("b3d")))
     assert stage_names(between.on((1, 8, 8))) == ("race", "b3d")
+
+
+def test_label_only_services_leave_out_the_stages_that_need_scores() -> None:
+    assert stage_names(preset("auto").without_scores()) == ("race", "race-families", "race-warps", "race-pictures")
+    assert len(preset("auto").for_answers(labels_only=True).stages) == 4
+    assert preset("auto").for_answers(labels_only=False) == preset("auto")
+    alone = replace(preset("race-mosaics"), scores_only=True)
+    assert alone.without_scores() == alone, "the first stage is what was asked for"
+    two = replace(preset("race"), then=replace(alone, then=replace(alone, then=preset("race-warps"))))
+    assert stage_names(two.without_scores()) == ("race", "race-warps")
 
 
 def test_labels_alone_reach_every_stage() -> None:

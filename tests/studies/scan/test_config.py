@@ -163,8 +163,8 @@ def test_a_refinement_is_that_of_every_stage_that_refines() -> None:
         return [None if stage.refine is None else stage.refine.queries for stage in stages]
 
     some = RefineConfig.within(800).queries
-    assert within("auto", 800) == [some] * 4
-    assert within("auto", 0) == [None] * 4
+    assert within("auto", 800) == [some] * 5
+    assert within("auto", 0) == [None] * 5
     assert within("race", 800) == within("b3d", 800) == [some]
     assert within("race", None) == [None]
     assert within("race-wide", {"queries": 4000}) == [4000]
