@@ -225,7 +225,7 @@ _AUTO_WARPS = replace(
 )
 _AUTO_FAMILIES = replace(
     _FAMILIES,
-    search=FamilyRaceConfig(warp=None, queries=1350),
+    search=FamilyRaceConfig(warp=None, queries=1330),
     labels=FamilyRaceConfig(warp=None, fresh=4, children=8, restart=1300, queries=2600),
     turns=Turns((1200,)),
     then=_AUTO_WARPS,

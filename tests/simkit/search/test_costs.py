@@ -26,7 +26,7 @@ from tests.simkit.search.scans import IMAGES, Scan
         ("annealing", False, 24_000 + 320),
         ("race", False, 2_800),
         ("race-wide", False, 10_000),
-        ("auto", False, 1_150 + 1_350 + 2_400 + 1_300 + 2_200),
+        ("auto", False, 1_150 + 1_330 + 2_400 + 1_300 + 2_200),
         ("auto", True, 2_200 + 2_600 + 3_300 + 1_800),
         ("race", True, 4_700),
         ("race-families", False, 2_400),
