@@ -1,11 +1,11 @@
 """What the searches of a preset miss, counted on `tune` victims: makes the table in `studies/scan/measured.py`.
 
-python -m benchmarks.coverage results/race-ablation.jsonl results/families.jsonl results/auto-stages.jsonl [--write]
+python -m benchmarks.coverage results/race-ablation.jsonl results/stage-lengths.jsonl results/auto-stages.jsonl [--write]
 
 It prints the module; with `--write` it writes it in place of the one that is there.
 
 Only victims count whose trigger is within the limit of the search's rule, and lines whose settings are those of the
-preset today, but for those of an early end that neither has. A search that was longer sent the same queries up to the
+preset today, but for those of an early end that neither has, and of smaller images. A search that was longer sent the same queries up to the
 length of the preset's (`tests/simkit/search/test_lengths.py`), so that its line counts as well: what it found after as
 many queries as the preset has is missed. Of several lines of a victim the one of the least length counts.
 
@@ -134,8 +134,10 @@ def _found(line: ResultLine, settings: Mapping[str, Any]) -> bool:
 
 
 def _in_effect(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a search without those of an early end that it does not have."""
-    off = ("clean_value", "clean_rounds") if "clean_from" in settings and settings["clean_from"] is None else ()
+    """The settings of a search without those of an early end that it does not have, and without the least images."""
+    off: tuple[str, ...] = ("whole_from",)
+    if "clean_from" in settings and settings["clean_from"] is None:
+        off += ("clean_value", "clean_rounds")
     return {name: value for name, value in settings.items() if name not in off}
 
 

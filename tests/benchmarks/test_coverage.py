@@ -11,7 +11,7 @@ from studies.study.result_file import read_lines
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 LINES = [
-    line for name in ("race-ablation", "families", "auto-stages") for line in read_lines(RESULTS / f"{name}.jsonl")
+    line for name in ("race-ablation", "stage-lengths", "auto-stages") for line in read_lines(RESULTS / f"{name}.jsonl")
 ]
 
 

@@ -34,17 +34,19 @@ def test_every_search_of_auto_says_its_sizes_and_only_the_measured_one_a_share()
         *(("race-families", family) for family in ("patch", "wave", "blend")),
         ("race-warps", "warp"),
         ("race-pictures", "picture"),
+        ("race-mosaics", "patch"),
     ]
     assert race["sought"] == "patches of up to 16 pixels"
-    known = share(1, 24)
-    assert (race["missed"], race["victims"], race["low"], race["high"]) == (1, 24, known.low, known.high)
+    known = share(5, 24)
+    assert (race["missed"], race["victims"], race["low"], race["high"]) == (5, 24, known.low, known.high)
     assert race["zoos"] == ["cifar10-tune", "cifar10-tuning", "cifar10-wide-tune"]
     assert [(e["family"], e["missed"], e["victims"]) for e in families] == [
-        ("patch", 6, 8),
+        ("patch", 22, 31),
         ("wave", 1, 3),
         ("blend", 0, 3),
         ("warp", 0, 6),
         ("picture", 1, 6),
+        ("patch", 1, 16),
     ]
     assert all(
         (e["low"], e["high"]) == (share(e["missed"], e["victims"]).low, share(e["missed"], e["victims"]).high)
@@ -56,7 +58,6 @@ def test_every_search_of_auto_says_its_sizes_and_only_the_measured_one_a_share()
 @pytest.mark.parametrize(
     "settings",
     [
-        {"oracle": "label"},
         {"oracle": "top3"},
         {"oracle": "noisy"},
         {"search": {"queries": 600}},
@@ -69,8 +70,8 @@ def test_every_search_of_auto_says_its_sizes_and_only_the_measured_one_a_share()
     ids=str,
 )
 def test_what_was_measured_otherwise_is_not_measured(settings: dict[str, Any]) -> None:
-    assert said(preset="race")[0]["victims"] == 10
-    assert said(preset="race", oracle={"price_per_thousand": 2.0, "currency": "USD"})[0]["victims"] == 10
+    assert said(preset="race")[0]["victims"] == 16
+    assert said(preset="race", oracle={"price_per_thousand": 2.0, "currency": "USD"})[0]["victims"] == 16
     (entry,) = said(**{"preset": "race"} | settings)
     assert (entry["victims"], entry["missed"], entry["high"]) == (0, None, None)
     assert "is not measured" in in_words([entry])[0]
@@ -93,7 +94,7 @@ def test_a_race_for_each_source_says_that_it_sought_triggers_of_one_class() -> N
 
 def test_a_search_for_less_near_the_middle_says_so() -> None:
     (entry,) = said(preset="race-mosaics")
-    assert (entry["family"], entry["victims"]) == ("patch", 0)
+    assert (entry["family"], entry["victims"]) == ("patch", 16)
     assert entry["sought"] == (
         "patch triggers up to share 0.0352 of the image's area, near the middle of the image of at most 5x5 pixels"
     )
@@ -126,11 +127,12 @@ def test_no_larger_patches_are_named_than_were_searched(settings: dict[str, Any]
 def test_in_words() -> None:
     race, patch, *_ = in_words(said())
     assert race == (
-        "race searched for patches of up to 16 pixels; of 24 such backdoors it missed 1 (1 to 20 %, measured on "
+        "race searched for patches of up to 16 pixels; of 24 such backdoors it missed 5 (9 to 40 %, measured on "
         "cifar10-tune, cifar10-tuning, cifar10-wide-tune)"
     )
     assert patch.endswith(
-        "of 8 such backdoors it missed 6 (41 to 93 %, measured on cifar10-families-tune, cifar10-wide-tune)"
+        "of 31 such backdoors it missed 22 (53 to 84 %, measured on cifar10-families-tune, cifar10-large-tune, "
+        "cifar10-tune, cifar10-tuning, cifar10-wide-tune)"
     )
     (wide,) = [words for words in in_words(said(preset="race-wide")) if words.startswith("race-wide")]
     assert wide.endswith("; what share of such backdoors it misses is not measured")

@@ -113,7 +113,7 @@ SINCE = {
     ("race-pictures", "label"): "e744a9e210ff6e0727887c730899ba4a95711840da83e0dc5f314ac502d0d61a",
     ("race-sources", "scores"): "59aa28ef4201bd6e4ae00c4b12b61662bc77843f284a5256812f762caa33b725",
     ("race-sources", "label"): "4a1da57bfa22549d58f73e0d2654b9c7f5c699382b63579aeb0613e0b63f9d44",
-    ("auto", "scores"): "65425561e40774f2282503625e057353b66ffd0bf5aac0714fe5d2318a9668c1",
+    ("auto", "scores"): "78fa4851434419fb22d6012c0faa52a3fd5806430b1b8d9d9fe7d80ecbae6c99",
     ("auto", "label"): "f398dc8292a947e188e47163986b0877f68b83517ec1b92b244ed1c68e3dd945",
 }
 
