@@ -1,13 +1,14 @@
 """What the searches of a preset miss, counted on `tune` victims: makes the table in `studies/scan/measured.py`.
 
-python -m benchmarks.coverage results/race-ablation.jsonl results/stage-lengths.jsonl results/auto-stages.jsonl [--write]
+python -m benchmarks.coverage results/race-ablation.jsonl results/stage-lengths.jsonl results/auto-stages.jsonl
 
 It prints the module; with `--write` it writes it in place of the one that is there.
 
 Only victims count whose trigger is within the limit of the search's rule, and lines whose settings are those of the
-preset today, but for those of an early end that neither has, and of smaller images. A search that was longer sent the same queries up to the
-length of the preset's (`tests/simkit/search/test_lengths.py`), so that its line counts as well: what it found after as
-many queries as the preset has is missed. Of several lines of a victim the one of the least length counts.
+preset today, but for those of an early end that neither has, and of smaller images. A search that was longer sent the
+same queries up to the length of the preset's (`tests/benchmarks/test_carried.py`), so that its line counts as well:
+what it found after as many queries as the preset has is missed. Of several lines of a victim the one of the least
+length counts.
 
 A race of families is counted by family. Victims whose trigger works on one class only (`source-specific`) are of no
 family.

@@ -76,7 +76,7 @@ def test_every_line_goes_to_one_file(tmp_path: Path) -> None:
 
 def calls(chosen: Preset) -> list[bytes]:
     """The answers of a clean model in the first turns of the stages."""
-    images = ScanImages(*(planted_images(48, image_shape=SHAPE, seed=seed) for seed in (1, 2)))
+    images = ScanImages(planted_images(48, image_shape=SHAPE, seed=1), planted_images(48, image_shape=SHAPE, seed=2))
     scan = Scan(PlantedOracle(image_shape=SHAPE), cap=FIRST_TURNS)
     list(Relay(Course(chosen, 0, scan.cap), images, lambda: 4).run(scan.evaluator))
     assert FIRST_TURNS - 100 < scan.victim.images_seen <= FIRST_TURNS

@@ -33,3 +33,14 @@ def test_a_miss_counts_and_a_search_with_an_early_end_does_not() -> None:
     search = one.config["search"] | {"clean_from": 1200}
     ended = one.model_copy(update={"config": one.config | {"search": search}})
     assert measured([ended], "race", PRESETS["race"]).victims == 0
+
+
+def test_a_longer_search_counts_with_what_it_found_within_the_length_of_the_preset() -> None:
+    race = PRESETS["auto"]
+    found = next(line for line in LINES if line.flagged and measured([line], "race", race).victims)
+    longer = found.model_copy(update={"config": found.config | {"search": found.config["search"] | {"queries": 9000}}})
+    lines = [longer.model_copy(update={"decision_queries": queries}) for queries in (1150, 1151)]
+    assert [measured([line], "race", race).missed for line in lines] == [0, 1]
+    assert measured([lines[1], found], "race", race) == measured([found], "race", race), "the shorter one counts"
+    short = found.model_copy(update={"config": found.config | {"search": found.config["search"] | {"queries": 900}}})
+    assert measured([short], "race", race).victims == 0
