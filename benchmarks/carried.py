@@ -4,8 +4,8 @@ python benchmarks/carried.py LINES --out results/families.jsonl [--rest results/
 
 The stages of `auto` go on in turns, and each sends the same queries whatever its length is, up to its end. So a scan
 that detected a backdoor in the first turns of the stages, which no length changes, is query for query the scan that
-today's settings make, and need not be repeated: `tests/benchmarks/test_carried.py` repeats some. Its line gets today's
-settings, and a note that says so. Lines of `auto` that cannot be carried over go to the file `--rest`, all others stay.
+today's settings make, and need not be repeated (`tests/benchmarks/test_carried.py`). Its line gets today's settings,
+and a note that says so. Lines of `auto` that cannot be carried over go to the file `--rest`, all others stay.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from simkit.search.presets import PRESETS
 from studies.cli.scripts import run
 from studies.scan.canonical import digest
 from studies.scan.config import ScanConfig
@@ -32,6 +33,8 @@ def main(
     out: Annotated[Path, typer.Option(help="A .jsonl file that gets all lines but those of --rest.")],
     rest: Annotated[Path | None, typer.Option(help="A .jsonl file that gets what may differ today.")] = None,
 ) -> None:
+    if there := [path for path in (out, rest) if path is not None and path.exists()]:
+        raise typer.BadParameter(f"{there[0]} is there already; name another file")
     for line in read_lines(lines):
         if line.detector != "auto":
             append_line(out, line)
@@ -50,15 +53,20 @@ def has_todays(line: ResultLine) -> bool:
 def carried(line: ResultLine) -> ResultLine | None:
     """The line with today's settings; None where a scan with these might differ from it."""
     today = _today(line)
+    if line.image_shape is None or not isinstance(line.config.get("stages"), list):
+        return None
     before, now = ([config["search"], *config["stages"]] for config in (line.config, today))
+    if today["turns"] != line.config.get("turns") or len(before) > len(now):
+        return None
     if [*map(_of_any_length, before)] != [*map(_of_any_length, now[: len(before)])]:
         return None
-    first = [today["turns"]["ends"][0], *(stage["turns"]["ends"][0] for stage in today["stages"][: len(before) - 1])]
-    turned = today["turns"] == line.config.get("turns") and all(
-        end <= min(_queries(stage) for stage in stages)
-        for end, stages in zip(first, zip(before, now, strict=False), strict=True)
-    )
-    if not turned or line.verdict != "backdoored" or line.decided_after > sum(first):
+    taking = len(PRESETS["auto"].on(line.image_shape).stages)  # small images leave out the later ones
+    turned = [today, *(stage for stage in today["stages"] if stage.get("turns"))][: min(len(before), taking)]
+    first = [stage["turns"]["ends"][0] for stage in turned]
+    shortest = [min(map(_queries, pair)) for pair in zip(before, now[: len(before)], strict=True)]
+    if any(end > length for end, length in zip(first, shortest, strict=False)):
+        return None
+    if line.verdict != "backdoored" or line.decided_after > sum(first):
         return None
     config = line.config | today
     notes = "; ".join(filter(None, (line.notes, NOTE)))

@@ -5,10 +5,10 @@ python -m benchmarks.coverage results/race-ablation.jsonl results/stage-lengths.
 It prints the module; with `--write` it writes it in place of the one that is there.
 
 Only victims count whose trigger is within the limit of the search's rule, and lines whose settings are those of the
-preset today, but for those of an early end that neither has, and of smaller images. A search that was longer sent the
-same queries up to the length of the preset's (`tests/benchmarks/test_carried.py`), so that its line counts as well:
-what it found after as many queries as the preset has is missed. Of several lines of a victim the one of the least
-length counts.
+preset today, but for those of an early end that neither has, and for the smallest image that is searched. A race that
+was longer sent the same queries up to the length of the preset's (`tests/benchmarks/test_carried.py`), so that its line
+counts as well: what it found after as many queries as the preset has is missed. Of several lines of a victim the one of
+the least length counts.
 
 A race of families is counted by family. Victims whose trigger works on one class only (`source-specific`) are of no
 family.
@@ -135,7 +135,7 @@ def _found(line: ResultLine, settings: Mapping[str, Any]) -> bool:
 
 
 def _in_effect(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a search without those of an early end that it does not have, and without the least images."""
+    """The settings of a search without those of an early end that it does not have, and of the smallest image."""
     off: tuple[str, ...] = ("whole_from",)
     if "clean_from" in settings and settings["clean_from"] is None:
         off += ("clean_value", "clean_rounds")

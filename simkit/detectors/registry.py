@@ -114,7 +114,7 @@ _ENTRIES = (
     Entry(
         "auto",
         "Races in turns",
-        "runs race, race-families, race-warps, race-pictures and race-mosaics in turns, until one detects a backdoor",
+        "runs race, race-families, race-warps, race-pictures and, by scores, race-mosaics in turns",
         staged=True,
     ),
     Entry("race", "Race of patches", "races collages of small patches for all classes at once"),

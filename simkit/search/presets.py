@@ -53,7 +53,7 @@ class Preset:
     turns: Turns | None = None
     """When this stage lets the next one go on; None for not before its end."""
     scores_only: bool = False
-    """Whether a label-only service is scanned without this stage, where it is a later one."""
+    """Whether this stage is left out, as a later one, where there are labels alone."""
 
     def for_answers(self, *, labels_only: bool) -> Preset:
         """The preset, with all later stages, for this kind of answer."""
@@ -210,10 +210,11 @@ _PICTURES = replace(_FAMILIES, search=PictureRaceConfig(), labels=PictureRaceCon
 # there is little to climb along, and the other stages of `auto` find more.
 _MOSAICS = replace(_FAMILIES, search=MosaicRaceConfig(), labels=None)
 
-# The lengths of the stages of `auto`, within 8,000 queries by scores and 10,000 by labels: what each found alone on
-# `tune` victims says what its last queries are worth (docs/measured/auto.md, "How long each stage is").
-# The mosaics run at one go once the others had their first turns: they find small patches too, for some 1,250 queries.
-# On small images they would look for hardly more than `race` does.
+# The lengths of the stages of `auto` sum to 8,380 by scores, of which the mosaics leave some 450, and to 9,900 by
+# labels: what each found alone on `tune` victims says what its last queries are worth (docs/measured/auto.md, "How long
+# each stage is"). The mosaics run at one go once the others had their first turns: they find small patches too, for
+# some 1,250 queries. On small images they would look for hardly more than `race` does. By scores the pictures have one
+# turn.
 _AUTO_MOSAICS = replace(_MOSAICS, search=MosaicRaceConfig(whole_from=24), scores_only=True)
 _AUTO_PICTURES = replace(_PICTURES, search=PictureRaceConfig(queries=1300), turns=Turns((1300,)), then=_AUTO_MOSAICS)
 _AUTO_WARPS = replace(

@@ -10,16 +10,14 @@ from simkit.errors import ConfigError
 
 @dataclass(frozen=True)
 class Turns:
-    """When a stage of a scan lets the next one go on. Raises ConfigError unless the numbers rise from 0 on."""
+    """When a stage of a scan lets the next one go on. Raises ConfigError unless the numbers rise from 1 on."""
 
     ends: tuple[int, ...]
-    """Queries of its own at which each of its turns ends; in the turn after these the stage runs to its end.
-
-    With 0 a stage passes its first turn, unless it is the first of all, which has accuracy to check."""
+    """Queries of its own at which each of its turns ends; in the turn after these the stage runs to its end."""
 
     def __post_init__(self) -> None:
-        if any(later <= earlier for earlier, later in zip((-1, *self.ends), self.ends, strict=False)):
-            raise ConfigError(f"ends of turns {self.ends}: give numbers of queries that rise, 0 or more each")
+        if any(later <= earlier for earlier, later in zip((0, *self.ends), self.ends, strict=False)):
+            raise ConfigError(f"ends of turns {self.ends}: give numbers of queries that rise, 1 or more each")
 
 
 def plan(stages: Sequence[Turns | None]) -> Iterator[tuple[int, int | None]]:

@@ -10,19 +10,6 @@ SOURCES: tuple[str, ...] = ("families.jsonl",)
 CALIBRATED: tuple[Calibration, ...] = (
     Calibration(
         detector="auto",
-        settings="e32222788af46b6f1a33b53ffef14f58530dc7744c46dd83efd97ec9618d9e87",
-        service="scores",
-        size=(32, 32),
-        zoos=(
-            "cifar10-clean-40-calibrate",
-            "cifar10-families-calibrate",
-            "gtsrb-clean-40-calibrate",
-        ),
-        backdoored=Outcomes(victims=12, flagged=12, clean=0),
-        clean=Outcomes(victims=47, flagged=0, clean=47),
-    ),
-    Calibration(
-        detector="auto",
         settings="b4b54cf8d80646c93d98117c15fd30492ec50bf83b88f98b24b865222e256cf0",
         service="label",
         size=(32, 32),
@@ -33,5 +20,18 @@ CALIBRATED: tuple[Calibration, ...] = (
         ),
         backdoored=Outcomes(victims=12, flagged=11, clean=0),
         clean=Outcomes(victims=47, flagged=0, clean=47),
+    ),
+    Calibration(
+        detector="auto",
+        settings="ac815ad0410efc91ff1e3ae5517b4e56ec36e81d8ae5e82941a1bb459c989a91",
+        service="scores",
+        size=(32, 32),
+        zoos=(
+            "cifar10-clean-40-calibrate",
+            "cifar10-families-calibrate",
+            "gtsrb-clean-40-calibrate",
+        ),
+        backdoored=Outcomes(victims=12, flagged=12, clean=0),
+        clean=Outcomes(victims=13, flagged=0, clean=12),
     ),
 )

@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from typer import BadParameter
 
 from benchmarks.carried import NOTE, carried, has_todays, main
 from simkit.search.images import ScanImages
@@ -30,7 +32,8 @@ def before(**changes: Any) -> ResultLine:
     """A detection by `auto` as it was: with longer stages, and without the last."""
     search = AUTO["search"] | {"queries": 2100}
     stages = [stage | {"search": stage["search"] | {"queries": 2500}} for stage in AUTO["stages"][:-1]]
-    (line,) = lines("b", config=AUTO | {"search": search, "stages": stages}, decision_queries=900, queries=1300)
+    settings = AUTO | {"search": search, "stages": stages}
+    (line,) = lines("b", config=settings, decision_queries=900, queries=1300, image_shape=(3, 32, 32))
     return line.model_copy(update={"detector": "auto", "notes": "refined"} | changes)
 
 
@@ -57,11 +60,25 @@ def test_a_detection_in_the_first_turns_is_one_of_todays_settings() -> None:
         {"config": before().config | {"search": AUTO["search"] | {"queries": 999}}},
         {"config": before().config | {"search": AUTO["search"] | {"patches": 2}}},
         {"config": before().config | {"stages": [AUTO["stages"][1], AUTO["stages"][0]]}},
+        {"config": {name: value for name, value in before().config.items() if name != "stages"}},
+        {"image_shape": None},
+        {"image_shape": (1, 8, 8), "decision_queries": 1000 + 1200 + 1},
     ],
-    ids=lambda changes: next(iter(changes)),
+    ids=lambda changes: next(reversed(changes)),
 )
 def test_what_might_differ_is_not_carried_over(changes: dict[str, Any]) -> None:
     assert carried(before(**changes)) is None
+
+
+def test_small_images_have_fewer_turns() -> None:
+    assert carried(before(image_shape=(1, 8, 8), decision_queries=1000 + 1200)) is not None
+
+
+def test_a_line_of_five_stages_with_other_lengths_is_carried_over_too() -> None:
+    stages = [AUTO["stages"][0] | {"search": AUTO["stages"][0]["search"] | {"queries": 1200}}, *AUTO["stages"][1:]]
+    kept = carried(before(config=AUTO | {"stages": stages}))
+    assert kept is not None
+    assert kept.config == AUTO
 
 
 def test_every_line_goes_to_one_file(tmp_path: Path) -> None:
@@ -72,15 +89,17 @@ def test_every_line_goes_to_one_file(tmp_path: Path) -> None:
     out = read_lines(tmp_path / "out.jsonl")
     assert [(line.index, line.detector) for line in out] == [(0, "auto"), (2, "b3d"), (3, "auto")]
     assert [line.index for line in read_lines(tmp_path / "rest.jsonl")] == [1]
+    with pytest.raises(BadParameter, match="is there already"):
+        main(tmp_path / "given.jsonl", tmp_path / "out.jsonl")
 
 
-def calls(chosen: Preset) -> list[bytes]:
-    """The answers of a clean model in the first turns of the stages."""
+def calls(chosen: Preset, cap: int | None = FIRST_TURNS) -> list[tuple[bytes, bytes]]:
+    """What a scan asks a clean model, and its answers."""
     images = ScanImages(planted_images(48, image_shape=SHAPE, seed=1), planted_images(48, image_shape=SHAPE, seed=2))
-    scan = Scan(PlantedOracle(image_shape=SHAPE), cap=FIRST_TURNS)
+    scan = Scan(PlantedOracle(image_shape=SHAPE), cap=cap)
     list(Relay(Course(chosen, 0, scan.cap), images, lambda: 4).run(scan.evaluator))
-    assert FIRST_TURNS - 100 < scan.victim.images_seen <= FIRST_TURNS
-    return [call.rows.tobytes() for call in scan.recorder.calls]
+    assert cap is None or cap - 100 < scan.victim.images_seen <= cap
+    return [(call.rows.tobytes(), np.asarray(call.answers).tobytes()) for call in scan.recorder.calls]
 
 
 def test_the_first_turns_are_the_same_with_longer_stages_and_without_the_last() -> None:
@@ -90,3 +109,15 @@ def test_the_first_turns_are_the_same_with_longer_stages_and_without_the_last() 
         longer = replace(stage, search=replace(stage.search, queries=2500), then=longer)  # type: ignore[type-var]
     assert longer is not None
     assert calls(longer) == calls(today)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_longer_race_begins_as_the_shorter_one(number: int) -> None:
+    """So that `benchmarks/coverage.py` may count its lines."""
+    stage = replace(preset("auto").stages[number], turns=None, then=None, refine=None)
+    shorter, longer = (
+        calls(replace(stage, search=replace(stage.search, queries=queries)), cap=None)  # type: ignore[type-var]
+        for queries in (700, 1000)
+    )
+    assert 10 < len(shorter) < len(longer)
+    assert longer[: len(shorter)] == shorter

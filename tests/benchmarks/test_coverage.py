@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from benchmarks.coverage import MODULE, counted, measured, module
 from simkit.search.presets import PRESETS
 from studies.scan.measured import MEASURED
 from studies.study.result_file import read_lines
+from studies.study.result_line import ResultLine
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 LINES = [
@@ -38,9 +40,15 @@ def test_a_miss_counts_and_a_search_with_an_early_end_does_not() -> None:
 def test_a_longer_search_counts_with_what_it_found_within_the_length_of_the_preset() -> None:
     race = PRESETS["auto"]
     found = next(line for line in LINES if line.flagged and measured([line], "race", race).victims)
-    longer = found.model_copy(update={"config": found.config | {"search": found.config["search"] | {"queries": 9000}}})
+    longer = found.model_copy(update={"config": _of_length(found, 9000)})
     lines = [longer.model_copy(update={"decision_queries": queries}) for queries in (1150, 1151)]
     assert [measured([line], "race", race).missed for line in lines] == [0, 1]
-    assert measured([lines[1], found], "race", race) == measured([found], "race", race), "the shorter one counts"
-    short = found.model_copy(update={"config": found.config | {"search": found.config["search"] | {"queries": 900}}})
+    soon = found.model_copy(update={"decision_queries": 900, "config": _of_length(found, 1150)})
+    assert [measured(both, "race", race).missed for both in ([lines[1], soon], [soon, lines[1]])] == [0, 0]
+    short = found.model_copy(update={"config": _of_length(found, 900)})
     assert measured([short], "race", race).victims == 0
+
+
+def _of_length(line: ResultLine, queries: int) -> dict[str, Any]:
+    """The line's settings with another query budget of the search."""
+    return line.config | {"search": line.config["search"] | {"queries": queries}}

@@ -157,6 +157,15 @@ def test_a_wrong_refinement_is_refused_before_a_query(refine: object, said: str)
         ScanConfig.of({"data": "digits", "refine": refine})
 
 
+@pytest.mark.parametrize(("oracle", "last"), [("scores", "race-mosaics"), ("label", "race-pictures")])
+def test_the_stages_are_named_as_they_run(oracle: str, last: str) -> None:
+    config, shape = ScanConfig.of({"data": "digits", "oracle": oracle}), (3, 32, 32)
+    names = config.stage_names(shape)
+    assert names[-1] == last
+    assert len(names) == len(config.course(shape).stages)
+    assert config.stage_names((1, 8, 8)) == ("race", "race-families")
+
+
 def test_a_refinement_is_that_of_every_stage_that_refines() -> None:
     def within(preset: str, refine: object) -> list[int | None]:
         stages = ScanConfig.of({"data": "digits", "preset": preset, "refine": refine}).resolved().stages

@@ -55,6 +55,12 @@ def test_every_search_of_auto_says_its_sizes_and_only_the_measured_one_a_share()
     assert said(preset="race-wide")[0]["victims"] == 0, "it was never measured with these settings"
 
 
+def test_what_labels_miss_is_counted_apart_and_without_mosaics() -> None:
+    race, *families = said(oracle="label")
+    assert (race["missed"], race["victims"]) == (1, 10)
+    assert [entry["stage"] for entry in families][-1] == "race-pictures"
+
+
 @pytest.mark.parametrize(
     "settings",
     [
