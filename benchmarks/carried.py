@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,13 +47,16 @@ def main(
 
 def has_todays(line: ResultLine) -> bool:
     """Whether the line's settings of `auto` are those of today."""
-    today = _today(line)
+    today = _today(labels=line.config["oracle"]["label_only"])
     return all(line.config.get(name) == value for name, value in today.items())
 
 
 def carried(line: ResultLine) -> ResultLine | None:
-    """The line with today's settings; None where a scan with these might differ from it."""
-    today = _today(line)
+    """The line with today's settings; None where a scan with these might differ from it.
+
+    Its stages are compared with today's, and its queries with the first turns of those that took its images.
+    """
+    today = _today(labels=line.config["oracle"]["label_only"])
     if line.image_shape is None or not isinstance(line.config.get("stages"), list):
         return None
     before, now = ([config["search"], *config["stages"]] for config in (line.config, today))
@@ -81,10 +85,11 @@ def calibrated(line: ResultLine) -> ResultLine:
     return line.model_copy(update={"probability": None if known is None else known.value})
 
 
-def _today(line: ResultLine) -> dict[str, Any]:
-    """Today's settings of `auto` that concern its stages, for the line's kind of answers."""
-    oracle = "label" if line.config["oracle"]["label_only"] else "scores"
-    made = json.loads(json.dumps(ScanConfig.of({"data": "digits", "oracle": oracle}).identity()))
+@cache
+def _today(*, labels: bool) -> dict[str, Any]:
+    """Today's settings of `auto` that concern its stages, by labels or by scores."""
+    config = ScanConfig.of({"data": "digits", "oracle": "label" if labels else "scores"})
+    made = json.loads(json.dumps(config.identity()))
     return {name: made[name] for name in ("search", "stages", "turns")}
 
 

@@ -28,7 +28,7 @@ from simkit.search.presets import PRESETS, Preset
 from simkit.search.stage_names import stage_names
 from simkit.transforms.breeding import Family
 from studies.scan.canonical import digest
-from studies.scan.measurement import Measurement
+from studies.scan.measurement import Measurement, in_effect
 from studies.scan.ruled_out import OfFamilies
 from studies.study.result_file import read_lines
 from studies.study.result_line import ResultLine
@@ -62,7 +62,7 @@ def measured(
     return Measurement(
         stage=name,
         search=type(search).__name__,
-        settings=digest(settings),
+        settings=digest(in_effect(settings)),
         rule=rule.name,
         limit=rule.threshold,
         answers="labels" if labels else "scores",
@@ -119,7 +119,7 @@ def _counts(line: ResultLine, settings: dict[str, Any], preset: Preset, labels: 
         return False
     if rule["threshold"] != preset.decision_rule().threshold:
         return False
-    there, here = _in_effect(_plain(line.config["search"])), _in_effect(settings)
+    there, here = in_effect(_plain(line.config["search"])), in_effect(settings)
     return there | {"queries": here.get("queries")} == here and _length(line) >= here.get("queries", 0)
 
 
@@ -132,14 +132,6 @@ def _found(line: ResultLine, settings: Mapping[str, Any]) -> bool:
     """Whether a target class was flagged, by a longer search within the queries of these settings."""
     soon = _length(line) == settings.get("queries", 0) or line.decided_after <= settings["queries"]
     return soon and bool(set(line.flagged) & set(line.target_classes))
-
-
-def _in_effect(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a search without those of an early end that it does not have, and of the smallest image."""
-    off: tuple[str, ...] = ("whole_from",)
-    if "clean_from" in settings and settings["clean_from"] is None:
-        off += ("clean_value", "clean_rounds")
-    return {name: value for name, value in settings.items() if name not in off}
 
 
 def _plain(stored: Any) -> Any:

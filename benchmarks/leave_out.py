@@ -61,7 +61,7 @@ def rows(lines: Iterable[ResultLine], *, labels: bool) -> list[dict[str, Any]]:
 
 def lengths(*, labels: bool) -> dict[str, int]:
     """The queries that each stage has in `auto`."""
-    auto = PRESETS["auto"].without_scores() if labels else PRESETS["auto"]
+    auto = PRESETS["auto"].without_scores_only() if labels else PRESETS["auto"]
     searches: list[Any] = [stage.search for stage in auto.for_answers(labels_only=labels).stages]
     return {name: search.queries for name, search in zip(stage_names(auto), searches, strict=True)}
 

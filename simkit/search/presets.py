@@ -59,14 +59,14 @@ class Preset:
         """The preset, with all later stages, for this kind of answer."""
         if not labels_only:
             return self
-        kept = self.without_scores()
+        kept = self.without_scores_only()
         then = None if kept.then is None else kept.then.for_answers(labels_only=True)
         rule = self.rule if self.labels_rule is None else self.labels_rule
         return replace(kept, search=self.search if self.labels is None else self.labels, rule=rule, then=then)
 
-    def without_scores(self) -> Preset:
-        """The preset without those later stages that need scores."""
-        later = None if self.then is None else self.then.without_scores()
+    def without_scores_only(self) -> Preset:
+        """The preset without its later stages that are `scores_only`."""
+        later = None if self.then is None else self.then.without_scores_only()
         return replace(self, then=later.then if later is not None and later.scores_only else later)
 
     def takes(self, image_shape: tuple[int, int, int]) -> bool:

@@ -247,7 +247,7 @@ class ScanConfig(BaseModel):
 
     def stage_names(self, image_shape: ImageShape) -> tuple[str, ...]:
         """The names of the stages that have something to look for on images of this shape, (C, H, W)."""
-        chosen = self.chosen_preset().without_scores() if self.oracle.label_only else self.chosen_preset()
+        chosen = self.chosen_preset().without_scores_only() if self.oracle.label_only else self.chosen_preset()
         return stage_names(chosen.on(image_shape))
 
     def torch_options(self, output: Output | None, takes_bytes: bool = False) -> TorchOptions:

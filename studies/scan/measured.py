@@ -8,7 +8,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race",
         search="RaceConfig",
-        settings="767c4802d35aac7affc31209f915244fb05f4d5f243eaa1e88902826701a12e7",
+        settings="56f82c3905046131a7269c956c4aef16ef8a6a151f6984b8fe57555992cb3ca9",
         rule="small_share",
         limit=0.015625,
         answers="scores",
@@ -22,7 +22,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-families",
         search="FamilyRaceConfig",
-        settings="820d2272eae336324b71928403b4b3d6faae9fa263b166314afec9e258add60b",
+        settings="78d495edba53dae1983794b1975f578df40e1941faa48ba72d1935af05861cf6",
         rule="small_share",
         limit=1.0,
         answers="scores",
@@ -36,7 +36,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-families",
         search="FamilyRaceConfig",
-        settings="820d2272eae336324b71928403b4b3d6faae9fa263b166314afec9e258add60b",
+        settings="78d495edba53dae1983794b1975f578df40e1941faa48ba72d1935af05861cf6",
         rule="small_share",
         limit=1.0,
         answers="scores",
@@ -50,7 +50,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-families",
         search="FamilyRaceConfig",
-        settings="820d2272eae336324b71928403b4b3d6faae9fa263b166314afec9e258add60b",
+        settings="78d495edba53dae1983794b1975f578df40e1941faa48ba72d1935af05861cf6",
         rule="small_share",
         limit=1.0,
         answers="scores",
@@ -64,7 +64,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-warps",
         search="FamilyRaceConfig",
-        settings="cbff7bd95f15542d4f9f12ef107223c8ac9062ac1798cc7776008afa51a8df07",
+        settings="bf768d7aec7780068845ae7b50d9b5565ee7530c662152894454f2b4e6ef7700",
         rule="small_share",
         limit=1.0,
         answers="scores",
@@ -78,7 +78,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-pictures",
         search="PictureRaceConfig",
-        settings="12fbd5b22764b901de740cb318efb097e0c40ee450a04b86d6293fc76f542699",
+        settings="504f56f823bb109b914edfa2d8eaf93a712fc325a0ba70e84bfcde4acb64a0ec",
         rule="small_share",
         limit=1.0,
         answers="scores",
@@ -92,7 +92,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-mosaics",
         search="MosaicRaceConfig",
-        settings="8ed4810145274b0daae27e13516c817242e872438a7924f6c30f8af14bcf8590",
+        settings="76b9318e36ec5b99bac0bfddb2c854bf6a3d4976c26baf13d10def08ec77c1be",
         rule="small_share",
         limit=1.0,
         answers="scores",
@@ -106,7 +106,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race",
         search="RaceConfig",
-        settings="a24f649b6cdcb271eef44272db19f4f230bc6b27d3fd364287f0d27769f47938",
+        settings="df6bd136682c09e39a8d9317cba23d7eec46be8ad0f3c676caea925b009e4947",
         rule="small_share",
         limit=0.015625,
         answers="scores",
@@ -120,7 +120,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-families",
         search="FamilyRaceConfig",
-        settings="007fdb34842935655c3ddcffa06b11277048ad11425f88d53126a0606dfd3d6b",
+        settings="d264d7f6818a0f7c95e7383e3abc5afe6647fc169ee8c7901c64ae6d27c1d37c",
         rule="small_share",
         limit=1.0,
         answers="scores",
@@ -134,7 +134,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-families",
         search="FamilyRaceConfig",
-        settings="007fdb34842935655c3ddcffa06b11277048ad11425f88d53126a0606dfd3d6b",
+        settings="d264d7f6818a0f7c95e7383e3abc5afe6647fc169ee8c7901c64ae6d27c1d37c",
         rule="small_share",
         limit=1.0,
         answers="scores",
@@ -148,7 +148,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-families",
         search="FamilyRaceConfig",
-        settings="007fdb34842935655c3ddcffa06b11277048ad11425f88d53126a0606dfd3d6b",
+        settings="d264d7f6818a0f7c95e7383e3abc5afe6647fc169ee8c7901c64ae6d27c1d37c",
         rule="small_share",
         limit=1.0,
         answers="scores",
@@ -162,7 +162,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-warps",
         search="FamilyRaceConfig",
-        settings="773869c6b20ce3c32d090dd293b800f1bfec7911ae278970270b4902af183a43",
+        settings="58ce26321e6666490b1015651e856891a99d5c5ca33f0dcdb2d10545e992c50a",
         rule="small_share",
         limit=1.0,
         answers="scores",
@@ -176,7 +176,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-pictures",
         search="PictureRaceConfig",
-        settings="7e84882eb7f4cbbf8be67841ea40feced8059730490ce052410ce058c4c71b29",
+        settings="a9761f3ea7023c1d5758513eef3ecd83658adad25f053d6b17cf09956d4f8a20",
         rule="small_share",
         limit=1.0,
         answers="scores",
@@ -188,23 +188,9 @@ MEASURED: tuple[Measurement, ...] = (
         missed=1,
     ),
     Measurement(
-        stage="race-mosaics",
-        search="MosaicRaceConfig",
-        settings="56f68d20ad75f661f587ea739a1c4a18ffa9c4c0b7ef29ff8134922929be7ee8",
-        rule="small_share",
-        limit=1.0,
-        answers="scores",
-        family="patch",
-        size=(32, 32),
-        zoos=("cifar10-large-tune", "cifar10-tuning"),
-        strata=("2x2", "3x3", "5x5", "6x6"),
-        victims=16,
-        missed=1,
-    ),
-    Measurement(
         stage="race",
         search="RaceConfig",
-        settings="91020340d2f5a5ba6ef6a40bbae770cce8646be116f6b0640321220ca356c85e",
+        settings="5cfb545b0635e208b2b7ec13e2c7abc84cac607e6e282690bc93e02bc279d265",
         rule="small_share",
         limit=0.015625,
         answers="labels",
@@ -218,7 +204,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-families",
         search="FamilyRaceConfig",
-        settings="a185071dcc7d7a3222eadb697a3a4a73cdf13334544cf740ed7f92a05fee5507",
+        settings="5fc63e75a744b087a13c8393062b9316f8bfa0819db1897768f1482533894ac9",
         rule="small_share",
         limit=1.0,
         answers="labels",
@@ -232,7 +218,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-families",
         search="FamilyRaceConfig",
-        settings="a185071dcc7d7a3222eadb697a3a4a73cdf13334544cf740ed7f92a05fee5507",
+        settings="5fc63e75a744b087a13c8393062b9316f8bfa0819db1897768f1482533894ac9",
         rule="small_share",
         limit=1.0,
         answers="labels",
@@ -246,7 +232,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-families",
         search="FamilyRaceConfig",
-        settings="a185071dcc7d7a3222eadb697a3a4a73cdf13334544cf740ed7f92a05fee5507",
+        settings="5fc63e75a744b087a13c8393062b9316f8bfa0819db1897768f1482533894ac9",
         rule="small_share",
         limit=1.0,
         answers="labels",
@@ -260,7 +246,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-warps",
         search="FamilyRaceConfig",
-        settings="2cc3c9fc4c548fd8a22f2048476334e77a8e26de33dd511f90202b707cec1a3d",
+        settings="41089b69338bfab8a32e343d90e9bff6b65daca5245eb916690917bf1eb3b29b",
         rule="small_share",
         limit=1.0,
         answers="labels",
@@ -274,7 +260,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-pictures",
         search="PictureRaceConfig",
-        settings="3d7daf0caf42f94be1c78cac6e09397f498fab20471b9f9c08733f683f83809a",
+        settings="9b6835201f206ad9432d4671c87b6c79e63747178af9a6ba63dec90c2c82249c",
         rule="small_share",
         limit=1.0,
         answers="labels",
@@ -288,7 +274,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race",
         search="RaceConfig",
-        settings="7a1c6b9f3c945fa809b588d6efb3cfc19a2b579833942f7a4a904808b4bed903",
+        settings="2b719dacaac0b46947c9230fda3b58b40697bb82b47dd38c2926c17e9c736e53",
         rule="small_share",
         limit=0.015625,
         answers="labels",
@@ -302,7 +288,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-families",
         search="FamilyRaceConfig",
-        settings="dbebaef9ad539d47deac979b9d5b4a7baaa5430a919c62304c20325406b95b74",
+        settings="8bddea93a4821e5897b9962d1a7dc49b401fd0abc03847fdf2ec8ad1e5a6116b",
         rule="small_share",
         limit=1.0,
         answers="labels",
@@ -316,7 +302,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-families",
         search="FamilyRaceConfig",
-        settings="dbebaef9ad539d47deac979b9d5b4a7baaa5430a919c62304c20325406b95b74",
+        settings="8bddea93a4821e5897b9962d1a7dc49b401fd0abc03847fdf2ec8ad1e5a6116b",
         rule="small_share",
         limit=1.0,
         answers="labels",
@@ -330,7 +316,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-families",
         search="FamilyRaceConfig",
-        settings="dbebaef9ad539d47deac979b9d5b4a7baaa5430a919c62304c20325406b95b74",
+        settings="8bddea93a4821e5897b9962d1a7dc49b401fd0abc03847fdf2ec8ad1e5a6116b",
         rule="small_share",
         limit=1.0,
         answers="labels",
@@ -344,7 +330,7 @@ MEASURED: tuple[Measurement, ...] = (
     Measurement(
         stage="race-warps",
         search="FamilyRaceConfig",
-        settings="93c69b944193e596c558831dfe14dcfc2fb14286fdfe22e7d0c3bc1ac927640e",
+        settings="49416313445710afe1bc2657049a841d547e3f2ee1fddb0dd92df2f3335d2047",
         rule="small_share",
         limit=1.0,
         answers="labels",

@@ -21,7 +21,7 @@ from studies.render.formats import pixel_words
 from studies.scan.canonical import digest
 from studies.scan.config import ScanConfig
 from studies.scan.measured import MEASURED
-from studies.scan.measurement import Measurement
+from studies.scan.measurement import Measurement, in_effect
 from studies.scan.withheld import answers_of
 from studies.statistics import share
 
@@ -168,6 +168,6 @@ def _entry(name: str, sought: tuple[str | None, str], measured: Sequence[Measure
 
 def _measured(stage: Preset, rule: Rule, known: Sequence[Measurement]) -> list[Measurement]:
     """Those of exactly this search and rule."""
-    settings = digest(asdict(stage.search))  # type: ignore[call-overload]
+    settings = digest(in_effect(asdict(stage.search)))  # type: ignore[call-overload]
     sought = (type(stage.search).__name__, settings, rule.name, rule.threshold)
     return [found for found in known if (found.search, found.settings, found.rule, found.limit) == sought]

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from typer import BadParameter
 
-from benchmarks.carried import NOTE, carried, has_todays, main
+from benchmarks.carried import NOTE, calibrated, carried, has_todays, main
 from simkit.search.images import ScanImages
 from simkit.search.presets import Preset, preset
 from simkit.search.relay import Course, Relay
 from studies.scan.canonical import digest
 from studies.scan.config import ScanConfig
+from studies.scan.probability import probability
 from studies.study.result_file import append_line, read_lines
 from studies.study.result_line import ResultLine
 from tests.fakes import PlantedOracle, planted_images
@@ -68,6 +69,15 @@ def test_a_detection_in_the_first_turns_is_one_of_todays_settings() -> None:
 )
 def test_what_might_differ_is_not_carried_over(changes: dict[str, Any]) -> None:
     assert carried(before(**changes)) is None
+
+
+def test_a_line_that_is_carried_over_has_todays_probability() -> None:
+    kept = carried(before(environment={"output": "logits"}, probability=0.123))
+    assert kept is not None
+    today = probability(AUTO, {"output": "logits"}, "backdoored", (3, 32, 32))
+    assert today is not None
+    assert calibrated(kept).probability == today.value != 0.123
+    assert calibrated(before(environment={}, probability=0.123)).probability is None
 
 
 def test_small_images_have_fewer_turns() -> None:

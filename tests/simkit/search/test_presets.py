@@ -86,13 +86,13 @@ def test_small_images_leave_out_the_stages_that_have_nothing_to_look_for() -> No
 
 
 def test_label_only_services_leave_out_the_stages_that_need_scores() -> None:
-    assert stage_names(preset("auto").without_scores()) == ("race", "race-families", "race-warps", "race-pictures")
+    assert stage_names(preset("auto").without_scores_only()) == ("race", "race-families", "race-warps", "race-pictures")
     assert len(preset("auto").for_answers(labels_only=True).stages) == 4
     assert preset("auto").for_answers(labels_only=False) == preset("auto")
     alone = replace(preset("race-mosaics"), scores_only=True)
-    assert alone.without_scores() == alone, "the first stage is what was asked for"
+    assert alone.without_scores_only() == alone, "the first stage is what was asked for"
     two = replace(preset("race"), then=replace(alone, then=replace(alone, then=preset("race-warps"))))
-    assert stage_names(two.without_scores()) == ("race", "race-warps")
+    assert stage_names(two.without_scores_only()) == ("race", "race-warps")
 
 
 def test_labels_alone_reach_every_stage() -> None:
