@@ -88,11 +88,9 @@ def _entries(legend: dict[str, dict[str, Any]]) -> tuple[list[Artist], list[str]
 
 
 def _draw_panel(row: Sequence[Axes], study: BudgetStudy, panel: Panel, legend: dict[str, dict[str, Any]]) -> None:
-    victims = panel.victims
-    counts: dict[Measure, int] = {"accuracy": victims.count, "tpr": victims.backdoored, "fpr": victims.clean}
     for axes, name in zip(row, _MEASURES, strict=True):
         scale(axes, study.span)
-        axes.set_title(f"{wording.MEASURES[name]} (n = {counts[name]})", fontsize=10)
+        axes.set_title(f"{wording.MEASURES[name]} ({wording.count(name, panel)})", fontsize=10)
         for curve in panel.curves:
             draw_curve(axes, study, curve, name, legend[curve.label])
     row[0].set_ylabel(f"{wording.panel_title(panel)}, %")
@@ -107,7 +105,7 @@ def one_panel(study: BudgetStudy, measure: Measure, axes: Axes | None = None) ->
         for curve in panel.curves:
             draw_curve(target, study, curve, measure, legend[curve.label])
         target.set_title(f"{wording.panel_title(panel)}, split {study.split}", fontsize=11)
-        target.set_ylabel(wording.axis(measure, panel.victims))
+        target.set_ylabel(wording.axis(measure, panel))
         target.set_xlabel("query budget per victim")
         if measure == "auroc":
             note = textwrap.fill(wording.measure_note(measure, study), 80)
@@ -209,7 +207,7 @@ def by_service(study: BudgetStudy, measure: Measure) -> Figure:
             _draw(axes, study, measure, (panel, service), legend)
         for axes in row[len(services) :]:
             axes.set_visible(False)
-        row[0].set_ylabel(wording.axis(measure, panel.victims), fontsize=_LETTERS)
+        row[0].set_ylabel(wording.axis(measure, panel), fontsize=_LETTERS)
     finish(figure, study, legend, wording.measure_note(measure, study), _LETTERS)
     return figure
 

@@ -97,12 +97,23 @@ def panel_title(panel: Panel) -> str:
     return f"{panel.title}{' (pooled)' if len(panel.zoos) > 1 else ''}"
 
 
-def axis(measure: Measure, victims: Victims) -> str:
+def axis(measure: Measure, panel: Panel) -> str:
     """The label of a measure's axis, with the number of victims."""
-    if measure == "auroc":
-        return MEASURES[measure]
-    counts: dict[Measure, int] = {"tpr": victims.backdoored, "fpr": victims.clean}
-    return f"{MEASURES[measure]}, % (n = {counts.get(measure, victims.count)})"
+    return MEASURES[measure] if measure == "auroc" else f"{MEASURES[measure]}, % ({count(measure, panel)})"
+
+
+def count(measure: Measure, panel: Panel) -> str:
+    """The number of victims that a measure is a share of, such as `n = 107`; with the least if a curve has fewer."""
+    points = [point for curve in panel.curves for point in (*curve.points, *curve.steps)]
+    most = _counted_by(measure, panel.victims)
+    least = min((_counted_by(measure, point) for point in points), default=most)
+    return f"n = {most}" if least == most else f"n = {least} to {most}"
+
+
+def _counted_by(measure: Measure, victims: Victims | Point) -> int:
+    if measure in ("tpr", "fpr"):
+        return victims.backdoored if measure == "tpr" else victims.clean
+    return victims.victims if isinstance(victims, Point) else victims.count
 
 
 def sections(study: BudgetStudy) -> list[Section]:

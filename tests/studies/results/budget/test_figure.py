@@ -11,7 +11,7 @@ from matplotlib import image as pictures
 
 from simkit.errors import ConfigError
 from studies.render.figures import COLOURS
-from studies.results.budget.figure import checked_figure, draw
+from studies.results.budget.figure import checked_figure, draw, one_panel
 from studies.results.budget.gather import BudgetConfig, gather_budget
 from studies.results.budget.records import Measure
 from tests.studies.results.table.made import ORACLE, config, line, lines, write
@@ -47,6 +47,15 @@ def test_points_ends_and_missing_kinds_are_drawn(tmp_path: Path) -> None:
     picture = draw(gather_budget([write(tmp_path / "a.jsonl", [*own, *ran_out])]), "png")
     (tmp_path / "a.png").write_bytes(picture)
     assert pictures.imread(tmp_path / "a.png").shape[1] > 1000
+
+
+@pytest.mark.parametrize(("measure", "told"), [("accuracy", "n = 3 to 4"), ("tpr", "n = 1 to 2"), ("fpr", "n = 2")])
+def test_an_axis_says_where_a_curve_has_fewer_victims(measure: Measure, told: str, tmp_path: Path) -> None:
+    scans = [*lines("cbbc", detector="a"), *lines("cbb", detector="b")]
+    study = gather_budget([write(tmp_path / "a.jsonl", scans)], BudgetConfig(by_service=True))
+    axes = one_panel(study, measure)
+    assert axes.get_ylabel().endswith(f"({told})")
+    assert f"({told})" in draw(study, "svg", measure).decode()
 
 
 @pytest.mark.parametrize("measure", ["accuracy", "tpr", "fpr", "undecided", "auroc"])
