@@ -62,7 +62,23 @@ def at_chance(labels: IntArray, answered: IntArray) -> str:
     named = (labels >= 0) & (answered >= 0)
     if named.sum() >= _MANY and not (labels == answered)[named].any():
         return f"clean accuracy is 0%: the scores may be reversed, such as a loss in place of a score; {_ADVICE}"
+    if one := _one_class(labels[named], answered[named]):
+        return f"clean accuracy is at chance, and {one}; {_ADVICE}"
     return AT_CHANCE
+
+
+def _one_class(labels: IntArray, answered: IntArray) -> str:
+    """Whether images of several classes are nearly all answered as one: noise of a service fires some backdoors."""
+    if len(np.unique(labels)) <= _FEW:
+        return ""
+    classes, counts = np.unique(answered, return_counts=True)
+    images = int(counts.max())
+    if images < _MOST * len(answered):
+        return ""
+    return (
+        f"{images} of {len(answered)} clean images are answered as class {int(classes[counts.argmax()])}: the input "
+        "range is wrong, or noise that the service adds works as the trigger of a backdoor"
+    )
 
 
 def doubts(labels: IntArray, answered: IntArray) -> str:

@@ -14,7 +14,7 @@ WAVES = [line for line in LINES if within.kind_of(line) == "waves" and line.dete
 def test_the_rows_are_those_of_the_page_of_the_stages() -> None:
     table = {(row["victims"], row["detector"]): row for row in within.rows(LINES, [1490])}
     assert table["noise", "NICHES"] == {
-        **{"victims": "noise", "answers": "scores", "detector": "NICHES", "scans": 27},
+        **{"victims": "noise", "service": "scores", "detector": "NICHES", "scans": 27},
         **{"within 1,490": 27, "right": 27, "median": "684"},
     }
     assert (table["noise", "ONE_POOL"]["within 1,490"], table["noise", "ONE_POOL"]["right"]) == (22, 26)

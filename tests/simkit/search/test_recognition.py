@@ -124,7 +124,21 @@ def test_guesses_are_no_order(seed: int) -> None:
     labels = np.repeat(np.arange(10), 6).astype(np.int32)
     for answers in (generator.integers(0, 10, 60), np.full(60, seed % 10), np.where(labels < seed % 10, 3, 7)):
         said = at_chance(labels, answers.astype(np.int32))
-        assert said.startswith("clean accuracy is at chance; check the order of the classes")
+        assert said.startswith("clean accuracy is at chance")
+        assert "check the order of the classes" in said
+        assert ("clean images are answered as class" in said) is bool(np.bincount(answers).max() >= 48)
+        assert not any(words in said for words in ("taken for another", "of the answers are the label"))
+
+
+def test_answers_of_one_class_are_told_with_what_may_have_done_it() -> None:
+    """Noise of 0.03 on pixels made three of four victims with blended noise answer their target class."""
+    labels = np.arange(32, dtype=np.int32) % 10
+    said = at_chance(labels, np.where(np.arange(32) < 27, 9, labels).astype(np.int32))
+    assert said.startswith("clean accuracy is at chance, and 28 of 32 clean images are answered as class 9: ")
+    assert "noise that the service adds works as the trigger" in said
+    assert "answered as class" not in at_chance(labels, np.where(np.arange(32) < 20, 9, 8).astype(np.int32))
+    few = np.repeat(np.array([9, 1, 2], np.int32), 10)
+    assert "answered as class" not in at_chance(few, np.full(30, 9, np.int32)), "three classes say little"
 
 
 def test_a_scan_notes_it_and_goes_on() -> None:
