@@ -1,6 +1,6 @@
 """How many scans have the right verdict within a number of queries, by service, detector and kind of trigger.
 
-python benchmarks/within.py FILE.jsonl ... [--queries 1490] [--detector NAME] [--zoo NAME]
+python -m benchmarks.within FILE.jsonl ... [--queries 1490] [--detector NAME] [--zoo NAME]
 
 Scans of all files, draws of images and splits are counted together, so that a victim with several draws counts several
 times. A scan of a backdoored victim is right if it flags the target and nothing else, one of a clean victim if its

@@ -22,6 +22,12 @@ _MANY = 10
 _EXPLAINED = 0.5
 """Share of all images that a shift of the classes must explain, to be named (ours)."""
 
+_SEVERAL = 4
+"""Classes of the images from which it says something that nearly all are answered as one (ours)."""
+
+_NEARLY_ALL = 0.8
+"""Share of all answers from which one class has nearly all of them (ours)."""
+
 PREPROCESSING = "the input range: --mean and --std, --input-dtype, --input-layout"
 """What to check where a model sees the images otherwise than it should."""
 
@@ -60,24 +66,24 @@ def at_chance(labels: IntArray, answered: IntArray) -> str:
     if order := _other_order(labels, answered):
         return f"clean accuracy is at chance, and {order}: {_ADVICE}"
     named = (labels >= 0) & (answered >= 0)
-    if named.sum() >= _MANY and not (labels == answered)[named].any():
-        return f"clean accuracy is 0%: the scores may be reversed, such as a loss in place of a score; {_ADVICE}"
     if one := _one_class(labels[named], answered[named]):
         return f"clean accuracy is at chance, and {one}; {_ADVICE}"
+    if named.sum() >= _MANY and not (labels == answered)[named].any():
+        return f"clean accuracy is 0%: the scores may be reversed, such as a loss in place of a score; {_ADVICE}"
     return AT_CHANCE
 
 
 def _one_class(labels: IntArray, answered: IntArray) -> str:
     """Whether images of several classes are nearly all answered as one: noise of a service fires some backdoors."""
-    if len(np.unique(labels)) <= _FEW:
+    if len(answered) < _MANY or len(np.unique(labels)) < _SEVERAL:
         return ""
     classes, counts = np.unique(answered, return_counts=True)
     images = int(counts.max())
-    if images < _MOST * len(answered):
+    if images < _NEARLY_ALL * len(answered):
         return ""
     return (
         f"{images} of {len(answered)} clean images are answered as class {int(classes[counts.argmax()])}: the input "
-        "range is wrong, or noise that the service adds works as the trigger of a backdoor"
+        "range may be wrong, or noise that the service adds may work as the trigger of a backdoor"
     )
 
 

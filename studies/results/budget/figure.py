@@ -90,7 +90,7 @@ def _entries(legend: dict[str, dict[str, Any]]) -> tuple[list[Artist], list[str]
 def _draw_panel(row: Sequence[Axes], study: BudgetStudy, panel: Panel, legend: dict[str, dict[str, Any]]) -> None:
     for axes, name in zip(row, _MEASURES, strict=True):
         scale(axes, study.span)
-        axes.set_title(f"{wording.MEASURES[name]} ({wording.count(name, panel)})", fontsize=10)
+        axes.set_title(f"{wording.MEASURES[name]} ({wording.victims_counted(name, panel)})", fontsize=10)
         for curve in panel.curves:
             draw_curve(axes, study, curve, name, legend[curve.label])
     row[0].set_ylabel(f"{wording.panel_title(panel)}, %")

@@ -99,14 +99,14 @@ def panel_title(panel: Panel) -> str:
 
 def axis(measure: Measure, panel: Panel) -> str:
     """The label of a measure's axis, with the number of victims."""
-    return MEASURES[measure] if measure == "auroc" else f"{MEASURES[measure]}, % ({count(measure, panel)})"
+    return MEASURES[measure] if measure == "auroc" else f"{MEASURES[measure]}, % ({victims_counted(measure, panel)})"
 
 
-def count(measure: Measure, panel: Panel) -> str:
-    """The number of victims that a measure is a share of, such as `n = 107`; with the least if a curve has fewer."""
+def victims_counted(measure: Measure, panel: Panel) -> str:
+    """The number of victims that a measure is a share of, such as `n = 107`, or the least and the most of all curves."""
     points = [point for curve in panel.curves for point in (*curve.points, *curve.steps)]
-    most = _counted_by(measure, panel.victims)
-    least = min((_counted_by(measure, point) for point in points), default=most)
+    numbers = [_counted_by(measure, point) for point in points] or [_counted_by(measure, panel.victims)]
+    least, most = min(numbers), max(numbers)
     return f"n = {most}" if least == most else f"n = {least} to {most}"
 
 

@@ -135,10 +135,15 @@ def test_answers_of_one_class_are_told_with_what_may_have_done_it() -> None:
     labels = np.arange(32, dtype=np.int32) % 10
     said = at_chance(labels, np.where(np.arange(32) < 27, 9, labels).astype(np.int32))
     assert said.startswith("clean accuracy is at chance, and 28 of 32 clean images are answered as class 9: ")
-    assert "noise that the service adds works as the trigger" in said
+    assert "noise that the service adds may work as the trigger" in said
+    absent = at_chance(np.arange(32, dtype=np.int32), np.full(32, 40, np.int32))
+    assert "32 of 32 clean images are answered as class 40" in absent, "also where no image is of that class"
     assert "answered as class" not in at_chance(labels, np.where(np.arange(32) < 20, 9, 8).astype(np.int32))
     few = np.repeat(np.array([9, 1, 2], np.int32), 10)
     assert "answered as class" not in at_chance(few, np.full(30, 9, np.int32)), "three classes say little"
+    assert "answered as class" not in at_chance(np.arange(4, dtype=np.int32), np.zeros(4, np.int32)), (
+        "nor do four images"
+    )
 
 
 def test_a_scan_notes_it_and_goes_on() -> None:

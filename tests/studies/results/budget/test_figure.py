@@ -56,6 +56,14 @@ def test_an_axis_says_where_a_curve_has_fewer_victims(measure: Measure, told: st
     axes = one_panel(study, measure)
     assert axes.get_ylabel().endswith(f"({told})")
     assert f"({told})" in draw(study, "svg", measure).decode()
+    apart = gather_budget([write(tmp_path / "a.jsonl", scans)])
+    assert f"({told})" in draw(apart, "svg").decode(), "and above a panel of its own"
+
+
+def test_an_axis_counts_the_victims_of_curves_and_not_of_all_together(tmp_path: Path) -> None:
+    scans = [*lines("cbbc", detector="a")[:3], *lines("cbbc", detector="b")[1:]]
+    study = gather_budget([write(tmp_path / "a.jsonl", scans)], BudgetConfig(by_service=True))
+    assert one_panel(study, "accuracy").get_ylabel().endswith("(n = 3)")
 
 
 @pytest.mark.parametrize("measure", ["accuracy", "tpr", "fpr", "undecided", "auroc"])
