@@ -103,7 +103,7 @@ def axis(measure: Measure, panel: Panel) -> str:
 
 
 def victims_counted(measure: Measure, panel: Panel) -> str:
-    """The number of victims that a measure is a share of, such as `n = 107`, or the least and the most of all curves."""
+    """The number of victims that a measure is a share of, such as `n = 107`: the least and the most of all curves."""
     points = [point for curve in panel.curves for point in (*curve.points, *curve.steps)]
     numbers = [_counted_by(measure, point) for point in points] or [_counted_by(measure, panel.victims)]
     least, most = min(numbers), max(numbers)

@@ -141,9 +141,7 @@ def test_answers_of_one_class_are_told_with_what_may_have_done_it() -> None:
     assert "answered as class" not in at_chance(labels, np.where(np.arange(32) < 20, 9, 8).astype(np.int32))
     few = np.repeat(np.array([9, 1, 2], np.int32), 10)
     assert "answered as class" not in at_chance(few, np.full(30, 9, np.int32)), "three classes say little"
-    assert "answered as class" not in at_chance(np.arange(4, dtype=np.int32), np.zeros(4, np.int32)), (
-        "nor do four images"
-    )
+    assert "answered as class" not in at_chance(np.arange(4, dtype=np.int32), np.zeros(4, np.int32)), "nor four images"
 
 
 def test_a_scan_notes_it_and_goes_on() -> None:
