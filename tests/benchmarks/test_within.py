@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from benchmarks import within
 from studies.study.result_file import read_lines
 
-LINES = list(read_lines(Path(__file__).resolve().parents[2] / "results" / "niches.jsonl"))
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+LINES = list(read_lines(RESULTS / "niches.jsonl"))
 WAVES = [line for line in LINES if within.kind_of(line) == "waves" and line.detector.endswith(":NICHES")]
 
 
@@ -36,3 +38,24 @@ def test_another_class_beside_the_target_and_no_verdict_are_not_right() -> None:
     ]
     (row,) = within.rows(wrong, [10**6])
     assert (row["within 1,000,000"], row["right"], row["median"], row["scans"]) == (0, 0, "-", 2)
+
+
+def test_the_page_of_restricted_services_has_its_counts_from_the_lines() -> None:
+    backdoored: Counter[str] = Counter()
+    for row in within.rows(read_lines(RESULTS / "auto-services.jsonl"), []):
+        if row["victims"] == "clean":
+            assert row["right"] == row["scans"] == 39
+        else:
+            backdoored[row["service"].replace("uint8 images", "").strip(", ")] += row["right"]
+    assert backdoored == {
+        **{"top-5": 28, "top-1": 26, "rounded to 2 decimals": 28},
+        **{"score noise 0.05": 25, "input noise 0.03": 20},
+    }
+
+
+def test_no_rival_finds_a_wave_or_a_warp() -> None:
+    table = within.rows(read_lines(RESULTS / "rivals.jsonl"), [10_000])
+    smooth = [row for row in table if row["victims"] in ("waves", "warps")]
+    assert [row["right"] for row in smooth] == [0] * 10
+    assert sum(row["scans"] for row in smooth) == 5 * 15
+    assert {row["right"] for row in table if row["victims"] == "clean"} == {10}
