@@ -66,8 +66,8 @@ class Scenario:
         return [str(victim.model), *files, *self.options, *(part for s in images for part in ("--set", s))]
 
 
-def _patches(name: str, oracle: str, budget: int = 20_000) -> Scenario:
-    few = ("--set", "search.rounds=60", "--set", "driver.first_look=20")
+def _patches(name: str, oracle: str, budget: int = 20_000, more: tuple[str, ...] = ()) -> Scenario:
+    few = ("--set", "search.rounds=60", "--set", "driver.first_look=20", *more)
     return Scenario(name, ("--preset", "random-patch", "--oracle", oracle, "--budget", str(budget), *few))
 
 
@@ -98,10 +98,14 @@ SCENARIOS = (
     _b3d("b3d, noisy labels", '{"label_only": true, "input_noise": 0.01}'),
     _b3d("b3d, budget ends", "top3", 3_000),
 )
-SHORT = SCENARIOS[0]
+_TRUSTED = ("--trust-model",)
+"""The model runs in the scan's own process. Starting another for it takes longer than the scan, and what befalls the
+ledger is the same: `test_kills` breaks off scans whose model has a process of its own."""
+
+SHORT = _patches("random-patch, trusted", "scores", more=_TRUSTED)
 """The fastest one, for faults that have nothing to do with the searcher."""
 
-REFUSED = _patches("refused", "scores", 10)
+REFUSED = _patches("refused", "scores", 10, _TRUSTED)
 """The first call is refused: a verdict of no answer at all."""
 
 _ROWS = (

@@ -22,11 +22,15 @@ CONFIG = ClimbConfig(places=((2, 2, 2), (1, 1, 3)), rungs=((2, 6),), steps=(0.0,
 Margin = Callable[[Patch], float]
 """The margin of class 2 on an image with this tile."""
 Answer = TypeVar("Answer")
-RNG = stream(0, "test")
+
+
+def asking(task: Task) -> Asking:
+    """Draws the same whichever tests came before."""
+    return Asking(task, np.arange(40, dtype=np.int32), stream(0, "test"))
 
 
 def climber(config: ClimbConfig = CONFIG) -> Climber:
-    return Climber(config, Asking(TASK, np.arange(40, dtype=np.int32), RNG), grain=2, widest=6)
+    return Climber(config, asking(TASK), grain=2, widest=6)
 
 
 def answered(steps: Steps[Answer], margin: Margin, asked: list[Asked]) -> Answer:
@@ -67,7 +71,7 @@ def test_a_tile_goes_to_the_place_with_the_highest_margin_on_the_same_images(top
 @pytest.mark.parametrize(("side", "by"), [(16, 1), (32, 2), (96, 6)])
 def test_moves_are_longer_on_larger_images(side: int, by: int) -> None:
     large = replace(TASK, image_shape=(3, side, side))
-    mover = replace(climber(ClimbConfig(places=((1, 2, 1),))), asking=Asking(large, np.arange(40, dtype=np.int32), RNG))
+    mover = replace(climber(ClimbConfig(places=((1, 2, 1),))), asking=asking(large))
     asked: list[Asked] = []
     answered(mover.placed([trail()]), near(5, 6, 4), asked)
     assert {collage.patches[0].top - 5 for collage in asked[0][0][:9]} == {-min(by, 5), 0, by}
