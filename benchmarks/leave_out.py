@@ -80,7 +80,7 @@ def whole_scans(lines: Iterable[ResultLine], limits: Mapping[str, int], *, label
 
 
 def _found(scans: Iterable[Scan], limits: Mapping[str, int], without: str | None = None) -> list[Scan]:
-    return [scan for scan in scans if any(_finds(line, limits) for name, line in scan.items() if name != without)]
+    return [scan for scan in scans if any(finds(line, limits) for name, line in scan.items() if name != without)]
 
 
 def _counts(scans: Sequence[Scan]) -> dict[str, int]:
@@ -88,7 +88,8 @@ def _counts(scans: Sequence[Scan]) -> dict[str, int]:
     return {"all": len(scans)} | {kind: kinds.count(kind) for kind in COLUMNS[3:]}
 
 
-def _finds(line: ResultLine, limits: Mapping[str, int]) -> bool:
+def finds(line: ResultLine, limits: Mapping[str, int]) -> bool:
+    """Whether a stage alone flagged a target class within the length that it has in `auto`."""
     return bool(set(line.flagged) & set(line.target_classes)) and line.decided_after <= limits[line.detector] + EXTRA
 
 
