@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import turn_ends
-from benchmarks.leave_out import Scan, lengths, whole_scans
+from benchmarks.leave_out import EXTRA, Scan, finds, lengths, whole_scans
 from simkit.search.turns import Turns
 from studies.study.result_file import read_lines
 
@@ -33,7 +33,7 @@ def found(name: str, after: int) -> Scan:
         ("race", 700, (400, 200), 200 + 700),
         ("race-families", 700, (400, 200), 1_000 + 700),
         ("race-families", 300, (None, None), 1_000 + 300),
-        ("race", 1_000 + turn_ends.EXTRA, (None, None), 1_000 + turn_ends.EXTRA),
+        ("race", 1_000 + EXTRA, (None, None), 1_000 + EXTRA),
     ],
 )
 def test_a_find_costs_what_was_asked_before_it_in_the_order_of_the_turns(
@@ -60,7 +60,7 @@ def test_the_best_of_those_drawn_is_the_cheapest_and_follows_the_seed() -> None:
     scans = [
         scan
         for scan in whole_scans(LINES, limits, labels=True)
-        if any(turn_ends.finds(line, limits) for line in scan.values())
+        if any(finds(line, limits) for line in scan.values())
     ]
     today = turn_ends.named(labels=True)["as they are"]
     few, many = (turn_ends.best(scans, limits, today, drawn) for drawn in (5, 100))
