@@ -58,9 +58,7 @@ def test_the_figures_of_the_page_are_those_of_the_lines(labels: bool, means: tup
 def test_the_best_of_those_drawn_is_the_cheapest_and_follows_the_seed() -> None:
     limits = lengths(labels=True)
     scans = [
-        scan
-        for scan in whole_scans(LINES, limits, labels=True)
-        if any(finds(line, limits) for line in scan.values())
+        scan for scan in whole_scans(LINES, limits, labels=True) if any(finds(line, limits) for line in scan.values())
     ]
     today = turn_ends.named(labels=True)["as they are"]
     few, many = (turn_ends.best(scans, limits, today, drawn) for drawn in (5, 100))
