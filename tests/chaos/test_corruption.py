@@ -50,6 +50,7 @@ def test_a_file_cut_short_is_told_or_harmless(sound: Broken, lab: Lab) -> None:
         del data[int(draw.integers(len(data))) :]
 
     observed, harmless = _damaged(sound, lab, cut, lab.sized(8, 35))
+    assert observed > 0
     lab.count("cuts", observed + harmless)
     lab.count("cuts told", observed)
 
